@@ -1,6 +1,6 @@
-//! Separates the variants that share an environment. A variant may see events and log lines from before the first
-//! flow and from its own flow, but not from other variants' flows. So it sees what it would see in its own
-//! environment.
+//! Separates the variants that share an environment. A variant may see the events and log lines from before the first
+//! flow and from its own flow. It may not see those from the flows of other variants. So each variant sees the same as
+//! in an environment of its own.
 
 use std::collections::BTreeSet;
 
@@ -16,16 +16,16 @@ use crate::probe::events;
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
     at: OffsetDateTime,
-    /// The events that existed; empty if no flow looks at events or if there is only one variant.
+    /// The events that existed; empty if no flow reads events, or if there is only one variant.
     events: BTreeSet<String>,
 }
 
-/// What one variant may see of its environment.
+/// The range of events and log lines that one variant may see in its environment.
 #[derive(Clone, Debug)]
 pub(super) struct Apart {
-    /// When the environment's first flow began.
+    /// The time at which the environment's first flow began.
     pub(super) first: OffsetDateTime,
-    /// When this variant's flow began.
+    /// The time at which this variant's flow began.
     began: OffsetDateTime,
     /// Events of earlier variants' flows, which this variant must not see.
     pub(super) hidden: BTreeSet<String>,
@@ -38,12 +38,12 @@ impl Fresh {
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 
-    /// The first variant may see everything.
+    /// The range for the first variant, which may see everything.
     pub(super) fn first(&self) -> Apart {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// What a variant may see if its flow begins now, after other flows in the same environment.
+    /// The range for a variant whose flow begins now, after other flows in the same environment.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })
@@ -51,13 +51,14 @@ impl Fresh {
 }
 
 impl Apart {
-    /// The span in which other flows ran.
+    /// The time range in which the flows of earlier variants ran.
     pub(super) fn others(&self) -> std::ops::Range<OffsetDateTime> {
         self.first..self.began
     }
 }
 
-/// The existing events in all namespaces in which the flows look for events; empty if no flow looks at events.
+/// The events that now exist in all namespaces in which the flows read events. The set is empty if no flow reads
+/// events.
 async fn known(stage: &Stage<'_>) -> Result<BTreeSet<String>, RunError> {
     let plan = stage.scene.plan;
     let steps = plan.variants.iter().flat_map(|it| it.variant.scenario.steps());

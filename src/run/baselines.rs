@@ -1,5 +1,5 @@
-//! Records how long the steps of this run's baselines took until they held. Before that moment, a baseline too can show
-//! the failure that a break declares.
+//! Records how long each step of this run's baselines took until its expectation held. Before that moment, even a
+//! baseline can show the failure that a break declares.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use parallax_vocab::VariantId;
 
-/// Safety margin: the moment at which a baseline first holds is not known exactly, but it certainly holds this much
-/// later.
+/// A safety margin. The exact moment at which a baseline's step first holds is not known, but it certainly holds after
+/// this additional time.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How long each step of a baseline took until it held, by scenario and step.
+/// The time that each step of a baseline took until it held, by scenario and step.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines(Mutex<BTreeMap<(String, String), Duration>>);
 
 impl Baselines {
-    /// Records that a step holds, if its variant is a baseline. The step may run in several rounds of a `repeat`: the
-    /// longest time counts, because a break can be measured by any of its rounds.
+    /// Records that a step holds, if its variant is a baseline. If the step runs in several rounds of a `repeat`, the
+    /// longest time counts, because a break can be measured by any of the rounds.
     pub(super) fn held(&self, variant: &VariantId, step: &str, took: Duration) {
         if variant.change().is_none() {
             let key = (variant.as_str().to_owned(), step.to_owned());
@@ -27,9 +27,9 @@ impl Baselines {
         }
     }
 
-    /// How long a declared cause must last in a break's step whose time limit is `within`: longer than the same step of
-    /// the baseline took until it held, even if the break's limit is shorter. If that is not known, the cause must last
-    /// until the time limit.
+    /// The time for which a declared cause must last in a break's step with the time limit `within`. This time is
+    /// longer than the time after which the same step of the baseline held, even if the break's limit is shorter. If
+    /// the baseline's time is not known, the cause must last until the time limit.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
         let key = (variant.scenario().to_owned(), step.to_owned());
         let took = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
@@ -51,21 +51,21 @@ mod tests {
         let (baselines, within) = (Baselines::default(), Duration::from_secs(30));
         let past = |step: &str| baselines.past(&"a/s+b".into(), step, within).as_secs();
         assert_eq!(past("dead"), 30);
-        // Another break is not a baseline, so it is not recorded.
+        // The variant `other` is a break and not a baseline, so its time is not recorded.
         baselines.held(&"a/s+other".into(), "dead", Duration::ZERO);
         assert_eq!(past("dead"), 30);
-        // For example, a token lives 8 s and a break makes it 9 s. Both variants fail for 8 s, so this failure does not
-        // come from the break.
+        // For example, a token is valid for 8 s, and a break changes this to 9 s. Both variants fail for 8 s, so a
+        // failure in this time does not come from the break.
         baselines.held(&"a/s".into(), "dead", Duration::from_secs(8));
         assert_eq!(past("dead"), 16);
-        // A later round of a `repeat` holds at once, but the next one may take as long again.
+        // A later round of a `repeat` holds at once, but the round after it may take as long as the first one.
         baselines.held(&"a/s".into(), "dead", Duration::from_millis(20));
         assert_eq!(past("dead"), 16);
         baselines.held(&"a/s".into(), "quick", Duration::from_millis(20));
         assert_eq!(past("quick"), 2);
         baselines.held(&"a/s".into(), "slow", Duration::from_secs(29));
         assert_eq!(past("slow"), 30);
-        // The break has a shorter limit than the baseline needed.
+        // The break has a shorter time limit than the baseline needed.
         baselines.held(&"a/s".into(), "slower", Duration::from_secs(31));
         assert_eq!(past("slower"), 33);
     }

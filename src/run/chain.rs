@@ -1,5 +1,5 @@
-//! Collects facts about web identity for the explainer after a token exchange failed: the store's log, and the token's
-//! claims. It changes nothing, and facts that cannot be found out are left out.
+//! Collects facts about web identity for the explanation of a failed token exchange: the store's log, and the token's
+//! claims. This code changes nothing. A fact that cannot be determined is left out.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use parallax_record::Noted as _;
 /// Time limit for collecting the facts of an explanation.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// The broken link of the chain of web identity, if the failed step exchanges a token.
+/// The sentence about the broken link in the web identity chain, if the failed step exchanges a token.
 pub(super) async fn broken_link(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -42,8 +42,8 @@ pub(super) async fn broken_link(
     web_identity(kind, &Chain { role: asked.role_arn.clone(), roles, complaint, token, now }, cause)
 }
 
-/// From the store's log: the last error about an identity provider, and the roles that the store created. The roles are
-/// `None` if a part of the log was not read: a role that is missing there may be in the rest.
+/// Facts from the store's log: the last error about an identity provider, and the roles that the store created. The
+/// roles are `None` if a part of the log was not read, because that part may name further roles.
 async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Option<Vec<String>>) {
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };
@@ -93,8 +93,9 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
     (complaint, is_known.then_some(roles))
 }
 
-/// The token's claims, and whether its issuer confirms it, asked from the same vantage. The question also trusts the
-/// cluster's own CA, so that missing trust of the vantage does not hide the answer.
+/// The token's claims, and whether the token's issuer confirms the token. The question is asked from the same vantage
+/// as the failed step. It also trusts the cluster's own CA, so that missing trust of the vantage does not hide the
+/// answer.
 async fn token(
     stage: &Stage<'_>,
     variant: &VariantPlan,

@@ -15,13 +15,13 @@ use crate::cluster::{self, Access, nodes_ready};
 use parallax_language::fixture::{DnsPlace, DnsRule};
 use parallax_plan::ClusterPlan;
 
-/// How long a node may take to become ready after its apiserver answers.
+/// The longest time from the first answer of the apiserver until the node is ready.
 const NODE_WITHIN: Duration = Duration::from_mins(3);
-/// How long a cluster may take to report what blocks the deletion of its namespaces.
+/// The time limit for the cluster's answer about what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs a cluster's variants. If the cluster fails, its reason becomes the outcome of those variants that have no
-/// verdict yet.
+/// Runs the variants of a cluster. If the cluster fails, the reason becomes the outcome of each of its variants that
+/// has no verdict yet.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let result = live(context, plan, supplied).await;
     if let Err(error) = &result {
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     result
 }
 
-/// Starts a cluster and runs its environments concurrently, as many as there are free slots.
+/// Starts a cluster and runs its environments concurrently, as far as slots are free.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let _slot = context.clusters.take(plan.urgency).await;
     if context.verdicts.enough() {
@@ -39,7 +39,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
         return Ok(());
     }
-    // A starting node needs as much processor time as an environment that is brought up, so it takes a slot too.
+    // The start of a node needs as much processor time as the set-up of an environment, so it takes a slot too.
     let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
@@ -76,8 +76,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
     };
     setup.progress("the node's readiness");
-    // Environments are brought up while the node is still becoming ready. The apiserver already stores their objects,
-    // and the pods start later.
+    // Environments are set up while the node is still becoming ready. The apiserver already stores their objects, and
+    // the pods start later.
     let ready = async {
         let ready = node_ready(&cluster).await;
         match &ready {
@@ -117,9 +117,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     result
 }
 
-/// Warns about namespaces whose deletion is blocked, with the reason, because they would remain in a cluster that is
-/// not removed. This cluster is removed with all its namespaces, so the run does not wait for their deletion. It
-/// ignores namespaces that the namespace controller has not looked at yet.
+/// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, such a
+/// namespace would remain. This cluster is removed with all its namespaces, so the run does not wait for their
+/// deletion. Namespaces that the namespace controller has not processed yet are ignored.
 async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context

@@ -1,4 +1,5 @@
-//! Conceals the values of Kubernetes Secrets. Steps can compare and capture them, but only their digests are reported.
+//! Conceals the values of Kubernetes Secrets. Steps can compare and capture these values, but reports show only digests
+//! of them.
 
 use std::sync::LazyLock;
 
@@ -13,17 +14,17 @@ use parallax_record::Redactor;
 const SECRET: &str = "Secret";
 /// The fields of a Secret that contain secret values.
 const FIELDS: [&str; 2] = ["data", "stringData"];
-/// `kubectl apply` writes the whole object, its data included, into this annotation.
+/// The annotation in which `kubectl apply` stores the whole object, including its data.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The key of the digests. It is random for each process, so that nobody can find a short secret by computing the
-/// digests of all candidates.
+/// The key of the digests. The key is random for each process. Otherwise anyone could find a short secret by computing
+/// the digests of all candidates.
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
     hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
         .expect("the system's random source answers")
 });
 
-/// The digest that is reported in place of a secret value. Equal values have equal digests within a run.
+/// The digest that reports show in place of a secret value. Equal values have equal digests within a run.
 pub(super) fn digest(value: &Value) -> Value {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let tag = hmac::sign(&KEY, text.as_bytes());
@@ -42,8 +43,8 @@ pub(super) fn conceal(value: &Value) -> Value {
     }
 }
 
-/// The expected fields of an object of this kind, so that they can be compared with the result of [`conceal`]: for a
-/// Secret, with digests in place of values. Equal values have equal digests.
+/// The expected fields of an object of this kind, in the form that [`conceal`] produces, so that the two can be
+/// compared. For a Secret, digests replace the values. Equal values have equal digests.
 pub(super) fn expected(kind: &str, object: Value) -> Value {
     match object {
         Value::Object(fields) if kind == SECRET => Value::Object(with_digests(&fields)),
@@ -84,8 +85,8 @@ pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     false
 }
 
-/// Registers the values of all Secrets within `value` with the redactor, in decoded form, so that they are redacted
-/// wherever else they appear.
+/// Registers the values of all Secrets within `value` with the redactor, in decoded form. The redactor then also
+/// removes them from all other places.
 pub(super) fn register(redactor: &Redactor, value: &Value) {
     match value {
         Value::Object(fields) if is_secret(fields) => {

@@ -1,4 +1,4 @@
-//! Brings one environment up, runs its variants in it, and takes it down.
+//! Sets up one environment, runs its variants, and takes the environment down.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,16 +37,17 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// A name that every cluster has. If CoreDNS answers a pod's question for it, the name service works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// How many of the last log lines of a container outside the cluster are read.
+/// The number of last log lines that are read from a container outside the cluster.
 pub(super) const LINES_BESIDE: usize = 10_000;
-/// How long CoreDNS may take to answer. k3s deploys it while the environment is brought up; on a cold node this is the
-/// longest wait.
+/// The time limit for CoreDNS to answer. k3s deploys CoreDNS while the environment is set up. On a node that has just
+/// started, this is the longest wait.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
-/// The container of a vantage's pod whose agent asks the questions.
+/// The name of the container with the agent in a vantage's pod. The agent asks the questions.
 pub(super) const AGENT_CONTAINER: &str = "agent";
 
-/// Everything that a flow runs against: the scene, the open vantages, and the stores' witnesses.
+/// The environment of a flow: its objects (the scene), the open vantages, and the witnesses that report who sent
+/// requests to the stores.
 pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
     pub(super) scene: Scene<'a>,
@@ -56,15 +57,15 @@ pub(super) struct Stage<'a> {
     pods: BTreeMap<String, Vantage>,
     /// Vantages in containers outside the cluster, by image.
     beside: BTreeMap<String, Vantage>,
-    /// Witnesses, by the id of the store's fixture.
+    /// The witnesses, each with the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
-    /// What the vantages did not reach when the environment was set up, although it was there.
+    /// The endpoints that a vantage could not reach at set-up although they existed.
     pub(super) unreached: Vec<Unreached>,
     inbound: Inbound,
 }
 
 impl Stage<'_> {
-    /// Tells a store's witness about another certificate (DER) that the store may present from now on.
+    /// Tells the witness of a store that the store may present another certificate (DER) from now on.
     pub(super) fn trust_also(&self, fixture: &str, certificate: &str, der: &[u8]) {
         let store = self.scene.plan.fixtures.get(fixture).and_then(|it| it.store.as_ref());
         if store.is_some_and(|it| it.certificate.as_deref() == Some(certificate)) {
@@ -73,8 +74,8 @@ impl Stage<'_> {
         }
     }
 
-    /// The log so far of the container that a fixture started outside the cluster: the lines whose time satisfies
-    /// `counts`.
+    /// The log so far of the container that a fixture started outside the cluster. Only lines whose time satisfies
+    /// `counts` are returned.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
@@ -84,7 +85,7 @@ impl Stage<'_> {
         own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
-    /// The log of a node so far: the lines whose time satisfies `counts`.
+    /// The log of a node so far. Only lines whose time satisfies `counts` are returned.
     pub(super) async fn written_by_node(
         &self,
         node: &str,
@@ -94,25 +95,27 @@ impl Stage<'_> {
         own.written_by_node(node, LINES_BESIDE, counts).await
     }
 
-    /// Whether an object existed before the environment's first flow began: the set-up made it, or another client
-    /// before that. The apiserver reports times in whole seconds.
+    /// Whether an object existed before the environment's first flow began. Either the set-up created it, or its
+    /// creation time is earlier than the flow. The apiserver reports times in whole seconds.
     pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
         let made = object.metadata.creation_timestamp.as_ref().map(|it| it.0.as_second());
         let by_set_up = object.metadata.uid.as_ref().is_some_and(|it| self.scene.environment.made.contains(it));
         by_set_up || made.is_some_and(|at| at < first.unix_timestamp())
     }
 
-    /// Whether a store's trace broke off since `began`. It breaks off, for example, when the store ends.
+    /// Whether the trace of a store was interrupted after `began`. For example, the trace is interrupted when the store
+    /// ends.
     pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
         self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
     }
 
-    /// Whether another flow may follow a flow in this environment.
+    /// Whether this environment may run another flow after the present one.
     pub(super) fn several_flows(&self) -> bool {
         self.scene.plan.variants.len() > 1 || self.context.options.standing.is_some()
     }
 
-    /// The certificates that the first outside vantage trusts, as PEM; if there is none, those of all authorities.
+    /// The certificates that the first outside vantage trusts, as PEM. Without an outside vantage, the certificates of
+    /// all authorities.
     pub(super) fn outside_trust(&self) -> Vec<String> {
         let scenario = &self.scene.plan.variants[0].variant.scenario;
         if let Some(vantage) = scenario.vantages.values().find(|it| it.outside.is_some()) {
@@ -133,15 +136,15 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether a store without a witness gave the answer: no trace will show the request.
+    /// Whether a store without a witness gave the answer. No trace will show the request then.
     fn is_of_an_unwatched_store(&self, answer: &Answer) -> bool {
         let unwatched = self.scene.stores().filter(|(id, _)| self.witnesses.iter().all(|(it, _)| it != id));
         let leaves = unwatched.filter_map(|(id, store)| self.scene.leaf(id, store));
         was_given_by(answer, leaves.map(|it| it.serial.as_str()))
     }
 
-    /// Where the request came from, according to the trace of the store that answered it. It waits for the trace for
-    /// at most `within`.
+    /// The origin of the request, according to the trace of the store that answered it. The function waits for the
+    /// trace, at most for `within`.
     pub(super) async fn witness(
         &self,
         variant: &VariantPlan,
@@ -175,7 +178,8 @@ impl Stage<'_> {
             // The answer may come from a store without a witness.
             let silent = unknown
                 || self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
-            // If a trace was interrupted since, for example by a restart of the store, a missing request says nothing.
+            // If a trace was interrupted after the request was sent, for example by a restart of the store, a missing
+            // request means nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
             }
@@ -189,8 +193,8 @@ impl Stage<'_> {
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
-        // A pod's request to a balancer outside the cluster leaves the cluster first, unless kube-proxy takes a short
-        // cut.
+        // The request of a pod to a balancer outside the cluster first leaves the cluster, unless kube-proxy sends it
+        // to the store directly.
         let met = answer.evidence.peer.map(|it| it.ip());
         let mut fixtures = self.scene.plan.fixtures.keys();
         let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);
@@ -208,10 +212,10 @@ impl Stage<'_> {
     }
 }
 
-/// What the environments of one cluster share.
+/// The state that the environments of one cluster share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Held by an environment whose flows apply cluster-wide objects.
+    /// The lock that an environment holds if its flows apply cluster-wide objects.
     wide: Mutex<()>,
     /// The number of environments that have not ended.
     open: AtomicUsize,
@@ -222,14 +226,14 @@ impl Shared {
         Self { wide: Mutex::new(()), open: AtomicUsize::new(plan.environments.len()) }
     }
 
-    /// Counts an environment as ended; says whether it was the last one.
+    /// Counts an environment as ended. Returns whether it was the last one.
     pub(super) fn ended(&self) -> bool {
         self.open.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
-/// Brings an environment up, runs its variants one after the other, and reports how each ended. If the environment
-/// cannot be brought up, only its own variants end with an error.
+/// Sets up an environment, runs its variants one after the other, and reports how each variant ended. If the
+/// environment cannot be set up, only its own variants end with an error.
 pub(super) async fn run(
     context: &Context,
     applier: &Applier,
@@ -238,7 +242,7 @@ pub(super) async fn run(
     provisioned: Option<Provisioned>,
     shared: &Shared,
 ) {
-    // Cluster-wide objects of one flow would be visible to other environments. So environments whose flows apply such
+    // Other environments would see the cluster-wide objects of a flow. Therefore environments whose flows apply such
     // objects run one after the other, including their set-up.
     let _alone = if plan.applies_wide() { Some(shared.wide.lock().await) } else { None };
     let _slot = context.environments.take(plan.urgency).await;
@@ -256,8 +260,8 @@ pub(super) async fn run(
         }
     }
     let is_last = shared.ended();
-    // If the apiserver just failed to answer, do not ask it again, because the namespace is removed together with the
-    // cluster. The same is true for the namespace of the last environment.
+    // If the apiserver has just failed to answer, it is not asked again, because the namespace is removed together with
+    // the cluster. The same is true for the namespace of the last environment.
     if !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
@@ -273,7 +277,7 @@ pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Fail
     }
 }
 
-/// Brings the environment up and runs its variants. The error contains the index of the first variant that has no
+/// Sets up the environment and runs its variants. The error contains the index of the first variant that has no
 /// verdict.
 async fn in_environment(
     context: &Context,
@@ -362,7 +366,8 @@ async fn in_environment(
     Ok(())
 }
 
-/// If the run stands: leaves the environment as it is, with what is not ready in it, until the end is asked for.
+/// For a run with `--keep`: leaves the environment in its state, including the parts that are not ready, until the user
+/// ends it.
 async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, unready: &[Unready]) {
     if let Some(standing) = &context.options.standing {
         let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));
@@ -371,14 +376,13 @@ async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, 
     }
 }
 
-/// Generates the certificates and credentials of an environment. Its secrets are registered with the redactor before
-/// they are used.
+/// Generates the certificates and credentials of an environment. The redactor learns the secrets before they are used.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provisioned, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
     apply::prepare(plan, context.start, &redact)
 }
 
-/// Opens the vantages and waits until the stores are ready and reachable from each of them. Otherwise returns the
+/// Opens the vantages and waits until the stores are ready and reachable from each vantage. Otherwise returns the
 /// stores that are not ready.
 async fn stage<'a>(
     context: &'a Context,
@@ -388,7 +392,7 @@ async fn stage<'a>(
 ) -> Result<Result<Stage<'a>, (Scene<'a>, Vec<Unready>)>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
-        // Boxed, so that the streams' buffers do not enlarge every future that awaits this one.
+        // The future is boxed, so that the buffers of the streams do not enlarge every future that awaits it.
         let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
@@ -428,13 +432,13 @@ async fn stage<'a>(
     Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound }))
 }
 
-/// The store of a fixture, with each `ready` entry that waits for the store.
+/// The store of a fixture, with each entry of `ready` that waits for the store.
 fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = store::Wanted<'a>> {
     let ready = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
     ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
 }
 
-/// Waits concurrently for the stores, until all waits have ended or [`Declared::settled`] holds. Returns the stores
+/// Waits concurrently for all stores. Ends when all waits have ended or [`Declared::settled`] holds. Returns the stores
 /// that are not ready.
 async fn stores_unready(
     applier: &Applier,
@@ -455,7 +459,7 @@ async fn stores_unready(
     Ok(unready)
 }
 
-/// Opens the traces of the stores that have one, by fixture.
+/// Opens the trace of each store that has one. The result contains the id of the store's fixture and the trace.
 async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
     let opened = try_join_all(stores.iter().map(|it| async {
         let (id, wanted) = (it.fixture, it.store);
@@ -465,7 +469,8 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
         }
         let access = scene.access(id, wanted).map_err(|why| failed(why.into()))?;
         let view = scene.pinned(id, wanted);
-        // The trace opens with its first event. Sending a request is faster than waiting for a keep-alive.
+        // The trace opens with its first event. The harness sends a request, because that is faster than waiting for a
+        // keep-alive.
         let opening = StoreWitness::open(wanted.witness, view, &access);
         let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
         Ok::<_, RunError>(opened.map_err(|cause| failed(cause.into()))?.map(|witness| (id.to_owned(), witness)))
@@ -474,7 +479,7 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
     Ok(opened.into_iter().flatten().collect())
 }
 
-/// Waits until CoreDNS answers a question from this pod.
+/// Waits until CoreDNS answers a DNS question from this pod.
 async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
     let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
     let bound = store::Bound { within: DNS_WITHIN, declared: None, unrecoverable: store::never };

@@ -39,18 +39,18 @@ pub enum RunError {
     /// The token for a step could not be created.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// A request of the set-up to a store was refused or did not arrive.
+    /// The set-up sent a request to a store, but the store refused it or the request did not arrive.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
         /// The fixture.
         store: String,
-        /// Its namespace.
+        /// The namespace of the fixture.
         namespace: String,
-        /// What was being done.
+        /// The operation that the set-up attempted.
         doing: String,
         /// The answer or error.
         reason: String,
-        /// Whether there was no answer, however often the store was asked.
+        /// Whether the store did not answer any of the tries.
         is_silence: bool,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
@@ -58,9 +58,9 @@ pub enum RunError {
     /// The machine lacks something that the run needs.
     #[error("{what}")]
     Machine {
-        /// What is missing.
+        /// The thing that is missing.
         what: String,
-        /// What to do about it.
+        /// The instruction for the user.
         fix: String,
     },
     /// A step cannot be carried out as it is written, through no fault of the system under test.
@@ -70,30 +70,30 @@ pub enum RunError {
         place: String,
         /// The step.
         step: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Something that a flow depends on ended on its own.
+    /// A container or a node on which a flow depends ended on its own.
     #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
     Died {
-        /// The variant in whose flow this was noticed.
+        /// The variant in whose flow the end was noticed.
         variant: VariantId,
         /// The namespace.
         namespace: String,
-        /// What ended, and how.
+        /// The containers and nodes that ended, each with the way in which it ended.
         ended: Vec<String>,
-        /// The results of the steps; states, events and log lines of the namespace.
+        /// The results of the steps, and the states, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// The changes that a flow made to its environment cannot be undone for the next variant.
+    /// The changes of a flow to its environment cannot be undone for the next variant.
     #[error("in namespace {namespace}, between two variants: {what}")]
     Left {
         /// The namespace.
         namespace: String,
-        /// What could not be undone, and why.
+        /// The change that could not be undone, and the reason.
         what: String,
     },
-    /// The apiserver, an agent or the engine does not answer a step, long after the step's time is over.
+    /// A step has no answer from the apiserver, an agent or the engine, long after the step's time limit.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
     )]
@@ -104,7 +104,7 @@ pub enum RunError {
         step: String,
         /// The step's own time limit, in seconds.
         within_s: u64,
-        /// How long the harness waited after that, in seconds.
+        /// The time that the harness waited after the step's time limit, in seconds.
         grace_s: u64,
     },
     /// The run's time limit was reached before the run ended.
@@ -121,7 +121,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the error says nothing about the requested object, so that another try may succeed.
+    /// Whether the error is transient: it says nothing about the requested object, and another try may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Apply(error) => error.is_transient(),
@@ -132,8 +132,9 @@ impl RunError {
         }
     }
 
-    /// Whether the error is one of the harness, the engine or the machine, so that another try may succeed. What ended by
-    /// itself, what a flow left, and what the store or the apiserver refused, may be the doing of the system under test.
+    /// Whether the error comes from the harness, the engine or the machine, so that another try may succeed. Other
+    /// errors may come from the system under test: an unexpected end, a change that cannot be undone, or a refusal by
+    /// the store or the apiserver.
     pub(super) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::Engine(_)
@@ -153,7 +154,7 @@ impl RunError {
         }
     }
 
-    /// Whether the error means that something did not answer at all.
+    /// Whether the error means that a peer did not answer at all.
     pub(super) fn is_silence(&self) -> bool {
         self.is_transient() || matches!(self, Self::Overdue { .. })
     }

@@ -1,6 +1,6 @@
 //! Runs a variant's flow: the order of its steps, blocked steps, rounds, and the results that later steps use.
 //!
-//! A single try of a step is in `run::step`, with one file for each group of similar kinds.
+//! The module `run::step` implements a single try of a step, with one file for each group of similar kinds.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -29,8 +29,8 @@ use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
-/// Runs a variant and reports how each step and the variant ended. `lives` has the containers that ran before any flow
-/// of the environment. Returns what the flow did to the environment.
+/// Runs a variant and reports how each step and the variant ended. `lives` describes the containers that ran before the
+/// first flow of the environment. Returns the changes of the flow to the environment.
 pub(super) async fn run(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -41,7 +41,8 @@ pub(super) async fn run(
     let outcome = match flow.whole().await {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The environment's other variants do not run, but other environments of the cluster do.
+            // The other variants of this environment do not run any more, but other environments of the cluster do.
+            // They must not see these objects.
             if !error.is_silence() && !stage.context.options.keep {
                 let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.effects)).await;
                 taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");
@@ -60,7 +61,7 @@ fn nonce(stage: &Stage<'_>, variant: &VariantPlan) -> String {
     digest.as_ref()[..4].iter().fold(String::from("n"), |word, byte| format!("{word}{byte:02x}"))
 }
 
-/// A flow and what it has left so far.
+/// A flow, and what its steps have done so far.
 pub(super) struct Flow<'a> {
     stage: &'a Stage<'a>,
     pub(super) variant: Cow<'a, VariantPlan>,
@@ -70,15 +71,15 @@ pub(super) struct Flow<'a> {
     probers: Probers,
     pub(super) effects: SideEffects,
     results: Results,
-    /// Steps that failed or were blocked.
+    /// The steps that failed or were blocked.
     not_passed: BTreeSet<String>,
-    /// When a step last failed with a cause that the end of a container may explain, such as no answer.
+    /// The last time at which a step failed with a cause that the end of a container may explain, such as no answer.
     silence: Option<Instant>,
     began: (Instant, Duration),
 }
 
 impl<'a> Flow<'a> {
-    /// Reports that a variant's flow begins. No step has run yet.
+    /// Reports that the flow of a variant begins. No step has run yet.
     pub(super) fn begin(
         stage: &'a Stage<'a>,
         variant: Cow<'a, VariantPlan>,
@@ -108,20 +109,20 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// How long ago the flow began, in milliseconds.
+    /// The time since the flow began, in milliseconds.
     pub(super) fn took_ms(&self) -> u64 {
         millis(self.began.0.elapsed())
     }
 
-    /// Runs the whole flow and ends its probers. Says whether the variant is as declared; the error is one of the
-    /// harness, or says that something of the environment ended by itself.
+    /// Runs the whole flow and ends its probers. Returns whether the variant is as declared. An error means that the
+    /// harness failed, or that a part of the environment ended on its own.
     pub(super) async fn whole(&mut self) -> Result<Outcome, RunError> {
         let flow = self.variant.variant.scenario.flow.clone();
         let results = self.steps(&flow).await;
         let broke = self.effects.is_empty() && self.stage.a_trace_broke_since(self.began.1);
         let silence = if broke { Some(Instant::now()) } else { self.silence };
         self.end_probers().await;
-        // If the apiserver does not answer, do not ask it again.
+        // If the apiserver does not answer, it is not asked again.
         if !results.as_ref().is_err_and(RunError::is_silence) {
             let ended = Box::pin(self.lives.ended(self.stage, (&self.effects, &mut self.pods), silence)).await;
             match (&results, ended) {
@@ -141,15 +142,15 @@ impl<'a> Flow<'a> {
         Ok(self.judged(&flow, &results?))
     }
 
-    /// Runs some steps of the flow. Says whether their results are as declared.
+    /// Runs some steps of the flow. Returns whether their results are as declared.
     pub(super) async fn part(&mut self, steps: &[Step]) -> Result<Outcome, RunError> {
-        // A step that runs again is not blocked by what it did before.
+        // A step that runs again is not blocked by its own earlier failure.
         self.not_passed.retain(|id| steps.iter().all(|it| it.id != *id));
         let results = self.steps(steps).await?;
         Ok(self.judged(steps, &results))
     }
 
-    /// The variant, when the flow is over.
+    /// Returns the variant after the end of the flow.
     pub(super) fn into_variant(self) -> VariantPlan {
         self.variant.into_owned()
     }
@@ -159,7 +160,7 @@ impl<'a> Flow<'a> {
         std::mem::take(&mut self.probers).end().await;
     }
 
-    /// The outcome of the steps `flow` with these results.
+    /// The outcome of the steps in `flow`, judged by these results.
     fn judged(&self, flow: &[Step], results: &[StepResult]) -> Outcome {
         let inner = &self.variant.variant;
         let ran = |id: &String| results.iter().any(|it| it.step == *id);
@@ -181,7 +182,7 @@ impl<'a> Flow<'a> {
         Ok(results)
     }
 
-    /// Runs a group of steps in rounds, up to and including the first round in which a step does not pass.
+    /// Runs a group of steps in rounds. The last round is the first one in which a step does not pass.
     async fn rounds(&mut self, step: &Step, repeat: &RepeatStep) -> Result<Vec<StepResult>, RunError> {
         let context = self.stage.context;
         let drawn = u64::try_from(context.start.unix_timestamp()).unwrap_or_default();
@@ -200,7 +201,7 @@ impl<'a> Flow<'a> {
                     break;
                 }
             }
-            // A round in which a step failed counts, even if it is void: the failure is a result.
+            // A round in which a step failed counts even if it is void, because the failure is a result.
             let is_clean = of_round.iter().all(|it| it.verdict == Verdict::Passed);
             if let Some(why) = void.filter(|_| is_clean) {
                 let number = rounds.number;
@@ -236,7 +237,7 @@ impl<'a> Flow<'a> {
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
-                // The scenario declares this start time, so a sleep is correct.
+                // The scenario declares this start time, so a sleep is correct here.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
             let attempt = self.attempt(step, &place, within);
@@ -311,16 +312,17 @@ impl<'a> Flow<'a> {
             blocked_by,
             place: place.clone(),
         };
-        // The sentence is made from the recorded event, so that `parallax explain` makes the same one from the record.
+        // The sentence is built from the recorded event, so that `parallax explain` builds the same sentence from the
+        // record.
         let sentence = if cause.is_some() { parallax_explain::of_step(&ended) } else { String::new() };
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
-    /// Keeps what later steps, and the end of the flow, need to know of a step.
+    /// Keeps the results of a step that later steps and the end of the flow need.
     async fn keep(&mut self, step: &Step, verdict: Verdict, tried: Option<&Tried>) {
-        // Until a step changes something, nothing is replaced.
+        // Pods can be replaced only after a step has changed something.
         if !self.effects.is_empty() {
             let acted = step.action.changes().map(|_| verdict == Verdict::Passed);
             Box::pin(lives::look(self.stage, &self.effects, &mut self.pods, acted)).await;
@@ -364,12 +366,13 @@ impl<'a> Flow<'a> {
         tried.judgement.cause.as_ref()?;
         let presigned = &self.results.presigned;
         let case = signature::case(&self.stage.scene, question, answer, tried.witness.as_ref(), presigned)?;
-        // This computes thousands of signatures, so it runs on its own thread and does not delay other flows.
+        // The search computes thousands of signatures. It runs on its own thread, so that it does not delay other
+        // flows.
         let found = tokio::task::spawn_blocking(move || case.finding()).await;
         found.noted("find out why a signature was refused")
     }
 
-    /// The broken link in the chain of web identity, if a token exchange failed.
+    /// The sentence about the broken link in the web identity chain, if a token exchange failed.
     async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
         let question = tried?.question.as_ref()?;
         chain::broken_link(self.stage, &self.variant, step, question, cause?).await

@@ -1,5 +1,6 @@
-//! Lends slots for work that needs processor time while the machine's processors are idle. The holder of a slot may wait,
-//! for instance for a program that starts again after a pause; the processors would then have nothing to do.
+//! Lends additional slots for work that needs processor time while the machine's processors are idle. A job that holds
+//! a slot may be waiting, for example for a program that restarts after a pause. Without additional slots, the
+//! processors would then have nothing to do.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,11 +9,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::slots::Slots;
 
-/// Where the kernel counts the time of all processors.
+/// The file in which the kernel reports the time of all processors.
 const TIMES: &str = "/proc/stat";
-/// How often the machine is looked at, and how fast further work begins: one slot each time.
+/// The interval between two measurements. After each measurement, at most one slot is lent.
 const EVERY: Duration = Duration::from_millis(400);
-/// From this idle share of all processors on, in percent, there is room for further work.
+/// The idle share of all processors, in percent, from which further work may begin.
 const ROOM_PERCENT: u64 = 25;
 
 /// The time of all processors since the machine started, in the kernel's ticks.
@@ -22,15 +23,15 @@ struct Times {
     all: u64,
 }
 
-/// Lends a slot whenever the processors were idle since the last look: one of the first of these that somebody waits
-/// for. It never ends; whoever runs it drops it.
+/// Lends a slot whenever the processors were idle since the last measurement. The slot comes from the first of `slots`
+/// for which a job waits. The function never returns; the caller drops the future.
 pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = None;
     loop {
         looks.tick().await;
-        // Without the file nothing is lent, and the fixed number of slots remains.
+        // Without this file no slot is lent, and the fixed number of slots remains.
         let now = std::fs::read_to_string(TIMES).ok().as_deref().and_then(times);
         if before.zip(now).is_some_and(|(before, now)| has_room(before, now)) {
             let _somebody_waited = slots.iter().any(|it| it.lend());
@@ -39,8 +40,8 @@ pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     }
 }
 
-/// Parses the first line of the file: user, nice, system, idle, iowait, irq, softirq, steal. The time of a processor that
-/// waits for the disk is not idle here, because further work would wait for the same disk.
+/// Parses the first line of the file: user, nice, system, idle, iowait, irq, softirq, steal. A processor that waits for
+/// the disk does not count as idle here, because further work would wait for the same disk.
 fn times(text: &str) -> Option<Times> {
     let ticks = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
     let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -71,7 +72,7 @@ mod tests {
         let at = |idle, all| Times { idle, all };
         assert!(has_room(at(100, 1_000), at(120, 1_080)));
         assert!(!has_room(at(100, 1_000), at(119, 1_080)));
-        // No time has passed, or the counter of a processor went back.
+        // No time has passed, or the counter of a processor decreased.
         assert!(!has_room(at(100, 1_000), at(100, 1_000)));
         assert!(!has_room(at(100, 1_000), at(90, 1_080)));
     }

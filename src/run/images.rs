@@ -17,9 +17,9 @@ use parallax_images::{
 use parallax_plan::Plan;
 use parallax_record::Sink;
 
-/// The image of the agent and of the world.
+/// The name of the image with the agent, which also runs the external network (the world).
 const AGENT: &str = "agent";
-/// Images that a source-built node needs in its air-gap folder. The published node image contains its own.
+/// The images that a source-built node needs in its air-gap folder. The published node image contains its own.
 const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];
 
 /// The images that a run's clusters are started with.
@@ -28,11 +28,11 @@ pub(super) struct Supplied {
     pub(super) cluster: cluster::Images,
     /// Whether the node image is the published k3s.
     pub(super) published: bool,
-    /// References by image name, for manifests.
+    /// The image references by image name, for manifests.
     pub(super) references: BTreeMap<String, String>,
 }
 
-/// The images that a plan needs, and whether each is needed in the engine, as an archive, or both.
+/// The images that a plan needs. Each entry says whether the image is needed in the engine, as an archive, or both.
 pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
@@ -59,8 +59,8 @@ pub async fn build_images(
     parallax_images::build(&request, names, sink, cancel).await.map(drop)
 }
 
-/// Obtains the images for a later run of a plan. A published image that cannot be obtained is left out with a note,
-/// together with the other images of the scenarios that require it.
+/// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note,
+/// together with the other images of the scenarios that need it.
 pub async fn fetch(
     recipes: &Recipes,
     policy: K3s,
@@ -80,7 +80,7 @@ pub async fn fetch(
     supply(&wants(&skipped::without(plan, &lacking)), sink).await
 }
 
-/// Obtains images as `images.lock` of `recipes` declares them, each from the first source that has it.
+/// Obtains images as `images.lock` of `recipes` declares them. Each image comes from the first source that has it.
 pub async fn supply_of(
     recipes: &Recipes,
     policy: K3s,
@@ -131,13 +131,13 @@ impl Supplies {
     }
 }
 
-/// A request for a published image without a recipe, for a node's air-gap folder.
+/// A request for a published image that has no recipe, for a node's air-gap folder.
 fn published(name: &str) -> Want {
     Want { name: name.to_owned(), engine: false, archive: true }
 }
 
-/// Obtains a published image without a recipe. Progress and failure are not reported: a failure is not an error of the
-/// run, but a reason to skip scenarios.
+/// Obtains a published image that has no recipe. Progress and failure are not reported, because a failure is not an
+/// error of the run, but a reason to skip scenarios.
 pub(super) async fn obtain_published(context: &Context, machine: &Machine, name: &str) -> Result<(), ImageError> {
     let options = &context.options;
     let (wanted, sink, cancel) = ([published(name)], Sink::silent(), context.cancel.clone());

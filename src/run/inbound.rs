@@ -1,6 +1,6 @@
-//! By which addresses the requests of outside clients reach a store in the cluster. A store sees the last hop: a node,
-//! which replaces the source address, or a proxy. An address of any other kind shows that a request took another way
-//! than the vantage's.
+//! The addresses from which a store in the cluster sees the requests of outside clients. A store sees the last hop: a
+//! node, which replaces the source address, or a proxy. Any other address shows that a request did not take the way of
+//! the vantage's requests.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,12 +14,12 @@ use super::scene::Scene;
 use crate::probe::lives;
 use parallax_record::Noted as _;
 
-/// The addresses that are known so far. Nodes and proxies may start during a flow.
+/// The addresses that are known so far. The set can grow, because nodes and proxies may start during a flow.
 #[derive(Debug, Default)]
 pub(super) struct Inbound(Mutex<BTreeSet<IpAddr>>);
 
 impl Inbound {
-    /// Whether requests from outside reach stores by this address.
+    /// Whether a store sees this address as the source of requests from outside.
     pub(super) async fn has(&self, source: &str, scene: &Scene<'_>, client: &kube::Client) -> bool {
         let Ok(source) = source.parse::<IpAddr>() else { return false };
         let is_known = || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&source);
@@ -38,7 +38,8 @@ impl Inbound {
     }
 }
 
-/// The addresses of a node: its own ones, and those of its pod network's bridge and tunnel, the first two of the range.
+/// The addresses of a node: its own addresses, and the addresses of its pod network's bridge and tunnel. The latter are
+/// the first two addresses of the node's pod range.
 fn of_node(node: &Node) -> Vec<IpAddr> {
     let addresses = node.status.iter().flat_map(|it| it.addresses.iter().flatten());
     let own = addresses.filter_map(|it| it.address.parse().ok());
@@ -50,7 +51,7 @@ fn of_node(node: &Node) -> Vec<IpAddr> {
     own.chain(bridges).collect()
 }
 
-/// The address of a pod that is no vantage, and so may be a proxy.
+/// The address of a pod that may be a proxy, which is any pod that is not a vantage.
 fn of_proxy(pod: &Pod, vantages: &BTreeSet<&str>) -> Option<IpAddr> {
     let address = pod.status.as_ref()?.pod_ip.as_deref()?;
     if vantages.contains(address) { None } else { address.parse().ok() }

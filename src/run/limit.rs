@@ -15,7 +15,7 @@ pub(super) struct Limit {
     pub(super) cancel: CancellationToken,
     given: Option<Duration>,
     interrupted: CancellationToken,
-    /// The timer task; it stops when this value is dropped.
+    /// The timer task. The task stops when this value is dropped.
     _clock: JoinSet<()>,
 }
 
@@ -27,7 +27,7 @@ impl Limit {
         if let Some(given) = given {
             let (sink, cancel) = (sink.clone(), cancel.clone());
             clock.spawn(async move {
-                // This waits for the time itself, so a sleep is correct.
+                // The code waits for a time and not for an event, so a sleep is correct here.
                 tokio::time::sleep(given).await;
                 sink.note(format!("the run's time of {} s is over: cleaning up", given.as_secs()));
                 cancel.cancel();
@@ -36,7 +36,7 @@ impl Limit {
         Self { cancel, given, interrupted: interrupted.clone(), _clock: clock }
     }
 
-    /// Why the run ended. An interruption that the user did not request means that the time was over.
+    /// The reason for the end of the run. If the user did not request the interruption, the time limit caused it.
     pub(super) fn reason(&self, error: RunError) -> RunError {
         match (error, self.given) {
             (RunError::Interrupted, Some(given)) if !self.interrupted.is_cancelled() => {

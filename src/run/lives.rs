@@ -1,5 +1,5 @@
-//! Checks that the containers of an environment, and the further nodes, survived a flow. If one of them ended on its
-//! own, the flow's answers say nothing about the declared change, so they get no verdict.
+//! Checks that the containers of an environment and the agent nodes survived a flow. If one of them ended on its own,
+//! the flow's answers say nothing about the declared change, so the variant gets no verdict.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,13 @@ use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 use time::OffsetDateTime;
 
-/// The longest time until the end of a container is visible: the kubelet checks its containers once a second and then
+/// The longest time until the end of a container is visible. The kubelet checks its containers once a second and then
 /// reports their state.
 const REPORTED_WITHIN: Duration = Duration::from_secs(3);
-/// Where the cluster's name service runs, and the label of its pods. Every answer to a pod depends on it.
+/// The namespace of the cluster's name service, and the label of its pods. Every answer to a pod depends on this
+/// service.
 const NAME_SERVICE: (&str, &str) = ("kube-system", "k8s-app=kube-dns");
-/// The pause between two checks for an end that may not be reported yet.
+/// The pause between two checks for the end of a container that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// The containers that ran before the first flow began.
@@ -33,7 +34,7 @@ pub(super) struct Lives {
     names: Vec<Pod>,
     /// The state of each container outside the cluster.
     beside: Vec<LifeBeside>,
-    /// The state of each further node, by name.
+    /// The state of each agent node, by name.
     nodes: Vec<(String, Life)>,
 }
 
@@ -50,13 +51,14 @@ impl Lives {
         Ok(Self { pods, names, beside, nodes })
     }
 
-    /// The pods of the namespace, from which a flow begins.
+    /// The pods of the namespace at the beginning of a flow.
     pub(super) fn pods(&self, namespace: &str) -> Pods {
         Pods::before(&self.pods, namespace)
     }
 
-    /// What has ended on its own since. If a step just got no answer, a container may have ended without being reported
-    /// yet. `silence` is the time of that step; the check is repeated until the end must have been reported.
+    /// The containers and nodes that have ended on their own since then. If a step has just got no answer, a container
+    /// may have ended without a report yet. `silence` is the time of that step; the check is repeated until the kubelet
+    /// must have reported the end.
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
@@ -97,19 +99,20 @@ async fn listed(stage: &Stage<'_>, namespace: &str, labels: &str) -> Result<Vec<
     pods.map_err(|source| error(source).into())
 }
 
-/// Looks at the pods of the namespace after a step. If the apiserver does not answer, the next look sees what this one
-/// would have seen.
+/// Reads the state of the namespace's pods after a step. If the apiserver does not answer, the next call reads the same
+/// facts.
 pub(super) async fn look(stage: &Stage<'_>, effects: &SideEffects, pods: &mut Pods, acted: Option<bool>) {
     let at = OffsetDateTime::now_utc();
     let now = listed(stage, &stage.scene.plan.namespace, "").await;
     match now.noted("look at the pods after a step") {
         Some(now) => pods.look(&now, at, effects, acted),
-        // What the step touched may end at any time, because its state after the step is not known.
+        // The pods that the step touched may end at any time, because their state after the step is not known.
         None => effects.step_ended(false),
     }
 }
 
-/// How a container ended on its own. One that the flow ended may not run, and one that it started must.
+/// Describes how a container or node ended on its own. If the flow ended it, it need not run. If the flow started it,
+/// it must run.
 fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
     match fate {
         None => before.ended(now),
@@ -118,7 +121,8 @@ fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
     }
 }
 
-/// The error of a variant in which something ended on its own. `seen` describes the results of its steps.
+/// The error of a variant in which a container or node ended on its own. `seen` describes the results of the variant's
+/// steps.
 pub(super) async fn died(stage: &Stage<'_>, variant: &VariantPlan, ended: Vec<String>, seen: Vec<String>) -> RunError {
     let namespace = stage.scene.plan.namespace.clone();
     let mut evidence = seen;
@@ -159,7 +163,7 @@ mod tests {
         for what in ["container coredns of pod coredns-1", "the outside network"] {
             assert!(ended.iter().any(|it| it.contains(what)), "{what}: {ended:?}");
         }
-        // A flow may restart it.
+        // A flow may restart the name service itself.
         let step =
             json!({ "id": "a", "kill": { "pod": "coredns-1", "container": "coredns", "namespace": "kube-system" } });
         let step: Step = serde_json::from_value(step).expect("a step");
@@ -176,7 +180,7 @@ mod tests {
             (&runs, &ended, None, true),
             (&runs, &ended, Some(Fate::Ended), false),
             (&runs, &ended, Some(Fate::Started), true),
-            // A late node did not run before.
+            // A node or container that a step starts did not run before the flow.
             (&never, &ended, None, false),
             (&never, &ended, Some(Fate::Started), true),
             (&never, &runs, Some(Fate::Started), false),

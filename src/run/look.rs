@@ -1,4 +1,5 @@
-//! What a person looks at in a variant that stands: the logs of what is there, and a vantage from within.
+//! Tools for a person who inspects a variant that is kept: the logs of its pods, containers and nodes, and a shell at a
+//! vantage.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,16 +25,16 @@ use parallax_language::scenario::target::{LogTarget, Target as _};
 use parallax_language::scenario::template::Template;
 use parallax_plan::VariantPlan;
 
-/// Time limit of a program that `exec` runs.
+/// The time limit of a program that `exec` runs.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
-/// Time limit of what prepares a shell.
+/// The time limit of the preparation of a shell.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The variables from which programs read the path of the certificates that they trust.
 const BUNDLES: [&str; 5] =
     ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
-/// The name of the name server outside, as `log` steps write it.
+/// The name of the name server outside the cluster, as `log` steps write it.
 const WORLD: &str = "world";
-/// The kinds of objects that have pods of their name.
+/// The kinds of objects whose pods have names that begin with the object's name.
 const WITH_PODS: [&str; 6] = ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"];
 /// The variables that name a proxy.
 const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
@@ -41,40 +42,41 @@ const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const PREPARE: &str =
     r#"umask 077 && mkdir "$1" "$1/work" && cp "$PARALLAX_CA_BUNDLE" "$1/ca.pem" && cat > "$1/enter""#;
 
-/// Where a shell of a vantage runs, and how it is entered.
+/// The place where a shell of a vantage runs, and the command that enters it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inside {
-    /// Where.
+    /// The place of the shell.
     pub place: Place,
-    /// The path, there, of the script for `sh` that sets the environment and runs its arguments, or else a shell. It
-    /// works once.
+    /// The path of a script for `sh` at that place. The script sets the environment and runs its arguments, or a shell
+    /// if there are none. The script works only once.
     pub enter: String,
 }
 
-/// Where a vantage's programs run.
+/// The place where a vantage's programs run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Place {
     /// On this machine.
     Here,
-    /// In a container outside the cluster.
+    /// In a container outside the cluster, given by its name.
     Container(String),
     /// In a pod.
     Pod {
         /// The file that gives access to the cluster.
         kubeconfig: PathBuf,
-        /// Its namespace.
+        /// The namespace of the pod.
         namespace: String,
-        /// Its name.
+        /// The name of the pod.
         pod: String,
-        /// The container.
+        /// The name of the container in the pod.
         container: String,
     },
 }
 
-/// The last `tail` lines of what is there, each log with its name. `of` names a pod, a fixture, a vantage, a node,
-/// `world`, or what a `log` step names; without it, every pod of the environment.
+/// The last `tail` lines of the logs in the environment, each log with its name. `of` selects the logs: it names a pod,
+/// a fixture, a vantage, a node, `world`, or the target of a `log` step. Without `of`, the logs of every pod are
+/// returned.
 pub(super) async fn logs(
     client: &Client,
     scene: &Scene<'_>,
@@ -127,7 +129,7 @@ pub(super) async fn logs(
     let mut logs = Vec::new();
     for pod in pods.iter().filter(|pod| wanted.takes(name_of(pod))) {
         let of_pod = of_pod(&api, pod, tail).await;
-        // An agent writes nothing, so without a name it would only be in the way.
+        // An agent writes nothing. Its empty log is shown only if the user names it.
         logs.extend(of_pod.into_iter().filter(|(_, lines)| of.is_some() || !lines.is_empty()));
     }
     match of {
@@ -146,11 +148,11 @@ pub(super) async fn logs(
     }
 }
 
-/// Which pods are meant.
+/// The selection of pods whose logs are wanted.
 enum Wanted {
     All,
     Pod(String),
-    /// Those of workloads, whose names begin with theirs.
+    /// The pods of these workloads. The name of such a pod begins with the name of its workload.
     Of(Vec<String>),
 }
 
@@ -167,7 +169,7 @@ impl Wanted {
     }
 }
 
-/// The workloads of a fixture; of any other name, the workload of that name.
+/// The workloads of a fixture. If the name is not that of a fixture, the workload of this name.
 fn workloads(scene: &Scene<'_>, name: &str) -> Vec<String> {
     let of_fixture = of_fixture(scene, name);
     if of_fixture.is_empty() { vec![name.to_owned()] } else { of_fixture }
@@ -204,7 +206,7 @@ async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<Stri
         };
         let lines = match api.logs(name, &parameters).await {
             Ok(text) => text.lines().map(str::to_owned).collect(),
-            // It has not started, for example. The other containers still have a log.
+            // For example, the container has not started yet. The other containers still have logs.
             Err(kube::Error::Api(status)) => vec![format!("(no log: {})", status.message)],
             Err(error) => vec![format!("(no log: {error})")],
         };
@@ -213,8 +215,8 @@ async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<Stri
     logs
 }
 
-/// Runs a program at a vantage, with the environment variables that a `script` step would have there, and with its
-/// trust.
+/// Runs a program at a vantage. The program gets the environment variables and the trusted certificates that a `script`
+/// step would get there.
 pub(super) async fn program(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),
@@ -235,7 +237,8 @@ pub(super) async fn program(
     }
 }
 
-/// Prepares a shell at a vantage: with the environment and the trust of a program that [`program`] runs there.
+/// Prepares a shell at a vantage. The shell has the same environment and trusted certificates as a program that
+/// [`program`] runs there.
 pub(super) async fn inside(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),
@@ -255,7 +258,7 @@ pub(super) async fn inside(
     };
     let name = format!("shell-{}", parallax_engine::fresh_run_id());
     let folder = match &place {
-        // The run's folder is the user's own, and what is secret there is removed with the environment.
+        // The run's folder belongs to the user. Secret files in it are removed together with the environment.
         Place::Here => stage.context.options.directory.join(&name).display().to_string(),
         Place::Pod { .. } | Place::Container(_) => format!("/tmp/parallax-{name}"),
     };
@@ -271,7 +274,7 @@ pub(super) async fn inside(
     }
 }
 
-/// The named vantage, or the only one. It must have programs.
+/// The named vantage, or the only vantage. The vantage must have programs.
 fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v str, String> {
     let vantages = &variant.variant.scenario.vantages;
     let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -290,7 +293,7 @@ fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v st
     Ok(from)
 }
 
-/// A program as a question, with the environment and the trust of the vantage.
+/// The question that runs a program with the environment and the trusted certificates of the vantage.
 fn question(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),
@@ -317,7 +320,7 @@ fn question(
     for name in BUNDLES {
         set(name, CA_BUNDLE);
     }
-    // On this machine, only the proxy knows the names of the environment.
+    // On this machine, only the proxy can resolve the names of the environment.
     let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| it.pod.is_none() && it.image().is_none());
     if let Some(proxy) = proxy.filter(|_| here) {
         for name in PROXIES {
@@ -362,13 +365,13 @@ fn place_of(stage: &Stage<'_>, variant: &VariantPlan, from: &str) -> Result<Plac
     Ok(Place::Container(container.to_owned()))
 }
 
-/// The script for `sh` that enters a shell, or runs its arguments, with these variables and no others, and then removes
-/// the folder.
+/// The script for `sh` that opens a shell or runs its arguments. The script sets exactly these variables, and removes
+/// the folder at the end.
 fn enter(vantage: &str, folder: &str, env: &BTreeMap<String, Secret>) -> String {
     let bundle = format!("{folder}/ca.pem");
     let folder = quoted(folder);
     let mut text = format!("folder={folder}\n");
-    // The shell that reads this must outlive an interruption, so that it removes the folder.
+    // The shell that reads this script must survive an interruption, so that it can remove the folder.
     text.push_str("trap : INT QUIT\ntrap 'cd /; rm -rf \"$folder\"' EXIT\nrm -f \"$folder/enter\"\ncd \"$folder/work\" || exit 126\n");
     text.push_str(
         "if [ $# -eq 0 ]; then if command -v bash >/dev/null; then set -- bash --norc; else set -- sh; fi; fi\n",

@@ -1,4 +1,4 @@
-//! The machine: finds or installs the engine, and reports problems that would make the run fail later.
+//! Prepares the machine: finds or installs the engine, and reports problems that would make the run fail later.
 
 use futures::future::BoxFuture;
 
@@ -13,10 +13,10 @@ const GIB: u64 = 1024 * 1024 * 1024;
 /// Free disk space that a run needs for images and containers. Measured in a full run: 0.5 GB for the node, 1 GB for
 /// layers and archives.
 const FREE_DISK_BYTES: u64 = 3 * GIB;
-/// Below this amount of memory, a cluster with a store does not start.
+/// The memory that a cluster with a store needs in order to start.
 const MEMORY_BYTES: u64 = 2 * GIB;
 
-/// How many clusters exist at the same time in a run of all scenarios.
+/// The number of clusters that exist at the same time in a run of all scenarios.
 const CLUSTERS: u64 = 4;
 
 /// The engine of a run.
@@ -62,7 +62,7 @@ impl Machine {
     }
 }
 
-/// What would make a run fail on the machine of this engine.
+/// The problems that would make a run fail on the machine of this engine.
 pub fn findings(engine: &Engine) -> Vec<Finding> {
     let needs = Needs {
         privileged: true,
@@ -79,7 +79,7 @@ pub async fn ensure_engine(sink: &Sink, provision: bool) -> Result<Endpoint, Run
     Ok(install::ensure_engine(provision, &RealSurroundings, sink).await?)
 }
 
-/// Toolchains for image recipes. Missing ones are installed if `provision` allows it.
+/// Finds the toolchains for image recipes. Missing toolchains are installed if `provision` allows it.
 #[derive(Debug)]
 pub(crate) struct Toolchains {
     pub(crate) provision: bool,

@@ -1,7 +1,7 @@
 //! Drives a run: engine, images, clusters, environments, flows, and the clean-up.
 //!
-//! Everything that happens here is sent to the sink as events, including verdicts. The return value only says how the
-//! run itself ended.
+//! Everything that happens in a run is sent to the sink as events, including verdicts. The return value only says how
+//! the run itself ended.
 
 mod apart;
 mod baselines;
@@ -78,19 +78,19 @@ pub struct Options {
     pub directory: PathBuf,
     /// The images.lock and the recipes to use.
     pub recipes: Recipes,
-    /// Which node image to use.
+    /// The node image to use.
     pub k3s: K3s,
-    /// How programs run on this machine itself.
+    /// The way in which programs run on this machine itself.
     pub programs: Programs,
     /// Whether missing tools may be installed.
     pub provision: bool,
     /// Whether to keep clusters and containers after the run (`--keep`).
     pub keep: bool,
-    /// Whether `keep` holds only if a variant failed (`--keep-on-failure`).
+    /// Whether `keep` applies only if a variant failed (`--keep-on-failure`).
     pub keep_only_failed: bool,
-    /// How the run's only variant stands after its flow; `None` if it does not.
+    /// The way in which the run's only variant is kept after its flow; `None` if it is not kept.
     pub standing: Option<Standing>,
-    /// How many jobs, environments and clusters may run at the same time.
+    /// The numbers of jobs, environments and clusters that may run at the same time.
     pub at_once: AtOnce,
     /// The higher limits that apply while the processors are idle.
     pub most: AtOnce,
@@ -98,20 +98,22 @@ pub struct Options {
     pub skips: Skips,
     /// The seed of random start times; it overrides the seeds of scenarios.
     pub seed: Option<u64>,
-    /// After how many failed variants no further one is begun.
+    /// The number of failed variants after which no further variant begins.
     pub max_fail: Option<u32>,
-    /// How often variants are run again that have no verdict because of the harness, the engine or the machine.
+    /// The number of times that variants run again if they have no verdict because of the harness, the engine or the
+    /// machine.
     pub retry_machine: u32,
-    /// Time limit of the whole run. When it is over, the run ends in the same way as when it is interrupted.
+    /// The time limit of the whole run. When the limit is reached, the run ends in the same way as after an
+    /// interruption.
     pub timeout: Option<Duration>,
 }
 
-/// How programs run on this machine itself.
+/// The way in which programs of a scenario run on this machine itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programs {
-    /// Apart from its other processes.
+    /// Isolated from the other processes of the machine.
     Apart,
-    /// Like every program of the user.
+    /// Without isolation, like every program of the user.
     Unconfined,
 }
 
@@ -123,17 +125,17 @@ pub(crate) struct Context {
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
-    /// How long the baselines' steps took until they held.
+    /// The times that the steps of the baselines took until they held.
     pub(crate) baselines: Baselines,
     pub(crate) start: OffsetDateTime,
-    /// Slots for work that needs processor time: an environment that is brought up, or a node that starts. A flow needs
-    /// no slot, because it waits most of the time.
+    /// Slots for work that needs processor time: the set-up of an environment, or the start of a node. A flow needs no
+    /// slot, because it waits most of the time.
     pub(crate) jobs: Slots,
-    /// Slots for environments that exist, because they need memory.
+    /// Slots for existing environments, because each environment needs memory.
     pub(crate) environments: Slots,
-    /// Slots for clusters that exist.
+    /// Slots for existing clusters.
     pub(crate) clusters: Slots,
-    /// How many containers were removed before the clean-up, together with their finished clusters.
+    /// The number of containers that were removed before the clean-up, together with their finished clusters.
     pub(crate) taken_away: AtomicUsize,
 }
 
@@ -216,8 +218,8 @@ async fn with_plan(
     result
 }
 
-/// Runs everything, and again what has no verdict because of the harness, the engine or the machine, as often as the
-/// options allow. What is run again has clusters of its own.
+/// Runs the plan. Variants without a verdict because of the harness, the engine or the machine run again, as often as
+/// the options allow. They run in new clusters.
 async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
     let mut result = everything(context, machine, plan).await;
     for number in 1..=context.options.retry_machine {
@@ -227,7 +229,7 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
             }
             context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
         }
-        // After the limit of failures nothing begins, so nothing is taken back either.
+        // After the limit of failures no variant begins, so no verdict is taken back either.
         if context.verdicts.enough() {
             break;
         }
@@ -246,7 +248,7 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
 }
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
-    // Builds handle an interruption themselves, because they have to stop tools and remove files.
+    // A build handles an interruption itself, because it has to stop tools and remove files.
     let possible = skipped::possible(context, machine, plan).await?.into_owned();
     if possible.clusters.is_empty() {
         return Ok(());
@@ -256,7 +258,8 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
         return Err(RunError::Interrupted);
     }
     let supplied = Arc::new(supplied?);
-    // Each cluster has its own thread, so that computing in one cluster does not lengthen times measured in another.
+    // Each cluster has its own thread, so that a computation for one cluster does not lengthen the times that are
+    // measured in another.
     let mut clusters = JoinSet::new();
     for cluster in possible.clusters {
         let (context, supplied) = (Arc::clone(context), Arc::clone(&supplied));
@@ -269,7 +272,7 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
             })
         });
     }
-    // Every cluster runs to its end, so that a cluster that cannot start does not prevent verdicts of the others.
+    // Every cluster runs to its end. A cluster that cannot start does not prevent the verdicts of other clusters.
     let mut result = Ok(());
     while let Some(ended) = clusters.join_next().await {
         match ended {

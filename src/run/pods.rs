@@ -1,5 +1,6 @@
-//! Follows the pods of a variant's namespace through its flow. A pod that a step replaced or that appeared must live on,
-//! like those of the set-up; and the log of a pod that is gone cannot be read any more.
+//! Tracks the pods of a variant's namespace during its flow. A pod that replaced another pod or that appeared during
+//! the flow must stay alive, like the pods of the set-up. The tracking also remembers pods that are gone, because their
+//! logs cannot be read any more.
 
 use std::slice::from_ref;
 
@@ -14,33 +15,34 @@ use crate::probe::lives;
 pub(super) struct Pods {
     namespace: String,
     known: Vec<Known>,
-    /// What has ended on its own.
+    /// The pods that have ended on their own.
     ended: Vec<String>,
 }
 
 /// A pod that was seen.
 #[derive(Debug)]
 struct Known {
-    /// Its state from which on ends count.
+    /// The state of the pod with which later states are compared.
     pod: Pod,
-    /// Whether it existed before the first flow. The ends of such pods are found elsewhere ([`super::lives`]), as long as
-    /// no step touches them.
+    /// Whether the pod existed before the first flow. The end of such a pod is found elsewhere ([`super::lives`]), as
+    /// long as no step touches the pod.
     is_of_set_up: bool,
-    /// Whether a step has ended that touched the pod, and since then the pod has been ready: from then on it must live.
+    /// Whether the pod must stay alive. This begins when a step that touched the pod has ended and the pod is ready.
     must_live: bool,
-    /// When it was first seen that the pod does not exist any more.
+    /// The time at which the harness first saw that the pod does not exist any more.
     gone: Option<OffsetDateTime>,
 }
 
 impl Pods {
-    /// The pods before a flow. No step has touched any.
+    /// The pods before a flow. No step has touched any of them.
     pub(super) fn before(pods: &[Pod], namespace: &str) -> Self {
         let known = pods.iter().map(|pod| Known::new(pod.clone(), true)).collect();
         Self { namespace: namespace.to_owned(), known, ended: Vec::new() }
     }
 
-    /// Takes the pods that exist now, at `at`, after a step. `acted` says whether the step changed something and, if so,
-    /// whether it passed. Ends of pods that it touched are its own until now; from now on they count.
+    /// Compares the tracked pods with the pods that exist now, at `at`, after a step. `acted` says whether the step
+    /// changed something and, if so, whether it passed. Until now, the step itself may have ended the pods that it
+    /// touched. From now on, an end of these pods is unexpected.
     pub(super) fn look(&mut self, now: &[Pod], at: OffsetDateTime, effects: &SideEffects, acted: Option<bool>) {
         let Self { namespace, known, ended } = self;
         for it in known.iter_mut().filter(|it| it.must_live) {
@@ -64,7 +66,7 @@ impl Pods {
                 known.len() - 1
             });
             let it = &mut known[index];
-            // A pod that must live keeps the state from which on ends count.
+            // A pod that must stay alive keeps the state with which later states are compared.
             if !it.must_live {
                 it.pod = pod.clone();
                 let settled = effects.touch(pod, namespace) && !effects.may_end(pod, namespace);
@@ -78,12 +80,12 @@ impl Pods {
         }
     }
 
-    /// What has ended on its own, as far as this was looked at.
+    /// The pods that have ended on their own, as far as the calls of `look` could see.
     pub(super) fn ended(&self) -> &[String] {
         &self.ended
     }
 
-    /// The pods that may be gone, and if so existed after `since`.
+    /// The pods that may exist, and the pods that ended after `since`.
     pub(super) fn after(&self, since: Option<OffsetDateTime>) -> impl Iterator<Item = &Pod> {
         let counts = move |it: &&Known| it.gone.zip(since).is_none_or(|(gone, since)| gone > since);
         self.known.iter().filter(counts).map(|it| &it.pod)
@@ -103,7 +105,8 @@ mod tests {
     use super::*;
     use parallax_language::scenario::model::Step;
 
-    /// A pod of Deployment `store`, with the number of its container's restarts; `None` is a pod that is not ready yet.
+    /// A pod of the Deployment `store`, with the number of restarts of its container. `None` means a pod that is not
+    /// ready yet.
     fn pod(uid: &str, restarts: Option<i32>) -> Pod {
         let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "store-1", "uid": "" });
         let metadata = json!({ "name": uid, "uid": uid, "ownerReferences": [owner] });
@@ -134,7 +137,7 @@ mod tests {
         serde_json::from_value(whole).expect("a step")
     }
 
-    /// What has ended on its own after a step that changes something, and after each later look.
+    /// The pods that have ended on their own: after a step that changes something, and after each later call of `look`.
     fn after(step: &Step, has_passed: bool, looks: &[Vec<Pod>]) -> Vec<String> {
         let effects = SideEffects::default();
         let mut pods = Pods::before(&[pod("old", Some(0))], "n");
@@ -211,7 +214,7 @@ mod tests {
         }
     }
 
-    /// A pod of an operator, which may end it at any time.
+    /// A pod that belongs to an operator. The operator may end the pod at any time.
     fn other(restarts: i32) -> Pod {
         let mut pod = pod("other", Some(restarts));
         pod.metadata.owner_references = None;
@@ -226,7 +229,7 @@ mod tests {
         for round in 1..4 {
             effects.note(restart.kind(), restart.action.changes().expect("a change"), "n");
             pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, Some(true));
-            // A step in between that changes nothing.
+            // This step comes in between and changes nothing.
             pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, None);
         }
         assert_eq!(pods.ended(), [""; 0]);

@@ -1,4 +1,4 @@
-//! The probers of one flow. They end with the flow, no matter how it ends.
+//! The probers of one flow. They end with the flow, however the flow ends.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use parallax_vocab::Question;
 #[derive(Debug, Default)]
 pub(super) struct Probers(Mutex<BTreeMap<String, Running>>);
 
-/// One prober, and what counts as a success for it.
+/// One prober, and the definition of a successful answer for it.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) prober: Prober,
-    /// What it asks, without the key of a client.
+    /// The question of the prober, without the private key of a client certificate.
     pub(super) question: Question,
     pub(super) expected: Expected,
     pub(super) seen: Seen,

@@ -1,4 +1,4 @@
-//! What the run provides when a step becomes a question.
+//! Provides the values of the run that a step needs for its question.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
 use parallax_language::scenario::action::asking::Asking;
 
-/// What is needed to build a question, in addition to the step.
+/// The data for a question, in addition to the step.
 pub(super) struct Known<'a> {
     pub(super) scene: &'a Scene<'a>,
     /// The results of earlier steps.
     pub(super) results: &'a Results,
-    /// The step's own token; `None` if it uses the pod's token file.
+    /// The step's own token; `None` if the step uses the pod's token file.
     pub(super) token: Option<Secret>,
     /// The environment variables that the vantage declares for the programs that run there.
     pub(super) variables: &'a IndexMap<String, String>,

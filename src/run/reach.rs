@@ -1,4 +1,5 @@
-//! How a person reaches an environment that stands: lines that can be pasted into a shell, and the files they name.
+//! The ways in which a person reaches an environment that is kept: lines that can be pasted into a shell, and the files
+//! that these lines name.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,19 +13,19 @@ use crate::certs::write_private;
 use crate::probe::Proxy;
 use parallax_plan::Plan;
 
-/// The lines, and what they need.
+/// The lines, and the files and the proxy that they need.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// What each line is for, and the line.
+    /// Each line, with its purpose before it.
     pub(super) lines: Vec<(String, String)>,
-    /// Files that hold secrets. They are removed with the environment.
+    /// The files that contain secrets. They are removed with the environment.
     secret: Vec<PathBuf>,
-    /// It ends with this.
+    /// The proxy. It ends when this value is dropped.
     proxy: Option<Proxy>,
 }
 
 impl Reach {
-    /// Only the cluster: for an environment in which something is not ready.
+    /// The lines for the cluster alone. They are used for an environment in which something is not ready.
     pub(super) fn of_cluster(context: &Context, scene: &Scene<'_>) -> Self {
         let mut reach = Self { lines: Vec::new(), secret: Vec::new(), proxy: None };
         let kubeconfig = context.options.directory.join(format!("{}.kubeconfig", scene.cluster.name));
@@ -34,7 +35,7 @@ impl Reach {
         reach
     }
 
-    /// Writes the files, and starts the proxy by which programs of this machine reach the environment's names.
+    /// Writes the files, and starts the proxy through which programs of this machine reach the environment's names.
     pub(super) async fn of(stage: &Stage<'_>) -> Self {
         let (context, scene) = (stage.context, &stage.scene);
         let (folder, namespace) = (&context.options.directory, &scene.plan.namespace);
@@ -70,7 +71,7 @@ impl Reach {
         reach
     }
 
-    /// The proxy by which programs of this machine reach the environment's names.
+    /// The URL of the proxy through which programs of this machine reach the environment's names.
     pub(super) fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(|proxy| format!("http://{}", proxy.address()))
     }
@@ -90,8 +91,8 @@ impl Drop for Reach {
     }
 }
 
-/// For an environment that is kept: writes its root certificates into the run's folder, and notes the `curl` command
-/// with which a user can send the scenario's requests from outside.
+/// For an environment that is kept: writes its root certificates into the run's folder, and adds a note with the `curl`
+/// command that sends the scenario's requests from outside.
 pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     for (id, issuer) in &scene.environment.certificates.issuers {
         let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
@@ -113,7 +114,7 @@ pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     }
 }
 
-/// The variables by which tools find a store from this machine, as a file for a shell.
+/// The shell file with the variables that tell tools on this machine how to reach a store.
 fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
     let (key, secret, trust) = (&access.access_key, access.secret_key.expose(), trust.display().to_string());
     let with_key = access.endpoint.replacen("://", &format!("://{key}:{secret}@"), 1);
@@ -133,7 +134,8 @@ fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    // What the user's own shell has set for another store must neither reach this one nor lead away from it.
+    // Variables of the user's own shell that are meant for another store. They must not be sent to this store and must
+    // not lead the tools away from it.
     let own = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_S3\n";
     variables.iter().fold(own.to_owned(), |mut text, (name, value)| {
         writeln!(text, "export {name}={}", quoted(value)).expect("a String takes every write");

@@ -1,6 +1,6 @@
-//! Waits until the vantage pods reach every Service of their namespace. If a flow begins earlier, a race of the set-up
-//! looks like a fault of the system under test. If a Service is never reached although one of its pods answers, the
-//! cluster's own network does not work, and a failed connection to the Service proves nothing.
+//! Waits until the vantage pods reach every Service of their namespace. If a flow began earlier, a race of the set-up
+//! would look like a fault of the system under test. If a Service is never reached although one of its pods answers,
+//! the cluster's own network does not work, and a failed connection to the Service proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,16 +21,16 @@ use super::scene::Scene;
 use crate::apply::ApplyError;
 use crate::probe::{Vantage, lives};
 
-/// The annotation with the names of the ports, separated by commas, that the wait leaves out: the fixture knows that
-/// nothing may listen there when the flow begins.
+/// The annotation that excludes ports of a Service from this wait. The value lists the names of the ports, separated by
+/// commas. A fixture sets the annotation for ports on which no process may listen when the flow begins.
 const NOT_AWAITED: &str = "io.parallax/not-awaited";
-/// The pause between two tries. There is no event to wait for when a process begins to listen or when the node's packet
-/// rules change.
+/// The pause between two tries. No event reports that a process begins to listen or that the node's packet rules
+/// change.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// After this time the flow starts even if a port cannot be reached. Its steps then show what is wrong.
+/// The longest wait. After this time the flow starts even if a port cannot be reached, and its steps show the problem.
 const WITHIN: Duration = Duration::from_secs(20);
-/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If none of its
-/// pods is ready after this time, nothing is meant to answer there, so the wait ends.
+/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If none of
+/// its pods is ready after this time, no process is expected to answer, so the wait for this Service ends.
 const ENDPOINT_WITHIN: Duration = Duration::from_secs(3);
 /// Time limit of one try, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
@@ -57,7 +57,8 @@ impl std::fmt::Display for Unreached {
     }
 }
 
-/// The error of the machine that explains why a step got no connection, if it is one. `pod` is the pod of its vantage.
+/// The error for a step that got no connection because the cluster's network does not work; `None` if this is not the
+/// reason. `pod` is the pod of the step's vantage.
 pub(super) fn error(stage: &Stage<'_>, pod: &str, answer: &Answer, cause: &Cause) -> Option<RunError> {
     let it = explains(&stage.unreached, pod, answer, cause)?;
     Some(RunError::Machine {
@@ -78,17 +79,17 @@ fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, caus
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
     service: String,
-    /// The labels of its pods, as a selector.
+    /// The labels of the Service's pods, as a selector.
     pods: String,
     address: String,
     port: u16,
-    /// The port of its pods.
+    /// The port on which the Service's pods listen.
     target: IntOrString,
 }
 
-/// Waits until each vantage in a pod can connect to each port of each Service with a ready pod. It connects by address,
-/// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens: a peer
-/// that accepts the connection and closes it listens, too, as Envoy does if no server name is sent.
+/// Waits until each vantage in a pod can connect to each port of each Service with a ready pod. The vantage connects to
+/// the address, so DNS does not matter. Any answer is accepted, because it shows that a process listens. This includes
+/// a peer that accepts the connection and closes it, as Envoy does if the client sends no server name.
 pub(super) async fn by(
     context: &Context,
     scene: &Scene<'_>,
@@ -113,7 +114,8 @@ pub(super) async fn by(
     Ok(unreached)
 }
 
-/// The TCP ports of a Service that selects pods and has a cluster address, without those that are not awaited.
+/// The TCP ports of a Service that selects pods and has a cluster address. Ports that the annotation [`NOT_AWAITED`]
+/// names are left out.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let Some(spec) = &service.spec else { return Vec::new() };
@@ -170,14 +172,14 @@ async fn reached(
     }
 }
 
-/// The question whether a process listens at an address.
+/// A question that tests whether a process listens at an address.
 fn connect(host: String, port: u16) -> Question {
     let probe = Probe::Tls(TlsQuestion { host, port, server_name: None });
     Question { view: View::default(), deadline_ms: QUESTION_MS, probe }
 }
 
-/// The first of the pods that answers a vantage at its own address. If none does, the Service is not reached because of
-/// its pods or of a policy, so this belongs to the system under test.
+/// The first pod that answers a vantage at the pod's own address. If no pod answers, the pods or a network policy are
+/// the reason, so the failure belongs to the system under test.
 async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) -> Result<Option<SocketAddr>, RunError> {
     for at in pods.iter().filter_map(|pod| target_of(pod, target)) {
         let answer = vantage.ask(connect(at.ip().to_string(), at.port())).await?;
@@ -201,7 +203,7 @@ fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
-/// Whether a process listens where this answer comes from.
+/// Whether this outcome shows that a process listens.
 fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     match outcome {
         Err(Cause::Connect { fault, .. }) => *fault == ConnectFault::Reset,
@@ -209,8 +211,8 @@ fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     }
 }
 
-/// The pods of a Service that are ready. The endpoints of the Service would say the same, but late, if the controller
-/// that writes them is.
+/// The ready pods of a Service. The endpoints of the Service would contain the same pods, but too late if the
+/// controller that writes the endpoints is late.
 async fn ready_pods(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<Vec<Pod>, RunError> {
     let pods = lives::pods(client, &scene.plan.namespace, selector).await;
     let mut pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
@@ -255,7 +257,7 @@ mod tests {
             "spec": { "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports },
         });
         assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443, https)]);
-        // A Service without a selector or without an address is not waited for.
+        // The wait leaves out a Service without a selector or without an address.
         assert!(service(serde_json::json!({ "clusterIP": "10.43.0.7", "ports": ports })).is_empty());
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());
@@ -271,7 +273,7 @@ mod tests {
         for (target, expected) in [
             (IntOrString::String("https".into()), Some("10.42.0.9:9000")),
             (IntOrString::Int(9001), Some("10.42.0.9:9001")),
-            // The Service names a port that no container has: nothing can answer.
+            // The Service names a port that no container has, so no process can answer.
             (IntOrString::String("http".into()), None),
         ] {
             assert_eq!(target_of(&pod, &target).map(|it| it.to_string()).as_deref(), expected, "{target:?}");

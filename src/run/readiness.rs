@@ -1,5 +1,5 @@
-//! Readiness as an expectation: the failures that breaks declare for it, and the verdicts of variants whose environment
-//! did not become ready. The flow of such a variant is not run.
+//! Readiness as an expectation: the readiness failures that breaks declare, and the verdicts of variants whose
+//! environment did not become ready. The flow of such a variant does not run.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The `ready` entries that the variants of an environment declare to fail. Only a break with its own environment can
-/// declare one, so in that case there is only one variant.
+/// The entries of `ready` that the variants of an environment declare to fail. Only a break with its own environment
+/// can declare such a failure, so the environment then has a single variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
@@ -25,14 +25,14 @@ pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     declared
 }
 
-/// The message for the end of a set-up in which something did not become ready.
+/// The message at the end of a set-up in which a part of the environment did not become ready.
 pub(super) fn not_ready(unready: &[Unready]) -> String {
     let names: Vec<&str> = unready.iter().map(|it| it.what.as_str()).collect();
     format!("{} did not become ready", names.join(", "))
 }
 
-/// For a cluster that did not start because its node ended: the failed readiness, if a variant declares that the
-/// cluster must not start. The cause is a line of the node's log.
+/// The failed readiness condition of a cluster that did not start because its node ended. The result is `None` unless a
+/// variant declares that the cluster must not start. The cause is a line of the node's log.
 pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
         || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
@@ -52,7 +52,8 @@ pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration
     })
 }
 
-/// The line that best explains why a node ended: of its last lines the last one that is declared, otherwise the last one.
+/// The log line that best explains why a node ended. This is the last line that matches the declared cause, otherwise
+/// the last line.
 fn decisive(lines: &[String], is_declared: impl Fn(&str) -> bool) -> Option<&str> {
     let last = || apply::last_words(lines.iter().map(String::as_str));
     last().find(|line| is_declared(line)).or_else(|| last().next())
@@ -78,8 +79,8 @@ fn judge_in(context: &Context, cluster: &str, plan: &EnvironmentPlan, unready: &
     }
 }
 
-/// Reports the verdicts of variants that declare a readiness to fail, although everything became ready. Returns whether
-/// there are any.
+/// Reports the verdicts of variants that declare a readiness failure although everything became ready. Returns whether
+/// there are such variants.
 pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
     let all = scene.plan.variants.iter();
     let did_not_fail: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();
@@ -101,7 +102,7 @@ fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &V
     }));
 }
 
-/// Records a readiness as a step that failed.
+/// Records a readiness condition as a step that failed.
 fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
     let place = variant.places.get(&it.what).cloned().unwrap_or_default();
     let ended = StepEnded {

@@ -1,5 +1,5 @@
-//! Cleans up between two variants of one environment: removes what a flow created, so that the next flow begins in the
-//! same state as the first.
+//! Cleans up between two variants of one environment. The objects that a flow created are removed, so that the next
+//! flow begins in the same state as the first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::Store;
 
-/// How long the deletion of an object that a flow applied may take. If it takes longer, the environment cannot be used
-/// again.
+/// The time limit for the deletion of an object that a flow applied. If the deletion takes longer, the environment
+/// cannot be used again.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// The contents of an environment's stores before its first flow.
@@ -42,8 +42,8 @@ impl Found {
         Ok(Self { stores: try_join_all(looks).await?.into_iter().collect() })
     }
 
-    /// Removes what a flow created. It is an error if something cannot be restored, because the next verdict would
-    /// depend on it.
+    /// Removes the objects that a flow created, and restores the contents of the stores. If something cannot be
+    /// restored, the result is an error, because the next verdict would depend on it.
     pub(super) async fn put_back(&self, stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
         if let Some(title) = effects.changed().first() {
             let what = format!("{title} existed before the flow applied it, and its earlier state is unknown");
@@ -72,7 +72,7 @@ impl Found {
     }
 }
 
-/// Removes a flow's cluster-scoped objects, so that they do not affect the next environment.
+/// Removes the cluster-scoped objects that a flow created, so that they do not affect the next environment.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
     delete_created(stage, effects, Which::ClusterScoped).await
 }
@@ -81,7 +81,7 @@ pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) ->
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     All,
-    /// Those that other environments see. The cluster itself says which kinds these are.
+    /// Only cluster-scoped objects, because other environments see them. The cluster itself says which kinds these are.
     ClusterScoped,
 }
 
@@ -97,7 +97,8 @@ async fn delete_created(stage: &Stage<'_>, effects: &SideEffects, which: Which) 
         let namespace = object.metadata.namespace.as_ref().unwrap_or(own);
         let (title, api) = applier.locate(&types.api_version, &types.kind, namespace, name).await?;
         let asked = |source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) };
-        // Skip an object that the flow deleted itself, or that somebody else has since created under the same name.
+        // Skip an object that the flow deleted itself. Also skip an object of the same name that another client has
+        // created since then.
         let there = api.get_opt(name).await.map_err(asked)?;
         if there.is_none_or(|it| it.metadata.uid != object.metadata.uid) {
             continue;

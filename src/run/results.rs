@@ -1,4 +1,4 @@
-//! The results of a flow's steps that later steps can refer to, and the replacement of `{{ }}`.
+//! The results of a flow's steps that later steps can refer to, and the replacement of references (`{{ }}`) by values.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(super) struct Results {
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
     /// A copy of `collected` from before the current round; it is restored if the round is void.
     before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// How many rounds were void, by the id of a step inside the repeat.
+    /// The number of void rounds, by the id of a step inside the repeat.
     void: BTreeMap<String, u32>,
     /// The value of `{{ round }}`.
     round: Option<u32>,
@@ -50,7 +50,7 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// No results yet, only the variant's nonce.
+    /// The state before the first step: there are no results, only the variant's nonce.
     pub(super) fn of(nonce: String) -> Self {
         Self { nonce, ..Self::default() }
     }
@@ -105,7 +105,7 @@ impl Results {
         self.tokens.get(step)
     }
 
-    /// Begins a round: from now on, captured values belong to this round.
+    /// Begins a round. From now on, captured values belong to this round.
     pub(super) fn begin_round(&mut self, number: u32) {
         self.round = Some(number);
         self.before.clone_from(&self.collected);
@@ -122,7 +122,7 @@ impl Results {
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
-    /// Ends the rounds: from now on, a captured name refers to the list of the values of all rounds.
+    /// Ends the rounds. From now on, a captured name refers to the list of the values from all rounds.
     pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {

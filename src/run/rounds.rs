@@ -1,4 +1,4 @@
-//! The rounds of a `repeat`: the seed, and the random start times that are drawn from it.
+//! The rounds of a `repeat`: the seed, and the random start times that are computed from the seed.
 
 use std::time::Duration;
 
@@ -18,17 +18,16 @@ pub(super) struct Rounds {
     seed: u64,
     /// The number of the current round; the first is 1.
     pub(super) number: u32,
-    /// How many rounds were void.
+    /// The number of void rounds.
     pub(super) void: u32,
     void_at_most: u32,
-    /// Whether the next round repeats a void one (`pending`), and whether the current round does (`repeated`).
+    /// Whether the next round replaces a void round (`pending`), and whether the current round does (`repeated`).
     pending: bool,
     repeated: bool,
 }
 
 impl Rounds {
-    /// The state before the first round. `seed` overrides the scenario's seed; `drawn` is used if there is no other
-    /// seed.
+    /// The state before the first round. `seed` overrides the scenario's seed. `drawn` is used if neither seed exists.
     pub(super) fn new(step: &Step, repeat: &RepeatStep, seed: Option<u64>, drawn: u64) -> Self {
         let seed = seed.or(repeat.seed).unwrap_or(drawn);
         Self {
@@ -43,26 +42,27 @@ impl Rounds {
         }
     }
 
-    /// Begins the next round. Returns whether there is one.
+    /// Begins the next round. Returns whether there is a next round.
     pub(super) fn next(&mut self) -> bool {
         self.repeated = std::mem::take(&mut self.pending);
         self.number += u32::from(!self.repeated);
         self.number <= self.times
     }
 
-    /// Whether another round may be void without being an error.
+    /// Whether one more round may be void without an error.
     pub(super) fn may_be_void(&self) -> bool {
         self.void < self.void_at_most
     }
 
-    /// Records that the round was void: the next round has the same number, but its own random start times.
+    /// Records that the round was void. The next round has the same number, but its own random start times.
     pub(super) fn was_void(&mut self) {
         self.void += 1;
         self.pending = true;
     }
 
-    /// The number from which the current round's start times are drawn: the round's number. A repeated round uses a
-    /// number after the last round, so that the start times of the other rounds do not change.
+    /// The number from which the start times of the current round are computed: normally the number of the round. A
+    /// round that replaces a void round uses a number after the last round. Then the start times of other rounds stay
+    /// the same.
     fn draw(&self) -> u32 {
         if self.repeated { self.times + self.void } else { self.number }
     }
@@ -82,13 +82,13 @@ impl Rounds {
         Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
     }
 
-    /// The delay before a step of this round begins. It depends only on the seed, the round and the step's id, so a
-    /// step that is added does not change the delays of the others.
+    /// The delay before a step of this round begins. It depends only on the seed, the round and the id of the step. If
+    /// a step is added to the scenario, the delays of other steps stay the same.
     fn moment(&self, step: &Step, after: After) -> Duration {
         let longest = after.span().to_duration();
         let After::Random(_) = after else { return longest };
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        // FNV-1a, because it gives the same result on every machine and in every version.
+        // FNV-1a is used because it gives the same result on every machine and in every version.
         let stream = step
             .id
             .bytes()

@@ -1,4 +1,4 @@
-//! A scene: one environment as its steps see it, with names, values, stores, and the network view of each vantage.
+//! A scene: one environment as its steps see it, with host names, values, stores, and the network view of each vantage.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,8 @@ impl<'a> Scene<'a> {
     /// The value of a reference: an export of a fixture, or a result of an earlier step.
     pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // This path is a placeholder. Only the vantage knows the real path, and it replaces the placeholder.
+            // This path is a placeholder. Only the vantage knows the real path, so the vantage replaces the
+            // placeholder.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
@@ -59,7 +60,7 @@ impl<'a> Scene<'a> {
         self.cluster.address_beside(&self.plan.namespace, fixture)
     }
 
-    /// How a vantage sees the network.
+    /// The network view of a vantage: how it resolves and connects, and which certificates it trusts.
     pub(super) fn view(&self, vantage: &VantageSpec) -> View {
         let trust = match (&vantage.pod, &vantage.outside) {
             (Some(pod), _) => &pod.trust,
@@ -81,23 +82,24 @@ impl<'a> Scene<'a> {
         View { trust, ..self.outside() }
     }
 
-    /// How the harness itself sees the network: like an outside vantage without trusted authorities.
+    /// The network view of the harness itself. It is the view of an outside vantage that trusts no authority.
     pub(super) fn outside(&self) -> View {
         self.cluster.outside.clone()
     }
 
-    /// How the set-up connects to a store. It accepts exactly the certificate that was issued for the store, even if a
-    /// break makes that certificate invalid. So the break fails a step and not the set-up.
+    /// The network view of the set-up for connections to a store. It accepts exactly the certificate that was issued
+    /// for the store, even if a break makes that certificate invalid. Therefore the break fails a step and not the
+    /// set-up.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
         View { pin: self.leaf(fixture, store).map(|leaf| leaf.der.clone()), ..self.outside() }
     }
 
-    /// The certificate that the set-up gave a store.
+    /// The certificate that the set-up issued for a store.
     pub(super) fn leaf(&self, fixture: &str, store: &Store) -> Option<&'a Leaf> {
         self.environment.certificates.leaves.get(&(fixture.to_owned(), store.certificate.clone()?))
     }
 
-    /// The store of a step: the named one, or the only one.
+    /// The store of a step: the store with this name, or the only store.
     pub(super) fn store(&self, named: Option<&str>) -> Result<(&'a str, &'a Store), String> {
         let mut stores = self.stores();
         match named {

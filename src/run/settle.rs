@@ -1,5 +1,5 @@
-//! Decides how often a step is tried: once; with `eventually`, until it holds; with `consistently`, for as long as it
-//! must hold.
+//! Decides how often a step is tried. A step is tried once; with `eventually`, until it holds; with `consistently`, for
+//! as long as it must hold.
 
 use std::time::{Duration, Instant};
 
@@ -14,22 +14,24 @@ use parallax_language::scenario::model::{CauseSpec, Step};
 
 /// Time limit of a step without `eventually`, and of each try of `consistently`.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
-/// The same of a step that starts a program: a browser or a virtual machine for Java may take many seconds to start.
+/// The time limit of a step that starts a program. A browser or a Java virtual machine may take many seconds to start.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
-/// The shortest pause between two tries of a step. Polling is needed because there is no event for the effect that the
-/// step waits for.
+/// The shortest pause between two tries of a step. The harness polls because no event reports the effect that the step
+/// waits for.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The longest pause between two tries.
+/// The longest pause between two tries of a step.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// If less time than this is left, no further try starts. It would fail only because of its short deadline, and this
-/// timeout would be treated as the cause.
+/// If less time than this is left, no further try starts. Such a try would fail only because of its short deadline, and
+/// the timeout would wrongly be reported as the cause.
 const LEAST: Duration = Duration::from_secs(1);
-/// A try that had at least this much time was not cut short by the end of the step, so its timeout counts as a result.
+/// The time that makes a timeout a valid result. If a try had at least this much time, the end of the step did not cut
+/// the try short.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// How long a try may continue after its step's time is over. An answer that comes at the deadline still has to be
-/// transferred, and its witness and evidence collected. After this time the harness reports that nothing answered.
+/// The time that a try may continue after its step's time limit. An answer that arrives at the deadline must still be
+/// transferred, and its witness and evidence must be collected. After this time, the harness reports that there was no
+/// answer.
 const GRACE: Duration = Duration::from_secs(8);
-/// The part of [`GRACE`] after which a try waits no longer for its witness.
+/// The part of [`GRACE`] during which a try may wait for its witness, the store's report of who sent the request.
 pub(super) const FOR_THE_WITNESS: Duration = Duration::from_secs(6);
 
 /// The tries of a step: their number and the result of the last one.
@@ -38,16 +40,16 @@ pub(super) struct Settled {
     pub(super) attempts: u32,
     pub(super) last: Option<Tried>,
     pub(super) held: Option<Held>,
-    /// How many tries in a row held at the end, if the step has `stays`.
+    /// The number of consecutive tries that held at the end, if the step has `stays`.
     pub(super) in_row: Option<u32>,
 }
 
-/// Counts tries in a row that hold.
+/// Counts consecutive tries that hold.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     wanted: u32,
     held: u32,
-    /// The longest row so far.
+    /// The largest count so far.
     most: u32,
 }
 
@@ -56,14 +58,14 @@ impl Row {
         Self { wanted: wanted.map_or(1, u32::from), held: 0, most: 0 }
     }
 
-    /// Counts a try. Returns whether the row is long enough.
+    /// Counts a try. Returns whether enough consecutive tries have held.
     fn take(&mut self, holds: bool) -> bool {
         self.held = if holds { self.held + 1 } else { 0 };
         self.most = self.most.max(self.held);
         self.held >= self.wanted
     }
 
-    /// The cause if the row is too short.
+    /// The cause if too few consecutive tries held.
     fn broken(self) -> Cause {
         Cause::Mismatch {
             matcher: "stays".to_owned(),
@@ -73,15 +75,15 @@ impl Row {
     }
 }
 
-/// The time limit of a try: what is left of the step's time. The first try of a look gets at least the time of a step
-/// without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This does not apply to
-/// steps that wait within their try.
+/// The time limit of a try: the remaining time of the step. The first try of a step that asks or reads gets at least
+/// the time of a step without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This
+/// minimum does not apply to steps that wait inside their try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || step.action.looks().is_some_and(Looks::follows);
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 
-/// How long a step may take until it holds.
+/// The time limit for a step until it holds.
 pub(super) fn within(step: &Step) -> Duration {
     let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
     given.unwrap_or_else(|| if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN })
@@ -93,7 +95,7 @@ fn runs_a_program(step: &Step) -> bool {
 }
 
 /// Tries a step until its result is final. `declared` is the cause with which the step must fail in this variant, if
-/// any.
+/// the variant is a break that declares one.
 pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
     let mut row = Row::of(attempt.step.stays);
     let (attempts, mut tried) = Box::pin(come_to_hold(attempt, declared, &mut row)).await?;
@@ -110,16 +112,16 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
     }
 }
 
-/// Tries a step until the expectation holds, the declared failure is permanent, or the time is over. Only a step with
+/// Tries a step until its expectation holds, its declared failure is permanent, or its time is over. Only a step with
 /// `eventually` is tried more than once.
 ///
 /// - A step that is declared to fail is tried again while it holds, because the failure may come later.
-/// - A declared failure proves nothing as long as the baseline could show the same failure. So it must be seen in two
-///   tries in a row, and still at the time at which the baseline holds. A cause that can heal must last until the end.
-///   If it is first seen in the last try, one more try is made after the time is over.
+/// - A declared failure proves nothing as long as the baseline could show the same failure. Therefore two consecutive
+///   tries must show the failure, and it must still be present at the time at which the baseline holds. A cause that
+///   can disappear must last until the end. If only the last try shows it, one more try is made after the time is over.
 /// - If the end of the time cuts the last try short, the result of the previous try is kept.
-/// - A try during which the apiserver does not answer has no result and is repeated. If it was the last try, it is an
-///   error of the harness.
+/// - If the apiserver does not answer during a try, the try has no result and is repeated. If this happens in the last
+///   try, the result is an error of the harness.
 async fn come_to_hold(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -137,7 +139,8 @@ async fn come_to_hold(
     loop {
         attempts += 1;
         let past = baselines.past(variant, step, limit);
-        // A break may have less time than its baseline needed. Then its declared failure would prove nothing at the limit.
+        // A break may have less time than its baseline needed. Then its declared failure would prove nothing at the
+        // time limit, so the limit is extended.
         let within = if declared.is_some() && attempt.step.eventually.is_some() { limit.max(past) } else { limit };
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left = longest(attempt.step, left, before.is_none() || is_extra);
@@ -153,7 +156,7 @@ async fn come_to_hold(
             tried => tried?,
         };
         let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
-        // On a busy machine a try needs about as long as the previous one, so allow one and a half times that.
+        // On a busy machine, a try takes about as long as the previous try, so allow one and a half times that.
         let enough = ENOUGH.max(took.mul_f32(1.5));
         if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {
             return Ok((attempts, before));
@@ -181,18 +184,20 @@ async fn come_to_hold(
             return Ok((attempts, tried));
         }
         before = Some(tried);
+        // The code polls because no event reports the effect that the step waits for.
         tokio::time::sleep(pause(attempt.step, took)).await;
     }
 }
 
-/// The pause after a try that took this long. A program, such as a browser, needs processor time that other flows need
-/// as well. So the pause is as long as the program ran, and the step uses half of a processor at most.
+/// Returns the pause after a try with the duration `took`. A program, such as a browser, needs processor time that other
+/// flows need too. After such a try, the pause is as long as the program ran, so that the step uses at most half of a
+/// processor.
 fn pause(step: &Step, took: Duration) -> Duration {
     if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_PAUSE) } else { AGAIN_AFTER }
 }
 
-/// One try with a hard time limit: what is left of the step's time, plus [`GRACE`]. This is the only place that ends a
-/// try that does not end by itself.
+/// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Only this function ends a try
+/// that does not end on its own.
 async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     let overdue = |_| RunError::Overdue {
         place: attempt.place.to_owned(),
@@ -203,20 +208,20 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
 }
 
-/// What the looks of `consistently` have shown so far.
+/// The result of the tries of `consistently` so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// The last look held.
+    /// The last try held.
     Hold,
-    /// The last look showed the failure that this variant declares. A single look may show it for another reason, so it
-    /// proves nothing until the next look shows it, too.
+    /// The last try showed the failure that this variant declares. A single try may fail for another reason, so the
+    /// failure proves nothing until the next try shows it too.
     Doubtful,
     /// The step has failed.
     Fail,
 }
 
 impl Shown {
-    /// Takes a look that failed with `cause`, if any.
+    /// Takes the result of a try: its cause if it failed, otherwise `None`.
     fn take(&mut self, cause: Option<&Cause>, declared: Option<&CauseSpec>) {
         let is_declared = |cause| declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
         *self = match (cause, *self) {
@@ -227,8 +232,9 @@ impl Shown {
     }
 }
 
-/// Repeats the tries of `consistently` until the span is over or the step has failed. Something that cannot be looked at has not
-/// stayed as it was: the last look must succeed, and no gap between two looks may be longer than [`STEP_WITHIN`].
+/// Repeats the tries of `consistently` until the span is over or the step has failed. If the state cannot be read for
+/// some time, nothing shows that it stayed the same. Therefore the last try must succeed, and no gap between two
+/// successful tries may be longer than [`STEP_WITHIN`].
 async fn stay(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -242,7 +248,7 @@ async fn stay(
     let mut is_blind = false;
     let mut looks = Shown::Hold;
     while looks != Shown::Fail && (is_blind || looks == Shown::Doubtful || began.elapsed() < span) {
-        // Only repeated tries can show that nothing changes.
+        // The code polls because only repeated tries can show that nothing changes.
         tokio::time::sleep(AGAIN_AFTER).await;
         settled.attempts += 1;
         let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
@@ -284,7 +290,7 @@ mod tests {
             (vec![refused(), None, refused()], Some(&declared), false),
             (vec![refused(), refused()], Some(&declared), true),
             (vec![refused(), timeout()], Some(&declared), true),
-            // Another failure, and any failure of a step that must hold, counts at once.
+            // A failure that is not declared counts at once. So does any failure of a step that must hold.
             (vec![timeout()], Some(&declared), true),
             (vec![refused()], None, true),
         ] {
@@ -302,7 +308,7 @@ mod tests {
             (None, &[false, true], true),
             (Some(3), &[true, true], false),
             (Some(3), &[true, true, true], true),
-            // A server that alternates between working and failing: never two in a row.
+            // The server alternates between working and failing, so two consecutive tries never hold.
             (Some(2), &[true, false, true, false, true], false),
             (Some(2), &[true, false, true, true], true),
             (Some(2), &[true, true, false], false),

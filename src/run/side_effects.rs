@@ -1,5 +1,5 @@
-//! Records what a flow did to its environment: which pods it ended on purpose, which objects it created, and whether it
-//! may have written to a store.
+//! Records the effects of a flow on its environment: the pods that it ended on purpose, the objects that it created,
+//! and whether it may have written to a store.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,20 +15,20 @@ use parallax_vocab::question::Probe;
 /// Kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
 
-/// What a flow does to a whole container.
+/// The effect of a flow on a node, or on a container outside the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It ends it.
+    /// The flow ended the node or the container.
     Ended,
-    /// It starts it, so it must run from then on.
+    /// The flow started the node or the container. From then on, it must run.
     Started,
 }
 
-/// What one flow did.
+/// The effects of one flow.
 #[derive(Debug, Default)]
 pub(super) struct SideEffects(Mutex<Done>);
 
-/// An object that a step changes, and whether this may still end its pods.
+/// An object that a step changes, and whether the change may still end pods of the object.
 #[derive(Debug)]
 struct Acted {
     touched: Touched,
@@ -36,30 +36,31 @@ struct Acted {
     state: State,
 }
 
-/// What a change may still do.
+/// The progress of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Its step is running.
+    /// The step of the change is running.
     Runs,
-    /// Its effect is complete: from now on, the pods must live.
+    /// The effect of the change is complete. From now on, the pods must stay alive.
     Complete,
-    /// It may end pods at any time: its step does not wait for its effect, or has failed.
+    /// The change may end pods at any time, because its step does not wait for the effect, or because the step failed.
     Open,
 }
 
 #[derive(Debug, Default)]
 struct Done {
     acted: Vec<Acted>,
-    /// What the flow did last to each node that it ended or started.
+    /// The last effect of the flow on each node that it ended or started.
     nodes: BTreeMap<String, Fate>,
-    /// The same for containers outside the cluster: `store.minio`.
+    /// The last effect of the flow on each container outside the cluster that it ended or started, by name:
+    /// `store.minio`.
     beside: BTreeMap<String, Fate>,
-    /// The objects that the flow created, as the apiserver returned them the first time.
+    /// The objects that the flow created, as the apiserver first returned them.
     made: Vec<DynamicObject>,
     /// Titles of the objects that the flow applied and that existed before the flow.
     changed: Vec<String>,
     wrote: bool,
-    /// The kind of the first step that changed something which cannot be put back.
+    /// The kind of the first step that changed something that cannot be undone.
     irreversible: Option<String>,
 }
 
@@ -68,7 +69,8 @@ impl SideEffects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a change before it is carried out. Its references are already replaced. `namespace` is the variant's.
+    /// Records a change before it is carried out. The references in it are already replaced. `namespace` is the
+    /// namespace of the variant.
     pub(super) fn note(&self, kind: Kind, change: &dyn Alters, namespace: &str) {
         let Reach { touched, node, beside, starts, waits, applied: _, within: _ } = change.reach();
         let mut done = self.done();
@@ -78,13 +80,14 @@ impl SideEffects {
         let fate = if starts { Fate::Started } else { Fate::Ended };
         done.nodes.extend(node.map(|it| (it.to_string(), fate)));
         done.beside.extend(beside.map(|it| (it.to_owned(), fate)));
-        // What is applied is removed again if the flow created it; what it changed is in `changed`.
+        // An applied object can be undone: it is removed if the flow created it, and listed in `changed` if it existed
+        // before.
         if kind.nature().effect != Effect::Applies {
             done.irreversible.get_or_insert_with(|| kind.to_string());
         }
     }
 
-    /// Records that the step whose changes were recorded last has ended. If it failed, nothing is known of its effect.
+    /// Records that the step whose changes were recorded last has ended. If the step failed, its effect is not known.
     pub(super) fn step_ended(&self, has_passed: bool) {
         for it in self.done().acted.iter_mut().filter(|it| it.state == State::Runs) {
             it.state = if it.waits && has_passed { State::Complete } else { State::Open };
@@ -98,10 +101,10 @@ impl SideEffects {
         }
     }
 
-    /// Records an object that was applied. `there` says whether it existed before this flow.
+    /// Records an object that a step applied. `there` says whether the object existed before this flow.
     pub(super) fn applied(&self, object: &DynamicObject, there: bool) {
         let mut done = self.done();
-        // A program that runs may write to a store.
+        // The object runs a program, and the program may write to a store.
         done.wrote |= object.types.as_ref().is_some_and(|it| RUN.contains(&it.kind.as_str()));
         if done.made.iter().any(|it| it.metadata.uid == object.metadata.uid) {
             return;
@@ -114,7 +117,7 @@ impl SideEffects {
         }
     }
 
-    /// The kind of a step that changed something which cannot be put back, if there was one.
+    /// The kind of the first step that changed something that cannot be undone; `None` if there is no such step.
     pub(super) fn irreversible(&self) -> Option<String> {
         self.done().irreversible.clone()
     }
@@ -124,7 +127,7 @@ impl SideEffects {
         self.done().made.clone()
     }
 
-    /// The titles of objects that existed before the flow and that it applied.
+    /// The titles of the objects that the flow applied although they existed before the flow.
     pub(super) fn changed(&self) -> Vec<String> {
         self.done().changed.clone()
     }
@@ -150,7 +153,8 @@ impl SideEffects {
         self.touch_its_node(pod) || self.any(pod, namespace, |it| it != State::Complete)
     }
 
-    /// Whether the flow ended or started a pod's node. The pods of such a node come and go at any time later.
+    /// Whether the flow ended or started the node of a pod. The pods of such a node may appear and disappear at any
+    /// later time.
     pub(super) fn touch_its_node(&self, pod: &Pod) -> bool {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
         node.is_some_and(|it| self.done().nodes.contains_key(it))
@@ -161,12 +165,12 @@ impl SideEffects {
         self.done().acted.iter().filter(of).any(|it| touches(&it.touched, pod))
     }
 
-    /// What the flow did last to this node; `None` if it did nothing to it.
+    /// The last effect of the flow on this node; `None` if there was none.
     pub(super) fn to_node(&self, name: &str) -> Option<Fate> {
         self.done().nodes.get(name).copied()
     }
 
-    /// What the flow did last to this container outside the cluster; `None` if it did nothing to it.
+    /// The last effect of the flow on this container outside the cluster; `None` if there was none.
     pub(super) fn to_beside(&self, name: &str) -> Option<Fate> {
         self.done().beside.get(name).copied()
     }
@@ -186,7 +190,7 @@ fn touches(it: &Touched, pod: &Pod) -> bool {
     }
 }
 
-/// Whether a selector selects a pod. Requirements other than equality are assumed to match.
+/// Whether a selector selects a pod. A requirement that is not an equality is assumed to match.
 fn selects(selector: &str, pod: &Pod) -> bool {
     selector.split(',').all(|it| match it.split_once('=') {
         Some((key, value)) if !key.contains(['!', ' ']) => {
@@ -251,7 +255,7 @@ mod tests {
             (json!({ "id": "a", "restart": { "deployment": "store" } }), true, false),
             (json!({ "id": "a", "restart": { "deployment": "store" } }), false, true),
             (json!({ "id": "a", "kill": { "pod": "app=store", "container": "app" } }), true, false),
-            // The controller replaces pods after this step has ended.
+            // For this step, the controller replaces pods after the step has ended.
             (json!({ "id": "a", "patch": patch }), true, true),
         ] {
             let step: Step = serde_json::from_value(step).expect("a step");
@@ -261,7 +265,7 @@ mod tests {
             effects.step_ended(has_passed);
             assert_eq!(effects.may_end(&pod, "own"), may_end, "{step:?}");
             assert!(effects.touch(&pod, "own"), "{step:?}");
-            // The next step acts on it again.
+            // The next step changes the same object again.
             note(&effects, &step);
             assert!(effects.may_end(&pod, "own"), "{step:?}");
         }

@@ -1,4 +1,4 @@
-//! Finds out why a store refused a signature, while the run still has the secrets.
+//! Finds out why a store refused a signature, while the run still has access to the secrets.
 //!
 //! This module only collects the facts from the flow; [`parallax_explain::signature`] analyses them.
 
@@ -14,15 +14,15 @@ use parallax_vocab::{Answer, Question, Secret, StepId};
 use super::scene::Scene;
 use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 
-/// Error codes by which a store says that a signature does not match the request.
+/// Error codes that a store returns if a signature does not match the request.
 const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
-/// The message of an `AccessDenied` error that means the same.
+/// A part of the message of an `AccessDenied` error with the same meaning.
 const UNSIGNED_HEADERS: &str = "which were not signed";
 
 /// The URLs and forms that steps of this flow signed, by step.
 pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
 
-/// The facts about a refused request. It borrows nothing from the flow, so that another thread can analyse it.
+/// The facts about a refused request. This type borrows nothing from the flow, so that another thread can analyse it.
 pub(super) struct Known {
     seen: SignedRequest,
     seen_by: SeenBy,
@@ -35,7 +35,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Finds out what is wrong with the signature. This can take long.
+    /// Finds out what is wrong with the signature. The search can take long.
     pub(super) fn finding(self) -> SignatureFinding {
         let finding = investigate(&Case {
             seen: &self.seen,
@@ -50,7 +50,7 @@ impl Known {
     }
 }
 
-/// The facts about a refused request; `None` if it was not refused because of its signature.
+/// The facts about a refused request. `None` if the store refused the request for another reason than its signature.
 pub(super) fn case(
     scene: &Scene<'_>,
     question: &Question,
@@ -104,8 +104,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
         | S3Operation::Head { bucket, key }
         | S3Operation::CreateUpload { bucket, key }
         | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
-        // `PutBucketPolicy` is only used by the set-up. The body of `CompleteUpload` is written by the SDK, so it is
-        // not known here.
+        // Only the set-up uses `PutBucketPolicy`. The SDK writes the body of `CompleteUpload`, so the body is not known
+        // here.
         S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];
@@ -122,8 +122,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     })
 }
 
-/// The step that signed a URL: the step with the same signature, otherwise one that signed the same path at the same
-/// time.
+/// The step that signed a URL: the step whose URL has the same signature, otherwise a step that signed the same path at
+/// the same time.
 fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,

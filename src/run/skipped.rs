@@ -1,5 +1,5 @@
-//! Skips scenarios that cannot run on this machine, because they require a published image that cannot be obtained and
-//! that has no recipe. They are skipped with this reason before anything starts.
+//! Skips scenarios that cannot run on this machine because they need a published image that cannot be obtained and that
+//! has no recipe. Such scenarios are skipped, with this reason, before anything starts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::{Context, images};
 use parallax_images::ImageError;
 use parallax_plan::{Plan, VariantPlan};
 
-/// Which skips are accepted.
+/// The skips that the user accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
     /// Whether a skip that is not expected is an error.
@@ -43,7 +43,7 @@ impl Skips {
     }
 }
 
-/// Why an image cannot be obtained.
+/// The reason why an image cannot be obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lack {
     pub(super) failure: Failure,
@@ -129,7 +129,7 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, unpublished, skipped) in [
             (skips(false, &[]), true, true),
-            // A missing network is an error, not a skip.
+            // The image could not be obtained because the network is missing. This is an error and not a skip.
             (skips(false, &[]), false, false),
             (skips(true, &[]), true, false),
             (skips(true, &["other"]), true, false),

@@ -1,12 +1,13 @@
-//! A semaphore whose free slots go to the most urgent waiter first. The urgency is higher for work that the run as a
-//! whole waits for longest. While the machine is idle, further slots can be lent.
+//! A semaphore that gives a free slot to the most urgent waiter. Work that delays the end of the run the most is the
+//! most urgent. While the machine is idle, additional slots can be lent.
 
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A limited number of slots. Each waiter has an urgency; among equal ones, the first to ask gets a slot first.
+/// A limited number of slots. Each waiter has an urgency. Among waiters of equal urgency, the first one gets a slot
+/// first.
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Arc<Mutex<State>>,
@@ -15,15 +16,15 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many slots exist beyond the fixed number. They end with the next slots that are given back.
+    /// The number of lent slots, beyond the fixed number. The next slots that are given back end the loans.
     lent: usize,
-    /// How many slots may exist beyond the fixed number.
+    /// The largest number of slots that may be lent.
     lendable: usize,
     asked: u64,
     waiting: BinaryHeap<Waiting>,
 }
 
-/// A slot, which is held until it is dropped.
+/// One slot. The owner gives it back by dropping this value.
 #[derive(Debug)]
 pub(crate) struct Slot {
     state: Arc<Mutex<State>>,
@@ -37,19 +38,20 @@ struct Waiting {
 }
 
 impl Slots {
-    /// This number of slots (at least one), all free, and no more.
+    /// Creates this number of slots (at least one), all free. No additional slots can be lent.
     pub(crate) fn new(number: usize) -> Self {
         Self::up_to(number, number)
     }
 
-    /// This number of slots (at least one), all free. Further ones can be lent, up to `most` in all.
+    /// Creates this number of slots (at least one), all free. Additional slots can be lent, up to `most` slots in
+    /// total.
     pub(crate) fn up_to(number: usize, most: usize) -> Self {
         let free = number.max(1);
         let state = State { free, lent: 0, lendable: most.saturating_sub(free), asked: 0, waiting: BinaryHeap::new() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Gives a slot beyond the fixed number to the most urgent waiter. Returns whether somebody got one.
+    /// Gives an additional slot to the most urgent waiter. Returns whether a waiter got a slot.
     pub(crate) fn lend(&self) -> bool {
         loop {
             let next = {
@@ -59,14 +61,14 @@ impl Slots {
                 next
             };
             let Some(next) = next else { return false };
-            // A waiter that is gone drops the slot, which ends the loan.
+            // If the waiter is gone, the slot is dropped, which ends the loan.
             if next.give.send(Slot { state: Arc::clone(&self.state) }).is_ok() {
                 return true;
             }
         }
     }
 
-    /// Waits for a slot. Dropping the future leaves the queue.
+    /// Waits for a slot. If the future is dropped, its place in the queue is given up.
     pub(crate) async fn take(&self, urgency: u64) -> Slot {
         let taken = {
             let mut state = locked(&self.state);
@@ -178,13 +180,13 @@ mod tests {
         assert!(slots.lend());
         assert!(!slots.lend(), "two is the most");
         let second = second.as_mut().now_or_never().expect("the most urgent waiter gets it");
-        // Two slots are in use and one is lent: the next that is given back ends the loan.
+        // Two slots are in use and one is lent. The next slot that is given back ends the loan.
         drop(first);
         assert!(third.as_mut().now_or_never().is_none());
         drop(second);
         let third = third.as_mut().now_or_never().expect("the fixed slot is free again");
         drop(third);
-        // A waiter that is gone takes no loan with it.
+        // A waiter that is gone gets no lent slot.
         let held = slots.take(0).now_or_never().expect("it is free");
         let mut gone = Box::pin(slots.take(0));
         assert!(gone.as_mut().now_or_never().is_none());
@@ -209,7 +211,7 @@ mod tests {
         let held = stays.as_mut().now_or_never().expect("the place is passed on");
         let mut late = Box::pin(slots.take(1));
         assert!(late.as_mut().now_or_never().is_none());
-        // The slot goes to a waiter that is dropped before it takes it. So the slot must be free again.
+        // The slot goes to a waiter that is dropped before it takes the slot. Then the slot must be free again.
         drop(held);
         drop(late);
         assert!(slots.take(0).now_or_never().is_some());

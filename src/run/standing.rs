@@ -1,4 +1,5 @@
-//! Serves a variant that stands: its environment stays after its flow, and steps run again when another process asks.
+//! Serves a variant that is kept: its environment stays after its flow, and steps run again when another process
+//! requests it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,18 +25,18 @@ use parallax_language::scenario::model::Step;
 use parallax_plan::VariantPlan;
 use parallax_record::Redactor;
 
-/// How a run stands: it has one variant.
+/// The settings of a run that keeps its environment. Such a run has exactly one variant.
 #[derive(Debug)]
 pub struct Standing {
-    /// Where the first flow stops; `None` runs the whole flow.
+    /// The place where the first flow stops; `None` runs the whole flow.
     pub until: Option<Until>,
-    /// What other processes ask for, one after the other.
+    /// The requests of other processes, which are served one after the other.
     pub asked: Mutex<mpsc::Receiver<Asked>>,
     /// Reads the scenario's file again.
     pub reload: Reload,
 }
 
-/// Where a flow stops.
+/// The place where a flow stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// After this step.
@@ -45,7 +46,7 @@ pub enum Until {
 }
 
 impl Until {
-    /// How many of the steps run.
+    /// The number of steps that run.
     fn count(&self, steps: &[Step]) -> usize {
         let at = |id: &StepId| steps.iter().position(|it| it.id == id.as_str());
         match self {
@@ -55,7 +56,8 @@ impl Until {
     }
 }
 
-/// Reads the scenario's file again. The error says why the variant that stands cannot become what the file says now.
+/// A function that reads the scenario's file again. Its error says why the kept variant cannot take over the new
+/// content of the file.
 #[derive(Clone)]
 pub struct Reload(pub Arc<dyn Fn() -> Result<VariantPlan, String> + Send + Sync>);
 
@@ -65,52 +67,52 @@ impl std::fmt::Debug for Reload {
     }
 }
 
-/// A request, and where its answer goes.
+/// A request of another process, and the channel for its answer.
 #[derive(Debug)]
 pub struct Asked {
     /// The request.
     pub request: Request,
-    /// Where the answer goes.
+    /// The channel for the answer.
     pub answer: oneshot::Sender<Answer>,
-    /// Cancelled when the process that asks is gone.
+    /// Cancelled when the process that sent the request is gone.
     pub gone: CancellationToken,
 }
 
-/// What another process asks of a variant that stands.
+/// A request of another process to a variant that is kept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// How it can be reached.
+    /// Tell how the environment can be reached.
     Reach,
-    /// Run the flow again, from its beginning, in an environment that was put back.
+    /// Restore the environment, and run the flow again from its beginning.
     Flow,
     /// Run one step again.
     Step(StepId),
-    /// Read the scenario's file again, and run what changed.
+    /// Read the scenario's file again, and run the steps that changed.
     Reload,
     /// Run a program at a vantage.
     Run {
-        /// The vantage; needed if the scenario has several.
+        /// The vantage. It may be left out if the scenario has only one.
         from: Option<String>,
         /// The program and its arguments.
         argv: Vec<String>,
-        /// What the program reads on standard input.
+        /// The program's standard input.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stdin: Option<String>,
     },
     /// Prepare a shell at a vantage.
     Enter {
-        /// The vantage; needed if the scenario has several.
+        /// The vantage. It may be left out if the scenario has only one.
         from: Option<String>,
     },
-    /// The last lines that something wrote.
+    /// Return the last lines of logs.
     Logs {
-        /// What; without it, every pod.
+        /// The log to return; `None` returns the logs of every pod.
         of: Option<String>,
-        /// How many lines of each log.
+        /// The number of lines from each log.
         tail: usize,
     },
-    /// Stop, and remove everything.
+    /// Stop the run, and remove everything.
     End,
 }
 
@@ -118,25 +120,25 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
-    /// Steps have run, and this differs from what the scenario declares.
+    /// Steps have run. The list contains the differences from what the scenario declares.
     Ran(Vec<Problem>),
-    /// How the variant can be reached: what each line is for, and the line.
+    /// The ways to reach the environment: the purpose of each line, and the line.
     Reach(Vec<(String, String)>),
-    /// How a program ended.
+    /// The result of a program.
     Program(RunReply),
-    /// How a shell is entered.
+    /// The place of a prepared shell, and the command that enters it.
     Inside(Inside),
-    /// Logs: the name of each, and its lines.
+    /// Logs: the name and the lines of each log.
     Logs(Vec<(String, Vec<String>)>),
-    /// The run ends.
+    /// The run is ending.
     Ends,
-    /// The request cannot be met, and why.
+    /// The request cannot be fulfilled, for this reason.
     No(String),
     /// The harness or the machine failed.
     Failed(String),
 }
 
-/// Runs the flow of a variant, and then what other processes ask for, until one of them asks for the end.
+/// Runs the flow of a variant, and then serves the requests of other processes until one of them asks for the end.
 pub(super) async fn serve(
     stage: &Stage<'_>,
     standing: &Standing,
@@ -153,13 +155,13 @@ pub(super) async fn serve(
         let last = until.take();
         let outcome = Box::pin(first(&mut flow, last)).await;
         let outcome = outcome.unwrap_or_else(|error| Outcome::Error { failure: error.failure() });
-        // A part of a flow has no verdict.
+        // If only a part of a flow ran, there is no verdict.
         if last.is_none() {
             verdict(stage, &flow, outcome.clone());
         }
         send(stage, waiting.take(), &ran(outcome));
         let next = loop {
-            // The sender is gone when the session ends.
+            // The sender is dropped when the session ends.
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
@@ -194,7 +196,7 @@ pub(super) async fn serve(
                 },
                 Request::End => {
                     flow.end_probers().await;
-                    // Only a variant whose whole flow never ran has no verdict yet.
+                    // The variant has no verdict only if its whole flow never ran.
                     stage.context.verdicts.say(&flow.variant.id, Outcome::Interrupted, flow.took_ms());
                     send(stage, Some(answer), &Answer::Ends);
                     return Ok(());
@@ -207,7 +209,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Reports how the whole flow ended. It may run several times; its last verdict counts.
+/// Reports how the whole flow ended. The flow may run several times; the last verdict counts.
 fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
     let (variant, took_ms) = (flow.variant.id.clone(), flow.took_ms());
     if !stage.context.verdicts.say(&variant, outcome.clone(), took_ms) {
@@ -215,7 +217,7 @@ fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
     }
 }
 
-/// Answers requests for an environment whose flow cannot run, because something in it did not become ready.
+/// Serves requests for an environment whose flow cannot run, because a part of the environment did not become ready.
 pub(super) async fn serve_unready(
     standing: &Standing,
     reach: &Reach,
@@ -227,7 +229,7 @@ pub(super) async fn serve_unready(
         let (said, ends) = match request {
             Request::Reach => (Answer::Reach(reach.lines.clone()), false),
             Request::End => (Answer::Ends, true),
-            // They say why something is not ready.
+            // Logs can show why a part of the environment is not ready.
             Request::Logs { of, tail } => {
                 let variant = &scene.plan.variants[0];
                 (Box::pin(look::logs(client, scene, variant, of.as_deref(), tail)).await, false)
@@ -243,7 +245,8 @@ pub(super) async fn serve_unready(
     }
 }
 
-/// Sends an answer, redacted: it may quote what a step saw. The process that asked may be gone.
+/// Sends an answer to the process that asked, unless that process is gone. The answer is redacted, because it may quote
+/// what a step saw.
 fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
     let Some(to) = to else { return };
     drop(to.send(clean(&stage.context.redactor, answer)));
@@ -268,7 +271,7 @@ fn answer_of(result: Result<Outcome, RunError>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
 }
 
-/// Runs the flow, as far as `until` says.
+/// Runs the flow up to the place that `until` names.
 async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, RunError> {
     let steps = flow.variant.variant.scenario.flow.clone();
     match until {
@@ -287,10 +290,10 @@ async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
     answer_of(flow.part(&[step]).await)
 }
 
-/// Takes over what the scenario's file says now, and runs the steps from the first that changed.
+/// Takes over the new content of the scenario's file, and runs the steps from the first changed step on.
 async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
     let reload = Arc::clone(&standing.reload.0);
-    // Reading the project's files and planning them is work for a thread of its own.
+    // Reading and planning the project's files blocks, so it needs its own thread.
     let new = match tokio::task::spawn_blocking(move || reload()).await {
         Ok(Ok(new)) => new,
         Ok(Err(why)) => return Answer::No(why),
@@ -302,7 +305,8 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
     answer_of(flow.part(&steps).await)
 }
 
-/// The index of the first step that is not what it was. Anything else that changed concerns every step.
+/// The index of the first step that has changed. If another part of the scenario has changed, every step is affected
+/// and the index is 0.
 fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     let without_flow = |plan: &VariantPlan| {
         let mut value = plan.variant.value.clone();
@@ -318,8 +322,8 @@ fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     new.iter().zip(&old).take_while(|(new, old)| new == old).count()
 }
 
-/// Puts the environment back into the state before its first flow. Returns what the next flow may see, and the
-/// containers that run now: a person may have replaced some.
+/// Restores the state of the environment before its first flow. Returns the range of events and logs that the next flow
+/// may see, and the containers that run now. The user may have replaced some containers.
 async fn put_back(
     stage: &Stage<'_>,
     flow: &mut Flow<'_>,

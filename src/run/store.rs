@@ -1,4 +1,5 @@
-//! Waits until a store is ready and creates its buckets, over a pinned connection.
+//! Waits until a store is ready, and creates its buckets. The connection is pinned: it accepts exactly the store's own
+//! certificate.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,16 +15,16 @@ use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
 use parallax_record::Noted as _;
 
-/// The pause between two questions about something that cannot be watched: a store's health, or a name server's first
+/// The pause between two questions about a state that no event reports: a store's health, or a name server's first
 /// answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// Time limit of one question of the set-up, in milliseconds.
+/// The time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// How long a question of the set-up is repeated if nobody answers.
+/// The time for which a question of the set-up is repeated if there is no answer.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
-/// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason: at the
-/// deadline, after a permanent refusal, or as soon as the declared cause is observed.
+/// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason. The wait
+/// ends at the deadline, after a permanent refusal, or as soon as the declared cause is observed.
 pub(super) async fn ready(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -43,7 +44,7 @@ pub(super) async fn ready(
     Ok(Some(Unready { what, cause, waited: elapsed, within: wanted.ready.within.to_duration(), evidence }))
 }
 
-/// A store, and its `ready` entry.
+/// A store, and the entry of `ready` that waits for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) fixture: &'a str,
@@ -51,8 +52,8 @@ pub(super) struct Wanted<'a> {
     pub(super) ready: &'a fixture::Ready,
 }
 
-/// Asks for the store's health and creates its buckets and policies. Returns the cause if the store is not healthy or a
-/// bucket cannot be created.
+/// Asks for the store's health, and creates its buckets and policies. Returns the cause if the store is not healthy or
+/// a bucket cannot be created.
 async fn answers(
     scene: &Scene<'_>,
     wanted: &Wanted<'_>,
@@ -113,7 +114,8 @@ async fn answers(
     Ok(None)
 }
 
-/// Resolves with the cause when a log line of the store's pods matches the declared cause; otherwise never.
+/// Resolves with the cause when a log line of the store's pods matches the declared cause. Otherwise the future never
+/// resolves.
 async fn logged_cause(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -150,7 +152,7 @@ fn none() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// Sends the store a harmless request and ignores the answer.
+/// Sends the store a harmless request and ignores the answer. The request makes the store's trace open.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let access = match scene.access(fixture, store) {
         Ok(access) => access,
@@ -162,14 +164,14 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
-/// How long a question is repeated, and what ends this earlier.
+/// The limits of a repeated question.
 pub(super) struct Bound<'a> {
     /// The longest time for which the question is repeated.
     pub(super) within: Duration,
-    /// The declared cause, if any. Once it has been observed without interruption for long enough ([`Lasting`]), it is
-    /// the result.
+    /// The declared cause, if there is one. If this cause is observed without interruption for long enough
+    /// ([`Lasting`]), it becomes the result.
     pub(super) declared: Option<&'a Accepts<'a>>,
-    /// Whether a cause is permanent, so that asking again does not help.
+    /// Whether a cause is permanent, so that another try cannot succeed.
     pub(super) unrecoverable: fn(&Cause) -> bool,
 }
 
@@ -184,7 +186,7 @@ fn is_final(cause: &Cause) -> bool {
     matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
 
-/// Repeats a question until `accept` accepts the reply. Returns the last cause if that does not happen in time.
+/// Repeats a question until `accept` accepts the reply. Returns the last cause if this does not happen in time.
 pub(super) async fn until(
     bound: &Bound<'_>,
     vantage: &Vantage,
@@ -205,13 +207,13 @@ pub(super) async fn until(
         if as_declared || unrecoverable || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
-        // This polls, because neither a store's health nor the node's packet rules can be watched.
+        // The code polls, because no event reports a store's health or a change of the node's packet rules.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
-/// Asks a store again until it answers, for at most [`SILENT_FOR`]. A question of the set-up may be repeated, and a store
-/// that is silent for a moment on a busy machine must not end a whole environment.
+/// Repeats a question to a store until the store answers, for at most [`SILENT_FOR`]. It is safe to repeat questions of
+/// the set-up. A store that does not answer for a moment on a busy machine must not end a whole environment.
 pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
@@ -221,7 +223,7 @@ where
         match ask().await {
             Err(cause) if cause.is_silence() && began.elapsed() < SILENT_FOR => {
                 tracing::info!(%cause, "a store is asked again");
-                // Nothing signals that a store answers again.
+                // No event reports that a store answers again.
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             other => return other,
@@ -229,7 +231,7 @@ where
     }
 }
 
-/// Why a store did not do what the set-up asked.
+/// The reason why a store did not do what the set-up requested.
 pub(super) struct Refusal {
     reason: String,
     is_silence: bool,
@@ -247,7 +249,7 @@ impl From<Cause> for Refusal {
     }
 }
 
-/// The error about a store that did not do what the set-up asked.
+/// The error for a store that did not do what the set-up requested.
 pub(super) fn failed(namespace: &str, fixture: &str, doing: &str, why: Refusal) -> RunError {
     RunError::Store {
         store: fixture.to_owned(),

@@ -11,11 +11,11 @@ use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpe
 
 /// The lifetime of a token in seconds, if the step does not set one.
 const LIFETIME_S: i64 = 3600;
-/// A minted token was issued this many seconds ago. Containers use the machine's clock, but the times in a token are
-/// cut off to whole seconds.
+/// The age that a newly made token declares: it was issued this many seconds ago. Containers use the machine's clock,
+/// but the times in a token are cut off to whole seconds.
 const AGE_S: i64 = 5;
 
-/// The step's own token, if it declares one. A new token is created for each try, because its times are relative to
+/// The step's own token, if the step declares one. Each try gets a new token, because the token's times are relative to
 /// now.
 pub(super) async fn of_step(
     it: &Attempt<'_>,

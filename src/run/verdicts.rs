@@ -10,12 +10,12 @@ use super::error::RunError;
 use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
-/// Reports how variants ended. Only the first report of a variant counts, so a verdict remains valid when the run fails
-/// or is interrupted later. A variant that is run again is taken back first.
+/// Reports how variants ended. Only the first report of a variant counts, so a verdict stays valid if the run fails or
+/// is interrupted later. Before a variant runs again, its report is taken back.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     sink: Sink,
-    /// After how many failed variants no further one begins.
+    /// The number of failed variants after which no further variant begins.
     limit: Option<u32>,
     state: Mutex<State>,
 }
@@ -23,25 +23,25 @@ pub(crate) struct Verdicts {
 #[derive(Debug)]
 struct State {
     variants: BTreeMap<VariantId, Kind>,
-    /// How often variants without a verdict are still run again.
+    /// The number of times that variants without a verdict can still run again.
     tries: u32,
-    /// Whether the user knows that no further variant begins.
+    /// Whether the user has been told that no further variant begins.
     noted: bool,
 }
 
-/// How a variant ended, as far as it matters here.
+/// The result of a variant, reduced to the differences that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// As declared, skipped, interrupted or not begun.
+    /// The variant was as declared, skipped, interrupted or not begun.
     NotRed,
-    /// Not as declared, or with an error.
+    /// The variant was not as declared, or ended with an error.
     Red,
-    /// It has no verdict because of the harness, the engine or the machine.
+    /// The variant has no verdict because of the harness, the engine or the machine.
     Machine,
 }
 
 impl State {
-    /// How many variants failed. One that is run again does not count yet.
+    /// The number of failed variants. A variant that will run again does not count yet.
     fn failed(&self) -> usize {
         let counts = |kind: &&Kind| match kind {
             Kind::NotRed => false,
@@ -53,8 +53,8 @@ impl State {
 }
 
 impl Verdicts {
-    /// `limit` is the number of failed variants after which none begins; `tries` tells how often variants without a
-    /// verdict are run again.
+    /// `limit` is the number of failed variants after which no variant begins. `tries` is the number of times that
+    /// variants without a verdict run again.
     pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
         Self { sink, limit, state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }) }
     }
@@ -95,7 +95,7 @@ impl Verdicts {
         first
     }
 
-    /// Reports all given variants that have no verdict yet as interrupted or failed with `error`, so that the record
+    /// Reports all given variants that have no verdict yet as interrupted or as failed with `error`. The record then
     /// has an outcome for each variant. Returns these variants.
     pub(crate) fn give_up<'a>(
         &self,
@@ -111,13 +111,13 @@ impl Verdicts {
         self.state().variants.values().any(|kind| *kind != Kind::NotRed)
     }
 
-    /// Whether so many variants failed that no further one begins.
+    /// Whether enough variants have failed that no further variant begins.
     pub(crate) fn enough(&self) -> bool {
         let state = self.state();
         self.limit.is_some_and(|limit| state.failed() >= usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    /// If no further variant begins, reports this for the given ones, and returns true.
+    /// If no further variant may begin, reports this for the given variants and returns true.
     pub(crate) fn none_begins(&self, variants: &[VariantPlan]) -> bool {
         if !self.enough() {
             return false;
@@ -133,8 +133,8 @@ impl Verdicts {
         true
     }
 
-    /// Takes back the variants that have no verdict because of the harness, the engine or the machine, so that they can
-    /// run again.
+    /// Takes back the reports of variants that have no verdict because of the harness, the engine or the machine, so
+    /// that they can run again.
     pub(crate) fn take_back(&self) -> BTreeSet<VariantId> {
         let mut state = self.state();
         state.tries = state.tries.saturating_sub(1);

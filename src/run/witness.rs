@@ -1,5 +1,5 @@
-//! The server-side witness: reads from a store's trace which address sent a request. Only stores whose fixture declares
-//! a witness have one.
+//! The witness of a store: reads from the store's trace which address sent a request. Only a store whose fixture
+//! declares a witness has one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,23 +15,23 @@ use tokio::time::Instant;
 use super::store::repeated;
 
 /// The trace shows a request some milliseconds after its answer, or later on a busy machine. A request counts as
-/// missing if two conditions hold: this time has passed since the answer, and the store has sent [`IDLE_TIMES`]
-/// keep-alives. Keep-alives mean that the trace is complete so far.
+/// missing if this time has passed since the answer and the store has sent [`IDLE_TIMES`] keep-alives. A keep-alive
+/// means that the trace is complete so far.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
-/// The store sends a keep-alive each second. More than one is needed, because the first may have been sent before the
-/// answer.
+/// The number of keep-alives after which the trace is complete. The store sends one each second. A single one is not
+/// enough, because the store may have sent it before the answer.
 const IDLE_TIMES: u64 = 3;
-/// After this time the harness stops waiting, or earlier if the step's time is over. A store that has sent no
-/// keep-alives for so long is constantly busy, and its trace says nothing about one request.
+/// The longest wait, if the step's time does not end it earlier. If a store sends no keep-alives for so long, it is
+/// constantly busy, and its trace says nothing about one request.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// Time limit for opening a trace. A store may send the response headers only together with the first event, which is a
-/// request or a keep-alive.
+/// The time limit for opening a trace. A store may send the response headers only together with the first event, which
+/// is a request or a keep-alive.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
-/// How many requests of one store are kept; the oldest are dropped. This is enough because the witness is needed right
-/// after the answer.
+/// The number of requests that are kept for one store. The oldest requests are dropped. This number is enough because
+/// the witness is needed right after the answer.
 const KEPT_REQUESTS: usize = 4096;
 
-/// The pause between two tries to open the trace of a store that is new or restarting. There is no event to wait for.
+/// The pause between two tries to open the trace of a store that starts or restarts. No event reports that it is ready.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Follows one store's trace until it is dropped. After a restart of the store, it opens the trace again.
@@ -42,38 +42,39 @@ pub(super) struct StoreWitness {
     task: JoinHandle<()>,
 }
 
-/// What a trace says about one request.
+/// The statement of a trace about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     /// The trace shows the request.
     Seen(Traced),
     /// The trace is complete and does not show the request.
     Missing,
-    /// Nothing: the trace is not open, or the store was busy until the end of the wait.
+    /// The trace says nothing: it is not open, or the store was busy until the end of the wait.
     Unknown,
 }
 
 /// The progress of the trace.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// The time since the Unix epoch from which the trace has been followed without a gap; `None` while it is not open.
+    /// The time since the Unix epoch from which the trace has been followed without a gap. `None` while the trace is
+    /// not open.
     since: Option<Duration>,
-    /// Keep-alives so far.
+    /// The number of keep-alives so far.
     idle: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<IndexMap<String, Traced>>,
-    /// Certificates (DER) that the store may present, the newest last.
+    /// The certificates (DER) that the store may present. The newest one comes last.
     pins: Mutex<Vec<Vec<u8>>>,
 }
 
 impl StoreWitness {
-    /// Opens the trace. When this returns, the trace is open and shows every later request. Returns `None` if the store
-    /// has no witness.
+    /// Opens the trace. When this function returns, the trace is open and shows every later request. Returns `None` if
+    /// the store has no witness.
     pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, Cause> {
-        // Pods may reach a new store a moment before the node routes outside connections to it.
+        // A pod may reach a new store a moment before the node routes outside connections to the store.
         let Some(lines) = repeated(|| opened(kind, view.clone(), access)).await? else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
@@ -91,7 +92,7 @@ impl StoreWitness {
         Ok(Some(Self { shared, news, task }))
     }
 
-    /// Adds a certificate that the store may present when the trace has to be opened again.
+    /// Adds a certificate that the store may present if the trace has to be opened again.
     pub(super) fn trust_also(&self, der: Vec<u8>) {
         self.shared.pins().push(der);
     }
@@ -101,7 +102,7 @@ impl StoreWitness {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// What the trace shows of a request that the store has answered. It waits for at most `within`.
+    /// The statement of the trace about a request that the store has answered. The function waits for at most `within`.
     pub(super) async fn of(&self, request_id: &str, within: Duration) -> Sight {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
@@ -158,13 +159,14 @@ impl Shared {
                 }
                 seen.insert(traced.request_id.clone(), traced);
             }
-            // The map's lock must be free here: a waiting task holds the channel's lock while it reads the map.
+            // The lock of the map must be free here, because a waiting task holds the lock of the channel while it
+            // reads the map.
             send.send_modify(|news| news.idle += u64::from(idle));
         }
     }
 
-    /// Opens the trace again, whichever of the known certificates the store now presents. Dropping the witness ends
-    /// this loop.
+    /// Opens the trace again, with any of the known certificates that the store may now present. If the witness is
+    /// dropped, this loop ends.
     async fn again(&self, kind: WitnessKind, view: &View, access: &S3Access) -> Trace {
         loop {
             let pins = self.pins().clone();
@@ -175,13 +177,13 @@ impl Shared {
                     Err(why) => tracing::debug!(%why, "the trace of a store does not open"),
                 }
             }
-            // There is no event to wait for: the store does not signal that it is back.
+            // No event reports that the store is back.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }
 
-/// Whether the server that gave an answer presented the certificate with one of these serial numbers.
+/// Whether the server that gave this answer presented a certificate with one of these serial numbers.
 pub(super) fn was_given_by<'a>(answer: &Answer, mut serials: impl Iterator<Item = &'a str>) -> bool {
     let leaf = answer.evidence.chain.first();
     leaf.is_some_and(|leaf| serials.any(|serial| serial == leaf.serial))
@@ -281,7 +283,7 @@ mod tests {
         });
         while !asked.is_finished() {
             send.send_modify(|news| news.idle += 1);
-            // A store sends keep-alives all the time; this test sends them until the question is answered.
+            // A real store sends keep-alives all the time. This test sends them until the question is answered.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(asked.await.expect("it ends"), Sight::Missing);

@@ -1,6 +1,8 @@
-//! The owner's side of a run: starts the containers outside a cluster and its node, stops them, and keeps their logs.
+//! The part of a run that owns clusters: it starts a cluster's node and the containers outside the cluster, stops them,
+//! and keeps their logs.
 //!
-//! None of this applies to a cluster that the harness does not own: that is an [`Access`] that was not started here.
+//! None of this applies to a cluster that the harness does not own, such as the user's own cluster. Such a cluster is
+//! an [`Access`] that was not started here.
 
 mod neighbours;
 
@@ -20,14 +22,15 @@ use crate::world::World;
 use parallax_plan::ClusterPlan;
 use parallax_record::Present as _;
 
-/// How many of the last lines of the world's and the node's logs are kept as evidence.
+/// The number of last lines that are kept as evidence from the logs of the external network (the world) and of the
+/// node.
 const WORLD_LINES: usize = 5_000;
 
 /// A cluster that was started.
 pub(super) struct Started {
     pub(super) cluster: Access,
-    /// By namespace, the certificates and credentials that were generated before the cluster started, or why the
-    /// environment cannot be brought up.
+    /// The certificates and credentials that were generated before the cluster started, by namespace. An error says why
+    /// the environment cannot be set up.
     pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
@@ -52,25 +55,25 @@ pub(super) async fn start(
     Ok(Started { cluster, provisioned: beside.provisioned })
 }
 
-/// A node that ended by itself before its cluster was up.
+/// A node that ended on its own before its cluster was ready.
 pub(super) struct NodeEnded {
-    /// How it ended: its exit code in words.
+    /// The way in which the node ended: its exit code in words.
     pub(super) how: String,
-    /// Its last log lines.
+    /// The last log lines of the node.
     pub(super) lines: Vec<String>,
-    /// The time limit for its start.
+    /// The time limit for the start of the node.
     pub(super) within: Duration,
 }
 
-/// How the node ended, if that is why the cluster did not start.
+/// The end of the node, if this is why the cluster did not start.
 pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError) -> Option<NodeEnded> {
     let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
     let (how, lines) = engine.ended(&context.site.name_of(&Own::node_of(plan)))?;
     Some(NodeEnded { how: how.to_string(), lines: lines.to_vec(), within: UP_WITHIN })
 }
 
-/// Removes the containers of a finished cluster, so that the next cluster has their memory and disk space: each cluster
-/// has its own unpacked copy of the images. The sweep at the end removes what is left.
+/// Removes the containers of a finished cluster, so that the next cluster can use their memory and disk space. Each
+/// cluster has its own unpacked copy of the images. The clean-up at the end of the run removes everything else.
 pub(super) async fn stop(context: &Context, cluster: &Access) {
     let Ok(own) = cluster.own("remove it") else { return };
     for container in own.containers() {
@@ -81,7 +84,7 @@ pub(super) async fn stop(context: &Context, cluster: &Access) {
     }
 }
 
-/// Writes the kubeconfig of a cluster that is kept into the run's folder, and notes how to use it.
+/// Writes the kubeconfig of a cluster that is kept into the run's folder, and adds a note about its use.
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {
@@ -90,9 +93,9 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     }
 }
 
-/// Writes two logs into the run's folder before their containers are removed: the DNS questions that the world
-/// received, and the node's log. This is also called for a cluster that did not start; then either container may be
-/// missing.
+/// Writes two logs into the run's folder before their containers are removed: the DNS questions that the external
+/// network (the world) received, and the node's log. This function is also called for a cluster that did not start. In
+/// this case, either container may be missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
     let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));
@@ -107,7 +110,7 @@ pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
         };
         let lines = if what == "world" { cluster::questions(&lines, |_| true) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
-        // Remove an existing file of this name first, so that a symbolic link is not followed.
+        // An existing file of this name is removed first, so that the write does not follow a symbolic link.
         std::fs::remove_file(&path).present("remove an earlier log");
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = write_private(&path, text.as_bytes()) {

@@ -21,12 +21,12 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan};
 pub(super) struct Beside {
     /// The running containers.
     pub(super) standing: Vec<Neighbour>,
-    /// Certificates and credentials by namespace, or why the environment cannot be brought up.
+    /// The certificates and credentials by namespace. An error says why the environment cannot be set up.
     pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
 impl Beside {
-    /// The roots of all authorities as PEM, by their ids.
+    /// The root certificates of all authorities as PEM, by the id of the authority.
     pub(super) fn roots(&self) -> BTreeMap<String, String> {
         let known = self.provisioned.values().flatten();
         let issuers = known.flat_map(|it| &it.certificates.issuers);
@@ -34,8 +34,8 @@ impl Beside {
     }
 }
 
-/// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts it: such a container needs
-/// the authority before the cluster starts.
+/// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts this authority. Such a
+/// container needs the authority before the cluster starts.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
     let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));
     if !trusted {
@@ -52,7 +52,7 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     Ok(Some(issuer))
 }
 
-/// Starts the containers of all environments concurrently, and issues the certificates that further nodes trust. If a
+/// Starts the containers of all environments concurrently, and issues the certificates that agent nodes trust. If a
 /// container does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
@@ -110,8 +110,8 @@ async fn of_environment(
     Ok((provisioned, standing))
 }
 
-/// The containers of an environment in the order of their start. One whose files name another's host comes after it,
-/// because some programs look up a name only when they start.
+/// The containers of an environment in the order of their start. If a file of one container names the host of another,
+/// the other starts first, because some programs look up a name only when they start.
 fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     let all = plan.fixtures.iter().flat_map(|(id, it)| it.containers.iter().map(move |container| (id, container)));
     let mut left: Vec<(&String, &Container)> = all.collect();
@@ -119,7 +119,7 @@ fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     let mut ordered = Vec::new();
     while !left.is_empty() {
         let free = |it: &Container| !left.iter().any(|(_, other)| other.host != it.host && names(it, other));
-        // Two that name each other start in the order of their names.
+        // Two containers that name each other start in the order of their names.
         let next = left.iter().position(|(_, it)| free(it)).unwrap_or(0);
         ordered.push(left.remove(next));
     }

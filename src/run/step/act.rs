@@ -20,7 +20,7 @@ use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::Which;
 use parallax_language::scenario::template::{Template, Tree};
 
-/// Time limit of a step that changes something; `None` for other steps.
+/// The time limit of a step that changes something; `None` for other steps.
 pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
     step.action.changes().map(|it| it.reach().within.map_or(act::WITHIN, Span::to_duration))
 }
@@ -40,12 +40,12 @@ pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried,
     }
 }
 
-/// Carries out the step. If the cluster refuses the change, or if its effect does not happen in time, that is the
-/// step's cause.
+/// Carries out the step. If the cluster refuses the change, or if the effect does not happen in time, the step fails
+/// with this as its cause.
 async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
     let step = it.fill(step)?;
     it.effects.note(it.step.kind(), &step, it.namespace());
-    // Boxed, so that the watches' buffers do not enlarge every future that awaits this one.
+    // The future is boxed, so that the buffers of the watches do not enlarge every future that awaits it.
     match Box::pin(step.act(it)).await {
         Ok(done) => {
             let Done { value, told, said, moments, void } = done;
@@ -169,7 +169,7 @@ impl Acts for RotateStep {
             let contributions = scene.plan.fixtures.get(fixture)?;
             Some((fixture, contributions.certificates.iter().find(|it| it.name == name)?))
         });
-        // With the parameters of this variant, the fixture may not have a certificate of this name.
+        // With the parameters of this variant, the fixture may lack a certificate of this name.
         let (fixture, planned) =
             planned.ok_or_else(|| it.wrong(format!("there is no certificate `{}`", self.certificate)))?;
         let context = it.stage.context;

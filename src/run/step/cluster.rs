@@ -1,5 +1,6 @@
-//! `resource`, `log` and `event`: look at an object, at the logs of containers, or at the events of an object. With
-//! `eventually`, logs and events are followed. Then only the deadline shows that something is missing.
+//! `resource`, `log` and `event`: read an object, the logs of containers, or the events of an object. With
+//! `eventually`, these steps follow logs and events. Then only the deadline shows that an expected line or event is
+//! missing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,35 +21,36 @@ use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
 use parallax_language::scenario::target::{EventTarget, LogTarget};
 
-/// How many of the last events are reported.
+/// The number of last events that are reported.
 const EVENTS_REPORTED: usize = 20;
 
-/// How many of the last lines of the world's log are read. The limit protects the memory from a client that asks very
-/// often.
+/// The number of last lines that are read from the log of the external network (the world). The limit protects the
+/// memory from a client that asks very often.
 const WORLD_LINES: usize = 100_000;
 
-/// The longest time stamp that the engine puts before a log line, including the space after it, in bytes.
+/// The length in bytes of the longest time stamp that the engine writes before a log line, including the space after
+/// it.
 const INSTANT_BYTES: usize = 40;
 
-/// How much time one try has, and whether it follows logs and events until then.
+/// The time of one try, and whether the try follows logs and events for this time.
 #[derive(Clone, Copy)]
 struct Patience {
     left: Duration,
     follow: bool,
 }
 
-/// Looks at an object.
+/// Reads an object.
 pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tried, RunError> {
     it.resource(step, it.expect()?.as_ref()).await
 }
 
-/// Looks at the logs of containers.
+/// Reads the logs of containers.
 pub(super) async fn log(it: &Attempt<'_>, step: &LogStep) -> Result<Tried, RunError> {
     let target = it.target(&step.of)?;
     it.log(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
 }
 
-/// Looks at an object's events.
+/// Reads the events of an object.
 pub(super) async fn event(it: &Attempt<'_>, step: &EventStep) -> Result<Tried, RunError> {
     let target = it.target(&step.of)?;
     it.event(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
@@ -115,9 +117,9 @@ impl Attempt<'_> {
             return Ok(read_in(look, expect, title, None));
         }
         let read = async {
-            // A previous instance writes no more, so its log is not followed: the step is tried again until such an
-            // instance exists. `no-line` is known only after the last line, so it cannot be judged while a log is
-            // followed.
+            // An earlier instance of a container writes no more, so its log is not followed; instead, the step is tried
+            // again until such an instance exists. `no-line` can be judged only after the last line, so it cannot be
+            // judged while a log is followed.
             if patience.follow && !it.previous && look.requires() {
                 let take = |line: &Line| {
                     look.take(&line.text);
@@ -157,7 +159,8 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) => None,
             Err(_) => {
-                // No new lines can mean that nothing was written or that the apiserver does not answer.
+                // If no line arrives, either nothing was written or the apiserver does not answer. So ask the
+                // apiserver.
                 self.answers(&title).await?;
                 look.not_read("its end was not reached in time");
                 None
@@ -169,7 +172,7 @@ impl Attempt<'_> {
         Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
-    /// Looks at the DNS questions that the world was asked.
+    /// Reads the DNS questions that the external network (the world) received.
     async fn world_log(
         &self,
         title: String,
@@ -225,7 +228,7 @@ impl Attempt<'_> {
                 if question.name.is_none() && unsure.iter().any(|it| !names.contains(&it.object)) {
                     match applier.names(&target.kind, namespace, &target.which).await {
                         Ok(more) => names.extend(more.into_iter().flat_map(|it| it.names)),
-                        // The next event, or the deadline, tries this again for all events so far.
+                        // The lookup is repeated for all events so far, at the next event or at the deadline.
                         Err(error) => {
                             tracing::debug!(%error, "whose event it is could not be asked");
                             return false;
@@ -238,8 +241,8 @@ impl Attempt<'_> {
                 parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
-                // No new events can mean that nothing happened or that the apiserver does not answer. If it answers,
-                // the events so far are complete.
+                // If no event arrives, either nothing happened or the apiserver does not answer. If it answers, the
+                // list of events is complete.
                 self.answers(&title).await?;
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
@@ -267,25 +270,25 @@ impl Attempt<'_> {
         Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
-    /// Makes sure that the apiserver still answers. If it does not, that is an error of the harness.
+    /// Checks that the apiserver still answers. If it does not answer, the result is an error of the harness.
     pub(super) async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
 }
 
-/// Records how much of a container's log was read from the engine: at most its last `most` lines.
+/// Records how much of a container's log was read from the engine, which is at most the last `most` lines.
 fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
-    // A line is cut while it still has its time stamp, and the time stamp is removed later. So the length is compared
-    // with a margin.
+    // The engine cuts a line that still has its time stamp, and the time stamp is removed later. Therefore the length
+    // is compared with a margin.
     lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
     look.read_whole(1);
 }
 
-/// The result of a look at a log.
+/// The result of a step that reads a log.
 fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
     let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
     let told: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();

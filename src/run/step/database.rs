@@ -26,7 +26,8 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
         Err(NotRan::Failed(detail)) => return Ok(failed(Cause::Resource { resource, detail })),
         Err(NotRan::Lost(reason)) => return Err(ApplyError::Watch { what: resource, reason }.into()),
         Err(NotRan::Late { waited }) => {
-            // The program may hang, or the apiserver does not answer, which says nothing about the database.
+            // Either the program hangs, or the apiserver does not answer. In the second case, nothing is known about
+            // the database.
             it.answers(&resource).await?;
             let waited_ms = millis(waited);
             let detail = format!("`{PROGRAM} look` still runs in {resource}");

@@ -1,5 +1,5 @@
-//! One try of a step: what it does, by its role and kind, and its result. There is one file for each group of similar
-//! kinds.
+//! One try of a step: executes the step according to its role and kind, and returns the result. There is one file for
+//! each group of similar kinds.
 
 mod act;
 mod cluster;
@@ -36,7 +36,7 @@ use parallax_language::scenario::target::{Aimed, Target};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
-/// One try of one step, with everything that it needs.
+/// One try of one step, with all data that the try needs.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) stage: &'a Stage<'a>,
@@ -46,11 +46,11 @@ pub(super) struct Attempt<'a> {
     pub(super) probers: &'a Probers,
     pub(super) effects: &'a SideEffects,
     pub(super) pods: &'a Pods,
-    /// What the variant may see of its environment.
+    /// The range of events and log lines that the variant may see in its environment.
     pub(super) apart: &'a Apart,
     /// `file:line`.
     pub(super) place: &'a str,
-    /// What is left of the step's time.
+    /// The remaining time of the step.
     pub(super) left: Duration,
 }
 
@@ -61,17 +61,17 @@ pub(super) struct Tried {
     pub(super) question: Option<Question>,
     /// The answer to the question.
     pub(super) answer: Option<Answer>,
-    /// The result if no vantage was asked: an object, events, log lines, or what an act did.
+    /// The result if no vantage was asked: an object, events, log lines, or the result of a change.
     pub(super) other: Option<Value>,
-    /// The value of `{{ STEP }}`, if an act produces one.
+    /// The value of `{{ STEP }}`, if the step's change produces a value.
     pub(super) value: Option<String>,
     /// Additional lines to show to the user.
     pub(super) told: Vec<String>,
-    /// Where the request came from, according to the store.
+    /// The origin of the request, according to the store.
     pub(super) witness: Option<Witness>,
     /// The expectation with its references replaced.
     pub(super) expect: Option<Box<Expect>>,
-    /// The observation if the step asked no vantage and counted no prober.
+    /// The observation, if the step neither asked a vantage nor counted a prober.
     pub(super) looked: Option<Box<Looked>>,
     /// The judgement of the result.
     pub(super) judgement: Judgement,
@@ -85,12 +85,12 @@ pub(super) struct Tried {
     pub(super) moments: Vec<Moment>,
     /// The statistics of the numbers from all rounds, if the step names them.
     pub(super) figure: Option<Figure>,
-    /// Why the try could not be carried out as intended, so that its round is void.
+    /// The reason why the round is void: the try could not be carried out as intended. `None` if the round is valid.
     pub(super) void: Option<String>,
-    /// Whether a failure is final: the step cannot hold any more, no matter how often it is tried.
+    /// Whether a failure is final, so that no further try can hold.
     pub(super) decided: bool,
-    /// Whether the time was over before anything was observed. Then the failure counts as a timeout, although its cause
-    /// is of another kind.
+    /// Whether the time was over before anything was observed. Then the failure counts as a timeout, whatever its cause
+    /// is.
     pub(super) is_cut: bool,
 }
 
@@ -107,8 +107,8 @@ impl Tried {
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
-    /// Marks each matcher of the judgement that an altered answer turns red. This judges hundreds of altered answers, so
-    /// it runs on its own thread and does not delay other flows.
+    /// Marks each matcher of the judgement that an altered answer turns red. This function judges hundreds of altered
+    /// answers. It uses its own thread, so that it does not delay other flows.
     pub(super) async fn prove(&mut self, step: &Step, seen: &Seen) {
         let Self { answer, tally, looked, expect, judgement, .. } = self;
         if judgement.cause.is_some() || judgement.matchers.is_empty() {
@@ -137,7 +137,7 @@ impl Tried {
     }
 }
 
-/// What a step expects that declares nothing.
+/// The expectation of a step that declares none.
 fn implied(step: &Step) -> Expected {
     match step.action.rules().implied() {
         Implied::Success => Expected::Success,
@@ -146,8 +146,8 @@ fn implied(step: &Step) -> Expected {
 }
 
 impl<'a> Attempt<'a> {
-    /// Carries out the step once. A failure of the system under test is in the judgement; the error is one of the
-    /// harness.
+    /// Executes the step once. A failure of the system under test is part of the judgement. An error is a failure of
+    /// the harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
         let mut tried = match self.step.action.role() {
             Role::Asks(it) => probe::run(self, it).await,
@@ -160,7 +160,7 @@ impl<'a> Attempt<'a> {
             Role::Directs(_, Directing::Prober(it)) => prober::count(self, it).await,
             Role::Directs(_, Directing::Measure(it)) => figures::measure(self, &self.fill(it)?),
             Role::Directs(_, Directing::Figures(it)) => figures::run(self, it),
-            // The flow runs the steps of a repeat individually.
+            // The flow runs the steps of a repeat one by one, so there is nothing to do for the repeat itself.
             Role::Directs(_, Directing::Repeat(_)) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
@@ -220,7 +220,8 @@ impl<'a> Attempt<'a> {
         Ok(expect)
     }
 
-    /// Returns an error if a reference made a text of the expectation empty: such an expectation holds always or never.
+    /// Returns an error if a reference made a text of the expectation empty. An expectation with an empty text always
+    /// holds or never holds.
     fn says_something(&self, expect: &Expect) -> Result<(), RunError> {
         match empty_texts(expect).first() {
             Some(name) => Err(self.wrong(format!("`{name}` is empty once its references are filled in"))),
@@ -233,7 +234,7 @@ impl<'a> Attempt<'a> {
         &self.stage.scene.plan.namespace
     }
 
-    /// The error for a step that cannot be carried out, through no fault of the system under test.
+    /// The error for a step that cannot be carried out. The system under test is not the reason.
     pub(super) fn wrong(&self, reason: String) -> RunError {
         RunError::Step { place: self.place.to_owned(), step: self.step.id.clone(), reason }
     }

@@ -1,4 +1,4 @@
-//! Steps that ask a vantage: asks the question, and checks by the store's witness where the request came from.
+//! Steps that ask a vantage: asks the question, and uses the store's witness to check where the request came from.
 
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let mut question = Question { view, deadline_ms, probe };
     it.effects.asked(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
-    // Nothing that is judged needs the key.
+    // The judge does not need the client's private key, so the key is removed before anything is recorded.
     question.view.identity = None;
     redact(it, &answer);
     let expected = it.expect()?.map_or_else(|| implied(it.step), |expect| Expected::Declared(Box::new(expect)));
@@ -49,7 +49,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
-/// The certificate, with its key, that a question presents to a server that asks for one.
+/// The client certificate, with its private key, that a question presents if the server asks for one.
 pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Result<Option<Identity>, RunError> {
     match whose {
         Some(ClientCertificate::Administrator) => {
@@ -67,14 +67,14 @@ fn newest(answer: &Answer) -> Option<Moment> {
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
-/// Registers the secrets of an answer with the redactor, before they can be written anywhere.
+/// Registers the secrets of an answer with the redactor, before the answer can be written anywhere.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in answer.reply().iter().flat_map(|it| it.secrets()) {
         it.stage.context.redactor.register(&secret);
     }
 }
 
-/// Fails the step if the request came from elsewhere than the vantage: then even a good answer says nothing about the
+/// Fails the step if the request did not come from the vantage. In this case, even a good answer says nothing about the
 /// vantage.
 fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     match (witness, &judgement.cause) {
@@ -90,7 +90,8 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     }
 }
 
-/// Fails the step if the store did not confirm the request. It is called if the scenario requires this confirmation.
+/// Fails the step if the store did not confirm the request. The caller uses this function only if the scenario requires
+/// the confirmation.
 fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
     let of_a_store = answer.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
     if judgement.cause.is_some() || !of_a_store {

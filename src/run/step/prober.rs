@@ -34,7 +34,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.effects.asked(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
-    // Nothing that is recorded needs the key.
+    // The record does not need the client's private key, so the key is removed.
     question.view.identity = None;
     it.probers
         .keep(&it.step.id, Running { prober, question: question.clone(), expected, seen: it.results.seen.clone() })
@@ -42,7 +42,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 
-/// The parts of an answer that a prober keeps in addition to those that it always keeps.
+/// The parts of an answer that a prober keeps for the matchers, in addition to the parts that it always keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Kept {
     headers: BTreeSet<String>,
@@ -61,8 +61,8 @@ impl Kept {
                         kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
                     }
                     Source::Body => kept.body = true,
-                    // The prober always keeps what `Store`, `Name` and `Connection` read. No prober asks for the
-                    // others.
+                    // The prober always keeps what `Store`, `Name` and `Connection` read. A prober's question has no
+                    // answers of the other sources.
                     Source::Store
                     | Source::Name
                     | Source::Connection
@@ -101,8 +101,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
         }
         Ok(tried)
     };
-    // With `eventually`, the prober continues until its count is as expected. After that it is stopped, and the
-    // questions in flight are counted too.
+    // With `eventually`, the prober continues until its count is as expected. Then the prober is stopped, and the
+    // answers to its last questions are counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?)?;
         if tried.judgement.cause.is_some() {
@@ -112,7 +112,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     judged(if step.stop { prober.stop().await? } else { prober.read().await? })
 }
 
-/// The judgement of figures, and whether the prober was too late for them.
+/// The judgement of the prober's figures, and whether the prober was too late to measure them.
 fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
     let Counted { judgement, decided, blurred } = parallax_judge::judge_tally(expect, tally);
     let (other, expect) = (serde_json::to_value(tally).noted("record a tally"), Some(Box::new(expect.clone())));
