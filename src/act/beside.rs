@@ -1,4 +1,4 @@
-//! `kill` and `start` of a container of a fixture outside the cluster.
+//! `kill` and `start` of a container that a fixture runs outside the cluster.
 
 use parallax_probe::unix_ms;
 use parallax_vocab::course::Moment;
@@ -7,14 +7,14 @@ use serde_json::json;
 use super::{ActError, Done, Scope};
 use crate::cluster::{Beside, NotSo};
 
-/// The operation that needs the cluster's owner.
+/// The purpose, for the error if the harness does not own the cluster.
 const PURPOSE: &str = "end or start a container outside it";
 
 /// Kills a container outside the cluster.
 ///
 /// # Errors
 ///
-/// Fails if it does not run.
+/// Fails if the container does not run.
 pub async fn kill_beside(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
     let at = unix_ms();
     let own = scope.cluster.own(PURPOSE)?;
@@ -23,11 +23,11 @@ pub async fn kill_beside(scope: &Scope<'_>, name: &str) -> Result<Done, ActError
     Ok(done(name, at, "is killed"))
 }
 
-/// Starts a container outside the cluster that does not run.
+/// Starts a container outside the cluster.
 ///
 /// # Errors
 ///
-/// Fails if it runs already.
+/// Fails if the container runs already.
 pub async fn start_beside(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
     let at = unix_ms();
     let own = scope.cluster.own(PURPOSE)?;

@@ -20,8 +20,8 @@ use parallax_record::Noted as _;
 /// The finalizer that keeps an object until its dependents are deleted.
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Deletes an object with foreground cascading deletion, so that its dependents are deleted first, and waits until it
-/// is gone.
+/// Deletes an object with foreground cascading deletion, so that its dependents are deleted first, and waits until the
+/// object is gone.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))
 }
 
-/// Waits until an object is gone. If it still exists at the deadline, returns it.
+/// Waits until an object is gone. If the object still exists at the deadline, returns it.
 pub(super) async fn gone<K>(
     api: &Api<K>,
     name: &str,
@@ -71,7 +71,7 @@ async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String 
     blocks.join("; ")
 }
 
-/// The conditions of a namespace, which name what is left in it. Other kinds have no such conditions.
+/// The conditions of a namespace, which name its remaining content. Other kinds have no such conditions.
 fn conditions_of(object: &DynamicObject) -> Vec<String> {
     if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
         return Vec::new();

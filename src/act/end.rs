@@ -27,11 +27,12 @@ use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 use parallax_record::{Noted as _, in_full};
 
-/// The finalizer that keeps the pod's object.
+/// The finalizer that keeps the object of the pod.
 const FINALIZER: &str = "parallax.local/held";
 /// The number of last lines that are kept for each container.
 const LINES: usize = 12;
-/// The stream of a followed log ends with its container. If it does not end within this time, the lines up to then are the last ones.
+/// The time limit for the end of a followed log. The stream of a log normally ends with its container. After this time,
+/// the lines so far count as the last lines.
 const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Ends a pod and waits until it is gone.
@@ -39,8 +40,8 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Fails if the pod does not exist or does not run. Fails if a killed container has another exit code than 137. Fails
-/// if the end is not seen in time. A crash also fails if the node is not ours. The finalizer is removed in every
-/// case.
+/// if the end does not become visible in time. A crash also fails if the harness does not own the node. The finalizer
+/// is removed in every case.
 pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
@@ -61,7 +62,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     let mut said = BTreeMap::new();
     for (container, log) in runs.keys().zip(logs) {
         let Some(mut log) = log else { continue };
-        // A log that has not ended in time has given its lines up to here.
+        // If a log has not ended in time, the lines so far are used.
         tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await.noted("read a container's log to its end");
         said.insert(container.clone(), log.last());
     }
@@ -81,7 +82,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     let gone_unix_ms = unix_ms();
     let mut moments = Vec::new();
     for (container, seen) in &seen.containers {
-        // A program that writes JSON lines with a time shows in its last line when it was last active.
+        // If a program writes JSON lines with a time, its last line shows when the program was last active.
         let at = seen["last"].as_object().and_then(|it| it.values().next()).and_then(|it| it["unix_ms"].as_u64());
         let what = || format!("{container} said last {}", seen["last"]);
         moments.extend(at.map(|unix_ms| Moment { unix_ms, what: what() }));
@@ -96,7 +97,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     Ok(Done { told, said, moments, void: seen.void, ..Done::default() })
 }
 
-/// What was seen of a pod's end.
+/// The observations about the end of a pod.
 struct Seen {
     began_unix_ms: u64,
     containers: BTreeMap<String, Value>,
@@ -159,12 +160,12 @@ async fn end_held(
     Ok(Seen { began_unix_ms, containers, void })
 }
 
-/// Adds or removes the finalizer. Removing it from a pod that no longer exists succeeds.
+/// Adds or removes the finalizer. The removal from a pod that no longer exists succeeds.
 async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), ActError> {
     let name = pod.name_any();
     let mut finalizers: Vec<String> = pod.finalizers().iter().filter(|it| *it != FINALIZER).cloned().collect();
     finalizers.extend(on.then(|| FINALIZER.to_owned()));
-    // If another pod has the same name now, its uid differs, and the apiserver refuses the patch.
+    // If another pod has this name now, it has another UID. The apiserver then refuses the patch.
     let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": finalizers } });
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match pods.patch(&name, &parameters, &Patch::Merge(&patch)).await {
@@ -174,7 +175,7 @@ async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), A
     }
 }
 
-/// A log that is followed while this value exists. Dropping the set aborts its task.
+/// A log that is followed while this value exists. If the task set is dropped, its task is aborted.
 struct Log {
     /// The last lines so far.
     last: Arc<Mutex<VecDeque<String>>>,
@@ -187,8 +188,8 @@ impl Log {
     }
 }
 
-/// Follows the output of a container until it ends. `None` if the log cannot be read; the last lines are then missing,
-/// but the end of the pod is still observed.
+/// Follows the output of a container until the container ends. `None` if the log cannot be read. Then the last lines
+/// are missing, but the end of the pod is still observed.
 async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
     let parameters = LogParams {
         container: Some(container.to_owned()),

@@ -20,12 +20,12 @@ pub enum ActError {
     /// The apiserver could not be reached.
     #[error("cannot {doing}: {}", in_full(source))]
     Api {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// The effect could not be observed until the end of the wait.
+    /// The effect could not be observed for the whole wait.
     #[error("nothing is known of {resource} any more: {reason}")]
     Unseen {
         /// The watched resource.
@@ -36,24 +36,24 @@ pub enum ActError {
     /// A certificate could not be made.
     #[error(transparent)]
     Certificate(#[from] CertError),
-    /// The owner's side of the cluster failed, or the cluster belongs to somebody else.
+    /// An operation that only the owner of the cluster can do failed, or the harness does not own the cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
 
 impl ActError {
-    /// The cluster's refusal or failure about `resource`.
+    /// The cause for `resource`: a refusal or a failure by the cluster.
     pub(super) fn cause(resource: &str, detail: impl Into<String>) -> Self {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
-    /// An error for a resource that could no longer be observed, so its state is not known.
+    /// The error for a resource that could not be observed any more, so that its state is not known.
     pub(super) fn unseen(resource: &str, reason: String) -> Self {
         Self::Unseen { resource: resource.to_owned(), reason }
     }
 
-    /// Turns the apiserver's answer to a request about `resource` into an error. If the apiserver refused, this is a
-    /// cause; if it did not or could not answer, it is an error of the harness.
+    /// Turns a failed request about `resource` into an error. If the apiserver refused the request, the error is a
+    /// cause. If the apiserver did not or could not answer, the error is one of the harness.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));
         move |error| match error {

@@ -15,7 +15,7 @@ use parallax_language::scenario::target::Which;
 /// The process to end, and the signal.
 #[derive(Clone, Debug)]
 pub struct Victim {
-    /// The pod, by name or labels.
+    /// The pod, given by its name or by labels.
     pub pod: Which,
     /// The container.
     pub container: String,
@@ -23,16 +23,16 @@ pub struct Victim {
     pub signal: Signal,
 }
 
-/// The operation that needs the cluster's owner.
+/// The purpose, for the error if the harness does not own the cluster.
 pub(super) const PURPOSE: &str = "end a process through the runtime of its node";
 
-/// Ends a container's main process and waits until its end appears in the pod's status.
+/// Ends a container's main process, and waits until the pod's status shows the end.
 ///
 /// # Errors
 ///
-/// Fails if the node is not ours, or if the pod or the container does not exist or does not run. Fails if SIGKILL
-/// leaves another exit code than 137. Fails if no end is seen: the first process of a PID namespace ignores a signal
-/// for which it has no handler.
+/// Fails if the harness does not own the node, or if the pod or the container does not exist or does not run. Fails if
+/// SIGKILL leaves another exit code than 137. Fails if the process does not end: the first process of a PID namespace
+/// ignores a signal for which it has no handler.
 pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
@@ -42,7 +42,7 @@ pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> 
     let id = running(&pod, &victim.container).map_err(|why| ActError::cause(&title, why))?;
     let signal = victim.signal.name();
     let own = scope.cluster.own(PURPOSE)?;
-    // The container ended, or its pod was deleted, after its status was read.
+    // After its status was read, the container ended or its pod was deleted.
     if own.signal(&id, signal).await? == Signalled::NotRunning {
         return Err(ActError::cause(&title, "it does not run"));
     }
@@ -95,7 +95,7 @@ fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == container)
 }
 
-/// The runtime's id of a running container, or why there is none.
+/// The id of a running container in the container runtime. The error says why there is none.
 fn running(pod: &Pod, container: &str) -> Result<String, String> {
     let Some(status) = status(pod, container) else {
         let known = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.as_str());
@@ -109,7 +109,7 @@ fn running(pod: &Pod, container: &str) -> Result<String, String> {
     id.ok_or_else(|| "it does not run".to_owned())
 }
 
-/// How the container run with this id ended, if its end is known.
+/// The end of the container instance with this id, if it is known.
 fn end<'a>(pod: &'a Pod, container: &str, id: &str) -> Option<&'a ContainerStateTerminated> {
     end_of(status(pod, container)?, id)
 }

@@ -1,8 +1,8 @@
-//! Actions: what a step changes in a running cluster, and the wait until the change has taken effect.
+//! Actions: the changes of steps to a running cluster, and the wait until a change has taken effect.
 //!
-//! Only this module and `apply` change a cluster. Each action waits by watches until its own deadline; at the deadline
-//! it names what it still waits for. If the apiserver refuses the change, or the change does not take effect, this is a
-//! cause ([`ActError::Cause`]). If something prevents the harness from acting, it is not a cause.
+//! Only this module and `apply` change a cluster. Each action waits by watches until its own deadline. At the deadline,
+//! the error names what is still missing. If the apiserver refuses the change, or if the change does not take effect,
+//! the error is a cause ([`ActError::Cause`]). If a problem prevents the harness from acting, the error is not a cause.
 
 mod beside;
 mod delete;
@@ -48,14 +48,14 @@ pub struct Done {
     pub told: String,
     /// The result as data.
     pub said: serde_json::Value,
-    /// What happened at which time.
+    /// The events of the action, each with its time.
     pub moments: Vec<Moment>,
-    /// Why the round is void, if something prevented the action from being done as intended. Such a round has no
-    /// result and may be repeated.
+    /// The reason why the round is void: something prevented the action from being done as intended. Such a round has
+    /// no result and may be repeated.
     pub void: Option<String>,
 }
 
-/// The cluster, and where in it an action takes place.
+/// The cluster, the namespace and the time limit of an action.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// The cluster.
@@ -67,8 +67,8 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Limits an operation of the engine by the time of the step. An engine that is late is an error of the harness: the
-    /// system under test did not cause it.
+    /// Limits an operation of the engine to the time of the step. If the engine is late, the result is an error of the
+    /// harness, because the system under test did not cause the delay.
     async fn in_time<T>(
         &self,
         title: &str,

@@ -1,4 +1,4 @@
-//! `kill`, `end` and `start` of a further node of the cluster.
+//! `kill`, `end` and `start` of an agent node, which is any node except the cluster's server node.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};
@@ -13,10 +13,10 @@ use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{NotSo, pauses};
 use parallax_language::scenario::model::Ending;
 
-/// The operation that needs the cluster's owner.
+/// The purpose, for the error if the harness does not own the cluster.
 const PURPOSE: &str = "end or start one of its nodes";
 
-/// Kills a node like a loss of power does. Its Node object stays.
+/// Kills a node as a loss of power does. The Node object of the node stays.
 ///
 /// # Errors
 ///
@@ -28,12 +28,13 @@ pub async fn kill_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> 
     Ok(done(name, at, "is killed"))
 }
 
-/// Removes a node from the cluster: ends it and deletes its Node object. If it ends cleanly, it is drained first.
+/// Removes a node from the cluster: ends the node and deletes its Node object. With a clean ending, the node is drained
+/// first.
 ///
 /// # Errors
 ///
 /// Fails if the node does not run. Fails if a pod cannot be evicted, for example because a `PodDisruptionBudget`
-/// forbids it. Fails if a pod or the Node object is not gone in time.
+/// forbids the eviction. Fails if a pod or the Node object is not gone in time.
 pub async fn end_node(scope: &Scope<'_>, name: &str, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let own = scope.cluster.own(PURPOSE)?;
@@ -56,7 +57,7 @@ pub async fn end_node(scope: &Scope<'_>, name: &str, how: Ending) -> Result<Done
     Ok(done(name, at, "is removed"))
 }
 
-/// Starts a node that does not run.
+/// Starts a node.
 ///
 /// # Errors
 ///
@@ -98,8 +99,8 @@ async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), A
     Ok(())
 }
 
-/// Evicts a pod as `kubectl drain` does: a refusal for the sake of a `PodDisruptionBudget` (429) is tried again until the
-/// deadline, and a pod that is gone already is drained.
+/// Evicts a pod as `kubectl drain` does. If a `PodDisruptionBudget` forbids the eviction (429), the eviction is tried
+/// again until the deadline. A pod that is already gone counts as evicted.
 async fn evict(pods: &Api<Pod>, name: &str, title: &str, deadline: Instant) -> Result<(), ActError> {
     let mut pauses = pauses();
     loop {
@@ -113,13 +114,13 @@ async fn evict(pods: &Api<Pod>, name: &str, title: &str, deadline: Instant) -> R
         if again >= deadline {
             return Err(ActError::cause(title, format!("cannot evict {title}: {refused}")));
         }
-        // This polls, because nothing reports that a budget allows an eviction again.
+        // The code polls, because no event reports that a budget allows an eviction again.
         tokio::time::sleep_until(again).await;
     }
 }
 
-/// Whether `kubectl drain` evicts a pod. It leaves pods of `DaemonSets`, which would be created again, and static
-/// pods of the node.
+/// Whether `kubectl drain` evicts a pod. It does not evict pods of `DaemonSets`, which would be created again, and
+/// static pods of the node.
 fn is_evicted(pod: &Pod) -> bool {
     let of_set = pod.owner_references().iter().any(|it| it.kind == "DaemonSet");
     !of_set && !pod.annotations().contains_key("kubernetes.io/config.mirror")

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ActError, Done, FIELD_MANAGER};
 
-/// Patches an object, or the subresource that is named, and returns the new state. If `json` is set, the change is a list
-/// of operations (a JSON patch), else a merge patch.
+/// Patches an object, or one of its subresources, and returns the new state. If `json` is true, the change is a list of
+/// operations (a JSON patch), otherwise a merge patch.
 pub async fn patch(
     api: &Api<DynamicObject>,
     title: &str,
@@ -15,7 +15,8 @@ pub async fn patch(
     subresource: Option<&str>,
     (change, json): (&Value, bool),
 ) -> Result<Done, ActError> {
-    // By default, the apiserver drops a field that it does not know, and the patch changes nothing.
+    // By default, the apiserver drops an unknown field, so the patch would change nothing. Strict validation makes this
+    // an error.
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         field_validation: Some(ValidationDirective::Strict),

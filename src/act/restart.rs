@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 
 use super::{ActError, Done, FIELD_MANAGER, Scope, Workload};
 
-/// The annotation of a pod template whose change makes the controller replace the pods. Its value is in nanoseconds;
-/// kubectl's is in seconds, with which two restarts within one second would be one.
+/// The annotation of a pod template whose change makes the controller replace the pods. Its value is in nanoseconds.
+/// The value of kubectl's annotation is in seconds, so two restarts within one second would count as one.
 const ANNOTATION: &str = "io.parallax/restarted-at";
 
-/// Replaces every pod and waits until the new pods are available and the old ones are gone.
+/// Replaces every pod, and waits until the new pods are available and the old pods are gone.
 ///
 /// # Errors
 ///

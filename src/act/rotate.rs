@@ -1,4 +1,4 @@
-//! `rotate`: puts a new leaf into the Secret of a fixture's certificate.
+//! `rotate`: puts a new leaf certificate into the Secret of a fixture's certificate.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::certs::{CertError, Issuer, Leaf};
 use parallax_language::fixture::Certificate;
 use parallax_language::scenario::model::RotateStep;
 
-/// Issues a certificate again. Fields that the step does not set are as in `planned`. `start` is the start of the run.
+/// Issues a certificate again. A field that the step does not set keeps its value from `planned`. `start` is the start
+/// of the run.
 pub fn reissue(
     planned: &Certificate,
     step: &RotateStep,
@@ -37,7 +38,7 @@ pub fn reissue(
     Leaf::issue(&wanted, issuer, start)
 }
 
-/// Replaces the leaf in an existing Secret. The private key is registered with `redact` first.
+/// Replaces the leaf certificate in an existing Secret. Before that, the private key is passed to `redact`.
 pub async fn rotate(
     applier: &Applier,
     namespace: &str,

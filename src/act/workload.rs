@@ -43,17 +43,17 @@ impl Workload {
         }
     }
 
-    /// The API of its kind with untyped objects, because `scale` and `restart` change the same fields in both kinds.
+    /// The API for the workload's kind. The objects are untyped, because `scale` and `restart` change the same fields
+    /// in both kinds.
     pub(super) fn api(&self, scope: &Scope<'_>) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind()));
         Api::namespaced_with(scope.cluster.client.clone(), scope.namespace, &resource)
     }
 
     /// Waits until the workload has reached the desired state of its newest generation: the number of pods is right,
-    /// all pods are of the newest template and available, and no earlier pod exists.
+    /// all pods come from the newest template and are available, and no older pod exists.
     ///
-    /// `concerns` selects the pods whose failure ends the wait early. A pod that will be replaced may be in any
-    /// state.
+    /// `concerns` selects the pods whose failure ends the wait early. A pod that will be replaced may be in any state.
     pub(super) async fn settled(
         &self,
         scope: &Scope<'_>,
@@ -80,11 +80,10 @@ impl Workload {
                     is_met(until(&api, name, rolled, deadline).await)
                 }
             };
-            // If the other pods are not gone in time, or could not be watched, the workload's state shows it
-            // afterwards.
+            // If older pods are not gone in time, or could not be watched, the workload's state shows this afterwards.
             Ok::<bool, String>(rolled? && timeout_at(deadline, pods_gone(scope, &only)).await.is_ok())
         };
-        // Boxed, because otherwise the buffers of the watches would enlarge every enclosing future.
+        // The future is boxed, because otherwise the buffers of the watches would enlarge every enclosing future.
         let ended = Box::pin(async {
             tokio::select! {
                 settled = settled => Ok(settled),
@@ -102,7 +101,7 @@ impl Workload {
         }
     }
 
-    /// The labels of its pods, in the format of an apiserver query.
+    /// The labels of the workload's pods, in the format of an apiserver query.
     async fn selector(&self, scope: &Scope<'_>) -> Result<String, ActError> {
         let title = self.title(scope.namespace);
         let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
@@ -110,7 +109,8 @@ impl Workload {
         selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be told")))
     }
 
-    /// What is missing at the deadline, in words; `None` if the workload reached its state unobserved.
+    /// The missing part of the desired state at the deadline, in words. `None` if the workload has reached the state
+    /// although the watch did not show it.
     async fn missing(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> Result<Option<String>, ActError> {
         let title = self.title(scope.namespace);
         let counts = match self {
@@ -135,7 +135,7 @@ impl Workload {
             return Ok(None);
         }
         let ends = if ends.is_empty() { String::new() } else { format!(", and still there: {}", ends.join(", ")) };
-        // Until the controller has observed the new generation, the counts describe old pods.
+        // Until the controller has observed the new generation, the counts describe pods of the old generation.
         let new = if state.observed >= generation { state.updated } else { 0 };
         let State { wanted, available, .. } = state;
         let said = format!("{wanted} replicas are wanted; {new} are new and {available} available {within}{ends}");
@@ -143,7 +143,7 @@ impl Workload {
     }
 }
 
-/// Whether a wait ended with its condition met. The error says why this is not known.
+/// Whether the wait ended because its condition was met. The error says why this is not known.
 fn is_met<K>(ended: Ended<K>) -> Result<bool, String> {
     match ended {
         Ended::Met(_) => Ok(true),
@@ -180,7 +180,7 @@ impl State {
 
     fn of_set(it: &StatefulSet) -> Self {
         let status = it.status.clone().unwrap_or_default();
-        // When all pods are of one revision, the status omits the number of updated pods.
+        // If all pods have the same revision, the status omits the number of updated pods.
         let same = status.current_revision == status.update_revision;
         Self {
             observed: status.observed_generation.unwrap_or(0),
@@ -197,7 +197,8 @@ impl State {
     }
 }
 
-/// Waits until no selected pod is being deleted, because a workload's status does not count such pods.
+/// Waits until no selected pod is being deleted. This wait is needed because a workload's status does not count such
+/// pods.
 async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let is_deleted = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();

@@ -1,8 +1,8 @@
-//! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` coredns.
+//! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` `coredns`.
 //!
-//! k3s owns that `ConfigMap` and applies its own manifest again at each start, which undoes the change
-//! (docs/facts.md#coredns-on-k3s). So `coredns-custom` is the better place. CoreDNS takes a while to read a changed
-//! Corefile, so it is restarted here.
+//! k3s owns that `ConfigMap`. At each start, k3s applies its own manifest again, which undoes the change
+//! (docs/facts.md#coredns-on-k3s). Therefore `coredns-custom` is the better place. CoreDNS takes a while to read a
+//! changed Corefile, so this module restarts it.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ const NAME: &str = "coredns";
 const KEY: &str = "Corefile";
 /// The first line of the server block that answers for all names.
 const BLOCK: &str = ".:53 {";
-/// The annotation that is set on the Deployment's pod template, so that its pods are replaced.
+/// The annotation on the Deployment's pod template whose change makes the controller replace the pods.
 const ANNOTATION: &str = "io.parallax/corefile";
-/// Time limit for each wait. It is long because k3s deploys CoreDNS while the node starts, which takes long on a cold
-/// machine.
+/// The time limit for each wait. The limit is long because k3s deploys CoreDNS while the node starts, which takes long
+/// on a machine that has just started.
 const WITHIN: Duration = Duration::from_secs(90);
 
 /// Writes rules into the Corefile, restarts CoreDNS and waits until the new pods are available.

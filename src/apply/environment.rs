@@ -1,4 +1,4 @@
-//! Brings up one environment: its namespace, secrets, fixtures and vantage pods.
+//! Sets up one environment: its namespace, secrets, fixtures and vantage pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,27 +27,28 @@ use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, SERVER_NODE};
 use parallax_plan::EnvironmentPlan;
 
-/// How long a namespace may take to get its ServiceAccount and its vantage pods. The images are already on the node.
+/// The time limit for a namespace to get its ServiceAccount and its vantage pods. The images are already on the node.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
-/// Time limit until a node is ready. It is longer than that of the cluster's start, which says more about the reason.
+/// The time limit for a node to become ready. It is longer than the time limit of the cluster's start, because that
+/// error says more about the reason.
 const NODE_WITHIN: Duration = Duration::from_mins(4);
 /// The image of a vantage that does not name an image.
 const AGENT_IMAGE: &str = "agent";
-/// Names of vantage pods begin like this.
+/// The prefix of the names of vantage pods.
 const VANTAGE_PREFIX: &str = "vantage-";
 
-/// An environment that has been brought up.
+/// An environment whose set-up is complete.
 #[derive(Debug)]
 pub struct Environment {
-    /// Its namespace.
+    /// The namespace of the environment.
     pub namespace: String,
-    /// Its certificates.
+    /// The certificates of the environment.
     pub certificates: Bundle,
     /// Credentials by fixture id and name, then by key.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
     /// Keys that sign tokens, by fixture id.
     pub signing_keys: BTreeMap<String, Key>,
-    /// Exports that name an object's field, by fixture id and export.
+    /// The values of exports that refer to a field of an object, by fixture id and export.
     pub fields: BTreeMap<(String, String), String>,
     /// The UIDs of the objects that were applied for the fixtures.
     pub made: BTreeSet<String>,
@@ -57,10 +58,10 @@ pub struct Environment {
     pub unready: Vec<Unready>,
 }
 
-/// The certificates, credentials and keys that are generated for an environment before it is brought up.
+/// The certificates, credentials and keys that are generated before an environment is set up.
 #[derive(Debug)]
 pub struct Provisioned {
-    /// Its certificates.
+    /// The certificates of the environment.
     pub certificates: Bundle,
     /// Credentials by fixture id and name, then by key.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
@@ -68,8 +69,8 @@ pub struct Provisioned {
     pub signing_keys: BTreeMap<String, Key>,
 }
 
-/// Issues an environment's certificates and generates its credentials. Each secret is passed to `redact` before it is
-/// used.
+/// Issues the certificates of an environment and generates its credentials. Each secret is passed to `redact` before it
+/// is used.
 pub fn prepare(
     plan: &EnvironmentPlan,
     start: OffsetDateTime,
@@ -90,8 +91,8 @@ pub fn prepare(
     Ok(provisioned)
 }
 
-/// Creates all objects of the plan, concurrently where one does not need another. Waits until the fixtures' workloads
-/// and the vantage pods are ready, or until the failures in `declared` have been observed.
+/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Waits until the
+/// fixtures' workloads and the vantage pods are ready, or until the failures in `declared` have been observed.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -115,8 +116,8 @@ pub async fn bring_up(
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
-        // No pod starts before its node is ready, which takes long where the images are imported for the first time. The
-        // time limits of what runs in pods begin then; the node has its own.
+        // No pod starts before its node is ready, and this takes long if the images are imported for the first time.
+        // The time limits for pods therefore begin when the node is ready. The node has its own time limit.
         node_ready(applier.client(), SERVER_NODE).await?;
         Ok((objects, unready(applier, plan, declared).await?))
     };
@@ -137,7 +138,7 @@ fn credentials(plan: &EnvironmentPlan) -> BTreeMap<(String, String), BTreeMap<St
     .collect()
 }
 
-/// Applies secrets and fixtures side by side.
+/// Applies secrets and fixtures. The objects of one group are applied concurrently.
 async fn apply_all(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -174,8 +175,8 @@ async fn apply_all(
     for edge in &plan.edges {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
-    // Kinds come first, then the objects that pods need. A pod that starts before its Secret exists fails, and the
-    // kubelet tries it again only after a pause.
+    // Definitions of kinds come first, then the objects that pods need. If a pod starts before its Secret exists, the
+    // pod fails, and the kubelet tries again only after a pause.
     let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
     let (needed_by_pods, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|(manifest, _)| is_needed_by_pods(manifest));
@@ -197,8 +198,8 @@ async fn apply_all(
     Ok(objects)
 }
 
-/// Waits concurrently for the `ready` entries of all fixtures, until all have ended or [`Declared::settled`] holds.
-/// Returns the entries that were not met.
+/// Waits concurrently for the entries of `ready` of all fixtures. Ends when all waits have ended or
+/// [`Declared::settled`] holds. Returns the entries that were not met.
 async fn unready(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -229,8 +230,8 @@ async fn unready(
     Ok(unready)
 }
 
-/// Waits until a node is ready. The cluster's own wait ends a run whose server never is; this one ends if the apiserver does
-/// not answer any more.
+/// Waits until a node is ready. If the server node never becomes ready, the cluster's own wait ends the run; this wait
+/// ends if the apiserver does not answer any more.
 async fn node_ready(client: &Client, name: &str) -> Result<(), ApplyError> {
     let what = || format!("the readiness of node {name}");
     match cluster::node_ready(client.clone(), name, Instant::now() + NODE_WITHIN).await {
@@ -240,7 +241,7 @@ async fn node_ready(client: &Client, name: &str) -> Result<(), ApplyError> {
     }
 }
 
-/// Whether the object defines a kind, which other objects may have.
+/// Whether the object is a CRD, which defines a kind that other objects may have.
 fn is_kind(manifest: &Value) -> bool {
     manifest["kind"].as_str() == Some("CustomResourceDefinition")
 }
@@ -266,7 +267,7 @@ async fn vantage_pods(
         }
         Ended::Unseen(reason) => return Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
-    // Kubernetes creates the account `default` itself, so the harness never applies it.
+    // Kubernetes creates the ServiceAccount `default` itself, so the harness never applies it.
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
     }

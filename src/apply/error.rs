@@ -1,4 +1,4 @@
-//! What can go wrong when an environment is brought up.
+//! The errors that can occur while an environment is set up.
 
 use parallax_vocab::event::Failure;
 
@@ -7,7 +7,7 @@ use crate::cluster::is_transient;
 use crate::tokens::TokenError;
 use parallax_record::in_full;
 
-/// Why an environment could not be brought up as planned.
+/// The reason why an environment could not be set up as planned.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The apiserver refused an object.
@@ -15,7 +15,7 @@ pub enum ApplyError {
     Refused {
         /// Kind, namespace and name.
         resource: String,
-        /// Where it is declared.
+        /// The place of the declaration.
         place: String,
         /// The client's reason.
         source: Box<kube::Error>,
@@ -23,7 +23,7 @@ pub enum ApplyError {
     /// A manifest is not a valid Kubernetes object.
     #[error("{place}: {reason}")]
     NotAnObject {
-        /// Where it is declared.
+        /// The place of the declaration.
         place: String,
         /// What is missing.
         reason: String,
@@ -31,9 +31,9 @@ pub enum ApplyError {
     /// An object names an image that `images/images.lock` does not have.
     #[error("{place}: there is no image `{image}` in images/images.lock")]
     NoImage {
-        /// Where it is declared.
+        /// The place of the declaration.
         place: String,
-        /// The image's name.
+        /// The name of the image.
         image: String,
     },
     /// A certificate could not be made.
@@ -42,24 +42,24 @@ pub enum ApplyError {
     /// A key that signs tokens could not be made.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// Something did not become ready.
+    /// A part of the environment did not become ready.
     #[error("{what} in namespace {namespace} did not become ready within {within_s} s: {reason}")]
     NotReady {
-        /// The fixture's expectation, for example `store.ready`.
+        /// The entry of a fixture's `ready` section, for example `store.ready`.
         what: String,
         /// The namespace.
         namespace: String,
-        /// How long the harness waited, in seconds.
+        /// The duration of the wait, in seconds.
         within_s: u64,
         /// The last observed state.
         reason: String,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// Something cannot become ready, no matter how long the harness waits.
+    /// A part of the environment cannot become ready, however long the harness waits.
     #[error("{what} in namespace {namespace} cannot become ready: {reason}")]
     Unrecoverable {
-        /// The fixture's expectation, for example `store.ready`.
+        /// The entry of a fixture's `ready` section, for example `store.ready`.
         what: String,
         /// The namespace.
         namespace: String,
@@ -71,32 +71,32 @@ pub enum ApplyError {
     /// A request to the apiserver failed.
     #[error("cannot {doing}: {}", in_full(source))]
     Api {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// Something that the set-up needs did not exist in time.
+    /// An object or state that the set-up needs did not exist in time.
     #[error("{what} was not there after {within_s} s")]
     Late {
-        /// What was waited for.
+        /// The object or state that was missing.
         what: String,
-        /// How long, in seconds.
+        /// The duration of the wait, in seconds.
         within_s: u64,
     },
     /// An object could not be observed any more, so its state is unknown.
     #[error("nothing is known of {what}: {reason}")]
     Watch {
-        /// What was watched.
+        /// The watched object.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl ApplyError {
-    /// The error for an object that could not be applied. If the apiserver did not answer or failed itself, this is an
-    /// error of the harness and not a refusal.
+    /// The error for an object that could not be applied. If the apiserver did not answer, or failed itself, the error
+    /// is one of the harness and not a refusal.
     pub(super) fn refused(resource: String, place: &str, source: Box<kube::Error>) -> Self {
         if is_transient(&source) {
             return Self::Api { doing: format!("apply {resource} ({place})"), source };
@@ -104,7 +104,7 @@ impl ApplyError {
         Self::Refused { resource, place: place.to_owned(), source }
     }
 
-    /// Whether the error says nothing about the requested object, so that another try may succeed.
+    /// Whether the error is transient: it says nothing about the requested object, and another try may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Api { source, .. } => is_transient(source),

@@ -1,4 +1,5 @@
-//! Evidence: the state of a namespace when something in it did not become ready. It is collected before teardown.
+//! Evidence: the state of a namespace in which a part did not become ready. The evidence is collected before the
+//! environment is taken down.
 
 use std::time::Duration;
 
@@ -6,15 +7,15 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 
-/// How many log lines are collected for each container.
+/// The number of log lines that are collected for each container.
 const LOG_LINES: i64 = 12;
-/// How many lines of evidence are collected in total.
+/// The total number of lines of evidence.
 const LIMIT: usize = 60;
-/// Time limit for collecting evidence. Missing evidence is better than a long delay.
+/// The time limit for collecting evidence. It is short, because missing evidence is better than a long delay.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The states and last log lines of pods that are not ready, and the namespace's warnings. It never returns an error,
-/// because its result is part of an error.
+/// The states and last log lines of pods that are not ready, and the warnings of the namespace. This function never
+/// returns an error, because its result is itself a part of an error.
 pub async fn namespace(client: &Client, namespace: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if tokio::time::timeout(WITHIN, collect(client, namespace, &mut lines)).await.is_err() {

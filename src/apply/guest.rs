@@ -1,5 +1,5 @@
-//! One pod of the harness in a namespace of somebody else: with the agent, within the profile `restricted`, and removed
-//! in each case.
+//! A single pod of the harness in a namespace that belongs to somebody else. The pod runs the agent, complies with the
+//! profile `restricted`, and is removed in every case.
 
 use std::time::Duration;
 
@@ -16,47 +16,48 @@ use crate::cluster::{Ended, until};
 use crate::probe::AGENT_PATH;
 use parallax_record::in_full;
 
-/// Time limit until the pod runs.
+/// The time limit for the pod to run.
 const RUNS_WITHIN: Duration = Duration::from_secs(20);
-/// How long a failure must last that the kubelet's next try may end. A person waits for the answer.
+/// The time for which a failure must last if the kubelet's next try may repair it. It is short, because a person waits
+/// for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time limit of each request that removes the pod.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
-/// The kubelet ends the pod after this time even if nobody removes it, in seconds.
+/// The lifetime of the pod, in seconds. The kubelet ends the pod after this time even if the harness cannot remove it.
 const LIVES_S: i64 = 300;
 
-/// The pod to make.
+/// The pod to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guest {
-    /// Its namespace.
+    /// The namespace of the pod.
     pub namespace: String,
-    /// Its name.
+    /// The name of the pod.
     pub name: String,
     /// The image with the agent.
     pub image: String,
-    /// The `ServiceAccount` whose token it gets, and the token's audience.
+    /// The `ServiceAccount` whose token the pod gets, and the audience of the token.
     pub identity: Option<(String, String)>,
 }
 
-/// Why the pod does not run.
+/// The reason why the pod does not run.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Refused {
     /// The reason, in the words of the apiserver or the kubelet.
     pub why: String,
-    /// Whether it is certain that no pod is there: it was never made, or it was removed.
+    /// Whether it is certain that the pod does not exist: it was never created, or it has been removed.
     pub nothing_made: bool,
 }
 
 impl Guest {
-    /// Makes the pod and waits until it runs.
+    /// Creates the pod and waits until it runs.
     pub async fn make(&self, client: &Client) -> Result<(), Refused> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
         let pod: Pod = serde_json::from_value(self.manifest())
             .map_err(|error| Refused { why: error.to_string(), nothing_made: true })?;
         pods.create(&PostParams::default(), &pod).await.map_err(|error| Refused {
             why: in_full(&error),
-            // Any other error may hide that the request was carried out.
+            // After any other error, the apiserver may still have created the pod.
             nothing_made: matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code)),
         })?;
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
@@ -75,7 +76,7 @@ impl Guest {
         }
     }
 
-    /// Removes the pod, and waits until it is gone. The error says what remains.
+    /// Removes the pod, and waits until it is gone. The error names what remains.
     pub async fn remove(&self, client: &Client) -> Result<(), String> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
         let remains = |why: String| {
@@ -98,7 +99,8 @@ impl Guest {
         }
     }
 
-    /// The pod. It fulfils the profile `restricted`, and names requests and limits for quotas.
+    /// The manifest of the pod. It complies with the profile `restricted`. It sets requests and limits, because quotas
+    /// may require them.
     fn manifest(&self) -> Value {
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -145,7 +147,7 @@ fn runs(pod: Option<&Pod>) -> bool {
     containers.iter().any(|it| it.state.as_ref().is_some_and(|it| it.running.is_some()))
 }
 
-/// Why a pod that does not run waits.
+/// The reason why the pod does not run yet.
 fn waits(pod: Option<&Pod>) -> String {
     let Some(status) = pod.and_then(|it| it.status.as_ref()) else { return "it does not exist".to_owned() };
     let waiting = status.container_statuses.iter().flatten().find_map(|it| it.state.as_ref()?.waiting.clone());
@@ -188,7 +190,7 @@ mod tests {
         let (client, _server) = apiserver(Duration::from_secs(5), move |_, _| status(403, says)).await;
         let refused = guest(None).make(&client).await.expect_err("a quota");
         assert!(refused.why.contains("exceeded quota") && refused.nothing_made, "{refused}");
-        // An apiserver that fails may have made the pod.
+        // An apiserver that answers 500 may have created the pod.
         let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(500, "etcd")).await;
         assert!(!guest(None).make(&client).await.expect_err("a fault").nothing_made);
         let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(404, "pods \"p\" not found")).await;

@@ -1,6 +1,6 @@
 //! Turns the plan into Kubernetes objects, applies them, and waits until they are ready.
 //!
-//! Only this room and `act` change a cluster.
+//! Only this module and `act` change a cluster.
 
 mod corefile;
 mod environment;

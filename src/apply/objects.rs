@@ -1,5 +1,5 @@
-//! The objects that the harness itself adds to an environment. Also replaces names of images and authorities in all
-//! manifests.
+//! The objects that the harness itself adds to an environment. This module also replaces the names of images and
+//! authorities in all manifests.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     })
 }
 
-/// A Secret with which a program issues certificates in the name of an authority.
+/// A Secret that lets a program issue certificates in the name of an authority.
 pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -91,8 +91,8 @@ pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     })
 }
 
-/// A ConfigMap with certificates to trust under the key `ca.crt`, which cert-manager and the cluster's own ConfigMap
-/// use too.
+/// A ConfigMap with trusted certificates under the key `ca.crt`. cert-manager and the cluster's own ConfigMap use the
+/// same key.
 pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -100,7 +100,7 @@ pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     })
 }
 
-/// A pod that is only created as a dry run, to see how admission changes it.
+/// A pod that is created only as a dry run, to see how admission changes it.
 pub(super) fn tried_pod(service_account: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -174,7 +174,7 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     pod
 }
 
-/// Replaces each container's image name from images.lock by the image's reference. The loader has already checked that
+/// Replaces each image name from images.lock by the reference of the image. The loader has already checked that
 /// fixtures use only these names.
 pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
     match manifest {

@@ -1,5 +1,5 @@
-//! Waits for workloads by watches. A wait ends before its deadline if the state of a pod shows that the workload will
-//! never be ready, or if the declared failure is observed.
+//! Waits for workloads by watches. A wait ends before its deadline in two cases: the state of a pod shows that the
+//! workload will never be ready, or the declared failure is observed.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
 
-/// Time limit until the apiserver serves a new kind; it usually needs about a second.
+/// The time limit for the apiserver to serve a new kind. Usually this takes about a second.
 const KIND_WITHIN: Duration = Duration::from_secs(30);
 
-/// The pause between two tries of admission. Tries are needed because the apiserver does not signal that a webhook can
-/// be reached.
+/// The pause between two tries of admission. The harness polls because the apiserver does not report that it can reach
+/// a webhook.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// A try of admission that begins before the deadline may end at most this long after it.
+/// The longest time after the deadline for a try of admission that began before the deadline.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// A Deployment that is waited for.
@@ -36,16 +36,16 @@ pub(super) struct Awaited<'a> {
     pub(super) namespace: &'a str,
     /// The Deployment.
     pub(super) name: &'a str,
-    /// The expectation: `store.deployment`.
+    /// The entry of the fixture's `ready` section: `store.deployment`.
     pub(super) what: String,
     pub(super) within: Duration,
-    /// Whether a cause is the declared one; `None` if this wait is not declared to fail.
+    /// Decides whether a cause is the declared one. `None` if this wait is not declared to fail.
     pub(super) declared: Option<&'a Accepts<'a>>,
 }
 
-/// Waits until every replica of a Deployment is available at its newest generation. Otherwise returns the reason: at
-/// the deadline, as soon as one of its pods cannot recover ([`unrecoverable`]), or as soon as a log line of a pod
-/// matches the declared cause.
+/// Waits until every replica of a Deployment is available at its newest generation. Otherwise returns the reason. The
+/// wait ends at the deadline, as soon as one of the pods cannot recover ([`unrecoverable`]), or as soon as a log line
+/// of a pod matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
@@ -64,8 +64,8 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
     Ok(Some(Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }))
 }
 
-/// Resolves with the reason when the Deployment cannot become ready any more. Never resolves for a Deployment that does
-/// not exist (yet), because it has no pods to look at.
+/// Resolves with the reason when the Deployment cannot become ready any more. Never resolves if the Deployment does not
+/// exist, because it then has no pods.
 async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
@@ -79,8 +79,8 @@ async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) ->
     }
 }
 
-/// Waits until admission adds the expected field to a pod; `it` names the pod's ServiceAccount. The apiserver does not
-/// signal that a policy or a webhook has come into force. So the function creates pods as dry runs, which store
+/// Waits until admission adds the expected field to a pod. `it` names the pod's ServiceAccount. The apiserver does not
+/// report that a policy or a webhook has come into force. Therefore the function creates pods as dry runs, which store
 /// nothing.
 pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Option<Unready>, ApplyError> {
     let api: Api<DynamicObject> =
@@ -92,7 +92,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let deadline = began + it.within;
     let mut as_declared = Lasting::default();
     let cause = loop {
-        // A try that the deadline cuts off counts as not answered.
+        // If the deadline ends a try, the try counts as not answered.
         let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
         let detail = match tried {
             Ok(Ok(pod)) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
@@ -152,8 +152,8 @@ fn selector_of(deployment: &Deployment) -> Option<String> {
     selector(deployment.spec.as_ref()?.selector.clone()).ok()
 }
 
-/// Gets a Deployment and returns its label selector; `None` if it does not exist or selects nothing. Asks again for as
-/// long as the apiserver does not answer; the caller sets the time limit.
+/// Gets a Deployment and returns its label selector. `None` if the Deployment does not exist or has no selector. While
+/// the apiserver does not answer, the request is repeated; the caller sets the time limit.
 async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
     let mut pauses = pauses();
     loop {
@@ -161,13 +161,13 @@ async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
             Ok(found) => return selector_of(&found?),
             Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
         }
-        // There is no event to wait for: the apiserver does not signal that it is reachable again.
+        // No event reports that the apiserver is reachable again.
         tokio::time::sleep(pauses.pause()).await;
     }
 }
 
-/// Resolves with the cause when a log line of a Deployment's pod matches a declared cause; otherwise never. It is for
-/// readiness that is not observed at the Deployment, such as a store's own health.
+/// Resolves with the cause when a log line of a Deployment's pod matches a declared cause. Otherwise the future never
+/// resolves. This function is for a readiness that the Deployment does not show, such as the health of a store.
 pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };
@@ -177,7 +177,7 @@ pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared
     words::cause(&resource, &line)
 }
 
-/// The error for something whose pods cannot recover, with the namespace's state as evidence.
+/// The error for a part of the environment whose pods cannot recover. The state of the namespace is the evidence.
 pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str, reason: String) -> ApplyError {
     ApplyError::Unrecoverable {
         what: what.to_owned(),
@@ -187,7 +187,7 @@ pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str
     }
 }
 
-/// The error for something that did not become ready, with the namespace's state as evidence.
+/// The error for a part of the environment that did not become ready. The state of the namespace is the evidence.
 pub(super) async fn not_ready(
     client: &Client,
     namespace: &str,

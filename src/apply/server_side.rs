@@ -18,7 +18,7 @@ use parallax_record::Noted as _;
 /// The field manager of everything that the harness applies.
 const FIELD_MANAGER: &str = "parallax";
 
-/// How long the discovery may lag behind a CRD; it usually needs about a second.
+/// The time for which the discovery of kinds may lag behind a CRD. Usually this takes about a second.
 const DISCOVERED_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two requests for a kind that a CRD defines.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -32,8 +32,8 @@ pub struct Names {
     pub events: String,
 }
 
-/// Applies objects of any kind that the cluster has. The kinds are discovered when the applier is created; a kind that is
-/// missing then is asked for again.
+/// Applies objects of any kind that the cluster has. The kinds are discovered when the applier is created. A kind that
+/// is missing at that time is requested again when it is needed.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
@@ -64,8 +64,8 @@ impl Applier {
         self.images.get(name).map(String::as_str)
     }
 
-    /// Applies one object. If the object names no namespace, it is created in `namespace`. Returns the object as the
-    /// cluster stored it.
+    /// Applies one object. An object without a namespace is created in `namespace`. Returns the object as the cluster
+    /// stored it.
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
         super::objects::set_images(&mut manifest, &self.images);
@@ -103,7 +103,7 @@ impl Applier {
         Ok((title, as_json))
     }
 
-    /// The API of one object's kind, and the object's title for messages.
+    /// The API for the kind of one object, and the title of the object for messages.
     pub async fn locate(
         &self,
         api_version: &str,
@@ -116,7 +116,7 @@ impl Applier {
         Ok((title, self.api(&resource, &capabilities, namespace)))
     }
 
-    /// Whether the cluster has this kind for the whole cluster, and not for each namespace.
+    /// Whether the kind is cluster-scoped, according to the cluster.
     pub async fn is_cluster_scoped(&self, api_version: &str, kind: &str) -> Result<bool, ApplyError> {
         Ok(self.capabilities(api_version, kind).await?.1.scope == Scope::Cluster)
     }
@@ -127,7 +127,7 @@ impl Applier {
         found.map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })
     }
 
-    /// The names of the existing objects of a kind, and the namespace in which their events are recorded; `None` if the
+    /// The names of the existing objects of a kind, and the namespace in which their events are recorded. `None` if the
     /// cluster does not have the kind.
     pub async fn names(&self, kind: &str, namespace: &str, which: &Which) -> Result<Option<Names>, ApplyError> {
         let Some((resource, capabilities)) = self.recommended(kind).await? else { return Ok(None) };
@@ -160,7 +160,8 @@ impl Applier {
         })
     }
 
-    /// Finds a kind by its name alone. If there is none, the kinds are discovered again: a CRD may have added it since.
+    /// Finds a kind by its name alone. If the kind is unknown, the kinds are discovered again, because a CRD may have
+    /// added it since then.
     async fn recommended(&self, kind: &str) -> Result<Option<(ApiResource, ApiCapabilities)>, ApplyError> {
         let of = |kinds: &Discovery| kinds.groups_alphabetical().iter().find_map(|group| group.recommended_kind(kind));
         if let Some(found) = of(&self.kinds) {
@@ -169,8 +170,8 @@ impl Applier {
         Ok(of(&discovered(&self.client).await?))
     }
 
-    /// Finds a kind. Kinds that were added after the discovery (by a CRD) are requested individually. The apiserver serves
-    /// such a kind in its discovery only a moment after the CRD is established, so the request is repeated if there is one.
+    /// Finds a kind. A kind that a CRD added after the discovery is requested individually. The apiserver lists such a
+    /// kind only a moment after the CRD is established. Therefore the request is repeated if there is such a CRD.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
         if let Some(found) = self.kinds.resolve_gvk(gvk) {
             return Ok(found);
@@ -180,7 +181,7 @@ impl Applier {
         let mut tried = ask().await;
         if tried.as_ref().is_err_and(is_unknown) && self.is_defined(gvk).await {
             while tried.as_ref().is_err_and(is_unknown) && began.elapsed() < DISCOVERED_WITHIN {
-                // There is no event to wait for: the discovery cannot be watched.
+                // No event reports a change of the discovery, so the code polls.
                 tokio::time::sleep(AGAIN_AFTER).await;
                 tried = ask().await;
             }
@@ -188,7 +189,7 @@ impl Applier {
         tried.map_err(Box::new)
     }
 
-    /// Whether a CRD defines the kind. Who may not list CRDs does not learn it.
+    /// Whether a CRD defines the kind. The result is false if the user may not list CRDs.
     async fn is_defined(&self, gvk: &GroupVersionKind) -> bool {
         let all: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let found = all.list(&ListParams::default()).await.noted("list the kinds that were added");
@@ -226,7 +227,7 @@ async fn discovered(client: &Client) -> Result<Discovery, ApplyError> {
     })
 }
 
-/// An object's title for messages, with its namespace if the kind is namespaced.
+/// The title of an object for messages. It contains the namespace if the kind is namespaced.
 fn title(capabilities: &ApiCapabilities, kind: &str, namespace: &str, name: &str) -> String {
     match capabilities.scope {
         Scope::Cluster => format!("{kind} {name}"),

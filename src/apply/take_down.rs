@@ -1,4 +1,5 @@
-//! Takes an environment down while others run: requests the deletion of its namespace without waiting for the end.
+//! Takes an environment down while other environments still run. It requests the deletion of the namespace and does not
+//! wait for the end.
 
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use parallax_record::Noted as _;
 
 /// Time limit for the deletion request. If the request fails, the namespace is removed later together with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// At most this many of the objects that block a namespace's deletion are named.
+/// The largest number of objects that are named if they block the deletion of a namespace.
 const NAMED_AT_MOST: usize = 5;
 
-/// Requests the deletion of an environment's namespace. Kubernetes then deletes its objects in the background, which
-/// frees resources of the node.
+/// Requests the deletion of an environment's namespace. Kubernetes then deletes the namespace's objects in the
+/// background, which frees resources of the node.
 pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyError> {
     let api: Api<Namespace> = Api::all(applier.client().clone());
     let in_background = DeleteParams::background();
@@ -34,10 +35,11 @@ pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyEr
     }
 }
 
-/// What blocks the requested deletion of a namespace: objects whose finalizers are not removed, and kinds that the
-/// apiserver could not list or delete. The list is empty if the namespace is gone, if its pods are just terminating, or if
-/// the namespace controller has not looked at it: it does so five seconds after the request at the earliest
-/// (`namespaceDeletionGracePeriod` in `pkg/controller/namespace`).
+/// The objects and kinds that block the requested deletion of a namespace: objects whose finalizers are not removed,
+/// and kinds that the apiserver could not list or delete. The list is empty if the namespace is gone, or if its pods
+/// are just terminating. The list is also empty if the namespace controller has not processed the namespace yet. The
+/// controller does so five seconds after the request at the earliest (`namespaceDeletionGracePeriod` in
+/// `pkg/controller/namespace`).
 pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
@@ -63,9 +65,9 @@ fn conditions(namespace: &Namespace) -> &[NamespaceCondition] {
     namespace.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default()
 }
 
-/// Whether a condition only says that pods are still terminating, so that it disappears without help. The namespace
-/// controller reports such pods as remaining content. It reports them as a failure if it expected them to end at once
-/// and they still exist when it looks again (`pkg/controller/namespace/deletion`).
+/// Whether a condition only says that pods are still terminating. Such a condition disappears without help. The
+/// namespace controller reports such pods as remaining content. It reports them as a failure if it expected them to end
+/// at once and they still exist at its next check (`pkg/controller/namespace/deletion`).
 fn passes_by_itself(kind: &str, says: &str) -> bool {
     let still_there = says.contains("unexpected items still remain in namespace") && says.ends_with("Resource=pods");
     kind == "NamespaceContentRemaining" || (kind == "NamespaceDeletionContentFailure" && still_there)
@@ -80,7 +82,7 @@ async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>
     let kinds = kinds.filter(|(_, it)| it.scope == Scope::Namespaced && it.supports_operation(verbs::LIST));
     for (resource, _) in kinds {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        // Skip a kind that cannot be listed (such as metrics without a metrics server): its objects cannot be named.
+        // Skip a kind that cannot be listed, such as metrics without a metrics server. Its objects cannot be named.
         let Some(objects) = api.list(&ListParams::default()).await.noted("list a kind") else { continue };
         for object in objects {
             let finalizers = object.metadata.finalizers.unwrap_or_default();

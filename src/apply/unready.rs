@@ -1,22 +1,23 @@
-//! A fixture that does not become ready. This is a fault of the system under test, so it is a cause and not an error of
-//! the harness.
+//! A fixture that does not become ready. This is a fault of the system under test. Therefore it is a cause and not an
+//! error of the harness.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parallax_vocab::Cause;
 
-/// How long a cause must last before it counts. While a system starts, it fails for a moment in ways that look like a
-/// declared failure: a healthy store refuses connections and answers 503, it may not know its root credentials yet, and
-/// a policy or a webhook is not yet in force.
+/// The time for which a cause must last before it counts. While a system starts, it fails for a moment in ways that
+/// look like a declared failure: a healthy store refuses connections and answers 503, it may not know its root
+/// credentials yet, and a policy or a webhook is not in force yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
-/// For how long something has been seen without interruption.
+/// The time since which a failure has been seen without interruption.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting(Option<Instant>);
 
 impl Lasting {
-    /// Takes a look at `now`. Returns whether the thing has been seen in every look for long enough to count.
+    /// Takes the result of a check at `now`. Returns whether every check has seen the failure for long enough, so that
+    /// the failure counts.
     pub fn take(&mut self, is_seen: bool, now: Instant) -> bool {
         self.0 = is_seen.then(|| self.0.unwrap_or(now));
         self.0.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_AFTER)
@@ -26,11 +27,11 @@ impl Lasting {
 /// One entry of a fixture's `ready` that was not met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unready {
-    /// The expectation: fixture id, dot, name of the entry: `store.deployment`.
+    /// The entry, written as the fixture's id, a dot, and the name of the entry: `store.deployment`.
     pub what: String,
-    /// Why it was not met.
+    /// The reason why the entry was not met.
     pub cause: Cause,
-    /// How long the harness waited.
+    /// The duration of the wait.
     pub waited: Duration,
     /// The time limit of the wait.
     pub within: Duration,
@@ -38,7 +39,7 @@ pub struct Unready {
     pub evidence: Vec<String>,
 }
 
-/// Whether a cause is the one that was declared.
+/// Decides whether a cause is the declared one.
 pub type Accepts<'a> = Box<dyn Fn(&Cause) -> bool + Send + Sync + 'a>;
 
 /// The entries of `ready` that are declared to fail, by `fixture.name`.
@@ -62,8 +63,8 @@ impl<'a> Declared<'a> {
         self.0.get(what)
     }
 
-    /// Whether the wait can end, given the entries that were not met so far. A failure that is not declared ends it at
-    /// once. Declared failures end it when all of them have been observed.
+    /// Whether the wait can end, given the entries that were not met so far. A failure that is not declared ends the
+    /// wait at once. Declared failures end the wait when all of them have been observed.
     pub fn settled(&self, unready: &[Unready]) -> bool {
         let seen = |what: &String| unready.iter().any(|it| it.what == *what);
         unready.iter().any(|it| !self.0.contains_key(&it.what)) || (!unready.is_empty() && self.0.keys().all(seen))
@@ -86,7 +87,7 @@ mod tests {
             (&[(0, true)], false),
             (&[(0, true), (9, true)], false),
             (&[(0, true), (5, true), (10, true)], true),
-            // An accepted cause in one look, long after the wait began.
+            // Only one check saw the accepted cause, long after the wait began.
             (&[(0, false), (10, false), (11, true)], false),
             (&[(0, true), (8, false), (9, true), (18, true)], false),
         ];

@@ -1,12 +1,12 @@
-//! Detects pods in states from which they cannot recover by waiting. So, for example, a wrong image name fails a
-//! variant within seconds and not at a deadline.
+//! Detects pods in states from which waiting does not help. For example, a wrong image name then fails a variant within
+//! seconds and not at a deadline.
 //!
 //! The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`) and, for
 //! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because the harness applies these before the
 //! pods that read them.
 //!
-//! The kubelet tries again whatever failed, and on a busy machine the container runtime fails once in a while. So a
-//! failure of the runtime or of a pull counts only if another try has failed, too.
+//! The kubelet repeats an operation that failed, and on a busy machine the container runtime fails now and then.
+//! Therefore a failure of the runtime or of an image pull counts only if another try has failed too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,29 +23,30 @@ use crate::probe::exec::is_of_the_machine;
 use crate::probe::lives::last_end;
 use parallax_record::Noted as _;
 
-/// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
+/// The reasons for which a waiting container never starts. They follow from the pod itself and from the objects that it
+/// names.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
-/// A container that waits for one of these reasons may start at the kubelet's next try.
+/// The reasons for which a waiting container may start at the kubelet's next try.
 const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
-/// A container whose start failed waits for one of these reasons.
+/// The reasons for which a container waits after its start failed.
 const STARTS_FAIL: [&str; 2] = ["RunContainerError", "CrashLoopBackOff"];
-/// Parts of the message of such a reason if only the kubelet's own copies were not up to date: that of a Secret or
-/// `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or that of the Services of a node that just started
-/// (`pkg/kubelet/kubelet_pods.go`). Then the kubelet tries again.
+/// Parts of messages which show that only the kubelet's own copy of an object was not up to date: a Secret or
+/// `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or the Services of a node that has just started
+/// (`pkg/kubelet/kubelet_pods.go`). In this case, the kubelet tries again.
 const KUBELET_IS_BEHIND: [&str; 2] =
     ["timed out waiting for the condition", "services have not yet been read at least once"];
-/// A state that the kubelet's next try may end must last this long. The kubelet tries again 10 to 15 s after a failure
-/// (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second failure
-/// with the same message changes nothing in the pod's status, so there is no event to wait for.
+/// The time for which a state must last if the kubelet's next try may end it. The kubelet tries again 10 to 15 s after
+/// a failure (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second
+/// failure with the same message does not change the pod's status, so no event reports it.
 pub(crate) const ANOTHER_TRY: Duration = Duration::from_secs(25);
-/// A crashing container counts as unrecoverable from this number of restarts. The first crash may only mean that
-/// something that the program needs was not ready yet.
+/// The number of restarts from which a crashing container counts as unrecoverable. The first crash may only mean that
+/// another part of the environment was not ready yet.
 const RESTARTS: i32 = 2;
 
-/// Resolves with the reason when one of the selected pods, for which `concerns` is true, cannot recover; otherwise
-/// never. A failure that the kubelet's next try may end counts once it has lasted for `patience`, which is
-/// [`ANOTHER_TRY`] where nobody waits for a quick answer. If a container crashes, the reason ends with the last line of
-/// its log that is `wanted`, or with the last line.
+/// Resolves with the reason when a pod cannot recover. Only selected pods for which `concerns` returns true are
+/// considered. Otherwise the future never resolves. A failure that the kubelet's next try may end counts after it has
+/// lasted for `patience`, which is [`ANOTHER_TRY`] unless a person waits for the answer. If a container crashes, the
+/// reason ends with the last log line that is `wanted`, otherwise with the last log line.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
@@ -61,7 +62,7 @@ pub(crate) async fn pod(
         let pod = tokio::select! {
             pod = seen.next() => pod,
             why = failing.lasts(patience) => {
-                // No event came. So that nothing was missed, the pod is asked for once more.
+                // No event arrived. Read the pod once more, so that no change is missed.
                 match pods.get_opt(&why.pod).await.noted("look at a failing pod again") {
                     Some(Some(pod)) if concerns(&pod) && verdict(&pod).is_some() => break why,
                     Some(_) => failing.forget(&why.pod),
@@ -83,31 +84,33 @@ pub(crate) async fn pod(
     format!("container {} of pod {}: {}{line}", why.container, why.pod, why.reason)
 }
 
-/// Why a container cannot recover.
+/// The reason why a container cannot recover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Why {
     pod: String,
     container: String,
     reason: String,
-    /// Whether the container's program ended by itself, so that its log may contain the reason.
+    /// Whether the container's program ended on its own. If so, its log may contain the reason.
     crashed: bool,
 }
 
-/// What a failure of a container means.
+/// The meaning of a container's failure.
 #[derive(Debug, PartialEq, Eq)]
 enum Weight {
-    /// It cannot recover.
+    /// The container cannot recover.
     Final,
-    /// It cannot recover if another try does not help.
+    /// The container cannot recover if its next try fails too.
     IfItLasts,
 }
 
-/// The pods with a failure that another try may end, by name: since when, and the newest reason.
+/// The pods with a failure that another try may end, by name. Each has the time of its first failure and the newest
+/// reason.
 #[derive(Default)]
 struct Failing(BTreeMap<String, (Instant, Why)>);
 
 impl Failing {
-    /// Takes a pod's newest state. Returns why the pod will never be ready; `None` if it may still become ready.
+    /// Takes the newest state of a pod. Returns the reason if the pod will never be ready; `None` if it may still
+    /// become ready.
     fn take(&mut self, pod: &Pod, now: Instant) -> Option<Why> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         match verdict(pod) {
@@ -128,20 +131,20 @@ impl Failing {
         self.0.remove(pod);
     }
 
-    /// Counts a failure from `now` on.
+    /// Starts the time of a pod's failure again at `now`.
     fn again(&mut self, pod: &str, now: Instant) {
         if let Some((since, _)) = self.0.get_mut(pod) {
             *since = now;
         }
     }
 
-    /// The failure that first counts, and the time from which on it does.
+    /// The failure that will count first, and the time at which it counts.
     fn first(&self, patience: Duration) -> Option<(Instant, &Why)> {
         let (since, why) = self.0.values().min_by_key(|(since, _)| *since)?;
         Some((*since + patience, why))
     }
 
-    /// Resolves when a failure has lasted for `patience`; otherwise never.
+    /// Resolves when a failure has lasted for `patience`. Otherwise the future never resolves.
     async fn lasts(&self, patience: Duration) -> Why {
         let Some((from, why)) = self.first(patience) else { return std::future::pending().await };
         sleep_until(from).await;
@@ -149,9 +152,9 @@ impl Failing {
     }
 }
 
-/// The first failure of a pod's containers that waiting may not end.
+/// The first failure among a pod's containers that may be permanent.
 fn verdict(pod: &Pod) -> Option<(Weight, Why)> {
-    // A pod that is being deleted may be in any state.
+    // A pod that is being deleted may be in any state, so it has no verdict.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -173,7 +176,7 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
         return None;
     }
     let ended = last_end(status);
-    // Between two tries a container waits without a reason. How the last try ended says nothing about the next.
+    // Between two tries, a container waits without a reason. The result of the last try says nothing about the next.
     let reason = match &now.waiting {
         Some(waiting) => Some(waiting.reason.as_deref()?),
         None => None,
@@ -181,7 +184,8 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began.filter(|_| reason.is_none_or(|it| STARTS_FAIL.contains(&it))) {
         let says = ended.message.as_deref().unwrap_or("it could not be started");
-        // The kubelet tries to start it once more at once; only then it pauses. The same busy second may spoil both tries.
+        // After its first failure the kubelet tries the start once more at once, and pauses only after that. On a busy
+        // machine both tries may fail for the same reason.
         let may_start = is_restarted && (status.restart_count == 0 || is_of_the_machine(says));
         let weight = if may_start { Weight::IfItLasts } else { Weight::Final };
         return Some((weight, format!("StartError: {says}"), false));
@@ -248,7 +252,7 @@ mod tests {
             (waits("CreateContainerConfigError"), none.clone(), 0, Some((Final, "CreateContainerConfigError: why"))),
             (behind, none.clone(), 0, None),
             (unread, none.clone(), 0, None),
-            // The moment between the creation and the start of the next try.
+            // The state between the creation of the next try and its start.
             (json!({"waiting": {}}), exited("StartError"), 1, None),
             (waits("ContainerCreating"), exited("StartError"), 1, None),
             (exited("StartError"), none.clone(), 0, Some((IfItLasts, "StartError: no such file"))),
@@ -314,10 +318,10 @@ mod tests {
         let began = Instant::now();
         let mut failing = Failing::default();
         assert_eq!(failing.take(&waits("ErrImagePull"), began), None);
-        // The pause before the next try is the same failure, and its time goes on.
+        // The pause before the next try belongs to the same failure, so the time of the failure goes on.
         assert_eq!(failing.take(&waits("ImagePullBackOff"), began + Duration::from_secs(5)), None);
         assert_eq!(failing.first(ANOTHER_TRY), Some((began + ANOTHER_TRY, &why_of("ImagePullBackOff: why"))));
-        // A try that helps ends it.
+        // A successful try ends the failure.
         assert_eq!(failing.take(&pod(&json!({"running": {}}), &json!({}), 0), began), None);
         assert_eq!(failing.first(ANOTHER_TRY), None);
         assert_eq!(failing.take(&waits("ErrImageNeverPull"), began), Some(why_of("ErrImageNeverPull: why")));

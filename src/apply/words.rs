@@ -16,27 +16,27 @@ use crate::cluster::{until, watched};
 use crate::probe::lives::{OUT_OF_MEMORY, end_of};
 use parallax_record::Noted as _;
 
-/// How many of the last lines of a log are read.
+/// The number of last lines that are read from a log.
 const TAIL_LINES: i64 = 40;
-/// How many of the last lines of a program that ended are searched for a reason. An earlier line is not why it ended.
+/// The number of last lines that are searched for the reason why a program ended. An earlier line is not the reason.
 const LAST_WORDS: usize = 5;
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
 /// The reason of a pod that the kubelet ended because the node lacks a resource.
 const EVICTED: &str = "Evicted";
-/// How many bytes of a log are read while it is followed.
+/// The number of bytes that are read from a log while it is followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
-/// How many characters are quoted from the beginning and from the end of a long line. The end matters because Go
-/// programs print the first cause last.
+/// The numbers of characters that are quoted from the beginning and from the end of a long line. The end matters
+/// because Go programs print the first cause last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
-/// How long a running container whose log shows the declared cause may take to become ready anyway.
+/// The time limit for a running container to become ready although its log shows the declared cause.
 const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whether a log line makes the cause that the caller looks for.
+/// Decides whether a log line leads to the cause that the caller expects.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The log line that best explains why a container ended: of its last lines the last one that is `wanted`, otherwise the
-/// last one.
+/// The log line that best explains why a container ended: the last `wanted` line among its last lines, otherwise the
+/// last line.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let text = tail(pods, pod, container, false).await?;
     decisive_line(&text, wanted).map(quoted)
@@ -59,13 +59,13 @@ fn decisive_line<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a st
         .or_else(|| last_words(text.lines()).next())
 }
 
-/// The last lines that say something, the newest first.
+/// The last lines that are not empty. The newest line comes first.
 pub(crate) fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     lines.map(str::trim).filter(|line| !line.is_empty()).rev().take(LAST_WORDS)
 }
 
-/// Whether something else ended a container than its program: the kernel, the kubelet, or a person. Its lines are then
-/// not the reason.
+/// Whether a container was ended from outside and not by its own program: by the kernel, the kubelet, or a person. Then
+/// the lines of its log are not the reason.
 pub(super) fn was_killed(ended: &ContainerStateTerminated) -> bool {
     ended.exit_code == KILLED || ended.reason.as_deref() == Some(OUT_OF_MEMORY)
 }
@@ -95,9 +95,10 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
     Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
 }
 
-/// Resolves when a container of the selected pods has logged a wanted line and then has either not become ready in time,
-/// or ended with this line among its last ones. A line of a program that something else ended does not count. Returns the
-/// container, the pod and the line as text. Otherwise never resolves.
+/// Resolves when a wanted log line turns out to be the reason why a container is not ready. This is so if the container
+/// does not become ready in time after the line, or if the container ends and the line is among its last lines. A line
+/// does not count if the container was ended from outside. The result names the container, the pod and the line.
+/// Otherwise the future never resolves.
 pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
@@ -122,8 +123,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
             continue;
         }
         let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-        // The result does not matter. Here the container has ended or is not ready. If it became ready, the caller, which
-        // watches readiness, would cancel this future.
+        // The result of this wait does not matter: the container has ended or is not ready. If the container became
+        // ready, the caller, which watches readiness, would cancel this future.
         drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
         if let Some(text) = decisive(&pods, &line, wanted).await {
             return format!("container {} of pod {}: {}", line.container, line.pod, quoted(text.trim()));
@@ -133,8 +134,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
     }
 }
 
-/// The line that counts as the reason why a container is not ready, after it logged a wanted line; `None` if the
-/// container ended for another reason, or if nothing shows how it ended.
+/// The line that counts as the reason why a container is not ready, after the container logged a wanted line. `None` if
+/// the container ended for another reason, or if its end is not known.
 async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<String> {
     let pod = pods.get_opt(&line.pod).await.noted("look at a pod that is not ready")??;
     match how(&pod, &line.container, &line.instance)? {
@@ -146,17 +147,17 @@ async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<St
     }
 }
 
-/// What became of an instance of a container.
+/// The fate of one instance of a container.
 #[derive(Debug, PartialEq, Eq)]
 enum How {
     Runs,
-    /// Its program ended by itself. `previous` says whether another instance was started since.
+    /// The program ended on its own. `previous` says whether another instance has been started since then.
     Ended {
         previous: bool,
     },
 }
 
-/// What became of an instance of a container; `None` if something else ended it than its program, or if it is not known.
+/// The fate of one instance of a container. `None` if the container was ended from outside, or if its end is not known.
 fn how(pod: &Pod, container: &str, id: &str) -> Option<How> {
     if runs(pod, id) {
         return Some(How::Runs);
@@ -198,7 +199,7 @@ fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> 
         log.map(futures::io::AsyncBufReadExt::lines)
     };
     let lines = futures::stream::once(opened).try_flatten();
-    // Ignore a log that breaks off: its earlier lines were already checked. If the container starts again, the log of
+    // If a log breaks off, ignore it: its earlier lines were already checked. If the container starts again, the log of
     // the new instance is followed.
     let lines = lines.filter_map(|line| std::future::ready(line.noted("follow what a container says")));
     lines
@@ -211,7 +212,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// The containers of a pod that have a log, each with the id of the instance that runs or ran last.
+/// The containers of a pod that have a log. Each comes with the id of the instance that runs or ran last.
 fn instances(pod: &Pod) -> impl Iterator<Item = (&str, String)> {
     containers(pod).filter_map(|it| Some((it.name.as_str(), instance(it)?)))
 }
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(decisive_line(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
         assert_eq!(decisive_line(text, Some(&wants("never said"))), Some("usage: minio"));
         assert_eq!(decisive_line("\n\n", None), None);
-        // The last line that is wanted counts, and only the last few lines are the program's last words.
+        // The last wanted line counts, if it is among the last few lines.
         assert_eq!(decisive_line("no 1\nno 2\nend", Some(&wants("no"))), Some("no 2"));
         let earlier = format!("no such key\n{}", "later\n\n".repeat(LAST_WORDS));
         assert_eq!(decisive_line(&earlier, Some(&wants("no such key"))), Some("later"));
@@ -272,7 +273,7 @@ mod tests {
             (end("a", 137, "Error"), none.clone(), "a", "", None),
             (json!({"running": {}}), end("a", 137, "Error"), "b", "", None),
             (end("a", 1, "Error"), none.clone(), "a", "Evicted", None),
-            // Nothing shows how an earlier instance ended.
+            // The status does not show how an earlier instance ended.
             (json!({"running": {}}), end("c", 1, "Error"), "b", "", None),
         ] {
             let status = json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": 0,
