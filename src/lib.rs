@@ -1,9 +1,9 @@
 //! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
 //!
-//! This crate holds the command line and everything that has effects on a cluster. `certs`, `world`, `cluster`,
-//! `apply`, `act`, `probe`, `tokens`, `bundle` and `bucket` each do one thing; `run` calls them, and `check` without a scenario;
-//! `cli` is the interface to the user.
-//! Decisions without effects, and the work with containers and images, are in separate crates: see `ARCHITECTURE.md`.
+//! This crate contains the command line and all code that has effects on a cluster. `certs`, `world`, `cluster`,
+//! `apply`, `act`, `probe`, `tokens`, `bundle` and `bucket` each have one task. `run` uses them for scenarios, and
+//! `check` uses them without a scenario. `cli` is the interface to the user. Decisions without effects, and the work
+//! with containers and images, are in separate crates: see `ARCHITECTURE.md`.
 
 pub mod act;
 pub mod apply;

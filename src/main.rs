@@ -7,17 +7,16 @@ use clap::Parser as _;
 use parallax::cli::{self, Cli, CliError};
 use parallax_vocab::event::Exit;
 
-/// How long work that still runs at the end of a command may continue.
+/// The time that unfinished work gets at the end of a command.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // This comes first, because nothing may open a TLS connection before the process's only TLS provider is
-    // installed.
+    // This comes first, because no TLS connection may be opened before the process's only TLS provider is installed.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         cli::printer::error("another TLS provider was installed before ours");
         return code(Exit::Harness);
     }
-    // clap ends with 2 for a usage error and with 0 for help, as documented.
+    // clap exits with 2 after a usage error and with 0 after help, as documented.
     let cli = Cli::parse();
     match run(cli) {
         Ok(exit) => code(exit),

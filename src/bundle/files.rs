@@ -1,4 +1,4 @@
-//! Reads the files that a bundle holds.
+//! Reads the files that go into a bundle.
 
 use std::fs;
 use std::path::Path;
@@ -10,25 +10,27 @@ use super::{BundleError, file_error};
 
 /// The largest number of files of one folder.
 const FILES_LIMIT: usize = 2_000;
-/// The largest file that is taken, in bytes. What is larger is left out: a record of a long run, or data of a scenario.
+/// The size of the largest file that is included, in bytes. Larger files are left out, such as the record of a long run
+/// or large data of a scenario.
 const FILE_LIMIT: u64 = 32 * 1024 * 1024;
-/// What the run's folder may hold for others to read. Keys, kubeconfigs and environment files are never taken.
+/// The kinds of files in the run's folder that other people may read. Keys, kubeconfigs and environment files are never
+/// included.
 const OF_RUN: [&str; 4] = ["html", "jsonl", "log", "xml"];
 
-/// Which texts count as secrets.
+/// Decides which texts count as secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Secrets of the run, and texts that look like a credential.
+    /// The secrets of the run, and texts that look like a credential.
     Form,
-    /// Secrets of the run. A list of digests has lines that look like a token.
+    /// Only the secrets of the run. For example, a list of digests has lines that look like a token but are not secret.
     Known,
 }
 
 /// A file in the archive: its path and its content.
 pub type Packed = (String, Vec<u8>);
 
-/// The regular files below `folder`, redacted, with `prefix` before their paths; and the paths of those that a secret was
-/// removed from. Links are left out. With `Look::Known`, only secrets of the run count.
+/// The regular files below `folder`, redacted, with `prefix` before their paths, and the paths of the files from which
+/// a secret was removed. Links are left out. With `Look::Known`, only secrets of the run count.
 pub fn below(
     folder: &Path,
     prefix: &str,
@@ -68,15 +70,16 @@ pub fn of_run(folder: &Path, redactor: &Redactor) -> Result<Vec<Packed>, BundleE
         let small = entry.metadata().is_ok_and(|about| about.len() <= FILE_LIMIT);
         if entry.file_type().is_file() && wanted && small {
             let content = fs::read(entry.path()).map_err(file_error("read", entry.path()))?;
-            // It was redacted when it was written. A second time costs little, and keeps a mistake there from spreading.
+            // The file was redacted when it was written. A second redaction costs little, and corrects a mistake of the
+            // first.
             files.push((format!("run/{}", entry.file_name().display()), clean(content, redactor, Look::Form).0));
         }
     }
     Ok(files)
 }
 
-/// A content without the secrets of the run, and whether one was removed. A content that is no text is left as it is: it
-/// belongs to the project, and was there before the run had secrets.
+/// Removes the secrets of the run from the content of a file. Returns the content and whether a secret was removed. A
+/// content that is not text is unchanged: it belongs to the project and existed before the run had secrets.
 fn clean(content: Vec<u8>, redactor: &Redactor, look: Look) -> (Vec<u8>, bool) {
     let Ok(text) = std::str::from_utf8(&content) else { return (content, false) };
     let cleaned = redactor.text(text);

@@ -1,8 +1,8 @@
-//! Failed variants as one file, with which another machine can bring them up again.
+//! Bundles: one file with failed variants, which another machine can use to run these variants again.
 //!
-//! The file is a tar archive: `bundle.json`, the project's files that the variants need (`project/`), the variants as they
-//! were run, with their matrix and their change applied (`resolved/`), and the run's record, reports and logs (`run/`).
-//! Everything in it is redacted. It is not compressed, so that any tool can search it.
+//! The file is a tar archive. It contains `bundle.json`, the project's files that the variants need (`project/`), the
+//! variants as they were run, with their matrix and their change applied (`resolved/`), and the run's record, reports
+//! and logs (`run/`). Everything in it is redacted. The archive is not compressed, so that any tool can search it.
 
 mod files;
 
@@ -17,22 +17,22 @@ use serde::{Deserialize, Serialize};
 
 pub use self::files::{Look, Packed, below, is_to_read, of_run};
 
-/// Its name in the run's folder.
+/// The name of the bundle in the run's folder.
 pub const FILE: &str = "repro.tar";
 /// The name of the description in the archive.
 const ABOUT: &str = "bundle.json";
 /// The folder of the project in the archive.
 pub const PROJECT: &str = "project";
-/// The format of bundles. It is incremented with each change after which older ones could not be read.
+/// The version of the bundle format. It is incremented with each change that makes older bundles unreadable.
 const FORMAT: u32 = 1;
 /// The largest number of bytes that are unpacked.
 const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
-/// The longest description.
+/// The largest size of the description, in bytes.
 const ABOUT_LIMIT: u64 = 16 * 1024 * 1024;
 /// The largest number of files that are unpacked.
 const FILES_LIMIT: usize = 5_000;
 
-/// What a bundle holds.
+/// The description of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bundle {
@@ -46,9 +46,10 @@ pub struct Bundle {
     pub k3s: String,
     /// The variants that failed.
     pub failed: Vec<Failed>,
-    /// What each image of the variants was: its published reference and digest, and the tag of its build.
+    /// The origin of each image of the variants: its published reference and digest, and the tag of its build.
     pub images: BTreeMap<String, String>,
-    /// Files of the project in which a secret of the run was replaced. The scenario may now do something else.
+    /// The project's files in which a secret of the run was replaced. With such a replacement, the scenario may behave
+    /// differently.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
 }
@@ -59,33 +60,34 @@ pub struct Bundle {
 pub struct Failed {
     /// The variant.
     pub variant: VariantId,
-    /// The first step that is not as declared; none if the environment did not become ready, or the machine failed.
+    /// The first step that is not as declared. `None` if the environment did not become ready, or if the machine
+    /// failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// The seed of the random delays in its repeats.
+    /// The seed of the random delays in the variant's repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 
-/// Why a bundle cannot be written or read.
+/// The reason why a bundle cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// A file could not be read or written.
     #[error("failed to {doing} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: String,
-        /// Why it failed.
+        /// The reason.
         source: io::Error,
     },
-    /// The file is no bundle, or one that must not be unpacked.
+    /// The file is not a bundle, or it is a bundle that must not be unpacked.
     #[error("{path} is no bundle of a failed run: {reason}")]
     Wrong {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The bundle has another format.
@@ -95,9 +97,9 @@ pub enum BundleError {
     Format {
         /// The file.
         path: String,
-        /// Its format.
+        /// The format of the bundle.
         theirs: u64,
-        /// Who wrote it.
+        /// The version of Parallax that wrote the bundle.
         version: String,
     },
 }
@@ -114,8 +116,8 @@ impl Bundle {
         Self { format: FORMAT, parallax, run, k3s, failed, images, redacted: Vec::new() }
     }
 
-    /// Writes the archive, which only its owner can read. `files` are the paths in the archive and the contents; they are
-    /// redacted already.
+    /// Writes the archive so that only its owner can read it. `files` contains paths in the archive and contents, which
+    /// are already redacted.
     pub fn write(&self, to: &Path, files: &[(String, Vec<u8>)]) -> Result<(), BundleError> {
         let failed = file_error("write", to);
         let about = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
@@ -135,7 +137,7 @@ impl Bundle {
         whole.persist(to).map(drop).map_err(|error| failed(error.error))
     }
 
-    /// Reads what an archive says of itself.
+    /// Reads the description of an archive.
     pub fn about(from: &Path) -> Result<Self, BundleError> {
         let wrong = |reason: String| BundleError::Wrong { path: from.display().to_string(), reason };
         let mut archive = tar::Archive::new(File::open(from).map_err(file_error("read", from))?);
@@ -149,8 +151,8 @@ impl Bundle {
         Self::parse(from, &text)
     }
 
-    /// Unpacks an archive into a new folder. Somebody else may have made the archive: only regular files within the folder
-    /// are written, and not too many.
+    /// Unpacks an archive into a new folder. The archive may come from an untrusted source. Therefore only a limited
+    /// number of regular files inside the folder is written.
     pub fn unpack(from: &Path, into: &Path) -> Result<(), BundleError> {
         Self::about(from)?;
         let wrong = |reason: String| BundleError::Wrong { path: from.display().to_string(), reason };
@@ -190,7 +192,8 @@ impl Bundle {
         serde_json::from_value(value).map_err(|error| BundleError::Wrong { path, reason: error.to_string() })
     }
 
-    /// What differs between the machine of the run and this one, one sentence each. `images` is what the images are here.
+    /// The differences between the machine of the run and this machine, one sentence for each. `images` describes the
+    /// images here.
     pub fn differences(&self, images: &BTreeMap<String, String>) -> Vec<String> {
         let mut all = Vec::new();
         let ours = env!("CARGO_PKG_VERSION");
@@ -238,7 +241,7 @@ mod tests {
     fn what_was_packed_is_unpacked_into_a_new_folder() {
         let home = tempfile::tempdir().expect("a folder");
         let (file, into) = (home.path().join(FILE), home.path().join("new"));
-        // A path that is longer than the old format of tar can hold.
+        // This path is longer than the old tar format allows.
         let long = format!("project/scenarios/{}/scenario.yaml", "deep/".repeat(60));
         bundle().write(&file, &[(long.clone(), b"name: b".to_vec())]).expect("written");
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
@@ -255,7 +258,7 @@ mod tests {
         let about = serde_json::to_vec(&bundle()).expect("JSON");
         let entry = |path: &str, kind: tar::EntryType| {
             let mut header = tar::Header::new_gnu();
-            // `set_path` refuses what a stranger can write.
+            // `set_path` refuses paths that an attacker can still write into an archive.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(kind);
             header.set_size(0);

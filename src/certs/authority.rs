@@ -7,10 +7,10 @@ use time::{Duration, OffsetDateTime};
 use super::CertError;
 use parallax_language::fixture::{Authority, KeyType};
 
-/// How long before the start of the run a CA becomes valid. So a leaf that "expired a month ago" still chains to a
-/// valid CA.
+/// The time before the start of the run at which a CA becomes valid. It is long, so that a leaf that "expired a month
+/// ago" still chains to a valid CA.
 const BEFORE: Duration = Duration::days(365);
-/// How long after the start of the run a CA stays valid.
+/// The time after the start of the run for which a CA stays valid.
 const AFTER: Duration = Duration::days(3650);
 
 /// An authority that can issue certificates.
@@ -49,22 +49,22 @@ impl Issuer {
         })
     }
 
-    /// The root as PEM, which clients trust.
+    /// The root certificate as PEM. Clients trust this certificate.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
     }
 
-    /// The certificates that a server sends after its leaf, as PEM: the intermediate, or nothing.
+    /// The certificates that a server sends after its leaf certificate, as PEM: the intermediate, or nothing.
     pub fn chain_pem(&self) -> &str {
         self.intermediate_pem.as_deref().unwrap_or_default()
     }
 
-    /// The certificate that issues the leaves and those above it, as PEM, the root last.
+    /// The certificate that issues the leaves, followed by the certificates above it, as PEM. The root comes last.
     pub fn issuing_pem(&self) -> String {
         format!("{}{}", self.chain_pem(), self.root_pem)
     }
 
-    /// The private key that issues the leaves, as PEM, for a program that issues certificates by itself.
+    /// The private key that issues the leaves, as PEM. It is for a program that issues certificates itself.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }
@@ -73,7 +73,7 @@ impl Issuer {
         &self.signer
     }
 
-    /// Whether each certificate that it issues is signed with the certificate's own key.
+    /// Whether each certificate of this authority is signed with the certificate's own key.
     pub(super) fn is_self_signed(&self) -> bool {
         self.self_signed
     }
@@ -92,8 +92,8 @@ pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     }
 }
 
-/// rcgen's defaults give every CA the same name, a validity of two millennia and no key ids. A client that looks up the
-/// issuer by name cannot distinguish two such CAs.
+/// The parameters of a CA certificate. rcgen's defaults give every CA the same name, a validity of two millennia and no
+/// key ids. A client that looks up the issuer by name could not distinguish two such CAs.
 fn ca_params(common_name: &str, start: OffsetDateTime, intermediates_below: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);

@@ -11,21 +11,21 @@ use parallax_language::fixture::Certificate;
 /// A server certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// The leaf and the intermediates as PEM, in the order in which a server sends them, or in a deliberately wrong
+    /// The leaf and the intermediates as PEM. They have the order in which a server sends them, or a deliberately wrong
     /// order.
     pub chain_pem: String,
     /// The private key as PKCS#8 PEM.
     pub key_pem: Secret,
-    /// The issuing root as PEM.
+    /// The certificate of the issuing root as PEM.
     pub root_pem: String,
     /// The leaf alone as DER. The harness's own set-up connections accept exactly this certificate.
     pub der: Vec<u8>,
-    /// Its serial number in lower-case hexadecimal, as probes show it.
+    /// The serial number of the leaf in lower-case hexadecimal, as probes show it.
     pub serial: String,
 }
 
 impl Leaf {
-    /// Issues a certificate. `start` is the start of the run, to which its validity is relative.
+    /// Issues a certificate. Its validity is relative to `start`, the start of the run.
     pub fn issue(wanted: &Certificate, issuer: &Issuer, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: wanted.name.clone(), source };
         let mut params = CertificateParams::new(wanted.names.clone()).map_err(make)?;

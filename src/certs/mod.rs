@@ -1,7 +1,7 @@
-//! Certificates: authorities, intermediates and leaves, made by rcgen for one environment.
+//! Certificates: authorities, intermediates and leaves, which rcgen creates for one environment.
 //!
 //! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are in
-//! memory and in Kubernetes Secrets; a copy on disk, made by `write_private`, has the mode 0600.
+//! memory and in Kubernetes Secrets. A copy on disk is written by `write_private` and has the mode 0600.
 
 mod authority;
 mod leaf;
@@ -13,11 +13,11 @@ pub use leaf::Leaf;
 pub use random::random;
 pub use store::{Bundle, issue, write_private};
 
-/// Why a certificate could not be made.
+/// The reason why a certificate could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
-    /// The certificate names an issuer that the environment does not have. The loader refuses this, but a break may
-    /// remove a fixture, so it is checked again.
+    /// The certificate names an issuer that the environment does not have. The loader refuses this. A break may remove
+    /// a fixture, so the check is repeated here.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
         /// The certificate.

@@ -2,9 +2,9 @@
 
 use parallax_vocab::Secret;
 
-/// The alphabet of random values: letters and digits, which need no quotes in a shell, a URL or a YAML file. It has
-/// no `e`, because MinIO treats a value that begins with `env` as an address to fetch the value from
-/// (docs/facts.md#values-that-begin-with-env). With `e`, this happened in one run of a hundred.
+/// The characters of random values: letters and digits, which need no quotes in a shell, a URL or a YAML file. The
+/// letter `e` is missing. MinIO treats a value that begins with `env` as an address from which to fetch the value
+/// (docs/facts.md#values-that-begin-with-env). With `e`, such a value occurred in one run of a hundred.
 const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
 
 /// A secret with this number of characters.

@@ -1,4 +1,4 @@
-//! Asks both sides, and removes what that made.
+//! Asks the questions of `parallax check` on both sides, and removes the objects and the pod that this created.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,32 +23,33 @@ use parallax_record::Noted as _;
 
 /// Time limit of one question, in milliseconds.
 const QUESTION_MS: u64 = 8_000;
-/// How long a URL is signed for, in seconds.
+/// The validity of a signed URL, in seconds.
 const SIGNED_S: u64 = 300;
-/// A key with what proxies change: a space, a plus, a percent sign, a parenthesis, and a letter that is not ASCII.
+/// A key with characters that proxies change: a space, a plus, a percent sign, a parenthesis, and a letter that is not
+/// ASCII.
 const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
-/// The row that writes objects.
+/// The name of the row whose question writes objects.
 const PUT: &str = "presigned PUT";
 /// The body of the objects.
 const BODY: &str = "written by parallax check";
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// One row for each question.
     pub rows: Vec<Row>,
-    /// Why nothing was asked inside.
+    /// The reason why nothing was asked inside the cluster.
     pub no_inside: Option<String>,
-    /// What could not be removed, and how to remove it.
+    /// The objects that could not be removed, each with the way to remove it.
     pub remains: Vec<String>,
     /// Texts that must not be printed.
     pub secrets: Vec<Secret>,
-    /// It was ended before all was asked.
+    /// Whether the user ended the check before all questions were asked.
     pub cancelled: bool,
 }
 
-/// Asks this process and, if there is a guest, its pod. Removes the pod and the objects before it returns, even if it is
-/// cancelled.
+/// Asks the questions from this process and, if a guest pod can be created, from that pod. Removes the pod and the
+/// objects before it returns, even if the check is cancelled.
 pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, cancel: &CancellationToken) -> Checked {
     let mut checked = Checked { secrets: wanted.secrets(), ..Checked::default() };
     let (mut inside, mut services) = (None, BTreeMap::new());
@@ -96,7 +97,7 @@ pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, ca
     checked
 }
 
-/// The Services of the namespace by address. Without the right to list them, none.
+/// The names of the namespace's Services, by their address. The map is empty if the user may not list Services.
 async fn services_of(access: &Access, namespace: &str) -> BTreeMap<String, String> {
     let services: Api<Service> = Api::namespaced(access.client.clone(), namespace);
     let listed = services.list(&ListParams::default()).await.noted("list the Services of the namespace");
@@ -108,13 +109,13 @@ struct Asking<'a> {
     wanted: &'a Wanted,
     inside: Option<&'a Vantage>,
     services: BTreeMap<String, String>,
-    /// What the pod's token was exchanged for.
+    /// The credentials for which the pod's token was exchanged.
     gained: Option<TemporaryCredentials>,
-    /// Whether a URL was opened that writes.
+    /// Whether a URL was opened that writes an object.
     writes: AtomicBool,
 }
 
-/// The cells of both sides, with what was asked.
+/// The cells of both sides, each with the question and its answer.
 struct Both {
     inside: (Cell, Option<Asked>),
     outside: (Cell, Option<Asked>),
@@ -170,7 +171,7 @@ impl Asking<'_> {
         rows
     }
 
-    /// What needs keys.
+    /// The rows for which keys are needed.
     async fn signed(&self, access: &S3Access, bucket: &str, may: [bool; 2]) -> Vec<Row> {
         let list = S3Operation::List { bucket: bucket.to_owned(), prefix: self.wanted.prefix() };
         let probe = Probe::S3(S3Question { access: access.clone(), operation: list, headers: BTreeMap::new() });
@@ -214,7 +215,7 @@ impl Asking<'_> {
         all
     }
 
-    /// The URL that a side opens: the other side signed it, if there is one. Each side has an object of its own.
+    /// The URL that a side opens. If the other side can sign, it has signed the URL. Each side has its own object.
     async fn signed_for(
         &self,
         inside: bool,
@@ -252,7 +253,7 @@ impl Asking<'_> {
         all
     }
 
-    /// The links from the pod's token to what its credentials may do. Only a pod has a token.
+    /// The rows from the pod's token to the rights of its credentials. Only a pod has a token.
     async fn web_identity(&mut self, may: [bool; 2]) -> Vec<Row> {
         let Some(identity) = self.wanted.identity.clone() else { return Vec::new() };
         let outside = || Cell::not_asked("only a pod has a token");
@@ -300,7 +301,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Asks both sides at once. A side that may not ask says why: what was before does not work.
+    /// Asks both sides at the same time. If an earlier row of a side failed, that side is not asked, and its cell says
+    /// so.
     async fn both(
         &self,
         row: &'static str,
@@ -338,7 +340,7 @@ impl Asking<'_> {
         Some(Asked { question, answer })
     }
 
-    /// Names the Service that a pod reaches, and says if pods take the way outside.
+    /// Adds the name of the Service that a pod reaches, and says whether pods use the way outside the cluster.
     fn named(&self, mut row: Row) -> Row {
         if !row.inside.passes() {
             return row;
@@ -353,7 +355,7 @@ impl Asking<'_> {
         row
     }
 
-    /// Removes the objects, from outside or from the pod. Says what remains.
+    /// Removes the objects, from outside or from the pod. Returns what remains.
     async fn remove_objects(&self, rows: &[Row]) -> Vec<String> {
         let (Some(access), Some(bucket)) = (&self.wanted.access, &self.wanted.bucket) else { return Vec::new() };
         if !self.writes.load(Ordering::Relaxed) {
@@ -363,7 +365,8 @@ impl Asking<'_> {
         let mut remains = Vec::new();
         for inside in [true, false] {
             let cell = written.map(|it| if inside { &it.inside } else { &it.outside });
-            // After an interruption, or if the answer was lost or replaced on the way, nobody knows what was written.
+            // An interruption, or an answer that was lost or replaced on the way, leaves it unknown whether the object
+            // was written.
             if cell.is_some_and(|it| it.state == State::NotAsked) {
                 continue;
             }
@@ -372,7 +375,7 @@ impl Asking<'_> {
             let gone = |status: Option<u16>| status.is_some_and(|it| (200..300).contains(&it));
             let is_gone = gone(self.status(false, access, operation()).await)
                 || gone(self.status(true, access, operation()).await);
-            // If the upload was refused and the keys may not delete, there is most likely nothing to remove.
+            // If the upload was refused and the keys may not delete, there is most likely no object to remove.
             if !is_gone && cell.is_none_or(|it| it.state != State::Bad) {
                 remains.push(format!("remove the object {bucket}/{key}, if it is there: it could not be removed"));
             }

@@ -1,4 +1,4 @@
-//! What was found as JUnit XML, so that a CI service shows it.
+//! The results of a check as JUnit XML, so that a CI service can show them.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -6,10 +6,10 @@ use super::ask::Checked;
 use super::rows::{Cell, Row, State};
 use super::show;
 
-/// One case for each row and side. What was not asked is skipped with its reason. If nothing was asked inside although it
-/// was wanted, that is a case that fails, because the command then exits 1, too.
+/// One test case for each row and side. A question that was not asked is a skipped case with its reason. If the user
+/// requested questions inside the cluster but none was asked, one case fails, because the command then exits 1 too.
 pub fn junit(checked: &Checked, outside_only: bool) -> Result<String, String> {
-    // Before the text becomes XML, which would write some characters of a secret otherwise.
+    // Redact each text before it becomes XML. XML escapes some characters, so a secret would not be recognised later.
     let redactor = show::redactor(checked);
     let clean = |text: &str| redactor.text(text);
     let mut suite = TestSuite::new("parallax check");
@@ -57,7 +57,7 @@ fn case(row: &Row, side: &str, cell: &Cell, clean: &impl Fn(&str) -> String) -> 
     case
 }
 
-/// Services group by the class, so the side is the class.
+/// CI services group test cases by their class, so the side is the class.
 fn named(side: &str, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
     case.set_classname(format!("check.{side}"));

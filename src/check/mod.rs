@@ -1,11 +1,11 @@
-//! `parallax check`: looks at somebody's own store and cluster, without a scenario. The same questions are asked from
-//! this process (outside) and from one pod (inside), and the answers stand beside each other.
+//! `parallax check`: examines a store and a cluster of the user's own, without a scenario. The same questions are asked
+//! from this process (outside) and from one pod (inside), and the answers are shown side by side.
 //!
 //! The questions, the judgement and the explanations are those of runs: `parallax-probe`, `parallax-judge` and
 //! `parallax-explain`.
 //!
-//! **Architecture Invariant:** this room needs no container engine and no scenario, and uses the cluster through
-//! `Access` alone. What it makes is one pod and objects below [`Wanted::prefix`], and it removes both.
+//! **Architecture Invariant:** this module needs no container engine and no scenario, and uses the cluster only through
+//! `Access`. It creates one pod and objects below [`Wanted::prefix`], and removes both.
 
 mod ask;
 mod junit;

@@ -1,4 +1,4 @@
-//! The section of docs/troubleshooting.md that explains a cause.
+//! Finds the section of docs/troubleshooting.md that explains a cause.
 
 use parallax_vocab::{Cause, DnsFault, TlsFault};
 

@@ -1,4 +1,5 @@
-//! What each answer means: one cell for each side, with the sentence and the page of what is wrong.
+//! Turns each answer into a cell: one cell for each side, with a sentence about the problem and the page that explains
+//! it.
 
 use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 use parallax_explain::{Subject, clock_apart, sentence};
@@ -18,58 +19,58 @@ const CLOCKS_LIMIT: Duration = Duration::minutes(15);
 const CLOCKS_NOTED: Duration = Duration::seconds(5);
 /// The number of characters of a serial number that are shown.
 const SERIAL_SHOWN: usize = 8;
-/// What is said about a signature that the store accepted, although it did not do what was asked.
+/// The text for a signature that the store accepted, although the store did not do what was requested.
 const RIGHT: &str = "the signature is right";
 
-/// How a row looks from one side: from the pod (inside), or from this process (outside).
+/// The state of a row on one side: in the pod (inside), or in this process (outside).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// As it must be.
+    /// The answer is as it must be.
     Good,
-    /// It works, and is worth knowing.
+    /// The answer is good, but the user should know something about it.
     Note,
-    /// It does not work.
+    /// The answer shows a problem.
     Bad,
-    /// It was not asked, for the reason in the text.
+    /// The question was not asked. The text says why.
     NotAsked,
 }
 
-/// What one side saw.
+/// The result of one question on one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
-    /// How it looks.
+    /// The state of the cell.
     pub state: State,
     /// What was seen, in a few words.
     pub text: String,
-    /// What is wrong and what to do, in one sentence.
+    /// One sentence that says what is wrong and how to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The section of docs/troubleshooting.md about it.
+    /// The section of docs/troubleshooting.md about the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<&'static str>,
 }
 
-/// One thing that was asked on both sides.
+/// One question that was asked on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// What was asked.
+    /// The name of the question.
     pub name: &'static str,
-    /// As seen from the pod.
+    /// The result in the pod.
     pub inside: Cell,
-    /// As seen from this process.
+    /// The result in this process.
     pub outside: Cell,
-    /// Whether the two sides see something different.
+    /// Whether the results of the two sides differ.
     pub differs: bool,
 }
 
-/// A question that was asked, and what came of it. The error is the harness's own.
+/// A question that was asked, and its answer. The error is an error of the harness.
 pub(super) struct Asked {
     pub(super) question: Question,
     pub(super) answer: Result<Answer, String>,
 }
 
-/// What a row is about, and on which side it was asked.
+/// The row, and the side on which the question was asked.
 #[derive(Clone, Copy)]
 pub(super) struct At {
     pub(super) row: &'static str,
@@ -85,28 +86,28 @@ impl Cell {
         Self::new(State::NotAsked, why)
     }
 
-    /// Whether what comes after can be asked.
+    /// Whether the questions that depend on this cell can be asked.
     pub(super) fn passes(&self) -> bool {
         matches!(self.state, State::Good | State::Note)
     }
 }
 
 impl Row {
-    /// The row of two cells.
+    /// A row with these two cells.
     pub(super) fn of(name: &'static str, inside: Cell, outside: Cell) -> Self {
         let asked = inside.state != State::NotAsked && outside.state != State::NotAsked;
         let differs = asked && (inside.text != outside.text || inside.state != outside.state);
         Self { name, inside, outside, differs }
     }
 
-    /// Whether one of the sides does not work.
+    /// Whether one of the sides has a problem.
     pub fn is_bad(&self) -> bool {
         self.inside.state == State::Bad || self.outside.state == State::Bad
     }
 }
 
-/// Makes a cell of what was asked: what is wrong by the judge, or what `good` sees in the reply. `good` may find a cause,
-/// too.
+/// Builds the cell of a question. The cell contains the problem that the judge finds, or the result that `good` reads
+/// from the reply. `good` may find a problem too.
 fn cell(
     at: At,
     asked: &Asked,
@@ -115,7 +116,7 @@ fn cell(
 ) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
-        // The pod or its session is gone: that something is as it must be is not known.
+        // The pod or its session is gone, so it is not known whether the state is as it must be.
         Err(why) => return Cell::new(State::Bad, why.clone()),
     };
     let seen = match &answer.outcome {
@@ -132,7 +133,7 @@ fn cell(
     bad(at, asked, answer, &cause, None)
 }
 
-/// The cell of something that does not work.
+/// The cell of a question whose answer shows a problem.
 fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Secret>) -> Cell {
     let finding = signer.and_then(|secret| signature(&asked.question, answer, secret));
     let why = sentence(
@@ -147,7 +148,7 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Se
         },
         cause,
     );
-    // A server's answer may have lines.
+    // The answer of a server may contain line breaks.
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = cause.to_string();
     let text = text.split_once(" (").map_or(text.as_str(), |(short, _)| short).to_owned();
@@ -159,7 +160,7 @@ pub(super) fn side(inside: bool) -> &'static str {
     if inside { "inside" } else { "outside" }
 }
 
-/// Why a store refused the signature of a URL that is opened as it was signed.
+/// The finding about a store that refused the signature of a URL, although the URL was opened as it was signed.
 fn signature(
     question: &Question,
     answer: &Answer,
@@ -209,7 +210,7 @@ pub(super) fn tls(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// A request without a signature: whether a store answers.
+/// The cell of a request without a signature, which shows whether a store answers.
 pub(super) fn store(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -234,7 +235,7 @@ fn first_words(body: &str) -> String {
     if text.is_empty() { "no body; this is not a store's answer".to_owned() } else { text }
 }
 
-/// The store's clock beside that of the side.
+/// The cell that compares the store's clock with the clock of this side.
 pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     let answer = asked.answer.as_ref().ok();
     let subject = Subject {
@@ -259,7 +260,7 @@ pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     if apart.abs() > CLOCKS_NOTED { Cell::new(State::Note, text) } else { Cell::new(State::Good, "as the store's") }
 }
 
-/// An operation that the keys sign.
+/// The cell of an operation that is signed with the keys.
 pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.code == "AccessDenied");
     if asked.answer.as_ref().is_ok_and(|it| it.reply().is_some_and(denied)) {
@@ -271,14 +272,14 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// A URL that the other side signed.
+/// The cell of a URL that the other side signed.
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };
     let code = http.and_then(|it| it.s3_error.as_ref()).map(|it| (it.code.as_str(), it.message.as_str()));
     match (http.map(|it| it.status), code) {
         (Some(200..300), None) => Cell::new(State::Good, "opens"),
-        // Without a body there is no code: the answer to HEAD.
+        // The answer to HEAD has no body and therefore no error code.
         (Some(404), None) if matches!(&asked.question.probe, Probe::Http(HttpQuestion { method, .. }) if method == "HEAD") => {
             Cell::new(State::Good, RIGHT)
         }
@@ -302,7 +303,7 @@ pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     }
 }
 
-/// The name of the bucket in the host. Nothing is wrong without it: clients can use path style.
+/// The cell about the bucket's name in the host name. A failure is not a problem, because clients can use path style.
 pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     let cell = name(at, asked);
     if cell.state == State::Bad {
@@ -311,7 +312,7 @@ pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     cell
 }
 
-/// What a browser is told before it sends a PUT from another origin.
+/// The cell about CORS: the answer that a browser gets before it sends a PUT from another origin.
 pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -327,7 +328,7 @@ pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// The pod's token, and the keys of its issuer.
+/// The cell about the pod's token and the keys of its issuer.
 pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Jwt(jwt) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -353,7 +354,7 @@ pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     })
 }
 
-/// The credentials that the token is exchanged for.
+/// The cell about the credentials for which the token is exchanged.
 pub(super) fn sign_in(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Success, |reply, _| {
         let until =

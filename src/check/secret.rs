@@ -1,4 +1,4 @@
-//! The store's keys in a Secret of the namespace.
+//! Reads the store's keys from a Secret of the namespace.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use parallax_vocab::Secret;
 use crate::cluster::Access;
 use parallax_record::in_full;
 
-/// Names under which programs keep the access key: AWS's, and those of charts and operators for MinIO.
+/// Names under which programs store the access key: AWS's names, and those of charts and operators for MinIO.
 const ACCESS: [&str; 8] = [
     "AWS_ACCESS_KEY_ID",
     "access_key",
@@ -21,7 +21,7 @@ const ACCESS: [&str; 8] = [
     "root-user",
     "CONSOLE_ACCESS_KEY",
 ];
-/// Names under which they keep the secret key, in the same order.
+/// Names under which programs store the secret key, in the same order.
 const SECRET: [&str; 8] = [
     "AWS_SECRET_ACCESS_KEY",
     "secret_key",
@@ -46,7 +46,7 @@ fn of(data: &BTreeMap<String, ByteString>) -> Result<(String, Secret, Option<Sec
     let text = |name: &str| String::from_utf8(data.get(name)?.0.clone()).ok().map(|it| it.trim_end().to_owned());
     let pair = ACCESS.iter().zip(SECRET).find_map(|(access, secret)| Some((text(access)?, Secret::new(text(secret)?))));
     let token = text("AWS_SESSION_TOKEN").map(Secret::new);
-    // The values are secret; the names are not.
+    // The values are secret, but the names are not.
     let names = || data.keys().cloned().collect::<Vec<_>>().join(", ");
     let (access, secret) = pair.ok_or_else(|| {
         format!("holds no keys: it has {}; rename two of them to AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or export them", names())

@@ -1,4 +1,4 @@
-//! Shows what was found: two columns for people, JSON for programs.
+//! Shows the results of a check: two columns for people, JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use serde_json::json;
 use super::ask::Checked;
 use super::rows::{Cell, Row, State};
 
-/// The widest column. A longer text is cut; the sentence below has it whole.
+/// The largest width of a column. A longer text is cut; the sentence below the row contains the whole text.
 const WIDEST: usize = 52;
 const INDENT: usize = 2;
 /// The page that explains causes.
 pub(super) const PAGE: &str = "docs/troubleshooting.md";
 
-/// The two columns, with a sentence below each red row. The first red row comes first among the sentences, because what
-/// follows may follow from it.
+/// The two columns, followed by the sentences for the red rows. The first red row comes first, because later problems
+/// may be consequences of it.
 pub fn text(checked: &Checked) -> String {
     let names = checked.rows.iter().map(|it| it.name.len()).max().unwrap_or_default();
     let inside =
@@ -56,7 +56,7 @@ fn mark(row: &Row) -> &'static str {
     }
 }
 
-/// The sentences of a row's red cells, each with its page. Two equal ones are shown once.
+/// The sentences of a row's red cells, each with its page. Two equal sentences are shown once.
 fn reasons(row: &Row) -> Vec<String> {
     let mut all = Vec::new();
     for cell in [&row.inside, &row.outside] {
@@ -80,7 +80,7 @@ fn shown(cell: &Cell) -> String {
     text.chars().take(WIDEST - 1).chain("…".chars()).collect()
 }
 
-/// What was found, for programs.
+/// The results for programs.
 pub fn json(checked: &Checked) -> String {
     let mut all = json!({
         "rows": checked.rows, "no_inside": checked.no_inside, "remains": checked.remains, "interrupted": checked.cancelled,
@@ -89,7 +89,8 @@ pub fn json(checked: &Checked) -> String {
     format!("{all:#}\n")
 }
 
-/// No secret is put into a text deliberately; a server may repeat one in its answer, in another form or in part.
+/// The redactor for the output. The check itself never writes a secret into a text, but a server may repeat a secret in
+/// its answer, in another form or in part.
 pub(super) fn redactor(checked: &Checked) -> Redactor {
     let redactor = Redactor::default();
     for secret in &checked.secrets {

@@ -1,4 +1,4 @@
-//! Cells of answers, and what is shown of them.
+//! Tests of the cells for answers, and of their output.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// Where systems keep their trusted certificates in one file: Debian, Red Hat, SUSE, Alpine, macOS.
+/// The files in which systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -15,8 +15,8 @@ const BUNDLES: [&str; 5] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
 
-/// The certificates of this machine's bundle that can be used, PEM, one text for all; `None` if there is no bundle.
-/// `named` is the file that `SSL_CERT_FILE` names, which replaces the bundle as it does for OpenSSL and Go.
+/// The usable certificates of this machine's bundle, as PEM in one text. `None` if there is no bundle. `named` is the
+/// file that `SSL_CERT_FILE` names; it replaces the bundle, as it does for OpenSSL and Go.
 pub fn system(named: Option<&Path>) -> Option<String> {
     let mut candidates = BUNDLES.iter().map(Path::new);
     let text = match named {
@@ -26,7 +26,8 @@ pub fn system(named: Option<&Path>) -> Option<String> {
     usable(&text)
 }
 
-/// Leaves out what cannot be a trust anchor, because one unusable certificate of a system must not fail each question.
+/// Removes certificates that cannot be trust anchors. Otherwise one unusable certificate of a system would make each
+/// question fail.
 fn usable(text: &str) -> Option<String> {
     const END: &str = "-----END CERTIFICATE-----";
     let mut all = String::new();

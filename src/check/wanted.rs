@@ -1,18 +1,18 @@
-//! What is to be checked.
+//! The settings of a check.
 
 use std::net::SocketAddr;
 
 use parallax_vocab::Secret;
 use parallax_vocab::question::{S3Access, View};
 
-/// What is to be checked.
+/// The settings of a check.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// `https://host[:port]`, without a path.
     pub endpoint: String,
-    /// Its host.
+    /// The host of the endpoint.
     pub host: String,
-    /// Its port.
+    /// The port of the endpoint.
     pub port: u16,
     /// Region to sign for.
     pub region: String,
@@ -22,20 +22,20 @@ pub struct Wanted {
     pub bucket: Option<String>,
     /// Certificates to trust, PEM.
     pub trust: Vec<String>,
-    /// Name servers to ask outside; this machine's if there are none.
+    /// The name servers to ask from outside. If the list is empty, this machine's name servers are used.
     pub name_servers: Vec<SocketAddr>,
     /// The web identity to check.
     pub identity: Option<Identity>,
-    /// Makes the names of this check's pod and objects distinct.
+    /// A random text that makes the names of this check's pod and objects unique.
     pub id: String,
 }
 
-/// A web identity.
+/// The web identity to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The `ServiceAccount`.
     pub account: String,
-    /// The audience of its token.
+    /// The audience of the ServiceAccount's token.
     pub audience: String,
     /// The role to assume, if sign-in is checked. It is empty for a provider that maps claims to policies.
     pub role: Option<String>,
@@ -54,7 +54,7 @@ impl Wanted {
         format!("parallax-check/{}/", self.id)
     }
 
-    /// How a side sees the network.
+    /// The network view of one side.
     pub(super) fn view(&self, inside: bool) -> View {
         let name_servers = if inside { Vec::new() } else { self.name_servers.clone() };
         View { trust: self.trust.clone(), name_servers, ..View::default() }
@@ -67,7 +67,8 @@ impl Wanted {
     }
 }
 
-/// The endpoint, host and port of what the user gave: a URL, or a host with or without a port.
+/// Parses the endpoint that the user gave: a URL, or a host with or without a port. Returns the endpoint, its host and
+/// its port.
 pub fn endpoint(given: &str) -> Result<(String, String, u16), String> {
     let text = if given.contains("://") { given.to_owned() } else { format!("https://{given}") };
     let uri: http::Uri = text.parse().map_err(|error| format!("`{given}` is not an endpoint: {error}"))?;

@@ -1,5 +1,5 @@
-//! Access to a cluster for code that does not own it: the client, and how the cluster's network looks from outside. If
-//! the harness started the cluster, the owner's side is reachable from here too.
+//! Access to a cluster for code that does not own it: the client, and the network of the cluster as seen from outside.
+//! If the harness started the cluster, the owner's operations are also reachable from here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::Life;
 
-/// A cluster whose apiserver answers. This is a plain value: dropping it removes nothing.
+/// A cluster whose apiserver answers. This type is a plain value: dropping it removes nothing.
 #[derive(Clone)]
 pub struct Access {
-    /// Its name in the plan.
+    /// The name of the cluster in the plan.
     pub name: String,
     /// The Kubernetes client, as cluster administrator.
     pub client: Client,
-    /// The certificate authority of its apiserver (PEM).
+    /// The certificate authority of the cluster's apiserver (PEM).
     pub authority: String,
-    /// The issuer of its ServiceAccounts' tokens.
+    /// The issuer of the tokens of the cluster's ServiceAccounts.
     pub issuer: String,
-    /// How this process sees the network outside the cluster: which name servers it asks, and where its connections are
-    /// redirected. The view contains no trusted authorities.
+    /// The view of this process on the network outside the cluster: the name servers that it asks, and the redirections
+    /// of its connections. The view contains no trusted authorities.
     pub outside: View,
-    /// How a container outside the cluster sees that network.
+    /// The view of a container outside the cluster on that network.
     pub beside: View,
     /// The address of the edge on the network outside the cluster, if there is an edge.
     pub edge: Option<IpAddr>,
     /// The source address of pods' requests after they leave the cluster, if it is known.
     pub egress: Option<IpAddr>,
-    /// The owner's side; `None` if the harness did not start the cluster.
+    /// The owner's operations; `None` if the harness did not start the cluster.
     pub(super) own: Option<Arc<Own>>,
 }
 
@@ -44,12 +44,12 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// The owner's side of the cluster.
+    /// The owner's operations on the cluster.
     ///
     /// # Errors
     ///
-    /// If the harness does not own the cluster. `purpose` says what is then impossible, for example `end a process on
-    /// its node`.
+    /// Fails if the harness does not own the cluster. `purpose` says which operation is then impossible, for example
+    /// `end a process on its node`.
     pub fn own(&self, purpose: &str) -> Result<&Own, ClusterError> {
         let not_owned = || ClusterError::NotOwned { cluster: self.name.clone(), purpose: purpose.to_owned() };
         self.own.as_deref().ok_or_else(not_owned)
@@ -60,15 +60,16 @@ impl Access {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
 
-    /// The source address of requests from pods of a node after they leave the cluster. Without a node: of pods that
-    /// run only on the server.
+    /// The source address of requests from the pods of a node after they leave the cluster. Without `node`, the address
+    /// is the one for pods that run only on the server node.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
         let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.0.get(node)?.address());
         agent.or(self.egress)
     }
 
-    /// The addresses outside the cluster from which requests come: the edge, and the containers of an environment's fixtures,
-    /// which forward them, and the vantages in containers, whose addresses a balancer may keep.
+    /// The addresses outside the cluster from which requests can come. These are the edge and the containers of an
+    /// environment's fixtures, which forward requests, and the vantages in containers, whose addresses a balancer may
+    /// keep.
     pub fn hops(&self, namespace: &str) -> Vec<IpAddr> {
         let beside = self.own.iter().flat_map(|own| {
             let vantages = own.outside.values().map(|it| it.address);
@@ -89,7 +90,7 @@ impl Access {
         }
     }
 
-    /// The state of each further node, by name.
+    /// The state of each agent node, by name.
     pub async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         match &self.own {
             Some(own) => own.lives_of_nodes().await,
@@ -97,7 +98,8 @@ impl Access {
         }
     }
 
-    /// Resolves when the cluster's server ends. Only the owner can observe this, so for other clusters it never resolves.
+    /// Resolves when the cluster's server node ends. Only the owner can observe this. For other clusters, the future
+    /// never resolves.
     pub async fn lost(&self) -> ClusterError {
         match &self.own {
             Some(own) => own.exited().await,
@@ -106,7 +108,7 @@ impl Access {
     }
 
     /// Limits the time of a wait for the cluster. If the limit is exceeded, the error contains the last log lines of
-    /// the node, provided that the harness owns the node.
+    /// the node, if the harness owns the node.
     pub async fn within<T>(
         &self,
         what: &str,

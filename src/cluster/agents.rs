@@ -1,4 +1,4 @@
-//! The further nodes of a cluster. A flow may end and start them.
+//! The agent nodes of a cluster, which are all nodes except the server node. A flow may stop and start them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,22 +9,22 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::{ContainerSpec, Life, Site};
 
-/// How long a node may take to stop its components before they are killed.
+/// The time for a node to stop its components before they are killed.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The further nodes, by name.
+/// The agent nodes, by name.
 #[derive(Debug, Default)]
 pub(super) struct Agents(pub(super) BTreeMap<String, Agent>);
 
-/// The container of a further node.
+/// The container of an agent node.
 #[derive(Debug)]
 pub(super) struct Agent {
     site: Site,
     spec: ContainerSpec,
     /// The container's name in the engine.
     container: String,
-    /// Its address when it was last started. `None` if the container does not exist yet. A new start can change the
-    /// address.
+    /// The address of the container at its last start. `None` if the container does not exist yet. Another start can
+    /// change the address.
     address: Mutex<Option<IpAddr>>,
 }
 
@@ -34,7 +34,7 @@ impl Agent {
         Self { site: site.clone(), spec, container, address: Mutex::default() }
     }
 
-    /// Starts the container: creates it, or starts the existing one with the content of its disk.
+    /// Starts the container of the node. An existing container is started again and keeps the content of its disk.
     pub(super) async fn start(&self) -> Result<IpAddr, ClusterError> {
         let exists = self.present().is_some();
         let container = if exists {
@@ -48,12 +48,12 @@ impl Agent {
         Ok(container.address)
     }
 
-    /// The name of its container.
+    /// The name of the node's container.
     pub(super) fn container(&self) -> &str {
         &self.container
     }
 
-    /// The address of its container.
+    /// The address of the node's container.
     pub(super) fn address(&self) -> Option<IpAddr> {
         *self.present()
     }
@@ -68,11 +68,11 @@ impl Agent {
 pub struct NotSo;
 
 impl Own {
-    /// Ends every process of a further node at once.
+    /// Ends every process of an agent node at once.
     ///
     /// # Errors
     ///
-    /// The inner error says that it does not run.
+    /// The inner error says that the node does not run.
     pub async fn kill_node(&self, name: &str) -> Result<Result<(), NotSo>, ClusterError> {
         let agent = self.agent(name)?;
         if !self.runs(agent).await? {
@@ -83,11 +83,11 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Stops a further node as an administrator does.
+    /// Stops an agent node as an administrator does.
     ///
     /// # Errors
     ///
-    /// The inner error says that it does not run.
+    /// The inner error says that the node does not run.
     pub async fn stop_node(&self, name: &str) -> Result<Result<(), NotSo>, ClusterError> {
         let agent = self.agent(name)?;
         if !self.runs(agent).await? {
@@ -97,11 +97,11 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Starts a further node that does not run. Returns its address.
+    /// Starts an agent node. Returns its address.
     ///
     /// # Errors
     ///
-    /// The inner error says that it runs already.
+    /// The inner error says that the node runs already.
     pub async fn start_node(&self, name: &str) -> Result<Result<IpAddr, NotSo>, ClusterError> {
         let agent = self.agent(name)?;
         if self.runs(agent).await? {
@@ -110,7 +110,7 @@ impl Own {
         Ok(Ok(agent.start().await?))
     }
 
-    /// The state of each further node, by name. A node that was never started does not run.
+    /// The state of each agent node, by name. A node that was never started does not run.
     pub(super) async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         let mut lives = Vec::new();
         for (name, agent) in &self.agents.0 {

@@ -1,4 +1,4 @@
-//! The containers that fixtures run outside the cluster. A flow may end and start them.
+//! The containers that fixtures run outside the cluster. A flow may stop and start them.
 
 use std::net::IpAddr;
 
@@ -8,12 +8,12 @@ use super::own::Own;
 use crate::world::Neighbour;
 use parallax_engine::Life;
 
-/// A container of a fixture outside the cluster, as a flow names it.
+/// A container that a fixture runs outside the cluster, as a flow names it.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
     /// The namespace of the environment.
     pub namespace: &'a str,
-    /// The fixture and its container: `store.minio`.
+    /// The name of the fixture and of its container: `store.minio`.
     pub name: &'a str,
 }
 
@@ -22,9 +22,9 @@ pub struct Beside<'a> {
 pub struct LifeBeside {
     /// The title of the container in messages.
     pub title: String,
-    /// The fixture and its container, if it belongs to a fixture: `store.minio`.
+    /// The name of the fixture and of its container, if the container belongs to a fixture: `store.minio`.
     pub name: Option<String>,
-    /// Its state.
+    /// The state of the container.
     pub life: Life,
 }
 
@@ -33,7 +33,7 @@ impl Own {
     ///
     /// # Errors
     ///
-    /// The inner error says that it does not run.
+    /// The inner error says that the container does not run.
     pub async fn kill_beside(&self, which: Beside<'_>) -> Result<Result<(), NotSo>, ClusterError> {
         let container = &self.beside(which)?.container.name;
         if !self.engine.is_running(container).await? {
@@ -44,11 +44,11 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Starts a container outside the cluster that does not run. Returns its address.
+    /// Starts a container outside the cluster. Returns its address.
     ///
     /// # Errors
     ///
-    /// The inner error says that it runs already.
+    /// The inner error says that the container runs already.
     pub async fn start_beside(&self, which: Beside<'_>) -> Result<Result<IpAddr, NotSo>, ClusterError> {
         let container = &self.beside(which)?.container;
         if self.engine.is_running(&container.name).await? {
@@ -58,8 +58,9 @@ impl Own {
         Ok(Ok(self.engine.locate(&container.what, &container.name).await?.address))
     }
 
-    /// The states of the containers outside the cluster that an environment uses: the world, whose name server and edge
-    /// every environment uses, the containers of its fixtures, and those of the images of its vantages.
+    /// The states of the containers outside the cluster that an environment uses: the external network (the world),
+    /// whose name server and edge every environment uses, the containers of its fixtures, and the containers of its
+    /// vantages.
     pub(super) async fn lives_beside(
         &self,
         namespace: &str,

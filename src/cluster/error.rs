@@ -1,10 +1,10 @@
-//! What can go wrong with a cluster.
+//! The errors that can occur while a cluster is started or used.
 
 use parallax_vocab::event::Failure;
 
 use parallax_engine::EngineError;
 
-/// Why a cluster cannot be started or used. None of these errors says anything about the system under test.
+/// The reason why a cluster cannot be started or used. None of these errors says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The engine could not start a container.
@@ -13,41 +13,41 @@ pub enum ClusterError {
     /// The kubeconfig cannot be used.
     #[error("the kubeconfig of cluster {cluster} cannot be used: {reason}")]
     Kubeconfig {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The apiserver refused something that the harness needs.
+    /// The apiserver refused a request that the harness needs.
     #[error("cluster {cluster}: cannot {doing}: {source}")]
     Api {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// Something did not happen before its deadline.
+    /// An expected event did not happen before its deadline.
     #[error("cluster {cluster}: {what} did not come about within {within_s} s")]
     Deadline {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// What was waited for.
+        /// The expected event.
         what: String,
-        /// How long, in seconds.
+        /// The duration of the wait, in seconds.
         within_s: u64,
-        /// Last lines of the node.
+        /// The last log lines of the node.
         lines: Vec<String>,
     },
     /// The node's container ended.
     #[error("the node of cluster {cluster} ended with code {code}")]
     NodeExited {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// Its exit code.
+        /// The exit code of the container.
         code: i64,
-        /// Its last lines.
+        /// The last log lines of the container.
         lines: Vec<String>,
     },
     /// A command of the node's container runtime failed.
@@ -55,33 +55,33 @@ pub enum ClusterError {
     Runtime {
         /// The command.
         command: String,
-        /// Its exit code.
+        /// The exit code of the command.
         code: i64,
-        /// Its output.
+        /// The output of the command.
         said: String,
     },
-    /// The cluster was started without such a node.
+    /// The cluster was started without a node of this name.
     #[error("cluster {cluster} has no further node {node}")]
     NoNode {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// Which node.
+        /// The name of the node.
         node: String,
     },
-    /// No fixture has such a container outside the cluster.
+    /// No fixture has a container of this name outside the cluster.
     #[error("cluster {cluster} has no container {container} beside it")]
     NoContainer {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// Which container.
+        /// The name of the container.
         container: String,
     },
-    /// Only the owner of a cluster can do this, and the harness does not own it.
+    /// Only the owner of a cluster can do this operation, and the harness does not own the cluster.
     #[error("cluster {cluster} is not the harness's own: cannot {purpose}")]
     NotOwned {
-        /// Which cluster.
+        /// The name of the cluster.
         cluster: String,
-        /// What needs its owner.
+        /// The operation that needs the owner.
         purpose: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Access to a cluster that somebody else runs, by a kubeconfig.
+//! Access, through a kubeconfig, to a cluster that the harness does not own.
 
 use std::path::Path;
 
@@ -9,10 +9,11 @@ use super::access::Access;
 use super::error::ClusterError;
 use super::kubeconfig;
 
-/// A cluster that the harness does not own, and the namespace that its context names.
+/// Access to a cluster that the harness does not own, and the namespace that its context names.
 ///
 /// Without a path, the kubeconfig is the one that kubectl uses: `KUBECONFIG`, or the file in the home folder. Without a
-/// context, it is the current one. Outside is this process's own network: its name servers, and no redirections.
+/// context, the current context is used. The network outside the cluster is this process's own: its name servers, and
+/// no redirections.
 pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Access, String), ClusterError> {
     let failed = |reason: String| ClusterError::Kubeconfig {
         cluster: context.unwrap_or("of the current context").to_owned(),
@@ -25,7 +26,7 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Acce
     let read = read.map_err(|error| failed(error.to_string()))?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
-    // It may be a file, which only the client reads.
+    // The authority may be in a file, which only the client reads.
     let authority = serde_json::to_string(&read).map_err(|it| it.to_string()).and_then(|it| kubeconfig::authority(&it));
     let (client, namespace) = kubeconfig::of_context(read, &options).await.map_err(failed)?;
     let access = Access {

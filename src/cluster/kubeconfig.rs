@@ -14,21 +14,21 @@ use serde_json::Value;
 
 use super::transport;
 
-/// Time limit for opening a connection, including TLS. After it the apiserver counts as not answering.
+/// The time limit for opening a connection, including TLS. After this time, the apiserver counts as not answering.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The variable with the address (`address:port`) of a proxy that a test puts in front of the apiserver, as
 /// `tests/it/e2e/unanswered.rs` does.
 const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
 
-/// The address at which the harness connects to an apiserver with this published address: the test's proxy, if there is
-/// one.
+/// The address at which the harness connects to an apiserver with this published address. If a test has set a proxy,
+/// this is the address of the proxy.
 pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
     let before = std::env::var(BEFORE_APISERVER).ok();
     before.and_then(|it| it.parse().ok()).unwrap_or(published)
 }
 
-/// The kubeconfig that a node wrote, changed for use on this machine: its server is the published port of the
+/// Adapts the kubeconfig that a node wrote for use on this machine: the server becomes the published port of the
 /// apiserver.
 pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
@@ -40,8 +40,8 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// A client for a kubeconfig. It ignores the proxy variables of the caller's environment, and each of its calls has a
-/// time limit ([`transport`]).
+/// Builds a client for a kubeconfig. The client ignores the proxy variables of the caller's environment. Each of its
+/// calls has a time limit ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     of_context(kubeconfig, &KubeConfigOptions::default()).await.map(|(client, _)| client)
 }
@@ -52,7 +52,8 @@ pub async fn client_of_file(path: &Path) -> Result<Client, String> {
     client(kubeconfig).await
 }
 
-/// Like [`client`], for a context of the kubeconfig, and with the namespace that the context names.
+/// Builds a client for a context of the kubeconfig, with the properties of [`client`]. Also returns the namespace that
+/// the context names.
 pub(super) async fn of_context(
     kubeconfig: Kubeconfig,
     options: &KubeConfigOptions,
@@ -66,7 +67,7 @@ pub(super) async fn of_context(
     Ok((transport::bounded(client, transport::CALL_WITHIN), namespace))
 }
 
-/// The certificate authority of the apiserver (PEM), which is embedded in the kubeconfig that a node wrote.
+/// The certificate authority of the apiserver (PEM). It is embedded in the kubeconfig that a node wrote.
 pub fn authority(kubeconfig: &str) -> Result<String, String> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);
@@ -76,7 +77,7 @@ pub fn authority(kubeconfig: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
 }
 
-/// The certificate and key of the first user of a kubeconfig that has both.
+/// The certificate and the key of the first user of a kubeconfig that has both.
 pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     let kubeconfig: Value = serde_json::from_str(kubeconfig).map_err(|error| error.to_string())?;
     let text = |user: &Value, name: &str| {

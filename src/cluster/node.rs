@@ -1,4 +1,4 @@
-//! Starts a cluster's world and node.
+//! Starts the external network (the world) and the nodes of a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,25 +25,26 @@ use parallax_plan::{ClusterPlan, custom_config_map};
 const API_PORT: u16 = 6443;
 /// The log line that k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
-/// How long a node may take from its container's start to `READY_LINE`. This is enough for a machine with two cores
-/// and a cold disk cache.
+/// The time limit from the start of a node's container until `READY_LINE` appears. The limit is enough for a machine
+/// with two cores and a cold disk cache.
 pub const UP_WITHIN: Duration = Duration::from_mins(2);
-/// Where k3s looks for manifests and images (docs/facts.md#paths-and-flags-of-k3s).
+/// The folder in which k3s looks for manifests (docs/facts.md#paths-and-flags-of-k3s).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// The key of the taint of a further node. It keeps away the pods that do not tolerate it.
+/// The key of the taint of an agent node. The taint keeps away pods that do not tolerate it.
 pub const AGENT_TAINT: &str = "parallax.dev/agent";
-/// The secret that the nodes of a cluster share, and its length.
+/// The path of the secret that the nodes of a cluster share.
 const TOKEN: &str = "/etc/parallax/token";
 const TOKEN_CHARACTERS: usize = 32;
-/// The authorities of a server, and where an agent has them. Published k3s fetches them itself, and the source-built agent
-/// needs them beforehand (docs/facts.md#source-built-node).
+/// The authorities of a server node: their paths on the server, and their paths on an agent node. Published k3s fetches
+/// the authorities itself, but the source-built agent needs them before it starts (docs/facts.md#source-built-node).
 const AUTHORITIES: [(&str, &str); 2] = [
     ("/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/agent/server-ca.crt"),
     ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "/var/lib/rancher/k3s/agent/client-ca.crt"),
 ];
-/// Where k3s finds the certificate and the key of its apiserver's authority, if k3s must not create its own.
+/// The paths at which k3s finds the certificate and the key of its apiserver's authority, if k3s must not create its
+/// own authority.
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
 /// The issuer of ServiceAccounts' tokens on k3s (docs/facts.md#issuer-and-discovery).
@@ -51,10 +52,10 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
-/// The folders in which the node unpacks images and writes its pods' files. They are removed with the node, so they
-/// need not be on a disk. Memory is faster, because containerd waits for the disk at each step of each container.
+/// The folders in which the node unpacks images and writes the files of its pods. They are removed with the node, so
+/// they need not be on a disk. Memory is faster, because containerd waits for the disk at each step of each container.
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
-/// If at least this much memory is available, the [`UNPACKED`] folders are kept in memory.
+/// The amount of available memory from which the [`UNPACKED`] folders are kept in memory.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
 
 /// The images that a cluster is started with.
@@ -62,17 +63,18 @@ const IN_MEMORY_MIB: u64 = 8 * 1024;
 pub struct Images {
     /// The node image.
     pub node: String,
-    /// The agent image, for the world.
+    /// The agent image, which runs the external network (the world).
     pub agent: String,
     /// References of the images of vantages outside the cluster, by image name.
     pub outside: BTreeMap<String, String>,
-    /// Image archives for the node's air-gap folder, by image name. A cluster gets those that its plan names.
+    /// Image archives for the node's air-gap folder, by image name. A cluster gets only the archives that its plan
+    /// names.
     pub archives: Vec<(String, PathBuf)>,
-    /// Names of the archives that every node gets.
+    /// The names of the archives that every node gets.
     pub everywhere: BTreeSet<String>,
 }
 
-/// What exists before a cluster starts.
+/// The objects that exist before a cluster starts.
 #[derive(Debug)]
 pub struct Surroundings {
     /// The engine's network.
@@ -80,14 +82,14 @@ pub struct Surroundings {
     /// The fixtures' containers that already run on the network.
     pub neighbours: Vec<Neighbour>,
     /// The authority that issues the apiserver's certificate, if a container outside the cluster must trust it before
-    /// the cluster starts. With `None`, the cluster creates its own authority.
+    /// the cluster starts. If it is `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
-    /// The roots (PEM) that further nodes trust instead of the cluster's CA, by authority.
+    /// The root certificates (PEM) that agent nodes trust instead of the cluster's CA, by authority.
     pub roots: BTreeMap<String, String>,
 }
 
-/// Starts the world and the node on the network of `before`, where fixtures' containers may already run. Returns when
-/// k3s reports that its server is up.
+/// Starts the external network (the world) and the node on the network of `before`, where fixtures' containers may
+/// already run. Returns when k3s reports that its server is ready.
 pub async fn start(
     site: &Site,
     plan: &ClusterPlan,
@@ -138,7 +140,8 @@ pub async fn start(
         authority,
         issuer: ISSUER.to_owned(),
         outside: View { name_servers: vec![world.name_server()], detours: world.detours(), ..View::default() },
-        // Containers on the cluster's network reach the edge at its real address, so they need no detours.
+        // Containers on the cluster's network reach the edge at its real address, so their connections need no
+        // redirection.
         beside: View { name_servers: vec![world.name_server_within()], ..View::default() },
         edge: Some(world.address()),
         // The node replaces a pod's source address with its own when a packet leaves the cluster.
@@ -156,8 +159,8 @@ pub async fn start(
     })
 }
 
-/// Starts the further nodes, except late ones. It does not wait until they join, because their Node objects show that
-/// later.
+/// Starts the agent nodes, except late ones. The function does not wait until they join the cluster. The Node objects
+/// show that later.
 async fn start_agents(
     site: &Site,
     plan: &ClusterPlan,
@@ -172,7 +175,7 @@ async fn start_agents(
     }
     let [(_, of_servers), _] = AUTHORITIES;
     let all = plan.traits.agents.iter().map(|agent| {
-        // A node that a step ends and starts again must keep its files, so they are never in memory.
+        // If a step stops a node and starts it again, the node must keep its files, so they are never in memory.
         let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
         let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
@@ -201,8 +204,8 @@ fn token_file(token: &Secret) -> InlineFile {
     InlineFile { path: TOKEN.to_owned(), mode: 0o600, bytes: token.expose().as_bytes().to_vec() }
 }
 
-/// The container of the server. It has everything that must exist before its first process runs, including the DNS
-/// rules.
+/// The specification of the server's container. It contains everything that must exist before the container's first
+/// process runs, including the DNS rules.
 fn node_spec(
     site: &Site,
     what: &str,
@@ -214,12 +217,12 @@ fn node_spec(
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
-    // The file name sorts first, because manifests are applied in the order of their names and CoreDNS must find its
-    // rules.
+    // The name of this file sorts first. Manifests are applied in the order of their names, and CoreDNS must find its
+    // rules when it starts.
     let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
-        // JSON is YAML.
+        // JSON is valid YAML.
         spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
     }
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
@@ -227,14 +230,14 @@ fn node_spec(
     spec
 }
 
-/// How much memory is available for the [`UNPACKED`] folders; `None` if they must be on a disk.
+/// The amount of memory for the [`UNPACKED`] folders; `None` if they must be on a disk.
 fn in_memory(site: &Site) -> Option<u64> {
     let local = site.engine().endpoint().is_local();
     local.then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB)
 }
 
-/// The container of a node, for a server and for an agent. `memory_mib` is what is available for the [`UNPACKED`]
-/// folders, if they are kept in memory.
+/// The specification of a node's container, for a server or an agent node. `memory_mib` is the memory that is available
+/// for the [`UNPACKED`] folders, if they are kept in memory.
 fn machine_spec(
     what: &str,
     plan: &ClusterPlan,
@@ -245,8 +248,9 @@ fn machine_spec(
     let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
-    // The node refuses connections to a Service without endpoints by ICMP. The kernel sends one such message a second to
-    // each peer; all clients outside reach the node through one peer, the edge (docs/facts.md#services-and-addresses).
+    // The node refuses connections to a Service without endpoints by ICMP. By default, the kernel sends only one such
+    // message per second to each peer, and all outside clients reach the node through one peer, the edge
+    // (docs/facts.md#services-and-addresses). So the limit is switched off.
     spec.sysctls = [("net.ipv4.icmp_ratelimit".to_owned(), "0".to_owned())].into();
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
     spec.volumes = vec!["/var/lib/rancher/k3s".to_owned()];
@@ -257,7 +261,7 @@ fn machine_spec(
         }
         None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
     }
-    // A node unpacks every archive that it gets, so it gets only the images that its pods use. A browser's image
+    // A node unpacks every archive that it gets. Therefore it gets only the images that its pods use. A browser's image
     // alone takes gigabytes.
     let named = plan.images();
     spec.binds = images
@@ -280,7 +284,7 @@ fn address_of(world: &World, namespace: &str, fixture: &str) -> Option<IpAddr> {
     all.find(|it| it.namespace == namespace && it.fixture == fixture).map(|it| it.container.address)
 }
 
-/// The arguments of `k3s server`: those that the harness needs and those of the plan's traits.
+/// The arguments of `k3s server`: the arguments that the harness needs, and those of the plan's traits.
 fn arguments(plan: &ClusterPlan) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["server", "--disable", "traefik,servicelb,metrics-server,local-storage", "--resolv-conf", RESOLV_CONF]
@@ -298,19 +302,20 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
         Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
     };
     if !opening.is_empty() {
-        // The default URI has the node's address, which need not be in the certificate
+        // The default URI contains the node's address, which need not be in the certificate
         // (docs/facts.md#issuer-and-discovery).
         pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
     }
     pass("--kube-apiserver-arg", &opening);
-    // The traits' flags come after `opening`: if a flag is given twice, the last one counts.
+    // The flags of the traits come after `opening`. If a flag occurs twice, the last one counts.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kube-controller-manager-arg", &plan.traits.controller_manager_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
 }
 
-/// Allows anonymous requests to the two discovery paths and to nothing else (docs/facts.md#issuer-and-discovery).
+/// A configuration that allows anonymous requests to the two discovery paths and to no other path
+/// (docs/facts.md#issuer-and-discovery).
 fn narrow_opening() -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

@@ -1,6 +1,6 @@
-//! The owner's side of a cluster that the harness started: its node, its world, and the containers beside it.
-//! Everything here needs access to these containers, so none of it is available for a cluster that the harness does not
-//! own.
+//! The owner's operations on a cluster that the harness started: its nodes, its external network (the world), and the
+//! fixtures' containers outside it. All of them need access to these containers. Therefore none is available for a
+//! cluster that the harness does not own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use parallax_language::scenario::model::SERVER_NODE;
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
 
-/// How many of the last lines of the node's log an error contains.
+/// The number of last lines of the node's log that an error contains.
 const EVIDENCE_LINES: usize = 40;
-/// Where k3s keeps the keys that sign ServiceAccounts' tokens. The first file has the current key. If it does not
-/// exist, the second file has the only key.
+/// The files in which k3s stores the keys that sign ServiceAccounts' tokens. The first file contains the current key.
+/// If the first file does not exist, the second file contains the only key.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
 
@@ -37,9 +37,9 @@ pub struct Own {
     pub(super) secrets: Vec<Secret>,
     pub(super) world: World,
     pub(super) node: Container,
-    /// The further nodes, by name.
+    /// The agent nodes, by name.
     pub(super) agents: Agents,
-    /// Places outside the cluster that need an image, by image name.
+    /// The containers of vantages outside the cluster that need an image, by image name.
     pub(super) outside: BTreeMap<String, Container>,
 }
 
@@ -49,12 +49,12 @@ impl Own {
         format!("{}-node", plan.name)
     }
 
-    /// The role of a further node's container in the run. It is part of the container's name.
+    /// The role of an agent node's container in the run. The role is a part of the container's name.
     pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
         format!("{}-agent-{agent}", plan.name)
     }
 
-    /// A kubeconfig of the cluster's administrator for use on this machine. It is JSON, which is valid YAML.
+    /// A kubeconfig of the cluster's administrator for use on this machine. The text is JSON, which is valid YAML.
     pub fn kubeconfig(&self) -> &Secret {
         &self.kubeconfig
     }
@@ -64,13 +64,13 @@ impl Own {
         kubeconfig::identity(self.kubeconfig.expose())
     }
 
-    /// The credentials of the administrator and of further nodes, for redaction.
+    /// The credentials of the administrator and of agent nodes, for the redactor.
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// The containers that belong to the cluster and end with it, the nodes first. Containers of vantages are not
-    /// included.
+    /// The containers that belong to the cluster and end with it. The nodes come first. The containers of vantages are
+    /// not included.
     pub fn containers(&self) -> impl Iterator<Item = &str> {
         let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
         let agents = self.agents.0.values().map(Agent::container);
@@ -92,13 +92,13 @@ impl Own {
         Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The last `tail` lines of the world's log, which has a line for each question to its name server.
+    /// The last `tail` lines of the external network's log. This log has a line for each question to its name server.
     pub async fn asked_outside(&self, tail: usize) -> Result<Vec<String>, ClusterError> {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// The log of the container that a fixture started outside the cluster: those of the last `tail` lines whose time
-    /// satisfies `counts`.
+    /// The log of the container that a fixture started outside the cluster. From the last `tail` lines, only lines
+    /// whose time satisfies `counts` are returned.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -110,7 +110,7 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// The log of a node: those of the last `tail` lines whose time satisfies `counts`.
+    /// The log of a node. From the last `tail` lines, only lines whose time satisfies `counts` are returned.
     pub async fn written_by_node(
         &self,
         node: &str,
@@ -124,17 +124,17 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// The names of the cluster's nodes, the server first.
+    /// The names of the cluster's nodes. The server comes first.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         [SERVER_NODE].into_iter().chain(self.agents.0.keys().map(String::as_str))
     }
 
-    /// The container of an image outside the cluster.
+    /// The container outside the cluster that runs this image.
     pub fn container_of(&self, image: &str) -> Option<&str> {
         self.outside.get(image).map(|it| it.name.as_str())
     }
 
-    /// The vantage in the container of an image outside the cluster.
+    /// The vantage in the container outside the cluster that runs this image.
     ///
     /// # Panics
     ///

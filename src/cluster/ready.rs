@@ -1,4 +1,4 @@
-//! Waits until a cluster is ready. Each function uses a watch; none polls.
+//! Waits until a cluster is ready. Each function uses a watch and does not poll.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
@@ -19,7 +19,7 @@ pub async fn nodes_ready(client: Client) {
             return;
         }
     }
-    // The end of the stream does not mean that a node is ready.
+    // The end of the stream does not mean that a node is ready, so the future never resolves here.
     std::future::pending::<()>().await;
 }
 
@@ -33,7 +33,7 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// Waits until a namespace has its default ServiceAccount. No pod can be created in the namespace before that.
+/// Waits until a namespace has its default ServiceAccount. Before that, no pod can be created in the namespace.
 pub async fn service_account_ready(client: Client, namespace: &str, deadline: Instant) -> Ended<ServiceAccount> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
     until(&accounts, "default", |it: Option<&ServiceAccount>| it.is_some(), deadline).await

@@ -1,23 +1,24 @@
-//! The container runtime of a node that the harness owns. It is the only way to signal a container's main process
-//! without the apiserver. The published k3s image and the source-built node both have containerd's `ctr` in `PATH`, and
-//! its default socket is the node's own.
+//! The container runtime of a node that the harness owns. Without the apiserver, only the runtime can signal a
+//! container's main process. The published k3s image and the source-built node both have containerd's `ctr` in `PATH`,
+//! and its default socket is the node's own.
 
 use std::time::Duration;
 
 use super::error::ClusterError;
 use super::own::Own;
 
-/// The namespace in which the kubelet keeps its containers in containerd.
+/// The containerd namespace in which the kubelet keeps its containers.
 const NAMESPACE: &str = "k8s.io";
-/// How containerd reports a task that has ended (`errdefs.ErrNotFound`, and the message of the shim).
+/// The messages with which containerd reports that a task has ended (`errdefs.ErrNotFound`, and the message of the
+/// shim).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
-/// How long the runtime may take to deliver a signal.
+/// The time limit for the runtime to deliver a signal.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The result of sending a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signalled {
-    /// The runtime delivered it.
+    /// The runtime delivered the signal.
     Delivered,
     /// The container is not running.
     NotRunning,
@@ -38,8 +39,8 @@ impl Own {
         Err(ClusterError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output })
     }
 
-    /// Kills the main processes of several containers at the same time. Returns the runtime's error output, if it wrote
-    /// any.
+    /// Kills the main processes of several containers at the same time. Returns the error output of the runtime, if
+    /// there is any.
     pub async fn kill_at_once(
         &self,
         container_ids: impl Iterator<Item = &str>,

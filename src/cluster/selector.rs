@@ -3,13 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 
-/// The label selector by which a workload finds its pods. An empty selector is an error: for a workload it selects no
+/// The label selector by which a workload finds its pods. An empty selector is an error: in a workload it selects no
 /// pods, but in a query it selects all pods.
 pub fn selector(of: LabelSelector) -> Result<String, String> {
     pod_selector(of).map(|it| it.to_string())
 }
 
-/// The same, for labels that are at hand.
+/// The label selector by which a workload finds its pods, as a value that can be matched against labels. An empty
+/// selector is an error.
 pub fn pod_selector(of: LabelSelector) -> Result<Selector, String> {
     let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?;
     if labels.to_string().is_empty() { Err("its selector selects nothing".to_owned()) } else { Ok(labels) }

@@ -1,4 +1,4 @@
-//! A fake apiserver for tests. The test decides how it handles each request.
+//! A fake apiserver for tests. The test decides how the server handles each request.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::task::JoinSet;
 
 use super::transport;
 
-/// How the fake apiserver handles a request.
+/// The way in which the fake apiserver handles a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Does {
     /// Reset the connection.
     Reset,
     /// Send this status and body, then close the connection.
     Answer(u16, String),
-    /// Send this beginning of a body, and never end the answer.
+    /// Send the beginning of a body, and never end the answer.
     Begin(String),
     /// Keep the connection open and send nothing.
     Nothing,
 }
 
-/// Starts a fake apiserver and returns a client for it. `script` gets the number of a request (the first is 1) and its
-/// first line, and decides how it is handled. The server stops when the returned set is dropped. `within` limits each
-/// call of the client.
+/// Starts a fake apiserver and returns a client for it. `script` decides how a request is handled; it gets the number
+/// of the request (the first is 1) and its first line. The server stops when the returned set is dropped. `within`
+/// limits each call of the client.
 pub(crate) async fn apiserver(
     within: Duration,
     script: impl Fn(usize, &str) -> Does + Send + Sync + 'static,

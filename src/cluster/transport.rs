@@ -1,9 +1,8 @@
-//! Time limits and retries for calls to the apiserver. Each call has a time limit, and is retried a few times if that
-//! is safe.
+//! Time limits and retries for calls to the apiserver. Each call has a time limit, and is retried a few times if a
+//! repeated call is safe.
 //!
 //! kube's own retry policy is switched off: it retries a constant 503 for minutes, and gives up at once if a connection
-//! is reset. Watches, followed logs and exec sessions have their own deadlines; this module only handles how they
-//! start.
+//! is reset. Watches, followed logs and exec sessions have their own deadlines; this module only handles their start.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -19,11 +18,11 @@ use tokio::time::Instant;
 
 use parallax_record::in_full;
 
-/// Time limit for a call that is not a stream, including its body. It is generous: the apiserver answers all our calls
-/// within a second.
+/// The time limit for a call that is not a stream, including its body. The limit is generous, because the apiserver
+/// answers all calls of the harness within a second.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// The pauses before each retry of a call. In total they are longer than the pause that an overloaded apiserver asks
-/// for (one second), and much shorter than the deadline of any step.
+/// The pauses before each retry of a call. Their sum is longer than the pause that an overloaded apiserver requests
+/// (one second), and much shorter than the deadline of any step.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400), Duration::from_secs(1)];
 
@@ -36,9 +35,9 @@ struct Unanswered {
     within: Duration,
 }
 
-/// Whether an error says nothing about the requested object: no answer came, or the apiserver was overloaded or failed
-/// itself. The apiserver also answers 500 if a webhook fails. That is not transient, because the webhook belongs to the
-/// system under test.
+/// Whether an error says nothing about the requested object: there was no answer, or the apiserver was overloaded or
+/// failed itself. The apiserver also answers 500 if a webhook fails. That error is not transient, because the webhook
+/// belongs to the system under test.
 pub fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
@@ -51,15 +50,16 @@ pub fn is_transient(error: &kube::Error) -> bool {
     }
 }
 
-/// Whether the TLS handshake failed in a way that does not change by itself, such as a certificate of another
-/// authority. k3s sends the alert `internal_error` while it still creates its certificate, so that alert is temporary.
+/// Whether the TLS handshake failed for a permanent reason, such as a certificate of another authority. k3s sends the
+/// alert `internal_error` while it still creates its certificate, so that alert is temporary.
 fn rejects_peer(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref() {
             return !matches!(tls, rustls::Error::AlertReceived(rustls::AlertDescription::InternalError));
         }
-        // The source of an `io::Error` is the source of what it wraps, not what it wraps.
+        // The source of an `io::Error` is the source of the wrapped error. The wrapped error itself must be read by
+        // `get_ref`.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = wrapped.map_or_else(|| error.source(), |it| Some(it as &(dyn StdError + 'static)));
     }
@@ -84,7 +84,7 @@ impl tower_service::Service<Request<Body>> for Bounded {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), kube::Error>> {
-        // Nothing to wait for: the inner client waits until it is ready when it sends.
+        // There is nothing to wait for: the inner client itself waits until it is ready to send.
         Poll::Ready(Ok(()))
     }
 
@@ -94,7 +94,7 @@ impl tower_service::Service<Request<Body>> for Bounded {
     }
 }
 
-/// Sends a request. Sends it again if the failure may be temporary and the request can safely be repeated.
+/// Sends a request. If the failure may be temporary and a repetition is safe, sends the request again.
 async fn send(client: &Client, request: Request<Body>, within: Duration) -> Result<Response<Body>, kube::Error> {
     let call = Call::of(&request, within);
     let deadline = Instant::now() + within;
@@ -110,13 +110,13 @@ async fn send(client: &Client, request: Request<Body>, within: Duration) -> Resu
             return sent;
         }
         tracing::debug!(method = %call.method, path = call.path, %why, "the apiserver is asked again");
-        // There is no event to wait for: the apiserver does not signal that it is reachable again.
+        // No event reports that the apiserver is reachable again, so the code polls.
         tokio::time::sleep(*pause).await;
         next = Some(copy);
     }
 }
 
-/// One try. If the call is not a stream, its body is read here, so that the time limit includes it.
+/// Makes one try. If the call is not a stream, the body is read here, so that the time limit includes it.
 async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Response<Body>, kube::Error> {
     let response = client.send(request).await?;
     if call.streams {
@@ -126,7 +126,7 @@ async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Re
     Ok(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
 }
 
-/// A copy of a request; `None` if its body is a stream and cannot be copied.
+/// A copy of a request; `None` if the body of the request is a stream, which cannot be copied.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();
@@ -142,11 +142,12 @@ struct Call {
     method: Method,
     path: String,
     within: Duration,
-    /// The answer is a stream: a log, a watch, or an upgraded connection.
+    /// Whether the answer is a stream: a log, a watch, or an upgraded connection.
     streams: bool,
-    /// The answer may start late: a followed container may write nothing for a long time.
+    /// Whether the answer may start late. For example, a container whose log is followed may write nothing for a long
+    /// time.
     silent: bool,
-    /// The request is idempotent.
+    /// Whether the request is idempotent.
     repeatable: bool,
 }
 
@@ -193,7 +194,7 @@ impl Call {
                 let out = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
                 (busy || (out && self.repeatable)).then(|| status.to_string())
             }
-            // If no connection was made, nothing was sent, so every request can be repeated.
+            // If no connection was made, nothing was sent, so it is safe to repeat any request.
             Err(error) if is_transient(error) && (self.repeatable || never_sent(error)) => Some(in_full(error)),
             Err(_) => None,
         }
@@ -214,8 +215,8 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{Does, apiserver, status};
 
-    /// A client of a fake apiserver that handles the first requests as `does` says and answers all others with 200; and
-    /// the number of requests so far.
+    /// Starts a fake apiserver that handles the first requests as `does` says and answers all later requests with 200.
+    /// Returns a client for it and a counter of its requests.
     async fn first(does: Vec<Does>) -> (Client, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
@@ -270,7 +271,7 @@ mod tests {
                 assert!(is_transient(&error), "{error:?}");
                 assert_eq!(asked.load(Ordering::Relaxed), 1, "{method} {kind}");
             }
-            // With 429 the apiserver has not carried out the request, so it is repeated.
+            // If the apiserver answers 429, it has not executed the request. Therefore the request is repeated.
             let (client, asked, _server) = first(vec![status(429, "slower")]).await;
             ask(&client, method, kind).await.expect("the second time");
             assert_eq!(asked.load(Ordering::Relaxed), 2);

@@ -1,4 +1,4 @@
-//! The only functions that wait for an object: they watch it until a condition holds, even if the watch breaks in
+//! The functions that wait for an object. Each watches the object until a condition holds, even if the watch breaks in
 //! between.
 
 use std::fmt::Debug;
@@ -17,21 +17,22 @@ use tokio::time::Instant;
 use super::transport::is_transient;
 use parallax_record::in_full;
 
-/// The shortest and the longest pause before a broken watch is started again.
+/// The shortest pause before a broken watch is started again. The longest pause follows.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
-/// How long a single request may take that is made at the deadline, or to see whether the apiserver answers.
+/// The time limit for a single request at the deadline, or for a request that only checks whether the apiserver
+/// answers.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Debug)]
 pub enum Ended<K> {
     /// The condition holds for this object; `None` if the object does not exist.
     Met(Option<K>),
-    /// At the deadline the apiserver answered, and the condition did not hold for this object (`None` if it does not
-    /// exist).
+    /// At the deadline, the apiserver answered and the condition did not hold for this object. `None` means that the
+    /// object does not exist.
     NotMet(Option<K>),
-    /// At the deadline the apiserver did not answer, for this reason. This says nothing about the object.
+    /// At the deadline, the apiserver did not answer, for this reason. This says nothing about the object.
     Unseen(String),
 }
 
@@ -39,13 +40,13 @@ pub enum Ended<K> {
 ///
 /// A watch that fails is started again after a pause. At the deadline the object is requested once more, because a
 /// watch without events has two possible reasons: nothing changed, or the apiserver does not answer. Only the first
-/// is a fault of the system under test.
+/// reason is a fault of the system under test.
 pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
 {
     let matches = |object: Option<&K>| condition.matches_object(object);
-    // Boxed, so that the watch's buffers do not enlarge every future that awaits this one.
+    // The future is boxed, so that the buffers of the watch do not enlarge every future that awaits it.
     if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(met(api.clone(), name, matches))).await {
         return Ended::Met(object);
     }
@@ -57,8 +58,8 @@ where
     }
 }
 
-/// Resolves with the object for which a condition holds, or with `None` if the condition holds for its absence. It waits
-/// without a deadline, and a watch that fails is started again after a pause.
+/// Resolves with the object for which a condition holds. If the condition holds for the absence of the object, resolves
+/// with `None`. There is no deadline, and a watch that fails is started again after a pause.
 pub async fn met<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -71,16 +72,16 @@ where
             Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is started again"),
         }
     }
-    // The end of the stream does not mean that the condition holds.
+    // The end of the stream does not mean that the condition holds, so the future never resolves here.
     std::future::pending().await
 }
 
-/// Whether the apiserver answers now; the error says why not. Callers use it when they received no event: either
-/// nothing happened, or the apiserver could not report it.
+/// Checks whether the apiserver answers now. The error says why it does not. A caller that received no event uses this
+/// check: either nothing happened, or the apiserver could not report it.
 pub async fn answers(client: &Client) -> Result<(), String> {
     match tokio::time::timeout(LOOK_WITHIN, client.apiserver_version()).await {
         Ok(Err(error)) if is_transient(&error) => Err(in_full(&error)),
-        // A refusal is also an answer.
+        // A refusal is an answer too.
         Ok(_) => Ok(()),
         Err(_) => Err(silent()),
     }
@@ -163,7 +164,7 @@ mod tests {
             _ if watches(line) && number > 14 => {
                 Does::Begin(format!("{}\n", json!({ "type": "ADDED", "object": map() })))
             }
-            // The watch ends at once, which says nothing about the object.
+            // The watch ends at once. This says nothing about the object.
             _ if watches(line) => Does::Answer(200, String::new()),
             _ => listed(),
         })
@@ -184,7 +185,7 @@ mod tests {
         let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
         assert!(matches!(ended, Ended::NotMet(None)), "{ended:?}");
 
-        // Again the watch has no events, but now the apiserver does not answer.
+        // The watch has no events again, but now the apiserver does not answer.
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => Does::Nothing,

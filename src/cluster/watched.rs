@@ -1,4 +1,4 @@
-//! Watches of several objects that are started again after a failure.
+//! Watches several objects. A watch that fails is started again.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use super::until::pauses;
 use parallax_record::in_full;
 
-/// Each object that exists, and each that is created or changed later. The stream does not end: after a failure, the
-/// watch is started again, and existing objects come again. `what` names the objects in `harness.log`.
+/// A stream of each object that exists, and of each object that is created or changed later. The stream does not end:
+/// after a failure, the watch is started again, and existing objects are repeated. `what` names the objects in
+/// `harness.log`.
 pub fn watched<K>(api: Api<K>, only: watcher::Config, what: &'static str) -> BoxStream<'static, K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -30,7 +31,7 @@ where
     logged.boxed()
 }
 
-/// Resolves as soon as `stays` holds for no existing object. `what` names the objects in `harness.log`.
+/// Resolves as soon as `stays` returns false for every existing object. `what` names the objects in `harness.log`.
 pub async fn until_none<K>(api: Api<K>, only: watcher::Config, stays: impl Fn(&K) -> bool, what: &'static str)
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -57,6 +58,6 @@ where
             return;
         }
     }
-    // The end of the stream says nothing about the objects.
+    // The end of the stream says nothing about the objects, so the future never resolves here.
     std::future::pending::<()>().await;
 }

@@ -7,7 +7,7 @@ use parallax_vocab::{Answer, Question};
 use super::{AGENT_PATH, ProbeError, Session};
 use parallax_engine::Engine;
 
-/// The agent in one container outside the cluster. Its session ends when this value is dropped.
+/// The agent in one container outside the cluster. The session ends when this value is dropped.
 #[derive(Debug)]
 pub struct ContainerSession {
     session: Arc<Session>,
@@ -35,7 +35,7 @@ impl ContainerSession {
 
     /// Ends the session.
     pub async fn close(self) {
-        // A prober that still uses the session drops it soon, and the streams with it.
+        // A prober that still uses the session will drop it soon. The streams of the session end then.
         if let Some(session) = Arc::into_inner(self.session) {
             session.close().await;
         }

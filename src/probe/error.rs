@@ -9,13 +9,13 @@ pub enum ProbeError {
     AgentGone {
         /// The place of the agent.
         place: String,
-        /// What ended the agent, with its last lines on standard error.
+        /// The reason why the agent ended, with its last lines on standard error.
         why: String,
     },
     /// The session could not be started.
     #[error("failed to start the agent in {place}: {why}")]
     Start {
-        /// Where it should run.
+        /// The place at which the session should run.
         place: String,
         /// The message of the apiserver or the process, or the last lines of standard error.
         why: String,
@@ -23,7 +23,7 @@ pub enum ProbeError {
     /// The agent and the harness were built from different sources.
     #[error("the agent in {place} speaks protocol {theirs}, this harness {ours}; rebuild the agent's image")]
     Version {
-        /// Where it runs.
+        /// The place of the agent.
         place: String,
         /// The agent's protocol version.
         theirs: u32,
@@ -41,7 +41,7 @@ pub enum ProbeError {
     /// An answer is overdue, although the pod still exists.
     #[error("the agent in {place} did not answer within {waited_ms} ms, past the question's own deadline")]
     Overdue {
-        /// Where it runs.
+        /// The place of the agent.
         place: String,
         /// The time waited.
         waited_ms: u64,
@@ -49,15 +49,15 @@ pub enum ProbeError {
     /// The question is too large to be sent.
     #[error("the question does not fit the agent in {place}: {why}; ask for a smaller body")]
     Question {
-        /// Where it should go.
+        /// The place to which the question should be sent.
         place: String,
-        /// What is too large.
+        /// The part that is too large.
         why: String,
     },
     /// A prober has missed outcomes, or reported impossible ones.
     #[error("the prober cannot be counted: {why}")]
     Prober {
-        /// What is wrong with it.
+        /// The description of the error.
         why: String,
     },
     /// The probe crashed in this process.

@@ -1,5 +1,5 @@
-//! Events that Kubernetes recorded for an object, read from the apiserver: the existing ones, or new ones as they
-//! arrive.
+//! Reads the events that Kubernetes recorded for an object from the apiserver: the existing events, or new events as
+//! they arrive.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use parallax_judge::ObjectEvent;
 pub struct EventQuestion {
     /// The kind, such as `Pod` or `Deployment`.
     pub kind: String,
-    /// The name of the object; if absent, any object of the kind.
+    /// The name of the object. Without a name, any object of the kind is selected.
     pub name: Option<String>,
     /// The namespace of the events: that of the object, or `default` for cluster-wide objects.
     pub namespace: String,
-    /// Only events with this reason.
+    /// The reason of the events; `None` for any reason.
     pub reason: Option<String>,
     /// Events to leave out, as returned by [`known`].
     pub hidden: BTreeSet<String>,
@@ -43,7 +43,7 @@ pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<Objec
     Ok(found.items.iter().filter(|it| !question.hidden.contains(&stamp(it))).map(in_short).collect())
 }
 
-/// The existing events of a namespace. An event that occurs again afterwards counts as a new one.
+/// The existing events of a namespace. If an event occurs again later, it counts as a new event.
 pub async fn known(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default()).await?.items.iter().map(stamp).collect())
@@ -54,8 +54,8 @@ fn stamp(event: &Event) -> String {
     format!("{} {}", word(&event.metadata.uid), word(&event.metadata.resource_version))
 }
 
-/// Passes each event to `take`, the existing ones first, until `take` returns true. Otherwise it never ends, so the
-/// caller must set a time limit.
+/// Passes each event to `take`, the existing events first, until `take` returns true. Otherwise the function never
+/// returns, so the caller must set a time limit.
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());
@@ -65,7 +65,7 @@ pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl As
             return;
         }
     }
-    // The end of the stream does not mean that no further events occur.
+    // The end of the stream does not mean that no further events occur, so the future never resolves here.
     std::future::pending::<()>().await;
 }
 

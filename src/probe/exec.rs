@@ -10,15 +10,15 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::cluster::is_transient;
 use parallax_record::in_full;
 
-/// The number of bytes that are kept of each output.
+/// The number of bytes that are kept of standard output, and of standard error.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The kubelet's message if the container does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
 pub(super) const NO_CONTAINER: &str = "container not found";
-/// The apiserver's messages if it does not reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
+/// The apiserver's messages if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
 /// exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
-/// What the container runtime says if it did not come to start the program: it was late, its shim went away, or the
-/// machine had no room for a process.
+/// The messages of the container runtime if it could not start the program: it was late, its shim ended, or the machine
+/// had no capacity for another process.
 const NO_RUNTIME: [&str; 5] = [
     "context deadline exceeded",
     "DeadlineExceeded",
@@ -27,7 +27,7 @@ const NO_RUNTIME: [&str; 5] = [
     "cannot allocate memory",
 ];
 
-/// Whether a message of the container runtime means that the machine, and not what was asked, is the reason.
+/// Whether a message of the container runtime means that the machine is the reason of a failure, and not the request.
 pub fn is_of_the_machine(message: &str) -> bool {
     NO_RUNTIME.iter().any(|it| message.contains(it))
 }
@@ -35,23 +35,23 @@ pub fn is_of_the_machine(message: &str) -> bool {
 /// The result of a program that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// Its exit code.
+    /// The exit code of the program.
     pub exit: i32,
-    /// Its standard output.
+    /// The standard output of the program.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error of the program.
     pub stderr: String,
 }
 
-/// Why a program gave no result.
+/// The reason why a program gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotRan {
-    /// It could not be started, with the reason in words: for example, the pod does not exist or its container does not
-    /// run.
+    /// The program could not be started. The text is the reason: for example, the pod does not exist or its container
+    /// does not run.
     Failed(String),
     /// The connection broke, or the apiserver or the kubelet did not answer. This says nothing about the container.
     Lost(String),
-    /// It had not ended at the deadline. This means only that the time was too short.
+    /// The program had not ended at the deadline. This means only that the time was too short.
     Late {
         /// The time waited.
         waited: Duration,
@@ -85,8 +85,8 @@ pub async fn run(
     tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
 }
 
-/// What a failed request for an exec means. The apiserver passes on the kubelet's word that a container does not run as
-/// an error of its own (500), although it is about the container.
+/// The meaning of a failed request for an exec. If a container does not run, the apiserver reports the kubelet's
+/// message as an internal error (500), although the message is about the container.
 fn refused(error: &kube::Error) -> NotRan {
     match error {
         kube::Error::Api(status) if !is_transient(error) || status.message.contains(NO_CONTAINER) => {
@@ -116,8 +116,8 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     })
 }
 
-/// Reads one output of a program. Only the beginning is kept, but the rest is read too, because an output that nobody
-/// reads blocks the program.
+/// Reads one output of a program. Only the beginning is kept. The rest is read too, because an output that is not read
+/// blocks the program.
 async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();
@@ -125,7 +125,7 @@ async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
         (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut beginning).await?;
         tokio::io::copy(&mut output, &mut tokio::io::sink()).await
     };
-    // What was read before the stream broke is used. The exit status says how the program ended.
+    // The text that was read before the stream broke is used. The exit status says how the program ended.
     if let Err(error) = all.await {
         tracing::debug!(%error, "the output of a program broke off");
     }
@@ -176,7 +176,7 @@ mod tests {
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
         assert_eq!(read(Some(&b"a\xffb"[..])).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
-        // A multi-byte character lies across the limit.
+        // A multi-byte character is split by the limit.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
         let text = read(Some(&mut output)).await;

@@ -1,14 +1,15 @@
-//! Which containers of a namespace run, and which of them have ended since then. An answer says nothing about a system
-//! whose containers were not running.
+//! Finds out which containers of a namespace run, and which of them have ended since an earlier check. An answer says
+//! nothing about a system whose containers were not running.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-/// The number of characters shown of a message by a container or the kubelet about an end.
+/// The number of characters that are shown of a message about the end of a container. The message comes from the
+/// container or from the kubelet.
 const MESSAGE_LIMIT: usize = 200;
 
-/// The reason of an end by the kernel, which lacks memory.
+/// The reason that the kubelet reports if the kernel ended a container because memory was short.
 pub(crate) const OUT_OF_MEMORY: &str = "OOMKilled";
 
 /// Lists the pods of a namespace that have some labels; an empty text selects every pod.
@@ -17,8 +18,8 @@ pub async fn pods(client: &Client, namespace: &str, labels: &str) -> Result<Vec<
     Ok(api.list(&ListParams::default().labels(labels)).await?.items)
 }
 
-/// Describes what the machine has ended of a pod since `before`: the kubelet evicted it, or the kernel lacked memory. No
-/// scenario means such an end.
+/// Describes the parts of a pod that the machine has ended since `before`: the kubelet evicted the pod, or the kernel
+/// ran out of memory. No scenario intends such an end.
 pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
     let Some(now) = after.iter().find(|it| it.metadata.uid == before.metadata.uid) else { return Vec::new() };
     let name = before.name_any();
@@ -38,7 +39,7 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// Describes the containers in `before` that have ended since. Pods that are `meant` to end are left out.
+/// Describes the containers in `before` that have ended since then. Pods whose end is intended (`meant`) are left out.
 pub fn ended(before: &[Pod], after: &[Pod], meant: impl Fn(&Pod) -> bool) -> Vec<String> {
     let mut ends = Vec::new();
     for pod in before.iter().filter(|it| it.metadata.deletion_timestamp.is_none() && !meant(it)) {
@@ -94,7 +95,7 @@ fn is_done(pod: &Pod, status: &ContainerStatus) -> bool {
     }
 }
 
-/// Why the kubelet ended the whole pod. It does this when the node lacks a resource.
+/// The reason why the kubelet ended the whole pod. The kubelet does this if the node lacks a resource.
 fn evicted(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let failed = status.phase.as_deref() == Some("Failed");
@@ -102,7 +103,7 @@ fn evicted(pod: &Pod) -> Option<String> {
     Some(format!("{reason}{}", message(status.message.as_deref())))
 }
 
-/// How a container that was running has ended; `None` if it still runs.
+/// Describes how a container that was running has ended; `None` if it still runs.
 fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     let state = now.state.as_ref();
     let runs = state.is_some_and(|it| it.running.is_some());
@@ -117,17 +118,17 @@ fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     Some(format!("{}{again}", last_end(now).map_or_else(|| "it ended, and nothing tells how".to_owned(), in_words)))
 }
 
-/// How a container ended last.
+/// The last end of a container.
 pub(crate) fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     ends(status).next()
 }
 
-/// How the instance of a container with this id ended, if its end is known.
+/// The end of the instance of a container with this id, if it is known.
 pub(crate) fn end_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a ContainerStateTerminated> {
     ends(status).find(|it| it.container_id.as_deref() == Some(id))
 }
 
-/// The ends of a container that its status tells, the last one first.
+/// The ends of a container that its status contains. The last one comes first.
 fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
     [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref())
 }
@@ -228,7 +229,7 @@ mod tests {
         let none = json!({});
         for (before, uid, after, expected) in [
             (runs(0, &none), "a", runs(0, &none), None),
-            // An end before the first look is not reported.
+            // An end before the first check is not reported.
             (runs(1, &killed("Error")), "a", runs(1, &killed("Error")), None),
             (
                 runs(0, &none),
@@ -256,7 +257,7 @@ mod tests {
             ),
             (runs(0, &none), "b", runs(0, &none), Some("pod store-1: it was deleted")),
             (runs(0, &none), "a", evicted, Some("pod store-1: Evicted (The node was low on resource: memory.)")),
-            // A container in a crash loop was already crashing before, and a container that completed its work is not
+            // The first container was already crashing before. The second one has completed its work, so it is not
             // expected to run.
             (container(4, false, &json!({ "running": {} }), &killed("Error")), "a", runs(5, &killed("Error")), None),
             (container(0, false, &json!({ "terminated": { "exitCode": 0 } }), &none), "b", runs(0, &none), None),

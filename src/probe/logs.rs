@@ -1,4 +1,4 @@
-//! Reads the output of containers from the apiserver: once, or as it is written.
+//! Reads the output of containers from the apiserver: once, or continuously while it is written.
 
 mod instance;
 
@@ -20,7 +20,7 @@ use crate::cluster::{pod_selector, watched};
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 
-/// The longest log that is read to its end. A longer log gives no result.
+/// The size of the longest log that is read to its end. A longer log gives no result.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Selects a log, and which part of it is read.
@@ -30,51 +30,52 @@ pub struct LogQuestion {
     pub target: LogTarget,
     /// The namespace of the object.
     pub namespace: String,
-    /// The container; `None` if the pods have only one.
+    /// The name of the container; `None` if the pods have only one.
     pub container: Option<String>,
-    /// Read the instance before the current one.
+    /// Whether to read the instance before the current one.
     pub previous: bool,
-    /// Only lines that were written after this time.
+    /// The time before which lines are left out.
     pub since: Option<OffsetDateTime>,
-    /// Leave out lines of this time range, because other variants ran then.
+    /// The time range in which lines are left out, because other variants ran then.
     pub without: Range<OffsetDateTime>,
-    /// Read earlier instances too, as far as their logs exist. This is needed to check that a text is in no line.
+    /// Whether to read earlier instances too, as far as their logs exist. This is needed to check that a text is in no
+    /// line.
     pub whole: bool,
-    /// The pods of the variant's namespace that have been seen so far and that existed after `since`. The log of one that
-    /// is gone cannot be read.
+    /// The pods of the variant's namespace that have been seen so far and that existed after `since`. The log of a pod
+    /// that is gone cannot be read.
     pub seen: Vec<Pod>,
 }
 
 /// One line of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// When it was written, in milliseconds since the Unix epoch.
+    /// The time at which the line was written, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
     /// The text.
     pub text: String,
     /// Whether the line was longer than `text`.
     pub cut: bool,
-    /// Whether an earlier instance wrote it.
+    /// Whether an earlier instance of the container wrote the line.
     pub earlier: bool,
 }
 
-/// How much of a log was read.
+/// The extent to which a log was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The number of container instances whose logs were read to their end.
     pub instances: usize,
-    /// What exists but could not be read, one reason for each.
+    /// The logs that exist but could not be read, one reason for each.
     pub unread: Vec<String>,
 }
 
-/// Why a log cannot be read.
+/// The reason why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Nothing exists that has this log. This is a fault of the system under test.
+    /// The object that should have this log does not exist. This is a fault of the system under test.
     #[error("{0}")]
     None(String),
-    /// The log cannot be read as the scenario asks: it does not say which container, or the log is longer than the
-    /// harness reads. This says nothing about the system under test.
+    /// The log cannot be read as the scenario requests: the scenario does not say which container, or the log is longer
+    /// than the harness reads. This says nothing about the system under test.
     #[error("{0}")]
     Unclear(String),
     /// The request to the apiserver failed.
@@ -133,7 +134,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                         take(&Line { earlier: previous && !question.previous, ..line });
                     }
                     Dated::Early => {}
-                    // The kubelet writes a message without a time instead of a log.
+                    // In place of a log, the kubelet wrote a message without a time.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
             }
@@ -143,8 +144,8 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     Ok(extent)
 }
 
-/// Passes every line to `take` as it is written, starting with the first one and including pods that are created later,
-/// until `take` returns true. Otherwise it never ends, so the caller must set a time limit.
+/// Passes every line to `take` as it is written, until `take` returns true. This starts with the first line and
+/// includes pods that are created later. Otherwise the function never returns, so the caller must set a time limit.
 pub async fn follow(
     client: &Client,
     question: &LogQuestion,
@@ -189,8 +190,8 @@ fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// The selected pods that are gone, and their logs with them. A pod that is selected by its name is the one that has the
-/// name now.
+/// The selected pods that are gone, so that their logs are gone too. This is checked only for a selection by labels. A
+/// selection by name means the pod that has the name now.
 fn gone(selected: &Selected, question: &LogQuestion, pods: &[Pod]) -> Vec<String> {
     let Selected::Labels(labels) = selected else { return Vec::new() };
     let is_there = |seen: &&Pod| pods.iter().any(|it| it.metadata.uid == seen.metadata.uid);
@@ -213,7 +214,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
-        // Such a container runs outside the cluster, so the apiserver does not know it.
+        // This log belongs to a container that the engine runs, so the apiserver does not know it.
         LogTarget::Beside(_) | LogTarget::Node(_) | LogTarget::World => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -229,18 +230,18 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     pod_selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
 }
 
-/// The result of reading the time of a line.
+/// The result of parsing the time of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Dated {
     /// A line that counts, with its time.
     Line(OffsetDateTime, Line),
     /// A line that was written too early, or while other variants ran.
     Early,
-    /// A line without a time. No container wrote it.
+    /// A line without a time. It does not come from a container.
     Undated(String),
 }
 
-/// Reads the time at the beginning of a line.
+/// Parses the time at the beginning of a line, and decides whether the line counts.
 fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTime>) -> Dated {
     let (at, text) = line.text.split_once(' ').unwrap_or((&line.text, ""));
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else { return Dated::Undated(line.text) };

@@ -1,11 +1,11 @@
 //! Vantages: the places where questions are asked, behind one interface.
 //!
-//! At an outside vantage, the probe runs in this process. In a pod, or in a container outside the cluster, it runs in
-//! the agent, over one long-lived exec session. The code of the probe is the same everywhere (`parallax-probe`).
-//! [`logs`] and [`events`] are read directly from the apiserver and need no vantage.
+//! At an outside vantage, the probe runs in this process. In a pod, or in a container outside the cluster, the probe
+//! runs in the agent, over one long-lived exec session. The code of the probe is the same everywhere
+//! (`parallax-probe`). [`logs`] and [`events`] are read directly from the apiserver and need no vantage.
 //!
-//! **Architecture Invariant:** probing never changes the environment. A fault of the system under test is a cause
-//! inside the answer; a fault of the harness or its agent is a [`ProbeError`], and never a cause.
+//! **Architecture Invariant:** a probe never changes the environment. A fault of the system under test is a cause
+//! inside the answer. A fault of the harness or its agent is a [`ProbeError`] and never a cause.
 
 mod container;
 mod error;

@@ -18,22 +18,23 @@ use crate::cluster::{is_transient, met, pauses};
 /// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
 
-/// The time limit for opening a session, over all tries.
+/// The time limit for opening a session, including all tries.
 const OPENS_WITHIN: Duration = Duration::from_secs(35);
-/// When the process has ended, the watch gets this long to report that its pod was deleted, which is the better reason.
+/// The time that the watch gets, after the process has ended, to report that the pod was deleted. That reason is
+/// better.
 const WATCH_LIMIT: Duration = Duration::from_millis(1500);
 /// The size of the exec's buffers. kube's default of 1 KiB splits an answer into hundreds of iterations of one loop.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The agent in one pod. Its session ends when this value is dropped.
+/// The agent in one pod. The session ends when this value is dropped.
 #[derive(Debug)]
 pub struct PodSession {
     session: Arc<Session>,
 }
 
 impl PodSession {
-    /// Starts `parallax-agent session` in the container `container` (or the only one) of the running pod `name`, and
-    /// watches the pod from then on.
+    /// Starts `parallax-agent session` in the container `container` (or the only container) of the running pod `name`.
+    /// From then on, watches the pod.
     pub async fn open(
         client: kube::Client,
         namespace: &str,
@@ -57,10 +58,10 @@ impl PodSession {
             let mut pauses = pauses();
             loop {
                 match once(&place, &pods, name, container, &params).await {
-                    // No question is in flight, so a connection that broke is made again.
+                    // No question has been sent yet, so a broken connection can be opened again.
                     Err(Broken { error, again: true }) => {
                         tracing::debug!(%error, "a session is opened again");
-                        // There is no event to wait for: the apiserver gives no notice when it is reachable again.
+                        // No event reports that the apiserver is reachable again, so the code polls.
                         tokio::time::sleep(pauses.pause()).await;
                     }
                     Err(Broken { error, again: false }) => return Err(error),
@@ -92,17 +93,17 @@ impl PodSession {
 
     /// Ends the session.
     pub async fn close(self) {
-        // A prober that still uses the session drops it soon, and the streams with it.
+        // A prober that still uses the session will drop it soon. The streams of the session end then.
         if let Some(session) = Arc::into_inner(self.session) {
             session.close().await;
         }
     }
 }
 
-/// Why a session could not be opened.
+/// The reason why a session could not be opened.
 struct Broken {
     error: ProbeError,
-    /// The connection to the apiserver broke, which says nothing about the pod.
+    /// Whether the connection to the apiserver broke. This says nothing about the pod, so another try may succeed.
     again: bool,
 }
 
@@ -116,7 +117,7 @@ async fn once(
 ) -> Result<Session, Broken> {
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
     let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
-    // The kubelet's error for a container that does not run arrives as a 500, too.
+    // The kubelet's error for a container that does not run also arrives as a 500, but it is not transient.
     let again = |why: &kube::Error| is_transient(why) && !message(why).contains(NO_CONTAINER);
     let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(message(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
@@ -137,10 +138,10 @@ fn message(error: &kube::Error) -> String {
     }
 }
 
-/// Completes with the reason when the process or its pod is gone. It owns the exec, which therefore exists as long as
-/// this future.
+/// Completes with the reason when the process or its pod is gone. The future owns the exec, so the exec exists as long
+/// as the future.
 ///
-/// It sets `cut` if the connection broke.
+/// The function sets `cut` if the connection broke.
 async fn ended(
     mut process: AttachedProcess,
     pods: Api<Pod>,
@@ -164,15 +165,16 @@ async fn ended(
     first_reason(exited, pod_gone(pods, &name, container.as_deref()), WATCH_LIMIT).await
 }
 
-/// How the process ended.
+/// The way in which the process ended.
 enum Exit {
-    /// Normally, as when its input ends.
+    /// Normally, for example because its input ended.
     Clean,
     /// Abnormally, with the reason.
     Broken(String),
 }
 
-/// Of the two reasons, the pod's is preferred: a process always ends with its pod, but never normally.
+/// Returns the better of two reasons. The reason of the pod is preferred: if the pod ends, the process always ends too,
+/// but never normally.
 async fn first_reason(
     exited: impl Future<Output = Exit>,
     gone: impl Future<Output = String>,
@@ -190,12 +192,12 @@ async fn first_reason(
 
 /// Completes when the pod is deleted or the agent's container has ended.
 async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String {
-    // Boxed, so that the watch's buffers do not enlarge every future that awaits this one.
+    // The future is boxed, so that the buffers of the watch do not enlarge every future that awaits it.
     let pod = Box::pin(met(pods, name, |pod: Option<&Pod>| verdict(pod, container).is_some())).await;
     verdict(pod.as_ref(), container).unwrap_or_default()
 }
 
-/// What the pod's state says about the end of `container`, or of its first container.
+/// The reason for the end of `container` (or of the pod's first container) according to the state of the pod.
 fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     let Some(pod) = pod else { return Some("the pod was deleted".to_owned()) };
     if pod.metadata.deletion_timestamp.is_some() {

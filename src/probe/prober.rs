@@ -1,4 +1,4 @@
-//! A prober at a vantage: in this process, or in the agent of a session. Each read fetches the new outcomes.
+//! A prober at a vantage: in this process, or in the agent of a session. Each read returns the new outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQue
 use super::{ProbeError, Session};
 use parallax_record::Noted as _;
 
-/// The time limit for an agent to carry out an order that does not wait for anything.
+/// The time limit for an agent to execute an order that does not wait for anything.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
 /// The next prober number. All sessions share one counter.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -18,7 +18,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub struct Prober {
     place: Place,
-    /// The time limit of a question, which is the longest time that outstanding answers can take.
+    /// The time limit of a question. Answers that are still outstanding take at most this time.
     deadline: Duration,
     series: Series,
 }
@@ -56,12 +56,14 @@ impl Prober {
         self.pages(ProberOrder::Read).await
     }
 
-    /// Stops asking, waits for outstanding answers, and returns all outcomes. Later reads return the same.
+    /// Stops the questions, waits for outstanding answers, and returns all outcomes. Later reads return the same
+    /// outcomes.
     pub async fn stop(&mut self) -> Result<&Series, ProbeError> {
         self.pages(ProberOrder::Stop).await
     }
 
-    /// Stops the prober without reading its outcomes. If its session broke, it has already stopped.
+    /// Stops the prober without reading its outcomes. If the session of the prober broke, the prober has already
+    /// stopped.
     pub async fn end(self) {
         if let Place::There { session, number } = self.place {
             session.prober(number, ProberOrder::End, ORDER_LIMIT).await.noted("end a prober");
@@ -69,7 +71,8 @@ impl Prober {
     }
 
     async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
-        // An agent that always announces more is broken, and so is one that reports more outcomes than a prober keeps.
+        // An agent that never stops to announce more outcomes is broken. So is an agent that reports more outcomes than
+        // a prober keeps.
         for _ in 0..=OUTCOMES_LIMIT.div_ceil(PAGE) {
             let page = self.page(order(self.series.known())).await?;
             if let Some(why) = page.broken {

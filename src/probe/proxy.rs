@@ -1,7 +1,8 @@
-//! An HTTP proxy on loopback that sees the network as an outside vantage does.
+//! An HTTP proxy on loopback that has the network view of an outside vantage.
 //!
-//! It is for a person's own programs: the names of a standing environment exist in the world's name server only, and each
-//! program would have to be told of the ports that the engine published. All programs know `HTTPS_PROXY`.
+//! The proxy is for a person's own programs. The names of an environment that is kept exist only in the name server of
+//! the external network (the world), and the ports are those that the engine published. Without the proxy, each program
+//! would have to be configured for this. All programs understand `HTTPS_PROXY`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,14 +14,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Time limit for a client's request, and for the connection that it asks for.
+/// The time limit for a client's request, and for the connection that the client requests.
 const WITHIN: Duration = Duration::from_secs(15);
-/// The largest head of a request.
+/// The largest size of the head of a request, in bytes.
 const HEAD_LIMIT: usize = 8 * 1024;
 const NOT_ALLOWED: &[u8] = b"HTTP/1.1 405 Method Not Allowed\r\nAllow: CONNECT\r\nContent-Length: 0\r\n\r\n";
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// A running proxy. It ends when this is dropped.
+/// A running proxy. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -37,7 +38,7 @@ impl Proxy {
         Ok(Self { address, _running: running })
     }
 
-    /// Where it listens.
+    /// The address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,8 +1,8 @@
 //! One long-lived session with an agent, over any three streams: those of an exec or of a child process.
 //!
-//! Standard output and standard error are read by separate tasks. An exec carries all streams in one loop, so a
-//! stream that is not read blocks the others. The streams signal the end of the session. The watch of the pod, or the
-//! exit of the process, signals it too, because an exec can freeze without ending when its pod is deleted.
+//! Separate tasks read standard output and standard error. An exec carries all streams in one loop, so a stream that is
+//! not read blocks the others. The streams signal the end of the session. The watch of the pod, or the exit of the
+//! process, signals it too, because an exec can freeze without ending when its pod is deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -24,15 +24,16 @@ use tokio_util::codec::FramedRead;
 use super::ProbeError;
 use parallax_record::Noted as _;
 
-/// The time limit for the agent's hello.
+/// The time limit for the first message of the agent.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// How much later than its question's own deadline an answer may arrive, because of the transfer in both directions.
+/// The time after a question's own deadline in which the answer may still arrive, because of the transfer in both
+/// directions.
 const GRACE: Duration = Duration::from_secs(3);
-/// When the first sign of the end is seen, the other information (reason, last output) may take this long to arrive.
+/// The time for further information (the reason, the last output) to arrive after the first sign of the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The number of questions that may wait to be written.
 const QUEUE: usize = 64;
-/// How many lines of standard error are kept, and how many bytes of each line.
+/// The number of lines of standard error that are kept, and the number of bytes of each line.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
@@ -45,7 +46,7 @@ pub struct Hello {
     pub addresses: Vec<IpAddr>,
 }
 
-/// A running session. Dropping it closes the streams, which ends the agent.
+/// A running session. When it is dropped, the streams are closed, which ends the agent.
 #[derive(Debug)]
 pub struct Session {
     hello: Hello,
@@ -64,7 +65,7 @@ struct Shared {
 
 #[derive(Debug)]
 enum State {
-    /// The hello has not arrived yet.
+    /// The first message of the agent has not arrived yet.
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
     /// Questions that wait for their answers, by request number.
     Open(HashMap<u64, oneshot::Sender<Told>>),
@@ -80,10 +81,10 @@ enum Told {
 }
 
 impl Session {
-    /// Starts a session: waits for the agent's hello and checks its version.
+    /// Starts a session: waits for the first message of the agent and checks the agent's version.
     ///
     /// `ended` completes with the reason when the agent no longer exists, even if the streams stay open. It is dropped
-    /// with the session.
+    /// together with the session.
     pub async fn open<I, O, E>(
         place: impl Into<String>,
         stdin: I,
@@ -123,7 +124,7 @@ impl Session {
         &self.hello
     }
 
-    /// Asks one question. Waits until its deadline and a short grace period for the transfer.
+    /// Asks one question. Waits until the question's deadline, plus a short time for the transfer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         let limit = Duration::from_millis(question.deadline_ms);
         match self.call(limit, |request| ToAgent::Ask { request, question: Box::new(question) }).await? {
@@ -132,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Gives a prober an order. Waits for `limit` and a short grace period for the transfer.
+    /// Sends an order to a prober. Waits for `limit`, plus a short time for the transfer.
     pub async fn prober(&self, prober: u64, order: ProberOrder, limit: Duration) -> Result<Series, ProbeError> {
         match self.call(limit, |request| ToAgent::Prober { request, prober, order }).await? {
             Told::Series(Some(series)) => Ok(*series),
@@ -159,7 +160,8 @@ impl Session {
             State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
         };
         let told = tokio::time::timeout(limit, async {
-            // An error here needs no report: no answer arrives then, and `answered` returns that.
+            // An error of `send` needs no report: if the frame is not sent, no answer arrives, and `answered` returns
+            // the reason.
             let _ = self.frames.send(frame).await;
             answered.await
         });
@@ -177,11 +179,11 @@ impl Session {
         }
     }
 
-    /// Ends the session: closes the agent's input, and gives the agent a short time to end.
+    /// Ends the session: closes the agent's input, and waits a short time for the agent to end.
     pub async fn close(self) {
         let Self { frames, mut supervisor, .. } = self;
         drop(frames);
-        // A supervisor that has not ended by then is aborted when it is dropped.
+        // A supervisor that has not ended after this time is aborted when it is dropped.
         let _ = tokio::time::timeout(LAST_WORDS, &mut supervisor.0).await;
     }
 }
@@ -211,7 +213,7 @@ impl Shared {
         format!("{why}; its last words: {}", lines.iter().cloned().collect::<Vec<_>>().join(" | "))
     }
 
-    /// Handles one frame.
+    /// Handles one message of the agent.
     fn take(&self, message: FromAgent) -> Result<(), ProbeError> {
         let mut state = self.state();
         match (&mut *state, message) {
@@ -223,7 +225,7 @@ impl Shared {
                 let greet = greet.take();
                 *state = State::Open(HashMap::new());
                 if let Some(greet) = greet {
-                    // The opener may have given up; the session is then dropped soon.
+                    // The caller of `open` may have given up. Then the session is dropped soon.
                     let _ = greet.send(Ok(Hello { host, addresses }));
                 }
                 Ok(())
@@ -244,7 +246,7 @@ impl Shared {
         }
     }
 
-    /// Ends all waiting calls with one reason.
+    /// Ends all waiting calls with the same reason.
     fn end(&self, error: ProbeError) {
         let before = std::mem::replace(&mut *self.state(), State::Gone(error.clone()));
         if let State::Starting(Some(greet)) = before {
@@ -258,14 +260,14 @@ impl Shared {
     }
 }
 
-/// Delivers a response. If nobody waits for it, its caller has given up.
+/// Delivers a response. If no call waits for it, its caller has given up.
 fn tell(pending: &mut HashMap<u64, oneshot::Sender<Told>>, request: u64, told: Told) {
     if let Some(asker) = pending.remove(&request) {
         let _ = asker.send(told);
     }
 }
 
-/// Runs all streams until the first sign of the end, then finds the reason and informs everyone who waits.
+/// Runs all streams until the first sign of the end, then finds the reason and informs every waiting call.
 async fn supervise(
     shared: Arc<Shared>,
     stdin: impl AsyncWrite + Send + Unpin + 'static,
@@ -274,7 +276,7 @@ async fn supervise(
     stderr: impl AsyncRead + Send + Unpin + 'static,
     ended: impl Future<Output = String> + Send + 'static,
 ) {
-    // The tasks of the streams end with this one: a set aborts its remaining tasks when it is dropped.
+    // The tasks of the streams end with this task, because a set aborts its remaining tasks when it is dropped.
     let (mut writer, mut words, mut reader) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     writer.spawn(write(stdin, outbox));
     let keeper = shared.clone();
@@ -286,7 +288,7 @@ async fn supervise(
         read = reader.join_next() => if let Some(Ok(Err(garbled))) = read {
             garbled
         } else {
-            // The stream ended; the reason arrives shortly after.
+            // The stream ended. The reason arrives shortly after that.
             let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
             drain(&mut words).await;
             shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
@@ -306,7 +308,7 @@ async fn drain<T: 'static>(stream: &mut JoinSet<T>) {
     let _ = tokio::time::timeout(LAST_WORDS / 4, stream.join_next()).await;
 }
 
-/// Writes frames and, between them, heartbeats. Ends when no sender is left, which also closes the agent's input.
+/// Writes frames and, between them, heartbeats. Ends when no sender is left. This also closes the agent's input.
 async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {
     let heartbeat = wire::encode(&ToAgent::Heartbeat).expect("a word is shorter than a frame");
     let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
@@ -318,7 +320,7 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Ve
             },
             _ = beat.tick() => heartbeat.clone(),
         };
-        // The reason is reported by the future that watches the other end.
+        // The future that watches the other end reports the reason.
         if stdin.write_all(&frame).await.noted("write to an agent").is_none()
             || stdin.flush().await.noted("write to an agent").is_none()
         {
@@ -365,7 +367,7 @@ async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
     }
 }
 
-/// The task of the supervisor. It is aborted when its session is dropped.
+/// The task of the supervisor. The task is aborted when its session is dropped.
 #[derive(Debug)]
 struct Supervisor(JoinHandle<()>);
 

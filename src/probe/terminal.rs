@@ -10,7 +10,7 @@ use super::ProbeError;
 use super::exec::{NotRan, exit_code};
 use parallax_engine::{Terminal, Window};
 
-/// How many sizes of the window wait to be told.
+/// The number of window sizes that can wait to be sent.
 const SIZES: usize = 8;
 
 /// Starts a process with a terminal in a container of a running pod.
@@ -39,7 +39,7 @@ pub async fn in_pod(
     });
     let exit = async move {
         let status = status.await;
-        // It owns the connection, which must last until the status has come.
+        // This value owns the connection, which must exist until the status has arrived.
         drop(process);
         exit_code(status).map_err(|why| match why {
             NotRan::Failed(why) | NotRan::Lost(why) => why,

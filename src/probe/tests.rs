@@ -1,4 +1,4 @@
-//! Sessions with the real agent as a child process, and with fake agents that misbehave.
+//! Tests sessions with the real agent as a child process, and with fake agents that misbehave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn agent() -> PathBuf {
     built
 }
 
-/// A session with a child process, the process's id, and its exit status once it has ended.
+/// A session with a child process. Also returns the id of the process, and a channel for its exit status.
 async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, Pid, oneshot::Receiver<String>) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("it starts");
@@ -51,7 +51,8 @@ async fn with_agent() -> (Session, Pid, oneshot::Receiver<String>) {
     (session.expect("the agent says hello"), pid, ended)
 }
 
-/// A session with a fake agent, the stream to which the fake writes, and the sender that ends the pod.
+/// A session with a fake agent. Also returns the stream to which the fake agent writes, and the sender that ends the
+/// pod.
 async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, oneshot::Sender<String>) {
     let (stdout, mut fake) = tokio::io::duplex(4096);
     let (gone, told) = oneshot::channel();
@@ -67,7 +68,7 @@ fn get(url: &str, deadline_ms: u64) -> Question {
     Question { view: View::default(), deadline_ms, probe }
 }
 
-/// A URL whose server accepts connections but never answers, as long as the listener exists.
+/// The URL of a server that accepts connections but never answers. The server exists as long as the listener.
 async fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
@@ -122,7 +123,7 @@ async fn a_prober_in_the_agent_sees_what_one_in_this_process_sees() {
             let began = Instant::now();
             while prober.read().await.expect("it tells").outcomes.len() < 5 {
                 assert!(began.elapsed() < Duration::from_secs(20));
-                // The prober asks at its own rate and reports only on request, so this must poll.
+                // The prober asks at its own rate and reports only on request, so the test polls.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let series = prober.stop().await.expect("it tells").clone();
@@ -145,7 +146,7 @@ async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let (_listener, url) = silence().await;
     let began = Instant::now();
     let kill = async {
-        // The question must already be in progress, and neither side reports this.
+        // The question must already be in progress, and no event reports this.
         tokio::time::sleep(Duration::from_millis(100)).await;
         kill_process(pid, Signal::KILL).expect("it runs");
     };
@@ -162,7 +163,7 @@ async fn a_deleted_pod_ends_what_waits_though_its_streams_freeze() {
     let (session, _fake, gone) = with_fake(wire::VERSION).await;
     let session = session.expect("hello");
     let delete = async {
-        // The same as above.
+        // The question must already be in progress, and no event reports this.
         tokio::time::sleep(Duration::from_millis(50)).await;
         gone.send("the pod was deleted".to_owned()).expect("it is watched");
     };

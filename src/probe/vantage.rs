@@ -9,9 +9,9 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 /// A place where questions are asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// This process. Each question's view says where its packets really go.
+    /// This process. The view of each question says to which addresses its packets really go.
     Outside,
-    /// This process, and programs run apart from the other processes of this machine.
+    /// This process, but programs run isolated from the other processes of this machine.
     Apart,
     /// The agent in a pod.
     Pod(PodSession),
@@ -30,7 +30,8 @@ impl Vantage {
         }
     }
 
-    /// Starts a prober at this vantage. It runs there, so that the connection to the vantage does not delay it.
+    /// Starts a prober at this vantage. The prober runs at the vantage itself, so that the connection to the vantage
+    /// does not delay it.
     pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
         match self {
             Self::Outside | Self::Apart => Ok(Prober::here(question)),
@@ -49,8 +50,8 @@ impl Vantage {
     }
 }
 
-/// Asks in a separate task, so that a crash of the probe is an error and not an answer. The task is dropped with the
-/// caller.
+/// Asks a question in a separate task, so that a crash of the probe is an error and not an answer. The task ends if the
+/// caller is dropped.
 async fn here(answer: impl Future<Output = Answer> + Send + 'static) -> Result<Answer, ProbeError> {
     let mut task = JoinSet::new();
     task.spawn(answer);

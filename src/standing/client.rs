@@ -1,4 +1,4 @@
-//! The side of the process that asks.
+//! The client of a process that keeps an environment.
 
 use parallax_vocab::Event;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -7,7 +7,8 @@ use tokio::net::UnixStream;
 use super::handle::{Handle, Handles};
 use super::{Line, Question, StandingError};
 
-/// Asks the process that holds a variant, and passes every event that follows to `see`. Returns the last line.
+/// Sends a question to the process that keeps a variant, and passes every following event to `see`. Returns the last
+/// line.
 pub async fn ask(
     handles: &Handles,
     handle: &Handle,

@@ -1,4 +1,4 @@
-//! The handles on disk.
+//! The handles: files through which other processes find a variant that is kept.
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::StandingError;
 use parallax_record::Present as _;
 
-/// The longest path of a socket, in bytes (`sun_path` of unix(7), without its end).
+/// The length of the longest path of a socket, in bytes (`sun_path` of unix(7), without the final zero byte).
 const SOCKET_PATH_LIMIT: usize = 107;
 
-/// What a process says of the variant that it holds.
+/// The description of a kept variant, written by the process that keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handle {
@@ -29,9 +29,9 @@ pub struct Handle {
     pub project: PathBuf,
     /// The run's own folder.
     pub directory: PathBuf,
-    /// The process.
+    /// The id of the process.
     pub process: u32,
-    /// Seconds since 1970.
+    /// The time at which the process wrote the handle, in seconds since the Unix epoch.
     pub since: i64,
 }
 
@@ -46,17 +46,17 @@ impl std::fmt::Display for Handle {
 pub struct Handles(PathBuf);
 
 impl Handles {
-    /// The handles below a folder for state, as `parallax_engine::StateDir` names it.
+    /// The handles below the state folder that `parallax_engine::StateDir` names.
     pub fn below(state: &Path) -> Self {
         Self(state.join("standing"))
     }
 
-    /// The socket of a run.
+    /// The path of the socket of a run.
     pub(super) fn socket(&self, run: &RunId) -> PathBuf {
         self.0.join(format!("{run}.sock"))
     }
 
-    /// Whether the socket of a run can be there: the kernel limits the length of its path.
+    /// Checks that the socket of a run can exist. The kernel limits the length of its path.
     pub fn check(&self, run: &RunId) -> Result<(), StandingError> {
         let socket = self.socket(run);
         if socket.as_os_str().len() <= SOCKET_PATH_LIMIT {
@@ -69,7 +69,8 @@ impl Handles {
         self.0.join(format!("{run}.json"))
     }
 
-    /// Creates the folder, for the user alone: whoever can write to a socket can run programs.
+    /// Creates the folder so that only the user can access it, because everyone who can write to a socket can run
+    /// programs.
     pub(super) fn create(&self) -> Result<(), StandingError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.map_err(|source| failed("create", &self.0, source))
@@ -93,7 +94,7 @@ impl Handles {
         }
     }
 
-    /// Every variant that stands, the oldest first. The handles of processes that are gone are removed.
+    /// All kept variants, the oldest first. The handles of processes that are gone are removed.
     pub fn all(&self) -> Result<Vec<Handle>, StandingError> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
@@ -103,7 +104,7 @@ impl Handles {
         let paths = entries.flatten().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "json"));
         let mut handles = Vec::new();
         for path in paths {
-            // A process may remove its handle at any time.
+            // The process may remove its handle at any time, so a missing file is ignored.
             let Some(handle) = fs::read(&path).ok().and_then(|it| serde_json::from_slice::<Handle>(&it).ok()) else {
                 continue;
             };
@@ -111,10 +112,10 @@ impl Handles {
                 Ok(_) => handles.push(handle),
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                     self.forget(&handle.run);
-                    // Its process was killed, so it could not remove them itself.
+                    // The process was killed, so it could not remove its secret files itself.
                     remove_secrets(&handle.directory);
                 }
-                // Another user's process, for example.
+                // For example, the process belongs to another user.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }
@@ -123,8 +124,8 @@ impl Handles {
     }
 }
 
-/// Removes the files that say how an environment is reached, and the folders of shells: they hold secrets, and nothing is
-/// there any more.
+/// Removes the files that say how an environment can be reached, and the folders of shells. They contain secrets, and
+/// the environment does not exist any more.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,4 +1,4 @@
-//! The side of the process that holds an environment.
+//! The server in the process that keeps an environment.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use super::handle::{Handle, Handles, failed, remove_secrets};
 use super::{Line, Question, StandingError};
 use crate::run::standing::{Answer, Asked, Request};
 
-/// The longest request.
+/// The largest size of a request, in bytes.
 const REQUEST_LIMIT: u64 = 64 * 1024;
-/// How long a client may take to send its request, or to take a line.
+/// The time limit for a client to send its request, or to receive a line.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after a connection that could not be accepted.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How long connections may take to deliver the last lines when the run has ended.
+/// The time limit for connections to deliver their last lines after the run has ended.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Passes events to the connection that waits for them, and to the run's own display.
@@ -33,19 +33,19 @@ pub struct Feed {
     shared: Arc<Shared>,
 }
 
-/// What the feed and the connections share.
+/// The state that the feed and the connections share.
 #[derive(Default)]
 struct Shared {
-    /// Takes the events that follow from the request that is being carried out.
+    /// The receiver of the events that follow from the present request.
     listening: Mutex<Listening>,
-    /// What the run does at this moment.
+    /// A description of what the run does at this moment.
     now: Mutex<String>,
 }
 
 #[derive(Default)]
 struct Listening {
     sender: Option<mpsc::UnboundedSender<Event>>,
-    /// No event follows any more.
+    /// Whether no further event follows.
     closed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
-            // The last part of the set-up. If something in it is not ready, no step runs.
+            // This is the last part of the set-up. If a part of it is not ready, no step runs.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
                 Some(format!("stands; {detail}"))
             }
@@ -66,7 +66,7 @@ impl Live for Feed {
             *self.shared.now() = now;
         }
         if let Some(sender) = &self.shared.listening().sender {
-            // The client may be gone.
+            // The client may be gone, so an error is ignored.
             drop(sender.send(event.clone()));
         }
         self.display.see(event);
@@ -82,7 +82,7 @@ impl Live for Feed {
     }
 }
 
-/// Accepts what other processes ask of a run.
+/// Accepts the requests of other processes to a run.
 #[derive(Debug)]
 pub struct Host {
     handles: Handles,
@@ -93,8 +93,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the socket and writes the handle. Requests go to `asked`; `cancel` ends the run. `display` is the run's own
-    /// display, and the feed that is returned takes its place. `mark` tells when the feed has seen everything so far.
+    /// Opens the socket and writes the handle. Requests go to `asked`, and `cancel` ends the run. The returned feed
+    /// replaces `display`, the run's own display, and passes events on to it. `mark` tells when the feed has seen all
+    /// events so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
@@ -119,7 +120,7 @@ impl Host {
         Ok((Self { handles, run, directory, connections, over }, Feed { display, shared }))
     }
 
-    /// Removes the handle and answers the request for the end: everything is done.
+    /// Removes the handle and answers the request for the end, after all work is done.
     pub async fn close(mut self) {
         self.handles.forget(&self.run);
         remove_secrets(&self.directory);
@@ -141,11 +142,11 @@ struct Door {
     shared: Arc<Shared>,
     asked: mpsc::Sender<Asked>,
     mark: Mark,
-    /// Cancelled when everything is removed and the reports are written.
+    /// Cancelled after everything is removed and the reports are written.
     over: CancellationToken,
-    /// Ends the run as a signal does.
+    /// Ends the run in the same way as a signal.
     cancel: CancellationToken,
-    /// One request is carried out at a time.
+    /// The lock that lets only one request run at a time.
     one: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -164,11 +165,11 @@ async fn accept(listener: UnixListener, door: Door) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no request can be accepted");
-                    // Nothing can be awaited: the kernel does not say when a descriptor is free again.
+                    // No event reports that a file descriptor is free again, so the code polls.
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             },
-            // The run has ended: nobody takes a request any more.
+            // The run has ended and takes no further requests.
             () = door.asked.closed() => break,
             Some(_) = open.join_next() => {}
         }
@@ -184,7 +185,7 @@ impl Door {
         let mut line = String::new();
         tokio::time::timeout(SENT_WITHIN, read.read_line(&mut line)).await??;
         if line.is_empty() {
-            // Another process only checked whether this one lives.
+            // Another process only checked whether this process is alive.
             return Ok(());
         }
         let request = match serde_json::from_str(&line) {
@@ -199,7 +200,7 @@ impl Door {
                 return say(&mut write, &Line::Answer(Answer::No(why))).await;
             }
         };
-        // The client sends nothing more, so the end of its side means that it is gone.
+        // The client sends nothing more. The end of its stream therefore means that the client is gone.
         let mut rest = [0];
         let left = async { drop(read.read(&mut rest).await) };
         tokio::pin!(left);
@@ -207,7 +208,7 @@ impl Door {
         let one = match self.one.try_lock() {
             Ok(one) => one,
             Err(_) if ends => {
-                // The end does not wait for what is being carried out, or for an environment that comes up.
+                // A request for the end does not wait for the present request, or for the set-up of an environment.
                 self.cancel.cancel();
                 self.over.cancelled().await;
                 return say(&mut write, &Line::Answer(Answer::Ends)).await;
@@ -226,7 +227,7 @@ impl Door {
                 tokio::select! {
                     Some(event) = events.recv() => tell(&mut write, event, &gone).await,
                     () = &mut left, if !gone.is_cancelled() => gone.cancel(),
-                    // The run ended before it answered: then the connection ends without an answer.
+                    // If the run ended before it answered, the connection ends without an answer.
                     answer = &mut answered => break answer.ok(),
                 }
             }
@@ -235,16 +236,16 @@ impl Door {
         };
         if !ends {
             let mark = self.mark.clone();
-            // The writer is a thread, so waiting for it blocks.
+            // The writer is a thread, so this wait blocks.
             drop(tokio::task::spawn_blocking(move || mark.wait()).await);
             self.shared.listening().sender.take();
         }
-        // At the end, the clean-up follows, and the events end when the feed closes with the record.
+        // After a request for the end, the clean-up follows. The events end when the feed closes with the record.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
         }
         if ends {
-            // The reports come after the record.
+            // The reports are written after the record.
             self.over.cancelled().await;
             return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
@@ -265,7 +266,7 @@ impl Shared {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The events from now on. There are none if the feed is closed.
+    /// Returns the stream of events from now on. The stream is empty if the feed is closed.
     fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
         let (send, receive) = mpsc::unbounded_channel();
         let mut listening = self.listening();
@@ -276,7 +277,7 @@ impl Shared {
     }
 }
 
-/// Passes an event to a client, unless it is gone or does not read.
+/// Passes an event to a client, unless the client is gone or does not read.
 async fn tell(to: &mut OwnedWriteHalf, event: Event, gone: &CancellationToken) {
     if gone.is_cancelled() {
         return;

@@ -1,8 +1,10 @@
-//! Variants that stand: another process finds them by a handle on disk, and asks their process over a socket.
+//! Variants that are kept after their run: another process finds them by a handle on disk, and sends requests to their
+//! process over a socket.
 //!
-//! `$XDG_STATE_HOME/parallax/standing/` holds for each of them `RUN.json` (the handle) and `RUN.sock` (the socket). A
-//! connection carries one request and what follows from it, one JSON document a line: events, and at the end the answer.
-//! The process that holds the environment answers; when it ends, the environment is removed as after any run.
+//! `$XDG_STATE_HOME/parallax/standing/` contains two files for each such variant: `RUN.json` (the handle) and
+//! `RUN.sock` (the socket). A connection carries one request and its results, with one JSON document on each line:
+//! events, and the answer at the end. The process that keeps the environment answers. When that process ends, the
+//! environment is removed as after any run.
 
 mod client;
 mod handle;
@@ -18,21 +20,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::standing::{Answer, Request};
 
-/// What another process asks.
+/// A request from another process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Question {
-    /// What the process does at this moment. It is answered even if another request is being carried out.
+    /// Tell what the process does at this moment. This is answered even while another request is being carried out.
     Status,
-    /// Something that the run carries out.
+    /// Carry out a request.
     Do(Request),
 }
 
-/// One line of what follows.
+/// One line of the results.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Line {
-    /// Something that happened meanwhile, redacted.
+    /// An event that happened during the request. It is redacted.
     Event(Box<Event>),
     /// The answer to [`Question::Status`].
     Now(String),
@@ -40,17 +42,17 @@ pub enum Line {
     Answer(Answer),
 }
 
-/// Why a variant that stands could not be asked.
+/// The reason why a request to a kept variant failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StandingError {
     /// A file of a handle could not be read or written.
     #[error("failed to {doing} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: String,
-        /// Why it failed.
+        /// The reason.
         source: std::io::Error,
     },
     /// The path of the socket is longer than the kernel allows.
@@ -59,7 +61,7 @@ pub enum StandingError {
         /// The path.
         path: String,
     },
-    /// The process that holds the environment is gone.
+    /// The process that keeps the environment is gone.
     #[error("run {run} does not stand any more: its process is gone; `parallax gc` removes what it left")]
     Gone {
         /// The run.
@@ -71,12 +73,12 @@ pub enum StandingError {
         /// The run.
         run: String,
     },
-    /// The process says something that this program does not understand.
+    /// The process sent something that this program does not understand.
     #[error("run {run} answers with something unknown, perhaps another version of this program holds it: {reason}")]
     Unknown {
         /// The run.
         run: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

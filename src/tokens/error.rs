@@ -2,7 +2,7 @@
 
 use crate::cluster::is_transient;
 
-/// Why there is no token.
+/// The reason why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The apiserver refused to issue a token.
@@ -10,7 +10,7 @@ pub enum TokenError {
     Refused {
         /// The ServiceAccount.
         account: String,
-        /// Its namespace.
+        /// The namespace of the ServiceAccount.
         namespace: String,
         /// The client's reason.
         source: Box<kube::Error>,

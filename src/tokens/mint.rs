@@ -25,13 +25,13 @@ pub struct Claims {
     pub account: String,
     /// The token's audience.
     pub audience: String,
-    /// When it was issued, seconds since the Unix epoch.
+    /// The time at which the token was issued, in seconds since the Unix epoch.
     pub issued_at: i64,
-    /// When it expires, seconds since the Unix epoch.
+    /// The time at which the token expires, in seconds since the Unix epoch.
     pub expires_at: i64,
 }
 
-/// The key that signs.
+/// A key that signs tokens.
 #[derive(Debug)]
 pub enum Key {
     /// An RSA key.
@@ -53,8 +53,8 @@ pub enum Key {
 }
 
 impl Key {
-    /// Reads the key of a PEM file (PKCS#1 or PKCS#8). Its id is the hash of its public half, as in Kubernetes
-    /// (`pkg/serviceaccount/jwt.go`).
+    /// Reads the key from a PEM file (PKCS#1 or PKCS#8). The id of the key is the hash of its public half, as in
+    /// Kubernetes (`pkg/serviceaccount/jwt.go`).
     pub fn rsa(pem: Secret) -> Result<Self, TokenError> {
         let wrong = |why: String| TokenError::Key(why);
         let der = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|why| wrong(why.to_string()))?;
@@ -83,7 +83,7 @@ impl Key {
         }
     }
 
-    /// The secret part of the key, for redaction.
+    /// The secret part of the key, for the redactor.
     pub fn private(&self) -> Secret {
         match self {
             Self::Rsa { pem, .. } => pem.clone(),

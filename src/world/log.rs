@@ -1,9 +1,9 @@
-//! Reads evidence from the world's log.
+//! Reads evidence from the log of the external network (the world).
 
 use parallax_vocab::world::Entry;
 
-/// The DNS questions in a log for whose instant (milliseconds since the Unix epoch) `counts` is true. Each is one
-/// sentence: who asked, for which name, and the answer.
+/// The DNS questions in a log. Only questions whose time (milliseconds since the Unix epoch) satisfies `counts` are
+/// returned. Each is one sentence: who asked, for which name, and the answer.
 pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {

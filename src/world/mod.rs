@@ -1,8 +1,8 @@
-//! The network outside a cluster: a name server and an edge in one container of the harness (the *world*).
+//! The external network of a cluster (the *world*): a name server and an edge in one container of the harness.
 //!
 //! The container is the upstream of the cluster's CoreDNS and the resolver of outside clients. It answers for the names
-//! of the run, answers NXDOMAIN for all others, and logs every question. So verdicts do not depend on the machine's
-//! network, and a client that asked for another name leaves evidence.
+//! of the run, answers NXDOMAIN for all other names, and logs every question. Therefore verdicts do not depend on the
+//! machine's network, and a client that asks for a wrong name leaves evidence.
 
 mod log;
 mod neighbour;
@@ -22,12 +22,13 @@ use parallax_plan::ClusterPlan;
 
 /// Port of the name server.
 const DNS_PORT: u16 = 53;
-/// Port of the apiserver, at the node and where it is published.
+/// The port of the apiserver, both at the node and where the apiserver is published.
 const API_PORT: u16 = 6443;
-/// The log line by which the container reports that it is ready (`crates/vocab/src/world.rs`, `Entry::Listening`).
+/// A part of the log line with which the container reports that it is ready (`crates/vocab/src/world.rs`,
+/// `Entry::Listening`).
 const READY_LINE: &str = "\"kind\":\"listening\"";
 
-/// A running world.
+/// The running external network of a cluster.
 #[derive(Clone, Debug)]
 pub struct World {
     container: Container,
@@ -36,8 +37,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts the world of a cluster. Its edge forwards connections to `node`, the name of a container on the same
-    /// network, which need not exist yet.
+    /// Starts the external network of a cluster. Its edge forwards connections to `node`, which is the name of a
+    /// container on the same network. That container need not exist yet.
     pub async fn start(
         site: &Site,
         cluster: &ClusterPlan,
@@ -64,7 +65,7 @@ impl World {
         Ok(Self { container: site.start(spec).await?, ports, neighbours })
     }
 
-    /// The name of a cluster's world container within the run.
+    /// The name, within the run, of the container of a cluster's external network.
     pub fn of(cluster: &ClusterPlan) -> String {
         format!("{}-world", cluster.name)
     }
@@ -74,17 +75,17 @@ impl World {
         &self.container.name
     }
 
-    /// Its address on the engine's network: upstream of CoreDNS, and what edge names resolve to.
+    /// The address of the container on the engine's network. CoreDNS uses it as upstream, and edge names resolve to it.
     pub fn address(&self) -> IpAddr {
         self.container.address
     }
 
-    /// The name server as the harness reaches it.
+    /// The address at which the harness reaches the name server.
     pub fn name_server(&self) -> SocketAddr {
         self.published(Port::udp(DNS_PORT))
     }
 
-    /// The name server as containers of the cluster's network reach it.
+    /// The address at which containers of the cluster's network reach the name server.
     pub fn name_server_within(&self) -> SocketAddr {
         SocketAddr::new(self.address(), DNS_PORT)
     }
@@ -94,8 +95,8 @@ impl World {
         &self.neighbours
     }
 
-    /// How the harness reaches the edge and the containers outside the cluster: connections to their addresses are
-    /// redirected to the ports published on loopback.
+    /// The redirections through which the harness reaches the edge and the containers outside the cluster: connections
+    /// to their addresses go to the ports that are published on loopback.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
@@ -113,7 +114,7 @@ fn as_json(config: &WorldConfig) -> String {
     serde_json::to_string(config).expect("a configuration of strings and numbers is JSON")
 }
 
-/// The names and edge rules of a cluster's world.
+/// The names and the edge rules of a cluster's external network.
 fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
     let mut names: BTreeMap<String, NameTarget> =
         cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();

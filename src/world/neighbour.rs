@@ -13,26 +13,26 @@ use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 /// A container outside the cluster, and the fixture that declares it.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
-    /// Namespace of the environment that it belongs to.
+    /// The namespace of the environment that the container belongs to.
     pub namespace: String,
     /// The fixture.
     pub fixture: String,
-    /// Its name in the fixture.
+    /// The name of the container in the fixture.
     pub name: String,
-    /// The name outside.
+    /// The host name of the container outside the cluster.
     pub host: String,
-    /// The ports outside.
+    /// The ports of the container outside the cluster.
     pub ports: Vec<u16>,
-    /// Whether it does not run before a flow starts it.
+    /// Whether the container runs only after a flow has started it.
     pub late: bool,
-    /// The container. A new start can change its address.
+    /// The container in the engine. Another start can change its address.
     pub container: parallax_engine::Container,
 }
 
 /// The secrets and certificates of a fixture's container.
 #[derive(Debug)]
 pub struct Provisioned<'a> {
-    /// Values by the name of the credentials and the key.
+    /// Secret values, by the name of the credentials and the key.
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// Certificates by name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
@@ -43,8 +43,9 @@ pub struct Provisioned<'a> {
 }
 
 impl Neighbour {
-    /// Starts a fixture's container on a cluster's network. `what` is its name within the run. A container that
-    /// is declared as `late` must not run before a flow starts it: it is started and killed at once, so that it exists.
+    /// Starts the container of a fixture on a cluster's network. `what` is the name of the container within the run. A
+    /// container that is declared as `late` must not run before a flow starts it. It is started and killed at once, so
+    /// that it exists.
     pub async fn start(
         site: &Site,
         what: String,
@@ -67,7 +68,8 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
-                // This id does not name a certificate of the fixture. It names an authority, which has only a root.
+                // This id names an authority and not a certificate of the fixture. An authority has only a root
+                // certificate.
                 let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
@@ -81,11 +83,11 @@ impl Neighbour {
         let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
             path: path.clone(),
             mode: 0o644,
-            // The template engine drops the last newline. Without it HAProxy treats the file as truncated.
+            // The template engine drops the last newline. Without this newline, HAProxy treats the file as truncated.
             bytes: format!("{}\n", text.trim_end_matches('\n')).into_bytes(),
         });
         spec.files = files.chain(texts).collect();
-        // The other containers find it by this name.
+        // The other containers find this container by its host name.
         spec.hostname = Some(wanted.host.clone());
         spec.ports = wanted.ports().map(Port::tcp).collect();
         let container = site.start(spec).await?;
@@ -101,7 +103,8 @@ impl Neighbour {
         format!("container {} of `{}` beside the cluster", self.name, self.fixture)
     }
 
-    /// How the harness reaches it: connections to its address are redirected to the ports published on loopback.
+    /// The redirections through which the harness reaches the container: connections to its address go to the ports
+    /// that are published on loopback.
     pub fn detours(&self) -> impl Iterator<Item = Detour> {
         self.ports.iter().filter_map(|port| {
             let from = SocketAddr::new(self.container.address, *port);

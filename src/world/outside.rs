@@ -1,4 +1,5 @@
-//! Vantages outside the cluster that need an image: containers on its network, with the world as their resolver.
+//! Vantages outside the cluster that need an image. They are containers on the cluster's network, and the external
+//! network (the world) is their resolver.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,8 @@ use super::World;
 use crate::probe::AGENT_PATH;
 use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
-/// Starts one container for each image; the agent in it waits for questions. Names resolve in the container as they do
-/// outside the cluster, and the edge is reached at its real address.
+/// Starts one container for each image. The agent in the container waits for questions. The container resolves names as
+/// clients outside the cluster do, and it reaches the edge at the real address.
 pub async fn start(
     site: &Site,
     cluster: &str,

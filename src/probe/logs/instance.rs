@@ -18,7 +18,7 @@ use parallax_record::in_full;
 /// The format of the time in the name of a rotated log file (`pkg/kubelet/logs/container_log_manager.go`).
 const ROTATED: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");
 
-/// One run of a container.
+/// One instance (one run) of a container.
 pub(super) struct Instance {
     pub(super) pod: String,
     container: String,
@@ -26,29 +26,30 @@ pub(super) struct Instance {
     pub(super) id: String,
     /// The number of restarts.
     restarts: i32,
-    /// The previous run, if its log exists. The kubelet keeps one.
+    /// The previous instance, if its log exists. The kubelet keeps the log of one previous instance.
     pub(super) before: Option<Before>,
-    /// The number of runs whose logs no longer exist.
+    /// The number of instances whose logs no longer exist.
     lost: i32,
-    /// If a log was lost, the start of the first run whose log still exists.
+    /// The start of the first instance whose log still exists, if a log was lost.
     kept_since: Option<OffsetDateTime>,
 }
 
-/// The run before the current one.
+/// The instance before the current one.
 pub(super) struct Before {
     ended: Option<OffsetDateTime>,
 }
 
 impl Before {
-    /// Whether the run may have written lines that count.
+    /// Whether the instance may have written lines that count.
     pub(super) fn ended_after(&self, since: Option<OffsetDateTime>) -> bool {
         since.is_none_or(|since| self.ended.is_none_or(|it| may_be_after(it, since)))
     }
 }
 
 impl Instance {
-    /// The container's current run according to its status; `None` if it has not started. While the container waits for
-    /// its next start, both its current log and its previous log are the log of its last run.
+    /// The current instance of the container according to its status; `None` if the container has not started. While
+    /// the container waits for its next start, its current log and its previous log are both the log of the last
+    /// instance.
     fn of(pod: &str, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
         let waits = status.state.as_ref().is_some_and(|it| it.waiting.is_some());
@@ -66,7 +67,7 @@ impl Instance {
         })
     }
 
-    /// Describes the runs whose logs no longer exist, if they may have written lines that count.
+    /// Describes the instances whose logs no longer exist, if they may have written lines that count.
     pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
         let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| may_be_after(it, since)));
         let Self { pod, container, restarts, lost, .. } = self;
@@ -76,8 +77,7 @@ impl Instance {
     }
 }
 
-/// Whether something that happened at `at`, a time that Kubernetes rounds down to whole seconds, may have been after
-/// `since`.
+/// Whether an event at `at` may have been after `since`. Kubernetes rounds the time `at` down to whole seconds.
 fn may_be_after(at: OffsetDateTime, since: OffsetDateTime) -> bool {
     at + Duration::SECOND > since
 }
@@ -111,7 +111,7 @@ impl Reader {
         self.failed(kube::Error::ReadEvents(source))
     }
 
-    /// The current run of the container that the question selects; `None` if it has not started.
+    /// The current instance of the container that the question selects; `None` if the container has not started.
     pub(super) fn instance(&self, pod: &Pod) -> Result<Option<Instance>, LogError> {
         let Some(spec) = &pod.spec else { return Ok(None) };
         let all = || spec.init_containers.iter().flatten().chain(&spec.containers).map(|it| it.name.as_str());
@@ -139,7 +139,7 @@ impl Reader {
         Ok(status.and_then(|status| Instance::of(pod, status)))
     }
 
-    /// Opens the lines of a run; `None` if the kubelet has no log of it.
+    /// Opens the lines of an instance; `None` if the kubelet has no log of it.
     pub(super) async fn open(
         &self,
         it: &Instance,
@@ -161,14 +161,14 @@ impl Reader {
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
-            // The run ended, or its pod was deleted, after it was seen.
+            // After it was seen, the instance ended or its pod was deleted.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    /// The lines of a run that count, as they are written, until the run ends. If the stream breaks, it is opened again
-    /// after its last line.
+    /// The lines of an instance that count, as they are written, until the instance ends. If the stream breaks, it is
+    /// opened again after its last line.
     pub(super) fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
         struct Following {
             reader: Reader,
@@ -208,15 +208,15 @@ impl Reader {
                 };
                 it.lines = None;
                 tracing::debug!(pod = it.instance.pod, container = it.instance.container, why, "a log is opened again");
-                // The apiserver gives no notice when it becomes reachable again, so this must poll.
+                // No event reports that the apiserver is reachable again, so the code polls.
                 tokio::time::sleep(it.pauses.pause()).await;
             }
         });
         following.boxed()
     }
 
-    /// Reports that the log of a run no longer exists. A pod that no longer exists is not reported, because it is no
-    /// longer part of the question.
+    /// Reports that the log of an instance no longer exists. If the pod no longer exists, nothing is reported, because
+    /// the pod is no longer a part of the question.
     pub(super) async fn gone(&self, it: &Instance, previous: bool) -> Result<Option<String>, LogError> {
         let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
         let which = if previous { "the run before the present one" } else { "the present run" };
@@ -224,8 +224,8 @@ impl Reader {
         Ok(pod.is_some().then(words))
     }
 
-    /// Reports a rotated part of a run's log, because the apiserver shows only the rest. If the node does not list its
-    /// files, that is reported: a part may be missing.
+    /// Reports a rotated part of the log of an instance, because the apiserver shows only the rest. If the node does
+    /// not list its files, this is reported too, because a part may be missing.
     pub(super) async fn rotated(&self, pod: &Pod, it: &Instance) -> Option<String> {
         let (node, uid) = (pod.spec.as_ref()?.node_name.as_ref()?, pod.metadata.uid.as_ref()?);
         let folder = format!("{}_{}_{uid}/{}", self.question.namespace, it.pod, it.container);
@@ -233,7 +233,7 @@ impl Reader {
         let request = http::Request::get(path).body(Vec::new()).ok()?;
         let listing = match self.client.request_text(request).await {
             Ok(listing) => listing,
-            // The folder was removed with the pod. The code that opens the log reports that the log is gone.
+            // The folder was removed together with the pod. The code that opens the log reports that the log is gone.
             Err(kube::Error::Api(status)) if status.code == 404 => return None,
             Err(error) => {
                 let Instance { pod, container, .. } = it;
@@ -248,7 +248,7 @@ impl Reader {
     }
 }
 
-/// Whether a folder listing (HTML links) contains a rotated file of this run that may hold lines that count.
+/// Whether a folder listing (HTML links) contains a rotated file of this instance that may contain lines that count.
 fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
     let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let of_run = format!("{restarts}.log.");
@@ -259,7 +259,7 @@ fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>)
     })
 }
 
-/// The id of a container's current or last run; `None` if it has never started.
+/// The id of a container's current or last instance; `None` if the container has never started.
 fn run(status: &ContainerStatus) -> Option<String> {
     let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
     let began = status.restart_count > 0
@@ -320,7 +320,7 @@ mod tests {
         let before = running(1).before.expect("one");
         assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
         assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));
-        // The kubelet rounds the time down to a second, so the end may have come later within that second.
+        // The kubelet rounds the time down to a second, so the real end may be up to one second later.
         let (ended, half) = (before.ended.expect("a time"), time::Duration::milliseconds(500));
         assert!(before.ended_after(Some(ended + half)));
         assert!(!before.ended_after(Some(ended + Duration::SECOND)));
