@@ -12,16 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// Size of the buffers between the engine's one connection and the streams that it carries.
+/// The size of the buffers between the engine's single connection and the streams that it carries.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A process in a container. Dropping the streams closes its input but does not end it.
+/// A process in a container. If the streams are dropped, the input of the process is closed, but the process does not
+/// end.
 pub struct Attached {
-    /// Its standard input.
+    /// The standard input of the process.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
-    /// Its standard output.
+    /// The standard output of the process.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// Its standard error.
+    /// The standard error of the process.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// Resolves with the reason when the process or its container ends.
     pub ended: BoxFuture<'static, String>,
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Attached {
 
 /// A process in a container that was just started.
 pub(super) struct Begun {
-    /// The engine's id of it.
+    /// The engine's id of the process.
     pub(super) id: String,
     pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
@@ -64,8 +65,8 @@ impl Engine {
         }
     }
 
-    /// Starts a process in a running container. It creates no object in the engine that must be removed later: the
-    /// process ends with its container.
+    /// Starts a process in a running container. This creates no object in the engine that must be removed later,
+    /// because the process ends with its container.
     pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
         let Begun { id, mut output, input } = self.begin(container, argv, false).await?;
         let (stdout, mut to_stdout) = tokio::io::duplex(BUFFER_BYTES);

@@ -12,15 +12,15 @@ use super::facts::Facts;
 use super::find::Endpoint;
 use super::identity::{host_name, kernel_release, unix_seconds};
 
-/// The limit for the beginning of the answer to a call. An engine that answers at all answers within seconds.
+/// The time limit for the beginning of the answer to a call. An engine that works at all answers within seconds.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
-/// The same for a call whose answer begins only when the work is done, and whose work may be large on a slow disk: load an
-/// image, remove a volume. The client library's own limit of 120 s is too short for that.
+/// The time limit for a call whose answer begins only when its work is done. The work may be large on a slow disk, for
+/// example to load an image or to remove a volume. The client library's own limit of 120 s is too short for this.
 const WORK_LIMIT: Duration = Duration::from_mins(15);
-/// The limit of the first two calls together (ping and info), which show whether an engine answers.
+/// The time limit of the first two calls together (ping and info), which show whether an engine answers.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
-/// An engine that answered. Cheap to clone.
+/// An engine that answered. A clone is cheap.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(super) docker: Docker,
@@ -60,18 +60,19 @@ impl Engine {
         self.docker.clone().with_timeout(CALL_LIMIT + time)
     }
 
-    /// Its address.
+    /// The address of the engine.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether the engine probably runs on this machine: its socket is local, and host name and kernel are the same. A
-    /// local socket alone proves nothing: it may be forwarded from another machine, or passed into a container.
+    /// Whether the engine probably runs on this machine: its socket is local, and its host name and kernel are the
+    /// same. A local socket alone proves nothing, because it may be forwarded from another machine or passed into a
+    /// container.
     pub fn is_here(&self) -> bool {
         self.endpoint.is_local() && is_same(&self.facts, &host_name(), &kernel_release())
     }
 
-    /// One sentence for people, which begins in lower case.
+    /// A summary for people: one sentence that begins in lower case.
     pub fn summary(&self) -> String {
         let facts = &*self.facts;
         format!(
@@ -86,14 +87,14 @@ impl Engine {
         )
     }
 
-    /// The current time by the clock of the engine's machine, in seconds since 1970. If the engine does not report
-    /// it, the time of this machine.
+    /// The current time by the clock of the engine's machine, in seconds since 1970. If the engine does not report a
+    /// time, the time of this machine.
     pub(super) async fn time(&self) -> Result<u64, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::call("ask the engine for its time".to_owned()))?;
         Ok(info.system_time.as_deref().and_then(seconds_of).unwrap_or_else(unix_seconds))
     }
 
-    /// What it reported about itself when it was connected.
+    /// The facts that the engine reported when the connection was made.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -115,7 +116,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, testcontainers::bollard::errors
     }
 }
 
-/// Seconds since 1970 of a time as engines write it: `2026-11-27T03:40:00.123456789Z`.
+/// Parses a time in the form that engines write, `2026-11-27T03:40:00.123456789Z`. Returns seconds since 1970.
 fn seconds_of(time: &str) -> Option<u64> {
     OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
 }

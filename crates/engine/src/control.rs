@@ -18,7 +18,7 @@ use super::error::{EngineError, status};
 use super::ledger::Kind;
 use super::spec::{Container, Protocol};
 
-/// Limit of a file that is read out of a container.
+/// The largest size of a file that is read from a container.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 impl Engine {
@@ -47,7 +47,8 @@ impl Engine {
             .map_err(EngineError::call(format!("send {signal} to container {name}")))
     }
 
-    /// Starts a stopped container again. Its published ports and its address may change: see [`Engine::locate`].
+    /// Starts a stopped container again. The start may change the container's published ports and its address: see
+    /// [`Engine::locate`].
     pub async fn start_again(&self, name: &str) -> Result<(), EngineError> {
         self.docker.start_container(name, None).await.map_err(EngineError::call(format!("start container {name}")))
     }

@@ -1,4 +1,4 @@
-//! Errors of the container engine, each with its fix.
+//! The errors of the container engine, each with its fix.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Tried {
     pub source: String,
     /// The place.
     pub place: String,
-    /// What the attempt to connect reported.
+    /// The result of the attempt to connect.
     pub said: String,
 }
 
@@ -25,7 +25,7 @@ impl std::fmt::Display for Tried {
     }
 }
 
-/// An error of this crate. Messages are fragments in lower case; [`EngineError::fix`] describes the fix.
+/// An error of this crate. Messages are sentence fragments in lower case; [`EngineError::fix`] describes the fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -40,7 +40,7 @@ pub enum EngineError {
     Denied {
         /// The socket.
         socket: String,
-        /// The setting that names it.
+        /// The setting that names the socket.
         source_of: String,
     },
     /// The setting that names the engine is not usable.
@@ -48,17 +48,17 @@ pub enum EngineError {
     Unusable {
         /// The setting that names the engine.
         source_of: String,
-        /// Why it is not usable.
+        /// The reason why the setting is not usable.
         reason: String,
-        /// How to fix it.
+        /// The instruction for the user.
         fix: String,
     },
     /// The engine's address is known, but the engine does not answer.
     #[error("the engine at {endpoint} ({source_of}) does not answer: {reason}")]
     Unreachable {
-        /// Its address.
+        /// The address of the engine.
         endpoint: String,
-        /// The setting that names it.
+        /// The setting that names the engine.
         source_of: String,
         /// The error that the connection reported.
         reason: String,
@@ -85,7 +85,7 @@ pub enum EngineError {
     Pull {
         /// The image.
         image: String,
-        /// Why it could not be pulled.
+        /// The reason why the image could not be pulled.
         reason: String,
     },
     /// A container did not start, or did not become ready.
@@ -93,13 +93,13 @@ pub enum EngineError {
     StartFailed {
         /// The container.
         name: String,
-        /// Its image.
+        /// The image of the container.
         image: String,
         /// What happened: "exited with code 1 at once", "did not print …".
         reason: String,
-        /// Its last log lines.
+        /// The last log lines of the container.
         log: Vec<String>,
-        /// If the container could not be removed: what is left, and how to remove it.
+        /// The object that remains and the way to remove it. `None` if the container was removed.
         left: Option<String>,
     },
     /// The container's specification is not valid.
@@ -107,16 +107,16 @@ pub enum EngineError {
     BadSpec {
         /// The container.
         name: String,
-        /// Why it is not valid.
+        /// The reason why the specification is not valid.
         reason: String,
     },
-    /// The run is being cleaned up, so nothing new is started.
+    /// The run is being cleaned up, so no new object is created.
     #[error("{what} was not created: the run is being taken down")]
     Closing {
         /// The object that was not created.
         what: String,
     },
-    /// Something did not happen in time.
+    /// An expected event did not happen in time.
     #[error("{what} did not happen within {seconds} s")]
     Deadline {
         /// The expected event.
@@ -129,7 +129,7 @@ pub enum EngineError {
     File {
         /// "write", "read", "create".
         doing: &'static str,
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
         /// The I/O error.
         #[source]
@@ -138,9 +138,9 @@ pub enum EngineError {
     /// This program could not start itself again, or could not start a helper process.
     #[error("failed to {doing}: {reason}")]
     Process {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// Why it failed.
+        /// The reason.
         reason: String,
     },
     /// Installing the engine or a tool failed.
@@ -148,7 +148,7 @@ pub enum EngineError {
     Provision(#[from] ProvisionError),
 }
 
-/// Whether a reason says that a container exited by itself (`Engine::exited`).
+/// Whether a reason says that a container exited on its own (`Engine::exited`).
 fn is_exit(reason: &str) -> bool {
     let was_killed = reason.starts_with("exited with code 137") || reason.ends_with("out of memory");
     reason.starts_with("exited ") && !was_killed
@@ -167,7 +167,7 @@ impl EngineError {
         move |source| Self::File { doing, path, source }
     }
 
-    /// How to fix it, if that is known.
+    /// The fix for the error, if a fix is known.
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotFound { tried } => Some(fix_absent(tried)),
@@ -192,8 +192,8 @@ impl EngineError {
         }
     }
 
-    /// How a container of this name ended and its last log lines, if the error is that it exited by itself. One that the
-    /// kernel or somebody else killed did not.
+    /// The way in which the container of this name ended, and its last log lines. `None` unless the error says that the
+    /// container exited on its own. A container that the kernel or a person killed did not exit on its own.
     pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
         match self {
             Self::StartFailed { name, reason, log, .. } if name == container && is_exit(reason) => Some((reason, log)),

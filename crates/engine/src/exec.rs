@@ -9,15 +9,15 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The largest output that is accepted from one command. The commands that the harness runs write less.
+/// The largest output that is accepted from one command. The commands of the harness write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
-/// How a command in a container ended.
+/// The result of a command in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executed {
-    /// Its exit code.
+    /// The exit code of the command.
     pub code: i64,
-    /// Its stdout and stderr, in the order in which they arrived; at most 64 KiB.
+    /// The stdout and stderr of the command, in the order in which they arrived; at most 64 KiB.
     pub output: String,
 }
 

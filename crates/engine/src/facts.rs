@@ -1,17 +1,17 @@
-//! What the engine reports about itself and its machine.
+//! The facts that the engine reports about itself and its machine.
 
 use std::path::Path;
 
 use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
-/// The engine and its machine, as far as they are known without starting anything.
+/// The facts about the engine and its machine that are known without starting anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Host name of its machine.
+    /// The host name of the engine's machine.
     pub host: String,
     /// Release of the engine: `26.1.5+dfsg1`.
     pub version: String,
-    /// Operating system of its machine: `Debian GNU/Linux 12 (bookworm)`.
+    /// The operating system of the engine's machine: `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
     /// `x86_64`, `aarch64`.
     pub architecture: String,
@@ -23,19 +23,21 @@ pub struct Facts {
     pub storage_driver: String,
     /// Whether the engine runs as a non-root user.
     pub rootless: bool,
-    /// Whether it maps users of containers to other users of the machine (`userns-remap`).
+    /// Whether the engine maps users of containers to other users of the machine (`userns-remap`).
     pub remaps_users: bool,
     /// Number of processors.
     pub cpus: u32,
-    /// Memory of its machine.
+    /// The memory of the engine's machine, in bytes.
     pub memory_bytes: u64,
-    /// Whether it is reached over the network. Its files and ports may then be those of another machine.
+    /// Whether the engine is reached over the network. The files and ports that it names may then be those of another
+    /// machine.
     pub remote: bool,
-    /// The time of its machine when it was asked, RFC 3339; empty if it does not report it.
+    /// The time of the engine's machine when the engine answered, as RFC 3339. Empty if the engine does not report it.
     pub time: String,
-    /// When it was asked and when it answered, by this machine's clock, in seconds since 1970.
+    /// The times at which the engine was asked and at which it answered, by this machine's clock, in seconds since
+    /// 1970.
     pub asked_s: (u64, u64),
-    /// The folder in which it stores images and containers.
+    /// The folder in which the engine stores images and containers.
     pub root: String,
     /// Free space in that folder; `None` if the folder is not on this machine.
     pub free_disk_bytes: Option<u64>,

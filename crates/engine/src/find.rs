@@ -1,8 +1,8 @@
-//! Finds the engine in the way that Docker's own clients do.
+//! Finds the engine in the same way as Docker's own clients.
 //!
 //! The order is the same as in the `docker` command: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in the configuration
-//! file, the default socket. If none of the first three is set, rootless and desktop sockets are tried as well. An
-//! engine that the user chose is used or reported as an error, never replaced by another one.
+//! file, the default socket. If none of the first three is set, rootless and desktop sockets are tried as well. If the
+//! user chose an engine, that engine is used or reported as an error. It is never replaced by another engine.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,19 +18,20 @@ pub(super) const SILENT: &str = "nothing listens";
 /// The socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The source of an endpoint, or of a place that was tried, that is the default socket because the user chose no engine.
+/// The source of an endpoint that is the default socket, because the user chose no engine. A tried place can have this
+/// source too.
 pub(super) const BY_DEFAULT: &str = "default socket";
 
 /// An engine's address, and the setting that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address in the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. With an engine that is reached over
-    /// the network (`tcp://host:2376`), existing runs can be removed but no run can be started
+    /// The address in the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. If the engine is reached over the
+    /// network (`tcp://host:2376`), existing runs can be removed, but no run can be started
     /// ([`preflight`](super::preflight)).
     pub host: String,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem`, if the engine is reached over TLS.
     pub tls: Option<PathBuf>,
-    /// The setting that names it: `DOCKER_HOST`, `context colima`, `default socket`.
+    /// The setting that names the engine: `DOCKER_HOST`, `context colima`, `default socket`.
     pub source: String,
 }
 
@@ -48,12 +49,12 @@ impl Endpoint {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
-    /// The address as it may be shown: without user and password.
+    /// The address without user and password, so that it may be shown.
     pub fn shown(&self) -> String {
         parallax_record::address(&self.host)
     }
 
-    /// Whether the engine may run on this machine: it is reached over a Unix socket.
+    /// Whether the engine may run on this machine, because it is reached over a Unix socket.
     pub fn is_local(&self) -> bool {
         self.socket().is_some()
     }
@@ -64,19 +65,19 @@ impl Endpoint {
 pub enum Reach {
     /// The connection was accepted.
     Answers,
-    /// No such file.
+    /// The file does not exist.
     Absent,
     /// The file exists, and this user is not allowed to use it.
     Denied,
     /// The file exists, and no process serves it.
     Silent,
-    /// Anything else.
+    /// The connection failed for another reason.
     Other(String),
 }
 
-/// Everything that the search reads. It is a trait, so that tests need no real machine.
+/// The environment and the files that the search reads. This is a trait, so that tests need no real machine.
 pub trait Surroundings {
-    /// The value of an environment variable; an empty one counts as unset.
+    /// The value of an environment variable. An empty value counts as unset.
     fn env(&self, name: &str) -> Option<String>;
     /// A file's text.
     fn read(&self, path: &Path) -> io::Result<String>;
@@ -146,7 +147,7 @@ fn chosen(
                 tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
             }),
         },
-        // The first call to the engine shows whether it answers, so there is no check here.
+        // There is no check here, because the first call to the engine shows whether it answers.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
             format!("{} is reached by ssh, which the container library cannot do", endpoint.shown()),
@@ -157,7 +158,8 @@ fn chosen(
     }
 }
 
-/// Tries the default socket, then those of rootless and desktop engines, when the user chose no engine.
+/// Tries the default socket, then the sockets of rootless and desktop engines. This is used if the user chose no
+/// engine.
 fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     let mut places = vec![(BY_DEFAULT, PathBuf::from(DEFAULT_SOCKET))];
     if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {
@@ -246,7 +248,7 @@ fn current_context(
     Ok((!file.current_context.is_empty()).then_some((file.current_context, source)))
 }
 
-/// The address and the TLS folder of a context. The folder of a context is named by the SHA-256 of the context's name.
+/// The address and the TLS folder of a context. The name of the context's folder is the SHA-256 of the context's name.
 fn context(
     around: &dyn Surroundings,
     directory: &Path,

@@ -1,9 +1,9 @@
-//! Removes the objects of killed runs, and nothing else.
+//! Removes the objects of killed runs, and no other objects (garbage collection).
 //!
-//! The label of an object names its owner, so this works even without ledgers. It spares runs whose process is alive,
-//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here. Such a run may
-//! belong to another machine with another clock. So its age is the difference of two times from the engine's own
-//! clock.
+//! The label of an object names its owner, so this works even without ledgers. Three kinds of runs are spared: runs
+//! whose process is alive, runs that are kept on purpose, and, for one day, runs whose process is not visible from
+//! here. A run of the third kind may belong to another machine with another clock. Therefore its age is the difference
+//! of two times from the engine's own clock.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use super::identity::{LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liveness, Owner, u
 use super::ledger::StateDir;
 use super::sweep::{Labelled, Swept, Unfinished};
 
-/// How long a run is spared if its process may be alive on another machine or in another container.
+/// The time for which a run is spared if its process may be alive on another machine or in another container.
 const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 
-/// What gc did.
+/// The result of a garbage collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
     /// Each run that was examined, sorted by name.
@@ -26,7 +26,7 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// The commands that remove what still exists, or may exist, although its run is dead.
+    /// The commands that remove objects that still exist, or may exist, although their run is dead.
     pub fn commands(&self) -> Vec<String> {
         let of = |collected: &Collected| match collected {
             Collected::Swept(swept) => swept.commands(),
@@ -35,7 +35,7 @@ impl Collection {
         self.runs.iter().flat_map(|(_, collected)| of(collected)).collect()
     }
 
-    /// How many objects were removed.
+    /// The number of objects that were removed.
     pub fn removed(&self) -> usize {
         let removed = |collected: &Collected| match collected {
             Collected::Swept(swept) => swept.removed.len(),
@@ -45,22 +45,22 @@ impl Collection {
     }
 }
 
-/// What happened to one run.
+/// The treatment of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// The run was dead and its objects were removed; the result of the sweep.
+    /// The run was dead, and its objects were removed. The value is the result of the sweep.
     Swept(Swept),
     /// The run was spared, with the reason.
     Spared(String),
 }
 
-/// What is known about a run, from its ledger and from the labels of its objects.
+/// The facts about a run from its ledger and from the labels of its objects.
 #[derive(Clone, Debug, Default)]
 struct Traces {
     owner: Option<Owner>,
-    /// When the engine created the newest object of the run, by the engine's clock.
+    /// The time at which the engine created the newest object of the run, by the engine's clock.
     made: Option<u64>,
-    /// When the ledger of the run was created, by this machine's clock.
+    /// The time at which the ledger of the run was created, by this machine's clock.
     begun: u64,
     standing: bool,
     swept: bool,
@@ -75,13 +75,14 @@ struct Now {
 }
 
 impl Traces {
-    /// The time since the last sign of life, in seconds. Both times come from the same clock.
+    /// The time since the last sign that the run was alive, in seconds. The difference uses two times of the same
+    /// clock.
     fn age(&self, now: Now) -> u64 {
         self.made.map_or_else(|| now.here.saturating_sub(self.begun), |made| now.engine.saturating_sub(made))
     }
 }
 
-/// Sweeps every dead run that the engine or the ledgers know.
+/// Sweeps every dead run that the engine's labels or the ledgers name.
 pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineError> {
     let mut runs = traces_of_labels(engine).await?;
     for run in state.runs()? {
@@ -112,7 +113,7 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     Ok(collection)
 }
 
-/// Whether a ledger belongs to this engine. Ledgers of other engines say nothing about it.
+/// Whether a ledger belongs to this engine. The ledgers of other engines say nothing about this engine.
 fn same_engine(endpoint: &str, engine: &Engine) -> bool {
     endpoint == engine.endpoint().host
 }
@@ -156,7 +157,7 @@ mod tests {
     fn only_dead_runs_are_swept() {
         let living = Owner::this_process().unwrap();
         let dead: Owner = {
-            // The owner has this process's id but another start time, so its process is dead.
+            // The owner has the id of this process but another start time, so the owner's process is dead.
             let text = living.to_string();
             let mut parts: Vec<&str> = text.split(':').collect();
             parts[2] = "1";
@@ -165,8 +166,8 @@ mod tests {
         let elsewhere: Owner =
             format!("another-boot:{}", living.to_string().split_once(':').unwrap().1).parse().unwrap();
         let day = UNSEEN_IS_SPARED_SECONDS;
-        // This machine's clock differs from the engine's by more than a day, so it does not show the age of what the
-        // engine created.
+        // This machine's clock differs from the engine's clock by more than a day. Therefore it cannot give the age of
+        // an object that the engine created.
         let now = Now { engine: 1_000_000, here: 1_000_000 + day + 3_600 };
         let made =
             |owner: Option<&Owner>, made| Traces { owner: owner.cloned(), made: Some(made), ..Traces::default() };

@@ -1,10 +1,10 @@
-//! The owner of an object, and whether the owner is still alive.
+//! The owner of an object, and the check whether the owner is still alive.
 //!
 //! Every container, network and volume carries a label with its owner: boot id, process id, the start time of the
-//! process, the process-id namespace in which the process id is valid, and the machine. So a later run can tell the
-//! objects of a killed run from those of a running one, even without ledgers. An owner that cannot be checked from here
-//! counts as unknown and not as dead: the engine may be that of another machine, reached over a socket that looks
-//! local.
+//! process, the process-id namespace in which the process id is valid, and the machine. With this label, a later run
+//! can distinguish the objects of a killed run from those of a running one, even without ledgers. An owner that cannot
+//! be checked from here counts as unknown and not as dead. The engine may be that of another machine, reached over a
+//! socket that looks local.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,8 @@ pub(super) const LABEL_CREATED: &str = "io.parallax.created";
 /// Label: the object is kept on purpose after its process has ended.
 pub(super) const LABEL_STANDING: &str = "io.parallax.standing";
 
-/// Inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`): every process is visible from it.
+/// The inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`). From this namespace, every process
+/// is visible.
 const INITIAL_NAMESPACE: &str = "4026531836";
 
 /// A process, distinguished from every other process that has had or will have the same process id.
@@ -45,7 +46,7 @@ pub struct Owner {
 /// What this process can see of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
-    /// It runs, and was started at this clock tick since boot.
+    /// The process runs. It was started at this clock tick since boot.
     Runs(u64),
     /// No process has this id, or the process has exited and its parent has not yet waited for it.
     Gone,
@@ -56,16 +57,16 @@ enum Sight {
 /// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It is alive.
+    /// The owner is alive.
     Living,
-    /// It is dead: its objects can be removed.
+    /// The owner is dead, so its objects can be removed.
     Dead,
-    /// It is, or was, on another machine or in another container, where this process cannot see it.
+    /// The owner is, or was, on another machine or in another container, where this process cannot see it.
     Unknown,
 }
 
 impl Owner {
-    /// This process.
+    /// The owner value for this process.
     pub fn this_process() -> Result<Self, EngineError> {
         let pid = std::process::id();
         let boot = boot_id()?;
@@ -77,7 +78,7 @@ impl Owner {
     }
 
     /// Whether the owner is alive. `here` means that the engine runs on this machine. In that case, an owner on this
-    /// machine with another boot id is from an earlier boot, and dead.
+    /// machine with another boot id comes from an earlier boot and is dead.
     pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {
@@ -104,8 +105,8 @@ impl Owner {
         }
     }
 
-    /// Searches `/proc` for the owner in a process-id namespace below this one. Its process id is different here; its
-    /// start time is the same.
+    /// Searches `/proc` for the owner in a process-id namespace below this one. The owner's process id is different
+    /// here, but its start time is the same.
     fn lives_in_a_namespace_below(&self) -> bool {
         let Some(entries) = std::fs::read_dir("/proc").noted("list the processes") else { return false };
         // A process may end while the folder is read.
@@ -159,7 +160,7 @@ impl From<Owner> for String {
 pub fn fresh_run_id() -> RunId {
     let mut bytes = [0_u8; 4];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        // The system's random generator failed. Time and process id still make different ids for two runs.
+        // The system's random generator failed. The time and the process id still give different ids for two runs.
         let seed = unix_seconds().rotate_left(16) ^ u64::from(std::process::id());
         bytes.copy_from_slice(&seed.to_le_bytes()[..4]);
     }
@@ -207,7 +208,7 @@ fn sight(pid: u32) -> Sight {
     let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => start_time(&stat).map_or(Sight::Gone, Sight::Runs),
-        // `hidepid` hides entries of `/proc`, but the check by signal still works.
+        // The option `hidepid` hides entries of `/proc`, but a check by signal still works.
         Err(_) if exists() => Sight::Hidden,
         Err(_) => Sight::Gone,
     }
@@ -217,13 +218,13 @@ fn own_namespace() -> String {
     namespace_of("self").unwrap_or_default()
 }
 
-/// The inode in `pid:[4026531836]`.
+/// The inode of a process-id namespace, which is the number in `pid:[4026531836]`.
 fn namespace_of(pid: &str) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
     Some(link.to_str()?.trim_start_matches("pid:[").trim_end_matches(']').to_owned())
 }
 
-/// A process's start time in clock ticks since boot; `None` if it does not exist, or is a zombie.
+/// The start time of a process in clock ticks since boot; `None` if the process does not exist, or is a zombie.
 fn started(pid: u32) -> Option<u64> {
     start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }

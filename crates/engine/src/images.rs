@@ -16,12 +16,12 @@ use tokio_util::codec::{BytesCodec, FramedRead};
 use super::connect::Engine;
 use super::error::{EngineError, message, status};
 
-/// How long a pull may be silent.
+/// The longest time without a message during a pull.
 #[derive(Clone, Copy, Debug)]
 pub struct PullLimits {
-    /// Until the registry first answers.
+    /// The time limit until the registry first answers.
     pub first_answer: Duration,
-    /// Between two signs of progress.
+    /// The time limit between two signs of progress.
     pub silence: Duration,
 }
 
@@ -31,12 +31,12 @@ impl Default for PullLimits {
     }
 }
 
-/// What an image is made of.
+/// The parts of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageParts {
-    /// Its id in the engine (`sha256:…`).
+    /// The id of the image in the engine (`sha256:…`).
     pub id: String,
-    /// The digests of its uncompressed layers (`sha256:…`), the lowest first.
+    /// The digests of the uncompressed layers of the image (`sha256:…`), the lowest first.
     pub layers: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// The digests (`sha256:…`) of the manifests by which registries know an image.
+    /// The digests (`sha256:…`) of the manifests under which registries store an image.
     pub async fn image_digests(&self, reference: &str) -> Result<Vec<String>, EngineError> {
         let image = self.docker.inspect_image(reference).await;
         let image = image.map_err(EngineError::call(format!("look for image {reference}")))?;
@@ -58,7 +58,7 @@ impl Engine {
         Ok(digests.iter().filter_map(|it| it.split_once('@')).map(|(_, digest)| digest.to_owned()).collect())
     }
 
-    /// What the image under a name is made of; `None` if the engine does not have the image.
+    /// The parts of the image with this name; `None` if the engine does not have the image.
     pub async fn image_parts(&self, reference: &str) -> Result<Option<ImageParts>, EngineError> {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(Some(ImageParts {
@@ -70,8 +70,8 @@ impl Engine {
         }
     }
 
-    /// Loads an image archive (in the form of `docker save`, or an OCI layout). Returns the engine's messages about
-    /// what it loaded.
+    /// Loads an image archive (in the form of `docker save`, or an OCI layout). Returns the engine's messages about the
+    /// loaded images.
     pub async fn load_image(&self, path: &Path) -> Result<Vec<String>, EngineError> {
         let file = tokio::fs::File::open(path).await.map_err(EngineError::file("read", path))?;
         let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024).map_ok(bytes::BytesMut::freeze);
@@ -85,12 +85,13 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// Writes an image as an archive. The file appears only when it is complete.
+    /// Writes an image as an archive. The file gets its name only when it is complete.
     pub async fn save_image(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
         let partial = path.with_extension("partial");
         let written = self.save_to(reference, &partial).await;
         if let Err(error) = written {
-            // The incomplete file is useless. If it cannot be removed, the first error still matters more.
+            // The incomplete file is useless. If it cannot be removed either, the first error is still the important
+            // one.
             tokio::fs::remove_file(&partial).await.present("remove an incomplete image archive");
             return Err(error);
         }
@@ -137,7 +138,7 @@ impl Engine {
         Ok(references)
     }
 
-    /// Removes an image unless a container uses it. Returns whether it is gone.
+    /// Removes an image unless a container uses it. Returns whether the image is gone.
     pub async fn remove_unused_image(&self, reference: &str) -> Result<bool, EngineError> {
         match self.patient().remove_image(reference, None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(true),

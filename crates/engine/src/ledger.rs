@@ -1,4 +1,4 @@
-//! The list of a run's objects, written to disk before each object is created.
+//! The ledger: the list of a run's objects. An object is written to disk before it is created.
 //!
 //! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of the run) and
 //! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files. `swept` means
@@ -45,13 +45,13 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// One object by its kind and name.
+/// One object, given by its kind and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Its kind.
+    /// The kind of the object.
     pub kind: Kind,
-    /// Its name in the engine.
+    /// The name of the object in the engine.
     pub name: String,
 }
 
@@ -63,9 +63,9 @@ pub struct RunFile {
     pub run: RunId,
     /// The process that started the run.
     pub owner: Owner,
-    /// Its engine, as in `DOCKER_HOST`.
+    /// The address of the run's engine, as in `DOCKER_HOST`.
     pub endpoint: String,
-    /// Seconds since 1970.
+    /// The time at which the run was created, in seconds since 1970.
     pub created: u64,
 }
 
@@ -130,8 +130,8 @@ impl StateDir {
         serde_json::from_str(&text).noted("understand a run's file")
     }
 
-    /// The objects in a run's ledger. A last line that a crash cut short is left out: the engine was never asked for
-    /// that object, because the line is synced first.
+    /// The objects in a run's ledger. A last line that a crash cut short is left out. The engine was never asked for
+    /// that object, because a line is synced first.
     pub fn entries(&self, run: &RunId) -> Vec<Entry> {
         let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).present("read a ledger").unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).noted("understand a line of a ledger")).collect()
@@ -239,7 +239,7 @@ fn mark(path: &Path, text: &[u8]) -> Result<(), EngineError> {
     written.map_err(EngineError::file("write", path))
 }
 
-/// Syncs a directory, so that the names of new files are durable and not only their contents.
+/// Syncs a directory, so that not only the contents of new files but also their names are durable.
 fn sync_directory(path: &Path) -> Result<(), EngineError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(EngineError::file("sync", path))
 }

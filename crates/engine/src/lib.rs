@@ -1,16 +1,16 @@
-//! Everything that talks to a container engine.
+//! All code that talks to a container engine.
 //!
-//! This crate finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
-//! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
-//! after SIGKILL ([`reaper`], [`gc()`]).
+//! This crate finds the engine in the same way as Docker's own clients ([`find`]), installs one on request
+//! ([`install`]), reports beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]),
+//! and removes them, even after SIGKILL ([`reaper`], [`gc()`]).
 //!
 //! testcontainers creates and starts the containers (`start`), because this project is required to use it. For
-//! everything else (networks, exec, logs, images, removal) this crate calls bollard, the client that testcontainers
+//! everything else (networks, exec, logs, images, removal) this crate uses bollard, the client that testcontainers
 //! itself uses.
 //!
-//! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
-//! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels
-//! that name its owner, so that it is found even without the ledger.
+//! **Architecture invariant:** only this crate uses Docker, testcontainers or bollard. It returns names, addresses and
+//! plain values; dropping them removes nothing. Each object is in the ledger *before* it is created. Each object has
+//! labels that name its owner, so that it is found even without the ledger.
 
 mod attach;
 mod connect;

@@ -10,11 +10,11 @@ use super::error::{EngineError, status};
 pub struct Life {
     /// When the container was last started; `None` if the engine has no such container.
     pub began: Option<String>,
-    /// Whether it runs.
+    /// Whether the container runs.
     pub runs: bool,
-    /// Its exit code, if it ended.
+    /// The exit code of the container, if it ended.
     pub exit_code: Option<i64>,
-    /// Whether it ended because the memory was used up.
+    /// Whether the container ended because the memory was used up.
     pub out_of_memory: bool,
 }
 
@@ -39,7 +39,7 @@ impl Life {
         }
     }
 
-    /// How the container ended; `None` if it runs.
+    /// The way in which the container ended; `None` if it runs.
     pub fn end(&self) -> Option<String> {
         if self.runs {
             return None;
@@ -51,7 +51,8 @@ impl Life {
         })
     }
 
-    /// How the container ended between this state and `now`; `None` if it still runs, without a restart.
+    /// The way in which the container ended between this state and `now`. `None` if it still runs and was not
+    /// restarted.
     pub fn ended(&self, now: &Self) -> Option<String> {
         if !self.runs || now.runs && now.began == self.began {
             return None;

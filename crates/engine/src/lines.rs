@@ -1,7 +1,8 @@
-//! Splits bytes of a container, a tool or an agent into lines of bounded length.
+//! Splits the output of a container, a tool or an agent into lines of bounded length.
 //!
-//! `LinesCodec` refuses a line that is too long and a byte that is not UTF-8. Here a line is cut and a byte is replaced:
-//! what a program prints before it fails is the evidence, and one strange byte must not take it away.
+//! `LinesCodec` refuses a line that is too long and a byte that is not UTF-8. Here, the line is cut and the byte is
+//! replaced. The lines that a program prints before it fails are the evidence, and a single invalid byte must not
+//! remove them.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _, Stream};
 use tokio_util::bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
 
-/// A line longer than this is cut: nothing that we read needs more, and a buffer has a limit.
+/// The length from which a line is cut. No line that the harness reads needs to be longer, and a buffer needs a limit.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// One line, without its end.
@@ -17,7 +18,7 @@ pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 pub struct CutLine {
     /// The text.
     pub text: String,
-    /// Whether the line was longer than `text`, so that its rest is lost.
+    /// Whether the line was longer than `text`. If so, its rest is lost.
     pub cut: bool,
 }
 
@@ -37,18 +38,19 @@ impl Default for LineCutter {
 }
 
 impl LineCutter {
-    /// A cutter for lines of at most this many bytes.
+    /// Creates a cutter for lines of at most this many bytes.
     pub fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, ends: b"\n", line: Vec::new(), cut: false }
     }
 
-    /// For a tool that shows its progress: a carriage return ends a line too.
+    /// Makes a carriage return end a line too, for tools that show their progress.
     #[must_use]
     pub fn at_returns(self) -> Self {
         Self { ends: b"\n\r", ..self }
     }
 
-    /// Reads bytes up to the end of the line. Returns how many bytes it read, and the line if it is complete.
+    /// Reads bytes up to the end of the line. Returns the number of bytes that were read, and the line if it is
+    /// complete.
     pub fn take(&mut self, bytes: &[u8]) -> (usize, Option<CutLine>) {
         let end = bytes.iter().position(|byte| self.ends.contains(byte));
         let part = &bytes[..end.unwrap_or(bytes.len())];
@@ -58,7 +60,7 @@ impl LineCutter {
         (part.len() + usize::from(end.is_some()), end.map(|_| self.line()))
     }
 
-    /// Returns the last line, which has no line end, after the input has ended.
+    /// Returns the last line after the input has ended. This line has no line end.
     pub fn rest(&mut self) -> Option<CutLine> {
         (!self.line.is_empty()).then(|| self.line())
     }

@@ -36,12 +36,12 @@ pub struct LogLine {
 pub struct Written {
     /// The lines that were selected by their time.
     pub lines: Vec<String>,
-    /// How many lines were read in all.
+    /// The number of lines that were read in total.
     pub read: usize,
 }
 
 impl Engine {
-    /// The last lines that a container printed, both streams in the order in which they arrived.
+    /// The last lines that a container printed. Both streams are included, in the order in which their lines arrived.
     pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail.to_string()).build();
         let mut lines = VecDeque::new();
@@ -55,8 +55,8 @@ impl Engine {
         Ok(lines.into())
     }
 
-    /// Reads the last lines that a container printed, and returns those whose time is selected. The times are those of
-    /// the engine's clock.
+    /// Reads the last lines that a container printed, and returns those that `counts` selects by their time. The times
+    /// come from the engine's clock.
     pub async fn logs_when(
         &self,
         name: &str,
@@ -70,7 +70,7 @@ impl Engine {
         Ok(Written { lines: counting.collect(), read: lines.len() })
     }
 
-    /// Every line from the container's start on, until it exits. Drop the stream to stop.
+    /// Every line of a container from its start until it exits. Drop the stream to stop.
     pub fn follow_logs(&self, name: &str) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         self.lines(name, LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build())
     }
@@ -82,8 +82,8 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // The final `None` makes the cutter return a last line that has no newline.
-        // The answer of some engines begins with the first line, which may be late if the log is followed.
+        // The final `None` makes the cutter return a last line that has no newline. If the log is followed, the client
+        // must be patient: some engines begin their answer only with the first line, which may be late.
         let docker = if options.follow { self.patient() } else { self.docker.clone() };
         docker
             .logs(name, Some(options))

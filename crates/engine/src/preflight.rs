@@ -1,20 +1,20 @@
-//! Checks before a run: finds what would fail later, and names the fix for each problem.
+//! Checks before a run: finds problems that would make the run fail later, and names the fix for each.
 
 use super::facts::Facts;
 
-/// The kubelet refuses cgroup v1 from this minor version on, unless its configuration allows it
+/// The Kubernetes minor version from which the kubelet refuses cgroup v1, unless its configuration allows it
 /// (docs/facts.md#cgroup-v1).
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
-/// The inotify instances that one cluster needs. When the limit is exceeded, the kubelet exits with "too many open
-/// files". Counted on a node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
+/// The inotify instances that one cluster needs. If the limit is exceeded, the kubelet exits with "too many open
+/// files". The number was counted on a node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
 const INOTIFY_INSTANCES: u64 = 24;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// What a run needs of the machine.
+/// The requirements of a run on the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Whether it starts privileged containers (each cluster node is one).
+    /// Whether the run starts privileged containers. Each cluster node is one.
     pub privileged: bool,
     /// Free disk space for images and containers.
     pub free_disk_bytes: u64,
@@ -22,38 +22,38 @@ pub struct Needs {
     pub memory_bytes: u64,
     /// Kubernetes' minor version, if the kubelet of the node is not configured to accept cgroup v1.
     pub strict_kubernetes_minor: Option<u32>,
-    /// How many clusters run at once.
+    /// The number of clusters that run at the same time.
     pub clusters: u64,
 }
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It may cause a failure.
+    /// The problem may cause a failure.
     Warning,
-    /// It will fail.
+    /// The problem will cause a failure.
     Error,
 }
 
 /// One problem that a run will have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: one of [`Finding::ABOUT`].
+    /// The subject of the finding: one of [`Finding::ABOUT`].
     pub about: &'static str,
-    /// Its severity.
+    /// The severity of the finding.
     pub severity: Severity,
     /// The problem: a sentence that begins in lower case.
     pub what: String,
-    /// How to fix it.
+    /// The instruction for the user.
     pub fix: String,
 }
 
 impl Finding {
-    /// What findings are about.
+    /// The subjects of findings.
     pub const ABOUT: [&str; 6] = ["engine", "privileges", "cgroups", "inotify", "disk", "memory"];
 }
 
-/// Compares what the engine reports with what a run needs. Errors come first.
+/// Compares the facts about the engine with the requirements of a run. Errors come first.
 pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
         remote(facts, needs),
@@ -80,8 +80,8 @@ fn warning(about: &'static str, what: String, fix: impl Into<String>) -> Finding
     Finding { about, severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// Refuses a remote engine: a run reaches its containers through ports that are published on loopback, and gives images
-/// to nodes as files of this machine.
+/// The error for a remote engine. A run reaches its containers through ports that are published on loopback, and it
+/// gives images to nodes as files of this machine.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
@@ -113,8 +113,8 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
         ));
     }
-    // runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not report the
-    // version of runc, but its own version shows it.
+    // The runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not report
+    // the version of runc, but the engine's own version shows it.
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
         return Some(warning(

@@ -1,8 +1,8 @@
-//! The process that removes a run's objects after the harness was killed with SIGKILL.
+//! The reaper: the process that removes the objects of a run after the harness was killed with SIGKILL.
 //!
-//! It is the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its standard
-//! input is a pipe that only the harness holds. The word `closed` means that the run has already removed its objects.
-//! The end of the pipe without that word means that the harness has died, and the reaper removes the run's objects.
+//! The reaper is the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its
+//! standard input is a pipe that only the harness holds. The word `closed` means that the run has already removed its
+//! objects. If the pipe ends without that word, the harness has died, and the reaper removes the run's objects.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -24,7 +24,7 @@ pub const SUBCOMMAND: &str = "reaper";
 /// The word that the harness writes when it has removed the run's objects itself.
 const CLOSED: &str = "closed";
 
-/// The harness's end of the pipe. Dropping it without [`Reaper::closed`] makes the reaper sweep.
+/// The harness's end of the pipe to the reaper. If it is dropped without [`Reaper::closed`], the reaper sweeps the run.
 #[derive(Debug)]
 pub struct Reaper {
     child: Child,
@@ -63,8 +63,8 @@ impl Reaper {
         Ok(Self { child })
     }
 
-    /// Tells the reaper that the run has removed its objects itself, and waits until the reaper exits, which it does at
-    /// once.
+    /// Tells the reaper that the run has removed its objects itself, and waits for the reaper to exit. The reaper exits
+    /// at once.
     pub fn closed(mut self) {
         if let Some(mut pipe) = self.child.stdin.take() {
             // If the write fails, the reaper has exited already.
@@ -74,8 +74,8 @@ impl Reaper {
     }
 }
 
-/// Runs the reaper: waits until the harness writes `closed` or dies. Returns what was swept, or nothing if the run
-/// removed its objects itself.
+/// Runs the reaper: waits until the harness writes `closed` or dies. Returns the result of the sweep, or `None` if the
+/// run removed its objects itself.
 pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
     let mut word = String::new();
     // A read error also means that the harness has died.

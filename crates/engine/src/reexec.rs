@@ -1,8 +1,8 @@
 //! Starts this program again with the address of the engine in its environment.
 //!
-//! testcontainers reads `DOCKER_HOST` by itself, ignores Docker's contexts and accepts no client, and it is unsafe to
-//! set a variable of the running process. With `TESTCONTAINERS_COMMAND=keep` it removes nothing, so that only sweeps
-//! do.
+//! testcontainers reads `DOCKER_HOST` itself, ignores Docker's contexts and accepts no client, and it is unsafe to set
+//! a variable of the running process. With `TESTCONTAINERS_COMMAND=keep`, testcontainers removes nothing, so that only
+//! sweeps remove objects.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -10,7 +10,8 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// Set for the second start. If it is set and the environment is still wrong, something reverts what this module set.
+/// The variable that is set for the second start. If it is set and the environment is still wrong, another program
+/// reverts the variables of this module.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
 /// The variables that an endpoint needs.
@@ -42,8 +43,8 @@ pub fn environment_fits(endpoint: &Endpoint) -> bool {
 }
 
 /// Returns if the environment already names `endpoint`. Otherwise starts the same program again with the same
-/// arguments, in the same process (`exec`). Call it before the program creates a thread, a file or a child process
-/// that must not be lost.
+/// arguments, in the same process (`exec`). Call this function before the program creates a thread, a file or a child
+/// process that must not be lost.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());
@@ -57,8 +58,8 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    // DOCKER_HOST stays unset if the engine is at the default socket, so that the engine does not count as chosen by
-    // the user: `--provision` may install and start an engine only there.
+    // If the engine is at the default socket, DOCKER_HOST stays unset, so that the engine does not count as chosen by
+    // the user. `--provision` may install and start an engine only there.
     let must_be_set = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };

@@ -1,4 +1,4 @@
-//! The objects of one run in the engine. Each has a name and labels, and is in the ledger before it is created.
+//! The objects of one run in the engine. Each object has a name and labels, and is in the ledger before it is created.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,10 +19,10 @@ use super::identity::{
 use super::ledger::{Kept, Kind, Ledger, StateDir};
 use super::sweep::{Swept, Unfinished};
 
-/// How long the clean-up waits for creations that are still in progress.
+/// The time for which the clean-up waits for creations that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
-/// The objects of one run in the engine. Cheap to clone; dropping it removes nothing.
+/// The objects of one run in the engine. A clone is cheap, and dropping this value removes nothing.
 #[derive(Clone, Debug)]
 pub struct Site(pub(super) Arc<Inner>);
 
@@ -40,9 +40,9 @@ pub(super) struct Inner {
 /// A network of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Its name in the engine.
+    /// The name of the network in the engine.
     pub name: String,
-    /// Its address range, for example `172.18.0.0/16`.
+    /// The address range of the network, for example `172.18.0.0/16`.
     pub subnet: String,
     /// The address of the engine's machine on this network.
     pub gateway: Option<IpAddr>,
@@ -95,7 +95,8 @@ impl Site {
         let name = self.name_of(what);
         self.refuse_when_closing(&format!("network {name}"))?;
         let (site, what) = (self.clone(), what.to_owned());
-        // In its own task, so that a caller that gives up does not lose a network that the engine is creating.
+        // The creation runs in its own task. If the caller gives up, a network that the engine is creating is still
+        // recorded.
         let creation = self.0.tasks.spawn(async move {
             site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
@@ -121,8 +122,9 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Removes every object of the run, then the ledger. Refuses new creations, and waits first for those in progress.
-    /// What cannot be removed is returned, each with the command that removes it; then the ledger is kept.
+    /// Removes every object of the run, then the ledger. New creations are refused, and creations in progress are
+    /// awaited first. Objects that cannot be removed are returned, each with the command that removes it. In this case
+    /// the ledger is kept.
     pub async fn close(&self) -> Swept {
         self.0.closing.cancel();
         self.0.tasks.close();
@@ -130,7 +132,8 @@ impl Site {
         let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
         if swept.is_clean() {
-            // If the ledger cannot be removed, the next gc examines the run once more, which is harmless.
+            // If the ledger cannot be removed, the next garbage collection examines the run once more, which is
+            // harmless.
             self.0.ledger.state().forget(&self.0.run).noted("remove the ledger of a run");
         }
         swept

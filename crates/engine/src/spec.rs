@@ -5,24 +5,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A container to start. Nothing is inherited from the caller's environment.
+/// A container to start. It inherits nothing from the caller's environment.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
-    /// The container's role in the run: `world`, `c1`, `c1-minio`. It is unique in the run, and part of the name.
+    /// The role of the container in the run: `world`, `c1`, `c1-minio`. The role is unique in the run, and part of the
+    /// container's name.
     pub what: String,
     /// Image reference with a tag or digest. The image must be in the engine.
     pub image: String,
-    /// Replaces the image's entry point.
+    /// The entry point that replaces the image's entry point.
     pub entrypoint: Option<Vec<String>>,
-    /// Replaces the image's command, if it is not empty.
+    /// The command that replaces the image's command. An empty list keeps the image's command.
     pub command: Vec<String>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// Name of the network, created before with [`super::Site::network`].
+    /// The name of the network, which was created with [`super::Site::network`].
     pub network: String,
-    /// A second name by which containers of the same network resolve it, besides its full name.
+    /// A second name, in addition to the full name, under which containers of the same network can resolve the
+    /// container.
     pub hostname: Option<String>,
-    /// Name servers that the engine's own resolver forwards to.
+    /// The name servers to which the engine's own resolver forwards questions.
     pub dns: Vec<IpAddr>,
     /// Files and folders of the engine's machine that are mounted into the container.
     pub binds: Vec<Bind>,
@@ -32,24 +34,24 @@ pub struct ContainerSpec {
     pub volumes: Vec<String>,
     /// Ports to publish on 127.0.0.1, each at a free port that the engine chooses.
     pub ports: Vec<Port>,
-    /// Whether it is privileged: it may do everything on the engine's machine.
+    /// Whether the container is privileged. A privileged container may do everything on the engine's machine.
     pub privileged: bool,
-    /// Whether it has its own cgroup namespace.
+    /// Whether the container has its own cgroup namespace.
     pub private_cgroup_namespace: bool,
-    /// Kernel parameters of its network namespace (`net.ipv4.…`), each with its value.
+    /// Kernel parameters of the container's network namespace (`net.ipv4.…`), each with its value.
     pub sysctls: BTreeMap<String, String>,
-    /// Small files, written before it starts.
+    /// Small files that are written before the container starts.
     pub files: Vec<InlineFile>,
-    /// When it counts as ready.
+    /// The condition for the container to count as ready.
     pub ready: Ready,
-    /// How long the container may take to become ready, counted from its start.
+    /// The time limit for the container to become ready, counted from its start.
     pub ready_within: Duration,
     /// Additional labels.
     pub labels: BTreeMap<String, String>,
 }
 
 impl ContainerSpec {
-    /// A container of an image on a network, ready when it runs.
+    /// A container of an image on a network. It counts as ready when it runs.
     pub fn new(what: impl Into<String>, image: impl Into<String>, network: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -74,7 +76,7 @@ impl ContainerSpec {
         }
     }
 
-    /// Why the specification is not valid, if that is known before the start.
+    /// The reason why the specification is not valid, if this is known before the start.
     pub(super) fn problem(&self) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.what.is_empty() || !self.what.chars().all(allowed) {
@@ -89,7 +91,8 @@ impl ContainerSpec {
             }
         }
         for file in &self.files {
-            // The engine writes files before it mounts memory file systems, which would then hide them.
+            // The engine writes files before it mounts memory file systems, so a memory file system would hide such a
+            // file.
             let hiding = self.tmpfs.keys().find(|folder| below(folder, &file.path));
             if let Some(folder) = hiding {
                 return Some(format!("file {} would be hidden by the tmpfs at {folder}", file.path));
@@ -110,11 +113,11 @@ fn below(folder: &str, path: &str) -> bool {
 /// A file or folder of the engine's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// Its path on the engine's machine; it must exist.
+    /// The path on the engine's machine. It must exist.
     pub host: PathBuf,
-    /// Its path in the container.
+    /// The path in the container.
     pub container: String,
-    /// Whether it is mounted read-only.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
@@ -162,7 +165,7 @@ impl Protocol {
 pub struct Port {
     /// The port in the container.
     pub container: u16,
-    /// Its protocol.
+    /// The transport protocol of the port.
     pub protocol: Protocol,
 }
 
@@ -187,27 +190,27 @@ impl Port {
     }
 }
 
-/// When a container counts as ready.
+/// The condition for a container to count as ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// Its first process runs.
+    /// The first process of the container runs.
     Running,
-    /// It printed a line that contains this, on either stream.
+    /// The container printed a line that contains this text, on either stream.
     LogLine(String),
 }
 
-/// A container that was started. It is a plain value: dropping it removes nothing.
+/// A container that was started. This is a plain value: dropping it removes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// Its role in the run, as in [`ContainerSpec::what`].
+    /// The role of the container in the run, as in [`ContainerSpec::what`].
     pub what: String,
-    /// Its name in the engine: `parallax-<run>-<what>`.
+    /// The name of the container in the engine: `parallax-<run>-<what>`.
     pub name: String,
-    /// Its id in the engine.
+    /// The id of the container in the engine.
     pub id: String,
-    /// Its address on its network.
+    /// The address of the container on its network.
     pub address: IpAddr,
-    /// The addresses of its published ports on this machine (always 127.0.0.1).
+    /// The addresses of the container's published ports on this machine (always 127.0.0.1).
     pub ports: BTreeMap<(u16, Protocol), SocketAddr>,
 }
 

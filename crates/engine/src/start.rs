@@ -2,7 +2,8 @@
 //!
 //! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
 //! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
-//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing: a sweep removes containers.
+//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]), that drop removes nothing: a sweep removes
+//! containers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,9 +25,9 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 use parallax_record::Noted as _;
 
-/// Limit of create and start together. Files are copied between the two, which is slow on a busy disk.
+/// The time limit for create and start together. Files are copied between the two, which is slow on a busy disk.
 const START_WITHIN: Duration = Duration::from_mins(2);
-/// How many of the last log lines an error shows.
+/// The number of last log lines that an error shows.
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
@@ -49,11 +50,11 @@ impl Site {
         }
     }
 
-    /// Creates and starts a container. If that fails, the container is removed here, so that it is removed even if no
-    /// caller waits.
+    /// Creates and starts a container. If this fails, the container is removed here, so that the removal does not
+    /// depend on a waiting caller.
     async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
         let engine = &self.0.engine;
-        // testcontainers would pull a missing image, and create a missing network.
+        // testcontainers would pull a missing image and create a missing network, so both are checked first.
         if engine.image_id(&spec.image).await?.is_none() {
             return Err(EngineError::ImageMissing { image: spec.image.clone(), name: name.to_owned() });
         }
@@ -81,7 +82,7 @@ impl Site {
         }
     }
 
-    /// Removes a container that did not become ready, in a task that a caller cannot cancel.
+    /// Removes a container that did not become ready. The removal runs in a task that a caller cannot cancel.
     async fn give_up(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
         let (site, task_spec, task_name) = (self.clone(), spec.clone(), name.to_owned());
         let removal = tokio::spawn(async move { site.failed(&task_spec, &task_name, reason).await });
@@ -107,8 +108,8 @@ impl Site {
 
     fn request(&self, spec: &ContainerSpec, name: &str) -> ContainerRequest<OurImage> {
         let image = OurImage::new(spec);
-        // The engine joins entry point and command into one list. testcontainers accepts only one word as the entry
-        // point, so the other words are put before the command.
+        // The engine joins the entry point and the command into one list. testcontainers accepts only one word as the
+        // entry point, so the other words are put before the command.
         let rest = spec.entrypoint.iter().flat_map(|words| words.iter().skip(1));
         let command: Vec<String> = rest.chain(&spec.command).cloned().collect();
         let host = self.host_config(spec);
@@ -170,7 +171,7 @@ struct HostParts {
 
 impl HostParts {
     fn apply(&self, config: &mut HostConfig) {
-        // testcontainers publishes every exposed port on every address.
+        // By default, testcontainers publishes every exposed port on every address.
         config.publish_all_ports = Some(false);
         config.port_bindings = Some(self.ports.iter().map(|port| (port.key(), Some(vec![loopback()]))).collect());
         config.mounts = Some(self.mounts.clone());
@@ -248,7 +249,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
     }
 }
 
-/// The innermost message of a testcontainers error, which is the engine's own.
+/// The innermost message of a testcontainers error. It is the engine's own message.
 fn start_reason(error: &TestcontainersError) -> String {
     match sources(error).last().and_then(|it| it.downcast_ref::<testcontainers::bollard::errors::Error>()) {
         Some(error) => format!("did not start: {}", super::error::message(error)),
@@ -261,7 +262,7 @@ fn too_early(end: &str, wanted: &str) -> String {
 }
 
 impl Engine {
-    /// Waits until a container is ready; the error describes what happened instead.
+    /// Waits until a container is ready. The error describes what happened instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {
@@ -284,7 +285,7 @@ impl Engine {
             .unwrap_or_else(|_| Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs())))
     }
 
-    /// How a container ended, if it did.
+    /// The way in which a container ended; `None` if it still runs.
     async fn exited(&self, name: &str) -> Option<String> {
         let state = self.inspect(name).await.noted("look at a container that does not get ready")?.state?;
         if state.running.unwrap_or_default() {

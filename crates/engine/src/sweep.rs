@@ -1,6 +1,7 @@
-//! Removes every object of a run, found by its labels *and* by its ledger, until two searches in a row find nothing.
+//! Removes every object of a run. Objects are found by their labels *and* by the ledger, until two consecutive searches
+//! find nothing.
 //!
-//! The engine may still complete a creation after the process that requested it was killed. So the second search waits
+//! The engine may complete a creation after the process that requested it was killed. Therefore the second search waits
 //! until the engine has created nothing for one second. An object that no longer exists, or that another process is
 //! removing, counts as removed.
 
@@ -22,13 +23,13 @@ use super::error::{EngineError, message, status};
 use super::identity::LABEL_RUN;
 use super::ledger::{Entry, Kind};
 
-/// Limit of a whole sweep.
+/// The time limit of a whole sweep.
 const SWEEP_WITHIN: Duration = Duration::from_mins(2);
-/// All creations count as finished when the engine has created no object of the run for this long.
+/// The time without a new object of the run after which all creations count as finished.
 const QUIET: Duration = Duration::from_secs(1);
-/// The largest number of searches in one sweep. Each search removes something, finds nothing, or ends the sweep.
+/// The largest number of searches in one sweep. Each search removes an object, finds nothing, or ends the sweep.
 const LOOKS: usize = 12;
-/// How long to wait until another process has removed an object.
+/// The time limit for another process to remove an object.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether the engine may still be creating objects of the run.
@@ -47,17 +48,18 @@ pub struct Swept {
     pub removed: BTreeSet<Entry>,
     /// The objects that still exist, as far as they are known.
     pub remaining: Vec<Remaining>,
-    /// Why further objects of the run may exist: no search has shown that there are none.
+    /// The reason why further objects of the run may exist: no search has shown that there are none. `None` if a search
+    /// has shown it.
     pub unsure: Option<String>,
 }
 
 impl Swept {
-    /// Whether nothing of the run exists any more. Its ledger may be removed only in this case.
+    /// Whether no object of the run exists any more. Only in this case may its ledger be removed.
     pub fn is_clean(&self) -> bool {
         self.remaining.is_empty() && self.unsure.is_none()
     }
 
-    /// The commands that remove what is left, or may be left.
+    /// The commands that remove the objects that remain or may remain.
     pub fn commands(&self) -> Vec<String> {
         let search_again = self.unsure.iter().map(|why| format!("parallax gc  # {why}"));
         self.remaining.iter().map(Remaining::command).chain(search_again).collect()
@@ -69,7 +71,7 @@ impl Swept {
 pub struct Remaining {
     /// The object.
     pub entry: Entry,
-    /// Why it could not be removed.
+    /// The reason why the object could not be removed.
     pub why: String,
 }
 
@@ -95,9 +97,9 @@ impl std::fmt::Display for Remaining {
 #[derive(Clone, Debug)]
 pub(super) struct Labelled {
     pub(super) entry: Entry,
-    /// All its labels.
+    /// All labels of the object.
     pub(super) labels: HashMap<String, String>,
-    /// When the engine made it, in seconds since 1970 by the engine's clock.
+    /// The time at which the engine created the object, in seconds since 1970 by the engine's clock.
     pub(super) made: Option<u64>,
 }
 
@@ -108,7 +110,7 @@ impl Swept {
 }
 
 impl Engine {
-    /// Removes all objects of a run: those with its label, and those that `ledger` names.
+    /// Removes all objects of a run: the objects with its label, and the objects that `ledger` names.
     pub async fn sweep(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished) -> Swept {
         let deadline = Instant::now() + SWEEP_WITHIN;
         let mut swept = Swept::default();
@@ -131,7 +133,7 @@ impl Engine {
                 Err(error) => {
                     let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
                     swept.remaining = Swept::failed(left, &error.to_string());
-                    // An object without an entry in the ledger is found by its label alone.
+                    // An object without an entry in the ledger can be found only by its label.
                     swept.unsure = Some(format!("the search for what is left failed: {error}"));
                     return;
                 }
@@ -176,7 +178,7 @@ impl Engine {
         }
     }
 
-    /// The objects of a run that exist: by label, and by the names in its ledger.
+    /// The existing objects of a run: those with its label, and those whose names are in its ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
         let mut found: BTreeSet<Entry> =
             self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|found| found.entry).collect();
@@ -235,7 +237,7 @@ impl Engine {
         }
     }
 
-    /// Removes one object, whatever its state is. The error tells why the object still exists.
+    /// Removes one object, whatever its state is. The error says why the object still exists.
     pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
         let result = match kind {
             Kind::Container => {
@@ -271,13 +273,13 @@ impl Engine {
         }
     }
 
-    /// Returns when the engine creates an object of the run, or when it has created none for [`QUIET`].
+    /// Returns when the engine creates an object of the run, or when the engine has created none for [`QUIET`].
     fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
         let label = format!("{LABEL_RUN}={run}");
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
         let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
         async move {
-            // In both cases the next search shows what exists.
+            // In both cases, the next search shows which objects exist.
             let _ = tokio::time::timeout(QUIET, events.next()).await;
         }
     }

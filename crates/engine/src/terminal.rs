@@ -1,4 +1,4 @@
-//! A process in a running container that has a terminal of its own, for a person.
+//! A process with its own terminal in a running container, for use by a person.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::connect::Engine;
 use super::error::EngineError;
 use parallax_record::Noted as _;
 
-/// How many sizes of the window wait to be told. Only the last one matters.
+/// The number of window sizes that can wait to be sent. Only the last one matters.
 const SIZES: usize = 8;
-/// How long the engine may take to say how a process ended whose output has ended.
+/// The time limit for the engine to report how a process ended, after the output of the process has ended.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
-/// The interval at which it is asked.
+/// The interval between two questions about the end of the process.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Columns and rows of a window.
@@ -32,13 +32,13 @@ pub struct Window {
 
 /// A process with a terminal. Standard error is part of its output.
 pub struct Terminal {
-    /// What is typed.
+    /// The input that the user types.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
-    /// What it writes.
+    /// The output of the process.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// Takes the size of the window, now and whenever it changes.
+    /// Receives the size of the window, first at the start and then after each change.
     pub sizes: mpsc::Sender<Window>,
-    /// Its exit code, when its output has ended.
+    /// The exit code of the process, after its output has ended.
     pub exit: BoxFuture<'static, Result<i32, String>>,
 }
 
@@ -64,7 +64,7 @@ impl Engine {
         let (docker, exec) = (self.docker.clone(), id.clone());
         tokio::spawn(async move {
             while let Some(Window { columns, rows }) = changed.recv().await {
-                // The process may have ended; another size makes no difference to it.
+                // The process may have ended. Then the size does not matter, and an error is ignored.
                 let size = ResizeExecOptions { height: rows, width: columns };
                 let _ = docker.resize_exec(&exec, size).await.noted("tell the size of a window");
             }
@@ -77,7 +77,8 @@ impl Engine {
                     if let Some(code) = told.exit_code {
                         return Ok(i32::try_from(code).unwrap_or(i32::MAX));
                     }
-                    // The engine notes the end of a process after its output; no event of it can be awaited here.
+                    // The engine records the end of a process after its output. No event reports this, so the code
+                    // polls.
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
             };

@@ -1,4 +1,4 @@
-//! Tests where an engine is searched, and which error is reported if there is none.
+//! Tests the places where an engine is searched, and the error if there is none.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ impl Machine {
         self
     }
 
-    /// The folder's name is the output of `printf NAME | sha256sum`.
+    /// Adds a context. The name of its folder is the output of `printf NAME | sha256sum`.
     fn context(self, name: &str, host: &str) -> Self {
         let id = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()));
         self.file(

@@ -15,16 +15,16 @@ use parallax_provision::{last_lines, run};
 use parallax_record::Sink;
 
 const LOG: &str = "/var/log/parallax-dockerd.log";
-/// Where a running dockerd writes its process id.
+/// The file in which a running dockerd stores its process id.
 const PID_FILE: &str = "/var/run/docker.pid";
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const OUTPUT_LINES: usize = 20;
 
-/// Starts the engine if it does not run (by systemd if that runs), and waits until it answers.
+/// Starts the engine if it does not run (with systemd if systemd runs), and waits until it answers.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
-    // Lines that an earlier start wrote to the log are not evidence for this one.
+    // Lines from an earlier start in the log are not evidence for this start.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
@@ -39,7 +39,7 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
             return Ok(());
         }
         if child.is_none() && !by_systemd && !is_starting() {
-            // The dockerd that was seen before has ended.
+            // The dockerd that was starting before has ended.
             sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
             child = Some(spawn()?);
         }
@@ -49,19 +49,20 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
         if begun.elapsed() > ANSWERS_WITHIN {
             return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
         }
-        // A socket that does not exist yet can only be polled.
+        // The socket does not exist yet, so the code must poll.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Whether a dockerd runs already: its package, or another process, may have just started it.
+/// Whether a dockerd runs already. Its package, or another process, may have just started it.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
     stat.is_some_and(|stat| is_living_dockerd(&stat))
 }
 
-/// Reads `/proc/PID/stat`. A process that has ended keeps its name there until its parent reaps it (states Z and X).
+/// Whether `/proc/PID/stat` describes a living dockerd. A process that has ended keeps its name there until its parent
+/// reaps it (states Z and X).
 fn is_living_dockerd(stat: &str) -> bool {
     let Some((before, after)) = stat.rsplit_once(')') else { return false };
     let name = before.split_once('(').map_or("", |(_, name)| name);

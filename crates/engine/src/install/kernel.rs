@@ -1,4 +1,4 @@
-//! The one kernel limit that clusters reach: inotify instances.
+//! The only kernel limit that clusters reach: inotify instances.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use parallax_record::Sink;
 
 /// The kernel's limit for each user, counted over all containers. The default is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// Enough for about forty clusters at the same time.
+/// A limit that is enough for about forty clusters at the same time.
 const ENOUGH: u64 = 1024;
 
-/// Raises the limit of inotify instances if it is too low for several runs at once. Reports the change before it is
+/// Raises the limit of inotify instances if it is too low for several runs at once. The change is reported before it is
 /// made.
 pub fn ensure_inotify(sink: &Sink) -> Result<(), EngineError> {
     let path = Path::new(INSTANCES);

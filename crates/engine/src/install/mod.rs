@@ -1,4 +1,4 @@
-//! Installs and starts an engine that can run privileged containers, and raises the one kernel limit that clusters
+//! Installs and starts an engine that can run privileged containers, and raises the only kernel limit that clusters
 //! reach.
 
 mod daemon;

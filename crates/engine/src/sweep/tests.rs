@@ -1,4 +1,4 @@
-//! A sweep of an engine that cannot search.
+//! Tests a sweep with an engine that cannot search.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tokio::net::UnixListener;
 use super::*;
 use crate::find::Endpoint;
 
-/// An engine that answers, and fails each search by label with `status`.
+/// A fake engine that answers, but fails each search by label with `status`.
 fn broken(socket: &Path, status: u16) {
     let listener = UnixListener::bind(socket).expect("the socket is free");
     tokio::spawn(async move {
@@ -54,7 +54,7 @@ async fn a_search_that_failed_is_not_taken_for_an_empty_one() {
     let commands = swept.commands();
     assert!(matches!(commands.as_slice(), [only] if only.starts_with("parallax gc  # the search")), "{commands:?}");
     assert!(commands[0].contains("its database is locked"), "{commands:?}");
-    // Objects in the ledger may also be left.
+    // The objects in the ledger may still exist too.
     let entry = Entry { kind: Kind::Container, name: "node".to_owned() };
     let swept = engine.sweep(&RunId::new("r1"), &[entry], Unfinished::None).await;
     assert_eq!(swept.commands().first().map(String::as_str), Some("docker rm -fv node"));
