@@ -1,6 +1,6 @@
 //! Image archives in the form that `docker save` writes and that engines and containerd load: `manifest.json`, the
-//! config, uncompressed layers. Parallax writes them itself, because the engine's own build needs a registry for its
-//! frontend, and because one file then serves both the engine and a node's image folder.
+//! config, and uncompressed layers. Parallax writes them itself for two reasons: the engine's own build needs a
+//! registry for its frontend, and one file then serves both the engine and a node's image folder.
 //!
 //! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
 
@@ -28,15 +28,15 @@ struct Manifest {
     layers: Vec<String>,
 }
 
-/// The content of an archive.
+/// The content of an image archive.
 pub(super) struct Content<'a> {
     /// The names under which the image is loaded.
     pub(super) tags: &'a [String],
-    /// How a container starts.
+    /// The configuration that says how a container of the image starts.
     pub(super) config: &'a Config,
     /// The recipe's name and hash. `docker image inspect` shows them as labels.
     pub(super) title: (&'a str, &'a str),
-    /// Tar files of the layers, the lowest first.
+    /// The tar files of the layers, the lowest first.
     pub(super) layers: &'a [PathBuf],
 }
 
@@ -54,7 +54,7 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
         layers: digests.iter().map(|digest| format!("{digest}.tar")).collect(),
     }];
     let mut tar = Builder::new(out);
-    // The manifest comes first, so that `id` finds it without reading hundreds of megabytes.
+    // The manifest comes first, so that [`identity`] finds it without reading hundreds of megabytes.
     append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?)?;
     append(&mut tar, &manifest[0].config, &config)?;
     for (index, (layer, name)) in content.layers.iter().zip(&manifest[0].layers).enumerate() {
@@ -69,12 +69,12 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
     Ok(format!("sha256:{id}"))
 }
 
-/// What tells the image in an archive from every other image.
+/// The identity of an image in an archive. Two different images never have the same identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The digest of its config (`sha256:…`). Most engines use it as the image's id.
+    /// The digest of the image's config (`sha256:…`). Most engines use it as the image's id.
     pub(super) id: String,
-    /// The digests of its layers (`sha256:…`), the lowest first.
+    /// The digests of the image's layers (`sha256:…`), the lowest first.
     pub(super) layers: Vec<String>,
 }
 

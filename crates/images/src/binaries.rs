@@ -1,4 +1,4 @@
-//! The static programs of this workspace. The caller of `parallax` has built them.
+//! Finds the static programs of this workspace. The caller of `parallax` has built them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ImageError;
 
-/// The folder with the programs of this workspace: the folder of the running program.
+/// The folder with the programs of this workspace. It is the folder of the running program.
 pub fn beside_this_program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
@@ -14,7 +14,7 @@ pub fn beside_this_program() -> io::Result<PathBuf> {
     Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
-/// The path of a program, after a check that the program can run in an empty image.
+/// The path of a program. The function checks that the program can run in an empty image.
 pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, ImageError> {
     let path = folder.join(binary);
     let fault = |why: String| ImageError::Binary { image: image.to_owned(), binary: binary.to_owned(), why };
@@ -31,7 +31,8 @@ pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, 
 /// The dynamic loader that an ELF program requests (`PT_INTERP`), or `None` for a static program.
 fn interpreter(path: &Path) -> io::Result<Option<String>> {
     const PT_INTERP: u64 = 3;
-    /// Programs have about a dozen program headers. A file with more than this is not a program.
+    /// The largest number of program headers. Real programs have about a dozen. A file with more headers than this is
+    /// not a program.
     const PROGRAM_HEADERS_LIMIT: u64 = 512;
     let mut file = File::open(path)?;
     let mut head = [0_u8; 64];

@@ -1,4 +1,5 @@
-//! Builds images. Layers are built in parallel as far as the machine allows, each once, and are kept in the cache.
+//! Builds images. Layers are built in parallel as far as the machine allows. Each layer is built once and kept in the
+//! cache.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,17 +28,18 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// How many Go builds run at once. Each may use all cores, so that the last one can use the whole machine. Two builds
-/// are enough to keep the cores busy while one downloads or links. More would need too much memory.
+/// The number of Go builds that run at the same time. Each may use all cores, so that the last build can use the whole
+/// machine. Two builds are enough to keep the cores busy while one downloads or links. More builds would need too much
+/// memory.
 const GO_BUILDS: usize = 2;
-/// Size of the buffer for writing an archive. The disk limits the speed of that.
+/// The size of the buffer for writing an archive. With this size, only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Where images are built.
+/// The folders and tools with which images are built.
 pub(super) struct Workshop<'a> {
     pub(super) cache: &'a Cache,
     pub(super) binaries: &'a Path,
-    /// Cancels every build of this workshop. The user cancels it, or the first build that fails.
+    /// Cancels every build of this workshop. The user, or the first build that fails, triggers it.
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
     found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
@@ -52,8 +54,8 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
     }
 
-    /// Builds an image's archives, and the layers that are missing for them. When this returns, the builds of all its
-    /// layers have ended, successfully or not.
+    /// Builds the archives of an image, and the layers that are missing for them. When this function returns, the
+    /// builds of all its layers have ended, successfully or not.
     pub(super) async fn build(
         &self,
         image: &str,
@@ -192,7 +194,7 @@ impl<'a> Workshop<'a> {
         build.run(&|line| progress.say(index, &format!("go {what}"), line), &self.cancel).await
     }
 
-    /// Finds or installs a tool. Only one at a time, because installations share the package manager.
+    /// Finds or installs a tool. Only one installation runs at a time, because installations share the package manager.
     async fn tool(&self, image: &str, tool: Tool) -> Result<PathBuf, ImageError> {
         let mut found = self.found.lock().await;
         if self.cancel.is_cancelled() {
@@ -228,8 +230,8 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Returns all values. If there are errors, returns the first that is not [`ImageError::Cancelled`]: after a failure, the
-/// other tasks are cancelled.
+/// Returns all values. If there are errors, returns the first error that is not [`ImageError::Cancelled`], because
+/// after a failure the other tasks are cancelled.
 pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
     let mut good = Vec::new();
     let mut fault = None;
@@ -247,7 +249,7 @@ fn file_name(path: &Path) -> String {
     path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What the layers of an image are doing, reported as one line.
+/// The present activity of an image's layers, reported as one line.
 struct Progress<'a> {
     setup: &'a Setup,
     layers: Mutex<BTreeMap<usize, (Instant, String)>>,

@@ -1,6 +1,6 @@
-//! The cache of layers and image archives. Each file is named by the hash of its inputs, and is complete or absent.
+//! The cache of layers and image archives. The hash of its inputs names each file. A file is either complete or absent.
 //!
-//! **Architecture Invariant:** a file gets its name by a rename when it is complete, so that a killed build leaves
+//! **Architecture Invariant:** a file gets its name by a rename when it is complete. Therefore a killed build leaves
 //! nothing that looks complete. Its remains are under `tmp/`, with a lock that ends with the process, and the next run
 //! removes them.
 
@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{self, Entry};
 use super::error::ImageError;
 
-/// The interval in which a lock that another process holds is tried again. The kernel cannot tell an asynchronous task
-/// that a file lock became free, and a blocked thread could not be interrupted.
+/// The interval in which the code tries again to take a lock that another process holds. The kernel cannot tell an
+/// asynchronous task that a file lock became free, and a blocked thread could not be interrupted.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
-/// Limit of the wait for a lock. No build takes longer.
+/// The time limit of the wait for a lock. No build takes longer.
 const LOCK_LIMIT: Duration = Duration::from_mins(45);
-/// Files that were used within this time are never pruned, because another run may be about to read them.
+/// The time since its last use in which a file is never pruned, because another run may be about to read it.
 const IN_USE: Duration = Duration::from_hours(1);
-/// The largest number of bytes that are kept of files that no present recipe names. They make it cheap to go back to an
+/// The largest total size, in bytes, of files that no present recipe names. Such files make it cheap to return to an
 /// earlier recipe.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 
@@ -34,20 +34,20 @@ pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    /// The files that were refused, one line each.
+    /// The files that were refused, one line for each.
     refused: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a prune removed.
+/// The result of a prune.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many files.
+    /// The number of files that were removed.
     pub files: usize,
-    /// Their size in bytes.
+    /// The total size of the removed files in bytes.
     pub bytes: u64,
 }
 
-/// A folder for work in progress. Dropping it removes it.
+/// A folder for work in progress. It is removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Temporary {
     folder: TempDir,
@@ -61,18 +61,18 @@ impl Temporary {
 }
 
 impl Cache {
-    /// The user's cache: `PARALLAX_CACHE`, else `parallax` in `XDG_CACHE_HOME` or `~/.cache`.
+    /// The cache of the user: `PARALLAX_CACHE`, otherwise `parallax` in `XDG_CACHE_HOME` or `~/.cache`.
     pub fn open() -> Result<Self, ImageError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match folder(&set) {
             Some(root) => Self::at(root),
             // There is no fallback to a folder that all users can write, such as /tmp. Another user could put images
-            // there that would run privileged.
+            // there, and these images would run privileged.
             None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
         }
     }
 
-    /// The cache in a given folder, which is created if it is missing. Removes what killed builds left.
+    /// The cache in a given folder, which is created if it is missing. The remains of killed builds are removed.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let cache = Self { root: root.into(), refused: Arc::default() };
         fs::DirBuilder::new()
@@ -86,7 +86,7 @@ impl Cache {
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
         if !entry::has_records(&cache.root) {
-            // Beside its final place, because `tmp` may be on another disk.
+            // The work folder is next to its final place, because `tmp` may be on another disk.
             let work = tempfile::Builder::new().prefix(".adopted-").tempdir_in(&cache.root);
             let work = work.map_err(ImageError::cache("use", &cache.root))?;
             entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
@@ -121,11 +121,11 @@ impl Cache {
         self.root.join("recipes").join(hash)
     }
 
-    /// Whether a file exists and is what was put there. If so, marks it as used now. A file that somebody changed is
-    /// removed, so that it is made again.
+    /// Whether a file exists and still has its original content. If so, marks the file as used now. A file that was
+    /// changed is removed, so that it is built again.
     pub(super) async fn has(&self, path: &Path) -> bool {
         let file = path.to_owned();
-        // The file may have hundreds of megabytes.
+        // The check runs on a thread for blocking work, because the file may have hundreds of megabytes.
         let checked = tokio::task::spawn_blocking(move || entry::check(&file)).await;
         match checked.expect("a verification does not panic") {
             Entry::Whole => true,
@@ -169,8 +169,8 @@ impl Cache {
         fs::rename(finished, name).map_err(ImageError::cache("name", name))
     }
 
-    /// Takes the lock of one layer or image, which excludes all other processes. If another process holds it, calls
-    /// `waiting` once and waits.
+    /// Takes the lock of one layer or image, which excludes all other processes. If another process holds the lock,
+    /// calls `waiting` once and then waits.
     pub(super) async fn lock(
         &self,
         what: &str,
@@ -205,8 +205,8 @@ impl Cache {
         }
     }
 
-    /// Removes files that `keep` does not name, the oldest first, until at most `spare_bytes` of such files are left.
-    /// Files that were used in the last hour stay.
+    /// Removes files that `keep` does not name, the oldest first, until at most `spare_bytes` of such files remain.
+    /// Files that were used in the last hour are not removed.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let mut spare = Vec::new();
         for folder in ["layers", "images"] {
@@ -237,7 +237,7 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// Removes temporary folders whose process has ended. The next run tries again those that cannot be removed now.
+    /// Removes temporary folders whose process has ended. If a folder cannot be removed now, the next run tries again.
     fn sweep(&self) {
         let folders = fs::read_dir(self.root.join("tmp")).present("list the folders for work in progress");
         for folder in folders.into_iter().flatten() {
@@ -245,7 +245,8 @@ impl Cache {
             let path = folder.path();
             let abandoned = match File::open(path.join(".lock")) {
                 Ok(lock) => lock.try_lock().is_ok(),
-                // The folder was just created and is not locked yet, or another process is removing it.
+                // The lock file is missing. Either the folder was just created and is not locked yet, or another
+                // process is removing it.
                 Err(_) => folder
                     .metadata()
                     .and_then(|about| about.modified())
@@ -258,7 +259,7 @@ impl Cache {
     }
 }
 
-/// The cache's folder, according to environment variables.
+/// The folder of the cache, according to environment variables.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     // The XDG specification says that a relative path is invalid. Such a path would name another folder for each
     // working directory.
@@ -268,7 +269,7 @@ fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache/parallax")))
 }
 
-/// Checks that only this user can write to the cache, because its images run privileged.
+/// Checks that only this user can write to the cache, because images from the cache run privileged.
 fn belongs_to_us(root: &Path) -> io::Result<()> {
     let about = root.metadata()?;
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -296,8 +297,8 @@ mod tests {
             fs::set_permissions(&root, fs::Permissions::from_mode(mode)).expect("set");
             assert_eq!(Cache::at(&root).is_ok(), good, "{mode:o}");
         }
-        // If the test runs as root, folders such as `/var/tmp` belong to it, so it gives its own folder to another
-        // user.
+        // If the test runs as root, folders such as `/var/tmp` belong to root too. Therefore the test gives its own
+        // folder to another user.
         if rustix::process::geteuid().is_root() {
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
             std::os::unix::fs::chown(&root, Some(12345), None).expect("given away");

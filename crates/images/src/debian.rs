@@ -1,7 +1,7 @@
-//! Debian layers: mmdebstrap makes a root file system from the apt sources of the machine.
+//! Debian layers: mmdebstrap creates a root file system from the apt sources of the machine.
 //!
-//! The machine's configuration names its mirror, its proxies and its keys. This repository names no mirror. A machine
-//! that is not Debian has no such sources; mmdebstrap then uses Debian's own default.
+//! The machine's configuration names its mirror, its proxies and its keys, and this repository names no mirror. A
+//! machine that is not Debian has no such sources; mmdebstrap then uses Debian's own default.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,10 +15,10 @@ use super::process::Step;
 use super::recipe::Debian;
 use parallax_provision::{Tool, debian_sources};
 
-/// Limit for downloading and unpacking about a hundred packages. It usually takes a minute.
+/// The time limit for downloading and unpacking about a hundred packages. This usually takes a minute.
 const LIMIT: Duration = Duration::from_mins(20);
 
-/// One root file system.
+/// The build of one root file system.
 pub(super) struct DebianBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct DebianBuild<'a> {
 }
 
 impl DebianBuild<'_> {
-    /// Makes the root file system and writes it as a tar file to `to`.
+    /// Creates the root file system and writes it as a tar file to `to`.
     pub(super) async fn run(
         &self,
         to: &Path,
@@ -41,7 +41,7 @@ impl DebianBuild<'_> {
         let suite = &self.debian.suite;
         let mut arguments: Vec<OsString> = [
             "--format=tar",
-            // An image needs no documentation.
+            // The image needs no documentation.
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -55,7 +55,8 @@ impl DebianBuild<'_> {
         let variant = format!("--variant={}", self.debian.variant.as_str());
         arguments.push(variant.clone().into());
         if self.has_java() {
-            // Java's packages register their manuals, and fail if the folder for manuals is missing.
+            // Java's packages register their manuals, and their installation fails if the folder for manuals is
+            // missing.
             arguments.push("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1".into());
         }
         if !self.debian.packages.is_empty() {
@@ -70,11 +71,11 @@ impl DebianBuild<'_> {
         let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
         let mut program = self.program.to_owned();
         if rustix::process::geteuid().is_root() {
-            // With root, files that a killed run leaves are in our scratch folder and are swept with it. Without
+            // With root, the files of a killed run are in this build's scratch folder, which is swept later. Without
             // root, mmdebstrap works in its own user namespace, which cannot access that folder.
             environment.push(("TMPDIR", self.scratch.into()));
-            // mmdebstrap runs in its own mount and process-id namespaces. So its mounts and processes always end with
-            // it: the remaining files can be removed, and no package is installed for a run that was killed.
+            // mmdebstrap runs in its own mount and process-id namespaces, so its mounts and processes always end with
+            // it. Therefore the remaining files can be removed, and no package is installed for a run that was killed.
             let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
             arguments.splice(0..0, alone.into_iter().chain([program.into()]));
             program = Tool::Unshare.command().into();
@@ -95,8 +96,8 @@ impl DebianBuild<'_> {
         .map(drop)
     }
 
-    /// Whether the layer names a package of Java. Other layers do not get the folder for manuals, so that the bytes
-    /// that they make stay the same.
+    /// Whether the layer contains a Java package. Other layers do not get the folder for manuals, so that their bytes
+    /// stay the same.
     fn has_java(&self) -> bool {
         let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
         self.debian.packages.iter().any(of_java)

@@ -1,5 +1,5 @@
-//! SHA-256, by the one cryptographic library of the build. That library is compiled with optimisation even if our own
-//! code is not, and image archives have hundreds of megabytes.
+//! SHA-256, computed by the single cryptographic library of the build. That library is optimised even if the rest of
+//! the code is not, and image archives have hundreds of megabytes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 
-/// How many bytes of a file are read at once.
+/// The number of bytes of a file that are read at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A digest over named fields. It includes the lengths of the fields, so that different lists of fields never give the
@@ -38,8 +38,8 @@ impl Fields {
     }
 }
 
-/// The hash of a module for `go.sum`, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`): over the digests
-/// of all files in the order of their names, which begin with `module@version/`.
+/// The hash of a module for `go.sum`, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`). The hash covers
+/// the digests of all files in the order of their names, which begin with `module@version/`.
 pub(super) fn of_module(module: &str, files: &[(String, PathBuf)]) -> io::Result<String> {
     let mut context = Context::new(&SHA256);
     for (name, file) in files {

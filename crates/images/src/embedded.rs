@@ -1,7 +1,8 @@
-//! The shipped images.lock and recipes. They are embedded in the binary, so that it works outside this repository.
+//! The shipped images.lock and recipes. They are embedded in the binary, so that the binary works outside this
+//! repository.
 //!
-//! A project with its own `images/` uses only that, so that one file shows which images a run uses; or it adds to the
-//! shipped list, and its file says so.
+//! A project with its own `images/` uses only its own files, so that one file shows which images a run uses. A project
+//! can also add to the shipped list; then its file says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,18 +30,18 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     files.into_iter().filter_map(|it| Some((it.path().to_str()?, it.contents_utf8()?)))
 }
 
-/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the
-/// user must decide whose recipes are used.
+/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the user
+/// must decide whose recipes are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
-    /// Those in `images/` of the project in this folder, or the shipped ones if it has none.
+    /// The recipes in `images/` of the project in this folder, or the shipped recipes if the project has none.
     Of(PathBuf),
     /// The shipped recipes.
     Shipped,
 }
 
 impl Recipes {
-    /// Whether they belong to a project and differ from the shipped ones.
+    /// Whether the recipes belong to a project and differ from the shipped ones.
     pub fn are_foreign(&self) -> bool {
         let Self::Of(project) = self else { return false };
         let own = project.join("images");
@@ -70,7 +71,7 @@ impl Lock {
     }
 }
 
-/// Unpacks the shipped files into a folder of the cache. The folder is named by the hash of its content.
+/// Unpacks the shipped files into a folder of the cache. The hash of the content names the folder.
 fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     let mut fields = Fields::new("shipped images 1");
     for (path, text) in files() {
@@ -93,7 +94,7 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
         }
     }
     match Cache::settle(&whole, &folder) {
-        // Another process was faster. Its folder has the same name, and so the same content.
+        // Another process was faster. Its folder has the same name and therefore the same content.
         Err(_) if folder.is_dir() => Ok(folder),
         settled => settled.map(|()| folder),
     }

@@ -1,7 +1,8 @@
-//! Verifies the files of the cache: that a file still is what was put there, and that nobody else can write it.
+//! Verifies the files of the cache: that a file still has its original content, and that no other user can write it.
 //!
-//! Each file has a record with the SHA-256 of its content. A file whose inode, size and time of change are those of its
-//! last verification is not read again: only the kernel sets the time of change.
+//! Each file has a record with the SHA-256 of its content. If the inode, the size and the change time of a file are
+//! those of its last verification, the file is not read again. This is safe because only the kernel sets the change
+//! time.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -14,19 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use super::digest;
 
-/// The folder of the records, in the cache's folder.
+/// The name of the folder with the records, in the folder of the cache.
 const RECORDS: &str = "digests";
-/// A file that was marked as used within this time is not marked again.
+/// The time after a file was marked as used in which it is not marked again.
 const RECENT: Duration = Duration::from_mins(10);
 /// The mode of a file of the cache: only its owner can write it.
 const MODE: u32 = 0o644;
 
-/// What is known about a file of the cache.
+/// The recorded facts about a file of the cache.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
-    /// The SHA-256 of its content; `None` for a file of a cache that is older than the records.
+    /// The SHA-256 of the file's content; `None` for a file of a cache that is older than the records.
     sha256: Option<String>,
-    /// The inode, size and time of change at the last verification.
+    /// The inode, size and change time at the last verification.
     seen: Option<String>,
 }
 
@@ -35,9 +36,9 @@ struct Record {
 pub(super) enum Entry {
     /// There is no such file.
     Absent,
-    /// The file is what was put there.
+    /// The file has its original content.
     Whole,
-    /// The file is not usable, and why.
+    /// The file is not usable, for this reason.
     Refused(&'static str),
 }
 
@@ -46,11 +47,11 @@ pub(super) fn has_records(root: &Path) -> bool {
     root.join(RECORDS).symlink_metadata().is_ok_and(|about| about.is_dir())
 }
 
-/// Creates the folder of the records for a cache that has none. Its files are adopted: their digests are computed at
-/// their first use. `work` is a folder of this call alone, on the same disk.
+/// Creates the folder of the records for a cache that has none. The files of the cache are adopted: their digests are
+/// computed at their first use. `work` is a folder for this call only, on the same disk.
 ///
-/// The folder gets its name when it is complete. If this process is killed before that, the next one adopts all files;
-/// meanwhile no other process finds a file without a record, and removes it.
+/// The folder gets its name when it is complete. If this process is killed before that, the next process adopts all
+/// files. Until then, no process can find a file without a record and remove it.
 pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
     let records = root.join(RECORDS);
     let adopted = work.join(RECORDS);
@@ -63,7 +64,8 @@ pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
     give_name(&adopted, &records)
 }
 
-/// Gives the complete folder of the records its name, unless another process adopted the files meanwhile.
+/// Renames the complete folder of the records to its final name, unless another process adopted the files in the
+/// meantime.
 fn give_name(adopted: &Path, records: &Path) -> io::Result<()> {
     match fs::rename(adopted, records) {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => Ok(()),
@@ -71,11 +73,12 @@ fn give_name(adopted: &Path, records: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a finished file its final name, and records its digest.
+/// Renames a finished file to its final name, and records its digest.
 pub(super) fn keep(finished: &Path, name: &Path) -> io::Result<()> {
     fs::set_permissions(finished, Permissions::from_mode(MODE))?;
     let sha256 = Some(digest::of_file(finished)?);
-    // The record comes first: a file without one is refused, and is made again.
+    // The record is written first. If the process is killed in between, a file without a record would be refused and
+    // built again.
     write(name, &Record { sha256: sha256.clone(), seen: None })?;
     fs::rename(finished, name)?;
     let seen = Some(seen(&name.symlink_metadata()?));
@@ -94,7 +97,7 @@ pub(super) fn check(path: &Path) -> Entry {
     entry
 }
 
-/// Removes a file and its record. What cannot be removed is replaced when the file is made again.
+/// Removes a file and its record. If the removal fails, the file is replaced when it is built again.
 pub(super) fn remove(path: &Path) {
     fs::remove_file(path).present("remove a file of the cache");
     fs::remove_file(record_of(path)).present("remove the digest of a file of the cache");
@@ -121,7 +124,7 @@ fn verify(path: &Path) -> io::Result<Entry> {
     }
     let used = about.modified().ok().and_then(|it| it.elapsed().ok());
     if used.is_none_or(|age| age > RECENT) {
-        // A read-only cache is still useful; only the order of pruning is lost.
+        // A read-only cache is still useful. Only the order of pruning is lost.
         let marked = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         marked.noted("mark a file of the cache as used");
     }
@@ -155,7 +158,7 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     write_in(&records_of(path), path, record)
 }
 
-/// Writes a record by a temporary file, so that another process reads it whole.
+/// Writes a record through a temporary file, so that another process never reads a part of it.
 fn write_in(records: &Path, path: &Path, record: &Record) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(records)?;
     file.write_all(&serde_json::to_vec(record)?)?;
@@ -176,7 +179,7 @@ mod tests {
         (root, path)
     }
 
-    /// As `Cache::at` does it.
+    /// Prepares the records in the same way as `Cache::at`.
     fn prepared(root: &Path) -> io::Result<()> {
         if has_records(root) { Ok(()) } else { adopt(root, tempfile::tempdir_in(root).expect("a folder").path()) }
     }
@@ -187,7 +190,8 @@ mod tests {
         keep(&finished, path).expect("kept");
     }
 
-    /// Waits until the kernel's clock for files, which ticks every few milliseconds, is past the last change of a file.
+    /// Waits until the kernel's clock for files is later than the last change of a file. This clock ticks every few
+    /// milliseconds.
     fn tick(root: &Path, path: &Path) {
         let changed = |path: &Path| {
             let about = path.symlink_metadata().expect("there");
@@ -216,7 +220,7 @@ mod tests {
                 std::os::unix::fs::symlink(root.path().join("elsewhere"), &path).expect("linked");
             }),
             ("was changed", &|| {
-                // The time of the last change of the content is as before, but not the kernel's own.
+                // The modification time is restored, but the kernel's own change time is not.
                 let modified = path.metadata().expect("there").modified().expect("known");
                 fs::write(&path, "another").expect("written");
                 File::options().write(true).open(&path).expect("opens").set_modified(modified).expect("set");
@@ -270,7 +274,7 @@ mod tests {
         }
         let path = root.path().join("layers/a.tar");
         fs::write(&path, "content").expect("written");
-        // The folder of the images is the last that is read, so the record of the layer is already written.
+        // The folder of the images is read last, so the record of the layer has already been written.
         fs::remove_dir(root.path().join("images")).expect("removed");
         prepared(root.path()).expect_err("a folder is missing");
         assert!(!root.path().join(RECORDS).exists());
@@ -284,7 +288,7 @@ mod tests {
         let (root, path) = cache();
         kept(root.path(), &path);
         let record = fs::read_to_string(record_of(&path)).expect("a record");
-        // The other process looked before the first one had finished.
+        // The other process checked for records before the first process had finished.
         let (records, aside) = (root.path().join(RECORDS), root.path().join("aside"));
         fs::rename(&records, &aside).expect("moved");
         let work = tempfile::tempdir_in(root.path()).expect("a folder");

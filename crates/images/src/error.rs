@@ -1,4 +1,4 @@
-//! Errors of getting images. Each message names the image; most errors have a fix.
+//! The errors of obtaining images. Each message names the image; most errors have a fix.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use parallax_vocab::event::Failure;
 use super::java;
 use parallax_provision::Tool;
 
-/// Why an image could not be obtained. Errors for which [`ImageError::is_usage`] holds are in the user's input; all
-/// others are errors of the machine. None says anything about the system under test.
+/// The reason why an image could not be obtained. If [`ImageError::is_usage`] holds, the error is in the user's input.
+/// All other errors come from the machine. None says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// `images.lock` or a recipe is wrong.
@@ -28,7 +28,7 @@ pub enum ImageError {
     /// `images.lock`, a recipe or one of a recipe's input files cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
-        /// Which file.
+        /// The path of the file.
         file: PathBuf,
         /// The I/O error.
         source: io::Error,
@@ -44,17 +44,17 @@ pub enum ImageError {
     /// A recipe needs a tool that the machine lacks.
     #[error("image {image} cannot be built without {tool}: {why}")]
     Tool {
-        /// Which image needs it.
+        /// The image that needs the tool.
         image: String,
-        /// Which tool.
+        /// The missing tool.
         tool: Tool,
-        /// What is wrong with it.
+        /// The description of the problem.
         why: String,
     },
     /// A step of a build failed.
     #[error("image {image}: {command} {how}")]
     Step {
-        /// Which image.
+        /// The image that was being built.
         image: String,
         /// The step's command in short.
         command: String,
@@ -66,7 +66,7 @@ pub enum ImageError {
     /// The hash of a Go module, as in `go.sum`, differs from the hash that the recipe pins.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
-        /// Which image.
+        /// The image that was being built.
         image: String,
         /// `path@version`.
         module: String,
@@ -78,7 +78,7 @@ pub enum ImageError {
     /// The extracted files of a Go module differ from the module that was downloaded.
     #[error("image {image}: the files of {module} in {} have the sum {seen}, and the recipe pins {pinned}", folder.display())]
     Extracted {
-        /// Which image.
+        /// The image that was being built.
         image: String,
         /// `path@version`.
         module: String,
@@ -92,41 +92,41 @@ pub enum ImageError {
     /// The jars that Maven fetched differ from those that `jars.sha256` lists.
     #[error("image {image}: the jars of {folder} are not those of its jars.sha256: {}", faults.join("; "))]
     Jars {
-        /// Which image.
+        /// The image that was being built.
         image: String,
         /// The folder of the pom, in the recipe's folder.
         folder: String,
-        /// What is wrong with each jar.
+        /// The differences, one line for each jar.
         faults: Vec<String>,
     },
     /// A program of this workspace is missing, or cannot run in an empty image.
     #[error("image {image} needs the program {binary}, which {why}")]
     Binary {
-        /// Which image.
+        /// The image that was being built.
         image: String,
-        /// Which program.
+        /// The name of the program.
         binary: String,
-        /// What is wrong with it.
+        /// The description of the problem.
         why: String,
     },
     /// The published image is required, and a registry answered that it does not exist.
     #[error("the published image {reference} ({image}) is not in the engine and cannot be pulled: {why}")]
     NotPublished {
-        /// Which image.
+        /// The image.
         image: String,
-        /// Its published reference.
+        /// The published reference of the image.
         reference: String,
         /// What the registry or the engine said.
         why: String,
     },
-    /// It is not known whether the registry has the image: it does not answer, it requires a password, it limits the
-    /// rate of requests, or the machine could not store the image. That is a problem of the machine, and by itself no
-    /// reason to skip a variant.
+    /// It is not known whether the registry has the image. The registry does not answer, requires a password or limits
+    /// the rate of requests, or the machine could not store the image. This is a problem of the machine, and by itself
+    /// no reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
-        /// Which image.
+        /// The image.
         image: String,
-        /// Its published reference.
+        /// The published reference of the image.
         reference: String,
         /// What the registry or the engine said.
         why: String,
@@ -134,13 +134,13 @@ pub enum ImageError {
     /// The user asked to build an image that has no recipe.
     #[error("image {image} has no recipe in images.lock; it can only be pulled")]
     NoRecipe {
-        /// Which image.
+        /// The image.
         image: String,
     },
     /// A call to the engine failed.
     #[error("image {image}: the engine could not {doing}: {message}")]
     Engine {
-        /// Which image.
+        /// The image.
         image: String,
         /// `load it`, `save it`, …
         doing: &'static str,
@@ -152,7 +152,7 @@ pub enum ImageError {
     Cache {
         /// `write`, `lock`, …
         doing: &'static str,
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
         /// The I/O error.
         source: io::Error,
@@ -162,7 +162,7 @@ pub enum ImageError {
     Locked {
         /// The layer or image.
         what: String,
-        /// How long this process has waited.
+        /// The time that this process has waited.
         waited: Duration,
     },
     /// The run was interrupted.
@@ -231,7 +231,8 @@ impl ImageError {
     }
 }
 
-/// The likely fix for a failed pull, chosen by what registry or engine said. Another image source helps in each case.
+/// The likely fix for a failed pull, chosen by the message of the registry or the engine. Another source of images
+/// helps in each case.
 fn pull_fix(why: &str) -> String {
     const SIGNS: &[(&[&str], &str)] = &[
         (

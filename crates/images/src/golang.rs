@@ -1,4 +1,5 @@
-//! Go layers: `go build` of a module in the recipe's folder, or `go install` of a published module, pinned by its sum.
+//! Go layers: `go build` of a module in the recipe's folder, or `go install` of a published module that is pinned by
+//! its hash.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,16 +16,16 @@ use super::process::Step;
 use super::recipe::{Go, GoFiles, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several times
-/// that on a slow machine.
+/// The time limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several
+/// times that on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
 /// A pattern that matches no module path.
 const NOTHING: &str = "nothing.invalid";
-/// Limit of the download of one module.
+/// The time limit of the download of one module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 impl Go {
-    /// Checks the layer. The error is a sentence about what is wrong.
+    /// Checks the layer. The error is a sentence about the problem.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         match (&self.module, &self.install) {
@@ -57,7 +58,7 @@ impl Go {
 }
 
 impl GoFiles {
-    /// Checks the layer. The error is a sentence about what is wrong.
+    /// Checks the layer. The error is a sentence about the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         check_pinned(&self.module, Some(&self.sum), &self.module)?;
         check_path(&self.from)?;
@@ -65,7 +66,7 @@ impl GoFiles {
     }
 }
 
-/// Checks that a published package has a version, and its module a sum.
+/// Checks that a published package has a version, and that its module has a hash.
 fn check_pinned(package: &str, sum: Option<&str>, module: &str) -> Result<(), String> {
     let version = package.split_once('@').map(|(_, version)| version).unwrap_or_default();
     if !version.starts_with('v') {
@@ -77,7 +78,7 @@ fn check_pinned(package: &str, sum: Option<&str>, module: &str) -> Result<(), St
     Ok(())
 }
 
-/// One build.
+/// The build of one Go program.
 pub(super) struct GoBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -89,7 +90,7 @@ pub(super) struct GoBuild<'a> {
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
-    /// How many compilers may run at once.
+    /// The number of compilers that may run at the same time.
     pub(super) jobs: usize,
 }
 
@@ -131,7 +132,7 @@ impl GoBuild<'_> {
         let mut ldflags = "-s -w".to_owned();
         for flag in &self.go.ldflags {
             ldflags.push(' ');
-            // The go command splits the list at spaces that are not inside quotes.
+            // The go command splits this list at spaces that are not inside quotes.
             if flag.contains(char::is_whitespace) {
                 ldflags.extend(["'", flag, "'"]);
             } else {
@@ -164,7 +165,7 @@ impl GoBuild<'_> {
             program: self.program.to_owned(),
             arguments,
             environment: self.environment(),
-            // `go install` runs in the scratch folder, outside of any module of the machine.
+            // `go install` runs in the scratch folder, outside any module of the machine.
             folder: Some(folder.unwrap_or(self.scratch).to_owned()),
             output: None,
             limit: BUILD_LIMIT,
@@ -177,12 +178,13 @@ impl GoBuild<'_> {
             ("CGO_ENABLED", "0".into()),
             ("GOOS", "linux".into()),
             ("GOARCH", architecture().into()),
-            // The oldest processors, which are Go's own defaults: an image also runs on another machine.
+            // These values select the oldest processors and are Go's own defaults. An image must also run on other
+            // machines.
             ("GOAMD64", "v1".into()),
             ("GOARM64", "v8.0".into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler runs for seconds only, so below the memory limit garbage collection costs more than it gains.
+            // A compiler runs only for seconds. Below the memory limit, garbage collection costs more than it gains.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]);
@@ -190,11 +192,11 @@ impl GoBuild<'_> {
     }
 }
 
-/// The files of a folder of one module.
+/// The build of a layer with the files of a folder of one module.
 pub(super) struct GoFilesBuild<'a> {
     /// The name of the image to which the layer belongs.
     pub(super) image: &'a str,
-    /// The files, as the recipe says.
+    /// The files as the recipe describes them.
     pub(super) files: &'a GoFiles,
     /// The `go` program.
     pub(super) program: &'a Path,
@@ -216,7 +218,8 @@ impl GoFilesBuild<'_> {
     }
 }
 
-/// The files of a folder, as entries below another one. An empty folder is an error: nothing could have been meant by it.
+/// The files of a folder, as entries below another folder. An empty folder is an error, because it is certainly a
+/// mistake in the recipe.
 fn entries(folder: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let files = tree::files_below(folder)?;
     if files.is_empty() {
@@ -239,9 +242,10 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the module. Before anything of it is used, compares two hashes with the one that the recipe pins: that
-    /// of what was downloaded, and that of the extracted files. Go's cache stores the first hash beside the files, so it
-    /// says nothing about a file that was changed later. Returns the module's folder, which is read-only.
+    /// Downloads the module. Before any file of the module is used, two hashes are compared with the hash that the
+    /// recipe pins: the hash of the download, and the hash of the extracted files. Go's cache stores the first hash
+    /// next to the files, so that hash says nothing about a file that was changed later. Returns the module's folder,
+    /// which is read-only.
     async fn run(
         &self,
         environment: Vec<(&'static str, OsString)>,
@@ -273,7 +277,8 @@ impl Download<'_> {
         };
         say(&format!("downloading {module}"));
         let lines = step.run(&|_| (), cancel).await?;
-        // Messages about downloads are on stderr, and stdout and stderr are read as one stream.
+        // Messages about downloads are on stderr, and stdout and stderr are read as one stream, so skip all lines
+        // around the JSON object.
         let json = lines.iter().skip_while(|line| *line != "{").take_while(|line| *line != "}");
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
@@ -296,10 +301,10 @@ impl Download<'_> {
 }
 
 impl Download<'_> {
-    /// Compares the hash of the extracted files with the one that the recipe pins.
+    /// Compares the hash of the extracted files with the hash that the recipe pins.
     async fn extracted(&self, folder: PathBuf) -> Result<PathBuf, ImageError> {
         let (module, from) = (self.module.to_owned(), folder.clone());
-        // A module can have tens of megabytes.
+        // The hash is computed on a thread for blocking work, because a module can have tens of megabytes.
         let hashed = tokio::task::spawn_blocking(move || digest::of_module(&module, &tree::files_below(&from)?)).await;
         let seen = hashed.expect("hashing does not panic").map_err(ImageError::cache("read", &folder))?;
         if seen == self.sum {
@@ -315,16 +320,17 @@ impl Download<'_> {
     }
 }
 
-/// The settings under which every `go` command runs.
+/// The environment variables for every `go` command.
 fn environment() -> Vec<(&'static str, OsString)> {
     vec![
         ("GOWORK", "off".into()),
         ("GO111MODULE", "on".into()),
-        // Debian's Go may be older than a module asks for. Then Go downloads the toolchain, as `provision` assumes.
+        // Debian's Go may be older than a module requires. Then Go downloads the right toolchain, as `provision`
+        // assumes.
         ("GOTOOLCHAIN", "auto".into()),
-        // The user's settings of these variables would change what is built, or which sources are trusted. An empty
-        // value would not override the setting in Go's own file. Where modules come from is still set by the
-        // machine.
+        // The user's own settings of these variables would change the result of the build or the trusted sources. An
+        // empty value would not override the setting in Go's own file. The machine still decides from which proxy
+        // modules come.
         ("GOFLAGS", "-buildvcs=false".into()),
         ("GOINSECURE", NOTHING.into()),
         ("GONOSUMDB", NOTHING.into()),
@@ -408,7 +414,7 @@ mod tests {
         let cancel = CancellationToken::new();
         let entries = build.run(&|_| (), &cancel).await.expect("as it was downloaded");
         assert_eq!(entries.iter().map(Entry::path).collect::<Vec<_>>(), ["kinds/a.yaml"]);
-        // A file outside of `from` counts too: the sum is that of the whole module.
+        // A file outside `from` counts too, because the hash covers the whole module.
         for changed in ["deploy/a.yaml", "go.mod", "new"] {
             let before = fs::read(folder.join(changed)).ok();
             fs::write(folder.join(changed), "changed").expect("written");
@@ -441,8 +447,8 @@ mod tests {
             scratch: Path::new("/s"),
             jobs: 2,
         };
-        // The user's own settings (`GOFLAGS=-insecure GONOSUMDB=*`) neither weaken a check nor change what is built, and
-        // the machine still says where modules come from.
+        // The user's own settings (`GOFLAGS=-insecure GONOSUMDB=*`) neither weaken a check nor change the result of the
+        // build. The machine still decides from which proxy modules come.
         let environment = build.environment();
         let set = |name: &str| environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
         for (name, value) in [

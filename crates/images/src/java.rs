@@ -1,8 +1,9 @@
-//! Maven layers: the jars of a `pom.xml`, checked against a list of their hashes, and classes compiled against them.
+//! Maven layers: the jars of a `pom.xml`, checked against a list of their hashes, and classes compiled against these
+//! jars.
 //!
-//! Maven fetches the jars from the repository in the machine's settings. A pom that names a repository is refused when
-//! the recipe is read. A pom pins no hashes, and its dependencies decide which other jars are fetched. So `jars.sha256`
-//! lists every jar.
+//! Maven fetches the jars from the repository in the machine's settings. If a pom names a repository, the recipe is
+//! refused when it is read. A pom pins no hashes, and the dependencies of its jars decide which other jars are fetched.
+//! Therefore `jars.sha256` lists every jar.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,31 +19,32 @@ use super::process::Step;
 use super::recipe::{Maven, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Limit for fetching a few dozen jars. The first run also fetches about as many for Maven itself.
+/// The time limit for fetching a few dozen jars. The first run also fetches about as many jars for Maven itself.
 const LIMIT: Duration = Duration::from_mins(10);
 const POM: &str = "pom.xml";
 const SUMS: &str = "jars.sha256";
-/// The folders of the jars and the classes, in the scratch folder and in the image.
+/// The name of the folder with the jars, in the scratch folder and in the image.
 const JARS: &str = "lib";
 const CLASSES: &str = "classes";
-/// The arguments of `mvn` that fetch the jars. The pom pins the version of the plugin.
+/// The arguments with which `mvn` fetches the jars. The pom pins the version of the plugin.
 const COPY: [&str; 5] = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"];
 const PLUGIN: &str = "maven-dependency-plugin";
-/// Elements in which a pom names a host.
+/// The XML elements in which a pom can name a host.
 const HOSTS: [&str; 3] = ["<repositories", "<pluginRepositories", "<distributionManagement"];
 
-/// Name of a jar → its SHA-256 in lower-case hexadecimal.
+/// Maps the name of a jar to its SHA-256 in lower-case hexadecimal.
 type Sums = BTreeMap<String, String>;
 
 impl Maven {
-    /// Checks the layer. The error is a sentence about what is wrong.
+    /// Checks the layer. The error is a sentence about the problem.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(POM))?;
         let unreadable = |error| format!("folder {:?} cannot be read: {error}", self.folder);
         let folder = folder.join(&self.folder);
         let pom = fs::read_to_string(folder.join(POM)).map_err(unreadable)?;
-        // Otherwise Maven would contact that host instead of the repository that the machine names.
+        // With such an element, Maven would contact that host instead of the repository that the machine's settings
+        // name.
         if let Some(element) = HOSTS.iter().find(|element| pom.contains(**element)) {
             return Err(format!("{POM} names a repository's host: leave {element}> to the machine's own settings"));
         }
@@ -60,7 +62,7 @@ impl Maven {
     }
 }
 
-/// The files in the layer's folder that the layer is made from: path below the folder, and file.
+/// The files in the layer's folder from which the layer is built. Each comes with its path below the folder.
 pub(super) fn inputs(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     let named = [POM, SUMS].map(|name| (name.to_owned(), folder.join(name)));
     Ok(named.into_iter().chain(sources(folder)?).collect())
@@ -71,7 +73,7 @@ fn sources(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(tree::files_below(folder)?.into_iter().filter(|(path, _)| is_source(path)).collect())
 }
 
-/// The instruction that tells the user how to write the list again.
+/// The instruction for the user: how to write the list again.
 pub(super) fn anew(folder: &str) -> String {
     let copy = COPY.join(" ");
     format!("write it with `mvn {copy} && (cd {JARS} && sha256sum *.jar) > {SUMS} && rm -r {JARS}` in {folder}")
@@ -94,7 +96,7 @@ fn sums(text: &str) -> Result<Sums, String> {
     if sums.is_empty() { Err("line 1: no jar is listed".to_owned()) } else { Ok(sums) }
 }
 
-/// The differences between the fetched jars and the listed ones, one line for each jar.
+/// The differences between the fetched jars and the listed jars, one line for each jar.
 fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
     let known = listed.iter().filter_map(|(name, sum)| match came.get(name) {
         None => Some(format!("{name} is listed, and Maven brings no such jar")),
@@ -105,7 +107,7 @@ fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
     known.chain(extra).collect()
 }
 
-/// One set of jars and the classes that use them.
+/// The build of one layer with jars and the classes that use them.
 pub(super) struct MavenBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -171,7 +173,8 @@ impl MavenBuild<'_> {
     }
 
     fn compile(&self, project: &Path, sources: impl Iterator<Item = String>) -> Step<'_> {
-        // No debug information, so that the classes contain no paths. Annotation processors in jars do not run.
+        // The classes get no debug information, so that they contain no paths. Annotation processors in jars do not
+        // run.
         let plain = ["--release", "17", "-g:none", "-proc:none", "-encoding", "UTF-8"];
         let places = ["-cp", "lib/*", "-d", CLASSES];
         let arguments = plain.into_iter().chain(places).map(OsString::from).chain(sources.map(OsString::from));
@@ -189,7 +192,7 @@ impl MavenBuild<'_> {
     }
 }
 
-/// The layer's entries: the jars and the classes, and nothing else of the project.
+/// The entries of the layer: the jars and the classes, and no other files of the project.
 fn entries(project: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for part in [JARS, CLASSES] {

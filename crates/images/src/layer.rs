@@ -14,7 +14,7 @@ use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
 use super::tree::{self, Entry};
 
-/// The version must be raised when this crate makes other bytes from the same recipe.
+/// The version of the layer format. It must be raised when this crate creates other bytes from the same recipe.
 const LAYER_DOMAIN: &str = "parallax layer 1";
 const IMAGE_DOMAIN: &str = "parallax image 1";
 /// The registry in the tags of built images. No such host exists, so an engine that lacks an image cannot pull a
@@ -25,7 +25,7 @@ pub(super) const REGISTRY: &str = "parallax.local";
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) recipe: Recipe,
-    /// The path of each layer in the cache, in the recipe's order.
+    /// The path of each layer in the cache. The order is that of the recipe.
     pub(super) layers: Vec<PathBuf>,
     /// The recipe's name and the first 16 digits of its hash.
     pub(super) title: (String, String),
@@ -36,13 +36,13 @@ pub(super) struct Prepared {
     cache: Cache,
 }
 
-/// The receiver of an archive.
+/// The receiver of an image archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// The engine: the archive has the image's own name only. The other names are those of published images. With
-    /// them, the engine would treat this image as the published one.
+    /// The engine. The archive has only the image's own name. The other names are names of published images. With these
+    /// names, the engine would treat this image as the published one.
     Engine,
-    /// A node's image folder: the archive has all names of the image.
+    /// The image folder of a node. The archive has all names of the image.
     Node,
 }
 
@@ -99,7 +99,7 @@ fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) 
     Ok(())
 }
 
-/// The hash of everything that a layer is made from.
+/// The hash of all inputs of a layer.
 fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<String, ImageError> {
     let mut fields = Fields::new(LAYER_DOMAIN);
     fields.add("recipe", &json(layer));
@@ -133,7 +133,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
         }
         Layer::GoFiles(_) | Layer::Links(_) | Layer::Directories(_) => {}
     }
-    // The recipe as a whole decides whether `bin/x` is written to `usr/bin/x`.
+    // Whether `bin/x` is written to `usr/bin/x` depends on the whole recipe.
     if !matches!(layer, Layer::Debian(_)) && recipe.merged_usr() {
         fields.add("merged-usr", b"");
     }
@@ -226,7 +226,7 @@ config: { entrypoint: [/bin/main] }
             Prepared::new(listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
         }
 
-        /// Writes `text` to `file`. Returns which layers have other hashes now, and whether the image has.
+        /// Writes `text` to `file`. Returns which layers have another hash now, and whether the image has another hash.
         fn change(&self, file: &str, text: &str) -> (Vec<bool>, bool) {
             let before = self.prepare();
             let file = self.folder.path().join(file);

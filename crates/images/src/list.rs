@@ -17,23 +17,23 @@ use parallax_record::Sink;
 /// One image of `images.lock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its name.
+    /// The name of the image.
     pub name: String,
-    /// Its purpose.
+    /// The purpose of the image.
     pub purpose: String,
-    /// The reference under which it is published.
+    /// The reference under which the image is published.
     pub reference: Option<String>,
     /// The recipe's folder.
     pub recipe: Option<String>,
     /// The tag of the image that the present recipe builds.
     pub built: Option<String>,
-    /// Why that tag is not known: a program of this workspace is not built yet.
+    /// The reason why that tag is not known: a program of this workspace is not built yet.
     pub unknown: Option<String>,
     /// The places that have the image now.
     pub at: Vec<Place>,
 }
 
-/// Where an image is now.
+/// The place where an image is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The published image is in the engine.
@@ -121,14 +121,15 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// The layers and images that the present recipes make. They are read once, because this hashes megabytes.
+/// The layers and images that the present recipes produce. This value is computed only once, because the computation
+/// hashes megabytes.
 #[derive(Debug, Default)]
 pub struct Present {
     /// References of built images.
     tags: BTreeSet<String>,
-    /// Their files in the cache.
+    /// The files of these images in the cache.
     files: BTreeSet<PathBuf>,
-    /// Images whose recipe cannot be hashed now, because its program is not built.
+    /// The images whose recipe cannot be hashed now, because a program for them is not built.
     unknown: BTreeSet<String>,
 }
 
@@ -150,13 +151,13 @@ impl Present {
         present
     }
 
-    /// A pattern of the references that built images have in the engine.
+    /// A pattern that matches the references of built images in the engine.
     pub fn pattern() -> String {
         format!("{REGISTRY}/*")
     }
 
-    /// The references of the built images in `all` that no present recipe makes, because their inputs have changed.
-    /// An image whose recipe cannot be hashed is never among them.
+    /// The references in `all` of built images that no present recipe produces, because their inputs have changed. An
+    /// image whose recipe cannot be hashed is never among them.
     pub fn outdated(&self, all: &[String]) -> Vec<String> {
         let name = |reference: &str| {
             let path = reference.rsplit('/').next().unwrap_or_default();
@@ -165,8 +166,8 @@ impl Present {
         all.iter().filter(|it| !self.tags.contains(*it) && !self.unknown.contains(&name(it))).cloned().collect()
     }
 
-    /// Removes files from the cache that no present recipe makes, the oldest first, until at most `spare_bytes` of such
-    /// files are left. Only their age protects the files of a recipe that cannot be hashed.
+    /// Removes files from the cache that no present recipe produces, the oldest first, until at most `spare_bytes` of
+    /// such files remain. If a recipe cannot be hashed, only their age protects its files.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
         cache.prune(&self.files, spare_bytes)
     }

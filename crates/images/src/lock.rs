@@ -8,7 +8,8 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// Name of the node's image. Its form, published or built, decides the form of the images that it contains.
+/// The name of the node's image. If the published node image is used, the published forms of the images inside it are
+/// used too.
 pub const NODE: &str = "k3s";
 
 /// The list of images.
@@ -18,16 +19,16 @@ pub struct Lock {
     pub images: Vec<Entry>,
 }
 
-/// One image.
+/// One image of the list.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The name by which the rest of Parallax refers to it.
+    /// The name by which the rest of Parallax refers to the image.
     pub name: Spanned<String>,
-    /// Its purpose: one sentence.
+    /// The purpose of the image: one sentence.
     #[serde(rename = "for")]
     pub purpose: String,
-    /// The reference under which it is published, with its tag; absent if it is not published.
+    /// The reference under which the image is published, with its tag; absent if the image is not published.
     #[serde(default)]
     pub reference: Option<Spanned<String>>,
     /// `sha256:…` of the published manifest, if it is known.
@@ -36,13 +37,13 @@ pub struct Entry {
     /// The folder with `recipe.yaml`, in the folder of the lock.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// The folder of the lock that lists it.
+    /// The folder of the images.lock that lists the image.
     #[serde(skip)]
     pub folder: PathBuf,
-    /// More names for the built image, because other software refers to it by these names.
+    /// Further names of the built image. Other software refers to the image by these names.
     #[serde(default)]
     pub also: Vec<Spanned<String>>,
-    /// The image whose published form contains this one. This one is needed only if the built form is used.
+    /// The image whose published form contains this image. This image is needed only if the built form is used.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
 }
@@ -50,7 +51,7 @@ pub struct Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The list that this one adds to.
+    /// The list that this list extends.
     #[serde(default)]
     extends: Option<Extends>,
     images: Vec<Entry>,
@@ -59,7 +60,7 @@ struct File {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Extends {
-    /// The shipped list. An image of the same name takes the place of the shipped one; others are added.
+    /// The shipped list. An entry of the same name replaces the shipped entry; other entries are added.
     Shipped,
 }
 
@@ -75,12 +76,12 @@ impl Lock {
         base.with(&file, read.images, folder)
     }
 
-    /// Reads and checks an `images.lock` that stands by itself.
+    /// Reads and checks an `images.lock` that extends no other list.
     pub(crate) fn alone(folder: &Path) -> Result<Self, ImageError> {
         Self::load(folder, || Ok(Self::default()))
     }
 
-    /// Parses and checks the text of `folder/images.lock`, which stands by itself.
+    /// Parses and checks the text of `folder/images.lock`. The list must not extend another list.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::parse(&file, text)?;
@@ -95,7 +96,7 @@ impl Lock {
         })
     }
 
-    /// This list with the entries of `file`. An entry of the same name takes the place of the one in this list.
+    /// Returns this list with the entries of `file`. An entry of the same name replaces the entry in this list.
     fn with(mut self, file: &Path, entries: Vec<Entry>, folder: &Path) -> Result<Self, ImageError> {
         let mut names: Vec<String> = Vec::new();
         for mut entry in entries {

@@ -1,7 +1,7 @@
 //! npm layers: the packages of a `package-lock.json`, checked against its hashes.
 //!
-//! npm fetches the packages from the registry that the machine names. A lock file that names a host is refused when the
-//! recipe is read. The scripts of packages do not run.
+//! npm fetches the packages from the registry in the machine's settings. If a lock file names a host, the recipe is
+//! refused when it is read. The scripts of packages do not run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use super::process::Step;
 use super::recipe::{Npm, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Limit for fetching some hundred small packages.
+/// The time limit for fetching some hundred small packages.
 const LIMIT: Duration = Duration::from_mins(10);
 const PACKAGE: &str = "package.json";
 const LOCK: &str = "package-lock.json";
-/// npm's own state file, which names the registry that npm used.
+/// The name of npm's own state file. It names the registry that npm used.
 const NOTES: &str = ".package-lock.json";
 
 impl Npm {
-    /// Checks the layer. The error is a sentence about what is wrong.
+    /// Checks the layer. The error is a sentence about the problem.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(PACKAGE))?;
@@ -32,7 +32,7 @@ impl Npm {
             self.folder
         );
         match std::fs::read_to_string(&lock) {
-            // Otherwise npm would contact that host instead of the registry that the machine names.
+            // With such a field, npm would contact that host instead of the registry that the machine's settings name.
             Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
             Ok(text) => match without_hash(&text) {
                 None => Ok(()),
@@ -43,8 +43,8 @@ impl Npm {
     }
 }
 
-/// The first package of a lock file that npm would take without comparing a hash. npm itself reports a file that is not
-/// JSON. The entry with the empty name is the project.
+/// The first package of a lock file that npm would accept without comparing a hash. npm itself reports a file that is
+/// not JSON. The entry with the empty name is the project.
 fn without_hash(lock: &str) -> Option<String> {
     let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
     let packages = lock["packages"].as_object()?;
@@ -53,12 +53,12 @@ fn without_hash(lock: &str) -> Option<String> {
     packages.iter().find(unchecked).map(|(name, _)| name.clone())
 }
 
-/// The files in the layer's folder that the layer is made from: path below the folder, and file.
+/// The files in the layer's folder from which the layer is built. Each comes with its path below the folder.
 pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
     [PACKAGE, LOCK].map(|name| (name.to_owned(), folder.join(name)))
 }
 
-/// One set of packages.
+/// The build of one layer with npm packages.
 pub(super) struct NpmBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -87,7 +87,8 @@ impl NpmBuild<'_> {
     }
 
     fn step(&self, project: &Path) -> Step<'_> {
-        // Without symbolic links to the packages' programs (`node_modules/.bin`): nothing uses them, and a layer takes no links.
+        // No symbolic links to the packages' programs (`node_modules/.bin`) are created: nothing uses them, and a layer
+        // accepts no links.
         let plain = ["ci", "--omit=dev", "--ignore-scripts", "--no-bin-links"];
         let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--prefer-offline"];
         Step {
@@ -104,7 +105,7 @@ impl NpmBuild<'_> {
     }
 }
 
-/// The layer's entries: everything below `node_modules` except npm's state file and the files for developers.
+/// The entries of the layer: everything below `node_modules`, except npm's state file and the files for developers.
 fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let files = tree::files_below(modules)?.into_iter().filter(|(path, _)| path != NOTES && !is_for_developers(path));
     files
@@ -115,7 +116,7 @@ fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
         .collect()
 }
 
-/// Whether a file is a type declaration or a source map. These are a third of the bytes and half of the files.
+/// Whether a file is a type declaration or a source map. Such files are a third of the bytes and half of the files.
 fn is_for_developers(path: &str) -> bool {
     [".d.ts", ".d.mts", ".d.cts", ".map"].iter().any(|end| path.ends_with(end))
 }

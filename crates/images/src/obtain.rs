@@ -24,7 +24,7 @@ use parallax_record::{Setup, Sink};
 pub struct Request<'a> {
     /// The list of images.
     pub lock: &'a Lock,
-    /// Which form is used: published or built.
+    /// The form that is used: published or built.
     pub policy: K3s,
     /// The folder with the static programs of Parallax; usually [`super::beside_this_program`].
     pub binaries: &'a Path,
@@ -34,42 +34,43 @@ pub struct Request<'a> {
     pub store: &'a dyn ImageStore,
     /// Ensures that the machine has the tools.
     pub tools: &'a dyn Tools,
-    /// What the run knows about registries so far.
+    /// The run's knowledge about registries so far.
     pub registries: &'a Registries,
 }
 
-/// One image that is wanted, and the forms in which it is wanted.
+/// One image that is requested, and the forms in which it is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
-    /// Its name in `images.lock`.
+    /// The name of the image in `images.lock`.
     pub name: String,
-    /// Whether it must be in the engine, to run as a container.
+    /// Whether the image must be in the engine, to run as a container.
     pub engine: bool,
-    /// Whether it must be an archive, for a node's image folder.
+    /// Whether the image must be an archive, for a node's image folder.
     pub archive: bool,
 }
 
 /// An image that was obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obtained {
-    /// Its name in `images.lock`.
+    /// The name of the image in `images.lock`.
     pub name: String,
-    /// The reference by which containers use it.
+    /// The reference by which containers use the image.
     pub reference: String,
-    /// Whether it is the published image; otherwise it was built here.
+    /// Whether this is the published image. Otherwise the image was built here.
     pub published: bool,
-    /// Where it came from.
+    /// The source of the image.
     pub source: Source,
-    /// Its archive, if one was wanted; `None` if another image contains this one.
+    /// The archive of the image, if one was requested; `None` if another image contains this one.
     pub archive: Option<PathBuf>,
-    /// Its id in the engine, or the digest of its config. Empty if another image contains this one, or if it is wanted
-    /// in neither form.
+    /// The id of the image in the engine, or the digest of its config. Empty if another image contains this one, or if
+    /// it is requested in neither form.
     pub id: String,
 }
 
-/// Obtains images, or returns the error of the first one that cannot be obtained. That error ends the other builds.
+/// Obtains images, or returns the error of the first image that cannot be obtained. That error ends the other builds.
 ///
-/// Ends early when `cancel` is cancelled: running tools are stopped, and their incomplete output is removed.
+/// The function ends early when `cancel` is cancelled. Then running tools are stopped, and their incomplete output is
+/// removed.
 pub async fn obtain(
     request: &Request<'_>,
     wanted: &[Want],
@@ -110,7 +111,7 @@ async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<P
     }
 }
 
-/// Removes old layers from the cache after a build has made new ones.
+/// Removes old layers from the cache after a build has produced new ones.
 fn tidy(request: &Request<'_>, sink: &Sink) {
     let present = super::Present::of(request.lock, request.binaries, request.cache);
     match present.prune(request.cache, SPARE_BYTES) {
@@ -118,7 +119,7 @@ fn tidy(request: &Request<'_>, sink: &Sink) {
             sink.note(format!("removed {} MB of unused layers from the image cache", pruned.bytes / 1_000_000));
         }
         Ok(_) => {}
-        // The images were obtained, so this is only a warning.
+        // The images were obtained, so this failure is only a warning.
         Err(error) => sink.warn(format!("the image cache could not be tidied: {error}")),
     }
 }
@@ -131,9 +132,9 @@ struct Image<'a> {
     prepared: Result<Option<Prepared>, ImageError>,
     workshop: &'a Workshop<'a>,
     sink: &'a Sink,
-    /// Publishes the node's form to the other images. Only the node has it.
+    /// Publishes the form of the node's image to the other images. Only the node's image has this sender.
     decided: Option<watch::Sender<Option<Form>>>,
-    /// The node's form, once it is known.
+    /// The form of the node's image, as soon as it is known.
     node: watch::Receiver<Option<Form>>,
 }
 
@@ -148,8 +149,8 @@ impl Image<'_> {
             Ok(image) if matches!(image.source, Source::Within(_)) => setup.done(image.source.to_string()),
             Ok(image) => setup.done(format!("{}: {}", image.source, image.reference)),
             Err(error) => {
-                // `Cancelled` means that another image failed or that the user interrupted the run. That is reported
-                // once, in the place where it happened.
+                // `Cancelled` means that another image failed or that the user interrupted the run. That event is
+                // reported once, in the place where it happened.
                 if !matches!(error, ImageError::Cancelled) {
                     setup.failed(error.failure());
                 }
@@ -210,7 +211,8 @@ impl Image<'_> {
         }
     }
 
-    /// The rule for this image; or the image itself, if the published node contains it.
+    /// The rule for this image. If the published node image contains this image, the obtained image is returned
+    /// instead.
     async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
         let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
         let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
@@ -247,8 +249,8 @@ impl Image<'_> {
         decided.send_replace(Some(form));
     }
 
-    /// The engine's id of the published image. `None` if the engine does not have the image, or has one with another digest
-    /// than `images.lock` states; an entry without a digest accepts any.
+    /// The engine's id of the published image. `None` if the engine does not have the image, or has an image with
+    /// another digest than `images.lock` states. An entry without a digest accepts any digest.
     async fn as_locked(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(reference).await? else { return Ok(None) };
         let Some(digest) = self.entry.digest.as_ref().map(|digest| digest.value.as_str()) else { return Ok(Some(id)) };
@@ -267,11 +269,12 @@ impl Image<'_> {
         asked.map_err(|message| self.engine_fault("be asked for it", message))
     }
 
-    /// The id of the built image in the engine, if the engine has it, and if it is the one of the archive. Anybody who can
-    /// use the engine can give the tag to another image, and the node's runs privileged.
+    /// The id of the built image in the engine, if the engine has it and if it is the image of the archive. This is
+    /// checked because every user of the engine can give the tag to another image, and the node's image runs
+    /// privileged.
     async fn as_built(&self, prepared: &Prepared) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(&prepared.tag).await? else { return Ok(None) };
-        // Without an archive of ours nothing says what the tag means; the image is then built again.
+        // Without an archive from this cache, nothing shows which image the tag names. The image is then built again.
         let Ok(archive) = archive::identity(&prepared.archive(For::Engine)) else { return Ok(None) };
         let asked = self.request.store.is_built(&prepared.tag, &archive.id, &archive.layers);
         let asked = self.unless_cancelled(asked).await?;
@@ -283,7 +286,7 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// The source of the built image, if it already exists in the forms that are wanted.
+    /// The source of the built image, if the image already exists in the requested forms.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
         if self.want.archive && !self.request.cache.has(&prepared.archive(For::Node)).await {
             return Ok(None);

@@ -1,5 +1,5 @@
 //! Runs a step of a build: a tool in its own process group, with a deadline. The last lines of its output are kept for
-//! errors, and no process is left running when the step is cancelled.
+//! errors. If the step is cancelled, no process is left running.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -21,35 +21,35 @@ use parallax_engine::LineCutter;
 use parallax_provision::Tool;
 use parallax_record::by_form;
 
-/// How many lines of a failed step are shown.
+/// The number of lines of a failed step that are shown.
 const LAST_LINES: usize = 15;
-/// Longer lines are cut: compilers may print generated code.
+/// The length from which a line is cut. Compilers may print long generated code.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 /// The largest number of lines of a step's output that are kept.
 const OUTPUT_LIMIT_LINES: usize = 2_000;
-/// How long a tool may take to clean up after SIGTERM.
+/// The time for a tool to clean up after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long after a tool's end its output is still read, while children of the tool hold it open.
+/// The time after the end of a tool in which its output is still read, if children of the tool keep the output open.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// One step.
 pub(super) struct Step<'a> {
     /// The image that the step belongs to.
     pub(super) image: &'a str,
-    /// What it does, as part of a sentence: `go install example.com/x@v1`.
+    /// The description of the step, as a part of a sentence: `go install example.com/x@v1`.
     pub(super) title: String,
     /// The command in the form that is shown, without paths of the machine.
     pub(super) shown: String,
     /// The program.
     pub(super) program: PathBuf,
-    /// Its arguments.
+    /// The arguments of the program.
     pub(super) arguments: Vec<OsString>,
     /// Variables that are added to the machine's environment. The machine's own variables are passed on, because they
     /// name proxies and registries.
     pub(super) environment: Vec<(&'static str, OsString)>,
-    /// The folder in which it runs.
+    /// The folder in which the program runs.
     pub(super) folder: Option<PathBuf>,
-    /// The file that receives its standard output. Without it, the lines are reported as progress.
+    /// The file that receives the standard output. Without a file, the lines are reported as progress.
     pub(super) output: Option<File>,
     /// The time limit.
     pub(super) limit: Duration,
@@ -96,8 +96,8 @@ impl Step<'_> {
         let held_open = drained.await.is_err();
         match ended {
             Ok(status) if status.success() => {
-                // A process that outlives a successful step and holds its output open (a key agent that apt started) is
-                // useless, so its group is killed.
+                // A process can outlive a successful step and hold its output open, for example a key agent that apt
+                // started. Such a process is useless, so its group is killed.
                 if !held_open {
                     running.group = None;
                 }
@@ -111,7 +111,7 @@ impl Step<'_> {
 
 type Lines = futures::stream::BoxStream<'static, String>;
 
-/// A running tool. Dropping it kills its whole process group at once.
+/// A running tool. When this value is dropped, the whole process group of the tool is killed at once.
 struct Running {
     child: Child,
     group: Option<Pid>,
@@ -146,12 +146,12 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // An error is ignored: the group may just have ended by itself.
+            // An error is ignored, because the group may just have ended.
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Sends SIGTERM, so that the tool can clean up, and SIGKILL after [`GRACE`].
+    /// Sends SIGTERM, so that the tool can clean up. After [`GRACE`], sends SIGKILL.
     async fn stop(&mut self) {
         self.signal(Signal::TERM);
         let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
@@ -169,8 +169,9 @@ impl Drop for Running {
     }
 }
 
-/// A command that the kernel kills when this process dies. Otherwise a build that nobody waits for would continue for
-/// minutes. `setpriv` is part of every Debian. If it is missing, such a build runs to its end.
+/// Creates a command that the kernel kills when this process dies. Otherwise a build could continue for minutes
+/// although its result is not needed any more. `setpriv` is part of every Debian. If it is missing, such a build runs
+/// to its end.
 fn bound_to_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
     if setpriv.is_file() {
@@ -182,13 +183,13 @@ fn bound_to_us(program: &Path) -> Command {
     }
 }
 
-/// The lines of a pipe, to its end.
+/// The lines of a pipe until its end.
 fn lines_of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Lines {
     let lines = FramedRead::new(pipe, LineCutter::new(LINE_LIMIT_BYTES).at_returns());
     lines.filter_map(async |line| Some(line.ok()?.text)).boxed()
 }
 
-/// What a step printed.
+/// The output of a step.
 #[derive(Default)]
 struct Seen {
     all: Vec<String>,
@@ -198,7 +199,7 @@ struct Seen {
 
 impl Seen {
     fn take(&mut self, line: &str, say: &(dyn Fn(&str) + Send + Sync)) {
-        // A tool may name the proxies and mirrors of the machine, with their passwords.
+        // A tool may print the proxies and mirrors of the machine with their passwords, so the line is redacted.
         let line = by_form(line.trim_end());
         if line.is_empty() {
             return;
@@ -207,7 +208,7 @@ impl Seen {
         if self.keep_all && self.all.len() < OUTPUT_LIMIT_LINES {
             self.all.push(line.clone());
         }
-        // `go build -v` prints the names of packages. After a failure they would only hide the error.
+        // `go build -v` prints the names of packages. After a failure, these lines would only hide the error.
         if line.contains(char::is_whitespace) || line.contains(':') {
             self.last.push_back(line);
             if self.last.len() > LAST_LINES {

@@ -1,4 +1,5 @@
-//! `images/NAME/recipe.yaml`: how an image is made from package registries and files of this repository.
+//! `images/NAME/recipe.yaml`: the description of how an image is built from package registries and files of this
+//! repository.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// A recipe: layers, the lowest first, and how a container of the image starts.
+/// A recipe: the layers, the lowest first, and the configuration that says how a container of the image starts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -59,12 +60,12 @@ pub struct Debian {
     pub suite: String,
     /// Packages in addition to Debian's essential ones.
     pub packages: Vec<String>,
-    /// How much of a Debian system the layer contains.
+    /// The extent of the Debian system in the layer.
     #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
     pub variant: DebianVariant,
 }
 
-/// How much of a Debian system a layer is, by mmdebstrap's names.
+/// The extent of a Debian system, with mmdebstrap's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DebianVariant {
@@ -84,7 +85,7 @@ impl DebianVariant {
         }
     }
 
-    // It takes a reference because serde passes one.
+    // The argument is a reference because serde passes one.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
@@ -104,7 +105,7 @@ pub struct Go {
     /// The module that contains the package of `install`, if the package is not the module's root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// `h1:…` of the module of `install`. It is checked before the build.
+    /// The hash (`h1:…`) of the module of `install`. It is checked before the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<String>,
     /// Path in the image.
@@ -123,7 +124,7 @@ pub struct Go {
 pub struct GoFiles {
     /// `module@version`.
     pub module: String,
-    /// `h1:…` of the module. It is checked before a file is used.
+    /// The hash (`h1:…`) of the module. It is checked before a file is used.
     pub sum: String,
     /// The folder in the module.
     pub from: String,
@@ -147,7 +148,8 @@ pub struct Cargo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pypi {
-    /// `name==version` → `sha256:…` of its wheels, one for each architecture. Dependencies must be listed too.
+    /// Maps `name==version` to the hashes (`sha256:…`) of its wheels, one for each architecture. Dependencies must be
+    /// listed too.
     pub packages: BTreeMap<String, Vec<String>>,
     /// The version of Python in the image, for wheels that are made for one version.
     #[serde(default = "debians_python")]
@@ -155,7 +157,7 @@ pub struct Pypi {
     /// For libraries: the folder in the image into which they are unpacked, without their scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// For programs: path in a wheel → path in the image. Without `to`, nothing else of the wheels is used.
+    /// For programs: maps a path in a wheel to a path in the image. Without `to`, no other file of the wheels is used.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
 }
@@ -181,7 +183,7 @@ pub struct Maven {
     pub to: String,
 }
 
-/// How a container of the image starts.
+/// The configuration that says how a container of the image starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -214,8 +216,8 @@ impl Recipe {
         yaml::parse::<Self>(&file, text)?.checked(&file, folder)
     }
 
-    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as in Debian. In such an image, a layer that wrote to
-    /// `bin/x` would replace the link by a directory and hide every program behind the link. Packages that are only
+    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as in Debian. If a layer of such an image wrote to
+    /// `bin/x`, it would replace the link by a directory and hide every program behind the link. Packages that are only
     /// unpacked do not create these links.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
@@ -299,7 +301,7 @@ impl Debian {
     }
 }
 
-/// The Python of Debian trixie.
+/// The version of Python in Debian trixie.
 fn debians_python() -> String {
     "3.13".to_owned()
 }

@@ -1,4 +1,5 @@
-//! What this crate needs of the engine. It is a trait, so that tests of the order of sources need no engine.
+//! The operations that this crate needs of the engine. This is a trait, so that tests of the order of sources need no
+//! engine.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +13,12 @@ pub trait ImageStore: Send + Sync {
     /// The id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
-    /// The digests (`sha256:…`) under which registries know an image. An image that was loaded from an archive has none.
+    /// The digests (`sha256:…`) under which registries store an image. An image that was loaded from an archive has
+    /// none.
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
 
-    /// Whether the engine's image is the one with this config and these layers (`sha256:…`), which was built here.
+    /// Whether the engine's image has this config and these layers (`sha256:…`), so that it is the image that was built
+    /// here.
     fn is_built<'a>(
         &'a self,
         reference: &'a str,
@@ -29,8 +32,8 @@ pub trait ImageStore: Send + Sync {
     /// Writes an image as an archive.
     fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Pulls an image. If a digest is given, pulls exactly that image and gives it the reference as its name. The time
-    /// to the registry's first answer is bounded, and so is each later time without progress.
+    /// Pulls an image. If a digest is given, exactly that image is pulled, and it gets the reference as its name. The
+    /// time until the registry's first answer is limited, and so is each later time without progress.
     fn pull<'a>(
         &'a self,
         reference: &'a str,
@@ -88,9 +91,8 @@ impl ImageStore for Engine {
     }
 }
 
-/// Whether an image of an engine with this storage driver has this config and these layers. An engine that keeps its
-/// images in containerd gives them the digests of manifests as ids, which it makes itself; there only the layers are
-/// compared.
+/// Whether an image of an engine with this storage driver has this config and these layers. An engine that stores its
+/// images in containerd uses its own manifest digests as ids. For such an engine, only the layers are compared.
 fn is_it(seen: &ImageParts, storage_driver: &str, (config, layers): (&str, &[String])) -> bool {
     let is_containerd = storage_driver == "overlayfs";
     seen.layers == layers && (is_containerd || seen.id == config)
@@ -103,7 +105,7 @@ fn reason(error: EngineError) -> String {
     }
 }
 
-/// What a run knows about registries. After a pull failed because no registry could be reached, no other image is
+/// The run's knowledge about registries. After a pull failed because no registry could be reached, no other image is
 /// pulled.
 #[derive(Debug, Default)]
 pub struct Registries(Mutex<Option<String>>);
@@ -126,8 +128,8 @@ impl Registries {
     }
 }
 
-/// Whether a registry answered that it has no such image. All other errors (no network, a required password, too many
-/// requests, a full disk) do not show whether the image exists.
+/// Whether a registry answered that it does not have the image. All other errors (no network, a required password, too
+/// many requests, a full disk) do not show whether the image exists.
 pub(super) fn registry_has_none(why: &str) -> bool {
     const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
     let why = why.trim().to_lowercase();

@@ -1,20 +1,20 @@
-//! Decides where an image comes from, without I/O.
+//! Decides, without I/O, from which source an image comes.
 //!
-//! Sources that need no network come first, so that a run with warm caches needs none. The order is: the published
-//! image in the engine, the built image in the engine or the cache, a registry, a build.
+//! Sources that need no network come first, so that a run with warm caches needs no network. The order is: the
+//! published image in the engine, the built image in the engine or the cache, a registry, a build.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Which k3s images a run uses (option `--k3s`).
+/// The choice of k3s images for a run (option `--k3s`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum K3s {
-    /// The published images. It is an error if they cannot be obtained.
+    /// The published images. If they cannot be obtained, the result is an error.
     Published,
-    /// The images built from package registries. No image registry is contacted.
+    /// The images that are built from package registries. No image registry is contacted.
     Built,
-    /// The published images if they can be obtained, else the built ones. The report names those that ran.
+    /// The published images if they can be obtained, otherwise the built images. The report names the images that ran.
     #[default]
     Auto,
 }
@@ -42,24 +42,24 @@ impl fmt::Display for K3s {
     }
 }
 
-/// Where an image came from.
+/// The source of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It was in the engine already.
+    /// The image was already in the engine.
     Engine,
-    /// Its archive was in the cache already.
+    /// The archive of the image was already in the cache.
     Cache,
-    /// It was pulled from its registry.
+    /// The image was pulled from its registry.
     Pulled {
-        /// How long that took.
+        /// The duration of the pull.
         took: Duration,
     },
-    /// It was built from package registries.
+    /// The image was built from package registries.
     Built {
-        /// How long that took.
+        /// The duration of the build.
         took: Duration,
     },
-    /// The published form of the named image contains it, so there is nothing to load.
+    /// The published form of the named image contains the image, so there is nothing to load.
     Within(String),
 }
 
@@ -76,14 +76,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// Which forms of one image are allowed.
+/// The forms of one image that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// The published one only.
+    /// Only the published form.
     Published,
-    /// The built one only.
+    /// Only the built form.
     Built,
-    /// Either; the published one is preferred.
+    /// Both forms; the published form is preferred.
     Either,
 }
 
@@ -105,29 +105,29 @@ pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
     }
 }
 
-/// What is known about one image.
+/// The known facts about one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// The published image is in the engine.
+    /// Whether the published image is in the engine.
     pub(super) published: bool,
-    /// The image that the present recipe builds exists, in the form that is wanted (in the engine, or as an archive).
+    /// Whether the image that the present recipe builds exists in the requested form (in the engine, or as an archive).
     pub(super) built: bool,
-    /// A pull was tried in this run and failed.
+    /// Whether a pull was tried in this run and failed.
     pub(super) pull_failed: bool,
 }
 
-/// What to do next for one image.
+/// The next action for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     UsePublished,
     UseBuilt,
     Pull,
     Build,
-    /// The rule allows nothing more that could be tried.
+    /// The rule allows no further attempt.
     GiveUp,
 }
 
-/// Decides what to do next for one image.
+/// Decides the next action for one image.
 pub(super) fn next(rule: Rule, known: Known) -> Move {
     let Known { published, built, pull_failed } = known;
     match rule {
@@ -148,7 +148,7 @@ mod tests {
         use Move::{Build, GiveUp, Pull, UseBuilt, UsePublished};
         let known = |published, built, pull_failed| Known { published, built, pull_failed };
         let table = [
-            // known                        published     built     either
+            // The columns of the table: the known facts, then the results for the rules published, built, either.
             (known(false, false, false), [Pull, Build, Pull]),
             (known(false, false, true), [GiveUp, Build, Build]),
             (known(false, true, false), [Pull, UseBuilt, UseBuilt]),

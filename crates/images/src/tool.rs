@@ -8,7 +8,7 @@ use parallax_provision::Tool;
 
 /// Ensures that the machine has a tool.
 pub trait Tools: Send + Sync {
-    /// The path of the tool's program. A missing tool is installed first, if that is allowed. The error says what is
-    /// wrong with the tool. It is called at most once in a run for each tool, and for one tool at a time.
+    /// The path of the tool's program. If the tool is missing, it is installed first, if this is allowed. The error
+    /// describes the problem. In a run, the function is called at most once for each tool, and for one tool at a time.
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<PathBuf, String>>;
 }

@@ -1,5 +1,5 @@
-//! Layers that Parallax writes itself: files, links and directories in a tar file whose bytes depend on the recipe
-//! only.
+//! Layers that Parallax writes itself: files, links and directories in a tar file. The bytes of the tar file depend
+//! only on the recipe.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    /// Its path in the image.
+    /// The path of the entry in the image.
     pub(super) fn path(&self) -> &str {
         match self {
             Self::File { path, .. } | Self::Link { path, .. } | Self::Directory { path, .. } => path,
@@ -31,8 +31,8 @@ impl Entry {
     }
 }
 
-/// Writes a layer. Entries are sorted, owned by root and dated 1970. Parent directories have no entries, so that a
-/// layer never changes the mode of a directory in a lower layer.
+/// Writes a layer. Entries are sorted, owned by root and dated 1970. Parent directories get no entries, so that a layer
+/// never changes the mode of a directory in a lower layer.
 pub(super) fn write(
     mut entries: Vec<Entry>,
     merged_usr: bool,
@@ -92,8 +92,8 @@ fn through_usr(path: &str) -> String {
     }
 }
 
-/// Every regular file below a folder, with its path relative to the folder, sorted. Names that are not UTF-8 and
-/// entries that are neither a file nor a folder are errors, because they would not be the same on every machine.
+/// Every regular file below a folder, with its path relative to the folder, sorted. A name that is not UTF-8, and an
+/// entry that is neither a file nor a folder, is an error, because it would not be the same on every machine.
 pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1) {
@@ -119,7 +119,7 @@ pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
 }
 
 /// A reader that stops when the run is interrupted. It is needed because a blocking task cannot be cancelled by
-/// dropping it.
+/// dropping its future.
 pub(super) struct Interruptible<'a, R> {
     pub(super) inner: R,
     pub(super) cancel: &'a CancellationToken,
@@ -134,8 +134,8 @@ impl<R: Read> Read for Interruptible<'_, R> {
     }
 }
 
-/// The run was interrupted. The I/O error is not of kind `ErrorKind::Interrupted`, because `io::copy` retries that
-/// kind.
+/// The error of an interrupted run. The I/O error is not of kind `ErrorKind::Interrupted`, because `io::copy` retries
+/// that kind.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Cancelled;

@@ -1,9 +1,9 @@
-//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they
-//! are.
+//! Layers of a Python package index: wheels of exact versions. The wheels are checked against the recipe's hashes and
+//! unpacked without changes.
 //!
-//! pip fetches the wheels, because it knows the machine's index, proxies, authorities and credentials. This repository
-//! names no index. pip does not run code of the wheels. Parallax unpacks them itself, because packages that pip
-//! installs contain paths of the machine, and because the image's Python is not the machine's.
+//! pip fetches the wheels, because pip knows the machine's index, proxies, authorities and credentials. This repository
+//! names no index. pip does not run code of the wheels. Parallax unpacks the wheels itself for two reasons: packages
+//! that pip installs contain paths of the machine, and the image's Python is not the machine's.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use super::process::Step;
 use super::recipe::{Pypi, check_name, check_path};
 use super::tree::{Entry, Interruptible};
 
-/// Limit of the download. A wheel may have several dozen megabytes.
+/// The time limit of the download. A wheel may have several dozen megabytes.
 const LIMIT: Duration = Duration::from_mins(10);
 /// The minor version of the newest glibc whose wheels are accepted: the glibc of the newest Debian that recipes name.
 const GLIBC_MINOR: u32 = 41;
@@ -27,7 +27,7 @@ const GLIBC_MINOR: u32 = 41;
 const GLIBC_MINOR_FIRST: u32 = 5;
 
 impl Pypi {
-    /// Checks the layer. The error is a sentence about what is wrong.
+    /// Checks the layer. The error is a sentence about the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.packages.is_empty() {
             return Err("a pypi layer has no packages".to_owned());
@@ -58,13 +58,13 @@ impl Pypi {
     }
 }
 
-/// One set of wheels.
+/// The build of one layer with wheels.
 pub(super) struct PypiBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) pypi: &'a Pypi,
-    /// A Python that has pip.
+    /// The path of a Python that has pip.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
@@ -112,7 +112,8 @@ impl PypiBuild<'_> {
     fn download(&self, requirements: &Path, wheels: &Path) -> Step<'_> {
         let names: Vec<&str> = self.pypi.packages.keys().map(String::as_str).collect();
         let names = names.join(" ");
-        // pip fetches no dependency that the recipe does not pin, and no package that would have to be built.
+        // With these options, pip fetches no dependency that the recipe does not pin, and no package that would have to
+        // be built.
         let plain = ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"];
         let quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"];
         let mut arguments: Vec<OsString> = plain.into_iter().chain(quiet).map(OsString::from).collect();
@@ -126,7 +127,7 @@ impl PypiBuild<'_> {
             shown: format!("python3 {} {names}", plain.join(" ")),
             program: self.program.to_owned(),
             arguments,
-            // Some machines forbid pip outside of a virtual environment. The download is still allowed, because it
+            // Some machines forbid pip outside a virtual environment. The download is allowed anyway, because it
             // installs nothing.
             environment: vec![("PIP_REQUIRE_VIRTUALENV", "0".into())],
             folder: Some(self.scratch.to_owned()),
@@ -136,8 +137,8 @@ impl PypiBuild<'_> {
     }
 }
 
-/// The platforms whose wheels run in an image: those of glibc versions up to the image's own. All are listed, because
-/// pip does not derive older ones from the newest.
+/// The platforms whose wheels run in an image: those for glibc versions up to the image's own. All of them are listed,
+/// because pip does not derive older platforms from the newest.
 fn platforms() -> Vec<String> {
     let arch = std::env::consts::ARCH;
     let newest_first = (GLIBC_MINOR_FIRST..=GLIBC_MINOR).rev().map(|minor| format!("manylinux_2_{minor}_{arch}"));
@@ -158,7 +159,7 @@ fn unpack_all(pypi: &Pypi, wheels: &Path, into: &Path, cancel: &CancellationToke
     }
 }
 
-/// Unpacks those files of a wheel that belong to the layer.
+/// Unpacks the files of a wheel that belong to the layer.
 fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) -> io::Result<Vec<Entry>> {
     let mut archive = ZipArchive::new(File::open(wheel)?).map_err(io::Error::other)?;
     let mut entries = Vec::new();

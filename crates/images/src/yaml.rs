@@ -1,4 +1,4 @@
-//! Reads strict YAML, with the places of values for error messages.
+//! Reads strict YAML, and keeps the places of values for error messages.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -46,7 +46,7 @@ pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, I
     })
 }
 
-/// An error at the place of a value.
+/// The error for a value, with the place of the value in the file.
 pub(super) fn invalid<T>(file: &Path, at: &Spanned<T>, message: impl Into<String>) -> ImageError {
     let place = at.referenced;
     ImageError::Invalid {

@@ -20,11 +20,11 @@ images:
   - { name: agent, for: probes, recipe: agent }
 ";
 
-/// The digest of each image of the fake registry, and another one.
+/// The digest of each image of the fake registry.
 const OF_THE_REGISTRY: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const ANOTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
-/// How the fake registry answers.
+/// The way in which the fake registry answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registry {
     Serves,
@@ -109,7 +109,7 @@ impl ImageStore for Engine {
     }
 }
 
-/// Fails if a recipe asks for a tool. No recipe of these tests needs one.
+/// Fails if a recipe needs a tool. No recipe of these tests needs one.
 struct NoTools;
 
 impl Tools for NoTools {
@@ -323,14 +323,14 @@ async fn an_image_in_the_engine_must_be_the_one_that_was_built() {
     let built = &machine.obtain_these(K3s::Auto, &wanted).await.expect("built")["k3s"];
     let (tag, id) = (built.reference.clone(), built.id.clone());
     assert_eq!(machine.asked(), ["load parallax.local/node", "pull rancher/k3s:1"]);
-    // Somebody gives the tag to another image.
+    // Another user gives the tag to another image.
     machine.engine.add(&tag);
     let again = &machine.obtain_these(K3s::Built, &wanted).await.expect("loaded")["k3s"];
     assert_eq!((&again.id, again.source.to_string().as_str()), (&id, "from cache"));
     assert_eq!(machine.asked(), ["load parallax.local/node"]);
     let said = machine.said.lock().expect("not poisoned").clone();
     assert!(said.iter().any(|it| it.contains("is not the image that was built here")), "{said:?}");
-    // Nothing says what the tag means.
+    // Without the archive, nothing shows which image the tag names.
     for file in fs::read_dir(machine.cache.root().join("images")).expect("listed") {
         fs::remove_file(file.expect("readable").path()).expect("removed");
     }
