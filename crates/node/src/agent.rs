@@ -1,12 +1,13 @@
-//! Starts an agent: `k3s agent`, a further node of a cluster.
+//! Starts an agent node: `k3s agent`, a node that joins an existing cluster.
 //!
 //! ```text
 //! containerd ─► images ─► kubelet ─► its certificates ─┐
 //! kube-proxy's certificate ─► the node's range of pods ─┴─► network ─► routes, kube-proxy
 //! ```
 //!
-//! Every connection goes to the URL in `--server`. It is verified with the cluster's CA in `agent/server-ca.crt`,
-//! which must exist. The agent tries again until the cluster accepts it, as k3s does, and shows the kubelet's errors.
+//! Every connection goes to the URL in `--server`. The connection is verified with the cluster's CA in
+//! `agent/server-ca.crt`, which must exist. The agent tries again until the cluster accepts it, as k3s does, and prints
+//! the kubelet's errors.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,14 +31,14 @@ use crate::supervise::{Supervisor, log_path};
 use crate::until::until;
 use crate::{approve, components, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
-/// Pause between two attempts to join.
+/// The pause between two attempts to join the cluster.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Time limit of one attempt.
+/// The time limit of one attempt.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
 /// The largest number of bytes of the kubelet's log that are read at once.
 const RELAY_BYTES: u64 = 64 * 1024;
 
-/// Starts everything, and keeps the routes until the node stops. It returns only on an error.
+/// Starts all components, and maintains the routes until the node stops. This function returns only after an error.
 pub(crate) async fn start(
     settings: &Settings,
     join: &Join,
@@ -87,13 +88,14 @@ pub(crate) async fn start(
         client = joined => client?,
         never = relay_errors() => match never {},
     };
-    // The same line as in k3s.
+    // k3s prints the same line.
     say("k3s agent is up and running");
     routes::keep(client, node.name).await;
     Ok(())
 }
 
-/// Gets a certificate for kube-proxy and writes its kubeconfig. It tries until the apiserver signs it.
+/// Gets a certificate for kube-proxy and writes its kubeconfig. The function tries until the apiserver signs the
+/// certificate.
 async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Result<(), NodeError> {
     let key = KeyPair::generate().map_err(pki::failed("client-kube-proxy"))?;
     let mut params = CertificateParams::default();
@@ -165,10 +167,10 @@ async fn range_of(client: &Client, name: &str) -> String {
     }
 }
 
-/// Shows the kubelet's errors, as k3s does, because they show why a node does not join.
+/// Prints the kubelet's errors, as k3s does, because they explain why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    // Skip what the kubelet wrote before the node was started again.
+    // Skip the lines that the kubelet wrote before the node was started again.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
         tokio::time::sleep(AGAIN_AFTER).await;
@@ -188,11 +190,11 @@ async fn relay_errors() -> std::convert::Infallible {
     }
 }
 
-/// The errors in the complete lines of a part of a log, and the length of these lines. klog begins a line with the
-/// first letter of its severity, the month and the day.
+/// Finds the errors in the complete lines of a part of a log. Returns them with the total length of these lines. klog
+/// begins a line with the first letter of its severity, the month and the day.
 fn whole_errors(bytes: &[u8]) -> (Vec<String>, u64) {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    // A line that fills the whole part is skipped.
+    // A line that is longer than the part is skipped.
     let whole = if whole == 0 && bytes.len() as u64 == RELAY_BYTES { bytes.len() } else { whole };
     let text = String::from_utf8_lossy(&bytes[..whole]);
     let is_error = |line: &&str| {

@@ -1,8 +1,8 @@
-//! Approves certificates of agents. An agent uses the cluster's token to request certificates for its kubelet and its
-//! kube-proxy (`certificates.k8s.io`). The server approves what an agent may have, and the controller-manager signs
-//! it.
+//! Approves the certificate requests of agent nodes. An agent node uses the cluster's token to request certificates for
+//! its kubelet and its kube-proxy (`certificates.k8s.io`). The server approves the requests that are allowed, and the
+//! controller-manager signs them.
 //!
-//! k3s issues these certificates from its own server next to the apiserver. Here no such server is needed, as in
+//! k3s issues these certificates from its own server next to the apiserver. Here, no such server is needed, as in
 //! clusters from kubeadm or kops.
 
 use futures::StreamExt as _;
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::say::say;
 
-/// The user that the token stands for.
+/// The user that the apiserver assigns to the cluster's token.
 pub(crate) const USER: &str = "k3s-agent";
-/// The group of that user. It is also upstream's group of tokens with which nodes join.
+/// The group of that user. Upstream Kubernetes uses the same group for tokens with which nodes join.
 pub(crate) const GROUP: &str = "system:bootstrappers";
 /// The user of kube-proxy.
 pub(crate) const PROXY_USER: &str = "system:kube-proxy";
@@ -29,7 +29,7 @@ const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 const NODE_PREFIX: &str = "system:node:";
 const NODES: &str = "system:nodes";
 
-/// The rule that allows the token to request certificates.
+/// The rules that allow the token to request certificates.
 pub(crate) fn rights() -> Vec<Value> {
     vec![json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -46,7 +46,7 @@ pub(crate) async fn run(client: Client) {
     let seen = watcher(requests.clone(), watcher::Config::default()).default_backoff().applied_objects();
     let mut seen = Box::pin(seen);
     while let Some(request) = seen.next().await {
-        // The watch is repeated by itself after an error.
+        // After an error, the watch is repeated automatically.
         let Ok(request) = request else { continue };
         if request.status.as_ref().is_some_and(|it| it.conditions.is_some()) || !may_have(&request.spec) {
             continue;
@@ -61,8 +61,8 @@ pub(crate) async fn run(client: Client) {
     }
 }
 
-/// Whether the requester may have the certificate. The token may have client certificates of a kubelet and of
-/// kube-proxy. A kubelet may have its own serving certificate.
+/// Whether the requester may get the certificate. The token may get client certificates of a kubelet and of kube-proxy.
+/// A kubelet may get its own serving certificate.
 fn may_have(spec: &CertificateSigningRequestSpec) -> bool {
     let Some((name, organisation)) = subject(&spec.request.0) else { return false };
     let by_token = spec.groups.iter().flatten().any(|group| group == GROUP);

@@ -1,9 +1,9 @@
-//! The user's arguments for a component, and how they are merged with the defaults.
+//! The user's arguments for a component, and the code that merges them with the defaults.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One `--kube-apiserver-arg`: `name=value`, or `name` alone.
+/// An argument such as `--kube-apiserver-arg`: `name=value`, or `name` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Argument {
     name: String,
@@ -11,7 +11,7 @@ pub(crate) struct Argument {
 }
 
 impl Argument {
-    /// The flag's name, without dashes.
+    /// The name of the flag, without dashes.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -21,7 +21,7 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // k3s accepts the name without dashes, but some users write them.
+        // k3s expects the name without dashes, but some users write the dashes.
         let bare = text.trim_start_matches('-');
         let (name, value) = match bare.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -43,8 +43,8 @@ impl fmt::Display for Argument {
     }
 }
 
-/// Merges the defaults with the user's arguments: a flag that the user gives replaces the default, and all of the
-/// user's values are kept in order, as in k3s.
+/// Merges the defaults with the user's arguments. A flag that the user gives replaces the default. All of the user's
+/// values are kept in order, as in k3s.
 pub(crate) fn merge(defaults: &[(&str, String)], user: &[Argument]) -> Vec<String> {
     let named = |name: &str| user.iter().any(|argument| argument.name == name);
     let ours = defaults.iter().filter(|(name, _)| !named(name)).map(|(name, value)| format!("--{name}={value}"));

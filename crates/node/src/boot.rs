@@ -29,9 +29,9 @@ use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
 use crate::until::until;
 use crate::{agent, approve, components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
-/// Time limit for one phase of the start.
+/// The time limit for one phase of the start.
 const PHASE_LIMIT: Duration = Duration::from_mins(2);
-/// Pause between two attempts where no event can be awaited.
+/// The pause between two attempts if no event can be awaited.
 pub(crate) const RETRY: Duration = Duration::from_millis(20);
 
 pub(crate) const CONTAINERD: Component =
@@ -62,7 +62,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
         Some(end) = ends.recv() => Err(end),
         Err(error) = start_either(settings, &supervisor, clock) => Err(error),
     };
-    // If a component ended and the start failed at the same time, the component is the reason.
+    // If a component ended and the start failed at the same time, the end of the component is the reason.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
         (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
         (outcome, _) => outcome,
@@ -89,7 +89,7 @@ async fn start_either(settings: &Settings, supervisor: &Supervisor, clock: Clock
     }
 }
 
-/// Starts everything, then applies manifests until the node stops. It returns only on an error.
+/// Starts all components, then applies manifests until the node stops. This function returns only after an error.
 async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
     refuse_unsupported_files()?;
     if !settings.absent.is_empty() {
@@ -117,7 +117,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
-        // The other branch ends with an error when the sender is dropped; that error is reported.
+        // If the sender is dropped, the other branch ends with an error, which is reported.
         if serving.await.is_ok() {
             supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
         }
@@ -128,7 +128,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("etcd ready");
         reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
         clock.reached("kube-apiserver serves");
-        // The node authoriser accepts kubelets from the start; everything else waits for its roles.
+        // The node authoriser accepts kubelets from the start. All other components must wait for their roles.
         let _ = served.send(());
         let controllers = async {
             reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
@@ -136,7 +136,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // The same line as in k3s, at the same moment: clients can start to watch nodes and pods.
+            // k3s prints the same line at the same moment: clients can now start to watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };
@@ -172,7 +172,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// Returns an error for a file of k3s that this node would ignore silently.
+/// Returns an error if a k3s file exists that this node would otherwise ignore silently.
 pub(crate) fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
@@ -198,7 +198,7 @@ pub(crate) fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeEr
     Ok(())
 }
 
-/// Writes the configuration of the pods' network. The kubelet reports the node as Ready only when it exists.
+/// Writes the configuration of the pods' network. The kubelet reports the node as Ready only after this file exists.
 pub(crate) fn write_network(pods: &str) -> Result<(), NodeError> {
     let path = format!("{}/10-parallax.conflist", paths::CNI_CONFIG);
     std::fs::write(&path, files::network_config(pods)).map_err(NodeError::file("write", path))
@@ -236,7 +236,8 @@ pub(crate) async fn api_client(path: String) -> Result<Client, NodeError> {
     Client::try_from(config).map_err(|error| failed(error.into()))
 }
 
-/// Applies the manifests that exist at the start, before any pod: CoreDNS must find its `coredns-custom`.
+/// Applies the manifests that exist at the start. This happens before any pod starts, because CoreDNS must find its
+/// `coredns-custom`.
 async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in [coredns::NAMESPACE, "default"] {
@@ -270,8 +271,8 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
     tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
 }
 
-/// Waits until an object of the apiserver meets a condition, at most for [`PHASE_LIMIT`]; `who` is the component that should
-/// fulfil it.
+/// Waits until an object of the apiserver meets a condition, at most for [`PHASE_LIMIT`]. `who` is the component that
+/// should fulfil the condition.
 async fn within<T>(what: &'static str, who: Component, waited: impl Future<Output = T>) -> Result<(), NodeError> {
     tokio::time::timeout(PHASE_LIMIT, waited).await.map(drop).map_err(|_| late(what, who.name))
 }

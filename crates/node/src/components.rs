@@ -1,7 +1,7 @@
 //! The arguments of each component: pure functions of the settings and the node's address.
 //!
-//! Each argument is a default of k3s, is needed in a container, or makes the start faster; a comment gives the reason.
-//! A user's argument replaces the default ([`merge`]).
+//! There are three kinds of arguments: defaults of k3s, arguments that a container needs, and arguments that make the
+//! start faster. A comment gives the reason. A user's argument replaces the default ([`merge`]).
 
 use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};
@@ -9,21 +9,21 @@ use crate::settings::{Node, Settings};
 
 /// The URL at which etcd serves, on loopback only.
 pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
-/// The apiserver's port, as k3s has it.
+/// The port of the apiserver, which is the same as in k3s.
 pub(crate) const API_PORT: u16 = 6443;
 /// The address in [`ETCD_CLIENT`].
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
-/// The address of kube-proxy's metrics, which show when it last wrote its rules.
+/// The address of kube-proxy's metrics. They show when kube-proxy last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
 /// File, in the folder of this program, with the tokens that the apiserver accepts.
 pub(crate) const TOKENS: &str = "tokens.csv";
-/// The kubelet's kubeconfig with which an agent's kubelet asks for its certificate.
+/// The kubeconfig with which the kubelet of an agent node requests its certificate.
 pub(crate) const BOOTSTRAP: &str = "bootstrap.kubeconfig";
 
 const LOOPBACK: &str = "127.0.0.1";
 
-/// The issuer of ServiceAccount tokens, unless the user names another.
+/// The issuer of ServiceAccount tokens, unless the user sets another one.
 pub(crate) fn issuer(settings: &Settings) -> String {
     format!("https://kubernetes.default.svc.{}", settings.cluster_domain)
 }
@@ -37,7 +37,7 @@ pub(crate) fn etcd() -> Vec<String> {
         ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
         // A test's cluster need not survive a power failure, and fsync takes most of etcd's time on a CI disk.
         ("unsafe-no-fsync", "true".to_owned()),
-        // A single member elects itself, which takes less time with short timers.
+        // A single member elects itself. With short timers, this takes less time.
         ("heartbeat-interval", "50".to_owned()),
         ("election-timeout", "500".to_owned()),
     ];
@@ -79,8 +79,8 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("tls-cert-file", tls("serving-kube-apiserver.crt")),
         ("tls-private-key-file", tls("serving-kube-apiserver.key")),
     ];
-    // With an authentication config, its `anonymous` field applies. With both, the apiserver does not start
-    // (docs/facts.md#issuer-and-discovery).
+    // If there is an authentication config, its `anonymous` field applies. With this field and the flag together, the
+    // apiserver does not start (docs/facts.md#issuer-and-discovery).
     if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
         defaults.push(("anonymous-auth", "false".to_owned()));
     }
@@ -138,7 +138,7 @@ pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
     merge(&defaults, &settings.scheduler)
 }
 
-/// The kubelet's arguments; the rest of its settings is a file ([`crate::files::kubelet_config`]).
+/// The kubelet's arguments. All other settings of the kubelet are in a file ([`crate::files::kubelet_config`]).
 pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let mut defaults = vec![
         ("config", own("kubelet.yaml")),
@@ -154,7 +154,7 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
             defaults.push(("tls-cert-file", agent("serving-kubelet.crt")));
             defaults.push(("tls-private-key-file", agent("serving-kubelet.key")));
         }
-        // The kubelet of an agent asks the apiserver for both of its certificates.
+        // The kubelet of an agent node requests both of its certificates from the apiserver.
         Some(join) => {
             defaults.push(("bootstrap-kubeconfig", agent(BOOTSTRAP)));
             if !join.taints.is_empty() {
@@ -175,7 +175,7 @@ pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
         ("conntrack-tcp-timeout-established", "0s".to_owned()),
         ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
         ("hostname-override", node.name.clone()),
-        // A Service's endpoint works only after its rule is written, so kube-proxy must not delay its rules.
+        // The endpoint of a Service works only after its rule is written, so kube-proxy must not delay its rules.
         ("iptables-min-sync-period", "10ms".to_owned()),
         ("kubeconfig", agent("kubeproxy.kubeconfig")),
         ("metrics-bind-address", PROXY_METRICS.to_owned()),

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::settings::{Node, Settings};
 
-/// The CoreDNS image. It is imported in the same way as any other image.
+/// The CoreDNS image. It is imported like any other image.
 pub(crate) const IMAGE: &str = "rancher/mirrored-coredns-coredns:1.12.4";
 /// Namespace of all objects here.
 pub(crate) const NAMESPACE: &str = "kube-system";
 
-/// The Corefile. `*.override` is read inside the server block, `*.server` outside it.
+/// The Corefile. Keys `*.override` are read inside the server block, and keys `*.server` outside it.
 fn corefile(domain: &str) -> String {
     format!(
         ".:53 {{
@@ -40,7 +40,7 @@ import /etc/coredns/custom/*.server
     )
 }
 
-/// The objects that the Deployment needs; they are applied first.
+/// The objects that the Deployment needs. They are applied first.
 pub(crate) fn dependencies(settings: &Settings, node: &Node) -> Vec<Value> {
     let metadata = json!({ "name": "coredns", "namespace": NAMESPACE });
     vec![
@@ -91,7 +91,7 @@ pub(crate) fn dependencies(settings: &Settings, node: &Node) -> Vec<Value> {
     ]
 }
 
-/// The Deployment.
+/// The Deployment of CoreDNS.
 pub(crate) fn deployment(node: &Node) -> Value {
     let labels = json!({ "k8s-app": "kube-dns" });
     json!({
@@ -108,14 +108,14 @@ pub(crate) fn deployment(node: &Node) -> Value {
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",
-                    // With the kubelet's resolv.conf, because `forward` uses its name servers.
+                    // The pod uses the kubelet's resolv.conf, because `forward` uses its name servers.
                     "dnsPolicy": "Default",
                     "nodeSelector": { "kubernetes.io/os": "linux" },
                     "tolerations": [
                         { "key": "CriticalAddonsOnly", "operator": "Exists" },
                         { "key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule" },
-                        // The pod is scheduled while the node is not Ready yet. The kubelet starts it as soon as it
-                        // can.
+                        // The pod is scheduled although the node is not Ready yet. The kubelet starts the pod as soon
+                        // as possible.
                         { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule" },
                     ],
                     "containers": [container(node)],
@@ -141,8 +141,8 @@ fn container(node: &Node) -> Value {
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        // The apiserver's own address instead of its Service. So CoreDNS need not wait for kube-proxy. A connection
-        // to the Service that is opened before the rules exist would never reach the apiserver.
+        // The pod uses the apiserver's own address and not its Service, so that CoreDNS need not wait for kube-proxy.
+        // If a connection to the Service is opened before the rules exist, it never reaches the apiserver.
         "env": [
             { "name": "KUBERNETES_SERVICE_HOST", "value": node.address },
             { "name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string() },
@@ -166,8 +166,8 @@ fn container(node: &Node) -> Value {
             "httpGet": { "path": "/health", "port": 8080 },
             "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
         },
-        // The shortest possible period: CoreDNS gets its first question only after this probe. There is one replica, so a
-        // slow answer must not take it out of the Service.
+        // The period is the shortest possible one, because CoreDNS gets its first question only after this probe. There
+        // is one replica, so a slow answer must not remove it from the Service.
         "readinessProbe": {
             "httpGet": { "path": "/ready", "port": 8181 },
             "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30,

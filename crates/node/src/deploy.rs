@@ -1,8 +1,8 @@
-//! Applies manifests: CoreDNS, and every file in the manifests folder, also files that are added later.
+//! Applies manifests: CoreDNS, and every file in the manifests folder, including files that are added later.
 //!
-//! It works like k3s's deploy controller. A file is applied again when it changes. Objects stay when their file is
-//! removed. A file `NAME.skip` excludes `NAME`. An object that cannot be applied yet, because its kind or namespace
-//! does not exist, is tried again as long as the node runs.
+//! This works like k3s's deploy controller. A file is applied again when it changes. If a file is removed, its objects
+//! stay. A file `NAME.skip` excludes `NAME`. If an object cannot be applied yet, because its kind or namespace does not
+//! exist, it is tried again as long as the node runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use walkdir::WalkDir;
 use crate::paths;
 use crate::say::say;
 
-/// Field manager of everything applied here.
+/// The field manager of all objects that are applied here.
 const MANAGER: &str = "parallax-node";
-/// The namespace of namespaced objects that name none.
+/// The namespace for namespaced objects that do not name one.
 const DEFAULT_NAMESPACE: &str = "default";
-/// How often the folder is read.
+/// The interval at which the folder is read.
 const RESCAN: Duration = Duration::from_secs(1);
 /// Pause before a failed object is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -35,10 +35,10 @@ struct Pending {
     object: Value,
 }
 
-/// Modification time and length: they differ if a file has changed.
+/// The modification time and the length of a file. If one of them differs, the file has changed.
 type Stamp = (Option<SystemTime>, u64);
 
-/// Applies objects and remembers which files it has seen.
+/// Applies objects and remembers the files that it has seen.
 pub(crate) struct Deployer {
     client: Client,
     kinds: HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>,
@@ -58,8 +58,8 @@ impl Deployer {
         self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
     }
 
-    /// One pass: reads new and changed files and tries to apply all pending objects. Returns how many are still
-    /// pending.
+    /// Makes one pass: reads new and changed files, and tries to apply all pending objects. Returns the number of
+    /// objects that are still pending.
     pub(crate) async fn pass(&mut self) -> usize {
         self.scan();
         for pending in std::mem::take(&mut self.pending) {
@@ -71,7 +71,7 @@ impl Deployer {
         self.pending.len()
     }
 
-    /// Repeats until the node stops.
+    /// Repeats passes until the node stops.
     pub(crate) async fn run(mut self) {
         loop {
             let left = self.pass().await;
@@ -132,7 +132,7 @@ impl Deployer {
     }
 }
 
-/// The manifests of a folder, in order of their names, folders within it included.
+/// The manifests of a folder and its subfolders, in the order of their names.
 fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     let mut found = Vec::new();
     // Follow links: the files of a mounted ConfigMap are links.
@@ -163,7 +163,7 @@ fn is_manifest(path: &Path) -> bool {
     manifest && !Path::new(&skip).exists()
 }
 
-/// The objects of a manifest, which may have several documents. Empty documents are skipped, lists are split.
+/// The objects of a manifest, which may contain several documents. Empty documents are skipped, and lists are split.
 fn objects(text: &str) -> Result<Vec<Value>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
     let mut objects = Vec::new();
@@ -195,7 +195,7 @@ fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
     Ok((GroupVersionKind::gvk(group, version, &kind), name))
 }
 
-/// The apiserver's own message, if there is one.
+/// The apiserver's own message, if the error contains one.
 fn reason(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message,

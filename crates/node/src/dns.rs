@@ -1,15 +1,15 @@
-//! One DNS question to CoreDNS through its Service, as a pod asks: shows when CoreDNS answers.
+//! Sends one DNS question to CoreDNS through its Service, as a pod does. This shows when CoreDNS answers.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// Time limit of one question. Each question uses a new socket, because packets of one port keep the route of the first
-/// packet, even after the Service has an endpoint (docs/facts.md#services-and-addresses).
+/// The time limit of one question. Each question uses a new socket. Packets from one port keep the route of the first
+/// packet, even after the Service has got an endpoint (docs/facts.md#services-and-addresses).
 const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
-/// Id, flags (a recursive query), and the counts: one question and no records.
+/// The header of a DNS question: id, flags (a recursive query), and the counts (one question and no records).
 const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
 /// Type A, class IN.
 const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
@@ -44,7 +44,7 @@ fn question(name: &str) -> Vec<u8> {
     packet
 }
 
-/// Whether the reply answers our question, without an error and with at least one record.
+/// Whether the reply answers this node's question, without an error and with at least one record.
 fn is_answer(reply: &[u8]) -> bool {
     reply.len() > HEADER.len()
         && reply[..2] == HEADER[..2]

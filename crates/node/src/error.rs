@@ -1,11 +1,11 @@
-//! Why a node did not start, or stopped.
+//! The errors with which a node does not start, or stops.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::pki::PkiError;
 
-/// A failure that ends the container. Each message names the thing and, where there is one, the fix.
+/// A failure that ends the container. Each message names the resource and, if there is one, the fix.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
     /// The runtime could not be started.
@@ -22,10 +22,10 @@ pub(crate) enum NodeError {
         "this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway"
     )]
     NoRoute(io::Error),
-    /// An iptables rule cannot be added.
+    /// An iptables rule could not be added.
     #[error("iptables refuses a rule: {0}; the host's kernel needs nf_tables with NAT")]
     Iptables(String),
-    /// All folders for images are on overlay file systems themselves.
+    /// All folders for images are themselves on overlay file systems.
     #[error(
         "neither {0} nor {1} is on a file system that can hold overlays; mount a volume at one of them, or use --snapshotter native"
     )]
@@ -33,12 +33,12 @@ pub(crate) enum NodeError {
     /// A k3s file that this image does not read.
     #[error("{0} exists, but this source-built node does not read it; {1}")]
     NotSupported(&'static str, &'static str),
-    /// A file that an agent needs beforehand does not exist.
+    /// A file that an agent node needs before its start does not exist.
     #[error(
         "{0} does not exist; a source-built agent does not fetch it: put the cluster's certificate there, which its server has in /var/lib/rancher/k3s/server/tls"
     )]
     NoAuthority(String),
-    /// Certificates cannot be made or read.
+    /// Certificates cannot be created or read.
     #[error(transparent)]
     Pki(#[from] PkiError),
     /// A program cannot be started, for example because it does not exist.

@@ -10,7 +10,7 @@ use crate::error::NodeError;
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
-/// The image of every pod's first container. It is imported in the same way as any other image.
+/// The image of the first container of every pod. It is imported like any other image.
 pub(crate) const PAUSE_IMAGE: &str = "rancher/mirrored-pause:3.6";
 
 /// containerd's configuration.
@@ -44,7 +44,7 @@ state = "/run/containerd"
 }
 
 /// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). The only token is the one with which
-/// agents join. Its group may request certificates and do nothing else.
+/// agent nodes join. Its group may request certificates and do nothing else.
 pub(crate) fn tokens(token: &str) -> String {
     format!("{token},{user},{user},\"{group}\"\n", user = crate::approve::USER, group = crate::approve::GROUP)
 }
@@ -56,8 +56,8 @@ pub(crate) fn write_private(path: &str, text: &str) -> Result<(), NodeError> {
     opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(NodeError::file("write", path))
 }
 
-/// The pods' network: a routed link for each pod. Unlike a bridge it needs no `br_netfilter` on the host for a pod to
-/// reach its neighbour through a Service.
+/// The pods' network: a routed link for each pod. With a bridge, a pod could reach its neighbour through a Service only
+/// if the host had `br_netfilter`. A routed link does not need it.
 pub(crate) fn network_config(pods: &str) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
@@ -65,7 +65,7 @@ pub(crate) fn network_config(pods: &str) -> String {
         "plugins": [
             {
                 "type": "ptp",
-                // One rule for all pods is written at the start (`machine::masquerade`).
+                // A single rule for all pods is written at the start (`machine::masquerade`).
                 "ipMasq": false,
                 "ipam": {
                     "type": "host-local",
@@ -80,7 +80,7 @@ pub(crate) fn network_config(pods: &str) -> String {
     format!("{config:#}\n")
 }
 
-/// The kubelet's configuration. JSON is YAML.
+/// The kubelet's configuration as JSON, which is valid YAML.
 pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: bool) -> String {
     let client_authority = if settings.join.is_some() { paths::agent } else { paths::tls }("client-ca.crt");
     let mut config = json!({
@@ -96,7 +96,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "clusterDNS": [settings.cluster_dns],
         "clusterDomain": settings.cluster_domain,
         "containerRuntimeEndpoint": format!("unix://{}", paths::CONTAINERD_SOCKET),
-        // No eviction and no image collection: the disk is the host's, and images cannot be pulled again.
+        // Eviction and image garbage collection are switched off: the disk belongs to the host, and images cannot be
+        // pulled again.
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,

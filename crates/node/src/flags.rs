@@ -1,4 +1,4 @@
-//! The part of k3s's command line and config file that the contract covers. An unknown name in either is an error.
+//! The part of k3s's command line and config file that this image supports. An unknown name in either is an error.
 
 use std::net::Ipv4Addr;
 
@@ -13,10 +13,10 @@ use crate::settings::{Join, Settings, Snapshotter};
 /// k3s's packaged components other than CoreDNS. This image contains none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
-/// The version names the source-built node, so that nobody mistakes it for the published k3s.
+/// The version text names the source-built node, so that nobody confuses it with the published k3s.
 const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
 
-/// Why the settings could not be read. All of these are errors of the caller (exit code 2).
+/// The reason why the settings could not be read. All of these are errors of the caller (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
     /// clap's own message, with the flag.
@@ -50,7 +50,7 @@ enum Command {
 }
 
 impl Command {
-    /// Its name on the command line, and the config file that it reads.
+    /// The name of the subcommand, and the path of the config file that it reads.
     fn name_and_config(&self) -> (&'static str, &str) {
         match self {
             Self::Server(it) => ("server", &it.common.config),
@@ -157,22 +157,23 @@ pub(crate) fn from_process() -> Result<Settings, FlagsError> {
     })
 }
 
-/// Computes the settings. `read` returns the text of a file, or `None` if it is the default config file and does not
-/// exist.
+/// Computes the settings. `read` returns the text of a file; for the default config file it returns `None` if the file
+/// does not exist.
 fn from_line(line: &[String], read: impl Fn(&str) -> std::io::Result<Option<String>>) -> Result<Settings, FlagsError> {
     let given = Line::try_parse_from(line)?.command;
     let (name, path) = given.name_and_config();
     let text = read(path).map_err(|source| FlagsError::Read { path: path.to_owned(), source })?;
     let Some(text) = text else { return settle(given, &read) };
 
-    // As in k3s: the file's settings come before the flags, so that a later value overrides and lists are joined.
+    // This is the same order as in k3s: the settings of the file come before the flags. So a later value overrides an
+    // earlier one, and lists are joined.
     let wrong = |reason: String| FlagsError::Config { path: path.to_owned(), reason };
     let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
     joined.push(name.to_owned());
     joined.extend(config_flags(name, &text).map_err(wrong)?);
     let flags = line.iter().position(|word| word == name).map_or(line.len(), |at| at + 1);
     joined.extend_from_slice(&line[flags..]);
-    // The flags alone were valid above, so an error here comes from the file.
+    // The flags alone were parsed above without an error, so an error here comes from the file.
     let both = Line::try_parse_from(&joined).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
     settle(both.command, &read)
 }
@@ -222,7 +223,7 @@ fn settle(given: Command, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
 }
 
-/// The secret that agents and their server share, from the flag or the file. Of k3s's long form,
+/// The secret that agent nodes and their server share, from the flag or the file. Of k3s's long form,
 /// `K10<hash>::<user>:<password>`, only the password is used.
 fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
     let text = match (given.token.clone(), given.token_file.clone()) {
@@ -238,7 +239,7 @@ fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
     };
     let text = text.trim();
     let password = if text.starts_with("K10") { text.rsplit(':').next().unwrap_or(text) } else { text };
-    // The apiserver reads it from a file with commas between the columns.
+    // The apiserver reads the token from a file with commas between the columns.
     if password.is_empty() || password.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '"')) {
         return Err(FlagsError::Contradiction(
             "the token is empty, or contains a space, a comma or a quote".to_owned(),
@@ -255,10 +256,10 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
     let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
-    // An agent has the defaults of a server for everything that k3s's agents learn from their server.
+    // k3s's agents learn these settings from their server. Here, an agent node uses the defaults of a server for them.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    // The token with which the agent joins is part of `joined`. The common token is the one with which a server
-    // admits agents.
+    // The token with which the agent node joins is part of `joined`. The common token is the token with which a server
+    // admits agent nodes, so it is removed here.
     defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })

@@ -12,11 +12,11 @@ use crate::settings::Snapshotter;
 
 /// Endings of archives that containerd can read.
 const ENDINGS: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
-/// How many archives are imported at once; unpacking is limited by the processor.
+/// The number of archives that are imported at the same time. The processor limits the speed of unpacking.
 const CONCURRENT_IMPORTS: usize = 3;
 
-/// Imports every archive of the folder and returns their number. A failed import is an error, because a pod that waits
-/// for a missing image gives a much less clear message.
+/// Imports every archive of the folder and returns the number of archives. A failed import is an error, because a pod
+/// that waits for a missing image gives a much less clear message.
 pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeError> {
     let archives = archives(Path::new(paths::IMAGES)).map_err(NodeError::file("list", paths::IMAGES))?;
     let count = archives.len();

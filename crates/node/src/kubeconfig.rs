@@ -1,4 +1,4 @@
-//! Kubeconfigs. The administrator's contains the certificates and keys; those of components refer to files.
+//! Kubeconfigs. The administrator's kubeconfig contains the certificates and keys. Those of components refer to files.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::error::NodeError;
 
-/// The apiserver's address on the node; clients outside replace it by the published port.
+/// The apiserver's address on the node. Clients outside replace this address by the published port.
 fn server() -> String {
     format!("https://127.0.0.1:{API_PORT}")
 }
@@ -50,10 +50,10 @@ pub(crate) fn by_token(url: &str, ca: &str, token: &str) -> Value {
     kubeconfig(&json!({ "certificate-authority": ca, "server": url }), &json!({ "token": token }))
 }
 
-/// Writes a kubeconfig with a file mode, as JSON, which kubectl and kube read as YAML.
+/// Writes a kubeconfig as JSON with the given file mode. kubectl and kube accept JSON, because it is valid YAML.
 pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
     let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        // The file is private until its content is complete. Only after that it may get a wider mode.
+        // The file is private until its content is complete. Only then may it get a wider mode.
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         writeln!(file, "{config:#}")?;
         file.set_permissions(fs::Permissions::from_mode(mode))

@@ -1,5 +1,5 @@
-//! Prepares the container: mounts, kernel settings, control groups, address. All of it happens once, before any
-//! component starts.
+//! Prepares the container: mounts, kernel settings, control groups, address. This happens once, before any component
+//! starts.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -16,11 +16,12 @@ use crate::settings::{Node, Settings, Snapshotter};
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
-/// An address outside every local network (RFC 5737); nothing is sent to it.
+/// An address outside every local network (RFC 5737). No packet is sent to it.
 const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
-/// Where control groups are mounted.
+/// The folder in which control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// The largest number of attempts to empty the root group: processes may start in the meantime.
+/// The largest number of attempts to empty the root group. Several are needed because processes may start in the
+/// meantime.
 const MOVE_ATTEMPTS: usize = 10;
 
 /// The node's name and address.
@@ -29,7 +30,7 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
         .node_name
         .clone()
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
-    // Connecting a datagram socket sends nothing; it asks the routing table which address would be used.
+    // The connect call of a datagram socket sends no packet. It only asks the routing table for the local address.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(REMOTE_ADDRESS)?;
         socket.local_addr()
@@ -42,10 +43,11 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
 
 /// Prepares the container for pods.
 pub(crate) fn prepare() -> Result<(), NodeError> {
-    // The kubelet's mounts must reach the pods.
+    // Mounts that the kubelet makes must be visible in the pods.
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .map_err(|error| NodeError::Mount(error.into()))?;
-    // Pods are routed. An error is ignored here: /proc/sys may be read-only with forwarding already on.
+    // Traffic between pods is routed. An error is ignored here, because /proc/sys may be read-only with forwarding
+    // already on.
     let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
     let folders = [
         paths::OWN,
@@ -63,17 +65,17 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
     if cgroup_v1() { Ok(()) } else { leave_root_group() }
 }
 
-/// Masquerades the packets of pods to addresses outside the pods' range. The network plugin could do that for each pod,
-/// but its many calls of iptables would delay the start of each pod.
+/// Masquerades the packets of pods to addresses outside the pods' range. The network plugin could do the same for each
+/// pod, but its many calls of iptables would delay the start of each pod.
 pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
     let pods = pods.to_string();
     let rule = ["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"];
     append("nat", "POSTROUTING", &rule)
 }
 
-/// Rejects packets to addresses of the services' range that no Service has. kube-proxy rejects only those of Services
-/// that it knows; other packets would leave the node through its gateway (docs/facts.md#services-and-addresses).
-/// Packets for known Services are redirected before they reach this rule.
+/// Rejects packets to addresses of the services' range that no Service has. kube-proxy rejects only packets for
+/// Services that it knows; without this rule, other packets would leave the node through its gateway
+/// (docs/facts.md#services-and-addresses). Packets for known Services are redirected before they reach this rule.
 pub(crate) fn reject_unknown_service_addresses(services: Range) -> Result<(), NodeError> {
     let services = services.to_string();
     let rule = ["--destination", &services, "--jump", "REJECT", "--reject-with", "icmp-port-unreachable"];
@@ -97,8 +99,8 @@ pub(crate) fn cgroup_v1() -> bool {
     !Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
-/// In cgroup v2 a group either holds processes or delegates controllers to its children. Pods need the root group to
-/// delegate, so all running processes move into a child group.
+/// Moves all running processes into a child group. In cgroup v2, a group either holds processes or delegates
+/// controllers to its children, and pods need the root group to delegate.
 fn leave_root_group() -> Result<(), NodeError> {
     let root = Path::new(CGROUPS);
     let child = root.join("init");
@@ -110,7 +112,7 @@ fn leave_root_group() -> Result<(), NodeError> {
             break;
         }
         for process in processes.lines() {
-            // A process that has ended in the meantime cannot be moved and need not be.
+            // If a process has ended in the meantime, it cannot be moved and need not be moved.
             let _ = fs::write(child.join("cgroup.procs"), process);
         }
     }
@@ -138,9 +140,9 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
     Err(NodeError::NoOverlay(first, second))
 }
 
-/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given one, or the container's own. A pod cannot reach
-/// loopback servers. If the file names only such servers, the node writes a replacement that makes every question
-/// fail at once. k3s uses a public resolver in this case, but a test must not depend on one.
+/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given file, or the container's own. A pod cannot reach
+/// loopback servers. If the file names only such servers, the node writes a replacement with which every question fails
+/// at once. k3s uses a public resolver in this case, but a test must not depend on one.
 pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, NodeError> {
     const CONTAINER: &str = "/etc/resolv.conf";
     if let Some(path) = &settings.resolv_conf {
@@ -155,7 +157,7 @@ pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, No
         "the container's resolv.conf names no server that pods can reach; names outside the cluster will not resolve; pass --resolv-conf",
     );
     let path = paths::own("resolv.conf");
-    // Nothing listens on the node's port 53, so a question is refused at once instead of timing out.
+    // No process listens on the node's port 53, so a question is refused at once and does not time out.
     fs::write(&path, format!("nameserver {}\n", node.address)).map_err(NodeError::file("write", &path))?;
     Ok(path)
 }

@@ -1,21 +1,26 @@
-//! The init of the source-built node image: `k3s server` and `k3s agent` from upstream components.
+//! The init process of the source-built node image: `k3s server` and `k3s agent` from upstream components.
 //!
-//! Where the published k3s image is not available, this binary is `/bin/k3s` of an image that behaves like k3s as far
-//! as scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
+//! If the published k3s image is not available, this binary is `/bin/k3s` of an image that behaves like k3s as far as
+//! scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
 //! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
 //! functions ([`components`]), writes the certificates ([`pki`]), and runs the components ([`boot`], [`supervise`]).
 //!
-//! Differences from k3s, apart from the components: etcd instead of SQLite; no Traefik, ServiceLB, local storage,
-//! metrics server, `kubectl` or `crictl`; one IPv4 range for pods and one for services; `registries.yaml`,
-//! `config.yaml.d` and unknown names in `config.yaml` are errors; an archive that cannot be imported ends the node;
-//! without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver;
-//! CoreDNS reads the API at the node's address; logs are files under `/var/log/parallax-node`.
+//! Differences from k3s, apart from the components:
 //!
-//! `k3s agent` is a further node. It joins in another way than with k3s. It needs the cluster's two CAs before it
-//! starts, in `agent/server-ca.crt` and `agent/client-ca.crt`, where an installer of nodes puts them. The kubelet and
-//! kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL of `--server`,
-//! so the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults. The hash of
-//! the CA in a long token is not checked.
+//! - It uses etcd instead of SQLite.
+//! - It has no Traefik, ServiceLB, local storage, metrics server, `kubectl` or `crictl`.
+//! - It has one IPv4 range for pods and one for services.
+//! - `registries.yaml`, `config.yaml.d` and unknown names in `config.yaml` are errors.
+//! - An archive that cannot be imported ends the node.
+//! - Without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver.
+//! - CoreDNS reads the API at the node's address.
+//! - Logs are files under `/var/log/parallax-node`.
+//!
+//! `k3s agent` runs an agent node, which joins differently from k3s's. It needs the cluster's two CAs before it starts,
+//! in `agent/server-ca.crt` and `agent/client-ca.crt`; an installer of nodes puts them there. The kubelet and
+//! kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL of `--server`, so
+//! the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults. The hash of the CA
+//! in a long token is not checked.
 //!
 //! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
 //! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.
@@ -49,9 +54,9 @@ use std::process::ExitCode;
 
 use crate::error::NodeError;
 
-/// Exit code of a failed start or of a component that ended.
+/// The exit code after a failed start, or after a component ended.
 const FAILED: u8 = 1;
-/// Exit code of a command line or a config file that is not valid.
+/// The exit code for a command line or a config file that is not valid.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
     match flags::from_process() {
         Ok(settings) => serve(&settings),
         Err(flags::FlagsError::Clap(error)) => {
-            // clap reports help and version as errors, too, but they must exit with 0.
+            // clap also reports help and version as errors, but they must exit with 0.
             let code = if error.use_stderr() { USAGE } else { 0 };
             say::print_error(error.to_string().trim_end());
             ExitCode::from(code)

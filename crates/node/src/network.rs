@@ -19,11 +19,11 @@ const SHORTEST_PREFIX: u8 = 8;
 impl Range {
     /// The `n`th address; 0 is the base address.
     pub(crate) fn nth(self, n: u8) -> Ipv4Addr {
-        // A range has at least eight host bits, so the sum is always in the range.
+        // A range has at least eight host bits, so the sum is always inside the range.
         Ipv4Addr::from(u32::from(self.base) + u32::from(n))
     }
 
-    /// The first /24, which the node IPAM controller assigns to the first node.
+    /// The first /24 of the range. The node IPAM controller assigns it to the first node.
     pub(crate) fn first_node(self) -> Self {
         Self { base: self.base, bits: LONGEST_PREFIX }
     }

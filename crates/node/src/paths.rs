@@ -1,5 +1,5 @@
-//! Paths in the container. They are k3s's own paths where k3s has one, because scenarios and users look there
-//! (docs/facts.md#paths-and-flags-of-k3s).
+//! Paths in the container. If k3s has a path for a file, the same path is used here, because scenarios and users look
+//! there (docs/facts.md#paths-and-flags-of-k3s).
 
 /// k3s's configuration file.
 pub(crate) const CONFIG: &str = "/etc/rancher/k3s/config.yaml";

@@ -1,7 +1,7 @@
 //! The node's certificates, under k3s's paths.
 //!
-//! As in k3s there are three CAs (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. Existing
-//! files are kept, so a CA or the token key can be placed there before the start.
+//! As in k3s, there are three CAs (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. Existing
+//! files are kept, so a user can place a CA or the token key there before the start.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,14 +17,14 @@ use time::{Duration, OffsetDateTime};
 use crate::paths;
 use crate::settings::{Node, Settings};
 
-/// How long CAs are valid.
+/// The validity of CAs.
 const CA_VALIDITY: Duration = Duration::days(3650);
-/// How long leaf certificates are valid.
+/// The validity of leaf certificates.
 const LEAF_VALIDITY: Duration = Duration::days(365);
-/// Certificates are valid from this long ago, because the clocks of host and node may differ.
+/// The time by which certificates are valid before the start, because the clocks of host and node may differ.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
-/// Why certificates could not be made.
+/// The reason why certificates could not be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PkiError {
     /// A file cannot be read or written.
@@ -38,7 +38,7 @@ pub(crate) enum PkiError {
     Certificate { name: String, source: rcgen::Error },
 }
 
-/// Creates the files that do not exist yet below `root` (`/`, except in tests).
+/// Creates the files below `root` that do not exist yet. `root` is `/`, except in tests.
 pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(), PkiError> {
     let writer = Writer { root, now: OffsetDateTime::now_utc() };
     writer.token_key()?;
@@ -65,7 +65,7 @@ pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(
     writer.leaf(&aggregated, &paths::tls("client-auth-proxy"), Leaf::client("system:auth-proxy", None))
 }
 
-/// Names and addresses by which clients may reach the apiserver.
+/// The names and addresses by which clients may reach the apiserver.
 fn apiserver_names(settings: &Settings, node: &Node) -> Vec<String> {
     let mut names: Vec<String> =
         ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
@@ -111,7 +111,7 @@ impl Writer<'_> {
         self.root.join(format!("{}.{suffix}", stem.trim_start_matches('/')))
     }
 
-    /// An RSA key, as in k3s. Tokens are then signed with RS256, which every OpenID client must support.
+    /// Creates an RSA key, as in k3s. Tokens are then signed with RS256, which every OpenID client must support.
     fn token_key(&self) -> Result<(), PkiError> {
         let path = self.path(&paths::tls("service"), "key");
         if path.exists() {
@@ -155,7 +155,8 @@ impl Writer<'_> {
         write(&certificate, &made.pem())
     }
 
-    /// With rcgen's defaults certificates look alike and never expire, so name, validity and key ids are set here.
+    /// The parameters of a certificate. With rcgen's defaults, certificates look alike and never expire. Therefore the
+    /// name, validity and key ids are set here.
     fn params(&self, name: &str, group: Option<&str>, validity: Duration) -> CertificateParams {
         let mut subject = DistinguishedName::new();
         if let Some(group) = group {
@@ -171,7 +172,7 @@ impl Writer<'_> {
     }
 }
 
-/// Adapts an error of rcgen; `name` is the certificate's.
+/// Converts an error of rcgen. `name` is the name of the certificate.
 pub(crate) fn failed(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
     let name = name.to_owned();
     move |source| PkiError::Certificate { name, source }

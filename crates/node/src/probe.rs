@@ -1,4 +1,4 @@
-//! Asks a component whether it works yet.
+//! Checks whether a component is ready to work.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::components::PROXY_METRICS;
 
-/// How long one attempt may take.
+/// The time limit of one attempt.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// Longest page that is read.
 const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
@@ -18,7 +18,8 @@ const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
 /// The path at which the apiserver reports that it is ready.
 pub(crate) const READY: &str = "/readyz";
-/// The path at which it reports that the system's roles exist; without them controllers and scheduler end at once.
+/// The path at which the apiserver reports that the system's roles exist. Without these roles, the controller-manager
+/// and the scheduler end at once.
 pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
 
 /// Whether the apiserver answers `path` with success.
@@ -27,8 +28,8 @@ pub(crate) async fn answers(client: &Client, path: &str) -> bool {
     matches!(tokio::time::timeout(REQUEST_LIMIT, client.request_text(request)).await, Ok(Ok(_)))
 }
 
-/// Whether kube-proxy has written its rules. Its health page is positive before that, while connections to Services
-/// still leave the machine, so its metric is read.
+/// Whether kube-proxy has written its rules. This is read from its metric. Its health page is positive earlier, when
+/// connections to Services still leave the machine.
 pub(crate) async fn service_rules_written() -> bool {
     let page = tokio::time::timeout(REQUEST_LIMIT, page(PROXY_METRICS, "/metrics")).await;
     matches!(page, Ok(Ok(text)) if rules_written(&text))

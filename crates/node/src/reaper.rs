@@ -1,7 +1,8 @@
 //! Process 1: starts the node as a child, forwards signals to it, and reaps orphans.
 //!
-//! The kernel makes process 1 the parent of every orphan in the container. If the node itself were process 1, reaping
-//! orphans would race with waiting for components. So the node is a child process.
+//! The kernel makes process 1 the parent of every orphan in the container. If the node itself were process 1, it would
+//! have to reap orphans and wait for its components at the same time, and the two would race. Therefore the node is a
+//! child process.
 
 use std::process::{Command, ExitCode};
 
@@ -10,9 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::say::print_error;
 
-/// Exit code when the node cannot even be started.
+/// The exit code if the node cannot be started.
 const FAILED: u8 = 1;
-/// The exit code for a signal is this plus the signal's number, as in shells and engines.
+/// The exit code for a signal is this number plus the signal's number, as in shells and engines.
 const SIGNALLED: i32 = 128;
 
 /// Runs the node as a child and exits with its exit code.
@@ -31,7 +32,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 async fn supervise() -> std::io::Result<u8> {
-    // Listen before the child exists, so that neither its end nor an early stop is missed.
+    // The handlers are registered before the child exists, so that neither its end nor an early stop is missed.
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -50,7 +51,7 @@ async fn supervise() -> std::io::Result<u8> {
     }
 }
 
-/// Reaps all ended processes; returns the exit code if the node is among them.
+/// Reaps all ended processes. Returns the exit code if the node is among them.
 fn reap(node: Pid) -> Option<u8> {
     let mut code = None;
     // Each call reaps one process, so the loop is finite.
@@ -64,6 +65,6 @@ fn reap(node: Pid) -> Option<u8> {
 }
 
 fn forward(node: Pid) {
-    // An error means that it has just ended; its SIGCHLD will follow.
+    // An error means that the node has just ended. Its SIGCHLD will follow.
     let _ = kill_process(node, Signal::TERM);
 }

@@ -1,5 +1,5 @@
-//! Routes to the pods of other nodes: each node's range is routed to that node's address, as in flannel's `host-gw`
-//! mode. The nodes of a cluster are on one network, so packets need no encapsulation.
+//! Routes to the pods of other nodes. The pod range of each node is routed to that node's address, as in flannel's
+//! `host-gw` mode. The nodes of a cluster are on one network, so packets need no encapsulation.
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::say::say;
 
-/// Keeps the routes as long as the node runs. `own` is this node's name.
+/// Maintains the routes as long as the node runs. `own` is the name of this node.
 pub(crate) async fn keep(client: Client, own: String) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).default_backoff());
@@ -22,7 +22,7 @@ pub(crate) async fn keep(client: Client, own: String) {
         let (verb, node) = match event {
             Ok(Event::Apply(node) | Event::InitApply(node)) => ("replace", node),
             Ok(Event::Delete(node)) => ("del", node),
-            // The watch is repeated by itself after an error.
+            // After an error, the watch is repeated automatically.
             Ok(Event::Init | Event::InitDone) | Err(_) => continue,
         };
         if node.name_any() == own {

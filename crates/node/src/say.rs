@@ -1,6 +1,6 @@
 //! The output that `docker logs` shows: one line for each phase on standard output, and errors on standard error.
 //!
-//! The logs of components are files ([`crate::paths::LOGS`]); a node without errors prints about a dozen lines.
+//! The logs of components are files ([`crate::paths::LOGS`]). A node without errors prints about a dozen lines.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -16,12 +16,12 @@ pub(crate) fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Times the phases of a start.
+/// Measures the time of the phases of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts now.
+    /// Starts the measurement now.
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
@@ -32,7 +32,7 @@ impl Clock {
     }
 }
 
-/// `2.9 s`
+/// Formats a duration, for example `2.9 s`.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

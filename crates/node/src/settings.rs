@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::arguments::Argument;
 use crate::network::Range;
 
-/// The default address of the name server: `.10` of the services' range.
+/// The last byte of the name server's default address: `.10` of the services' range.
 const DNS_ADDRESS: u8 = 10;
 
 /// The settings of a server or an agent.
@@ -70,7 +70,7 @@ pub(crate) enum Snapshotter {
 }
 
 impl Snapshotter {
-    /// containerd's name for it.
+    /// The name that containerd uses for the snapshotter.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Overlayfs => "overlayfs",
@@ -82,9 +82,9 @@ impl Snapshotter {
 /// The node as the network sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Its name in the cluster.
+    /// The name of the node in the cluster.
     pub(crate) name: String,
-    /// Its address on the interface of the default route.
+    /// The node's address on the interface of the default route.
     pub(crate) address: Ipv4Addr,
 }
 
@@ -94,7 +94,7 @@ impl Settings {
         self.service_range.nth(1)
     }
 
-    /// CoreDNS's address when no `--cluster-dns` is given.
+    /// The address of CoreDNS if no `--cluster-dns` is given.
     pub(crate) fn default_dns(service_range: Range) -> Ipv4Addr {
         service_range.nth(DNS_ADDRESS)
     }

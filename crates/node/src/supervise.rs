@@ -15,26 +15,26 @@ use tokio::sync::{mpsc, watch};
 use crate::error::NodeError;
 use crate::paths;
 
-/// How many of a component's last lines an error shows.
+/// The number of a component's last lines that an error shows.
 const TAIL_LINES: usize = 20;
-/// At most this much of the end of a log is read for them.
+/// The largest part of the end of a log that is read for these lines, in bytes.
 const TAIL_BYTES: i64 = 32 * 1024;
-/// How long each stage of stopping waits before it kills; three stages take less than 5 s.
+/// The time that each stage of stopping waits before it kills. Three stages take less than 5 s.
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
 /// Go's GOGC for components: how much a heap grows before a garbage collection. A node lives only for minutes, so it
-/// can use more memory; with the default of 100, garbage collection takes a fifth of the components' CPU time. Their
-/// child processes inherit it, but containers do not.
+/// can use more memory. With the default of 100, garbage collection takes a fifth of the components' CPU time. Child
+/// processes of components inherit the value, but containers do not.
 const GARBAGE_PERCENT: &str = "400";
 
-/// When a component is stopped.
+/// The stage at which a component is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Clients of the apiserver; they stop first.
+    /// Clients of the apiserver. They stop first.
     Client,
     /// The apiserver.
     Server,
-    /// The components that the others need; they stop last.
+    /// The components that all others need. They stop last.
     Base,
 }
 
@@ -45,10 +45,10 @@ pub(crate) struct Component {
     pub(crate) name: &'static str,
     /// The program, looked up in `PATH`.
     pub(crate) program: &'static str,
-    /// When it is stopped.
+    /// The stage at which the component is stopped.
     pub(crate) stage: Stage,
-    /// Whether it gets the container's environment. Only the component that pulls images does, because of proxy
-    /// variables.
+    /// Whether the component gets the container's environment. Only the component that pulls images gets it, because of
+    /// the proxy variables.
     pub(crate) environment: bool,
 }
 
@@ -71,7 +71,7 @@ impl Supervisor {
         (Self { running: Mutex::default(), ends }, ended)
     }
 
-    /// Starts a component; its output goes to its log.
+    /// Starts a component. Its output is written to its log.
     pub(crate) fn start(&self, component: Component, arguments: &[String]) -> Result<(), NodeError> {
         let Component { name, program, .. } = component;
         let log = log_path(name);
@@ -93,7 +93,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let status = child.wait().await;
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            // Errors are ignored: the receivers may be gone when the node stops.
+            // Errors are ignored, because the receivers may be gone when the node stops.
             let _ = ended_sender.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });
@@ -105,7 +105,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops everything in stages; kills components that do not end in time.
+    /// Stops all components in stages. A component that does not end in time is killed.
     pub(crate) async fn stop(&self) {
         let mut running = std::mem::take(&mut *self.running.lock().expect("no holder of this lock panics"));
         for stage in [Stage::Client, Stage::Server, Stage::Base] {
@@ -125,13 +125,13 @@ impl Supervisor {
 }
 
 fn signal(component: &Running, signal: Signal) {
-    // A component that ended has been reaped, and its process id may belong to another process now.
+    // A component that ended has been reaped, and another process may have its process id now.
     if !*component.ended.borrow() {
         let _ = kill_process(component.pid, signal);
     }
 }
 
-/// A component's log.
+/// The path of a component's log.
 pub(crate) fn log_path(name: &str) -> PathBuf {
     Path::new(paths::LOGS).join(format!("{name}.log"))
 }

@@ -12,12 +12,13 @@ use kube::runtime::watcher::watch_object;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-/// The shortest and the longest pause before a broken watch is started again. kube's own pauses grow to half a minute.
+/// The shortest pause before a broken watch is started again; the longest pause follows. kube's own pauses grow to half
+/// a minute.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Waits until a condition holds for an object or for its absence, and returns the object. kube's `await_condition` ends
-/// at the first error; here a watch that fails is started again after a pause. The caller sets the deadline.
+/// Waits until a condition holds for an object or for its absence, and returns the object. kube's `await_condition`
+/// ends at the first error. Here, a watch that fails is started again after a pause. The caller sets the deadline.
 pub(crate) async fn until<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -30,7 +31,7 @@ where
             return object;
         }
     }
-    // The end of the stream does not mean that the condition holds.
+    // The end of the stream does not mean that the condition holds, so the future never resolves here.
     std::future::pending().await
 }
 
