@@ -1,4 +1,4 @@
-//! The addresses of this network namespace, from the kernel's tables. This needs neither a name nor a route.
+//! Reads the addresses of this network namespace from the kernel's tables. This needs neither a name nor a route.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,6 +1,6 @@
-//! The main process of a vantage's pod or container. As process 1 of its namespace it has no default signal actions, so
-//! it must handle SIGTERM itself; otherwise the end of each pod would take the whole grace period. Orphans of programs
-//! become its children: it reaps them, so that the many processes of a browser do not stay as zombies.
+//! The main process of a vantage's pod or container. As process 1 of its namespace, it has no default signal actions,
+//! so it must handle SIGTERM itself. Otherwise the end of each pod would take the whole grace period. Orphans of
+//! programs become its children. It reaps them, so that the many processes of a browser do not stay as zombies.
 
 use anyhow::Context as _;
 use rustix::process::{WaitOptions, wait};
@@ -20,7 +20,7 @@ pub(crate) async fn until_signal() -> anyhow::Result<()> {
     }
 }
 
-/// Reaps all children that have ended, because one signal can report several of them.
+/// Reaps all children that have ended. A single signal can report several of them.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

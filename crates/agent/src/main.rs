@@ -1,8 +1,12 @@
-//! `parallax-agent`: what Parallax runs inside containers, as one static binary.
+//! `parallax-agent`: the program that Parallax runs inside containers, as one static binary.
 //!
-//! `session` answers the harness's questions over the standard streams of an exec; `hold` keeps a vantage's pod alive;
-//! `world` is the external network of a cluster: a name server and a TLS proxy (the edge); `inject` is an admission
-//! webhook that adds to pods what web identity needs; `balance` is the controller that gives a Service its balancer.
+//! It has these subcommands:
+//!
+//! - `session` answers the harness's questions over the standard streams of an exec.
+//! - `hold` keeps a vantage's pod alive.
+//! - `world` is the external network of a cluster: a name server and a TLS proxy (the edge).
+//! - `inject` is an admission webhook that adds to pods what web identity needs.
+//! - `balance` is the controller that gives a Service its balancer.
 
 mod addresses;
 mod balance;
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
                     Command::Balance(arguments) => balance::serve(&arguments).await,
                 }
             });
-            // A read of standard input may still block its thread; the exit must not wait for it.
+            // A read of standard input may still block its thread. The exit must not wait for it.
             runtime.shutdown_background();
             done
         });
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes one line to standard error; the harness shows the last lines if the agent ends.
+/// Writes one line to standard error. If the agent ends, the harness shows its last lines.
 fn cannot_accept(error: &std::io::Error) {
     log_error(&format!("a connection cannot be accepted: {error}"));
 }

@@ -1,4 +1,4 @@
-//! The probers of a session, by number. They end with the session.
+//! The probers of a session, by number. All of them end with the session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use parallax_probe::Prober;
 use parallax_vocab::prober::{ProberOrder, Series};
 use tokio::sync::Mutex;
 
-/// All probers. Each has its own lock, because stopping one waits for its answers.
+/// All probers. Each prober has its own lock, because its stop has to wait for answers.
 #[derive(Debug, Default)]
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 

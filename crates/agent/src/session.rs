@@ -1,8 +1,8 @@
-//! A session: questions in, answers out, several at the same time, in frames (`parallax_vocab::wire`).
+//! A session: questions come in and answers go out, several at the same time, in frames (`parallax_vocab::wire`).
 //!
-//! It ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone: the
-//! kubelet does not end an exec that has lost its client. A panic ends the session at once, with the message on
-//! standard error, because a crash of the agent must never count as a cause.
+//! The session ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone,
+//! because the kubelet does not end an exec that has lost its client. A panic ends the process at once, with the
+//! message on standard error, because a crash of the agent must never count as a cause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::addresses;
 use crate::probers::Probers;
 
-/// The largest number of questions in progress at the same time; further ones wait.
+/// The largest number of questions that are processed at the same time. Further questions wait.
 const AT_ONCE: usize = 64;
 
-/// Exit code after a panic: the one that Rust's own runtime uses.
+/// The exit code after a panic. Rust's own runtime uses the same code.
 const PANIC_EXIT_CODE: i32 = 101;
 
 /// Serves standard input and output.
@@ -34,7 +34,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await
 }
 
-/// Serves any pair of streams, and gives up after `silence` without a byte.
+/// Serves any pair of streams. Ends if no byte arrives for `silence`.
 async fn run(
     mut input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin + Send + 'static,
@@ -62,7 +62,7 @@ async fn run(
                     ToAgent::Prober { request, prober, order } => series(request, probers.execute(prober, order).await),
                     ToAgent::Heartbeat => return,
                 };
-                // A closed output ends the writer, and with it the session.
+                // If the output is closed, the writer ends, and the session ends with it.
                 let _ = frames.send(frame).await;
                 drop(turn);
             });

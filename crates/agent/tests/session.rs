@@ -1,4 +1,4 @@
-//! The agent as a process: its answers do not depend on its environment, and it ends when its input ends.
+//! Tests the agent as a process: its answers do not depend on its environment, and it ends when its input ends.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Agent {
     }
 }
 
-/// Starts a TLS server that answers every request with 403; returns its address and its certificate.
+/// Starts a TLS server that answers every request with 403. Returns its address and its certificate.
 fn server() -> (SocketAddr, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["minio.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -91,7 +91,8 @@ fn server() -> (SocketAddr, String) {
     (at, certificate.pem())
 }
 
-/// Variables that a laptop or a CI machine may have, with values that would make the probes fail.
+/// Environment variables that a laptop or a CI machine may have. Their values would make the probes fail if the agent
+/// used them.
 const RUBBISH: [(&str, &str); 22] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),
@@ -159,7 +160,7 @@ fn nothing_is_inherited_from_the_environment() {
     assert!(clean.end().success() && soiled.end().success());
 }
 
-/// Removes what differs each time: times, ports, and a signature that covers the time.
+/// Removes the parts that differ each time: times, ports, and a signature that covers the time.
 fn without_variable_parts(mut answer: Answer) -> Answer {
     let evidence = &mut answer.evidence;
     (evidence.started_unix_ms, evidence.took_us, evidence.local) = (0, 0, None);

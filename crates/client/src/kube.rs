@@ -1,4 +1,5 @@
-//! kube-rs with a kubeconfig without CA data: it then trusts what its system trusts, which `SSL_CERT_FILE` names here.
+//! kube-rs with a kubeconfig without CA data. It then trusts what its system trusts; in these containers,
+//! `SSL_CERT_FILE` names those certificates.
 
 use http::{Method, Request};
 use http_body_util::BodyExt as _;

@@ -1,10 +1,10 @@
 //! `parallax-client`: the Rust clients that scenarios test, with the interface of
 //! `images/clients/programs/clients/contract.py`. The name under which the program is started selects the client:
-//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and `kube-rs` opens
-//! URLs of an apiserver.
+//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and `kube-rs`
+//! opens URLs of an apiserver.
 //!
-//! Unlike the probes, it uses the libraries as an application does: trust comes from `SSL_CERT_FILE`, in whatever way
-//! these libraries use it.
+//! Unlike the probes, this program uses the libraries as an application does. Trust comes from `SSL_CERT_FILE`, in
+//! whatever way these libraries use this variable.
 
 mod kube;
 mod open;

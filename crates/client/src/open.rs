@@ -1,5 +1,5 @@
-//! reqwest, which trusts only the certificates in the file that `SSL_CERT_FILE` names. reqwest itself has no such
-//! variable.
+//! reqwest, configured to trust only the certificates in the file that `SSL_CERT_FILE` names. reqwest itself does not
+//! use this variable.
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method};

@@ -27,13 +27,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// There was no answer.
+    /// The outcome of a task without an answer.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { failed: Some(message.into()), ..Self::default() }
     }
 }
 
-/// The message of an error with those of its sources; a source that the previous message repeats is left out.
+/// The message of an error with the messages of its sources. A source that the previous message repeats is left out.
 pub(crate) fn message(error: &dyn Error) -> String {
     let mut messages = vec![error.to_string()];
     let mut source = error.source();

@@ -97,7 +97,7 @@ pub(crate) async fn operate(task: S3) -> Outcome {
                     Ok(page) => {
                         let mut keys = listed.keys;
                         keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
-                        // The last page answers for all of them.
+                        // The request id of the last page represents the whole listing.
                         listed = Outcome { keys, ..done(page.request_id()) };
                     }
                     Err(error) => return refused(&error),

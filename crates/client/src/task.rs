@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// Exactly one of the fields is set.
+/// The task of a client. Exactly one of the fields is set.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) presign: Option<Presign>,
@@ -12,7 +12,7 @@ pub(crate) struct Task {
     pub(crate) http: Option<Http>,
 }
 
-/// The store's endpoint and the credentials; absent if the client's own default chain finds them.
+/// The store's endpoint and the credentials. They are absent if the client finds them through its own default chain.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,

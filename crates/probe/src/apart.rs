@@ -1,9 +1,9 @@
-//! Runs programs on this machine apart from its other processes.
+//! Runs programs on this machine isolated from its other processes.
 //!
-//! A process can read the environment of every process of the same user under `/proc`, and so the tokens that CI gave to
-//! the harness. `unshare` starts the program in a user namespace of its own: the kernel then refuses that, even if the
-//! program removes the mount of `/proc`. In its own PID namespace it sees no other processes, and all of its processes
-//! end with the first one, whatever they did to hide.
+//! A process can read, under `/proc`, the environment of every process of the same user, and therefore the tokens that
+//! CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then forbids this access,
+//! even if the program removes the mount of `/proc`. In its own PID namespace, the program sees no other processes.
+//! When its first process ends, all of its processes end, even if they try to hide.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,23 +11,23 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// Where programs run that a question starts.
+/// The way in which programs of a question run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Programs {
-    /// Where this process runs.
+    /// In the same namespaces as this process.
     Here,
-    /// Apart from the other processes of this machine.
+    /// Isolated from the other processes of this machine.
     Apart,
 }
 
 const UNSHARE: &str = "unshare";
 const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const SHELL: &str = "/bin/sh";
-/// The first process of a PID namespace ignores the signals that others in it send, so it is a shell, and not the program.
-/// Variables that shells set by themselves are removed.
+/// The command of the first process in the PID namespace. The first process ignores signals from other processes of its
+/// namespace. Therefore it is a shell and not the program. Variables that shells set themselves are removed.
 const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?", SHELL];
 
-/// Whether programs can run apart on this machine. The error says what prevents it.
+/// Checks whether programs can run isolated on this machine. The error gives the reason if they cannot.
 pub fn can_run_apart() -> Result<(), String> {
     let unshare = found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?;
     let ended = std::process::Command::new(unshare).args(FLAGS).args(FIRST).args([SHELL, "-c", ":"]).output();
@@ -40,14 +40,14 @@ pub fn can_run_apart() -> Result<(), String> {
 }
 
 impl Programs {
-    /// The command for a program that works in `folder` and finds programs in `path`. The error says why it cannot be
-    /// started.
+    /// The command for a program that runs in `folder` and finds programs in `path`. The error says why the program
+    /// cannot be started.
     pub(crate) fn command(self, program: &str, path: Option<&OsStr>, folder: &Path) -> Result<Command, String> {
         if self == Self::Here {
             return Ok(Command::new(program));
         }
-        // Found here, because the shell would report a missing program in its own words, and would prefer its own
-        // commands to programs.
+        // The program is looked up here. The shell would report a missing program in its own words, and would prefer
+        // its own built-in commands to programs.
         let program = found(program.as_ref(), path, folder)?;
         let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), folder)?);
         command.args(FLAGS).args(FIRST).arg(program);
@@ -55,7 +55,7 @@ impl Programs {
     }
 }
 
-/// The file of a program.
+/// The path of a program's file.
 fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
     let is_program = |it: &PathBuf| it.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let shown = program.display();

@@ -1,5 +1,5 @@
-//! Other clients (SDKs, curl, browsers). The program reads a task as JSON from standard input and writes the outcome as
-//! JSON to standard output (`images/clients/programs/clients/contract.py`).
+//! Other clients (SDKs, curl, browsers). The client's program reads a task as JSON from standard input, and writes the
+//! outcome as JSON to standard output (`images/clients/programs/clients/contract.py`).
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,10 @@ use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
 
-/// Limit for an outcome, which may contain an escaped body. A longer outcome is truncated and cannot be parsed.
+/// The largest size of an outcome, which may contain an escaped body. A longer outcome is truncated and cannot be
+/// parsed.
 const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
-/// At most this much of a program's last output goes into a message.
+/// The largest part of a program's last output that a message contains, in bytes.
 const LAST_OUTPUT_BYTES: usize = 400;
 
 /// Runs the client with its task.
@@ -38,8 +39,8 @@ pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, program
     outcome.reply(question)
 }
 
-/// The variables of the program: its certificate bundle, and those of the scenario. No client may look for credentials
-/// at the metadata address of cloud machines.
+/// The environment variables of the program: its certificate bundle, and the variables of the scenario. No client may
+/// look for credentials at the metadata address of cloud machines.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -62,7 +63,7 @@ fn task(question: &ClientQuestion) -> Result<Value, Cause> {
     Ok(value)
 }
 
-/// The outcome that a program prints. Unknown keys are a defect of the program.
+/// The outcome that a program prints. An unknown key is a defect of the program.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Outcome {
@@ -108,7 +109,7 @@ impl Outcome {
 
     fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // Our own S3 probe treats this as success, too.
+        // The harness's own S3 probe treats this answer as success too.
         if s3_error::already_exists(operation, &self.code) {
             status = 200;
             self.code.clear();
@@ -148,7 +149,7 @@ fn last_output(ended: &Ended) -> String {
     let text = text.trim();
     match text.len().checked_sub(LAST_OUTPUT_BYTES) {
         _ if text.is_empty() => "it wrote nothing".to_owned(),
-        // The mark lets the redactor find the rest of a secret that was cut.
+        // The mark `…` lets the redactor find the rest of a secret that was cut.
         Some(from @ 1..) => format!("… {}", &text[text.floor_char_boundary(from)..]),
         _ => text.to_owned(),
     }

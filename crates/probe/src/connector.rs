@@ -1,5 +1,5 @@
-//! An HTTP client for the AWS SDK that uses our own dialler. So the SDK's requests leave the same evidence as those
-//! of the other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK error.
+//! An HTTP client for the AWS SDK that uses the probe's own dialler. So the SDK's requests leave the same evidence as
+//! the requests of other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,15 +20,16 @@ use crate::http::exchange;
 use crate::invalid;
 use crate::target::Target;
 
-/// The SDK receives at most this much of an answer. Longer objects are truncated; documents that it parses are shorter.
+/// The largest part of an answer that the SDK receives, in bytes. Longer objects are truncated; documents that the SDK
+/// parses are shorter.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
 /// The outcome of the last request. The S3 probe reads it in addition to the SDK's result.
 #[derive(Debug, Default)]
 pub(crate) struct LastRequest {
-    /// Set if there was no answer.
+    /// The cause, if there was no answer.
     pub(crate) cause: Option<Cause>,
-    /// Status and headers of the answer.
+    /// The status and the headers of the answer.
     pub(crate) head: Option<(u16, HeaderMap)>,
 }
 
@@ -44,7 +45,7 @@ impl Connector {
         Self { dialler, last: Arc::default() }
     }
 
-    /// Takes the outcome of the last request.
+    /// Returns the outcome of the last request and clears it.
     pub(crate) fn take_last(&self) -> LastRequest {
         std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,5 +1,5 @@
-//! Reads the contents of a store and restores them. The harness does this itself between two variants, not at a
-//! vantage.
+//! Reads the contents of a store and restores them. The harness does this itself between two variants; no vantage is
+//! involved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::invalid;
 use crate::s3::{Failed, config, pages};
 use crate::trail::Trail;
 
-/// Time limit for all calls of one listing, or of one restoration.
+/// The time limit for all calls of one listing, or of one restoration.
 const WITHIN: Duration = Duration::from_secs(30);
 /// The largest number of objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
 
-/// The largest number of pages of multipart uploads that are read, for each bucket.
+/// The largest number of pages of multipart uploads that are read from each bucket.
 const PAGES_LIMIT: usize = 100;
 
 /// The contents of a store, by bucket.
@@ -29,20 +29,20 @@ pub type Contents = BTreeMap<String, Bucket>;
 /// The contents of a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// The entity tags of its objects, by key.
+    /// The entity tags of the bucket's objects, by key.
     pub objects: BTreeMap<String, String>,
-    /// The multipart uploads that were begun and not completed: the key and the id of each.
+    /// The multipart uploads that were begun but not completed: the key and the id of each upload.
     pub uploads: BTreeSet<(String, String)>,
 }
 
-/// Lists everything in a store.
+/// Lists all contents of a store.
 pub async fn contents(view: View, access: &S3Access) -> Result<Contents, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.contents()).await
 }
 
-/// Deletes what was added to a store after `found` was listed. Returns what cannot be restored: objects that were
-/// deleted or overwritten.
+/// Deletes the objects that were added to a store after `found` was listed. Returns the changes that cannot be undone:
+/// objects that were deleted or overwritten.
 pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<Vec<String>, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.restore(found)).await
@@ -96,8 +96,7 @@ impl Store {
         Ok(contents)
     }
 
-    /// The unfinished multipart uploads of a bucket. A store that does not implement their listing has none that can be
-    /// found.
+    /// The unfinished multipart uploads of a bucket. If a store does not implement this listing, the result is empty.
     async fn uploads(&self, bucket: &str) -> Result<BTreeSet<(String, String)>, Cause> {
         let mut uploads = BTreeSet::new();
         let (mut key, mut id) = (None, None);
@@ -143,7 +142,7 @@ impl Store {
         let aborted = self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
         match aborted.map_err(Failed::from) {
             Ok(_) => Ok(()),
-            // It was completed or aborted after it was listed.
+            // The upload was completed or aborted after it was listed.
             Err(failed) if failed.error.as_ref().is_some_and(|it| it.code == "NoSuchUpload") => Ok(()),
             Err(failed) => Err(self.cause(failed)),
         }
@@ -168,7 +167,7 @@ impl Store {
     }
 }
 
-/// What must be done to restore the contents of a store.
+/// The changes that restore the contents of a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change {
     /// Multipart uploads to abort: bucket, key, and id.
@@ -177,7 +176,7 @@ struct Change {
     remove: BTreeMap<String, Vec<String>>,
     /// Buckets to delete.
     drop: Vec<String>,
-    /// What cannot be restored.
+    /// The objects and buckets that cannot be restored.
     lost: Vec<String>,
 }
 

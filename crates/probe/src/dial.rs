@@ -1,4 +1,4 @@
-//! The dialler: it turns a name into a new connection for each question. The cause of a failure is the first layer that
+//! The dialler: opens a new connection to a name for each question. The cause of a failure is the first layer that
 //! failed.
 
 use std::io;
@@ -20,7 +20,7 @@ use crate::target::literal;
 use crate::trail::{Trail, micros};
 use crate::{certificate, invalid, names, trust};
 
-/// Time limit for connecting to one address.
+/// The time limit for a connection attempt to one address.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection, plain or encrypted.
@@ -40,13 +40,13 @@ impl Dialler {
         Self { view: Arc::new(view), trail, deadline }
     }
 
-    /// The part of the remaining time that one layer may use. The rest is kept back, so that a timeout of the layer
-    /// is reported as its own cause and not as the question's deadline.
+    /// The part of the remaining time that one layer may use. The rest is reserved, so that a timeout of the layer is
+    /// reported as its own cause and not as the question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }
 
-    /// Resolves `host` and connects to the first of its addresses that accepts.
+    /// Resolves `host` and connects to the first of its addresses that accepts the connection.
     pub(crate) async fn tcp(&self, host: &str, port: u16) -> Result<Watched, Cause> {
         let addresses = self.addresses(host).await?;
         self.trail.enter(format!("connecting to {host}:{port}"));
@@ -95,13 +95,13 @@ impl Dialler {
                 return Err(Cause::Connect { fault: ConnectFault::Timeout, detail });
             }
         };
-        // The requests are small and sent one at a time: Nagle's algorithm would only distort the timings.
+        // The requests are small and sent one at a time, so Nagle's algorithm would only distort the timings.
         let _ = stream.set_nodelay(true);
         self.trail.note(|evidence| evidence.local = stream.local_addr().ok());
         Ok(Watched { stream, heard: Arc::default() })
     }
 
-    /// Connects to `host:port` and does the TLS handshake with `server_name`, which is sent (SNI) and verified.
+    /// Connects to `host:port` and does the TLS handshake with `server_name`. This name is sent (SNI) and verified.
     pub(crate) async fn tls(
         &self,
         host: &str,
@@ -138,12 +138,12 @@ impl Dialler {
     }
 }
 
-/// What the kernel says if this machine has no room for another connection. No packet was sent, so it says nothing about
-/// the peer, and no `connect` cause may match it.
+/// The kernel's errors if this machine has no resources for another connection. No packet was sent, so such an error
+/// says nothing about the peer, and no `connect` cause may match it.
 const NO_ROOM: [Errno; 6] =
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN, Errno::ADDRNOTAVAIL];
 
-/// The cause of a connect error of the kernel.
+/// The cause for a connect error of the kernel.
 fn refused(why: &io::Error, address: &str) -> Cause {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
     if Errno::from_io_error(why).is_some_and(|it| NO_ROOM.contains(&it)) {
@@ -153,14 +153,15 @@ fn refused(why: &io::Error, address: &str) -> Cause {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        // Host or network unreachable, no permission, no address of that family: no packet could be sent.
+        // No packet could be sent: the host or network is unreachable, permission is missing, or there is no address of
+        // that family.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }
 }
 
-/// The cause of a failed handshake. `heard` says whether the peer sent at least one byte. A peer that closed the
-/// connection without sending anything is a connection failure, not a TLS failure.
+/// The cause for a failed handshake. `heard` says whether the peer sent at least one byte. If a peer closed the
+/// connection without sending anything, this is a connection failure and not a TLS failure.
 fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -> Cause {
     if let Some(cause) = tls_cause(why, peer, chain_seen) {
         return cause;
@@ -173,7 +174,7 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
     }
 }
 
-/// Adds the issuer of an untrusted chain to the message, because that is what a user looks for first.
+/// Adds the issuer of an untrusted chain to the message, because a user looks for the issuer first.
 fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     match (cause, chain.last()) {
         (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
@@ -184,8 +185,8 @@ fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     }
 }
 
-/// The TLS cause inside an I/O error, if there is one. It may come after the handshake: in TLS 1.3 a server that
-/// requires a client certificate rejects the client only after the client has finished its handshake.
+/// The TLS cause inside an I/O error, if there is one. The error may come after the handshake: in TLS 1.3, a server
+/// that requires a client certificate rejects the client only after the client has finished its handshake.
 pub(crate) fn tls_cause(why: &io::Error, peer: &str, chain_seen: bool) -> Option<Cause> {
     let error = why.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(Cause::Tls { fault: trust::sort(error, chain_seen), detail: format!("{peer}: {error}") })

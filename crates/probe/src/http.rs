@@ -1,5 +1,5 @@
-//! One HTTP/1.1 exchange on a new connection, sent exactly as the question says: no redirect, no proxy, no retry, and
-//! the query byte for byte, because a signature covers it.
+//! One HTTP/1.1 exchange on a new connection. The request is sent exactly as the question says: no redirect, no proxy,
+//! no retry, and the query byte for byte, because a signature covers the query.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,7 +24,7 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
-    // Each field is named, so that the compiler reports a new one.
+    // Each field is named, so that the compiler reports a new field here.
     let HttpQuestion { method, url, host, headers, body, form } = question;
     let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;
@@ -39,7 +39,8 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     *request.body_mut() = Full::new(match form {
         Some(form) => {
             let (content_type, body) = encoded(form).await?;
-            // Set before the question's own headers, so that a deliberately wrong header of the question replaces it.
+            // This header is set before the question's own headers, so that a deliberately wrong header of the question
+            // replaces it.
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             body
         }
@@ -55,7 +56,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     Ok(reply(received))
 }
 
-/// A form as a browser sends it: its media type, which names the boundary, and its body.
+/// Encodes a form as a browser sends it. Returns the media type, which names the boundary, and the body.
 async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     let bad = |why: &dyn Error| invalid(format!("the form cannot be sent: {why}"));
     // Browsers send names without percent-encoding.
@@ -69,13 +70,13 @@ async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     }
     let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
     let content_type = content_type.parse().map_err(|why| bad(&why))?;
-    // The body is collected first, so that its length can be declared. S3 accepts no form without a length.
+    // The body is collected first, so that its length can be declared. S3 does not accept a form without a length.
     let body: BytesMut = parts.into_stream().try_collect().await.map_err(|why| bad(&why))?;
     Ok((content_type, body.freeze()))
 }
 
 fn reply(received: Received) -> HttpReply {
-    // Checked for every status: S3 answers 200 to some operations before it knows whether they succeed.
+    // The body is checked for every status, because S3 answers 200 to some operations before it knows their result.
     let in_body = s3_error::parse(&received.body);
     let s3_error = in_body.or_else(|| crate::store::error_in_headers(received.status, &received.headers));
     HttpReply {
@@ -112,9 +113,9 @@ pub(crate) struct Received {
     pub(crate) body_sha256: String,
 }
 
-/// Sends `request` to `target` and reads the whole answer, keeping the first `keep_bytes` of its body.
+/// Sends `request` to `target` and reads the whole answer. Keeps the first `keep_bytes` of the body.
 ///
-/// Path and query come from the request's URI. `Host` is the target's, unless the request has its own.
+/// Path and query come from the request's URI. `Host` is the target's, unless the request has its own `Host` header.
 pub(crate) async fn exchange(
     dialler: &Dialler,
     target: &Target,
@@ -138,8 +139,8 @@ pub(crate) async fn exchange(
     dialler.trail.enter(format!("waiting for the answer of {peer}"));
     let broken = |why: hyper::Error| broken(&why, &peer);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // The task ends with `sender` and the body. Its own error is not needed: the request's error has the same
-    // information.
+    // The task ends with `sender` and the body. The error of the task is not needed, because the request's error has
+    // the same information.
     let driver = tokio::spawn(connection);
     let received = read(sender.send_request(request).await.map_err(broken)?, keep_bytes, dialler, &peer).await;
     drop(sender);
@@ -158,8 +159,8 @@ async fn read(
     let mut kept = Vec::new();
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut body_bytes = 0_u64;
-    // If no length is declared, the end of the connection is the end of the body, even if it is a reset: a TLS server
-    // that refuses plain HTTP answers and then resets.
+    // If no length is declared, the end of the connection is the end of the body, even if the end is a reset. A TLS
+    // server that refuses plain HTTP answers and then resets the connection.
     let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     while let Some(frame) = body.frame().await {
         let data = match frame {

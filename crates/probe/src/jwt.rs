@@ -15,9 +15,9 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token};
 
-/// Limit for a discovery document or a key set; real ones are much shorter.
+/// The largest size of a discovery document or a key set. Real ones are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// At most this much of an error's body goes into the message.
+/// The largest part of an error's body that the message contains, in bytes.
 const SHOWN_BYTES: usize = 300;
 
 /// Answers a question about a token.
@@ -42,7 +42,7 @@ pub(crate) async fn answer(question: &JwtQuestion, dialler: &Dialler) -> Result<
         Some(key) => {
             let key = DecodingKey::from_jwk(key).map_err(unreadable)?;
             let (message, signature) = token.rsplit_once('.').unwrap_or((token, ""));
-            // A key whose type does not fit the algorithm cannot have made the signature.
+            // A key whose type does not fit the algorithm cannot have created the signature.
             let made = crypto::verify(signature, message.as_bytes(), &key, header.alg).unwrap_or(false);
             if made { Signature::Valid } else { Signature::Invalid }
         }

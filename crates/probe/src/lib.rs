@@ -1,8 +1,8 @@
 //! The probes. The same code runs outside the cluster (in the harness) and in a pod (in the agent), so that two answers
-//! differ only because the vantages differ.
+//! differ only if the vantages differ.
 //!
-//! **Architecture Invariant:** a question is complete. Trust, name servers, region, endpoint and credentials come from
-//! the question alone: not from `AWS_*`, `SSL_CERT_*` or proxy variables, not from the system's trust store, and not
+//! **Architecture Invariant:** a question is complete. Trust, name servers, region, endpoint and credentials come only
+//! from the question. They do not come from `AWS_*`, `SSL_CERT_*` or proxy variables, from the system's trust store, or
 //! from `/etc/hosts`. A program that a probe runs inherits only `PATH`. Each question uses a new connection, and
 //! evidence is recorded even if the probe fails.
 
@@ -48,12 +48,13 @@ use crate::trail::Trail;
 
 /// Answers one question. Every result is an answer: a reply, or the cause of the failure.
 ///
-/// The caller need not install a default provider for `rustls`: the probe uses aws-lc-rs explicitly.
+/// The caller need not install a default provider for `rustls`, because the probe uses aws-lc-rs explicitly.
 pub async fn ask(question: &Question) -> Answer {
     ask_with(question, Programs::Here).await
 }
 
-/// Like [`ask`]. A program of the question runs apart from the other processes of this machine, if [`can_run_apart`].
+/// Answers one question, as [`ask`] does. A program of the question runs isolated from the other processes of this
+/// machine; check [`can_run_apart`] first.
 pub async fn ask_apart(question: &Question) -> Answer {
     ask_with(question, Programs::Apart).await
 }
@@ -72,7 +73,7 @@ async fn ask_with(question: &Question, programs: Programs) -> Answer {
 
 /// Resolves `name`, as an absolute name, with the name servers of this machine, within `limit`.
 ///
-/// A literal address resolves to itself. A static binary uses this in place of the C library's resolver.
+/// A literal address resolves to itself. A static binary uses this function instead of the C library's resolver.
 pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
     if let Some(address) = target::literal(name) {
         return Ok(vec![address]);
@@ -81,8 +82,8 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     Ok(found.addresses)
 }
 
-/// Connects to `host:port` as somebody with this view of the network does, within `limit`. It is for programs that only
-/// know an HTTP proxy; the connection has no TLS of its own.
+/// Connects to `host:port` with this view of the network, within `limit`. This function serves programs that only know
+/// an HTTP proxy; the connection has no TLS of its own.
 pub async fn connect(
     view: &View,
     host: &str,

@@ -1,5 +1,5 @@
-//! Name resolution. The cause of a failure comes from the absolute name alone: a resolver that follows a search path
-//! returns only its last error, which may hide the first.
+//! Name resolution. The cause of a failure comes only from the absolute name. A resolver that follows a search path
+//! returns only its last error, which may hide the first error.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -21,9 +21,10 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// Time limit for one attempt, if there is time for two. A datagram may get lost.
+/// The time limit for one attempt, if there is time for two attempts. A datagram may get lost.
 const ATTEMPT: Duration = Duration::from_millis(2_500);
-/// The largest number of attempts. A name server that does not answer in this time is a finding, not a slow machine.
+/// The largest number of attempts. If a name server does not answer in this time, the server is at fault and not a slow
+/// machine.
 const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 
@@ -100,7 +101,7 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.num_concurrent_reqs = 1;
     let attempts = attempts(limit);
-    // The resolver counts the repetitions.
+    // The resolver's option counts only the repetitions.
     options.attempts = attempts as usize - 1;
     options.timeout = ATTEMPT.min(limit / attempts);
     let servers: Vec<_> = config.name_servers().iter().map(server).collect();
@@ -109,13 +110,13 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
 }
 
-/// How many attempts a name gets within `limit`: at least two.
+/// The number of attempts for a name within `limit`. It is at least two.
 fn attempts(limit: Duration) -> u32 {
     let fit = limit.as_millis() / ATTEMPT.as_millis();
     u32::try_from(fit).unwrap_or(ATTEMPTS).clamp(2, ATTEMPTS)
 }
 
-/// A name server for messages: the port only if it is not 53.
+/// A name server as messages show it. The port is shown only if it is not 53.
 fn server(config: &NameServerConfig) -> String {
     match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
         DNS_PORT => config.ip.to_string(),
@@ -128,8 +129,8 @@ async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFau
     join(four, six)
 }
 
-/// Joins the answers for A and AAAA. Addresses take precedence. Otherwise a server failure takes precedence over "no
-/// address", because the failed query could have found one.
+/// Joins the answers for A and AAAA. Addresses take precedence. If there are none, a server failure takes precedence
+/// over "no address", because the failed query could have found an address.
 fn join(four: Result<DnsReply, DnsFault>, six: Result<DnsReply, DnsFault>) -> Result<DnsReply, DnsFault> {
     match (four, six) {
         (Ok(mut four), Ok(six)) => {
@@ -168,7 +169,7 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // Refused datagrams, resets and timeouts: no server gave any answer about the name.
+        // Refused datagrams, resets and timeouts mean that no server answered anything about the name.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }

@@ -1,9 +1,9 @@
-//! Presigned URLs: `SigV4` in the query; and signed forms: `SigV4` over a policy, in the fields of the form. Signing is
-//! offline: the endpoint only determines the host in the URL.
+//! Presigned URLs (`SigV4` in the query) and signed forms (`SigV4` over a policy, in the fields of the form). Signing
+//! is offline: the endpoint only determines the host in the URL.
 //!
-//! The SDK signs whatever it can, because applications sign with an SDK. What it refuses to sign (more than seven days,
-//! additional query parameters, forms) is signed by `aws-sigv4` with S3's rules, so that scenarios can show the server's
-//! answer.
+//! The SDK signs whatever it can, because applications sign with an SDK. It refuses to sign some requests: more than
+//! seven days, additional query parameters, forms. For these, `aws-sigv4` signs with S3's rules, so that scenarios can
+//! show the server's answer.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -37,7 +37,7 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
 /// Answers a presign question.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
-    // Each part is named here: a new one must decide who can sign it.
+    // Each part is named here. For a new part, the author must decide what can sign it.
     let PresignQuestion { method, policy, expires_s, signed_at_s, query, access: _, bucket: _, key: _ } = question;
     let method = method.as_str();
     let at = instant(SystemTime::now(), *signed_at_s)?;
@@ -134,7 +134,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
     Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
-/// The URL without its signature, path style.
+/// The URL in path style, without its signature.
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
     let endpoint = question.access.endpoint.trim_end_matches('/');
@@ -183,7 +183,7 @@ fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Resu
     Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
 }
 
-/// The signature of a policy. It covers the base64 text of the policy, which is what the form sends.
+/// The signature of a policy. It covers the base64 text of the policy, which the form sends.
 fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) -> String {
     let key = v4::generate_signing_key(secret_key.expose(), at, region, "s3");
     v4::calculate_signature(key, policy.as_bytes())

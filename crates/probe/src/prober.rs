@@ -1,5 +1,5 @@
-//! A prober. It is open loop: a slow answer never delays the next question. Each question uses a new connection.
-//! Outcomes are stored compactly, and equal answers only once.
+//! A prober. It works open loop: a slow answer never delays the next question. Each question uses a new connection.
+//! Outcomes are stored compactly, and equal answers are stored only once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::clock::unix_ms;
 use crate::trail::micros;
 
-/// A running prober. Dropping it stops it and cancels the questions in flight.
+/// A running prober. If it is dropped, it stops, and its unanswered questions are cancelled.
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Shared>,
@@ -35,20 +35,20 @@ struct Shared {
 struct Seen {
     outcomes: Vec<Outcome>,
     kinds: Vec<Answer>,
-    /// Index of each kind of answer, by its key.
+    /// The index of each kind of answer, by the key of the answer.
     known: HashMap<String, usize>,
     asked: usize,
     dropped: u64,
     late: Duration,
-    /// When the next question is due, while it runs.
+    /// The time at which the next question is due; `None` if the prober does not run.
     due: Option<Instant>,
-    /// When it stopped asking; none while it runs.
+    /// The time at which the prober stopped asking; `None` while it runs.
     stopped: Option<Duration>,
     broken: Option<String>,
 }
 
 impl Seen {
-    /// How late a question was asked at most, including the one that is due now.
+    /// The longest delay of a question, including the question that is due now.
     fn late(&self) -> Duration {
         let due = self.due.filter(|_| self.stopped.is_none());
         self.late.max(due.map_or(Duration::ZERO, |due| due.elapsed()))
@@ -56,7 +56,7 @@ impl Seen {
 }
 
 impl Prober {
-    /// Starts asking.
+    /// Starts the prober.
     pub fn start(question: ProberQuestion) -> Self {
         let shared =
             Arc::new(Shared { question, began: Instant::now(), began_unix_ms: unix_ms(), seen: Mutex::default() });
@@ -66,12 +66,12 @@ impl Prober {
         Self { shared, stop, asker }
     }
 
-    /// One page of the series after `known`.
+    /// One page of the series. It contains what the harness does not know yet, according to `known`.
     pub fn read(&self, known: Known) -> Series {
         self.shared.page(known)
     }
 
-    /// Stops asking, and waits for the answers in flight, which is no longer than a question's own deadline.
+    /// Stops asking, and waits for outstanding answers. This takes at most a question's own deadline.
     pub async fn stop(&mut self) {
         self.stop.send_replace(true);
         while let Some(ended) = self.asker.join_next().await {
@@ -82,16 +82,16 @@ impl Prober {
     }
 }
 
-/// Asks at the given rate until `stop`, then waits for the answers in flight.
+/// Asks at the given rate until `stop`, then waits for outstanding answers.
 async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let rate = shared.question.rate.clamp(1, RATE_LIMIT);
-    // A missed tick is made up for at once, because the question was due.
+    // A missed tick is made up for at once, because its question was due.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
     loop {
         if shared.seen().asked >= OUTCOMES_LIMIT {
-            // The prober cannot record what happens from now on, so its statistics would not cover the time that they
-            // claim.
+            // From now on the prober cannot record what happens. Its statistics would not cover the time that they
+            // claim to cover.
             shared.broke(&format!("it has reached the limit of {OUTCOMES_LIMIT} outcomes: lower its rate"));
             break;
         }
@@ -192,7 +192,7 @@ impl Shared {
     }
 }
 
-/// Removes those parts of an answer that differ each time.
+/// Removes the parts of an answer that differ each time.
 fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     let Answer { mut outcome, evidence } = answer;
     if let Ok(reply) = &mut outcome {
@@ -203,7 +203,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         chain,
         peer,
         tls_version,
-        // These differ each time.
+        // These fields differ each time, so they are left out.
         started_unix_ms: _,
         took_us: _,
         dns_us: _,

@@ -1,5 +1,4 @@
-//! Runs a program: with a given environment, with limited output, and so that none of its processes outlives the
-//! question.
+//! Runs a program with a given environment and with limited output. No process of the program outlives the question.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,13 +18,14 @@ use crate::apart::Programs;
 use crate::dial::Dialler;
 use crate::invalid;
 
-/// The exit code of a program that a signal ended is this plus the signal's number, as in shells.
+/// The exit code for a program that a signal ended is this number plus the signal's number, as in shells.
 const SIGNAL_BASE: i32 = 128;
-/// How long to wait for the end of the output after the program ended and its process group was killed. Only a process
+/// The time limit for the end of the output after the program ended and its process group was killed. Only a process
 /// that left the group could keep the output open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// How many times to look for processes that left the group: one of them may start another before it is killed.
+/// The number of searches for processes that left the group. Several are needed, because such a process may start
+/// another process before it is killed.
 const STRAYS_ROUNDS: usize = 20;
 
 /// Runs the program of a question.
@@ -42,7 +42,7 @@ pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler, programs: 
     })
 }
 
-/// How a program ended.
+/// The result of a program that ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) exit: i32,
@@ -51,7 +51,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: Output,
 }
 
-/// The beginning of a stream, and its full length.
+/// The beginning of an output stream, and the stream's full length.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     kept: Vec<u8>,
@@ -59,12 +59,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The full output, if it was within the limit.
+    /// The whole output. `None` if it was longer than the limit.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
 
-    /// The kept part, as text.
+    /// The kept beginning as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()
     }
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let Some((program, arguments)) = question.argv.split_first() else {
         return Err(invalid("the command is empty"));
     };
-    // Declared first, so that it is removed last, after all processes of the program have ended.
+    // The folder is declared first, so that it is removed last, after all processes of the program have ended.
     let folder = Folder::make(&dialler.view.trust)?;
     let environment = folder.environment(&question.env);
     let path = environment.get("PATH").map(OsString::as_os_str);
@@ -103,7 +103,7 @@ pub(crate) async fn run(
     let stderr = StreamReader::follow(child.stderr.take(), keep_bytes);
     let mut feeder = JoinSet::new();
     if let Some((mut stdin, text)) = child.stdin.take().zip(question.stdin.clone()) {
-        // In a separate task, because the program may not read its standard input.
+        // The input is written in a separate task, because the program may not read its standard input.
         feeder.spawn(async move { stdin.write_all(text.expose().as_bytes()).await });
     }
     let status = child.wait().await.map_err(|why| invalid(format!("waiting for `{program}` failed: {why}")))?;
@@ -127,7 +127,7 @@ fn not_started(program: &str, why: &std::io::Error) -> String {
 
 /// The folder in which a program runs, and its certificate bundle.
 struct Folder {
-    /// The folder is removed when this is dropped.
+    /// The temporary folder. It is removed when this value is dropped.
     held: tempfile::TempDir,
     bundle: PathBuf,
     work: PathBuf,
@@ -149,12 +149,12 @@ impl Folder {
         &self.work
     }
 
-    /// The outer folder, whose name is unique to this program.
+    /// The outer folder. Its name is unique to this program.
     fn root(&self) -> &Path {
         self.held.path()
     }
 
-    /// Replaces the placeholder of the bundle's path in a text.
+    /// Replaces the placeholder for the bundle's path in a text.
     fn fill(&self, text: &str) -> String {
         text.replace(CA_BUNDLE, &self.bundle.display().to_string())
     }
@@ -172,9 +172,9 @@ impl Folder {
     }
 }
 
-/// The processes of a program; they are killed when this is dropped. A process that left the group (`setsid`) is
-/// recognised by the program's folder, in its environment or as its working directory. A process that hides both is not
-/// found, unless the program runs apart: then the kernel ends it.
+/// The processes of a program. They are killed when this value is dropped. A process that left the group (`setsid`) is
+/// recognised by the program's folder, which is in its environment or is its working directory. A process that hides
+/// both is not found, unless the program runs isolated; then the kernel ends it.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,
@@ -185,7 +185,7 @@ impl Group {
         Self { leader: leader.and_then(pid), folder: folder.to_owned() }
     }
 
-    /// Processes of the program outside its group.
+    /// The processes of the program outside its process group.
     fn strays(&self) -> Vec<Pid> {
         let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
         let ids = all.flatten().filter_map(|entry| pid(entry.file_name().to_str()?.parse().ok()?));

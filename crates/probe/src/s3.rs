@@ -29,8 +29,8 @@ use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
 
-/// A listing must fit into one frame of the agent, together with the rest of the answer. A longer one is an error and
-/// is not truncated.
+/// The largest size of a listing. It must fit into one frame of the agent, together with the rest of the answer. A
+/// longer listing is an error and is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
 /// The largest number of pages, of a thousand objects each, that a listing or a survey reads.
@@ -121,7 +121,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         .endpoint_url(access.endpoint.trim_end_matches('/'))
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        // The question's own deadline bounds everything.
+        // The question's own deadline limits the whole operation.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // The SDK's default checksums break presigned PUTs and stores that do not support them (docs/facts.md#default-checksums).
@@ -217,7 +217,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             let mut length_bytes = 0;
             pages(client, bucket, prefix, |object| {
                 let Some(key) = object.key() else { return true };
-                // The length in a frame: with quotes, a comma and escapes.
+                // The length of a key in a frame: with quotes, a comma and escapes.
                 length_bytes += key.escape_default().count() + 3;
                 reply.keys.push(key.to_owned());
                 length_bytes <= LISTING_LIMIT_BYTES
@@ -272,7 +272,7 @@ pub(crate) async fn pages(
     Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
 }
 
-/// The failure for a successful answer that cannot be read to its end.
+/// The failure for a listing that was answered successfully but cannot be read to its end.
 fn unread(words: String) -> Failed {
     Failed { error: None, words }
 }

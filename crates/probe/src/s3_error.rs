@@ -12,8 +12,9 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
 }
 
-/// Whether an error means that the requested state exists already: the owner of a bucket creates it again. AWS itself
-/// answers 200 to that, but only in its oldest region. For all other operations this code is an ordinary error.
+/// Whether an error means that the requested state already exists, because the owner of a bucket creates the bucket
+/// again. AWS itself answers 200 in this case, but only in its oldest region. For all other operations, this code is an
+/// ordinary error.
 pub(crate) fn already_exists(operation: &S3Operation, code: &str) -> bool {
     matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }

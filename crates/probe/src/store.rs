@@ -1,4 +1,5 @@
-//! Requests to a store beyond S3, as its fixture declares. Only this file knows which module implements which kind.
+//! Requests to a store beyond S3, as the store's fixture declares. Only this file connects a kind of store with its
+//! module.
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
@@ -18,19 +19,20 @@ pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &s
     }
 }
 
-/// The error in the headers of an answer without a body. The store's kind is not known here, so the headers of every kind are read.
+/// The error in the headers of an answer without a body. The store's kind is not known here, so the headers of every
+/// kind are read.
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     minio::error_in_headers(status, headers)
 }
 
-/// What the store reports about one request.
+/// The report of a store about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// `x-amz-request-id` of its answer.
+    /// The `x-amz-request-id` of the store's answer.
     pub request_id: String,
     /// Source address, without the port.
     pub source: String,
-    /// `Host` as it arrived.
+    /// The `Host` header as it arrived.
     pub host: String,
     /// The request as it arrived.
     pub arrived: Arrived,
@@ -41,20 +43,20 @@ pub struct Traced {
 pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive: when the store sent it, it had reported all requests that it had served.
+    /// A keep-alive. When the store sent it, the store had reported all requests that it had served.
     Idle,
 }
 
-/// Why a trace ended.
+/// The reason why a trace ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// The store closed it.
+    /// The store closed the trace.
     #[error("the store ended its trace")]
     Over,
-    /// The store did not send even a keep-alive.
+    /// The store sent nothing, not even a keep-alive.
     #[error("the store's trace was silent for {for_s} s")]
     Silent {
-        /// The silence, in seconds.
+        /// The time without data, in seconds.
         for_s: u64,
     },
     /// The connection broke.
@@ -65,7 +67,7 @@ pub enum Ended {
     Garbled(String),
 }
 
-/// An open trace of a store. Dropping it closes the connection.
+/// An open trace of a store. When it is dropped, the connection is closed.
 #[derive(Debug)]
 pub struct Trace(Of);
 
@@ -74,8 +76,8 @@ enum Of {
     Minio(minio::trace::Trace),
 }
 
-/// Opens the trace of the store at `access`, with an administrator's credentials. It shows every request that is sent after this
-/// function returned. `None` if the store has no witness.
+/// Opens the trace of the store at `access`, with an administrator's credentials. The trace shows every request that is
+/// sent after this function has returned. `None` if the store has no witness.
 pub async fn trace(witness: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, Cause> {
     match witness {
         WitnessKind::None => Ok(None),
@@ -84,7 +86,7 @@ pub async fn trace(witness: WitnessKind, view: View, access: &S3Access) -> Resul
 }
 
 impl Trace {
-    /// The next item, or why the trace ended.
+    /// The next item. The error says why the trace ended.
     pub async fn next(&mut self) -> Result<TraceEvent, Ended> {
         let Of::Minio(trace) = &mut self.0;
         trace.next().await

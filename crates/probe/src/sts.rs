@@ -1,5 +1,5 @@
-//! `AssumeRoleWithWebIdentity`, sent as our own form request. It is what an SDK's default chain sends, but without
-//! retries, and each layer's failure keeps its own cause.
+//! `AssumeRoleWithWebIdentity`, sent as a form request of the probe itself. The request equals that of an SDK's default
+//! chain, but there are no retries, and the failure of each layer keeps its own cause.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Uri};

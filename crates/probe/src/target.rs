@@ -10,7 +10,7 @@ use crate::invalid;
 /// The server, as the URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `https`
+    /// Whether the scheme is `https`.
     pub(crate) tls: bool,
     /// Name or address, without brackets.
     pub(crate) host: String,
@@ -33,7 +33,8 @@ impl Target {
         Ok(Self { tls, host, port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }) })
     }
 
-    /// The value of `Host`. Clients omit the scheme's default port, and the signature covers what they send.
+    /// The value of `Host`. Clients omit the default port of the scheme, and the signature covers the value that they
+    /// send.
     pub(crate) fn host_header(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }

@@ -1,4 +1,4 @@
-//! The TLS probe: it only makes a handshake. The server's chain is evidence, whether it is accepted or not.
+//! The TLS probe. It only makes a handshake. The server's chain becomes evidence, whether it is accepted or not.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::TlsReply;

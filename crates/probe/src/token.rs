@@ -10,7 +10,7 @@ use crate::invalid;
 /// Limit for a token file.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// The token. A file is read again each time, as SDKs do, because the kubelet replaces it.
+/// Reads the token. A file is read again each time, as SDKs do, because the kubelet replaces the file.
 pub(crate) fn read(source: &TokenSource) -> Result<Secret, Cause> {
     let path = match source {
         TokenSource::Value(token) => return Ok(token.clone()),

@@ -7,7 +7,7 @@ use parallax_vocab::Evidence;
 
 use crate::clock::unix_ms;
 
-/// Shared by all layers of one question. Cheap to clone.
+/// The trail that all layers of one question share. A clone is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail(Arc<Mutex<Inner>>);
 
@@ -28,7 +28,7 @@ impl Trail {
         write(&mut self.lock().evidence);
     }
 
-    /// Sets the current stage. If the deadline passes, the message is "still STAGE".
+    /// Sets the current stage. If the deadline passes, the message names this stage.
     pub(crate) fn enter(&self, stage: impl Into<String>) {
         self.lock().stage = stage.into();
     }

@@ -1,5 +1,5 @@
-//! TLS verification for a vantage: a verifier that trusts only the view's certificates, records the server's chain even
-//! if it rejects it, and classifies rejections.
+//! TLS verification for a vantage. The verifier trusts only the view's certificates, records the server's chain even if
+//! it rejects the chain, and classifies rejections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 
 use crate::invalid;
 
-/// The chain that a server showed, leaf first.
+/// The chain that a server sent, the leaf first.
 pub(crate) type Shown = Arc<Mutex<Vec<CertificateDer<'static>>>>;
 
 /// A client configuration for one handshake, and the variable that receives the server's chain.
@@ -45,7 +45,8 @@ pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown)
 type Dangerous = rustls::client::danger::DangerousClientConfigBuilder;
 
 fn builder(provider: Arc<CryptoProvider>) -> Result<Dangerous, Cause> {
-    // rustls calls every custom verifier dangerous. Ours verifies with webpki everything that it does not pin.
+    // rustls calls every custom verifier dangerous. This verifier uses webpki for everything except a pinned
+    // certificate.
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(builder.map_err(|why| invalid(format!("TLS cannot be configured: {why}")))?.dangerous())
 }

@@ -1,12 +1,12 @@
-//! Reads the small XML documents of S3 and STS: each text by the path of its elements.
+//! Reads the small XML documents of S3 and STS. Each text is found by the path of its elements.
 
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// The texts of a document by path (`Error/Code`), without namespaces; texts with the same path are joined. `None` if
-/// the body is not XML or is truncated: such a document is not reliable.
+/// The texts of a document by path (`Error/Code`), without namespaces. Texts with the same path are joined. `None` if
+/// the body is not XML or is truncated, because such a document is not reliable.
 pub(crate) fn texts(body: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut reader = Reader::from_str(text);

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-/// How long to wait for the write lock, which litestream holds briefly during a checkpoint.
+/// The time limit for the write lock, which litestream holds briefly during a checkpoint.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The state of a database.
@@ -15,17 +15,17 @@ const BUSY_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Contents {
     /// Number of rows.
     pub(crate) rows: i64,
-    /// The highest number; 0 in an empty table.
+    /// The highest row number; 0 in an empty table.
     pub(crate) highest: i64,
-    /// How many numbers below the highest are missing.
+    /// The number of row numbers below the highest that are missing.
     pub(crate) missing: i64,
-    /// When the highest row was committed, in milliseconds since the Unix epoch.
+    /// The time at which the highest row was committed, in milliseconds since the Unix epoch.
     pub(crate) newest_unix_ms: Option<i64>,
-    /// The result of `PRAGMA integrity_check`: `ok`, or what is wrong.
+    /// The result of `PRAGMA integrity_check`: `ok`, or a description of the damage.
     pub(crate) integrity: String,
 }
 
-/// Opens the database for writing, as litestream requires: with a write-ahead log, and without automatic checkpoints.
+/// Opens the database for writing as litestream requires: with a write-ahead log, and without automatic checkpoints.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;
@@ -40,8 +40,8 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads the state of the database and checks its integrity. A file that is not a database, or a damaged one, has no
-/// rows, and SQLite's error message is its integrity.
+/// Reads the state of the database and checks its integrity. For a file that is not a database, or that is damaged, the
+/// number of rows is 0 and the integrity is SQLite's error message.
 pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -61,7 +61,7 @@ fn is_damaged(error: &anyhow::Error) -> bool {
     matches!(code, Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt))
 }
 
-/// The state of an open database. A database without our table has no rows.
+/// The state of an open database. A database without this program's table has no rows.
 pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if !connection.table_exists(None, "entries")? {

@@ -1,9 +1,8 @@
 //! `parallax-writer`: the application whose database the backup scenarios destroy and restore.
 //!
 //! `write` commits numbered rows to an SQLite database at a fixed rate, and reports each commit on standard output. The
-//! node keeps this log after the container is gone, so it shows outside the pod which commits were acknowledged. `look`
-//! reports the state of a database. Rows are numbered without gaps, also across restarts, so that a lost row is
-//! visible.
+//! node keeps this log after the container is gone, so the log shows which commits were acknowledged. `look` reports
+//! the state of a database. Row numbers have no gaps, even across restarts, so that a lost row is visible.
 
 mod database;
 mod write;

@@ -15,23 +15,24 @@ use crate::database::{self, Contents};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    /// The state when the process started. A second such line in the log of a pod shows a restart.
+    /// The state of the database when the process started. A second such line in the log of a pod shows a restart.
     Started(Contents),
-    /// A row whose commit returned.
+    /// A row whose commit has returned.
     Committed {
-        /// Its number.
+        /// The number of the row.
         row: i64,
-        /// When, in milliseconds since the Unix epoch.
+        /// The time of the commit, in milliseconds since the Unix epoch.
         unix_ms: i64,
     },
-    /// SIGTERM came after this row.
+    /// SIGTERM arrived after this row.
     Stopped {
-        /// Its number; 0 if there is none.
+        /// The number of the row; 0 if no row was committed.
         row: i64,
     },
 }
 
-/// Commits rows until SIGTERM. It catches up after a late commit, so that the average rate stays correct.
+/// Commits rows until SIGTERM. After a late commit, the next commits come earlier, so that the average rate stays
+/// correct.
 pub(crate) async fn until_sigterm(
     path: &Path,
     rate: u32,
@@ -59,7 +60,7 @@ pub(crate) async fn until_sigterm(
     line(out, &Line::Stopped { row })
 }
 
-/// Writes one line of JSON and flushes it, because the line must survive the process.
+/// Writes one line of JSON and flushes it, because the line must still exist after the process has ended.
 pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Checks the Secret that a Service names, without I/O: a certificate that could not be served must not be published.
+//! Checks, without I/O, the Secret that a Service names. A certificate that could not be served must not be published.
 
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::pem::PemObject as _;
@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const TYPE: &str = "kubernetes.io/tls";
 
-/// Certificates and key of a Secret as one PEM text, or what is wrong with them.
+/// The certificates and the key of a Secret as one PEM text. The error says what is wrong with them.
 pub(super) fn pem(secret: &Secret) -> Result<String, String> {
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     if kind != TYPE {

@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 
 use super::wanted::Port;
 
-/// The name of the one certificate in HAProxy's memory.
+/// The name of the only certificate in HAProxy's memory.
 const CERTIFICATE: &str = "served.pem";
 /// The list of the certificates that all ports serve.
 const LIST: &str = "/etc/haproxy/served.list";
 /// Time limit for one command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
-/// HAProxy's answers are a few lines.
+/// The largest size of an answer. HAProxy's answers are a few lines.
 const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// An HAProxy.
@@ -30,20 +30,21 @@ impl Haproxy {
         Self { api: SocketAddr::new(address, port) }
     }
 
-    /// Stops listening at a port: connections are refused, those that exist stay.
+    /// Stops listening on a port. New connections are refused, but existing ones stay.
     pub(super) async fn close(&self, port: u16) -> Result<()> {
         self.order(&format!("disable frontend port-{port}"), Expected::NothingOr("already disabled")).await
     }
 
-    /// Listens at a port.
+    /// Starts listening on a port.
     pub(super) async fn open(&self, port: u16) -> Result<()> {
         self.order(&format!("enable frontend port-{port}"), Expected::NothingOr("already enabled")).await
     }
 
-    /// Serves this certificate and key from now on. The change is one transaction: a handshake gets the old or the new one.
+    /// Serves this certificate and key from now on. The change is one transaction: each handshake gets either the old
+    /// or the new certificate.
     pub(super) async fn certificate(&self, pem: &str, is_first: bool) -> Result<()> {
         if is_first {
-            // An earlier try may have come this far, although its answer was late.
+            // An earlier try may have come this far although its answer was late, so its certificate is removed first.
             self.delete_certificate("").await?;
             self.order(&format!("new ssl cert {CERTIFICATE}"), Expected::Text("New empty certificate store")).await?;
         }
@@ -57,12 +58,13 @@ impl Haproxy {
         Ok(())
     }
 
-    /// Serves no certificate any more.
+    /// Stops serving a certificate.
     pub(super) async fn no_certificate(&self) -> Result<()> {
         self.delete_certificate("deleted").await
     }
 
-    /// Forgets what an earlier controller left, if there was one: nothing listens, and no certificate is served.
+    /// Removes the state of an earlier controller, if there was one. Afterwards HAProxy listens on no port and serves
+    /// no certificate.
     pub(super) async fn reset(&self, ports: &[u16]) -> Result<()> {
         for port in ports {
             self.close(*port).await?;
@@ -70,22 +72,22 @@ impl Haproxy {
         self.delete_certificate("").await
     }
 
-    /// Takes the certificate off the list, and then out of memory. Each answer must contain the text.
+    /// Removes the certificate from the list, and then from memory. Each answer must contain `answer`.
     async fn delete_certificate(&self, answer: &'static str) -> Result<()> {
         self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text(answer)).await?;
         self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text(answer)).await
     }
 
-    /// Sends the requests of a port to a node port.
+    /// Makes HAProxy send the requests of a port to a node port.
     pub(super) async fn backend(&self, port: &Port, node: IpAddr) -> Result<()> {
         let server = format!("nodes-{}/node", port.number);
         let at = format!("set server {server} addr {node} port {}", port.at_nodes);
-        // The answer tells what changed, or that nothing did.
+        // The answer says what changed, or that nothing changed.
         self.order(&at, Expected::Text("")).await?;
         self.order(&format!("set server {server} state ready"), Expected::Nothing).await
     }
 
-    /// Ends TLS at a port, or passes what comes there on as it is.
+    /// Makes HAProxy terminate TLS at a port, or pass the connections through unchanged.
     pub(super) async fn tls(&self, port: &Port) -> Result<()> {
         let Port { number: port, ends_tls, .. } = port;
         self.order(&format!("clear map virt@tls-{port}"), Expected::Nothing).await?;
@@ -121,7 +123,7 @@ impl Haproxy {
     }
 }
 
-/// What HAProxy answers if it did what it was told.
+/// The answer of HAProxy if it executed a command.
 enum Expected {
     Nothing,
     NothingOr(&'static str),

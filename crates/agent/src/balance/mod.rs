@@ -1,9 +1,9 @@
-//! `balance`: gives a Service of type `LoadBalancer` its balancer, as a cloud's controller does. It watches the Services
-//! and Secrets of its namespace and configures an HAProxy outside the cluster through HAProxy's runtime API.
+//! `balance`: gives a Service of type `LoadBalancer` its balancer, as a cloud's controller does. It watches the
+//! Services and Secrets of its namespace, and configures an HAProxy outside the cluster through HAProxy's runtime API.
 //!
-//! Annotations of the Service name the ports at which TLS ends and the Secret with the certificate. A Secret that cannot
-//! be served is not published: an event of the Service says why, and what was served before stays. When the controller
-//! starts it closes all ports, because it does not know who opened them.
+//! Annotations of the Service name the ports at which TLS ends, and the Secret with the certificate. A Secret that
+//! cannot be served is not published: an event of the Service gives the reason, and the earlier certificate stays in
+//! use. When the controller starts, it closes all ports, because it does not know which process opened them.
 
 mod certificate;
 mod haproxy;
@@ -27,9 +27,9 @@ use crate::{hold, log_error};
 use haproxy::Haproxy;
 use wanted::Wanted;
 
-/// After a failure that no event of the cluster ends: HAProxy or the apiserver did not answer.
+/// The pause after a failure of HAProxy or the apiserver. No event of the cluster reports that they answer again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Time limit for the balancer's name.
+/// The time limit for resolving the balancer's name.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The arguments of the controller.
@@ -96,7 +96,7 @@ struct Served {
 }
 
 impl Reload {
-    /// Whether `wanted` counts as another certificate than `served`.
+    /// Whether `wanted` counts as a different certificate from `served`.
     fn differs(self, served: Option<&Served>, wanted: &Served) -> bool {
         served.is_none_or(|served| match self {
             Self::ByContent => served.pem != wanted.pem,
@@ -105,9 +105,9 @@ impl Reload {
     }
 }
 
-/// Serves until the process gets a signal to stop.
+/// Runs the controller until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
-    // The one provider that the whole build has; kube asks for the default.
+    // Installs the only TLS provider of the build. kube uses the default provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = Client::try_default().await.context("failed to find the apiserver")?;
     let (host, port) = arguments.haproxy.rsplit_once(':').context("--haproxy is not name:port")?;
@@ -116,7 +116,7 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
         reached = reach(host, port, &arguments.ports) => reached,
         stopped = hold::until_signal() => return stopped,
     };
-    // The kubelet's probe asks only whether this port accepts, which the system does by itself.
+    // The kubelet's probe only checks whether this port accepts connections. The operating system accepts them itself.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
     let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
     let controller = Controller {
@@ -133,8 +133,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// HAProxy, reset, and its address. The cluster's DNS may start after this process, and a process that ends because of it
-/// would be started again later and later.
+/// Waits until HAProxy can be reached, and resets it. Returns HAProxy and its address. The cluster's DNS may start
+/// after this process. If this process ended because of that, Kubernetes would restart it with growing pauses.
 async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
     loop {
         let reached = async {
@@ -149,7 +149,7 @@ async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
             Ok(reached) => return reached,
             Err(why) => log_error(&format!("{why:#}")),
         }
-        // Neither the name server nor HAProxy gives notice when it answers.
+        // No event reports that the name server or HAProxy answers, so the code polls.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
@@ -163,18 +163,18 @@ struct Controller<'a> {
     address: IpAddr,
 }
 
-/// What the controller has done, by which it knows what is left to do.
+/// The work that the controller has done. The remaining work follows from it.
 #[derive(Default)]
 struct Done {
-    /// The uid of the Service that has the balancer.
+    /// The UID of the Service that has the balancer.
     owner: Option<String>,
     served: Option<Served>,
     open: Vec<wanted::Port>,
-    /// The last event of each Service by uid, so that it is not repeated.
+    /// The last event of each Service, by the Service's UID. It prevents a repetition of the same event.
     said: BTreeMap<String, String>,
 }
 
-/// What a Service asks for, and the certificate for it.
+/// The ports that a Service requests, and the certificate for them.
 struct Order {
     ports: Vec<wanted::Port>,
     certificate: Option<Served>,
@@ -189,7 +189,7 @@ impl Controller<'_> {
         loop {
             tokio::select! {
                 change = changes.next() => if change.is_none() { return },
-                // Neither HAProxy nor the apiserver gives notice when it answers again.
+                // No event reports that HAProxy or the apiserver answers again, so the code polls.
                 () = tokio::time::sleep(AGAIN_AFTER), if again => {}
             }
             again = self.adjust(&mut done).await.inspect_err(|why| log_error(&format!("{why:#}"))).is_err();
@@ -201,7 +201,7 @@ impl Controller<'_> {
         let type_of = |it: &Service| it.spec.as_ref().and_then(|it| it.type_.clone());
         let mut balanced: Vec<Service> =
             listed.items.into_iter().filter(|it| type_of(it).as_deref() == Some("LoadBalancer")).collect();
-        // A balancer has one Service; the oldest comes first.
+        // A balancer has only one Service. The oldest Service gets it.
         balanced.sort_by_key(|it| (it.metadata.creation_timestamp.clone(), it.metadata.name.clone()));
         let is_there = |uid: &String| balanced.iter().any(|it| it.metadata.uid.as_ref() == Some(uid));
         if done.owner.as_ref().is_some_and(|uid| !is_there(uid)) {
@@ -225,7 +225,7 @@ impl Controller<'_> {
         Ok(())
     }
 
-    /// What a Service asks for, or what is wrong with it.
+    /// The order of a Service. The inner error says what is wrong with the Service.
     async fn order(&self, service: &Service) -> Result<Result<Order, String>> {
         let annotations =
             wanted::spelling(service, &self.arguments.ports_annotations, &self.arguments.secret_annotations);
@@ -240,7 +240,7 @@ impl Controller<'_> {
         Ok(checked.map(|pem| Order { ports, certificate: Some(Served { name, pem }) }))
     }
 
-    /// Makes the balancer do what a Service asks for.
+    /// Makes the balancer execute the order of a Service.
     async fn carry_out(&self, service: &Service, order: Order, done: &mut Done) -> Result<()> {
         if let Some(wanted) = &order.certificate
             && self.arguments.reload.differs(done.served.as_ref(), wanted)
@@ -268,8 +268,9 @@ impl Controller<'_> {
         self.status(service).await
     }
 
-    /// Closes all open ports for as long as the Service asks for, if it does, and writes into the Service how long that was.
-    /// It is no exact number: HAProxy and this process take their time. So a clock measures it that is not the clients'.
+    /// If the Service requests a pause, closes all open ports for that time, and writes the measured length of the
+    /// pause into the Service. The length is not exact, because HAProxy and this process need time. Therefore this
+    /// process measures it with a clock that is independent of the clients.
     async fn pause(&self, service: &Service, done: &Done) -> Result<()> {
         let Some(text) = wanted::pause_ms(service) else { return Ok(()) };
         let asked_ms =
@@ -287,18 +288,18 @@ impl Controller<'_> {
         written.map(drop).with_context(|| format!("failed to write how long Service {name} was paused"))
     }
 
-    /// Closes all open ports, and returns after `how_long` the time from which they were closed.
+    /// Closes all open ports. After `how_long`, returns the time from which the ports were closed.
     async fn away(&self, done: &Done, how_long: Duration) -> Result<Instant> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
         }
         let closed = Instant::now();
-        // The time itself is what is asked for.
+        // The pause itself is the purpose, so a sleep is correct here.
         tokio::time::sleep(how_long).await;
         Ok(closed)
     }
 
-    /// Takes back what a Service had that is gone.
+    /// Removes the balancer's state for a Service that is gone.
     async fn withdraw(&self, done: &mut Done) -> Result<()> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
@@ -325,7 +326,8 @@ impl Controller<'_> {
         done.map(drop).with_context(|| format!("failed to write the status of Service {name}"))
     }
 
-    /// Records an event of the Service, in the words of Kubernetes' own service controller, unless it is the last one.
+    /// Records an event of the Service, in the words of Kubernetes' own service controller. If it equals the last
+    /// event, it is not recorded again.
     async fn say(&self, service: &Service, uid: &str, ensured: Result<(), String>, done: &mut Done) -> Result<()> {
         let (reason, type_, note) = match ensured {
             Ok(()) => ("EnsuredLoadBalancer", EventType::Normal, "Ensured load balancer".to_owned()),
@@ -354,7 +356,7 @@ impl Controller<'_> {
     }
 }
 
-/// An item for each change of an object of this kind, and for each attempt to watch again.
+/// A stream with one item for each change of an object of this kind, and for each new attempt of the watch.
 fn changes<K>(api: &Api<K>) -> impl Stream<Item = ()> + use<K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,

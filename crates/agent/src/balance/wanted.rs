@@ -1,16 +1,16 @@
-//! Reads from a Service what its balancer has to do, without I/O.
+//! Reads, without I/O, from a Service what its balancer has to do.
 
 use k8s_openapi::api::core::v1::Service;
 
-/// Asks for a pause of the balancer if it is [`PAUSE_ASKED`]: nothing listens for the time of [`PAUSE_MS_ANNOTATION`].
-/// Afterwards it is [`PAUSE_OVER`].
+/// The annotation that requests a pause of the balancer, if its value is [`PAUSE_ASKED`]. For the time in
+/// [`PAUSE_MS_ANNOTATION`], the balancer does not listen. Afterwards the value is [`PAUSE_OVER`].
 pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause";
 pub(super) const PAUSE_ASKED: &str = "asked";
 pub(super) const PAUSE_OVER: &str = "over";
-/// How long the pause is to be, in milliseconds.
+/// The annotation with the requested length of the pause, in milliseconds.
 pub(super) const PAUSE_MS_ANNOTATION: &str = "load-balancer.parallax/pause-ms";
-/// How long the last pause was, in milliseconds: from HAProxy's answer that it has closed the ports to its answer that it
-/// has opened them.
+/// The annotation with the length of the last pause, in milliseconds. The pause begins when HAProxy reports that the
+/// ports are closed, and ends when HAProxy reports that they are open.
 pub(super) const PAUSED_MS_ANNOTATION: &str = "load-balancer.parallax/paused-ms";
 
 /// A port of the balancer.
@@ -18,23 +18,23 @@ pub(super) const PAUSED_MS_ANNOTATION: &str = "load-balancer.parallax/paused-ms"
 pub(super) struct Port {
     /// The number that clients use.
     pub(super) number: u16,
-    /// The port of the nodes behind it.
+    /// The node port to which the balancer sends requests.
     pub(super) at_nodes: u16,
-    /// Whether TLS ends at it.
+    /// Whether TLS ends at this port.
     pub(super) ends_tls: bool,
 }
 
-/// What a Service asks for.
+/// The requests of a Service to its balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Its ports.
+    /// The ports of the balancer.
     pub(super) ports: Vec<Port>,
     /// The Secret with the certificate, if TLS ends at a port.
     pub(super) secret: Option<String>,
 }
 
-/// The two annotations of a Service (ports at which TLS ends, Secret) as its cloud spells them: the first pair of which
-/// the Service has one, or else the first pair.
+/// The names of the two annotations of a Service (the ports at which TLS ends, and the Secret). Clouds spell them
+/// differently. The first pair of names of which the Service has one is used, otherwise the first pair.
 pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a [String]) -> (&'a str, &'a str) {
     let has = |name: &str| service.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(name));
     let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));
@@ -42,7 +42,7 @@ pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a 
     all.find(|(ports, secret)| has(ports) || has(secret)).unwrap_or(first)
 }
 
-/// How long the pause is to be that a Service asks for, as the Service writes it.
+/// The length of the pause that a Service requests, as the Service writes it. `None` if the Service requests no pause.
 pub(super) fn pause_ms(service: &Service) -> Option<&str> {
     let annotations = service.metadata.annotations.as_ref()?;
     let asked = annotations.get(PAUSE_ANNOTATION).is_some_and(|it| it == PAUSE_ASKED);
@@ -50,8 +50,8 @@ pub(super) fn pause_ms(service: &Service) -> Option<&str> {
 }
 
 impl Wanted {
-    /// Reads the annotations (ports at which TLS ends, Secret) and the ports of a Service. `listening` are the ports that
-    /// the balancer can have.
+    /// Reads the annotations (the ports at which TLS ends, and the Secret) and the ports of a Service. `listening`
+    /// contains the ports that the balancer can open.
     pub(super) fn of(service: &Service, annotations: (&str, &str), listening: &[u16]) -> Result<Self, String> {
         let annotation = |name: &str| service.metadata.annotations.as_ref().and_then(|it| it.get(name));
         let (ports_annotation, secret_annotation) = annotations;

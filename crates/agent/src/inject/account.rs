@@ -9,14 +9,14 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::question::{HttpQuestion, Probe, View};
 use serde_json::Value;
 
-/// Where a pod finds the token of its ServiceAccount.
+/// The folder in which a pod finds the token of its ServiceAccount.
 const OWN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// The apiserver, from every pod.
+/// The URL of the apiserver, which is the same in every pod.
 const APISERVER: &str = "https://kubernetes.default.svc.cluster.local";
-/// Time limit for the apiserver. It is below the 10 s for which the apiserver waits for a webhook by default.
+/// The time limit for the apiserver. It is less than the 10 s for which the apiserver waits for a webhook by default.
 const WITHIN_MS: u64 = 5_000;
 
-/// The annotations of an account; empty if there is no such account.
+/// The annotations of a ServiceAccount. The result is empty if there is no such ServiceAccount.
 pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
     for part in [namespace, name] {
         let sound = part.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '.');

@@ -1,8 +1,8 @@
-//! `inject`: a small mutating webhook like AWS's pod identity webhook. It also adds endpoints and a certificate
+//! `inject`: a small mutating webhook like AWS's pod identity webhook. In addition, it adds endpoints and a certificate
 //! authority.
 //!
-//! It reads the pod's ServiceAccount from the apiserver for each request, so an annotation has an effect at once. If
-//! that fails it answers 500, and the `failurePolicy` of the webhook decides about the pod.
+//! The webhook reads the pod's ServiceAccount from the apiserver for each request, so a change of an annotation has an
+//! effect at once. If the read fails, the webhook answers 500, and its `failurePolicy` decides about the pod.
 
 mod account;
 mod patch;
@@ -29,7 +29,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A pod's object is not larger than etcd accepts, 1.5 MiB; the review is a little larger.
+/// The largest size of a review. The object of a pod is at most as large as etcd accepts, 1.5 MiB; a review is a little
+/// larger.
 const REVIEW_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Time limit for a handshake, and for the head of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
     certificate: PathBuf,
 }
 
-/// Serves until the process gets a signal to stop.
+/// Serves requests until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(tls(arguments)?));
     let listener = TcpListener::bind(arguments.listen).await;

@@ -1,27 +1,27 @@
-//! Computes the patch for a pod, without I/O.
+//! Computes, without I/O, the patch for a pod.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// AWS's annotation for the role that pods assume; pods of an account without it are not changed.
+/// AWS's annotation for the role that pods assume. Pods of a ServiceAccount without this annotation are not changed.
 const ROLE: &str = "eks.amazonaws.com/role-arn";
 /// AWS's annotation for the token's audience.
 const AUDIENCE: &str = "eks.amazonaws.com/audience";
-/// Our annotation for the endpoint of S3 and STS.
+/// Parallax's annotation for the endpoint of S3 and STS.
 const ENDPOINT: &str = "injection.parallax/endpoint";
-/// Our annotation for the ConfigMap whose `ca.crt` pods trust.
+/// Parallax's annotation for the ConfigMap whose `ca.crt` pods trust.
 const AUTHORITY: &str = "injection.parallax/authority";
 
-/// The volume's name.
+/// The name of the volume.
 const VOLUME: &str = "web-identity";
-/// Where AWS's webhook mounts the token.
+/// The folder at which AWS's webhook mounts the token.
 const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// Lifetime of the token: a day, as with AWS's webhook.
 const LIFETIME_S: u32 = 86_400;
 
-/// The operations that add to a pod what the account's annotations request. Values that a container sets itself are
-/// kept.
+/// The patch operations that add to a pod what the ServiceAccount's annotations request. If a container sets a value
+/// itself, its value is kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -54,7 +54,7 @@ pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Val
     patch
 }
 
-/// Adds the entries whose key is not in the list yet; creates the list if it is missing.
+/// Adds the entries whose key is not in the list yet. A missing list is created.
 fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
     let there = of[list].as_array();
     let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);
@@ -96,7 +96,8 @@ mod tests {
         let patch = of(&pod, &annotated(&[(ENDPOINT, "https://s3"), (AUTHORITY, "ca")]));
         let paths: Vec<&str> = patch.iter().filter_map(|it| it["path"].as_str()).collect();
         let mut expected = vec!["/spec/volumes/-", "/spec/initContainers/0/env", "/spec/initContainers/0/volumeMounts"];
-        // The container keeps its own region and its own mount, so it gets five variables of six, and no mount.
+        // The container keeps its own region and its own mount. Therefore it gets five of the six variables, and no
+        // mount.
         expected.extend(["/spec/containers/0/env/-"; 5]);
         assert_eq!(paths, expected);
         assert_eq!(patch[1]["value"].as_array().map(Vec::len), Some(6));

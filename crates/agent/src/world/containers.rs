@@ -1,5 +1,5 @@
-//! The addresses of the containers that the external network knows by name. The engine's own resolver tells them, and a
-//! busy engine may not answer for seconds. Then the last known addresses count.
+//! The addresses of the containers that the external network knows by name. They come from the engine's own resolver. A
+//! busy engine may not answer for seconds; then the last known addresses are used.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,15 +16,16 @@ struct Known {
     addresses: Vec<IpAddr>,
 }
 
-/// What was found last, by name.
+/// The last known addresses, by name.
 #[derive(Default)]
 pub(crate) struct Containers {
     known: Mutex<HashMap<String, Known>>,
 }
 
 impl Containers {
-    /// The addresses of `name`. They are asked for if the last question is older than `fresh`; who asks meanwhile gets the
-    /// last known ones. Without an answer within `limit`, the last known ones are returned, too.
+    /// The addresses of `name`. The resolver is asked if the last question is older than `fresh`. Other callers get the
+    /// last known addresses in the meantime. If there is no answer within `limit`, the last known addresses are
+    /// returned too.
     pub(crate) async fn addresses(&self, name: &str, fresh: Duration, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
         let limit = if self.is_known(name) { limit.min(REFRESH_LIMIT) } else { limit };
         self.through(name, fresh, || parallax_probe::resolve(name, limit)).await
@@ -43,7 +44,7 @@ impl Containers {
                 self.lock().insert(name.to_owned(), known);
                 Ok(addresses)
             }
-            // No answer says nothing about the container. Every other answer does.
+            // A timeout says nothing about the container. Every other answer says something.
             Err(Cause::Dns { fault: DnsFault::Timeout, detail }) => {
                 let last = self.lock().get(name).map(|known| known.addresses.clone());
                 last.ok_or(Cause::Dns { fault: DnsFault::Timeout, detail })
@@ -55,7 +56,8 @@ impl Containers {
         }
     }
 
-    /// The addresses that need not be asked for. If they are older, the caller asks, and further callers do not.
+    /// The known addresses, if they are recent enough. If they are too old, this caller must ask, and other callers use
+    /// the old addresses until then.
     fn fresh(&self, name: &str, fresh: Duration) -> Option<Vec<IpAddr>> {
         let mut known = self.lock();
         let known = known.get_mut(name)?;

@@ -1,6 +1,6 @@
-//! The edge: passes TLS connections through, without decrypting them, to the backend that belongs to port and server
-//! name. It takes the place of an ingress or a load balancer. It has no key, so a client sees the store's own
-//! certificate. A connection with plain HTTP goes to the backend of its first `Host`.
+//! The edge: passes TLS connections through, without decryption, to a backend. The port and the server name select the
+//! backend. The edge takes the place of an ingress or a load balancer. It has no key, so a client sees the store's own
+//! certificate. For a connection with plain HTTP, the first `Host` header selects the backend.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,10 +17,10 @@ use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
 
-/// Time limit for the client's hello, or for the head of its request.
+/// The time limit for the client's TLS hello, or for the head of its HTTP request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit for resolving and connecting to a backend. It is longer than the deadlines of clients, so that on a
-/// machine under load the client's own deadline ends the attempt and determines the cause.
+/// The time limit for resolving and connecting to a backend. It is longer than the deadlines of clients. So, on a
+/// machine under load, the client's own deadline ends the attempt and determines the cause.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -37,7 +37,7 @@ pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
     ports
 }
 
-/// Accepts at `listener` until the process ends.
+/// Accepts connections of `listener` until the process ends.
 pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc<Containers>, log: Log) {
     let routes = Arc::new(routes);
     let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
@@ -52,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc
     }
 }
 
-/// What the log records about a connection when it ends.
+/// The log entry about a connection, which is written when the connection ends.
 #[derive(Default)]
 struct Passed {
     at: u64,
@@ -122,8 +122,8 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
     }
 }
 
-/// Connects to `name-or-address:port`. The name is resolved for each connection, because a backend may move. It is
-/// resolved by DNS and not by the C library, which a static binary cannot depend on.
+/// Connects to `name-or-address:port`. The name is resolved for each connection, because a backend may move. The
+/// agent's own DNS code resolves it, because a static binary cannot depend on the resolver of the C library.
 async fn dial(backend: &str, containers: &Containers) -> io::Result<TcpStream> {
     let bad = || io::Error::other(format!("backend {backend} is not name:port"));
     let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;

@@ -1,6 +1,6 @@
 //! Reads the `Host` from the first bytes of a plain HTTP connection, without I/O.
 
-/// What the bytes so far contain.
+/// The result of reading the first bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
     /// More bytes are needed.
@@ -9,7 +9,7 @@ pub(crate) enum Head {
     Asks(Option<String>),
 }
 
-/// Whether the bytes begin like an HTTP request: a method in capital letters. TLS begins with the byte 22.
+/// Whether the bytes begin like an HTTP request, with a method in capital letters. TLS begins with the byte 22.
 pub(crate) fn is_http(bytes: &[u8]) -> bool {
     const LONGEST_METHOD: usize = 8;
     let method = bytes.iter().take(LONGEST_METHOD).take_while(|it| it.is_ascii_uppercase()).count();

@@ -1,11 +1,11 @@
-//! The log of the external network: one JSON document a line on standard output.
+//! The log of the external network: one JSON document on each line of standard output.
 
 use std::io::Write as _;
 use std::sync::Arc;
 
 use parallax_vocab::world::Entry;
 
-/// Takes entries from any task. Cheap to clone.
+/// Receives log entries from any task. A clone is cheap.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<dyn Fn(String) + Send + Sync>);
 
@@ -18,7 +18,7 @@ impl Log {
     pub(crate) fn stdout() -> Self {
         Self::new(|line| {
             let mut out = std::io::stdout().lock();
-            // Without a reader the log has no use; serving continues.
+            // If no process reads the log, it is useless, but the servers continue.
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         })
     }

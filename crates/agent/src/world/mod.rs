@@ -31,7 +31,7 @@ const DNS_IDLE: Duration = Duration::from_secs(10);
 /// The largest number of answers that are queued for a slow TCP client.
 const DNS_ANSWERS_QUEUED: usize = 32;
 
-/// Serves what the configuration in the environment describes, until SIGTERM.
+/// Runs the servers that the configuration in the environment describes, until SIGTERM.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let text = std::env::var(CONFIG_ENV).with_context(|| format!("{CONFIG_ENV} is not set"))?;
     let config: WorldConfig = serde_json::from_str(&text).with_context(|| format!("{CONFIG_ENV} is not valid"))?;
@@ -39,10 +39,10 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     hold::until_signal().await
 }
 
-/// The running servers; dropping this stops the name server.
+/// The running servers. The name server stops when this value is dropped.
 struct Running {
     _names: Server<Names>,
-    /// The addresses of the name server and of the edge, in the order of the rules' ports.
+    /// The address of the name server, and the addresses of the edge in the order of the rules' ports.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests let the kernel choose the ports"))]
     at: (SocketAddr, Vec<SocketAddr>),
 }

@@ -1,4 +1,4 @@
-//! The name server: turns the zone's verdicts into DNS answers, and logs each question.
+//! The name server: turns the zone's decisions into DNS answers, and logs each question.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use super::containers::Containers;
 use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
 
-/// Short, so that a change takes effect soon; a resolver in between may have its own minimum.
+/// The TTL of answers. It is short, so that a change takes effect soon. A resolver in between may have its own minimum.
 const TTL_S: u32 = 5;
-/// The largest datagram that we offer (EDNS).
+/// The size of the largest datagram that the server offers (EDNS).
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// Time limit for the engine's resolver. If it never answered, the client counts as outside.
+/// The time limit for the engine's resolver. If it has never answered, the client counts as outside the cluster.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the cluster's addresses are remembered. A prober asks a hundred times a second. If each question caused a
-/// lookup, clients would time out as soon as the engine's resolver is slow.
+/// The time for which the cluster's addresses are remembered. A prober asks a hundred times per second. If each
+/// question caused a lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Answers from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
-    /// The container in which the cluster runs.
+    /// The name of the container in which the cluster runs.
     pub(crate) cluster: Option<String>,
     pub(crate) containers: Arc<Containers>,
     pub(crate) log: Log,
 }
 
 impl Names {
-    /// The verdict on `name` for a client at `source`.
+    /// The decision about `name` for a client at `source`.
     async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
         if self.zone.is_hidden(name) && self.is_cluster(source).await {
             return Verdict::NoSuchName;
@@ -46,8 +46,8 @@ impl Names {
         self.zone.look_up(name, asked(kind))
     }
 
-    /// Whether a question comes from the cluster. The name is resolved again and again, because the cluster starts after
-    /// this container and may be restarted.
+    /// Whether a question comes from the cluster. The cluster's name is resolved repeatedly, because the cluster starts
+    /// after this container and may be restarted.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let found = self.containers.addresses(cluster, REMEMBERED, LOOKUP_LIMIT).await;
@@ -67,7 +67,7 @@ impl RequestHandler for Names {
                 let kind = info.query.query_type();
                 let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
-                // This server is authoritative for all names, so recursion is of no use.
+                // This server is authoritative for all names, so a recursive question makes no difference.
                 metadata.authoritative = true;
                 metadata.recursion_available = true;
                 match verdict {
@@ -122,7 +122,7 @@ fn record(owner: &Name, address: IpAddr) -> Record {
     Record::from_rdata(owner.clone(), TTL_S, data)
 }
 
-/// The root's SOA record. A negative answer needs it: it tells resolvers how long to cache the answer.
+/// The root's SOA record. A negative answer needs this record, because it tells resolvers how long to cache the answer.
 fn soa() -> Record {
     let minimum = TTL_S;
     let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, minimum);

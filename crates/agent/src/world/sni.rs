@@ -5,14 +5,14 @@ use rustls::server::Acceptor;
 /// Limit of a `ClientHello`; real ones are smaller.
 pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 
-/// What the bytes so far contain.
+/// The result of reading the first bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
     /// More bytes are needed.
     Incomplete,
     /// A complete `ClientHello`, with its server name in lower case.
     Asks(Option<String>),
-    /// Not TLS, or not a hello that rustls can read.
+    /// The bytes are not TLS, or not a hello that rustls can read.
     NotTls(String),
 }
 

@@ -1,4 +1,4 @@
-//! The name server and the edge together, on loopback.
+//! Tests the name server and the edge together, on loopback.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -64,7 +64,8 @@ impl World {
         parallax_probe::ask(&Question { view, deadline_ms: 10_000, probe }).await
     }
 
-    /// Waits until an entry satisfies `wanted`: the edge logs a connection only after it has ended.
+    /// Waits until an entry satisfies `wanted`. The wait is needed because the edge logs a connection only after its
+    /// end.
     async fn until(&self, wanted: impl Fn(&Entry) -> bool) -> Entry {
         let found = async {
             loop {
@@ -83,7 +84,7 @@ async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a TLS backend that answers one word; returns its address and its certificate.
+/// Starts a TLS backend that answers one word. Returns its address and its certificate.
 async fn backend() -> (SocketAddr, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![HOST.to_owned(), "other.example.com".to_owned()]).unwrap();
@@ -171,7 +172,7 @@ async fn the_edge_sends_a_tls_alert_if_it_has_no_rule() {
         )
         .await;
 
-    // The backend of this rule does not listen: the client sees a closed connection, and the log has the reason.
+    // No process listens at the backend of this rule. The client sees a closed connection, and the log has the reason.
     let answer = world.ask(&pem, question(HOST)).await;
     assert!(matches!(answer.outcome, Err(Cause::Connect { .. })), "{answer:?}");
     let refused = |entry: &Entry| matches!(entry, Entry::Edge { error: Some(why), .. } if why.contains("refused"));

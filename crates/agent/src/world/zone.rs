@@ -1,4 +1,4 @@
-//! The zone: which names exist, and their addresses. It has no I/O.
+//! The zone: the names that exist, and their addresses. This module has no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
     /// The names that exist only for clients outside the cluster.
     hidden: BTreeSet<String>,
-    /// Names between the root and a declared name: they exist without records. If they did not, a resolver could
-    /// rightly deny every name below (RFC 8020).
+    /// Names between the root and a declared name. They exist without records. If they did not exist, a resolver could
+    /// rightly deny every name below them (RFC 8020).
     between: BTreeSet<String>,
 }
 
-/// The verdict on one name.
+/// The decision about one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// These addresses, of the address family in the question.
+    /// The name has these addresses of the address family in the question.
     Addresses(Vec<IpAddr>),
-    /// The name exists and has no record of that type.
+    /// The name exists but has no record of the requested type.
     NoData,
     /// The name does not exist.
     NoSuchName,
@@ -34,12 +34,12 @@ pub(crate) enum Asked {
     Four,
     /// AAAA
     Six,
-    /// Anything else.
+    /// Any other record type.
     Other,
 }
 
 impl Zone {
-    /// The zone of `config`, where names of the edge resolve to `edge`.
+    /// Builds the zone of `config`. Names of the edge resolve to the address `edge`.
     pub(crate) fn new(config: &WorldConfig, edge: IpAddr) -> Self {
         let mut zone = Self { names: BTreeMap::new(), hidden: BTreeSet::new(), between: BTreeSet::new() };
         for (name, target) in &config.names {
@@ -65,13 +65,13 @@ impl Zone {
         zone
     }
 
-    /// Whether `name` exists only for clients outside the cluster: names of the edge, and of containers on the external
-    /// network.
+    /// Whether `name` exists only for clients outside the cluster. This is so for names of the edge, and of containers
+    /// on the external network.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         self.hidden.contains(&plain(name))
     }
 
-    /// The verdict on `name` for a client outside.
+    /// The decision about `name` for a client outside the cluster.
     pub(crate) fn look_up(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some(all) = self.names.get(&name) else {
@@ -88,7 +88,7 @@ impl Zone {
     }
 }
 
-/// Lower case, without the root's dot.
+/// Converts a name to lower case and removes the root's dot at its end.
 pub(crate) fn plain(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,4 +1,4 @@
-//! The part of MinIO's admin API that the set-up needs. Requests are signed like those of S3; no SDK is used.
+//! The part of MinIO's admin API that the set-up needs. Requests are signed like S3 requests; no SDK is used.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::trail::Trail;
 
 /// Time limit for one call.
 const WITHIN: Duration = Duration::from_secs(10);
-/// At most this much of an error's body is kept.
+/// The largest part of an error's body that is kept, in bytes.
 const KEEP_BYTES: usize = 4096;
 
 /// Creates or replaces a named policy (JSON).
@@ -40,7 +40,7 @@ pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy
     Err(Cause::Status { status: received.status, s3: None, detail })
 }
 
-/// A signed request for a path of the admin API, and where it is sent; `sha256` is the digest of its body.
+/// A signed request for a path of the admin API, and its target. `sha256` is the digest of its body.
 pub(super) fn request<B>(
     access: &S3Access,
     method: Method,
@@ -61,7 +61,7 @@ pub(super) fn request<B>(
     Ok((target, request))
 }
 
-/// Signs a request whose URI is a path; `sha256` is the digest of its body.
+/// Signs a request whose URI is a path. `sha256` is the digest of its body.
 fn authorise<B>(request: &mut Request<B>, target: &Target, access: &S3Access, sha256: String) -> Result<(), Cause> {
     let wrong = |why: String| invalid(format!("the request to the admin API cannot be signed: {why}"));
     let identity = crate::s3::credentials(access).into();

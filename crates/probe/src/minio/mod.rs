@@ -6,8 +6,8 @@ pub(crate) mod trace;
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
 
-/// The error in the response headers of an answer that has no body, such as the answer to HEAD
-/// (`cmd/api-response.go`, `writeErrorResponseHeadersOnly`).
+/// The error in the response headers of an answer without a body, such as the answer to HEAD (`cmd/api-response.go`,
+/// `writeErrorResponseHeadersOnly`).
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();

@@ -20,19 +20,19 @@ use crate::dial::Dialler;
 use crate::store::{Ended, TraceEvent, Traced};
 use crate::trail::Trail;
 
-/// Time limit for opening the trace. Reading it has no limit.
+/// The time limit for opening the trace. Reading the trace has no limit.
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
-/// MinIO sends a space each second when it has nothing to report. If nothing comes for this long, the store is gone,
-/// even if the connection seems open.
+/// The longest time without data. MinIO sends a space each second if it has nothing to report. If nothing arrives for
+/// this long, the store is gone, even if the connection seems open.
 const SILENT_AT_MOST: Duration = Duration::from_secs(15);
-/// Longest document; MinIO's documents contain headers, but not bodies.
+/// The largest size of a document. MinIO's documents contain headers, but not bodies.
 const DOCUMENT_LIMIT_BYTES: usize = 1024 * 1024;
 // MinIO counts requests to its token service as internal (`cmd/http-tracer.go`).
 const PATH: &str = "/minio/admin/v3/trace?s3=true&internal=true";
-/// SHA-256 of nothing.
+/// The SHA-256 of the empty string.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// An open trace. Dropping it closes the connection.
+/// An open trace. When it is dropped, the connection is closed.
 #[derive(Debug)]
 pub(crate) struct Trace {
     body: hyper::body::Incoming,
@@ -69,7 +69,7 @@ pub(crate) async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> 
 }
 
 impl Trace {
-    /// The next item, or why the trace ended.
+    /// The next item. The error says why the trace ended.
     pub(crate) async fn next(&mut self) -> Result<TraceEvent, Ended> {
         loop {
             while let Some(document) = self.documents.next()? {
@@ -90,16 +90,16 @@ impl Trace {
     }
 }
 
-/// Splits the stream into JSON objects. No separator is guaranteed between them; spaces come between them as
-/// keep-alive. Each byte is examined only once before its object is complete.
+/// Splits the stream into JSON objects. No separator is guaranteed between them; MinIO sends spaces between them as
+/// keep-alives. Each byte is examined only once before its object is complete.
 #[derive(Debug, Default)]
 struct Documents {
     buffer: Vec<u8>,
-    /// The number of bytes of the buffer that were examined.
+    /// The number of bytes of the buffer that were examined so far.
     seen: usize,
     /// The nesting depth of objects and lists at that position.
     depth: usize,
-    /// Whether that position is inside a string, and whether the next character is escaped.
+    /// Whether that position is inside a string. The next field says whether the next character is escaped.
     string: bool,
     escaped: bool,
 }
@@ -109,7 +109,7 @@ impl Documents {
         self.buffer.extend_from_slice(data);
     }
 
-    /// Whether no incomplete object is in the buffer.
+    /// Whether the buffer contains no incomplete object.
     fn is_between(&self) -> bool {
         self.depth == 0 && self.buffer.trim_ascii().is_empty()
     }
@@ -175,7 +175,7 @@ fn arrived(request: &Value) -> Arrived {
     Arrived { method: text("method"), path: text("path"), query: text("rawquery"), headers: headers.collect() }
 }
 
-/// Joins the values of one header as `SigV4` does.
+/// Joins the values of one header in the same way as `SigV4`.
 fn joined(values: &Value) -> String {
     match values {
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
@@ -188,7 +188,7 @@ fn header(headers: &Value, name: &str) -> Option<String> {
     values.get(0).or(Some(values))?.as_str().map(str::to_owned)
 }
 
-/// Accepts `10.42.0.7:41234`, `[fd00::7]:41234` or an address without a port.
+/// Removes the port. Accepts `10.42.0.7:41234`, `[fd00::7]:41234` or an address without a port.
 fn without_port(client: &str) -> String {
     client.parse::<std::net::SocketAddr>().map_or_else(|_| client.to_owned(), |it| it.ip().to_string())
 }

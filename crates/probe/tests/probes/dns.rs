@@ -1,4 +1,4 @@
-//! Each answer of a resolver has its own cause.
+//! Tests that each answer of a resolver has its own cause.
 
 use std::net::SocketAddr;
 

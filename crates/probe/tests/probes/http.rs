@@ -1,4 +1,4 @@
-//! HTTP requests are sent exactly as asked; broken connections and the deadline have their causes.
+//! Tests that HTTP requests are sent exactly as asked, and that broken connections and the deadline have their causes.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -31,7 +31,8 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    // Another `Host` goes to the same server over the same TLS connection, as from a proxy that rewrites the header.
+    // A request with another `Host` goes to the same server over the same TLS connection, as from a proxy that rewrites
+    // the header.
     question.host = Some("minio.foo.svc:9000".to_owned());
     let answer = ask(view, Probe::Http(question)).await;
     assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));
@@ -64,7 +65,7 @@ async fn bodies_go_out_whole_and_come_back_bounded() {
     let answer = ask(View::default(), Probe::Http(question)).await;
     let reply = http_reply(&answer);
     assert_eq!((reply.body.len(), reply.body_bytes), (BODY_LIMIT_BYTES, size as u64));
-    // The digest of 65546 times `x`, by sha256sum.
+    // The digest of 65546 times `x`, computed by sha256sum.
     assert_eq!(reply.body_sha256, "328b2e588f5a99ee7c2f6c7c1be2cc589ab36d8b1e1ea65fee8ad6fac0750452");
 }
 
@@ -113,7 +114,7 @@ async fn a_form_goes_out_as_a_browser_sends_it() {
     let expected = expected.map(|part| format!("--{boundary}\r\n{part}")).concat();
     assert_eq!(body, format!("{expected}--{boundary}--\r\n"));
 
-    // A header of the question replaces it.
+    // A header of the question replaces the form's own header.
     let whole = sent(&[("Content-Type", "text/plain")]).await;
     assert!(whole.contains("content-type: text/plain") && !whole.contains("boundary="), "{whole}");
 }
@@ -176,7 +177,7 @@ async fn the_first_layer_that_failed_is_the_cause() {
     ] {
         assert_eq!(kind(&ask(view.clone(), Probe::Http(get(url))).await), expected, "{url}");
     }
-    // A detour of another port does not apply.
+    // A redirection of another port does not apply.
     let from: SocketAddr = "127.0.0.1:444".parse().unwrap();
     view.detours = vec![Detour { from, to: server::tcp(server::echo).await }];
     let answer = ask(view, Probe::Http(get("http://loopback.example.com:1/"))).await;

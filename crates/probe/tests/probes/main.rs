@@ -1,4 +1,5 @@
-//! The probes against real servers on loopback: every cause that they can report, and the evidence that they record.
+//! Tests the probes against real servers on loopback: every cause that they can report, and the evidence that they
+//! record.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod dns;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use parallax_vocab::question::{Detour, HttpQuestion, TlsQuestion};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 
-/// Long enough for a machine under load, short enough to notice a probe that hangs.
+/// The deadline is long enough for a machine under load, and short enough to notice a probe that hangs.
 const DEADLINE_MS: u64 = 10_000;
 
 async fn ask(view: View, probe: Probe) -> Answer {
@@ -30,10 +31,11 @@ fn get(url: &str) -> HttpQuestion {
     HttpQuestion::new("GET", url)
 }
 
-/// The address to which test names resolve. Nothing listens there; detours redirect connections to the test servers.
+/// The address to which test names resolve. No process listens there; redirections lead connections to the test
+/// servers.
 const NOWHERE: &str = "192.0.2.80";
 
-/// A view with the name server `names`, in which connections to [`NOWHERE`]`:port` reach `server`.
+/// A view of the network with the name server `names`. In this view, connections to [`NOWHERE`]`:port` reach `server`.
 fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAddr) -> View {
     View {
         trust: trust.to_vec(),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::NOWHERE;
 
-/// Serves until it is dropped.
+/// A running name server. It stops when this value is dropped.
 pub(crate) struct NameServer {
     _server: Server<Behaviour>,
     pub(crate) at: SocketAddr,

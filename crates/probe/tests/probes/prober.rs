@@ -1,4 +1,4 @@
-//! Probers: open loop, a connection for each question, equal answers kept once.
+//! Tests of probers: they work open loop, use a connection for each question, and keep equal answers once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ fn asking(url: &str, rate: u32, deadline_ms: u64) -> ProberQuestion {
     ProberQuestion { question, rate, headers: std::iter::once("x-turn".to_owned()).collect(), body: false }
 }
 
-/// Reads until `enough`, with a time limit that suits a machine under load.
+/// Reads outcomes until `enough` returns true. The time limit suits a machine under load.
 async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series {
     let began = Instant::now();
     let mut series = prober.read(Known::default());
@@ -29,7 +29,7 @@ async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series
     series
 }
 
-/// A server that answers its n-th connection as `turn` says, with one header that differs each time.
+/// A server that answers its n-th connection as `turn` says. One header of the answer differs each time.
 async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static) -> String {
     let count = Arc::new(AtomicU64::new(0));
     let at = server::tcp(move |mut stream| {
@@ -37,7 +37,7 @@ async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static
         let (delay, turn) = turn(number);
         async move {
             server::head(&mut stream).await;
-            // The slow answer that the test is about.
+            // This delay makes the slow answer that the test is about.
             tokio::time::sleep(delay).await;
             let head =
                 format!("HTTP/1.1 200 OK\r\nx-turn: {turn}\r\nx-request-id: {number}\r\ncontent-length: 2\r\n\r\nok");
@@ -52,7 +52,7 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     let url = turns(|number| (Duration::from_secs(u64::from(number == 0) * 2), "same".to_owned())).await;
     let mut prober = Prober::start(asking(&url, 50, 10_000));
     let series = read_until(&prober, |it| it.outcomes.len() >= 20).await;
-    // The first answer is still outstanding, and twenty later ones have come.
+    // The first answer is still outstanding, and twenty later answers have arrived.
     assert!(series.in_flight >= 1, "{series:?}");
     assert!(series.outcomes.iter().all(|it| it.took_us < 2_000_000), "{series:?}");
     prober.stop().await;
@@ -60,11 +60,11 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     assert_eq!(whole.in_flight, 0);
     assert_eq!(whole.outcomes.iter().filter(|it| it.took_us >= 2_000_000).count(), 1);
     assert_eq!((whole.dropped, whole.broken.as_ref()), (0, None));
-    // The header that differs each time was not asked for and is not kept, so there is one kind of answer.
+    // The header that differs each time was not requested and is not kept, so there is only one kind of answer.
     assert_eq!(whole.kinds.len(), 1);
     assert_eq!(http_reply(&whole.kinds[0]).headers.keys().collect::<Vec<_>>(), ["x-turn"]);
-    // No further question is asked.
-    tokio::time::sleep(Duration::from_millis(100)).await; // Enough for five questions.
+    // After the stop, no further question is asked.
+    tokio::time::sleep(Duration::from_millis(100)).await; // The pause is long enough for five questions.
     assert_eq!(prober.read(Known::default()), whole);
 }
 
@@ -104,10 +104,10 @@ async fn a_dropped_prober_stops_asking() {
     let prober = Prober::start(asking(&format!("http://{}/", at.await), 100, 1_000));
     read_until(&prober, |it| !it.outcomes.is_empty()).await;
     drop(prober);
-    // Questions in flight end. A prober that went on would ask twenty times in each of these pauses.
+    // Outstanding questions end. A prober that continued would ask twenty times in each of these pauses.
     for _ in 0..50 {
         let before = asked.load(Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(200)).await; // A pause in which nothing happens is what it shows.
+        tokio::time::sleep(Duration::from_millis(200)).await; // The test must show that nothing happens in this pause.
         if asked.load(Ordering::Relaxed) == before {
             return;
         }

@@ -1,4 +1,4 @@
-//! Programs: their environment, their output, and that all of their processes end.
+//! Tests of programs: their environment, their output, and that all of their processes end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn a_program_is_given_its_environment_and_nothing_of_ours() {
     question.env = BTreeMap::from([("GIVEN".to_owned(), Secret::new("x"))]);
     question.stdin = Some(Secret::new("from standard input"));
     let reply = run(question).await;
-    // PWD, OLDPWD, SHLVL and _ are the shell's own.
+    // The shell itself sets PWD, OLDPWD, SHLVL and _.
     let names: Vec<&str> = reply.stdout.split(' ').filter(|it| !["PWD", "OLDPWD", "SHLVL", "_"].contains(it)).collect();
     assert_eq!(names, ["GIVEN", "HOME", "PARALLAX_CA_BUNDLE", "PATH", "TMPDIR", "from", "standard", "input"]);
     assert!(!std::path::Path::new(reply.stderr.trim()).exists(), "its folder is gone: {}", reply.stderr);
@@ -110,7 +110,7 @@ async fn what_leaves_the_group_ends_with_it_too() {
     }
 }
 
-/// Runs a script apart from the other processes of this machine.
+/// Runs a script isolated from the other processes of this machine.
 async fn run_apart(question: RunQuestion) -> Answer {
     let question = Question { view: View::default(), deadline_ms: DEADLINE_MS, probe: Probe::Run(question) };
     parallax_probe::ask_apart(&question).await
@@ -126,7 +126,8 @@ async fn ended_apart(question: RunQuestion) -> RunReply {
 #[tokio::test]
 async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
     parallax_probe::can_run_apart().expect("this machine has user namespaces");
-    // Cargo gives this variable to the tests, and the program's environment has been cleared.
+    // Cargo gives this variable to the tests, but the program's environment has been cleared. So the test searches for
+    // it in other processes.
     let of_ours =
         "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
     let seen = run(sh(of_ours)).await;
@@ -136,7 +137,7 @@ async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
         let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
         assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
     }
-    // Nothing names the program's folder, and the process has another parent, group and session.
+    // The process does not name the program's folder, and it has another parent, group and session.
     let mark = format!("600.{}", std::process::id());
     let script = format!("cd / && env -i setsid sleep {mark} >/dev/null 2>&1 & sleep 0.2; echo left");
     assert_eq!(ended_apart(sh(&script)).await.stdout, "left\n");
@@ -155,7 +156,7 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     let (here, apart) = (run(question.clone()).await, ended_apart(question).await);
     assert_eq!((here.exit, here.stdout), (apart.exit, apart.stdout));
     assert_eq!(ended_apart(sh("kill -9 $$")).await.exit, 137);
-    // The shell that starts it has a command of this name, which takes other options.
+    // The shell that starts the program has a built-in command of this name, which accepts other options.
     let echo = RunQuestion { argv: ["echo", "-e", "a"].map(str::to_owned).to_vec(), ..sh("") };
     assert_eq!(ended_apart(echo.clone()).await.stdout, run(echo).await.stdout);
     for (program, says) in [
@@ -168,7 +169,7 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     }
 }
 
-/// Waits until a process has ended: it may still be a zombie that nobody has reaped.
+/// Waits until a process has ended. It may still be a zombie that has not been reaped.
 fn gone(pid: &str) {
     let began = Instant::now();
     loop {
@@ -198,8 +199,8 @@ async fn a_client_is_asked_and_answers_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        // A separate process writes the file: if this process has it open while another test forks, the program is
-        // "busy" (ETXTBSY).
+        // A separate process writes the file. If this process had it open while another test forks, the program would
+        // be "busy" (ETXTBSY).
         let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
         let written = std::process::Command::new("/bin/sh").args(["-c", script]).arg(&path).arg(text).status();
         assert!(written.unwrap().success());

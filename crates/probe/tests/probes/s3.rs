@@ -1,5 +1,5 @@
-//! S3 through the SDK: the request that leaves, and typed causes and errors that come back. Real stores are asked by
-//! scenarios.
+//! Tests of S3 through the SDK: the request that is sent, and the typed causes and errors that are returned. Scenarios
+//! test real stores.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -114,8 +114,8 @@ async fn a_listing_is_read_to_its_end_or_fails() {
     }
 }
 
-/// A store with one bucket, in which a flow has begun a multipart upload. Returns its endpoint and the requests that it
-/// got.
+/// A store with one bucket in which a flow has begun a multipart upload. Returns the endpoint of the store and the
+/// requests that the store received.
 async fn with_uploads(listing: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let requests = asked.clone();
@@ -169,7 +169,7 @@ async fn a_store_that_lists_no_uploads_has_none() {
     let (endpoint, _) = with_uploads(refused).await;
     let found = contents::contents(View::default(), &access(&endpoint)).await;
     assert_eq!(found, Ok(contents::Contents::from([("docs".to_owned(), contents::Bucket::default())])));
-    // Another refusal is an error, because the next verdict would depend on what is left.
+    // Any other refusal is an error, because the next verdict would depend on the remaining uploads.
     let (endpoint, _) = with_uploads("<Error><Code>AccessDenied</Code><Message>x</Message></Error>").await;
     assert!(contents::contents(View::default(), &access(&endpoint)).await.is_err());
 }
@@ -190,7 +190,7 @@ async fn an_error_document_under_200_is_an_error() {
     for operation in operations {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
-        // A parsed error, or an answer that cannot be parsed, but never a success.
+        // The result is a parsed error, or an answer that cannot be parsed, but never a success.
         let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
         assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }
@@ -300,7 +300,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
             ["content-length-range", 1, 32],
         ])
     );
-    // The signed form has no field for what the policy leaves open.
+    // The signed form has no field for values that the policy leaves open.
     let names: Vec<_> = reply.fields.keys().map(String::as_str).collect();
     let signed = ["policy", "success_action_status", "x-amz-algorithm", "x-amz-credential", "x-amz-date"];
     assert_eq!(names, [&signed[..], &["x-amz-security-token", "x-amz-signature"]].concat());

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 /// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// The certificate, for a view's trust.
+    /// The certificate as PEM, for the trust of a view.
     pub(crate) pem: String,
     der: CertificateDer<'static>,
 }
@@ -46,13 +46,13 @@ impl Authority {
     }
 }
 
-/// A chain and its key.
+/// A certificate chain and its key.
 pub(crate) struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// Serves TLS with `identity`; `speak` gets each stream after its handshake.
+/// Serves TLS with `identity`. `speak` receives each stream after its handshake.
 pub(crate) async fn tls<F, S>(identity: Identity, speak: F) -> SocketAddr
 where
     F: Fn(tokio_rustls::server::TlsStream<TcpStream>) -> S + Clone + Send + 'static,
@@ -78,7 +78,7 @@ where
     .await
 }
 
-/// Serves TCP; `speak` gets each connection.
+/// Serves TCP. `speak` receives each connection.
 pub(crate) async fn tcp<F, S>(speak: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> S + Send + 'static,
@@ -94,7 +94,7 @@ where
     at
 }
 
-/// Reads a request's head and answers with it as the body, so that a test sees what was sent.
+/// Reads the head of a request and answers with it as the body, so that a test sees what was sent.
 pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let head = head(&mut stream).await;
     let answer = format!("HTTP/1.1 200 OK\r\nx-a: 1\r\nX-A: 2\r\ncontent-length: {}\r\n\r\n{head}", head.len());

@@ -1,4 +1,4 @@
-//! Certificates and handshakes: each rejection has its own cause, and the chain is recorded.
+//! Tests of certificates and handshakes: each rejection has its own cause, and the chain is recorded.
 
 use parallax_vocab::{Probe, Reply, View, question::TlsQuestion};
 use tokio::io::AsyncWriteExt as _;
@@ -69,7 +69,7 @@ async fn the_name_that_is_verified_may_differ_from_the_one_dialled() {
     let ours = Authority::new("our CA");
     let at = server::tls(ours.issue(&[HOST, "127.0.0.1"], -1, 1), quiet).await;
     let trust = View { trust: vec![ours.pem], ..View::default() };
-    // A literal address needs no name server, and is verified against the address names.
+    // A literal address needs no name server. The certificate is verified against its address names.
     for (server_name, expected) in [(None, "none"), (Some(HOST), "none"), (Some("x.example.com"), "tls name-mismatch")]
     {
         let server_name = server_name.map(str::to_owned);
@@ -92,13 +92,13 @@ async fn what_is_not_tls_and_what_breaks_off() {
     })
     .await;
     let alert = server::tcp(|mut stream| async move {
-        // A fatal alert: handshake_failure.
+        // This is a fatal TLS alert: handshake_failure.
         stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await.ok();
         server::head(&mut stream).await;
     })
     .await;
     let cut = server::tcp(|mut stream| async move {
-        // The first bytes of a record, and then nothing more.
+        // These are the first bytes of a record. Nothing follows.
         stream.write_all(&[22, 3, 3, 0, 80, 2]).await.ok();
     })
     .await;
