@@ -18,9 +18,9 @@ pub use crate::probes::{
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 pub struct Answer {
-    /// The response, whatever its status (an HTTP 403 is a reply), or the cause why there was none.
+    /// The response, whatever its status (an HTTP 403 is a reply), or the cause if there was no response.
     pub outcome: Result<Reply, Cause>,
-    /// Timings, addresses and certificates, as far as the probe got.
+    /// Timings, addresses and certificates, as far as the probe came.
     pub evidence: Evidence,
 }
 
@@ -30,7 +30,7 @@ impl Answer {
         self.outcome.as_ref().ok()
     }
 
-    /// Why there was no response.
+    /// The cause if there was no response.
     pub fn cause(&self) -> Option<&Cause> {
         self.outcome.as_ref().err()
     }
@@ -93,10 +93,10 @@ pub struct Evidence {
     /// Addresses that the name resolved to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    /// The address before any detour.
+    /// The address to which the name resolved, before any redirection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// The address that was dialled, if a detour changed it.
+    /// The address that was dialled, if a redirection (detour) changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
     /// The local address of the connection.
@@ -105,7 +105,7 @@ pub struct Evidence {
     /// `TLSv1.3`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<String>,
-    /// The chain that the server sent, leaf first; it is recorded even if it was not accepted.
+    /// The chain that the server sent, leaf first. The chain is recorded even if it was not accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
 }

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 pub enum Cause {
     /// The name could not be resolved.
     Dns {
-        /// What the resolver said.
+        /// The result that the resolver reported.
         fault: DnsFault,
         /// The name that was asked, the response, and the name servers.
         detail: String,
     },
     /// No TCP connection could be made, or it broke.
     Connect {
-        /// What the kernel said.
+        /// The error that the kernel reported.
         fault: ConnectFault,
         /// The address and the error message.
         detail: String,
@@ -32,7 +32,7 @@ pub enum Cause {
         /// The TLS library's message, with names and times.
         detail: String,
     },
-    /// An HTTP answer with another status than expected; `s3` is the error code of the S3 XML body, if there is one.
+    /// An HTTP answer has another status than expected. `s3` is the error code of the S3 XML body, if there is one.
     Status {
         /// HTTP status code.
         status: u16,
@@ -46,7 +46,7 @@ pub enum Cause {
     Sts {
         /// HTTP status code.
         status: u16,
-        /// Its error code, for example `InvalidParameterValue`.
+        /// The error code of the service, for example `InvalidParameterValue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
         /// The server's own message.
@@ -56,34 +56,34 @@ pub enum Cause {
     Mismatch {
         /// The matcher's name in the scenario, for example `body`.
         matcher: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What was seen.
+        /// The value that was seen.
         seen: String,
     },
     /// A Kubernetes object is missing or not as described, or the apiserver refused it.
     Resource {
         /// Kind, namespace and name.
         resource: String,
-        /// What was wrong.
+        /// The description of the problem.
         detail: String,
     },
     /// A program ended with another exit code than expected.
     Exit {
-        /// Its exit code; 128 plus the signal's number if a signal ended it.
+        /// The exit code of the program; 128 plus the signal's number if a signal ended it.
         exit: i32,
-        /// The last lines that it wrote.
+        /// The last lines that the program wrote.
         detail: String,
     },
-    /// The client could not send (the question is invalid, or the program does not exist), or it failed in a way that
-    /// no other cause describes.
+    /// The client could not send the request (the question is invalid, or the program does not exist), or it failed in
+    /// a way that no other cause describes.
     Client {
-        /// What the client library said.
+        /// The message of the client library.
         detail: String,
     },
     /// There was no result before the deadline.
     Deadline {
-        /// How long the harness waited, in milliseconds.
+        /// The time that the harness waited, in milliseconds.
         waited_ms: u64,
         /// The last observation.
         detail: String,
@@ -169,8 +169,8 @@ words!(TlsFault {
 });
 
 impl Cause {
-    /// Whether a system that is still starting fails like this: nothing listens yet, or a server answers that it is not
-    /// ready. A single such failure says nothing about the state after start-up.
+    /// Whether a system that is still starting can fail in this way: no process listens yet, or a server answers that
+    /// it is not ready. A single such failure says nothing about the state after the start.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -179,12 +179,13 @@ impl Cause {
         }
     }
 
-    /// Whether nobody answered, or a server answered that it cannot answer now. It says nothing about what was asked.
+    /// Whether no server answered, or a server answered that it cannot answer now. Such a failure says nothing about
+    /// the requested resource.
     pub fn is_silence(&self) -> bool {
         self.is_timeout() || self.may_heal()
     }
 
-    /// Whether a process that has just died fails like this.
+    /// Whether a process that has just died can cause this failure.
     pub fn may_be_a_death(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Deadline { .. } => true,
@@ -193,7 +194,8 @@ impl Cause {
         }
     }
 
-    /// Whether it is a timeout. If the try had little time left, a timeout says nothing about the system under test.
+    /// Whether the cause is a timeout. If the try had little time left, a timeout says nothing about the system under
+    /// test.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Dns { fault, .. } => *fault == DnsFault::Timeout,

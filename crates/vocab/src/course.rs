@@ -15,20 +15,20 @@ pub struct Course {
     /// The expectation with all references resolved, so that the step can be judged again from the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Value>,
-    /// What was observed, for a step that asked no vantage and no prober.
+    /// The observation of a step that asked neither a vantage nor a prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
     /// Captured values by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
-    /// The number of tries in a row that held at the end, if more than one was required.
+    /// The number of consecutive tries that held at the end, if more than one was required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_row: Option<u32>,
-    /// How long it held, if it had to hold for a span.
+    /// The time for which the expectation held, if it had to hold for a span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Further lines for the user: the fields in which an object differs, the last lines of a log, events, what an
-    /// action changed.
+    /// Further lines for the user: the fields in which an object differs, the last lines of a log, events, and the
+    /// changes of an action.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
     /// The vulnerability that the step demonstrated, if its attack succeeded in this build.
@@ -49,13 +49,13 @@ pub struct Course {
     /// Statistics of a number that was measured in each round, if it has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
-    /// Why the step could not be done as intended, so that its round does not count.
+    /// The reason why the step could not be done as intended, so that its round does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
     /// The round of a repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
-    /// If a token exchange failed: the broken link in the chain of web identity, with its fix.
+    /// The broken link in the web identity chain, with its fix, if a token exchange failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
@@ -66,9 +66,9 @@ pub struct Course {
 pub struct Finding {
     /// The advisory, or another description of the fault.
     pub advisory: String,
-    /// What it means for users of this build.
+    /// The consequence for users of this build.
     pub means: String,
-    /// What to do instead.
+    /// The recommended alternative.
     pub instead: String,
 }
 
@@ -102,13 +102,13 @@ impl Course {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// What was measured.
+    /// The name of the measured number.
     pub name: String,
     /// Id of the `repeat` step.
     pub of: String,
     /// The unit.
     pub unit: String,
-    /// How many values there are.
+    /// The number of values.
     pub count: usize,
     /// The smallest value.
     pub least: f64,
@@ -139,9 +139,9 @@ impl std::fmt::Display for Figure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moment {
-    /// When, in milliseconds since the Unix epoch.
+    /// The time of the event, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What happened.
+    /// The description of the event.
     pub what: String,
 }
 
@@ -151,11 +151,12 @@ pub struct Moment {
 pub struct Held {
     /// The span, in milliseconds.
     pub span_ms: u64,
-    /// The time from the first try that held to the last one that held, or to the one that failed, in milliseconds.
+    /// The time from the first try that held until the last one that held, or until the one that failed, in
+    /// milliseconds.
     pub held_ms: u64,
     /// Number of tries that held.
     pub tries: u32,
-    /// The try that failed, counted from the step's first try.
+    /// The number of the try that failed, counted from the step's first try. `None` if no try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke: Option<u32>,
 }
@@ -170,7 +171,7 @@ pub struct Round {
     pub number: u32,
     /// The total number of rounds.
     pub times: u32,
-    /// The seed of its random delays.
+    /// The seed of the round's random delays.
     pub seed: u64,
     /// The delay between the previous step and this step, in milliseconds, if one was drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
-//! The events of a run: the only connection from the runner to the reports.
+//! The events of a run. They are the only connection from the runner to the reports.
 //!
 //! One writer (`crates/record`) appends each event as a line of JSON to `target/e2e/RUN/record.jsonl`. Every report,
-//! including the live display, is made from events alone.
+//! including the live display, is built from events alone.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::signature::SignatureFinding;
 pub struct Event {
     /// Milliseconds since the run began.
     pub at_ms: u64,
-    /// What happened.
+    /// The kind of the event, with its data.
     pub event: EventKind,
 }
 
@@ -31,14 +31,14 @@ pub struct Event {
 pub enum EventKind {
     /// The first event of every record.
     RunStarted(RunStarted),
-    /// Something that the harness did and that the user should know, for example "installed docker.io 26.1.5".
+    /// An action of the harness that the user should know about, for example "installed docker.io 26.1.5".
     Note {
         /// One sentence, lower case, no full stop.
         text: String,
     },
-    /// Something that will probably cause trouble, with its fix.
+    /// A condition that will probably cause trouble, with its fix.
     Warning {
-        /// One sentence, and the fix.
+        /// One sentence about the problem, and the fix.
         text: String,
     },
     /// A part of the environment is being set up: the engine, an image, the external network, a cluster, a namespace.
@@ -46,25 +46,25 @@ pub enum EventKind {
     SetupStarted {
         /// Stable id, for example `image/minio`, `cluster/c1`, `variant/presign/presigned-url/fixtures`.
         id: String,
-        /// What is being done, in words for the user.
+        /// A description of the set-up for the user.
         title: String,
     },
     /// Progress within a set-up step. Shown live, not recorded.
     SetupProgress {
-        /// The set-up's id.
+        /// The id of the set-up.
         id: String,
-        /// What the set-up step is doing now.
+        /// The present activity of the set-up.
         text: String,
     },
     /// A set-up step ended.
     SetupEnded {
-        /// The set-up's id.
+        /// The id of the set-up.
         id: String,
         /// Duration in milliseconds.
         took_ms: u64,
-        /// How it ended, in words for the user: `from engine`, `built in 12 s`, `ready`.
+        /// The result in words for the user: `from engine`, `built in 12 s`, `ready`.
         detail: String,
-        /// Why it failed, if it did.
+        /// The reason for a failure; `None` if the set-up succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Failure>,
     },
@@ -72,20 +72,20 @@ pub enum EventKind {
     VariantStarted(VariantStarted),
     /// A step begins. Shown live, not recorded.
     StepStarted {
-        /// Which variant.
+        /// The id of the variant.
         variant: VariantId,
-        /// Which step.
+        /// The id of the step.
         step: StepId,
     },
     /// A step ended.
     StepEnded(Box<StepEnded>),
     /// A variant ended.
     VariantEnded(VariantEnded),
-    /// What was removed at the end, and what could not be removed.
+    /// The clean-up ended. It reports what was removed, and what could not be removed.
     CleanedUp {
-        /// Containers, networks and volumes removed.
+        /// The number of containers, networks and volumes that were removed.
         removed: usize,
-        /// What is still there, each with the command that removes it.
+        /// The objects that still exist, each with the command that removes it.
         remaining: Vec<String>,
         /// Duration in milliseconds.
         took_ms: u64,
@@ -95,24 +95,25 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whether the event is written to the record, or is for the live display only.
+    /// Whether the event is written to the record. Other events are only for the live display.
     pub fn is_recorded(&self) -> bool {
         !matches!(self, Self::SetupProgress { .. } | Self::StepStarted { .. })
     }
 }
 
-/// What comes between the name of a cluster and the number of the try, if a run tries it again (`--retry-machine`).
+/// The text between the name of a cluster and the number of the try, if a run starts the cluster again
+/// (`--retry-machine`).
 pub const AGAIN: &str = "-again";
 
-/// The format of records. It is incremented with each change after which older records could not be read, or would be
-/// read wrongly.
+/// The version of the record format. It is incremented with each change that makes older records unreadable or makes
+/// them be read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
 
 /// The run and its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
-    /// [`RECORD_FORMAT`], as it was when the record was written.
+    /// The value of [`RECORD_FORMAT`] at the time when the record was written.
     pub format: u32,
     /// The run's id.
     pub run: RunId,
@@ -120,22 +121,22 @@ pub struct RunStarted {
     pub parallax: String,
     /// Start time, RFC 3339.
     pub started: String,
-    /// Filters as given on the command line.
+    /// The filters from the command line.
     pub filters: Vec<String>,
     /// Variants that will run, in order.
     pub variants: Vec<VariantId>,
     /// The folder of the record and the reports.
     pub directory: String,
-    /// Requirements of the run besides the verdicts.
+    /// The requirements of the run in addition to the verdicts.
     #[serde(default)]
     pub demands: Demands,
     /// The seed of a random order, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The options, as words of a command line, that another run of one of these variants needs to behave like this run.
+    /// The command-line options that another run of one of these variants needs in order to behave like this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<String>,
-    /// Which part of a larger run this is, if several machines share that run.
+    /// The part of a larger run that this run is, if several machines share the larger run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,
 }
@@ -144,14 +145,14 @@ pub struct RunStarted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShardOf {
-    /// Which part, from 1.
+    /// The number of this part, from 1.
     pub number: u16,
-    /// How many parts there are.
+    /// The number of parts.
     pub of: u16,
     /// The variants of all parts, in order.
     pub whole: Vec<VariantId>,
-    /// What was divided: the digest of each scenario with its fixtures and files, and of what all of them share, by name.
-    /// Parts with other digests belong to another run.
+    /// Digests of the run's input: of each scenario with its fixtures and files, and of the input that all of them
+    /// share, by name. Parts with other digests belong to another run.
     pub digests: BTreeMap<String, String>,
 }
 
@@ -159,10 +160,10 @@ pub struct ShardOf {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
-    /// The run fails if there is a matcher that was never shown to be able to fail.
+    /// Whether the run fails if there is a matcher that was never shown to be able to fail.
     #[serde(default)]
     pub proof: bool,
-    /// A run in which everything was skipped is accepted.
+    /// Whether a run in which everything was skipped is accepted.
     #[serde(default)]
     pub allow_skips: bool,
 }
@@ -173,7 +174,7 @@ pub struct Demands {
 pub struct Failure {
     /// What failed: one sentence that names the resource.
     pub what: String,
-    /// What to do about it.
+    /// The instruction for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
     /// The last lines of a log, an object's status, or other proof.
@@ -185,21 +186,21 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantStarted {
-    /// Which variant.
+    /// The id of the variant.
     pub variant: VariantId,
     /// The scenario's or break's summary.
     pub summary: String,
     /// The cluster, by its name in the plan.
     pub cluster: String,
-    /// Its namespace.
+    /// The namespace of the variant.
     pub namespace: String,
-    /// Host names: from the name in the scenario to the name that the run uses.
+    /// Host names: maps the name in the scenario to the name that the run uses.
     pub hosts: BTreeMap<String, String>,
     /// The scenario file, relative to the project.
     pub file: String,
 }
 
-/// The `kind` of a [`StepEnded`] that reports a fixture which did not become ready; its step is `fixture.name`. A
+/// The `kind` of a [`StepEnded`] that reports a fixture which did not become ready. Its step is `fixture.name`. A
 /// fixture that became ready has no such event.
 pub const READINESS: &str = "ready";
 
@@ -207,18 +208,18 @@ pub const READINESS: &str = "ready";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
-    /// Which variant.
+    /// The id of the variant.
     pub variant: VariantId,
-    /// Which step.
+    /// The id of the step.
     pub step: StepId,
     /// `dns`, `http`, `apply`, …
     pub kind: String,
     /// The vantage, if the step is a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<VantageId>,
-    /// How it ended.
+    /// The verdict of the step.
     pub verdict: Verdict,
-    /// Why it failed.
+    /// The cause of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// Each matcher of `expect`, and whether it held.
@@ -230,32 +231,32 @@ pub struct StepEnded {
     pub took_ms: u64,
     /// The deadline in milliseconds; the difference from `took_ms` is the margin.
     pub deadline_ms: u64,
-    /// The last question; it is redacted when it is written.
+    /// The last question. It is redacted when it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// The last answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What the store's trace says about the request.
+    /// The report of the store's trace about the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
-    /// Further details: captures, how long it held.
+    /// Further details, such as captured values, and how long an expectation held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// Why the store refused a signature, as far as the run found it out.
+    /// The reason why the store refused a signature, as far as the run found it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
     /// Whether the vantage is a pod.
     #[serde(default)]
     pub inside: bool,
-    /// For a blocked step: the steps that it needs and that did not pass.
+    /// The steps that a blocked step needs and that did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<StepId>,
-    /// `file:line` of the step in the scenario.
+    /// The place of the step in the scenario, as `file:line`.
     pub place: String,
 }
 
-/// Whether a store gave the answer: S3, its token service, or the answer to a presigned URL.
+/// Whether a store gave the answer. This is so for S3, the store's token service, and the answer to a presigned URL.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     let signed =
         || question.and_then(|it| it.probe.facts().http).is_some_and(|http| http.url.contains("X-Amz-Signature"));
@@ -264,8 +265,8 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether this is a store's answer without a trace of the store that confirms it. The answers of a prober are in its
-    /// tally ([`crate::tally::Tally::of_a_store`]).
+    /// Whether a store gave this answer but no trace of the store confirms it. The answers of a prober are in its tally
+    /// ([`crate::tally::Tally::of_a_store`]).
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
@@ -288,7 +289,7 @@ pub enum Verdict {
     Passed,
     /// A matcher did not hold, or there was no answer.
     Failed,
-    /// It was not tried, because a step that it depends on failed.
+    /// The step was not tried, because a step that it depends on failed.
     Blocked,
 }
 
@@ -296,20 +297,20 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matched {
-    /// Its name in the scenario: `status`, `body`, `header.content-type`.
+    /// The name of the matcher in the scenario: `status`, `body`, `header.content-type`.
     pub matcher: String,
-    /// Whether it held.
+    /// Whether the matcher held.
     pub held: bool,
-    /// What was expected.
+    /// The expected value.
     pub expected: String,
-    /// What was seen.
+    /// The value that was seen.
     pub seen: String,
-    /// Whether there was nothing to compare: no answer, no listing, no log. The matcher then did not hold, but it has
-    /// not shown that it can distinguish a wrong value from a right one.
+    /// Whether there was nothing to compare: no answer, no listing, no log. In this case the matcher did not hold, but
+    /// it has not shown that it can distinguish a wrong value from a right one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// For a matcher that held: whether it fails on a copy of this answer that was altered in one place. This shows
-    /// that the matcher compares something. Only a break shows that the system can make it fail.
+    /// Whether a matcher that held fails on a copy of this answer that was altered in one place. This shows that the
+    /// matcher compares something. Only a break shows that the system can make it fail.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
 }
@@ -327,7 +328,7 @@ impl Matched {
         }
     }
 
-    /// A matcher that had nothing to compare, and so did not hold. `why` says what was missing.
+    /// A matcher that had nothing to compare and therefore did not hold. `why` says what was missing.
     pub fn unseen(matcher: impl Into<String>, expected: impl Into<String>, why: impl Into<String>) -> Self {
         Self { unseen: true, ..Self::new(matcher, false, expected, why) }
     }
@@ -339,10 +340,10 @@ impl Matched {
 pub struct Witness {
     /// The source address of the request, as the store saw it.
     pub source: String,
-    /// `Host` as the store saw it.
+    /// The `Host` header as the store saw it.
     pub host: String,
-    /// Whether the address fits the vantage: a pod's address for a pod; for the outside, one by which outside clients
-    /// reach the cluster.
+    /// Whether the address fits the vantage. For a pod, it must be the pod's address. For the outside, it must be an
+    /// address through which outside clients reach the cluster.
     pub agrees: bool,
     /// The request as the store saw it, if the store refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -359,7 +360,7 @@ pub struct Arrived {
     pub path: String,
     /// Query, as it was sent.
     pub query: String,
-    /// Headers with lower-case names; values of equal names joined with `,`.
+    /// Headers with lower-case names. Values of equal names are joined with `,`.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -367,9 +368,9 @@ pub struct Arrived {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantEnded {
-    /// Which variant.
+    /// The id of the variant.
     pub variant: VariantId,
-    /// How it ended.
+    /// The outcome of the variant.
     pub outcome: Outcome,
     /// Duration in milliseconds.
     pub took_ms: u64,
@@ -388,19 +389,19 @@ pub enum Outcome {
     },
     /// The harness, the engine or the machine failed; this says nothing about the system under test.
     Error {
-        /// What failed.
+        /// The failure.
         failure: Failure,
     },
-    /// It could not run on this machine.
+    /// The variant could not run on this machine.
     Skipped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The run was interrupted before it ended.
+    /// The run was interrupted before the variant ended.
     Interrupted,
-    /// It was not begun, because enough other variants had failed (`--max-fail`).
+    /// The variant was not begun, because enough other variants had failed (`--max-fail`).
     NotBegun {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -409,15 +410,15 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
-    /// Which step.
+    /// The id of the step.
     pub step: StepId,
-    /// `file:line` of the declaration.
+    /// The place of the declaration, as `file:line`.
     pub place: String,
     /// One sentence: what is wrong, with the fix if one is known.
     pub sentence: String,
-    /// What was declared.
+    /// The declared result.
     pub expected: String,
-    /// What was seen.
+    /// The result that was seen.
     pub seen: String,
 }
 
@@ -427,11 +428,11 @@ pub struct Problem {
 pub struct RunEnded {
     /// The exit status.
     pub exit: Exit,
-    /// Variants as expected.
+    /// The number of variants that were as expected.
     pub passed: usize,
-    /// Variants not as expected, or with an error.
+    /// The number of variants that were not as expected or ended with an error.
     pub failed: usize,
-    /// Variants skipped.
+    /// The number of variants that were skipped.
     pub skipped: usize,
     /// Matchers that were not shown to be able to fail, as `scenario: step.matcher`.
     pub unproven: Vec<String>,
@@ -440,7 +441,7 @@ pub struct RunEnded {
     pub proven_by_altered: Vec<String>,
     /// Duration in milliseconds.
     pub took_ms: u64,
-    /// Why the run itself failed, if it did.
+    /// The reason why the run itself failed; `None` if it did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
@@ -449,9 +450,9 @@ pub struct RunEnded {
 /// break is fully proven and is not listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// They failed in no break, but each failed on an answer that was altered in one place.
+    /// The matchers that failed in no break, but failed on an answer that was altered in one place.
     pub by_altered: Vec<String>,
-    /// They never failed.
+    /// The matchers that never failed.
     pub none: Vec<String>,
 }
 
@@ -459,15 +460,15 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// 0: everything was as declared.
+    /// Exit code 0: everything was as declared.
     AsExpected,
-    /// 1: an expectation failed, or a break did not cause the declared failures.
+    /// Exit code 1: an expectation failed, or a break did not cause the declared failures.
     NotAsExpected,
-    /// 2: a scenario or the command line is wrong; nothing was started.
+    /// Exit code 2: a scenario or the command line is wrong, and nothing was started.
     Usage,
-    /// 3: the harness, the engine or the machine failed.
+    /// Exit code 3: the harness, the engine or the machine failed.
     Harness,
-    /// 130: interrupted.
+    /// Exit code 130: the run was interrupted.
     Interrupted,
 }
 
@@ -483,7 +484,7 @@ impl Exit {
         }
     }
 
-    /// What a process's exit code means; `None` for a code that is none of them.
+    /// The meaning of a process's exit code; `None` for any other code.
     pub fn of_code(code: u8) -> Option<Self> {
         let all = [Self::AsExpected, Self::NotAsExpected, Self::Usage, Self::Harness, Self::Interrupted];
         all.into_iter().find(|it| it.code() == code)

@@ -1,16 +1,16 @@
-//! Makes untrusted text (from pods, servers, and scenario files of others) safe to display. All such text passes
-//! through here before it reaches a terminal, GitHub's log or an HTML page.
+//! Makes untrusted text (from pods, servers, and foreign scenario files) safe to display. All such text passes through
+//! this module before it reaches a terminal, GitHub's log or an HTML page.
 //!
-//! A terminal interprets control characters. GitHub's runner interprets `::command::` at the beginning of a line and
-//! `##[command]` anywhere in it (actions/runner, `ActionCommand.TryParse`). Bidirectional control characters make a
-//! line appear in another order than it has.
+//! A terminal interprets control characters. GitHub's runner interprets `::command::` at the beginning of a line, and
+//! `##[command]` anywhere in a line (actions/runner, `ActionCommand.TryParse`). Bidirectional control characters make a
+//! line appear in another order than its real one.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Escapes everything in the text that a terminal or GitHub would interpret: control characters and bidirectional marks
-/// become `\u{1b}`, and a backslash is put before GitHub's commands. Newlines and tabs stay; a carriage return before a
+/// Escapes everything in the text that a terminal or GitHub would interpret. Control characters and bidirectional marks
+/// become `\u{1b}`, and a backslash is put before GitHub's commands. Newlines and tabs stay. A carriage return before a
 /// newline is dropped.
 pub fn inert(text: &str) -> Cow<'_, str> {
     let acts =
@@ -60,8 +60,8 @@ fn is_mark(c: char) -> bool {
         )
 }
 
-/// Whether GitHub would treat the text at `at` as a command: two colons and a word, with only white space before them
-/// in the line.
+/// Whether GitHub would treat the text at `at` as a command. This is so for two colons and a word, with only white
+/// space before them in the line.
 fn begins_command(text: &str, at: usize) -> bool {
     let Some(word) = text[at..].strip_prefix("::") else { return false };
     let before = text[..at].rsplit('\n').next().unwrap_or_default();

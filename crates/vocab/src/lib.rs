@@ -1,10 +1,10 @@
 //! The shared data types of Parallax.
 //!
-//! Questions to a vantage, its answers, the causes of failures, the events of a run, and the frames that carry
-//! questions to a pod. All other crates use these types.
+//! They are the questions to a vantage, its answers, the causes of failures, the events of a run, and the frames that
+//! carry questions to a pod. All other crates use these types.
 //!
-//! **Architecture Invariant:** this crate depends on serde and on nothing that has effects. It has no I/O, no clock and no
-//! randomness, so that its types can be compared and tested without a network.
+//! **Architecture Invariant:** this crate depends on serde and on nothing that has effects. It has no I/O, no clock and
+//! no randomness, so that its types can be compared and tested without a network.
 
 pub mod answer;
 pub mod cause;

@@ -1,4 +1,4 @@
-//! A prober: it asks one question at a fixed rate, each time over a new connection, and does not wait for earlier
+//! A prober: it asks one question at a fixed rate, each time over a new connection. It does not wait for earlier
 //! answers.
 
 use std::collections::BTreeSet;
@@ -10,21 +10,22 @@ use crate::answer::Answer;
 use crate::event::is_of_a_store;
 use crate::question::Question;
 
-/// The highest rate, in questions a second.
+/// The highest rate, in questions per second.
 pub const RATE_LIMIT: u32 = 200;
-/// The largest number of questions in flight at once. Further ones are dropped and counted.
+/// The largest number of unanswered questions at the same time. Further questions are dropped and counted.
 pub const IN_FLIGHT_LIMIT: usize = 256;
-/// The largest number of outcomes that a prober keeps. At this limit it stops asking and counts as broken, because it
-/// does not see what happens afterwards.
+/// The largest number of outcomes that a prober keeps. At this limit, the prober stops asking and counts as broken,
+/// because it does not see what happens afterwards.
 pub const OUTCOMES_LIMIT: usize = 200_000;
-/// Outcomes in one page; a page must be shorter than a frame.
+/// The number of outcomes in one page. A page must be shorter than a frame.
 pub const PAGE: usize = 8_000;
-/// The largest number of different answers that are kept. All others count as one more kind, which is a failure.
+/// The largest number of different answers that are kept. All further ones count as one additional kind, which is a
+/// failure.
 pub const KINDS_LIMIT: usize = 12;
-/// The largest number that a prober may report. It is enough for a hundred days in microseconds and for a time since
-/// 1970 in milliseconds, and a sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
+/// The largest number that a prober may report. It is enough for a hundred days in microseconds, and for a time since
+/// 1970 in milliseconds. A sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
-/// At most this much of a body is compared, in bytes.
+/// The largest part of a body that is compared, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
 /// What a prober asks, and how often.
@@ -33,13 +34,13 @@ pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 pub struct ProberQuestion {
     /// The question. Its deadline applies to each repetition.
     pub question: Question,
-    /// Questions a second, from 1 to [`RATE_LIMIT`].
+    /// The number of questions per second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// Headers of an HTTP answer that are compared, names in lower case. All others are ignored, because some of them
-    /// differ in each answer.
+    /// The headers of an HTTP answer that are compared, with names in lower case. All others are ignored, because some
+    /// of them differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
-    /// Whether an HTTP answer's body is compared.
+    /// Whether the body of an HTTP answer is compared.
     #[serde(default)]
     pub body: bool,
 }
@@ -48,13 +49,13 @@ pub struct ProberQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
-    /// Start. A prober that has the same number ends.
+    /// Start. If a prober with the same number exists, it ends.
     Start(Box<ProberQuestion>),
-    /// Return what happened after `Known`.
+    /// Return the outcomes after `Known`.
     Read(Known),
-    /// Stop asking, wait for answers in flight, and return what happened after `Known`.
+    /// Stop asking, wait for outstanding answers, and return the outcomes after `Known`.
     Stop(Known),
-    /// End without an answer.
+    /// End without a response.
     End,
 }
 
@@ -72,13 +73,13 @@ pub struct Known {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
-    /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
+    /// The time at which the prober began, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// How long it has been asking, in microseconds: until now, or until it was stopped.
+    /// The time for which the prober has been asking, in microseconds: until now, or until it was stopped.
     pub asked_for_us: u64,
-    /// Questions that were due but not asked, because too many were in flight.
+    /// The number of questions that were due but not asked, because too many were unanswered.
     pub dropped: u64,
-    /// Questions that have no outcome yet.
+    /// The number of questions that have no outcome yet.
     pub in_flight: usize,
     /// The longest delay between the time at which a question was due and the time at which it was asked, in
     /// microseconds. It is the error that the prober itself, or its machine, adds to its measurements.
@@ -89,7 +90,7 @@ pub struct Series {
     pub kinds: Vec<Answer>,
     /// Whether there are further pages.
     pub more: bool,
-    /// Why the prober itself broke, if it did.
+    /// The reason why the prober itself broke; `None` if it did not break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
 }
@@ -100,7 +101,7 @@ impl Series {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }
 
-    /// The number of outcomes that are answers of a store. `question` is the one that the prober asks.
+    /// The number of outcomes that are answers of a store. `question` is the prober's question.
     pub fn of_a_store(&self, question: &Question) -> u64 {
         let is_of_a_store = |it: &Answer| it.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
         let kinds: Vec<bool> = self.kinds.iter().map(is_of_a_store).collect();
@@ -142,11 +143,11 @@ impl Series {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "(u64, u64, usize)", into = "(u64, u64, usize)")]
 pub struct Outcome {
-    /// When it was asked, in microseconds since the prober began.
+    /// The time at which the question was asked, in microseconds since the prober began.
     pub at_us: u64,
-    /// How long the answer took, in microseconds.
+    /// The duration until the answer, in microseconds.
     pub took_us: u64,
-    /// Index of its answer in the list of kinds.
+    /// The index of the answer in the list of kinds.
     pub kind: usize,
 }
 

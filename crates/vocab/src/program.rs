@@ -1,4 +1,5 @@
-//! Programs that run at a vantage: a user's script, or another client that does what one of our probes does.
+//! Programs that run at a vantage: a user's script, or another client that does the same as one of the harness's
+//! probes.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use serde_json::Value;
 use crate::question::{HttpQuestion, PresignQuestion, S3Question};
 use crate::secret::Secret;
 
-/// The variable that holds the path of a program's certificate bundle: a file made from the view's trusted
-/// certificates.
+/// The environment variable with the path of a program's certificate bundle. The bundle is a file with the view's
+/// trusted certificates.
 pub const CA_BUNDLE_ENV: &str = "PARALLAX_CA_BUNDLE";
-/// The placeholder for that path in arguments and in values of variables; it has the form in which a shell would expand
+/// The placeholder for that path in arguments and in values of variables. It has the form in which a shell would expand
 /// it.
 pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
-/// An answer carries at most this much of each output stream.
+/// The largest part of each output stream that an answer contains, in bytes.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Run one program until it ends.
@@ -25,12 +26,12 @@ pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuestion {
-    /// Program and arguments; never empty.
+    /// The program and its arguments. The list is never empty.
     pub argv: Vec<String>,
-    /// Its environment. Only `PATH` is inherited.
+    /// The environment of the program. Only `PATH` is inherited.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Its standard input; empty if absent.
+    /// The standard input of the program; empty if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Secret>,
 }
@@ -39,12 +40,12 @@ pub struct RunQuestion {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunReply {
-    /// Its exit code; 128 plus the signal's number if a signal ended it, as shells report it.
+    /// The exit code of the program; 128 plus the signal's number if a signal ended it, as shells report it.
     pub exit: i32,
-    /// The signal that ended it.
+    /// The signal that ended the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Standard output, at most [`OUTPUT_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
+    /// Standard output, cut after [`OUTPUT_LIMIT_BYTES`]. Bytes that are not UTF-8 are replaced.
     pub stdout: String,
     /// Full length of standard output in bytes.
     pub stdout_bytes: u64,
@@ -65,21 +66,21 @@ pub struct RunReply {
 pub struct ClientQuestion {
     /// The client's name, for messages.
     pub client: String,
-    /// Path of its program at the vantage.
+    /// The path of the client's program at the vantage.
     pub program: String,
     /// The variable from which this client reads the path of its certificate bundle.
     pub trust_in: String,
     /// Further environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Whether the client gets endpoint, region and credentials from its own default chain; the task then has none of
-    /// them.
+    /// Whether the client gets endpoint, region and credentials from its own default chain. The task then contains none
+    /// of them.
     #[serde(default)]
     pub chain: bool,
-    /// For a browser: the origin of the page that sends the request.
+    /// The origin of the page that sends the request, for a browser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// What to do.
+    /// The task of the client.
     pub task: ClientTask,
 }
 

@@ -1,4 +1,4 @@
-//! Questions to a vantage. A question is complete: the process that answers it takes nothing from its own environment.
+//! Questions to a vantage. A question is complete: the process that answers it uses nothing from its own environment.
 
 use std::net::SocketAddr;
 
@@ -15,11 +15,11 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// How this vantage sees the network.
+    /// The vantage's view of the network.
     pub view: View,
-    /// The whole question must be answered within this time, in milliseconds.
+    /// The time limit for the whole answer, in milliseconds.
     pub deadline_ms: u64,
-    /// What to do.
+    /// The probe to run.
     pub probe: Probe,
 }
 
@@ -27,21 +27,23 @@ pub struct Question {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct View {
-    /// Trusted certificates, PEM. Nothing else is trusted. If the list is empty, no server is trusted.
+    /// The trusted certificates, PEM. If the list is empty, no server is trusted.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// Accept exactly this leaf certificate (DER) and verify nothing else. The harness uses it for its own set-up
-    /// traffic, which must work even when a break makes the certificate invalid. A scenario's steps never set it.
+    /// The only accepted leaf certificate (DER). Nothing else about the server is verified. The harness uses this for
+    /// its own set-up connections, which must work even when a break makes the certificate invalid. A scenario's steps
+    /// never set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Vec<u8>>,
-    /// Name servers to ask; if empty, those of `/etc/resolv.conf` at the vantage, with its search path and `ndots`.
+    /// The name servers to ask. If the list is empty, those of `/etc/resolv.conf` at the vantage are asked, with its
+    /// search path and `ndots`.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
-    /// Connections to `from` are made to `to` instead. URL, `Host` and SNI stay unchanged. This is how an outside
-    /// vantage reaches a port that the engine published on loopback.
+    /// Redirections: connections to `from` are made to `to` instead. The URL, `Host` and SNI stay unchanged. With them,
+    /// an outside vantage reaches a port that the engine published on loopback.
     #[serde(default)]
     pub detours: Vec<Detour>,
-    /// What is presented to a server that asks for a client certificate.
+    /// The client certificate that is presented if the server asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
 }

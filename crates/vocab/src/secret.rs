@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A secret: it travels to the probe that needs it, and prints as `[redacted]` everywhere else.
+/// A secret. It is sent to the probe that needs it, and prints as `[redacted]` everywhere else.
 ///
 /// Serialising keeps the value, because the frame that reaches a pod must carry it. The record writer redacts the text
 /// of every secret of the run (`crates/record`).
@@ -19,7 +19,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself. Callers pass it to a client or to a Kubernetes Secret, and never put it into a message.
+    /// The value itself. Callers pass the value to a client or to a Kubernetes Secret, and never put it into a message.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,7 @@
-//! Why a store refused a signature. The run finds this out while it still has the secrets.
+//! The finding about a signature that a store refused. The run determines the finding while it still has the secrets.
 //!
-//! The record holds no secret, so nobody can verify a signature from it. The run verifies (`crates/explain/src/signature`) and
-//! records the result; reports make their sentences from that.
+//! The record contains no secret, so nobody can verify a signature from the record. Therefore the run verifies the
+//! signature (`crates/explain/src/signature`) and records the result. Reports build their sentences from the result.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ use crate::id::StepId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureFinding {
-    /// Where the signature was.
+    /// The place of the signature in the request.
     pub form: SignatureForm,
-    /// Whose view of the request was examined.
+    /// The observer whose view of the request was examined.
     pub seen_by: SeenBy,
-    /// The step that made the signature, if a step of the variant did.
+    /// The step that created the signature, if a step of the variant did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<StepId>,
     /// Whether the signature is valid for the request as it was signed, with the store's own secret key.
@@ -29,7 +29,7 @@ pub struct SignatureFinding {
     pub valid_as_seen: Option<bool>,
     /// The smallest set of parts that differ from what was signed.
     pub differs: Vec<Difference>,
-    /// Whether the signer's secret key is the store's.
+    /// Whether the signer's secret key equals the store's.
     pub secret: SecretFinding,
     /// Whether the signature is valid after exactly these parts are restored (with the signer's secret key, if it
     /// differs from the store's). If `true`, nothing else is wrong. If `false`, `differs` comes from a comparison of
@@ -53,11 +53,11 @@ pub enum SignatureForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenBy {
-    /// The store's, from its own trace.
+    /// The store, according to its own trace.
     Store,
-    /// The sender's: changes on the way are not known.
+    /// The sender. Changes on the way to the store are not known.
     Sender,
-    /// The request as a log on the way shows it. What happens after that log is not known.
+    /// A log on the way. Changes after that log are not known.
     Log,
 }
 
@@ -69,7 +69,7 @@ pub enum SecretFinding {
     Same,
     /// The signer used another key.
     Other,
-    /// Not known: no combination that was tried makes the signature valid.
+    /// Not known, because no combination that was tried makes the signature valid.
     Unknown,
 }
 
@@ -77,13 +77,13 @@ pub enum SecretFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// Which part.
+    /// The part.
     pub part: Part,
     /// The value that was signed; empty if absent.
     pub signed: String,
     /// The value that arrived; empty if absent.
     pub seen: String,
-    /// Whether the client already sent this value. `false`: something on the way changed it.
+    /// Whether the client already sent this value. If not, the value was changed on the way.
     pub sent_so: bool,
 }
 
@@ -115,9 +115,9 @@ pub enum Part {
     Expires,
     /// The list of signed headers.
     SignedHeaders,
-    /// The session token: its value is never shown, only whether there is one.
+    /// The session token. Its value is never shown, only whether there is one.
     Token,
-    /// The signature itself: never shown.
+    /// The signature itself. It is never shown.
     Signature,
 }
 

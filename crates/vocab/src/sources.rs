@@ -1,4 +1,4 @@
-//! The sources of an error: the errors that it follows from.
+//! The sources of an error: the errors that caused it.
 
 use std::error::Error;
 use std::iter::successors;
@@ -8,8 +8,8 @@ pub fn sources<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn
     successors(error.source(), |&it| it.source())
 }
 
-/// The message of an error with those of its sources. The outer messages of a failed connection alone say nothing
-/// useful. A message that the text already contains is left out.
+/// The message of an error, with the messages of its sources. For a failed connection, the outer messages alone say
+/// nothing useful. A message that the text already contains is left out.
 pub fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for more in sources(error).map(ToString::to_string) {

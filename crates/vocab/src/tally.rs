@@ -11,19 +11,19 @@ use crate::cause::Cause;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
-    /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
+    /// The time at which the prober began, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// How long it has been asking.
+    /// The time for which the prober has been asking.
     pub asked_for_ms: u64,
-    /// All outcomes, successes and failures.
+    /// The number of all outcomes, successes and failures.
     pub count: u64,
-    /// Outcomes that did not match the expectation.
+    /// The number of outcomes that did not match the expectation.
     pub failures: u64,
-    /// Questions that were due but not asked, because too many were in flight.
+    /// The number of questions that were due but not asked, because too many were unanswered.
     pub dropped: u64,
-    /// Questions without an outcome yet.
+    /// The number of questions without an outcome yet.
     pub in_flight: usize,
-    /// Answers of a store. No trace confirms them.
+    /// The number of answers of a store. No trace confirms these answers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of_a_store: u64,
     /// The longest time without a success.
@@ -46,11 +46,11 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// How long.
+    /// The length of the gap.
     pub took_ms: u64,
-    /// When the answer before it came.
+    /// The time at which the gap begins.
     pub from_ms: u64,
-    /// When the answer after it came.
+    /// The time at which the gap ends.
     pub to_ms: u64,
 }
 
@@ -60,7 +60,7 @@ pub struct Gap {
 pub struct Failing {
     /// The cause, with the details of its first occurrence.
     pub cause: Cause,
-    /// How often.
+    /// The number of occurrences.
     pub count: u64,
     /// Time of the first occurrence.
     pub first_ms: u64,
@@ -72,13 +72,13 @@ pub struct Failing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
-    /// Its serial number, lower-case hexadecimal.
+    /// The serial number of the certificate, in lower-case hexadecimal.
     pub serial: String,
-    /// How often it was seen.
+    /// The number of times that the certificate was seen.
     pub count: u64,
-    /// When it was first seen.
+    /// The time at which the certificate was first seen.
     pub first_ms: u64,
-    /// When it was last seen.
+    /// The time at which the certificate was last seen.
     pub last_ms: u64,
 }
 

@@ -1,8 +1,9 @@
 //! Frames between the harness and the agent in a pod.
 //!
 //! A frame is a length in four bytes, big-endian, followed by that many bytes of JSON. The agent sends the first frame
-//! ([`FromAgent::Hello`]). Questions may be in flight concurrently; answers come in any order, matched by `request`.
-//! The agent ends when its standard input ends, or when no frame came for [`SILENCE_LIMIT_MS`].
+//! ([`FromAgent::Hello`]). Several questions may be unanswered at the same time. Answers come in any order and are
+//! matched by `request`. The agent ends when its standard input ends, or when no frame arrives for
+//! [`SILENCE_LIMIT_MS`].
 
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +15,12 @@ use crate::question::Question;
 pub const VERSION: u32 = 2;
 /// Longest frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
-/// The harness sends a heartbeat this often, in milliseconds.
+/// The interval between two heartbeats of the harness, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;
-/// The agent ends after this much silence, in milliseconds.
+/// The time without a frame after which the agent ends, in milliseconds.
 pub const SILENCE_LIMIT_MS: u64 = 15_000;
 
-/// What the harness sends.
+/// A message from the harness to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ToAgent {
@@ -36,20 +37,20 @@ pub enum ToAgent {
         request: u64,
         /// The prober's number.
         prober: u64,
-        /// What the prober must do.
+        /// The order.
         order: ProberOrder,
     },
     /// Sent at intervals, so that the agent knows that the harness is alive.
     Heartbeat,
 }
 
-/// What the agent sends.
+/// A message from the agent to the harness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromAgent {
     /// The first frame of a session.
     Hello {
-        /// [`VERSION`]
+        /// The agent's [`VERSION`].
         version: u32,
         /// Host name of the pod or container.
         host: String,
@@ -72,10 +73,10 @@ pub enum FromAgent {
     },
 }
 
-/// Why a frame could not be read.
+/// The reason why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The length is over the limit: the stream is not of this protocol, or frame boundaries were lost.
+    /// The length exceeds the limit: the stream is not of this protocol, or frame boundaries were lost.
     #[error("frame of {0} bytes is longer than the limit of {FRAME_LIMIT_BYTES}")]
     TooLong(u64),
     /// The bytes are not the JSON of a frame.
@@ -94,7 +95,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// Takes one frame from the front of `buffer`; returns `None` while it is incomplete.
+/// Takes one frame from the front of `buffer`. Returns `None` while the frame is incomplete.
 pub fn decode<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> Result<Option<T>, FrameError> {
     let Some(head) = buffer.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*head);

@@ -1,10 +1,10 @@
 //! The external network of a cluster ("world" in scenario files and records): its DNS names, its edge rules, and its
 //! log.
 //!
-//! It is one container on the engine's network, with a name server and a TLS proxy (the edge). The name server answers
-//! for the run's names and denies all others. The edge passes TLS connections through to the backend that the server
-//! name selects. The container reads its configuration from [`CONFIG_ENV`] and writes one JSON document ([`Entry`]) a
-//! line.
+//! The external network is one container on the engine's network, with a name server and a proxy (the edge). The name
+//! server answers for the run's names and denies all others. The edge passes TLS connections through to the backend
+//! that the server name selects, and plain HTTP connections to the backend that `Host` selects. The container reads its
+//! configuration from [`CONFIG_ENV`] and writes one JSON document ([`Entry`]) per line.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,21 +20,21 @@ pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
-    /// What each host name (lower case, no trailing dot) resolves to. All other names do not exist.
+    /// The target of each host name (lower case, no trailing dot). All other names do not exist.
     pub names: BTreeMap<String, NameTarget>,
-    /// Where TLS connections go.
+    /// The routes of the edge.
     #[serde(default)]
     pub edge: Vec<EdgeRule>,
-    /// The container (name or address) in which the cluster runs. Questions from it get NXDOMAIN for names of the edge:
-    /// pods must reach the store by the cluster's own DNS rule, and a detour through the edge would hide that the rule
-    /// is missing.
+    /// The container (name or address) in which the cluster runs. Questions from it get NXDOMAIN for names of the edge.
+    /// Pods must reach the store by the cluster's own DNS rule, and a way through the edge would hide that the rule is
+    /// missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The edge's address, as clients reach it; if absent, the address of the container's first interface that is not
-    /// loopback.
+    /// The edge's address, as clients reach it. If it is absent, the address of the container's first interface that is
+    /// not loopback is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// Address to listen on; all interfaces if absent.
+    /// The address to listen on. If it is absent, the servers listen on all interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
     /// Port of the name server.
@@ -54,7 +54,7 @@ pub enum NameTarget {
     Edge,
     /// These addresses.
     Addresses(Vec<IpAddr>),
-    /// These addresses, but NXDOMAIN for questions from the cluster: pods can resolve the name only by the cluster's
+    /// These addresses, but NXDOMAIN for questions from the cluster. So pods can resolve the name only by the cluster's
     /// own DNS rule.
     Outside(Vec<IpAddr>),
 }
@@ -63,11 +63,11 @@ pub enum NameTarget {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeRule {
-    /// Server name (SNI) that selects this rule.
+    /// The host that selects this rule: the server name (SNI) of a TLS connection, or the `Host` of plain HTTP.
     pub host: String,
     /// Port that the edge listens on.
     pub port: u16,
-    /// `name-or-address:port`; the container's own resolver resolves it for each connection.
+    /// The backend as `name-or-address:port`. The container's own resolver resolves the name for each connection.
     pub backend: String,
 }
 
@@ -75,22 +75,22 @@ pub struct EdgeRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
-    /// The name server and the edge accept connections from now on.
+    /// From now on, the name server and the edge accept connections.
     Listening {
-        /// When.
+        /// The time of the event.
         at: u64,
         /// Address of the name server.
         dns: SocketAddr,
         /// Ports of the edge, in the order of the rules, without duplicates.
         edge: Vec<u16>,
-        /// Address that edge names resolve to.
+        /// The address to which edge names resolve.
         address: IpAddr,
     },
     /// A question was answered.
     Dns {
-        /// When.
+        /// The time of the event.
         at: u64,
-        /// Who asked.
+        /// The address of the client.
         from: SocketAddr,
         /// Name, lower case, no trailing dot.
         name: String,
@@ -102,23 +102,23 @@ pub enum Entry {
     },
     /// A connection at the edge ended.
     Edge {
-        /// When it was accepted.
+        /// The time at which the connection was accepted.
         at: u64,
-        /// Who connected.
+        /// The address of the client.
         from: SocketAddr,
         /// Port on which it arrived.
         port: u16,
-        /// Server name that it asked for.
+        /// The server name that the client requested.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sni: Option<String>,
-        /// Backend it was passed to.
+        /// The backend to which the connection was passed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backend: Option<String>,
         /// Bytes from client to backend.
         bytes_in: u64,
         /// Bytes from backend to client.
         bytes_out: u64,
-        /// Why it failed, if it did.
+        /// The reason of a failure; `None` if there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },

@@ -48,7 +48,7 @@ pub struct DnsReply {
     pub cnames: Vec<String>,
     /// The smallest TTL in seconds.
     pub ttl_s: u32,
-    /// What the vantage's search path gives for the same name, if it differs from the absolute answer.
+    /// The result of the vantage's search path for the same name, if it differs from the absolute answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
 }

@@ -18,8 +18,8 @@ pub struct HttpQuestion {
     pub method: String,
     /// Absolute URL, sent without normalisation of its query.
     pub url: String,
-    /// Send this as `Host` (`name` or `name:port`), but connect to the host of the URL. This imitates a proxy that
-    /// rewrites the header.
+    /// The `Host` header to send (`name` or `name:port`). The connection still goes to the host of the URL. This
+    /// imitates a proxy that rewrites the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Further headers.
@@ -28,7 +28,7 @@ pub struct HttpQuestion {
     /// Request body, UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Send this form instead of a body, as `multipart/form-data`.
+    /// A form to send instead of a body, as `multipart/form-data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,
 }
@@ -48,17 +48,17 @@ pub struct Form {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormFile {
-    /// Its name at the sender's.
+    /// The file's name on the sender's machine.
     pub name: String,
-    /// Its media type.
+    /// The media type of the file.
     pub content_type: String,
     /// UTF-8 content.
     pub body: String,
 }
 
 impl HttpQuestion {
-    /// A request without host, headers or body. With struct update syntax, code that uses it need not change when
-    /// `HttpQuestion` gets a field.
+    /// A request without `Host`, headers or body. With struct update syntax, code that uses this function need not
+    /// change when `HttpQuestion` gets a new field.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
     }
@@ -88,14 +88,14 @@ impl Asked for HttpQuestion {
 }
 
 impl HttpQuestion {
-    /// Whether it may change the contents of a store.
+    /// Whether the request may change the contents of a store.
     pub(crate) fn may_write(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
     }
 }
 
 impl Form {
-    /// The names of the fields and the file. The values hold a signature.
+    /// The names of the form's fields and file. The values are left out, because they contain a signature.
     fn in_words(&self) -> String {
         let Self { fields, file } = self;
         let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
@@ -109,20 +109,20 @@ impl Form {
 pub struct HttpReply {
     /// Status code.
     pub status: u16,
-    /// Headers, lower-case names; values of equal names joined with `, `.
+    /// Headers with lower-case names. Values of equal names are joined with `, `.
     pub headers: BTreeMap<String, String>,
-    /// The body, at most [`BODY_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
+    /// The body, cut after [`BODY_LIMIT_BYTES`]. Bytes that are not UTF-8 are replaced.
     pub body: String,
     /// Full length of the body in bytes.
     pub body_bytes: u64,
     /// SHA-256 of the full body, lower-case hexadecimal.
     pub body_sha256: String,
-    /// The S3 error, if the body is one.
+    /// The S3 error. It comes from the body, or from the headers if the answer has no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3_error: Option<S3Error>,
 }
 
-/// An answer carries at most this much of a body.
+/// The largest part of a body that an answer contains, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 impl Replied for HttpReply {

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 pub struct JwtQuestion {
     /// The token.
     pub token: TokenSource,
-    /// The issuer's address, `https://host[:port]`; the token's own `iss` if absent.
+    /// The issuer's address, `https://host[:port]`. If it is absent, the token's own `iss` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct JwtReply {
     /// The key id (`kid`) in the token's header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
-    /// Whether the published keys verify its signature.
+    /// Whether the published keys verify the token's signature.
     pub signature: Signature,
     /// The key set's URL, from the issuer's discovery document.
     pub jwks_uri: String,

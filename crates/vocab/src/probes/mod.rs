@@ -1,5 +1,5 @@
-//! The kinds of probe, with one module for each: its question and its reply, and what other rooms need to know about
-//! them. A kind is a row of the table below. No other room decides by kind: each asks for the facts here.
+//! The kinds of probe. Each has one module with its question, its reply, and the properties that other modules need to
+//! know. A kind is a row of the table below. No other module needs a list of kinds: each asks for the properties here.
 
 mod dns;
 mod http;
@@ -32,52 +32,54 @@ pub trait Asked {
     /// The question in words, for reports.
     fn in_words(&self) -> String;
 
-    /// What other rooms need to know about it.
+    /// The properties of the question that other modules need to know.
     fn facts(&self) -> QuestionFacts<'_>;
 }
 
-/// What other rooms need to know about a question. All fields are required, so that each kind answers all of them.
+/// The properties of a question that other modules need to know. All fields are required, so that each kind states all
+/// of them.
 #[derive(Clone, Copy, Debug)]
 pub struct QuestionFacts<'a> {
-    /// What it addresses.
+    /// The host or URL that the question addresses.
     pub address: Addressed<'a>,
-    /// Where the names come from that its probe resolves.
+    /// The source of the names that the question's probe resolves.
     pub names: Names,
-    /// The HTTP request that is sent, either by our own probe or by another client.
+    /// The HTTP request that is sent, either by the harness's own probe or by another client.
     pub http: Option<&'a HttpQuestion>,
-    /// The request of our own probe to a store, whose signature can be verified.
+    /// The request of the harness's own probe to a store. Its signature can be verified.
     pub signed: Option<Signed<'a>>,
     /// The token that is exchanged or read.
     pub token: Option<&'a TokenSource>,
-    /// The URL or form that our own probe signs.
+    /// The URL or form that the harness's own probe signs.
     pub signs: Option<&'a PresignQuestion>,
     /// The exchange of a token for credentials.
     pub exchange: Option<&'a StsQuestion>,
-    /// Whether a program answers the question. It describes failures in its own words.
+    /// Whether a program answers the question. A program describes failures in its own words.
     pub is_program: bool,
-    /// Whether it may change the contents of a store. A program is assumed to do so, because its effects are unknown.
+    /// Whether the question may change the contents of a store. This is assumed for a program, because its effects are
+    /// unknown.
     pub may_write: bool,
 }
 
-/// What a question addresses.
+/// The address of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addressed<'a> {
-    /// A host, or what takes its place in a sentence.
+    /// A host, or a word that replaces it in a sentence.
     Host(&'a str),
     /// The host of a URL.
     Url(&'a str),
 }
 
-/// Where the names come from that a probe resolves.
+/// The source of the names that a probe resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// From the question.
+    /// The names come from the question.
     Question,
-    /// From a token and from its issuer's documents.
+    /// The names come from a token and from its issuer's documents.
     Issuer,
 }
 
-/// A request of our own probe to a store.
+/// A request of the harness's own probe to a store.
 #[derive(Clone, Copy, Debug)]
 pub enum Signed<'a> {
     /// A request as the step gives it.
@@ -88,26 +90,29 @@ pub enum Signed<'a> {
 
 /// A kind of reply.
 pub trait Replied {
-    /// What matchers and other rooms read of it.
+    /// The facts of the reply that matchers and other modules read.
     fn facts(&self) -> ReplyFacts<'_>;
 
-    /// What later steps can use of it.
+    /// The values that later steps can use.
     fn outputs(&self) -> Outputs<'_>;
 
-    /// The same reply with `entry` in its list, if the list is empty and the serialised reply leaves it out.
+    /// A copy of the reply with `entry` in its list, if the list is empty and therefore missing in the serialised
+    /// reply.
     fn with_entry(&self, entry: &str) -> Option<Reply>;
 
-    /// Secrets in it that neither a pattern nor a field name reveals.
+    /// The secrets in the reply that neither a pattern nor a field name reveals.
     fn secrets(&self) -> Vec<Secret>;
 
-    /// What reports show of it: labels with texts.
+    /// The content of the reply for reports: labels with texts.
     fn rows(&self) -> Vec<(&'static str, String)>;
 
-    /// Removes what changes from reply to reply, such as a TTL, and the parts that the prober was not asked to compare.
+    /// Removes the parts that differ from reply to reply, such as a TTL, and the parts that the prober does not
+    /// compare.
     fn shorten(&mut self, question: &ProberQuestion);
 }
 
-/// What matchers and other rooms read of a reply. All fields are required, so that each kind answers all of them.
+/// The facts of a reply that matchers and other modules read. All fields are required, so that each kind states all of
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyFacts<'a> {
     /// The HTTP status.
@@ -130,20 +135,20 @@ pub struct ReplyFacts<'a> {
     pub survey: Option<&'a Survey>,
     /// The decoded token.
     pub jwt: Option<&'a JwtReply>,
-    /// How a program ended.
+    /// The result of a program.
     pub run: Option<&'a RunReply>,
-    /// The id that the store gave the request. Its trace has the same id.
+    /// The id that the store gave the request. The store's trace contains the same id.
     pub request_id: Option<&'a str>,
-    /// Whether it is a refusal whose request may be recorded as the store saw it.
+    /// Whether the reply is a refusal whose request may be recorded as the store saw it.
     pub is_refusal_to_show: bool,
     /// Whether only a store, or its token service, gives such a reply.
     pub is_of_a_store: bool,
 }
 
-/// What later steps can use of a reply. All fields are required, so that each kind answers all of them.
+/// The values of a reply that later steps can use. All fields are required, so that each kind states all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
-    /// The signed URL or form. Its URL is the value of `{{ STEP }}`.
+    /// The signed URL or form. The value of `{{ STEP }}` is its URL.
     pub signed: Option<&'a PresignReply>,
     /// The credentials that a step uses with `as: STEP`.
     pub credentials: Option<&'a TemporaryCredentials>,
@@ -244,45 +249,46 @@ impl Probe {
         self.kind().in_words()
     }
 
-    /// What other rooms need to know about it.
+    /// The properties of the question that other modules need to know.
     pub fn facts(&self) -> QuestionFacts<'_> {
         self.kind().facts()
     }
 }
 
 impl Reply {
-    /// What matchers and other rooms read of it.
+    /// The facts of the reply that matchers and other modules read.
     pub fn facts(&self) -> ReplyFacts<'_> {
         self.kind().facts()
     }
 
-    /// What later steps can use of it.
+    /// The values that later steps can use.
     pub fn outputs(&self) -> Outputs<'_> {
         self.kind().outputs()
     }
 
-    /// The same reply with `entry` in its list, if the list is empty and the serialised reply leaves it out.
+    /// A copy of the reply with `entry` in its list, if the list is empty and therefore missing in the serialised
+    /// reply.
     pub fn with_entry(&self, entry: &str) -> Option<Self> {
         self.kind().with_entry(entry)
     }
 
-    /// Secrets in it that neither a pattern nor a field name reveals.
+    /// The secrets in the reply that neither a pattern nor a field name reveals.
     pub fn secrets(&self) -> Vec<Secret> {
         self.kind().secrets()
     }
 
-    /// What reports show of it: labels with texts.
+    /// The content of the reply for reports: labels with texts.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         self.kind().rows()
     }
 
-    /// Removes what differs in each reply, and what a prober does not compare.
+    /// Removes the parts that differ from reply to reply, and the parts that a prober does not compare.
     pub fn shorten(&mut self, question: &ProberQuestion) {
         self.kind_mut().shorten(question);
     }
 }
 
-/// A store's status with its error, as reports show it.
+/// The status of a store with its error, as reports show it.
 fn refusal(status: u16, error: Option<(&str, &str)>) -> String {
     error.map_or_else(|| status.to_string(), |(code, message)| format!("{status}: {code}: {message}"))
 }

@@ -20,18 +20,18 @@ pub struct PresignQuestion {
     pub method: String,
     /// Bucket name.
     pub bucket: String,
-    /// Object key. With a policy, the prefix of the key if the policy leaves the rest open.
+    /// The object key. With a policy that leaves the rest of the key open, the prefix of the key.
     pub key: String,
-    /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
+    /// The validity in seconds. The SDK refuses more than seven days. The probe then signs with `aws-sigv4`, so that a
     /// scenario can show how the server refuses the URL.
     pub expires_s: u64,
-    /// Offset of the signing time from now, in seconds; negative is the past.
+    /// The signing time, relative to now, in seconds. A negative value is in the past.
     #[serde(default)]
     pub signed_at_s: i64,
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// Sign the permission to send a form, instead of a URL.
+    /// The policy of a form. If it is given, the permission to send a form is signed instead of a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PostPolicy>,
 }
@@ -93,7 +93,7 @@ impl Asked for PresignQuestion {
 pub struct PresignReply {
     /// The signed URL. For a form: the URL to which it is sent.
     pub url: String,
-    /// Headers that the client which opens the URL must send.
+    /// The headers that a client must send when it opens the URL.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
@@ -103,7 +103,7 @@ pub struct PresignReply {
     pub fields: BTreeMap<String, String>,
 }
 
-/// The field of a form that holds its signature.
+/// The name of the form field that contains the signature.
 pub const FORM_SIGNATURE: &str = "x-amz-signature";
 
 impl PresignReply {
@@ -142,7 +142,7 @@ impl Replied for PresignReply {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        // A pattern finds the signature of a URL. The signature of a form is found only where its field is named.
+        // A pattern finds the signature in a URL. The signature of a form is found only by the name of its field.
         let Self { url: _, headers: _, method: _, fields } = self;
         fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
     }

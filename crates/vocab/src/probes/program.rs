@@ -5,7 +5,7 @@ use crate::prober::ProberQuestion;
 use crate::program::{ClientQuestion, ClientTask, RunQuestion, RunReply};
 use crate::secret::Secret;
 
-/// How many of the last lines of a program's output are shown.
+/// The number of last lines of a program's output that are shown.
 const LAST_LINES: usize = 5;
 
 impl Asked for RunQuestion {
@@ -44,7 +44,7 @@ impl Asked for ClientQuestion {
     }
 
     fn facts(&self) -> QuestionFacts<'_> {
-        // A foreign client signs by rules of its own, so neither its signature nor a URL that it signs is verified.
+        // An external client signs by its own rules, so neither its signature nor a URL that it signs is verified.
         QuestionFacts { signed: None, signs: None, is_program: true, ..self.task.kind().facts() }
     }
 }
@@ -91,7 +91,7 @@ impl Replied for RunReply {
     fn shorten(&mut self, _: &ProberQuestion) {}
 }
 
-/// The last lines of a text: what a program printed before it ended.
+/// The last lines of a text, such as the output of a program before it ended.
 fn last_lines(text: &str) -> &str {
     let text = text.trim_end();
     text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])

@@ -32,9 +32,9 @@ pub struct S3Access {
 pub struct S3Question {
     /// Store and credentials.
     pub access: S3Access,
-    /// What to do.
+    /// The operation.
     pub operation: S3Operation,
-    /// Further headers, signed.
+    /// Further headers. They are signed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
@@ -43,7 +43,7 @@ pub struct S3Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum S3Operation {
-    /// `CreateBucket`; a bucket that exists already and belongs to the caller counts as success.
+    /// `CreateBucket`. If the bucket already exists and belongs to the caller, this counts as success.
     CreateBucket {
         /// Bucket name.
         bucket: String,
@@ -103,7 +103,7 @@ pub enum S3Operation {
         /// `ETag` of each part, in the order of the parts.
         parts: Vec<String>,
     },
-    /// `ListObjectsV2`, first page.
+    /// `ListObjectsV2`. All pages are read, up to a limit; a longer listing is an error.
     List {
         /// Bucket name.
         bucket: String,
@@ -111,7 +111,7 @@ pub enum S3Operation {
         #[serde(default)]
         prefix: String,
     },
-    /// `ListObjectsV2`, all pages; the reply has only the totals.
+    /// `ListObjectsV2`, all pages. The reply contains only the totals.
     Survey {
         /// Bucket name.
         bucket: String,
@@ -122,7 +122,7 @@ pub enum S3Operation {
 }
 
 impl S3Operation {
-    /// Whether it may change the contents of a store.
+    /// Whether the operation may change the contents of a store.
     pub(crate) fn writes(&self) -> bool {
         match self {
             Self::Get { .. } | Self::Head { .. } | Self::List { .. } | Self::Survey { .. } => false,
@@ -168,9 +168,9 @@ impl Asked for S3Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Error {
-    /// For example `SignatureDoesNotMatch`.
+    /// The error code, for example `SignatureDoesNotMatch`.
     pub code: String,
-    /// The server's sentence.
+    /// The message of the server.
     pub message: String,
 }
 
@@ -180,28 +180,28 @@ pub struct S3Error {
 pub struct S3Reply {
     /// HTTP status code.
     pub status: u16,
-    /// The server's error, when it refused.
+    /// The server's error, if it refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<S3Error>,
-    /// Content of `GetObject`, at most [`BODY_LIMIT_BYTES`].
+    /// The content from `GetObject`, cut after [`BODY_LIMIT_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Keys of `ListObjectsV2`.
+    /// The keys from `ListObjectsV2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// For a survey: the totals of the objects with the prefix.
+    /// The totals of the objects with the prefix, for a survey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
     /// ETag, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// For get and head: the length in bytes.
+    /// The length in bytes, for get and head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// Id of the upload that was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
-    /// `x-amz-request-id`: it identifies the request in the store's trace.
+    /// The `x-amz-request-id`. It identifies the request in the store's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -210,14 +210,14 @@ pub struct S3Reply {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
-    /// How many objects.
+    /// The number of objects.
     pub objects: u64,
     /// The sum of their lengths, in bytes.
     pub bytes: u64,
     /// Key of the newest object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_key: Option<String>,
-    /// When the newest object was written, in milliseconds since the Unix epoch, by the store's clock.
+    /// The time at which the newest object was written, in milliseconds since the Unix epoch, by the store's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<i64>,
     /// The age of the newest object at the time of the question, in milliseconds.
@@ -227,7 +227,7 @@ pub struct Survey {
 
 impl Replied for S3Reply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // A store that refuses a listing lists nothing.
+        // If a store refuses a listing, the empty list of keys has no meaning.
         let listed = self.error.is_none() && (200..300).contains(&self.status);
         ReplyFacts {
             status: Some(self.status),

@@ -27,7 +27,7 @@ pub struct StsQuestion {
     pub role_arn: String,
     /// The token.
     pub token: TokenSource,
-    /// Requested lifetime of the credentials; if absent, they live as long as the token.
+    /// The requested lifetime of the credentials. If it is absent, they are valid as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<i64>,
     /// A session policy (JSON) that restricts what the role allows.
@@ -61,16 +61,16 @@ impl Asked for StsQuestion {
 pub struct StsReply {
     /// HTTP status code.
     pub status: u16,
-    /// The server's error, when it refused.
+    /// The server's error, if it refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StsError>,
-    /// The credentials that the token was exchanged for.
+    /// The credentials for which the token was exchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<TemporaryCredentials>,
     /// The token's subject, as the server read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// `x-amz-request-id`: it identifies the request in the store's trace.
+    /// The `x-amz-request-id`. It identifies the request in the store's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -79,9 +79,9 @@ pub struct StsReply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsError {
-    /// For example `InvalidParameterValue`.
+    /// The error code, for example `InvalidParameterValue`.
     pub code: String,
-    /// The server's sentence.
+    /// The message of the server.
     pub message: String,
 }
 
@@ -95,13 +95,13 @@ pub struct TemporaryCredentials {
     pub secret_key: Secret,
     /// Session token.
     pub session_token: Secret,
-    /// When they expire, RFC 3339.
+    /// The time at which the credentials expire, RFC 3339.
     pub expires: String,
 }
 
 impl Replied for StsReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // The query of a refused request may contain a token, so it is not shown.
+        // The query of a refused request may contain a token, so the query is not shown.
         ReplyFacts {
             status: Some(self.status),
             s3_error: None,
@@ -130,7 +130,7 @@ impl Replied for StsReply {
 
     fn secrets(&self) -> Vec<Secret> {
         let Some(it) = &self.credentials else { return Vec::new() };
-        // The access key is registered too, like the access keys that the harness creates.
+        // The access key is registered too, in the same way as the access keys that the harness creates.
         vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
     }
 

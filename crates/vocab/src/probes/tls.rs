@@ -15,7 +15,7 @@ pub struct TlsQuestion {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Server name to send and verify; `host` if absent.
+    /// The server name to send and verify. If it is absent, `host` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }
@@ -46,7 +46,7 @@ impl Asked for TlsQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsReply {
-    /// The name that the certificate was verified for.
+    /// The name for which the certificate was verified.
     pub server_name: String,
 }
 
