@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use parallax_vocab::percent::encoded;
 
-/// Every form in which programs write `text`. The forms are distinct and none is empty.
+/// Returns every form in which programs write `text`. The forms are distinct and none is empty.
 pub(super) fn forms(text: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::from([text.to_owned()]);
     // A log line in JSON may contain an answer in JSON. The text is then quoted twice.
@@ -34,8 +34,8 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The base64 characters that depend on `bytes` alone if `before` other bytes are encoded in front of them. Returns
-/// them in both base64 alphabets.
+/// Returns the base64 characters that depend on `bytes` alone if `before` other bytes are encoded in front of `bytes`.
+/// The result has one text for each of the two base64 alphabets.
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);
@@ -46,7 +46,7 @@ fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]
 }
 
-/// The same with `%2f` for `%2F`.
+/// Returns the same text with lower-case escapes, for example `%2f` instead of `%2F`.
 fn lower_escapes(percent: &str) -> String {
     let mut rest = 0;
     percent

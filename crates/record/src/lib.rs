@@ -1,7 +1,7 @@
-//! Records what happens: every room sends its events to one sink, and one writer receives them.
+//! Records what happens in a run. Every module sends its events to one sink, and one writer receives them.
 //!
-//! The writer adds the time, redacts the event, appends it to `record.jsonl`, and passes the same redacted event to the
-//! live display. All reports are made from what it wrote.
+//! The writer adds the time, redacts the event, appends the event to `record.jsonl`, and passes the same redacted event
+//! to the live display. All reports are made from these redacted events.
 //!
 //! **Architecture Invariant:** nothing is written to disk or shown on a screen before [`Redactor`] has redacted it.
 
@@ -21,7 +21,7 @@ pub use schema::{SCHEMA_FILE, schema};
 pub use sink::{Setup, Sink};
 pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 
-/// Why a record could not be written or read.
+/// The reason why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The directory of the run could not be created.
@@ -32,7 +32,8 @@ pub enum RecordError {
         /// The I/O error.
         source: std::io::Error,
     },
-    /// The record could not be opened or written. If a write failed, the run continued, and later events are missing.
+    /// The record could not be opened or written. After a failed write the run continues, and later events are missing
+    /// in the file.
     #[error("failed to write the record {path}: {source}; free some space or choose another place with --out")]
     Write {
         /// The file.
@@ -57,13 +58,13 @@ pub enum RecordError {
     Format {
         /// The file.
         path: String,
-        /// Its format; 0 if the record names none. The first records named none.
+        /// The record's format. It is 0 if the record names no format, as the first records did.
         theirs: u32,
-        /// The version that wrote it.
+        /// The version of Parallax that wrote the record.
         version: String,
-        /// The format that is read here.
+        /// The format that this version of Parallax reads.
         ours: u32,
-        /// `older` or `newer`.
+        /// The age of the other version: `older` or `newer`.
         age: &'static str,
     },
     /// A line in the middle is not an event, although the record has the format of this version.

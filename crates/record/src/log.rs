@@ -20,15 +20,16 @@ use tracing_subscriber::{Layer as _, fmt as layer};
 
 use super::{RecordError, Redactor};
 
-/// Name of the log within the run's folder.
+/// The name of the log within the run's folder.
 pub const LOG_FILE: &str = "harness.log";
 /// The filter of the file if `RUST_LOG` is not set: Parallax's own messages, each request to the apiserver, and the
 /// messages of other crates from level `info` on.
 const FILE_FILTER: &str = "info,parallax=debug,parallax_probe=debug,kube_client=debug,kube_runtime=debug";
-/// The filters of the screen: with one `-v`, and with more than one.
+/// The filters of the screen: the first for one `-v`, the second for more than one.
 const SCREEN_FILTERS: [&str; 2] = ["warn,parallax=debug,parallax_probe=debug", FILE_FILTER];
 
-/// The destination of the log. Cheap to clone. No file is written before [`Log::write_to`] names its folder.
+/// The destination of the log. A clone is cheap and has the same destination. No file is written before
+/// [`Log::write_to`] names its folder.
 #[derive(Clone, Default)]
 pub struct Log {
     target: Arc<Mutex<Target>>,
@@ -48,8 +49,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Receives the messages of `tracing` in this process. `verbose` is the number of `-v` options on the command line.
-    /// `RUST_LOG` overrides the filters of both file and screen.
+    /// Makes this log receive the messages of `tracing` in this process. `verbose` is the number of `-v` options on the
+    /// command line. `RUST_LOG` overrides the filters of both file and screen.
     pub fn install(verbose: u8) -> Self {
         let log = Self { shown: verbose > 0, ..Self::default() };
         let given = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
@@ -63,12 +64,12 @@ impl Log {
             let screen = Screen(log.clone());
             layer::layer().with_ansi(false).with_writer(screen).with_filter(filter(default))
         });
-        // If the process has another subscriber already (that of a test), this log stays empty.
+        // This log stays empty if the process already has another subscriber, for example that of a test.
         let _ = tracing_subscriber::registry().with(file).with(screen).try_init();
         log
     }
 
-    /// From now on, writes the log to a file in this folder, without the secrets that `redactor` knows.
+    /// Writes the log, from now on, to a file in this folder. The secrets that `redactor` knows are removed.
     pub fn write_to(&self, directory: &Path, redactor: Redactor) -> Result<(), RecordError> {
         let path = directory.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -77,13 +78,13 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the log is shown on standard error, where progress bars would overwrite it.
+    /// Whether the log is shown on standard error. Progress bars on standard error would overwrite it.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
 
     fn target(&self) -> std::sync::MutexGuard<'_, Target> {
-        // A writer that panicked cannot have left the target half changed.
+        // A poisoned lock is safe to use: a writer that panicked cannot have left the target half changed.
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -92,7 +93,8 @@ impl Log {
     }
 }
 
-/// Each call of `write` receives one whole event, because the layer of `tracing` that formats events calls it once for each.
+/// Each call of `write` receives one whole event, because the formatting layer of `tracing` calls `write` once for each
+/// event.
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = self.clean(bytes);
@@ -115,7 +117,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Standard error, without secrets.
+/// Standard error, where secrets are removed from the log.
 #[derive(Clone)]
 struct Screen(Log);
 
@@ -139,7 +141,7 @@ impl<'a> MakeWriter<'a> for Screen {
 
 /// Logs an error that the caller ignores.
 pub trait Noted<T> {
-    /// Returns the value, if there is one. Otherwise logs that `what` failed, with the error.
+    /// Returns the value of a success. For an error, logs that `what` failed, and returns `None`.
     fn noted(self, what: &str) -> Option<T>;
 }
 
@@ -149,9 +151,10 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
     }
 }
 
-/// Reading what need not exist.
+/// Handles the result of reading something that need not exist.
 pub trait Present<T> {
-    /// Returns the value, or `None` if it does not exist. Logs every other error: `what` failed.
+    /// Returns the value, or `None` if the thing does not exist. For any other error, logs that `what` failed, and
+    /// returns `None`.
     fn present(self, what: &str) -> Option<T>;
 }
 

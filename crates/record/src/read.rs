@@ -19,7 +19,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     parse(&shown, &text)
 }
 
-/// Parses the text of a record. `path` is used in errors only.
+/// Parses the text of a record. Only error messages use `path`.
 pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
     // An incomplete last line may end in the middle of a UTF-8 character.
     let text = String::from_utf8_lossy(text);

@@ -1,8 +1,8 @@
 //! Removes secrets from everything that is written and shown.
 //!
-//! A registered secret is found in each of its forms (`forms`). If a secret is random, pieces of it are found too, so
-//! that a text that was cut shows no part of it. Texts that look like a credential, and values whose field name says
-//! that they are one, are redacted even if nobody registered them.
+//! The redactor finds a registered secret in each of its forms (`forms`). It also finds pieces of a random secret, so
+//! that a text that was cut shows no part of the secret. It redacts texts that look like a credential, and values whose
+//! field name says that they are one, even if nobody registered them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::{Bound, Range};
@@ -20,72 +20,78 @@ use super::forms::forms;
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
 /// The smallest length of a secret that is searched for, in bytes. Shorter texts would also match the record's own
-/// words. Their fields are still redacted by name. The secrets that the harness makes are far longer.
+/// words. Fields with a secret name are redacted even if their value is shorter. The secrets that the harness makes are
+/// far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
-/// A text with letters and digits that has at least this many bytes counts as random: no piece of it is a word that
-/// reports use.
+/// The smallest length of a random text, in bytes. A text of letters and digits of this length counts as random,
+/// because no piece of it is a word that reports use.
 const RANDOM_FROM: usize = 12;
-/// Of a secret that is longer than this, in bytes, only every [`PIECE`]th piece is stored.
+/// The largest length of a secret, in bytes, of which every piece is stored. Of a longer secret, only every [`PIECE`]th
+/// piece is stored.
 const EVERY_PIECE_UP_TO: usize = 4 * 1024;
-/// When so many pieces are stored, only every [`PIECE`]th piece of a further long secret is: a run may have thousands of
-/// tokens, and a token has about ten thousand pieces in all its forms. So a few bytes of such a secret may remain next to
-/// a cut. They are too few to be useful to an attacker.
+/// The number of stored pieces from which only every [`PIECE`]th piece of another long secret is stored. A run may have
+/// thousands of tokens, and a token has about ten thousand pieces in all its forms. After this limit, a few bytes of
+/// such a secret may remain next to a cut. They are too few to be useful to an attacker.
 const PIECES_LIMIT: usize = 7_000_000;
-/// Of a secret that is at most this long, in bytes, every piece is stored in any case.
+/// The largest length of a short secret, in bytes. Every piece of a short secret is stored, even after
+/// [`PIECES_LIMIT`].
 const SHORT: usize = 64;
-/// The shortest remainder of a secret that is removed beside a mark of a cut, in bytes.
+/// The shortest remainder of a secret that is removed next to a cut mark, in bytes.
 const LEAST_REST: usize = 3;
-/// A text that is at least this long, in bytes, may have been cut without a mark: outputs, bodies and lines have limits, and
-/// the lowest one is 4 KiB, less a part of a character.
+/// The smallest length, in bytes, of a text that may have been cut without a mark. Outputs, bodies and lines have
+/// limits. The lowest limit is 4 KiB, and a cut may remove a part of a character.
 const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
 /// The longest remainder of a random secret that may contain no stored piece, in bytes.
 const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
-/// How every private key of the kind that the harness makes begins (PKCS #8, P-256). It is not secret, and certificates
-/// contain parts of it.
+/// The beginning of every private key of the kind that the harness makes (PKCS #8, P-256). The beginning is not secret,
+/// and certificates contain parts of it.
 const BEGINNING_OF_KEYS: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 /// The values of fields with these names are secrets, even if nobody registered them. Names are compared in lower case.
 const SECRET_KEYS: [&str; 7] =
     ["secret_key", "session_token", "authorization", "cookie", "set-cookie", "x-amz-security-token", "x-amz-signature"];
 
-/// A name of a value in a Kubernetes Secret that contains one of these says that the value is secret. Names are compared
-/// in lower case, without punctuation.
+/// Parts of names that say that a value in a Kubernetes Secret is secret. Names are compared in lower case, without
+/// punctuation.
 const SECRET_NAMES: [&str; 8] = ["password", "passwd", "passphrase", "pwd", "secret", "token", "key", "credential"];
-/// A name that contains one of these says nothing: an access key's id is the name of a user, and shown everywhere.
+/// Parts of names that say that a value is not secret. For example, an access key's id is the name of a user, and is
+/// shown everywhere.
 const PUBLIC_NAMES: [&str; 3] = ["accesskey", "keyid", "publickey"];
 
-/// Patterns of texts that look like a credential. The part that matches the group `keep` is not removed.
+/// Patterns of texts that look like a credential. The parts that match the groups `keep` and `rest` are not removed.
 static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // Everyone who knows a presigned URL can use it. In the second pattern the URL is part of another URL, so `=`
-        // is `%3D`.
+        // Anyone who knows a presigned URL can use it. The second pattern finds a presigned URL that is part of another
+        // URL, where `=` is written `%3D`.
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)=)[^\s&"'<>`),;\\]+"#,
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)%3D)(?:%25|%2[BF]|%3D|[^\s&"'<>`),;\\%])+"#,
         // The signature in a SigV4 Authorization header, anywhere in a text.
         r"(?P<keep>\bSignature=)[0-9a-fA-F]{16,}",
         // A JSON Web Token, even if it was cut.
         r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,2}",
-        // A private key, even if it was cut. Its newlines may be escaped.
+        // A private key, even if it was cut. The newlines of the key may be escaped.
         r"(?s)(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
-        // User name and password in a URL. A password that was not encoded may contain `@`.
+        // A user name and a password in a URL. A password that was not encoded may contain `@`.
         r#"(?i)(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]"]*:[^\s/?#"]+@"#,
-        // A URL with a name alone: for HTTP this is how tokens are given.
+        // A URL with a user name alone. For HTTP, tokens are given in this way.
         r#"(?i)(?P<keep>\bhttps?://)[^\s/@:?#\[\]"]+@"#,
-        // The same without a scheme, as proxies are often named. The port tells it from an image's `name:tag@digest`.
+        // A user name and a password in an address without a scheme, as proxies are often named. The port distinguishes
+        // such an address from an image's `name:tag@digest`.
         r#"(?P<keep>^|[\s"'`=(<,])[^\s"'`=(<,/@:]+:[^\s/"]+@(?P<rest>(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}\b)"#,
     ];
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
 
-/// The marks at the end of a text that was cut. `judge`, `probe` and the reports write them.
+/// The marks at the end of a text that was cut. The crates for judging, probing and reports write these marks.
 static CUT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…| ?\.\.\."#).expect("the pattern is a regular expression"));
 /// The marks before a text whose beginning was cut. A quotation mark may follow.
 static CUT_BEFORE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?:…|\.\.\.) ?").expect("the pattern is a regular expression"));
 
-/// Knows the secrets of a run. Every room that makes a secret registers it here before it uses it. Cheap to clone.
+/// Knows the secrets of a run. Every module that makes a secret registers the secret here before use. A clone is cheap
+/// and shares the same secrets.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<Mutex<Known>>);
 
@@ -93,27 +99,29 @@ pub struct Redactor(Arc<Mutex<Known>>);
 struct Known {
     /// Pieces of each form of the random secrets.
     pieces: HashSet<[u8; PIECE]>,
-    /// Each form of the secrets that are not random.
+    /// Each form of the secrets that are not random, for a search of the whole form.
     whole: BTreeSet<String>,
-    /// Searches for the texts of `whole`, and prefers the longest match. None if it must be built again.
+    /// The automaton that searches for the texts of `whole` and prefers the longest match. It is `None` if it must be
+    /// built again.
     automaton: Option<AhoCorasick>,
-    /// How each form begins. It is whole if the secret is not random. Of a random one it is as much as may contain no
-    /// stored piece.
+    /// The beginning of each form. For a secret that is not random, this is the whole form. For a random secret, it is
+    /// the longest beginning that may contain no stored piece.
     beginnings: BTreeSet<Vec<u8>>,
-    /// How each form ends, backwards, as far as in `beginnings`.
+    /// The end of each form, in reverse order of bytes, with the same length as in `beginnings`.
     endings: BTreeSet<Vec<u8>>,
-    /// The length of the longest of them.
+    /// The length of the longest text in `beginnings` and `endings`.
     longest: usize,
 }
 
 impl Redactor {
-    /// From now on the text of `secret` is redacted wherever it appears, in each of its forms.
+    /// Registers a secret. From now on, the text of `secret` is redacted wherever it appears, in each of its forms.
     pub fn register(&self, secret: &Secret) {
         self.known().add(secret.expose());
     }
 
-    /// Registers a text that was found in a place for secrets, under a name, but may be a plain word, such as `namespace`
-    /// in a Kubernetes Secret. It is redacted elsewhere only if it is random, or if the name says that it is secret.
+    /// Registers a text that was found under a name in a place for secrets. Such a text may be a plain word, for
+    /// example `namespace` in a Kubernetes Secret. The text is redacted elsewhere only if it is random, or if `name`
+    /// says that it is secret.
     pub fn register_found(&self, name: &str, text: &str) {
         if (is_random(text) || is_secret_name(name)) && !is_certificate(text) {
             self.known().add(text);
@@ -125,8 +133,12 @@ impl Redactor {
         walk(value, &mut self.known());
     }
 
-    /// A copy of `it` in which every string is redacted. It is an error if the copy can no longer be read as `T`: then a
-    /// secret is also one of its own words, and `it` must not be shown.
+    /// Returns a copy of `it` in which every string is redacted.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the copy can no longer be read as `T`. In that case, a secret is equal to a word of the format, and the
+    /// caller must not show `it`.
     pub fn copy<T: Serialize + DeserializeOwned>(&self, it: &T) -> serde_json::Result<T> {
         let mut value = serde_json::to_value(it)?;
         self.apply(&mut value);
@@ -149,8 +161,8 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// Removes everything that looks like a credential from a text. It is for messages before a run exists, when no secret
-/// is registered.
+/// Removes everything that looks like a credential from a text. Messages before a run exists use this function, because
+/// no secret is registered yet.
 pub fn by_form(text: &str) -> String {
     let mut text = text.to_owned();
     for pattern in &*BY_FORM {
@@ -167,9 +179,9 @@ pub fn by_form(text: &str) -> String {
     text
 }
 
-/// An address that a setting names, such as a proxy's or an engine's, without its user and password. It needs no scheme
-/// and no port, and its password may be written in any way: what comes before the last `@` is never shown. The name
-/// alone of a user of SSH is no secret.
+/// Removes the user and the password from an address that a setting names, such as that of a proxy or an engine. The
+/// address needs no scheme and no port, and the password may be written in any way: everything before the last `@` is
+/// removed. The name of an SSH user without a password is kept, because it is no secret.
 pub fn address(text: &str) -> String {
     let is_scheme = |it: &str| !it.is_empty() && it.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
     let (scheme, rest) = match text.find("://").filter(|end| is_scheme(&text[..*end])) {
@@ -186,14 +198,14 @@ pub fn address(text: &str) -> String {
 impl Known {
     fn add(&mut self, text: &str) {
         let text = text.trim();
-        // Only the body of a PEM key is secret. Its first and last line are the same for every key.
+        // Only the body of a PEM key is secret. The first and the last line of a PEM key are the same for every key.
         let body = text.lines().filter(|line| !line.starts_with("-----")).collect::<Vec<_>>().join("\n");
         let body = body.strip_prefix(BEGINNING_OF_KEYS).unwrap_or(&body);
         if body.len() < SHORTEST {
             return;
         }
         let random = is_random(body);
-        // A line of a log may contain one line of the secret.
+        // Each line of the secret is registered too, because a line of a log may contain one line of the secret.
         let lines = body.lines().filter(|line| line.len() >= SHORTEST && line.len() < body.len() && !random);
         let all = lines.flat_map(forms).chain(forms(body));
         for form in all.collect::<BTreeSet<_>>() {
@@ -213,7 +225,7 @@ impl Known {
         }
     }
 
-    /// Stores how a form begins and ends, with this length.
+    /// Stores the first and the last `length` bytes of a form.
     fn add_ends(&mut self, length: usize, form: &[u8]) {
         self.beginnings.insert(form[..length].to_vec());
         self.endings.insert(form[form.len() - length..].iter().rev().copied().collect());
@@ -250,7 +262,7 @@ impl Known {
         automaton.find_iter(text).map(|it| it.range()).collect()
     }
 
-    /// The remainders of secrets before marks of a cut.
+    /// Returns the places of the remainders of secrets that are followed by a cut mark.
     fn beginnings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(bytes.len());
@@ -264,7 +276,7 @@ impl Known {
         ends.filter_map(longest).collect()
     }
 
-    /// The remainders of secrets after marks of a cut.
+    /// Returns the places of the remainders of secrets that follow a cut mark.
     fn endings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(0);
@@ -272,7 +284,8 @@ impl Known {
         let starts = marks.flat_map(|it| [Some(it), (bytes.get(it) == Some(&b'"')).then_some(it + 1)]).flatten();
         let starts = starts.chain(whole);
         let longest = |start: usize| {
-            // Each part is looked up backwards, so it is reversed once for the longest one.
+            // `endings` is in reverse order of bytes, so the longest candidate is reversed once and its ends are
+            // searched for.
             let most: Vec<u8> = bytes[start..(start + self.longest).min(bytes.len())].iter().rev().copied().collect();
             let lengths = (LEAST_REST..=most.len()).rev();
             let length = lengths.into_iter().find(|length| begins_one(&self.endings, &most[most.len() - length..]))?;
@@ -288,7 +301,7 @@ fn begins_one(sorted: &BTreeSet<Vec<u8>>, part: &[u8]) -> bool {
     sorted.range::<[u8], _>(after).next().is_some_and(|it| it.starts_with(part))
 }
 
-/// `text` with these parts replaced. The parts may overlap.
+/// Returns `text` with these parts replaced by a placeholder. The parts may overlap.
 fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     parts.sort_by_key(|it| (it.start, it.end));
     let mut out = String::with_capacity(text.len());
@@ -307,7 +320,7 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     out
 }
 
-/// Whether a text counts as random: no piece of it is likely to be a word.
+/// Whether a text counts as random, so that no piece of it is likely to be a word.
 fn is_random(text: &str) -> bool {
     text.len() >= RANDOM_FROM
         && text.bytes().any(|byte| byte.is_ascii_digit())
@@ -356,7 +369,8 @@ fn walk(value: &mut Value, known: &mut Known) {
     }
 }
 
-/// The text of lines that contain a private key, such as a log's: only as a whole it has the form of one.
+/// Returns the joined text of lines that contain a private key, such as the lines of a log. The pattern of a private
+/// key matches only the joined text.
 fn key_in_lines(items: &[Value]) -> Option<String> {
     let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
     let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;

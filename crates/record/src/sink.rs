@@ -1,4 +1,4 @@
-//! The sink: rooms with effects send their events to it.
+//! The sink, to which every module with side effects sends its events.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,18 +6,18 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
-/// Accepts events from any task. It never blocks and never fails, so that reporting an event cannot change what
-/// happens. Cheap to clone.
+/// Accepts events from any task. The sink never blocks and never fails, so that reporting an event cannot change what
+/// happens. A clone is cheap and has the same destination.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(EventKind) + Send + Sync>);
 
 impl Sink {
-    /// A sink that passes every event to `take`.
+    /// Returns a sink that passes every event to `take`.
     pub fn new(take: impl Fn(EventKind) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    /// A sink that drops every event: for tests and for commands without effects.
+    /// Returns a sink that drops every event. Tests and commands without side effects use it.
     pub fn silent() -> Self {
         Self::new(drop)
     }
@@ -27,17 +27,18 @@ impl Sink {
         (self.0)(event);
     }
 
-    /// Reports something that the harness did: one sentence in lower case without a full stop.
+    /// Reports an action of the harness. `text` is one sentence in lower case without a full stop.
     pub fn note(&self, text: impl Into<String>) {
         self.say(EventKind::Note { text: text.into() });
     }
 
-    /// Reports something that will probably cause a problem, with its fix.
+    /// Reports something that will probably cause a problem. `text` also names the fix.
     pub fn warn(&self, text: impl Into<String>) {
         self.say(EventKind::Warning { text: text.into() });
     }
 
-    /// Begins a set-up step. It must be ended: a step that is dropped before its end counts as failed ("gave up").
+    /// Begins a set-up step. The caller must end the step: a step that is dropped before its end counts as failed
+    /// ("gave up").
     pub fn setup(&self, id: impl Into<String>, title: impl Into<String>) -> Setup {
         let id = id.into();
         self.say(EventKind::SetupStarted { id: id.clone(), title: title.into() });
@@ -66,7 +67,8 @@ impl Setup {
         self.sink.say(EventKind::SetupProgress { id: self.id.clone(), text: text.into() });
     }
 
-    /// Ends the step as done. `detail` tells people how: `from engine`, `built`, `ready`.
+    /// Ends the step as done. `detail` tells people how the step was done, for example `from engine`, `built` or
+    /// `ready`.
     pub fn done(mut self, detail: impl Into<String>) {
         self.end(detail.into(), None);
     }

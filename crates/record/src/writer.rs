@@ -12,23 +12,24 @@ use parallax_vocab::{Event, EventKind, Secret, millis};
 
 use super::{RecordError, Redactor, Sink};
 
-/// Name of the record within the run's folder.
+/// The name of the record within the run's folder.
 pub const RECORD_FILE: &str = "record.jsonl";
 /// The interval in which the live display can update itself while no event arrives, in milliseconds.
 const TICK_MS: u64 = 250;
 
-/// A live display. It runs on the writer's thread and receives every event, redacted, including events that are for the
-/// display only.
+/// A live display. It runs on the writer's thread and receives every event after redaction, including events that are
+/// for the display only.
 pub trait Live: Send {
     /// Receives an event.
     fn see(&mut self, event: &Event);
-    /// Time passed: `at_ms` since the run began.
+    /// Reports that time passed. `at_ms` is the time since the run began.
     fn tick(&mut self, at_ms: u64);
-    /// Ends the display. No more events follow, so it cleans up the screen.
+    /// Ends the display and cleans up the screen. No event follows.
     fn close(&mut self);
 }
 
-/// The writer of one run. [`Recorder::finish`] ends it. If it is dropped before, the record ends without a last event.
+/// The writer of one run. [`Recorder::finish`] ends the record. If the recorder is dropped before that, the record has
+/// no last event.
 #[derive(Debug)]
 pub struct Recorder {
     send: Sender<Message>,
@@ -37,10 +38,10 @@ pub struct Recorder {
     began: Instant,
 }
 
-/// What was recorded.
+/// The result of recording a run.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Every recorded event, redacted, as in the file. The list is complete even if a write failed.
+    /// Every recorded event after redaction, as in the file. The list is complete even if a write failed.
     pub events: Vec<Event>,
     /// The first failure to write.
     pub error: Option<RecordError>,
@@ -56,8 +57,8 @@ enum Message {
 }
 
 impl Recorder {
-    /// Creates the run's folder `directory` (0700) and the record in it (0600). Makes the link `latest` in the parent
-    /// folder point to it.
+    /// Creates the run's folder `directory` (mode 0700) and the record in it (mode 0600). Makes the link `latest` in
+    /// the parent folder point to `directory`.
     pub fn start(directory: &Path) -> Result<(Sink, Self), RecordError> {
         let path = path_in(directory)?;
         let file = OpenOptions::new()
@@ -71,7 +72,7 @@ impl Recorder {
         Self::spawn(Some(file), path)
     }
 
-    /// A recorder that only shows events: for commands that prepare something and leave no record.
+    /// Starts a recorder that only shows events. Commands that prepare something and leave no record use it.
     pub fn unrecorded() -> Result<(Sink, Self), RecordError> {
         Self::spawn(None, PathBuf::new())
     }
@@ -94,29 +95,29 @@ impl Recorder {
             .spawn(move || writer.run(&receive, began))
             .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
-        // The writer ends with the record. An event that is sent later is dropped.
+        // The writer ends with the record. Events that are sent later are dropped, so the result of `send` is ignored.
         let sink = Sink::new(move |kind| {
             drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }));
         });
         Ok((sink, recorder))
     }
 
-    /// From now on the text of `secret` is redacted, also in events that were sent but not yet written.
+    /// Registers a secret. From now on, its text is redacted, also in events that were sent but are not written yet.
     pub fn redact(&self, secret: &Secret) {
         self.redactor.register(secret);
     }
 
-    /// The redactor, for rooms that make secrets.
+    /// Returns the redactor, for modules that make secrets.
     pub fn redactor(&self) -> Redactor {
         self.redactor.clone()
     }
 
-    /// Shows later events on `live`.
+    /// Adds a live display, which shows the events from now on.
     pub fn attach(&self, live: Box<dyn Live>) {
         drop(self.send.send(Message::Attach(live)));
     }
 
-    /// A mark that can be set behind everything that was said so far.
+    /// Returns a handle that can wait until all events that were sent so far are written.
     pub fn mark(&self) -> Mark {
         Mark(self.send.clone())
     }
@@ -133,12 +134,13 @@ impl Recorder {
     }
 }
 
-/// Tells when the writer has written and shown everything that was said before.
+/// Waits until the writer has written and shown all events that were sent before.
 #[derive(Clone, Debug)]
 pub struct Mark(Sender<Message>);
 
 impl Mark {
-    /// Blocks until the writer has come to this moment, or has ended.
+    /// Blocks until the writer has reached the end of all events that were sent before this call, or until the writer
+    /// has ended.
     pub fn wait(&self) {
         let (send, receive) = channel();
         if self.0.send(Message::Reached(send)).is_ok() {
@@ -168,7 +170,7 @@ impl Writer {
             match receive.recv_timeout(Duration::from_millis(TICK_MS)) {
                 Ok(Message::Said { at_ms, kind }) => self.take(at_ms, *kind),
                 Ok(Message::Attach(live)) => self.live = Some(live),
-                // The caller may have stopped waiting. Then sending fails, which does not matter.
+                // The caller may have stopped waiting. In that case sending fails, which does no harm.
                 Ok(Message::Reached(waiting)) => drop(waiting.send(())),
                 Ok(Message::End { at_ms, last }) => {
                     if let Some(last) = last {
@@ -192,7 +194,8 @@ impl Writer {
     }
 
     fn take(&mut self, at_ms: u64, kind: EventKind) {
-        // Events of two tasks may arrive in the wrong order. The times in the record never go backwards.
+        // Events of two tasks may arrive in the wrong order. The maximum ensures that the times in the record never go
+        // backwards.
         self.last_ms = self.last_ms.max(at_ms);
         let event = self.redacted(&Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
@@ -219,15 +222,20 @@ impl Writer {
         let mut line = serde_json::to_vec(event).expect("an event came from JSON just now");
         line.push(b'\n');
         if let Err(source) = file.write_all(&line) {
-            // The run continues and its summary is complete. The record ends with the last line that was written.
+            // A failed write does not stop the run, and the summary is complete. The file ends with the last line that
+            // was written.
             self.file = None;
             self.recorded.error = Some(RecordError::Write { path: self.path.display().to_string(), source });
         }
     }
 }
 
-/// Writes a record that was made of other records, so that its events are redacted already, into the folder `directory`.
-/// The folder is created if it is missing; a record that is there already is left, and is an error.
+/// Writes a record that was joined from other records into the folder `directory`. The events of those records are
+/// already redacted. The folder is created if it is missing.
+///
+/// # Errors
+///
+/// Fails if the folder already contains a record. That record is not changed.
 pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
     let path = path_in(directory)?;
     let failed = |source| RecordError::Write { path: path.display().to_string(), source };
@@ -240,15 +248,15 @@ pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// The path of the record in the folder `directory`, which is created (0700) if it is missing.
+/// Returns the path of the record in the folder `directory`. Creates the folder (mode 0700) if it is missing.
 fn path_in(directory: &Path) -> Result<PathBuf, RecordError> {
     let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
     created.map_err(|source| RecordError::Directory { path: directory.display().to_string(), source })?;
     Ok(directory.join(RECORD_FILE))
 }
 
-/// Makes the link `latest` point to `directory`, and replaces an existing one atomically. The link is a convenience, so
-/// a failure is not an error.
+/// Makes the link `latest` point to `directory`, and replaces an existing link atomically. The link is only a
+/// convenience, so a failure is ignored.
 fn point_latest(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let fresh = parent.join(format!(".latest-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! The evidence of a step, from its record, as labelled lines. All reports use it.
+//! Returns the evidence of a step, from the record, as labelled lines. All reports use it.
 
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
@@ -11,13 +11,13 @@ use super::seconds;
 
 /// The largest number of characters of a text that are shown. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// The largest number of lines that are shown of what the system reports about itself.
+/// The largest number of lines that are shown of what a step read from logs, events and objects.
 const TOLD_SHOWN: usize = 20;
 
-/// A label (`addresses`, `chain`, …) and what was seen.
+/// A line of evidence: a label (`addresses`, `chain`, …) and the observed text.
 pub(crate) type Line = (&'static str, String);
 
-/// Everything that helps to understand a failed step, the most useful first.
+/// Returns everything that helps to understand a failed step. The most useful line is first.
 pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(question) = &step.question {
@@ -26,7 +26,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
     }
-    // The differences of an object are listed one by one below.
+    // The differences of an object are listed one by one below, so the matcher `object` is not repeated here.
     let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
     for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
@@ -80,7 +80,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     lines
 }
 
-/// What the run verified about a signature, in short.
+/// Returns in short what the run verified about a signature.
 pub(crate) fn verified(finding: &SignatureFinding) -> String {
     let right = |right: bool| if right { "right" } else { "wrong" };
     let mut parts = Vec::new();
@@ -113,7 +113,8 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
         (Some(peer), _) => lines.push(("connected", peer.to_string())),
         _ => {}
     }
-    // The certificate chain is evidence if the handshake was refused. After a successful handshake it is noise.
+    // The certificate chain is evidence if the handshake was refused. After a successful handshake it does not help the
+    // reader.
     if matches!(cause, Some(Cause::Tls { .. })) || answer.cause().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }
@@ -146,12 +147,12 @@ pub(crate) fn in_short(certificate: &Certificate) -> String {
     )
 }
 
-/// A text on one line, with at most [`WIDTH_LIMIT`] characters.
+/// Returns a text as one line, cut after [`WIDTH_LIMIT`] characters.
 pub(crate) fn cut(text: &str) -> String {
     clip(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// A line with at most [`WIDTH_LIMIT`] characters. Spaces at its beginning are kept, because they have a meaning.
+/// Returns a line, cut after [`WIDTH_LIMIT`] characters. Spaces at its beginning are kept, because they have a meaning.
 fn clip(text: &str) -> String {
     if text.chars().count() <= WIDTH_LIMIT {
         return text.to_owned();

@@ -1,4 +1,5 @@
-//! Explains why steps of a run failed, from its record alone: each with one sentence and its evidence.
+//! Explains why steps of a run failed. The record is the only source. Each failed step gets one sentence and its
+//! evidence.
 
 use std::fmt::Write as _;
 
@@ -8,9 +9,9 @@ use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 use super::summary::{Summary, Variant};
 use super::{evidence, seconds};
 
-/// Explains the failed and blocked steps of each variant that is not as declared. With `all`, it explains those of
-/// every variant. With `only`, it explains those of the scenario, variant or step with that name. Returns `None` if
-/// nothing has that name.
+/// Explains the failed and blocked steps of each variant that is not as declared. With `all`, the function explains the
+/// steps of every variant. With `only`, it explains the steps of the scenario, variant or step with that name. Returns
+/// `None` if nothing has that name.
 pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
@@ -26,8 +27,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // A break fails as declared, often in many steps. A reader who names no step looks for what is not as
-            // declared.
+            // A break often makes many steps fail, as its scenario declares. A reader who names no step looks only for
+            // what is not as declared.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }
@@ -44,7 +45,7 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
     named.then_some(text)
 }
 
-/// All names that are valid for `only`.
+/// Returns all names that are valid for the parameter `only` of `explanation`.
 pub fn names(summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = summary.scenarios.iter().map(|it| it.name.clone()).collect();
     all.extend(summary.variants().map(|it| it.id.as_str().to_owned()));
@@ -60,7 +61,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    // The problem of a step that passed although it should fail.
+    // The problems of steps that passed although they should fail. Such a step has no cause to explain.
     let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
     let problems: Vec<&Problem> = match &variant.outcome {
         Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),
@@ -92,7 +93,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
     text.push('\n');
 }
 
-/// A step that failed or was blocked: its sentence, its place and its evidence.
+/// Explains a step that failed or was blocked, with its sentence, its place and its evidence.
 pub fn explained_step(step: &StepEnded) -> String {
     let mut text = String::new();
     line(&mut text, 2, &parallax_explain::of_step(step));
@@ -103,7 +104,7 @@ pub fn explained_step(step: &StepEnded) -> String {
     text
 }
 
-/// How a step ended, in one line.
+/// Returns in one line how a step ended.
 pub fn step_in_a_line(step: &StepEnded) -> String {
     let verdict = match step.verdict {
         Verdict::Passed => "ok",
@@ -173,7 +174,8 @@ mod tests {
         let well = Summary::from_events(&samples::all_good());
         let text = explanation(&well, None, false).expect("all are meant");
         assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
-        // A step that passes although it should fail has no cause to explain, but the user looks for it.
+        // A step that passes although it should fail has no cause to explain. The explanation must show it
+        // nevertheless.
         let wrong = Summary::from_events(&samples::break_did_not_break());
         let text = explanation(&wrong, None, false).expect("all are meant");
         assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");

@@ -1,22 +1,22 @@
-//! The figures that were measured over rounds, and the timeline of the worst round of each.
+//! The figures that were measured over rounds, each with the timeline of its worst round.
 
 use parallax_vocab::course::{Figure, Moment};
 
 use super::summary::{Summary, Variant};
 
-/// A figure, its variant, and the timeline of the round with the greatest value.
+/// A measured figure with its variant and the timeline of the round with the greatest value.
 #[derive(Clone, Debug)]
 pub struct Measured<'a> {
     /// The variant.
     pub variant: &'a Variant,
     /// The figure itself.
     pub figure: &'a Figure,
-    /// The moments of its worst round, the earliest first.
+    /// The moments of the figure's worst round, in the order of time.
     pub timeline: Vec<&'a Moment>,
 }
 
 impl Summary {
-    /// All figures, in the run's order.
+    /// Returns all figures, in the run's order.
     pub fn figures(&self) -> Vec<Measured<'_>> {
         let steps = self.variants().flat_map(|variant| variant.steps.iter().map(move |step| (variant, step)));
         let figures = steps.filter_map(|(variant, step)| Some((variant, step.course.figure.as_ref()?)));
@@ -34,7 +34,8 @@ impl Summary {
     }
 }
 
-/// The moments of a figure's worst round. If that round was run again, those of its last run.
+/// Returns the moments of a figure's worst round. If that round was run again, the result has the moments of its last
+/// run.
 fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
     let mut moments = Vec::new();
     for step in &variant.steps {
@@ -48,12 +49,12 @@ fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
         }
     }
     moments.sort_by_key(|it| it.unix_ms);
-    // Two steps may have read the same line of a log, so that a moment appears twice.
+    // Two steps may read the same line of a log, so a moment may appear twice.
     moments.dedup();
     moments
 }
 
-/// Formats a timeline: one line for each moment, with the time since the first.
+/// Formats a timeline. The result has one line for each moment, with the time since the first moment.
 pub(super) fn in_lines(timeline: &[&Moment]) -> Vec<String> {
     let began = timeline.first().map_or(0, |it| it.unix_ms);
     let line = |it: &&Moment| {

@@ -102,7 +102,8 @@ fn of_failure(out: &mut String, failure: &Failure) {
     }
 }
 
-/// The workflow commands that annotate, for each problem, the line of the scenario that it belongs to.
+/// Returns one GitHub workflow command for each problem. The command annotates the line of the scenario to which the
+/// problem belongs.
 pub fn annotations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for variant in summary.variants() {
@@ -146,17 +147,17 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A code block that shows a text unchanged. Its fence is longer than any run of backticks in the text, so that no line
-/// can close it.
+/// Returns a code block that shows a text unchanged. The fence of the block is longer than any run of backticks in the
+/// text, so that no line of the text can close the block.
 fn fenced(text: &str) -> String {
     let fence = "`".repeat(longest_run(text).max(2) + 1);
     format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
-/// Inline code that shows a text unchanged, in a line or in a cell of a table.
+/// Returns inline code that shows a text unchanged, in a line or in a cell of a table.
 fn code(text: &str) -> String {
     let fence = "`".repeat(longest_run(text) + 1);
-    // A space separates a backtick at either end from the fence. Markdown removes the space.
+    // A space separates a backtick at either end of the text from the fence. Markdown removes the space.
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{space}{}{space}{fence}", text.replace('\n', " ").replace('|', "\\|"))
 }
@@ -166,7 +167,7 @@ fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// Escapes a sentence so that no character of it counts as Markdown or HTML, except code between backticks.
+/// Escapes a sentence so that no character of it counts as Markdown or HTML. Code between backticks stays code.
 fn plain(text: &str) -> String {
     let balanced = text.matches('`').count().is_multiple_of(2) && longest_run(text) < 2;
     let mut out = String::new();
@@ -180,7 +181,7 @@ fn plain(text: &str) -> String {
                 _ if balanced && number % 2 == 1 => out.push(c),
                 '<' => out.push_str("&lt;"),
                 '&' => out.push_str("&amp;"),
-                // Before a letter, `@` would mention a user.
+                // An `@` before a letter would mention a GitHub user.
                 '@' => out.push_str("&#64;"),
                 '*' | '_' | '[' | ']' | '!' | '#' | '~' | '\\' => out.extend(['\\', c]),
                 _ => out.push(c),

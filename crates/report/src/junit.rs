@@ -1,15 +1,17 @@
-//! The JUnit report. Scenarios are suites and variants are cases, so that it counts what the summary counts
-//! ([`Summary::totals`]). The case's output shows what each step saw.
+//! The JUnit report. Scenarios are suites and variants are cases, so that the report has the same counts as the summary
+//! ([`Summary::totals`]). The output of a case shows what each step saw.
 //!
-//! A break that failed as declared is a success. A failure's type shows who is responsible: `expectation` is the
+//! A break that failed as declared is a success. The type of a failure shows who is responsible: `expectation` is the
 //! system under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
-//! did, the suite `environment` has one case for it.
+//! failed, the suite `environment` has one case for that failure.
 //!
-//! What readers do with it:
-//! * GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups by `classname`, takes a case once by `classname` and `name`,
-//!   links `file`, and shows `system-out` of failed cases; the first `[[ATTACHMENT|path]]` in it becomes a link.
-//! * Jenkins (plugin junit) takes what is before the last dot of `classname` as the package, so the area is one.
-//! * On GitHub, actions that read JUnit annotate `file` and `line`.
+//! Readers use the report in different ways:
+//! - GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups cases by `classname`, takes a case once by `classname` and
+//!   `name`, links `file`, and shows `system-out` of failed cases. The first `[[ATTACHMENT|path]]` in `system-out`
+//!   becomes a link.
+//! - Jenkins (plugin junit) takes the part of `classname` before the last dot as the package, so each area becomes a
+//!   package.
+//! - On GitHub, actions that read JUnit annotate `file` and `line`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -39,8 +41,8 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     write_whole(path, &text)
 }
 
-/// The suite for the environment. Its output shows how each set-up step ended. It has one case only if the run failed
-/// and no variant did, because the totals then count one failure.
+/// Returns the suite for the environment. The output of the suite shows how each set-up step ended. The suite has one
+/// case only if the run failed and no variant failed, because the totals then count one failure.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();
@@ -87,19 +89,22 @@ fn suite(summary: &Summary, scenario: &Scenario) -> TestSuite {
     suite
 }
 
-/// The scenario's name as a class in a package: `presign.presigned-url`. A dot of the name itself would begin a package.
+/// Returns the scenario's name as a class in a package, for example `presign.presigned-url`. A dot in the name itself
+/// is replaced, because it would begin a package.
 fn class(scenario: &str) -> String {
     scenario.replace('.', "_").replace('/', ".")
 }
 
-/// The page of the run below the project; `None` if it is elsewhere, where no CI finds it.
+/// Returns the path of the run's HTML page if the page is below the project's folder. Returns `None` if the page is
+/// elsewhere, where no CI service finds it.
 fn page(summary: &Summary) -> Option<String> {
     let directory = summary.run.as_ref().map(|run| run.directory.trim_end_matches('/'))?;
     let is_below = !directory.starts_with('/') && !directory.split('/').any(|part| part == "..");
     (is_below && !directory.is_empty()).then(|| format!("{directory}/report.html"))
 }
 
-/// The case of a variant. Its output begins with where the page shows it, and shows what each step saw.
+/// Returns the case of a variant. The output of the case begins with the variant's place on the page, and then shows
+/// what each step saw.
 fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> TestCase {
     let counted = variant.counts_as(summary.interrupted());
     let mut status = match (counted, &variant.outcome) {
@@ -137,7 +142,8 @@ fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> Test
     case
 }
 
-/// File and line of a variant: those of its first problem, or else the scenario's file.
+/// Returns the file and the line of a variant. They are those of the variant's first problem. Without a problem, the
+/// result is the scenario's file without a line.
 fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     if let Some(problem) = variant.problems().first() {
         let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
@@ -146,7 +152,7 @@ fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     variant.started.as_ref().map(|started| (started.file.as_str(), None))
 }
 
-/// The page, as GitLab reads it, and the permalinks of the steps that are not as declared.
+/// Adds the path of the page, in GitLab's notation, and the permalinks of the steps that are not as declared.
 fn where_it_is(text: &mut String, summary: &Summary, variant: &Variant) {
     let Some(page) = page(summary) else { return };
     let _ = writeln!(text, "[[ATTACHMENT|{page}]]");
@@ -201,8 +207,8 @@ fn failure(problems: &[Problem]) -> TestCaseStatus {
     status
 }
 
-/// The status for a failure of the harness, the engine or the machine. It is a JUnit failure, because JUnit counts
-/// errors separately.
+/// Returns the status for a failure of the harness, the engine or the machine. The status is a JUnit failure and not a
+/// JUnit error, because JUnit counts errors separately.
 fn broken(failure: &Failure) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));

@@ -1,9 +1,11 @@
-//! Makes all reports for people and tools, from events and nothing else.
+//! Makes all reports for people and tools. Recorded events are the only source.
 //!
-//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] render it. [`live`]
-//! shows the events as they arrive. A report made during the run and one made from its record are identical.
+//! [`Summary`] folds the events of a run, and [`terminal`], [`page`], [`junit`] and [`github`] render the summary.
+//! [`live`] shows the events as they arrive. A report that was made during the run and one that was made from the
+//! record are identical.
 //!
-//! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.
+//! **Architecture Invariant:** every report is a pure function of recorded events. No report uses a clock, the
+//! environment or an engine.
 
 mod evidence;
 pub mod explanation;
@@ -33,7 +35,7 @@ pub use phases::Phases;
 pub use summary::{CleanUp, Counted, Scenario, SetUp, Summary, Totals, Variant};
 pub use tables::{Row, Shown, Table};
 
-/// Why a report could not be written.
+/// The reason why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The file could not be written.
@@ -52,8 +54,8 @@ pub enum ReportError {
     Page(#[from] minijinja::Error),
 }
 
-/// Writes a report atomically, by a rename. An existing file or link of that name is replaced; a link is never
-/// followed.
+/// Writes a report atomically, by a rename. The rename replaces an existing file or link of that name, and never
+/// follows a link.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let write = || {
         if path.metadata().is_ok_and(|it| !it.is_file()) {

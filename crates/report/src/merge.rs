@@ -10,40 +10,40 @@ use super::Summary;
 /// The largest number of names that a message lists.
 const NAMED: usize = 5;
 
-/// Why records cannot be joined.
+/// The reason why records cannot be joined.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// The record does not say which part of a run it is.
+    /// The record is not the record of a shard.
     #[error("{path} is not the record of a shard; `parallax e2e --shard K/N` makes one")]
     NoShard {
-        /// The record.
+        /// The path of the record.
         path: String,
     },
-    /// The records are parts of different runs.
+    /// Two records are not parts of the same run.
     #[error(
         "{first} and {second} are not shards of the same run: {difference}; run all shards with the same version, project and options"
     )]
     Apart {
-        /// A record.
+        /// The path of a record.
         first: String,
-        /// Another one.
+        /// The path of the other record.
         second: String,
-        /// What differs.
+        /// The difference between the two records, in words.
         difference: String,
     },
-    /// A shard is there twice.
+    /// Two records are of the same shard.
     #[error("{first} and {second} are both shard {number}; give one of them")]
     Twice {
-        /// A record.
+        /// The path of a record.
         first: String,
-        /// Another one.
+        /// The path of the other record.
         second: String,
         /// The number of the shard.
         number: u16,
     },
 }
 
-/// A record of a shard.
+/// The record of one shard, with the parts of it that the merge needs.
 struct Part<'a> {
     path: &'a str,
     events: &'a [Event],
@@ -68,7 +68,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// What tells this part from one of the same run; `None` if nothing does.
+    /// Returns a difference which shows that the two parts do not belong to the same run. Returns `None` if there is no
+    /// such difference.
     fn difference(&self, other: &Self) -> Option<String> {
         let (one, two) = (self.shard, other.shard);
         if self.started.parallax != other.started.parallax {
@@ -93,7 +94,7 @@ impl<'a> Part<'a> {
         None
     }
 
-    /// Why the shard as a whole failed.
+    /// Returns the reason why the shard as a whole failed.
     fn failure(&self) -> Option<Failure> {
         let Some(ended) = self.ended else {
             let run = &self.started.run;
@@ -112,15 +113,16 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Some names for a message.
+/// Returns the first names of a list for a message, and the number of further names.
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
 
-/// Joins records, each given with its path, into the record of the run `run` with the folder `directory`. All shards begin
-/// at the beginning of the joint record; only the start time that is shown depends on the machines' clocks.
+/// Joins records, each given with its path, into the record of the run `run` with the folder `directory`. The times of
+/// all shards begin at the beginning of the joint record. Only the displayed start time depends on the machines'
+/// clocks.
 pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -> Result<Vec<Event>, MergeError> {
     let mut parts = records.iter().map(Part::of).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.shard.number);
@@ -159,7 +161,7 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
     };
     let mut rest: Vec<Event> =
         parts.iter().flat_map(|part| part.events.iter().filter_map(|it| moved(it, part))).collect();
-    // Stable, so that the events of a shard stay in order.
+    // The sort is stable, so that the events of a shard stay in order.
     rest.sort_by_key(|event| event.at_ms);
     let last_ms = parts.iter().filter_map(|part| part.events.last()).map(|event| event.at_ms).max().unwrap_or_default();
     let mut events = vec![
@@ -173,8 +175,8 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
     Ok(events)
 }
 
-/// An event of a shard as one of the joint record; `None` for those that the joint record has once. Machines give the
-/// same names to what they set up, so the names get the number of the shard.
+/// Returns an event of a shard as an event of the joint record. Returns `None` for events that the joint record has
+/// once. Machines give the same names to what they set up, so the shard's number is added to such a name.
 fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     let number = part.shard.number;
     let mut event = event.clone();
@@ -192,7 +194,8 @@ fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// `cluster/c1` becomes `cluster/2-c1`. An environment has the name of its scenario, which is in one shard only.
+/// Adds the shard's number to the id of a set-up step: `cluster/c1` becomes `cluster/2-c1`. The id of an environment is
+/// not changed, because it has the name of its scenario, which is in one shard only.
 fn numbered(id: &str, number: u16) -> String {
     match id.split_once('/') {
         Some(("environment" | "variant", _)) => id.to_owned(),
@@ -214,7 +217,8 @@ fn cleaned_up(parts: &[Part<'_>]) -> EventKind {
     EventKind::CleanedUp { removed: all, remaining: left, took_ms: longest_ms }
 }
 
-/// A scenario is in one shard as a whole, so the proof of all is the proof of each.
+/// Returns the joint proof. A scenario is in one shard as a whole, so the joint proof is the union of the shards'
+/// proofs.
 fn proof(parts: &[Part<'_>]) -> Proof {
     let all = |of: fn(&RunEnded) -> &Vec<String>| {
         let names: BTreeSet<&String> = parts.iter().filter_map(|part| part.ended).flat_map(of).collect();
@@ -227,7 +231,7 @@ fn interrupted(parts: &[Part<'_>]) -> bool {
     parts.iter().filter_map(|part| part.ended).any(|ended| ended.exit == Exit::Interrupted)
 }
 
-/// Why the run as a whole failed: a shard that is missing, or the failures of the shards.
+/// Returns the reason why the run as a whole failed: a missing shard, or the failures of the shards.
 fn failure(parts: &[Part<'_>]) -> Option<Failure> {
     let shard = parts.first()?.shard;
     let there: BTreeMap<u16, &Part<'_>> = parts.iter().map(|part| (part.shard.number, part)).collect();
@@ -271,7 +275,8 @@ mod tests {
         Event { at_ms, event: serde_json::from_value(event).expect("an event") }
     }
 
-    /// The record of shard `number` of 2, or of the whole run. `last` is the outcome of its last variant.
+    /// Returns the record of shard `number` of 2, or of the whole run. `last` is the outcome of the last variant in
+    /// that record.
     fn record(number: Option<u16>, variants: &[&str], last: &Outcome) -> Vec<Event> {
         let whole = ["a/one", "a/one+broken", "b/two"];
         let mut started = json!({
@@ -321,7 +326,7 @@ mod tests {
             let whole = Summary::from_events(&record(None, &["a/one", "a/one+broken", "b/two"], &last));
             let one = record(Some(1), &["a/one", "a/one+broken"], &Outcome::AsExpected);
             let two = record(Some(2), &["b/two"], &last);
-            // The order in which they are given does not matter.
+            // The order of the given records does not matter.
             let summary = joined(&[(2, two), (1, one)]).expect("they belong together");
             assert_eq!(verdicts(&summary), verdicts(&whole));
             assert_eq!((summary.exit(), summary.totals()), (whole.exit(), whole.totals()));

@@ -1,9 +1,9 @@
-//! How long each phase of a run took.
+//! The time that each phase of a run took.
 
 use parallax_vocab::{Event, EventKind};
 
-/// Wall-clock time of each phase in milliseconds. Phases overlap (an environment is set up while another cluster starts), so they do
-/// not add up to the total. Within a phase, parallel work counts once.
+/// Wall-clock time of each phase in milliseconds. Phases overlap: an environment may be set up while another cluster
+/// starts. For this reason the phases do not add up to the total. Within a phase, parallel work counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// Finding, or installing and starting, the engine.
@@ -27,7 +27,7 @@ pub struct Phases {
 type Span = (u64, u64);
 
 impl Phases {
-    /// Folds the events of a run.
+    /// Computes the phases from the events of a run.
     pub fn from_events(events: &[Event]) -> Self {
         let mut spans: [Vec<Span>; 6] = Default::default();
         let mut open: Vec<(&str, u64)> = Vec::new();
@@ -68,7 +68,7 @@ impl Phases {
         }
     }
 
-    /// Name and milliseconds of each phase, in order.
+    /// Returns the name and the milliseconds of each phase, in order.
     pub fn rows(&self) -> [(&'static str, u64); 6] {
         [
             ("engine", self.engine_ms),
@@ -88,7 +88,7 @@ const FIXTURES: usize = 3;
 const PROBES: usize = 4;
 const CLEAN_UP: usize = 5;
 
-/// The phase of a set-up step, by its id.
+/// Returns the phase of a set-up step, by the id of the step.
 fn phase_of(id: &str) -> Option<usize> {
     match id.split('/').next() {
         Some("engine") => Some(ENGINE),
@@ -99,7 +99,7 @@ fn phase_of(id: &str) -> Option<usize> {
     }
 }
 
-/// The length of the union of `spans`.
+/// Returns the length of the union of `spans`.
 fn covered(mut spans: Vec<Span>) -> u64 {
     spans.sort_unstable();
     let mut total = 0;

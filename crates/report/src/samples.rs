@@ -345,7 +345,7 @@ pub(crate) fn skipped() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// A run in which everything is as declared, but proof was demanded and seven matchers have none.
+/// Returns a run in which everything is as declared, but proof was demanded and seven matchers have none.
 pub(crate) fn unproven() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.demand(Demands { proof: true, allow_skips: false });
@@ -370,7 +370,7 @@ pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// The record of a killed run. It ends in the middle of a variant.
+/// Returns the record of a killed run. The record ends in the middle of a variant.
 pub(crate) fn killed() -> Vec<Event> {
     let mut events = all_good();
     events.truncate(16);

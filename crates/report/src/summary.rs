@@ -1,4 +1,4 @@
-//! Folds the events of a run into the summary from which all reports are made.
+//! Folds the events of a run into the summary. All reports are made from the summary.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use parallax_vocab::{Event, EventKind, VariantId};
 use super::phases::Phases;
 use parallax_vocab::event::AGAIN;
 
-/// Everything that reports need, in the order of the events.
+/// The summary of a run: everything that reports need, in the order of the events.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The first event: the run and its machine.
+    /// The first event, which describes the run and its machine.
     pub run: Option<RunStarted>,
     /// Actions of the harness that people should know about.
     pub notes: Vec<String>,
-    /// Warnings: what will probably cause a problem.
+    /// Warnings about what will probably cause a problem.
     pub warnings: Vec<String>,
     /// The set-up steps.
     pub setups: Vec<SetUp>,
@@ -27,65 +27,66 @@ pub struct Summary {
     pub scenarios: Vec<Scenario>,
     /// The result of the clean-up.
     pub clean_up: Option<CleanUp>,
-    /// The last event; absent if the run was killed or is still running.
+    /// The last event. It is absent if the run was killed or is still running.
     pub ended: Option<RunEnded>,
-    /// How long each phase took.
+    /// The time that each phase took.
     pub phases: Phases,
 }
 
 /// A set-up step.
 #[derive(Clone, Debug)]
 pub struct SetUp {
-    /// Its id, for example `image/minio`.
+    /// The id of the step, for example `image/minio`.
     pub id: String,
-    /// What it does.
+    /// The title, which says what the step does.
     pub title: String,
-    /// When it started, in milliseconds since the run began.
+    /// The time at which the step started, in milliseconds since the run began.
     pub from_ms: u64,
-    /// Duration in milliseconds. If the step never ended, up to the last event.
+    /// The duration in milliseconds. For a step that never ended, it is the time up to the last event.
     pub took_ms: u64,
-    /// How it ended; `None` if it did not end.
+    /// How the step ended; `None` if the step did not end.
     pub detail: Option<String>,
-    /// Why it failed.
+    /// The reason why the step failed.
     pub error: Option<Failure>,
 }
 
 /// A scenario with those of its variants that were part of the run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Its name, for example `presign/presigned-url`.
+    /// The scenario's name, for example `presign/presigned-url`.
     pub name: String,
-    /// Baseline and breaks, in the run's order.
+    /// The baseline and the breaks, in the run's order.
     pub variants: Vec<Variant>,
 }
 
-/// A baseline or a break.
+/// A variant of a scenario: the baseline or a break.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// Its id.
+    /// The id of the variant.
     pub id: VariantId,
-    /// The event of its start; absent if it was never started.
+    /// The event of the variant's start; absent if the variant was never started.
     pub started: Option<VariantStarted>,
-    /// When it started, in milliseconds since the run began.
+    /// The time at which the variant started, in milliseconds since the run began.
     pub from_ms: u64,
-    /// Its steps, in order.
+    /// The steps of the variant, in order.
     pub steps: Vec<StepEnded>,
-    /// When each of `steps` ended, in milliseconds since the run began.
+    /// The time at which each of `steps` ended, in milliseconds since the run began.
     pub ended_ms: Vec<u64>,
-    /// How it ended; `None` if it did not end.
+    /// How the variant ended; `None` if the variant did not end.
     pub outcome: Option<Outcome>,
     /// Duration in milliseconds.
     pub took_ms: u64,
-    /// Failures of the harness, the engine or the machine after which it was run again (`--retry-machine`).
+    /// The failures of the harness, the engine or the machine after which the variant was run again
+    /// (`--retry-machine`).
     pub retried: Vec<Failure>,
 }
 
 /// The result of the clean-up at the end of the run.
 #[derive(Clone, Debug)]
 pub struct CleanUp {
-    /// How many containers, networks and volumes were removed.
+    /// The number of containers, networks and volumes that were removed.
     pub removed: usize,
-    /// What still exists, each with the command that removes it.
+    /// The objects that still exist, each with the command that removes it.
     pub remaining: Vec<String>,
     /// Duration in milliseconds.
     pub took_ms: u64,
@@ -96,25 +97,27 @@ pub struct CleanUp {
 pub struct Totals {
     /// Variants that ended as expected.
     pub passed: usize,
-    /// Variants that ended not as expected or with an error, or that never ended although the run was not interrupted.
+    /// Variants that ended not as expected or with an error. A variant that never ended counts too, unless the run was
+    /// interrupted.
     pub failed: usize,
-    /// Variants that were skipped, or that did not run because the run was interrupted or enough others had failed.
+    /// Variants that were skipped, or that did not run because the run was interrupted or enough other variants had
+    /// failed.
     pub skipped: usize,
 }
 
-/// How a variant is counted.
+/// The result as which a variant is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// It ended as expected.
+    /// The variant ended as expected.
     Passed,
-    /// It ended not as expected or with an error, or never ended although the run was not interrupted.
+    /// The variant ended not as expected or with an error, or never ended although the run was not interrupted.
     Failed,
-    /// It was skipped, or did not run because the run was interrupted or enough others had failed.
+    /// The variant was skipped, or did not run because the run was interrupted or enough other variants had failed.
     Skipped,
 }
 
 impl Variant {
-    /// How the variant is counted. `interrupted` tells whether the run was interrupted.
+    /// Returns the result as which the variant is counted. `interrupted` tells whether the run was interrupted.
     pub fn counts_as(&self, interrupted: bool) -> Counted {
         match &self.outcome {
             Some(Outcome::AsExpected) => Counted::Passed,
@@ -124,9 +127,11 @@ impl Variant {
         }
     }
 
-    /// Adds the result of a step. In a variant that stands, a step may run again: then its last result counts.
+    /// Adds the result of a step. In a variant that is kept (`parallax up`), a step may run again. In that case the
+    /// last result replaces the earlier one.
     fn take(&mut self, step: &StepEnded, at_ms: u64) {
-        // The results of rounds stay in the order in which they ran, because a void round is followed by its repetition.
+        // The results of rounds stay in the order in which they ran, because a void round is followed by its
+        // repetition.
         let alone = step.course.round.is_none();
         if let Some(before) = self.steps.iter().position(|it| alone && it.step == step.step) {
             self.steps[before] = step.clone();
@@ -137,23 +142,23 @@ impl Variant {
         }
     }
 
-    /// The steps, each with the time at which it started and ended, in milliseconds since the run began.
+    /// Returns the steps, each with the times at which it started and ended, in milliseconds since the run began.
     pub fn timed_steps(&self) -> impl Iterator<Item = (&StepEnded, u64, u64)> {
         let timed = self.steps.iter().zip(&self.ended_ms);
         timed.map(|(step, ended_ms)| (step, ended_ms.saturating_sub(step.took_ms), *ended_ms))
     }
 
-    /// The break's name; `None` for the baseline.
+    /// Returns the break's name, or `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
         self.id.change()
     }
 
-    /// `baseline` or the break's name.
+    /// Returns `baseline` or the break's name.
     pub fn short_name(&self) -> &str {
         self.break_name().unwrap_or("baseline")
     }
 
-    /// The problems of the system under test.
+    /// Returns the problems of the system under test.
     pub fn problems(&self) -> &[Problem] {
         match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems,
@@ -161,19 +166,20 @@ impl Variant {
         }
     }
 
-    /// The last record of a step.
+    /// Returns the last result of a step.
     pub fn step(&self, id: &str) -> Option<&StepEnded> {
         self.steps.iter().rev().find(|step| step.step.as_str() == id)
     }
 }
 
-/// The part of the set-up that an id means: a cluster that is tried again has the name of the first with a suffix.
+/// Returns the name of the part of the set-up to which an id belongs. When a cluster start is tried again, the new id
+/// is the first id with a suffix, which this function removes.
 fn part_of(id: &str) -> &str {
     id.split_once(AGAIN).map_or(id, |(part, _)| part)
 }
 
-/// Makes the texts of an event inert. A pod or a foreign record may have written them, and control characters in them,
-/// for example, would act on the reader's terminal.
+/// Removes dangerous characters from the texts of an event. A pod or a record from elsewhere may have written these
+/// texts. Control characters in them, for example, would change the reader's terminal.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {
@@ -183,7 +189,7 @@ fn harmless(event: &Event) -> Event {
 }
 
 impl Summary {
-    /// Folds the events of a run. The events may be cut off anywhere.
+    /// Builds the summary from the events of a run. The list of events may end anywhere.
     pub fn from_events(events: &[Event]) -> Self {
         let mut summary = Self { phases: Phases::from_events(events), ..Self::default() };
         for event in events {
@@ -197,7 +203,8 @@ impl Summary {
         summary
     }
 
-    /// A set-up step that failed and succeeded when it was tried again is no failure any more; its words say so.
+    /// Clears the failure of a set-up step that succeeded when it was tried again. The detail of the step says that it
+    /// failed before.
     fn recover(&mut self) {
         for number in 0..self.setups.len() {
             let (before, after) = self.setups.split_at_mut(number + 1);
@@ -250,7 +257,7 @@ impl Summary {
                 let variant = self.variant(&started.variant);
                 variant.started = Some(started.clone());
                 variant.from_ms = event.at_ms;
-                // A variant that stands may run again from its beginning.
+                // A variant that is kept (`parallax up`) may run again from its beginning.
                 variant.steps.clear();
                 variant.ended_ms.clear();
             }
@@ -295,8 +302,8 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Findings, each once: the scenario and step that showed it, and what it means. Only baselines count,
-    /// because a break may change the attack into something that is allowed.
+    /// Returns each finding once, with the scenario and the step that showed the finding and with its meaning. Only
+    /// baselines count, because a break may change the attack into something that is allowed.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
         for scenario in &self.scenarios {
@@ -312,7 +319,7 @@ impl Summary {
         findings
     }
 
-    /// Every variant, in the run's order.
+    /// Returns every variant, in the run's order.
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         self.scenarios.iter().flat_map(|scenario| &scenario.variants)
     }
@@ -323,8 +330,8 @@ impl Summary {
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so
-    /// that no reader mistakes it for a success.
+    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so that
+    /// no reader mistakes the run for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();
@@ -349,10 +356,11 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
-    /// How many answers of stores are not confirmed by the trace of a store.
+    /// Returns the number of answers that no trace of a store confirms.
     pub fn unconfirmed(&self) -> usize {
         let steps = || self.variants().flat_map(|variant| &variant.steps);
-        // Several steps may count the answers of one prober, each from its beginning.
+        // Several steps may count the answers of the same prober. Each count starts at the beginning of the prober, so
+        // only the largest count is used.
         let mut probers: BTreeMap<(&VariantId, u64), u64> = BTreeMap::new();
         for (variant, tally) in steps().filter_map(|step| Some((&step.variant, step.course.tally.as_ref()?))) {
             let count = probers.entry((variant, tally.began_unix_ms)).or_default();
@@ -363,27 +371,27 @@ impl Summary {
         of_steps.saturating_add(usize::try_from(of_probers).unwrap_or(usize::MAX))
     }
 
-    /// The demands of the run beyond verdicts.
+    /// Returns the demands of the run beyond verdicts.
     fn demands(&self) -> Demands {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()
     }
 
-    /// Matchers that no break of the run turned red, but an altered answer did.
+    /// Returns the matchers that failed for an altered answer, but for no break of the run.
     pub fn proven_by_altered(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.proven_by_altered)
     }
 
-    /// Matchers that neither a break nor an altered answer turned red.
+    /// Returns the matchers that failed neither for a break nor for an altered answer.
     pub fn unproven(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.unproven)
     }
 
-    /// Whether proof was demanded and a matcher has none.
+    /// Whether proof was demanded and a matcher is unproven.
     pub fn lacks_proof(&self) -> bool {
         self.demands().proof && !self.unproven().is_empty()
     }
 
-    /// Whether proof was demanded and none is missing.
+    /// Whether proof was demanded and every matcher is proven.
     pub fn has_proof(&self) -> bool {
         self.demands().proof && self.ended.is_some() && self.unproven().is_empty()
     }
@@ -396,8 +404,8 @@ impl Summary {
             && !self.demands().allow_skips
     }
 
-    /// How the process ended. A record without a last event is a failure of the harness, because it cannot show that
-    /// the rest of the run is as declared.
+    /// Returns the exit status of the process. A record without a last event counts as a failure of the harness,
+    /// because such a record cannot show that the rest of the run is as declared.
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Some(ended) => ended.exit,
@@ -406,8 +414,9 @@ impl Summary {
         }
     }
 
-    /// Returns the same run after its record or reports could not be written, with the reason in `why`. A pass
-    /// without evidence becomes an error of the harness. A red verdict stays, so that nothing hides it.
+    /// Returns the summary of a run whose record or reports could not be written. `why` is the reason. A success
+    /// without evidence becomes an error of the harness. A failed verdict stays, so that the write error does not hide
+    /// it.
     #[must_use]
     pub fn unwritten(mut self, why: Option<String>) -> Self {
         if let (Some(what), Some(ended)) = (why, &mut self.ended)
@@ -419,7 +428,8 @@ impl Summary {
         self
     }
 
-    /// The last event of a run. `failure` tells why the run itself failed, `interrupted` whether it was interrupted.
+    /// Returns the last event of a run. `failure` is the reason why the run itself failed. `interrupted` tells whether
+    /// the run was interrupted.
     pub fn ending(&self, proof: Proof, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = Exit::Interrupted;
         let Proof { none: unproven, by_altered: proven_by_altered } = proof;
@@ -434,8 +444,8 @@ impl Summary {
         ended
     }
 
-    /// The exit code of the worst result. From the worst: an interruption, an error of the harness, a failed
-    /// expectation.
+    /// Returns the exit code of the worst result. The order from the worst is: an interruption, an error of the
+    /// harness, a failed expectation.
     fn exit_of(&self, failure: Option<&Failure>) -> Exit {
         let any = |test: fn(&Variant) -> bool| self.variants().any(test);
         if any(|variant| variant.outcome == Some(Outcome::Interrupted)) {

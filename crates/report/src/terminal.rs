@@ -16,12 +16,13 @@ const CAUSES_SHOWN: usize = 2;
 /// The largest number of lines of evidence that are shown for a failed set-up step.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// How the summary is rendered.
+/// The style in which the summary is rendered.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// Whether to colour.
+    /// Whether to use colours.
     pub colour: bool,
-    /// The command with which the user runs the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
+    /// The command with which the user runs the harness: `cargo xtask e2e` in this repository, `parallax e2e`
+    /// elsewhere.
     pub command: String,
 }
 
@@ -58,9 +59,9 @@ impl Style {
     }
 }
 
-/// Renders the summary. What failed comes after everything that is only to be known, so that it is on the last screen,
-/// and in what a CI service shows of a long output. The end is a line for people and the line `N passed, N failed,
-/// N skipped`, which tools read.
+/// Renders the summary. Failures come after all information, so that they are on the last screen and in the part of a
+/// long output that a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N
+/// skipped`, which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
     let mut out = Out { style, text: String::new(), shown: Vec::new() };
     for scenario in &summary.scenarios {
@@ -89,20 +90,20 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     out.text
 }
 
-/// The column of names is at most this wide. A longer name moves the rest of its line. `format!` panics at a width above
-/// 65,535.
+/// The largest width of the column of names. A longer name moves the rest of its line. The limit is necessary because
+/// `format!` panics at a width above 65,535.
 const NAME_WIDTH: usize = 60;
 
 struct Out<'a> {
     style: &'a Style,
     text: String,
-    /// Failures that were shown already. A failure that ended several things is shown once.
+    /// The failures that were already shown. A failure that ended several variants or steps is shown once.
     shown: Vec<&'a Failure>,
 }
 
 impl<'a> Out<'a> {
-    /// Appends one line. If the text has several lines, it comes from outside the harness. Its further lines
-    /// are indented, so that only our own lines begin at the margin.
+    /// Appends one line. A text with several lines comes from outside the harness. All lines after the first are
+    /// indented, so that only lines of the harness begin at the margin.
     fn line(&mut self, text: &str) {
         self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');
@@ -250,7 +251,8 @@ impl<'a> Out<'a> {
         if unproven.is_empty() {
             return;
         }
-        // A hint is short. If the matchers make the run fail, all of them are named.
+        // Without a demand for proof, the list is a hint and stays short. If unproven matchers make the run fail, all
+        // of them are named.
         let demanded = summary.lacks_proof();
         let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
         if demanded {
@@ -331,7 +333,7 @@ impl<'a> Out<'a> {
     }
 }
 
-/// The verdict of the whole run, in one sentence.
+/// Returns the verdict of the whole run, in one sentence.
 pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
     if summary.ended.is_none() {
         return (Paint::Bad, "the run did not end in order: it was killed, or is still running");
@@ -352,7 +354,7 @@ pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
     }
 }
 
-/// How a variant ended, in one word.
+/// Returns one word for how a variant ended.
 pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str, Paint) {
     match &variant.outcome {
         Some(Outcome::AsExpected) => ("ok", Paint::Good),
@@ -366,7 +368,8 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
     }
 }
 
-/// The command that runs this variant again, with the options that decide how it behaves.
+/// Returns the command that runs this variant again. The command has the options of this run that change the behaviour
+/// of a variant.
 pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
     let which = match variant.id.parts() {
         (scenario, Some(name)) => format!("{scenario} --break {name}"),
@@ -376,17 +379,17 @@ pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> Stri
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
-/// The command that brings this variant up, as it was before its first step that is not as declared, and keeps it.
+/// Returns the command that starts this variant, runs it up to its first step that is not as declared, and keeps it.
 pub(crate) fn look_in(variant: &Variant) -> String {
     let first = variant.problems().first();
     let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
-    // A step in a repeat is reached by the repeat.
+    // A step within a `repeat` step has no place of its own in the flow, so the command names the `repeat` step.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
     format!("parallax up {}{before}", variant.id)
 }
 
-/// The text after the verdict in the line of a variant.
+/// Returns the text after the verdict in the line of a variant.
 pub(super) fn in_short(variant: &Variant) -> String {
     let short = outcome_in_short(variant);
     match variant.retried.last() {
@@ -413,15 +416,16 @@ fn outcome_in_short(variant: &Variant) -> String {
     }
 }
 
-/// The step that needed the most tries until it held, with their number; empty if no step was tried again.
+/// Returns the step that needed the most tries until it held, with the number of tries. Returns an empty text if no
+/// step was tried again.
 fn tried_again(variant: &Variant) -> String {
     let again = |step: &&StepEnded| step.tries_before() > 0;
     let most = variant.steps.iter().filter(again).max_by_key(|step| step.tries_before());
     most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
-/// What failed in a break that failed as declared. Steps with the same cause are named together, and at most
-/// [`CAUSES_SHOWN`] causes.
+/// Returns in short what failed in a break that failed as declared. Steps with the same cause are named together. At
+/// most [`CAUSES_SHOWN`] causes are named.
 fn failed_in_short(variant: &Variant) -> String {
     let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();
     for step in variant.steps.iter().filter(|step| step.verdict == Verdict::Failed) {
@@ -443,7 +447,7 @@ fn failed_in_short(variant: &Variant) -> String {
     if parts.is_empty() { String::new() } else { format!("{}, as declared", parts.join("; ")) }
 }
 
-/// A cause without its details, which differ from run to run.
+/// Returns a cause without its details, because they differ from run to run.
 pub(crate) fn short_cause(cause: &parallax_vocab::Cause) -> String {
     let long = cause.to_string();
     long.split(" (").next().unwrap_or(&long).to_owned()

@@ -1,4 +1,4 @@
-//! Tests the reports of hand-made runs in the form that people see.
+//! Tests the reports of hand-made runs in the form in which people see them.
 
 use parallax_vocab::course::{Course, Round};
 use parallax_vocab::event::{Exit, Failure, Matched, Outcome, StepEnded, VariantEnded, Verdict, Witness};
@@ -156,7 +156,7 @@ fn what_a_system_says_is_text_on_the_page() {
     assert!(!text.contains(['\u{202e}', '\x1b']), "{text}");
 }
 
-/// The part of a page that differs between pages.
+/// Returns the part of a page that differs between pages.
 fn body(page: &str) -> &str {
     let body = page.split_once("<main id=\"px-main\">").expect("a beginning").1;
     body.split_once("</main>").expect("an end").0
@@ -232,7 +232,7 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
             step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
-    // Two steps count one prober.
+    // The two steps count the same prober.
     let tally = |of_a_store: u64| -> Tally {
         serde_json::from_value(serde_json::json!({
             "began_unix_ms": 7, "asked_for_ms": 1, "count": 9, "failures": 0, "dropped": 0, "in_flight": 0,

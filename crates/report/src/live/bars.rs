@@ -1,4 +1,5 @@
-//! Progress bars on a terminal: one line for each running unit. The lines of finished units are above them.
+//! Progress bars on a terminal. Each running unit (a set-up step or a variant) has one line. The lines of finished
+//! units are above.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use super::{doing, line_of, word};
 use crate::seconds;
 use parallax_record::Live;
 
-/// At most this many running units are shown, so that the screen stays readable. Others are only counted.
+/// The largest number of running units that are shown, so that the screen stays readable. Further units are only
+/// counted.
 const SHOWN: usize = 8;
 
 /// The bars of one run.
@@ -35,7 +37,7 @@ impl Default for Bars {
 }
 
 impl Bars {
-    /// Draws on standard error. Draws nothing if that is not a terminal.
+    /// Creates bars that are drawn on standard error. Nothing is drawn if standard error is not a terminal.
     pub fn new() -> Self {
         let multi = MultiProgress::new();
         let total = multi.add(ProgressBar::no_length());
@@ -78,7 +80,7 @@ impl Bars {
         self.arrange();
     }
 
-    /// Gives bars to those of the first [`SHOWN`] units that have none.
+    /// Gives a bar to each of the first [`SHOWN`] units that has none.
     fn arrange(&mut self) {
         for unit in self.running.iter_mut().take(SHOWN).filter(|unit| unit.bar.is_none()) {
             let bar = self.multi.insert_before(&self.total, ProgressBar::no_length());
@@ -127,7 +129,7 @@ impl Live for Bars {
     }
 
     fn tick(&mut self, _at_ms: u64) {
-        // The bars tick by themselves.
+        // Nothing is done here, because the bars update themselves.
     }
 
     fn close(&mut self) {

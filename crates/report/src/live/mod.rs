@@ -11,12 +11,14 @@ use parallax_vocab::{EventKind, inert};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The display for this process: progress bars if standard error is a terminal and the process does not run in CI.
+/// Returns the display for this process: progress bars if standard error is a terminal and the process does not run in
+/// CI, otherwise plain lines.
 pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
     if is_terminal && !is_ci { Box::new(Bars::new()) } else { Box::new(Plain::new(std::io::stderr())) }
 }
 
-/// The subject of an event and one line about what happened; `None` for events that are not shown as a line.
+/// Returns the subject of an event and one line about what happened. Returns `None` for events that are not shown as a
+/// line.
 fn line_of(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
@@ -36,13 +38,13 @@ fn line_of(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// A text from outside the harness, made inert. Its further lines are indented, so that they cannot look like our own
-/// lines.
+/// Returns a text from outside the harness without control characters. All lines after the first are indented, so that
+/// they cannot look like lines of the harness.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }
 
-/// The subject of a progress event, and what it does now.
+/// Returns the subject of a progress event and its current activity.
 fn doing(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::SetupProgress { id, text } => (id, text.clone()),
@@ -52,7 +54,7 @@ fn doing(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// One word for how a variant ended.
+/// Returns one word for how a variant ended.
 fn word(outcome: &parallax_vocab::event::Outcome) -> &'static str {
     use parallax_vocab::event::Outcome;
     match outcome {

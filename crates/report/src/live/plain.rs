@@ -1,4 +1,5 @@
-//! Plain lines: the time, the subject, what happened. Long work without events is mentioned every 15 s.
+//! Plain lines for a display without a terminal. Each line has the time, the subject and what happened. Long work
+//! without events gets a line every 15 s.
 
 use std::io::Write;
 
@@ -8,10 +9,10 @@ use super::{doing, line_of};
 use crate::seconds;
 use parallax_record::Live;
 
-/// A running unit gets another line when it has had none for this long, in milliseconds.
+/// The time without a line, in milliseconds, after which a running unit gets another line.
 const SILENCE_MS: u64 = 15_000;
 
-/// Writes lines to `W`.
+/// A display that writes lines to `W`.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
@@ -27,7 +28,7 @@ struct Running {
 }
 
 impl<W: Write + Send> Plain<W> {
-    /// A display that writes to `out`.
+    /// Returns a display that writes to `out`.
     pub fn new(out: W) -> Self {
         Self { out, running: Vec::new() }
     }

@@ -1,18 +1,19 @@
-//! The canonical request (AWS Signature Version 4) of a request as a store saw it. It is what the store put its own
-//! signature on, except the secrets, which the record does not have.
+//! Returns the canonical request (AWS Signature Version 4) of a request as a store saw it. The store computed its own
+//! signature over this text. The text lacks the secrets, because the record does not contain them.
 
 use std::fmt::Write as _;
 
 use parallax_vocab::event::Arrived;
 
-/// Parameters of a presigned URL that are secret or not signed.
+/// The parameter of a presigned URL that contains the signature. The parameter is secret, and the signature does not
+/// cover it.
 const NOT_SIGNED: &str = "X-Amz-Signature";
 const SIGNED_HEADERS: &str = "X-Amz-SignedHeaders";
-/// The header with the hash of the payload.
+/// The header that contains the hash of the payload.
 const PAYLOAD: &str = "x-amz-content-sha256";
 
-/// The lines of the canonical request. If the list of signed headers is not known, because it was in a header that the
-/// record conceals, all headers are shown.
+/// Returns the lines of the canonical request. All headers are shown if the list of signed headers is unknown because
+/// the record conceals the header that contains it.
 pub(super) fn request(arrived: &Arrived) -> String {
     let Arrived { method, path, query, headers } = arrived;
     let mut parameters: Vec<&str> = query.split('&').filter(|it| !it.is_empty()).collect();

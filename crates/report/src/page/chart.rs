@@ -1,5 +1,6 @@
-//! The timeline: one group of rows for the run itself and one for each cluster, with its environments, its variants and
-//! their steps. Positions are percent of the run, so that zooming is a matter of the width alone.
+//! The timeline of the page. One group of rows is for the run itself, and each cluster has a group with its
+//! environments, its variants and their steps. Positions are in percent of the run, so that zooming changes only the
+//! width.
 
 use parallax_vocab::event::Verdict;
 use serde::Serialize;
@@ -14,9 +15,9 @@ use crate::terminal::{Paint, verdict_of};
 const ROW: usize = 27;
 const MARGIN_TOP: usize = 2;
 const STRIP_TOP: usize = 17;
-/// A mark of the axis at least each so many percent of the run.
+/// The smallest number of marks that the axis should have.
 const MARKS: u64 = 8;
-/// A step that took this share of its deadline is told among those that came close, in percent.
+/// The share of its deadline, in percent, from which a step is listed among those that came close to their deadline.
 const CLOSE_PERCENT: u64 = 30;
 const CLOSE_SHOWN: usize = 10;
 
@@ -41,13 +42,13 @@ struct Group {
     bars: Vec<Bar>,
 }
 
-/// A variant, or a part of the environment, which has neither link nor steps.
+/// A bar for a variant, or for a part of the environment. A part of the environment has neither a link nor steps.
 #[derive(Serialize)]
 struct Bar {
     x: String,
     width: String,
     y: usize,
-    /// The y of its steps.
+    /// The vertical position of the bar's steps.
     strip: usize,
     label: String,
     title: String,
@@ -109,7 +110,7 @@ impl Scale {
     }
 }
 
-/// Puts each span into the first row that is free at its start.
+/// Groups spans into rows. Each span goes into the first row that is free at the start of the span.
 fn group(name: &str, detail: String, spans: Vec<Span>) -> Group {
     let mut free_from: Vec<u64> = Vec::new();
     let mut bars = Vec::new();
@@ -126,14 +127,14 @@ fn group(name: &str, detail: String, spans: Vec<Span>) -> Group {
     Group { name: name.to_owned(), detail, height: free_from.len().max(1) * ROW, bars }
 }
 
-/// The first part of the id of a set-up step that belongs to no cluster.
+/// Whether a set-up step belongs to the run itself and not to a cluster or an environment.
 fn is_of_the_run(setup: &SetUp) -> bool {
     !setup.id.starts_with("cluster/") && !setup.id.starts_with("environment/")
 }
 
 fn of_the_run(summary: &Summary, scale: Scale) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    // Images are obtained beside each other: one bar for all of them tells more than twenty of a millisecond each.
+    // Images are obtained in parallel. One bar for all images tells more than twenty bars of a millisecond each.
     let images = summary.setups.iter().filter(|it| it.id.starts_with("image/"));
     let images = images.map(|it| (it.from_ms, it.from_ms.saturating_add(it.took_ms), it.error.is_some()));
     if let Some((from_ms, to_ms, failed)) = images.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2 || b.2)) {
@@ -175,7 +176,7 @@ fn span(scale: Scale, at: (u64, u64), (label, title): (&str, &str), tone: &'stat
     Span { from_ms, to_ms, bar }
 }
 
-/// Each cluster with its spans and its number of variants, in the order in which they began.
+/// Returns each cluster with its spans and its number of variants, in the order in which the clusters began.
 fn clusters(summary: &Summary, scale: Scale) -> Vec<(String, Vec<Span>, usize)> {
     let interrupted = summary.interrupted();
     let mut clusters: Vec<(String, Vec<Span>, usize)> = Vec::new();
@@ -231,11 +232,11 @@ fn of_variant(variant: &Variant, interrupted: bool, scale: Scale) -> Span {
     span
 }
 
-/// The marks of the axis: at least [`MARKS`] in a round distance.
+/// Returns the marks of the axis. Their distance is the largest round number that gives at least [`MARKS`] marks.
 fn marks(total_ms: u64) -> Vec<Mark> {
     let distances = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600].map(|it| it * 1000);
     let distance = distances.into_iter().rev().find(|it| total_ms / it >= MARKS).unwrap_or(1000);
-    // A record without an end in sight must not make a page without one.
+    // A record may claim a very long time. The limit prevents a page of unlimited size.
     let count = (total_ms / distance).min(100);
     let mark = |at_ms: u64| Mark { x: percent(at_ms, total_ms), label: clock(at_ms) };
     (0..=count).map(|it| mark(it * distance)).collect()
@@ -246,8 +247,8 @@ fn clock(ms: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// The steps that passed, or failed as declared, with little of their deadline left; the closest first. A step that
-/// held for a span takes its time on purpose.
+/// Returns the steps that passed with little of their deadline left. The closest step is first. A step with `hold_for`
+/// is left out, because it takes its time on purpose.
 pub(super) fn close(summary: &Summary) -> Vec<Close> {
     let steps = summary.variants().flat_map(|variant| Named::of(variant).map(move |named| (variant, named)));
     let waited = steps.filter(|(_, it)| {

@@ -1,4 +1,5 @@
-//! What is wrong: each failure once, with the evidence of every vantage and with what happened around it.
+//! The failures of a run. Each failure appears once, with the evidence of every vantage and with the events at that
+//! time.
 
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded};
 use serde::Serialize;
@@ -9,22 +10,22 @@ use crate::summary::{Summary, Variant};
 use crate::terminal::{rerun, short_cause};
 use crate::{evidence, seconds};
 
-/// How long before and after a failure other events count as around it.
+/// The time before a failure, and the time after it, in which other events are shown with the failure.
 const BEFORE_MS: u64 = 10_000;
 const AFTER_MS: u64 = 5_000;
-/// The largest number of events of other variants around a failure.
+/// The largest number of events of other variants that are shown with a failure.
 const OTHERS_SHOWN: usize = 8;
-/// The steps of the same variant before and after a failure.
+/// The number of steps before a failure, and of steps after it, that are shown from the same variant.
 const OWN_SHOWN: usize = 4;
-/// The largest number of lines of logs and events, by step.
+/// The largest number of lines of logs and events that are shown for each step.
 const LINES_SHOWN: usize = 30;
 
-/// One failure, with all that is known about it.
+/// One failure of the run, with all that is known about it.
 #[derive(Serialize)]
 pub(super) struct Red<'a> {
     word: &'static str,
     what: String,
-    /// The permalink of its variant; empty if it is not of a variant.
+    /// The permalink of the failed variant; empty if the failure belongs to no variant.
     href: String,
     summary: &'a str,
     facts: Vec<(&'static str, String)>,
@@ -38,7 +39,8 @@ struct ProblemView<'a> {
     from: String,
     href: String,
     place: &'a str,
-    /// The sentence in parts, each with whether it is code: it stood between backticks.
+    /// The sentence in parts. The flag of a part says whether the part is code, which the sentence has between
+    /// backticks.
     sentence: Vec<(bool, &'a str)>,
     facts: Vec<(&'static str, String)>,
     vantages: Option<Table>,
@@ -46,10 +48,10 @@ struct ProblemView<'a> {
     logs: Vec<Log>,
 }
 
-/// Something that happened around a failure.
+/// An event close to the time of a failure.
 #[derive(Serialize)]
 struct Around {
-    /// Seconds after the end of the failed step, with a sign.
+    /// The time in seconds after the end of the failed step, with a sign.
     at: String,
     what: String,
     says: String,
@@ -58,7 +60,7 @@ struct Around {
     is_it: bool,
 }
 
-/// What a step read from logs, events and objects.
+/// The lines that a step read from logs, events and objects.
 #[derive(Serialize)]
 struct Log {
     step: String,
@@ -66,7 +68,7 @@ struct Log {
     lines: Vec<String>,
 }
 
-/// Each failure once, as on the terminal.
+/// Returns each failure once, as on the terminal.
 pub(super) fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
     let mut shown: Vec<&Failure> = Vec::new();
     let mut reds = Vec::new();
@@ -119,12 +121,12 @@ fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a
 }
 
 fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> ProblemView<'a> {
-    // The last one, as `Variant::step` finds it.
+    // Rounds repeat the id of a step. The last step with the id is used, as in `Variant::step`.
     let named = Named::of(variant).filter(|named| named.step.step == it.step).last();
     let vantages = named.and_then(|named| table(summary, variant, named.step));
     let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
     let lines = named.map(|named| evidence::lines(named.step)).unwrap_or_default();
-    // Logs have their own place below, and the table shows the layers.
+    // Logs are shown in their own place below, and the table of vantages shows the network layers.
     let elsewhere =
         |label: &str| matches!(label, "saw" | "moment") || (vantages.is_some() && IN_TABLE.contains(&label));
     facts.extend(lines.into_iter().filter(|(label, _)| !elsewhere(label)));
@@ -141,13 +143,14 @@ fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> P
     }
 }
 
-/// A time relative to the end of the failed step.
+/// Formats a time relative to the end of the failed step.
 fn since(ms: u64, moment_ms: u64) -> String {
     let sign = if ms < moment_ms { "\u{2212}" } else { "+" };
     format!("{sign}{}", seconds(ms.abs_diff(moment_ms)))
 }
 
-/// The steps before and after a failure in its own variant, and what ended in its cluster at that time.
+/// Returns the steps before and after a failure in the same variant, and the events that ended in the same cluster at
+/// that time.
 fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
     let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
     let moment_ms = failed.ended_ms;
@@ -194,7 +197,7 @@ fn happened(variant: &Variant, it: &Named<'_>, moment_ms: u64, is_it: bool) -> A
     }
 }
 
-/// What the failed step and those around it read from logs, events and objects.
+/// Returns the lines that the failed step and the steps close to it read from logs, events and objects.
 fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
     let near = Named::of(variant).filter(|it| it.index.abs_diff(failed.index) <= OWN_SHOWN);
     let told = near.filter(|it| !it.step.course.told.is_empty() || !it.step.course.moments.is_empty());
@@ -204,14 +207,15 @@ fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
         Log {
             step: format!("{} ({})", it.step.step, it.step.kind),
             at: since(it.ended_ms, failed.ended_ms),
-            // The last lines are the newest.
+            // The last lines are kept, because they are the newest.
             lines: lines.split_off(lines.len().saturating_sub(LINES_SHOWN)),
         }
     };
     told.map(log).collect()
 }
 
-/// The moments that a step observed, with their distance from the last answer of the step, or from the last moment.
+/// Returns the moments that a step observed. Each moment has its distance from the last answer of the step, or from the
+/// last moment if there is no answer.
 fn moments(step: &StepEnded) -> Vec<String> {
     let moments = &step.course.moments;
     let answered =

@@ -1,8 +1,8 @@
-//! The page: one HTML file for people. It needs no network and no other file. Everything is in the document itself, so
-//! that it can be read without its script; the script only searches, filters, zooms and opens.
+//! The page: one HTML file for people. The page needs no network and no other file. The document itself contains
+//! everything, so that people can read it without its script. The script only searches, filters, zooms and opens.
 //!
-//! **Invariant:** nothing from data is script or style. The Content-Security-Policy names our own script and style by
-//! their hashes, and no attribute of an element is either.
+//! **Invariant:** no data becomes script or style. The Content-Security-Policy names the page's own script and style by
+//! their hashes, and no attribute of an element is script or style.
 
 mod canonical;
 mod chart;
@@ -58,7 +58,8 @@ pub fn write(summary: &Summary, command: &str, path: &Path) -> Result<(), Report
     write_whole(path, &text)
 }
 
-/// The policy: nothing is loaded, and only our own script and style apply.
+/// Returns the Content-Security-Policy of the page. The browser loads nothing, and only the page's own script and style
+/// apply.
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())));
     format!(
@@ -76,9 +77,9 @@ struct Page<'a> {
     run: &'a str,
     tone: Paint,
     sentence: &'static str,
-    /// The word, its tone, and how many variants it counts.
+    /// For each kind of result: the word, its tone, and the number of variants.
     counts: [(&'static str, Paint, usize); 3],
-    /// The number of variants, which does not count a failure of the run itself.
+    /// The number of variants. A failure of the run itself is not counted.
     variants: usize,
     shares: Vec<(Paint, String, String)>,
     facts: Vec<(&'static str, String)>,
@@ -110,7 +111,7 @@ struct FigureView<'a> {
     name: &'a str,
     variant: &'a str,
     numbers: String,
-    /// The positions of least and median on a scale from zero to the worst, in percent.
+    /// The positions of the least and the median value on a scale from zero to the worst value, in percent.
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,
@@ -138,7 +139,7 @@ struct ShownView<'a> {
 #[derive(Serialize)]
 struct MomentView<'a> {
     at: String,
-    /// Its position on a scale from the first moment to the last, in percent.
+    /// The position of the moment on a scale from the first moment to the last, in percent.
     share: String,
     what: &'a str,
 }
@@ -224,7 +225,7 @@ fn phases(summary: &Summary) -> Vec<Bar> {
     bars.map(|(name, ms)| Bar { name, took: seconds(*ms), share: percent(*ms, total) }).collect()
 }
 
-/// A part in percent of the whole, with three decimals: `12.345`; at most 100.
+/// Returns `part` in percent of `whole`, with three decimals, for example `12.345`. The result is at most 100.
 fn percent(part: u64, whole: u64) -> String {
     let thousandths = (u128::from(part) * 100_000).checked_div(u128::from(whole)).unwrap_or(0).min(100_000);
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_hash_of_a_known_text() {
-        // The hash of the empty text, as every tool prints it.
+        // The expected value is the SHA-256 hash of the empty text, as every tool prints it.
         assert_eq!(STANDARD.encode(digest(&SHA256, b"")), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
         let policy = policy();
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");

@@ -1,4 +1,4 @@
-//! Areas, scenarios, variants and steps, each step with its permalink.
+//! The areas, scenarios, variants and steps of the page. Each step has a permalink.
 
 use parallax_vocab::event::{Outcome, StepEnded, Verdict};
 use serde::Serialize;
@@ -9,20 +9,20 @@ use crate::summary::{Scenario, Summary, Variant};
 use crate::terminal::{Paint, in_short, short_cause, verdict_of};
 use crate::{evidence, seconds};
 
-/// A step with what makes its permalink unique within its variant.
+/// A step, with the data that make its permalink unique within its variant.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) step: &'a StepEnded,
-    /// Its position in the variant.
+    /// The step's position in the variant.
     pub(super) index: usize,
-    /// How many steps with its id come before it: rounds repeat ids.
+    /// The number of earlier steps with the same id. Rounds repeat ids.
     earlier: usize,
-    /// When it ended, in milliseconds since the run began.
+    /// The time at which the step ended, in milliseconds since the run began.
     pub(super) ended_ms: u64,
 }
 
 impl<'a> Named<'a> {
-    /// The steps of a variant.
+    /// Returns the steps of a variant.
     pub(crate) fn of(variant: &'a Variant) -> impl Iterator<Item = Self> {
         let mut seen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         variant.timed_steps().enumerate().map(move |(index, (step, _, ended_ms))| {
@@ -33,8 +33,8 @@ impl<'a> Named<'a> {
     }
 }
 
-/// The id of a step on the page, which is also its permalink: `presign/presigned-url+no-rewrite:inside`, with `~2` for
-/// the second step of that id.
+/// Returns the id of a step on the page, which is also the step's permalink. An example is
+/// `presign/presigned-url+no-rewrite:inside`. The second step with the same id gets the suffix `~2`.
 pub(crate) fn anchor(variant: &Variant, named: &Named<'_>) -> String {
     let id = format!("{}:{}", variant.id, named.step.step);
     if named.earlier == 0 { id } else { format!("{id}~{}", named.earlier + 1) }
@@ -45,7 +45,7 @@ pub(super) struct AreaView<'a> {
     name: &'a str,
     tone: Paint,
     counts: Vec<(Paint, String)>,
-    /// Each tone's share of the variants, as the start and the length of a segment in percent.
+    /// The share of each tone among the variants. A share is a segment with its start and its length in percent.
     shares: Vec<(Paint, String, String)>,
     took: String,
     scenarios: Vec<ScenarioView<'a>>,
@@ -71,7 +71,8 @@ struct VariantView<'a> {
     took: String,
     says: String,
     facts: Vec<(&'static str, String)>,
-    /// From when to when it ran, in milliseconds since the run began.
+    /// The time at which the variant started, in milliseconds since the run began. `to_ms` is the time at which the
+    /// variant ended.
     from_ms: u64,
     to_ms: u64,
     steps: Vec<StepView<'a>>,
@@ -81,7 +82,7 @@ struct VariantView<'a> {
 struct StepView<'a> {
     id: &'a str,
     anchor: String,
-    /// The round of the `repeat`, in words.
+    /// The round of the `repeat` step to which the step belongs, in words.
     round: String,
     kind: &'a str,
     from: &'a str,
@@ -89,7 +90,7 @@ struct StepView<'a> {
     tone: &'static str,
     took: String,
     deadline: String,
-    /// How much of its deadline it took, in percent.
+    /// The share of its deadline that the step took, in percent.
     used: String,
     says: String,
     place: &'a str,
@@ -97,7 +98,7 @@ struct StepView<'a> {
     facts: Vec<evidence::Line>,
 }
 
-/// The areas of a run, in the run's order. The scenarios of one folder of `scenarios` are an area.
+/// Returns the areas of a run, in the run's order. The scenarios of one folder of `scenarios` are an area.
 pub(super) fn areas(summary: &Summary) -> Vec<AreaView<'_>> {
     let interrupted = summary.interrupted();
     let mut grouped: Vec<(&str, Vec<&Scenario>)> = Vec::new();
@@ -124,12 +125,12 @@ pub(super) fn areas(summary: &Summary) -> Vec<AreaView<'_>> {
     areas
 }
 
-/// The area of a scenario: the first part of its name.
+/// Returns the area of a scenario, which is the first part of the scenario's name.
 pub(crate) fn area(scenario: &str) -> &str {
     scenario.split('/').next().unwrap_or(scenario)
 }
 
-/// The tones in the order in which they matter.
+/// The tones and their words, in the order of importance.
 const TONES: [(Paint, &str); 3] = [(Paint::Bad, "failed"), (Paint::Odd, "not run"), (Paint::Good, "passed")];
 
 fn worst(tones: &[Paint]) -> Paint {
@@ -148,7 +149,7 @@ fn counts(tones: &[Paint]) -> Vec<(Paint, String)> {
         .collect()
 }
 
-/// The segments of a bar that shows how many variants have which tone.
+/// Returns the segments of a bar that shows how many variants have each tone.
 pub(super) fn shares(tones: &[Paint]) -> Vec<(Paint, String, String)> {
     let whole = tones.len() as u64;
     let mut from = 0;
@@ -200,13 +201,13 @@ fn variant_view(it: &Variant, interrupted: bool) -> VariantView<'_> {
     }
 }
 
-/// When a variant ended; for one that did not end, when its last step did.
+/// Returns the time at which a variant ended. For a variant without an end, this is the end of its last step.
 pub(super) fn end_of(it: &Variant) -> u64 {
     let last = it.ended_ms.iter().copied().max().unwrap_or(it.from_ms);
     if it.outcome.is_some() { last.max(it.from_ms.saturating_add(it.took_ms)) } else { last }
 }
 
-/// The tone of a step: red only if it is not as declared. A failure that the variant declares is what it is for.
+/// Returns the tone of a step. A step is red only if it is not as declared: a failure that a break declares is wanted.
 pub(super) fn tone(variant: &Variant, step: &StepEnded) -> &'static str {
     let is_problem = variant.problems().iter().any(|it| it.step == step.step);
     match (step.verdict, &variant.outcome) {

@@ -1,5 +1,6 @@
-//! The evidence of a failed step beside that of the other vantages of its variant, and beside the same step where it
-//! passed: the same layers in the same order, so that the first row that differs shows where the answers part.
+//! Compares the evidence of a failed step with the evidence of the other vantages of its variant, and with the same
+//! step where it passed. All columns show the same layers in the same order, so that the first differing row shows
+//! where the answers begin to differ.
 
 use std::fmt::Write as _;
 
@@ -13,12 +14,12 @@ use super::steps::{Named, anchor};
 use crate::summary::{Summary, Variant};
 use crate::{evidence, seconds};
 
-/// The largest number of other vantages that are shown beside a failure.
+/// The largest number of other vantages that are compared with a failed step.
 const OTHERS_SHOWN: usize = 3;
 /// The largest number of characters of one cell.
 const CELL_LIMIT: usize = 1600;
 
-/// One row for each layer, one column for each vantage; the first column is the failed step.
+/// A table with one row for each layer and one column for each vantage. The first column is the failed step.
 #[derive(Serialize)]
 pub(super) struct Table {
     columns: Vec<Column>,
@@ -29,7 +30,7 @@ pub(super) struct Table {
 struct Column {
     step: String,
     from: String,
-    /// The other variant to which the step belongs; empty for the failed variant itself.
+    /// The other variant to which the step belongs; empty for a step of the failed variant itself.
     variant: String,
     word: &'static str,
     tone: &'static str,
@@ -45,11 +46,11 @@ struct Row {
 #[derive(Serialize)]
 struct Cell {
     text: String,
-    /// Whether it is not what the first column says.
+    /// Whether the cell differs from the first column.
     differs: bool,
 }
 
-/// A layer: its label, whether its answers are comparable between vantages, and how to read it from a step.
+/// A layer: its label, whether its answers are comparable between vantages, and a function that reads it from a step.
 type Layer = (&'static str, bool, fn(&StepEnded) -> String);
 
 const LAYERS: [Layer; 11] = [
@@ -66,7 +67,7 @@ const LAYERS: [Layer; 11] = [
     ("time", false, time),
 ];
 
-/// The labels of evidence lines that the table shows already.
+/// The labels of evidence lines that the table already shows.
 pub(super) const IN_TABLE: [&str; 12] = [
     "asked",
     "cause",
@@ -82,7 +83,7 @@ pub(super) const IN_TABLE: [&str; 12] = [
     "time",
 ];
 
-/// The table for a step; `None` if no vantage was asked.
+/// Returns the table for a step. Returns `None` if the step asked no vantage.
 pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) -> Option<Table> {
     let question = failed.question.as_ref()?;
     let own = Named::of(variant).find(|it| std::ptr::eq(it.step, failed))?;
@@ -108,7 +109,8 @@ pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) ->
     Some(Table { columns: columns.collect(), rows: rows.collect() })
 }
 
-/// A text with the host names as the scenario declares them. Each variant has its own, which is no difference.
+/// Returns a text with the host names that the scenario declares. Each variant has host names of its own, and that
+/// difference does not matter.
 fn as_declared(variant: &Variant, text: &str) -> String {
     let hosts = variant.started.iter().flat_map(|started| &started.hosts);
     hosts.fold(text.to_owned(), |text, (says, runs)| text.replace(runs, says))
@@ -122,8 +124,8 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// For each other vantage, the step that resembles the failed one most: the same host, then the same kind, then the
-/// nearest in the flow.
+/// Returns, for each other vantage, the step that is most similar to the failed one. The same host is most important,
+/// then the same kind of step, then the distance in the flow.
 fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> Vec<Named<'a>> {
     let asked = target(&question.probe);
     let position = variant.steps.iter().position(|it| std::ptr::eq(it, failed)).unwrap_or_default();
@@ -148,7 +150,7 @@ fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> 
     best
 }
 
-/// The same step in a variant of the scenario in which it passed; the baseline, if it passed there.
+/// Returns the same step of another variant of the scenario in which the step passed. The baseline is preferred.
 fn where_it_passed<'a>(
     summary: &'a Summary,
     variant: &Variant,
@@ -162,7 +164,7 @@ fn where_it_passed<'a>(
     passed.min_by_key(|(other, _)| other.break_name().is_some())
 }
 
-/// The host that a probe asks.
+/// Returns the host that a probe asks.
 fn target(probe: &Probe) -> String {
     let address = match probe.facts().address {
         Addressed::Host(host) => host,
@@ -243,13 +245,13 @@ fn response(step: &StepEnded) -> String {
     }
 }
 
-/// The headers of a response that tell who gave it and what it is.
+/// The headers of a response that tell which server answered and what the response contains.
 const HEADERS_SHOWN: [&str; 4] = ["server", "location", "content-type", "content-length"];
 
 fn replied(reply: &Reply) -> String {
     let facts = reply.facts();
     if facts.addresses.is_some() {
-        // They have a row of their own.
+        // The addresses of a DNS answer have a row of their own.
         return String::new();
     }
     let is_named = |label: &str| !matches!(label, "server" | "url");
