@@ -1,5 +1,5 @@
-//! The baseline for measurements: the apiserver calls that any harness needs, which are a namespace, a pod, and a watch
-//! until the pod runs.
+//! The baseline for measurements: the apiserver calls that any harness needs. These calls create a namespace and a pod,
+//! and watch until the pod runs.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use kube::runtime::wait::conditions::is_pod_running;
 use kube::{Api, Client, Config};
 use serde_json::json;
 
-/// Time limit for a pod to run; a machine that needs longer is too slow for a measurement.
+/// The time limit for a pod to run. A machine that needs longer is too slow for a measurement.
 const WITHIN: Duration = Duration::from_mins(2);
 
-/// A client for a cluster that a run kept (`--keep`).
+/// Returns a client for a cluster that a run kept (`--keep`).
 pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
     let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("failed to read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
 
-/// Creates `count` pods, each in its own namespace, `at_once` at a time. Returns how long it takes until all run.
+/// Creates `count` pods, `at_once` at a time, each in a namespace of its own. Returns the time until all pods run.
 pub(crate) async fn pods(client: &Client, image: &str, count: u32, at_once: usize) -> Result<Duration> {
     let began = Instant::now();
     let all = futures::stream::iter(0..count).map(|number| pod(client, image, format!("bare-{number}")));
@@ -36,7 +36,7 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let made = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
     namespaces.create(&PostParams::default(), &made).await?;
-    // A pod is admitted only after a controller has created the namespace's default ServiceAccount.
+    // The apiserver admits a pod only after a controller has created the namespace's default ServiceAccount.
     let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client.clone(), &namespace);
     let exists = await_condition(accounts, "default", |it: Option<&_>| it.is_some());
     tokio::time::timeout(WITHIN, exists).await.context("the namespace got no ServiceAccount")??;
@@ -55,7 +55,7 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     Ok(())
 }
 
-/// The image of a pod of an earlier run on this cluster, by the name that the node knows.
+/// Returns the image of a pod of an earlier run on this cluster, under the name that the node knows.
 pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     let pods: Api<Pod> = Api::all(client.clone());
     let all = pods.list(&kube::api::ListParams::default()).await?;
@@ -64,7 +64,7 @@ pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     spec.containers.first().and_then(|it| it.image.clone()).context("a pod without an image")
 }
 
-/// The median time of a request that the apiserver answers from memory.
+/// Returns the median time of a request that the apiserver answers from memory.
 pub(crate) async fn request(client: &Client) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..21 {

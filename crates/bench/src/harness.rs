@@ -30,14 +30,15 @@ impl Harness {
         Ok(Self { program })
     }
 
-    /// A command that runs the harness in a project.
+    /// Returns a command that runs the harness in a project.
     pub(crate) fn command(&self, project: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(project).stdin(Stdio::null());
         command
     }
 
-    /// Runs `parallax e2e` in a project to its end. The caller finds in the record whether it passed.
+    /// Runs `parallax e2e` in a project to its end. The record of the returned run tells the caller whether the run
+    /// passed.
     pub(crate) fn e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let began = Instant::now();
         let mut command = self.command(project);
@@ -51,7 +52,7 @@ impl Harness {
         Ok(Run { took, record: Record::read(&project.join("target/e2e/latest/record.jsonl"))?, seen })
     }
 
-    /// Like [`Self::e2e`], but fails unless all variants passed: other runs cannot be compared.
+    /// Does the same as [`Self::e2e`], but fails unless all variants passed, because other runs cannot be compared.
     pub(crate) fn passing_e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let run = self.e2e(project, args)?;
         let failed = run.record.failed();
@@ -67,7 +68,7 @@ impl Harness {
     }
 }
 
-/// A project of scenarios in a temporary folder, which is removed when this is dropped.
+/// A project of scenarios in a temporary folder. The folder is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Project {
     folder: TempDir,
@@ -79,7 +80,7 @@ impl Project {
         Ok(Self { folder })
     }
 
-    /// A project of `count` scenarios that differ only in their names.
+    /// Returns a project of `count` scenarios that differ only in their names.
     pub(crate) fn scenarios(count: u32, text: impl Fn(&str) -> String) -> Result<Self> {
         let project = Self::new()?;
         for number in 0..count {
@@ -100,7 +101,7 @@ impl Project {
     }
 }
 
-/// A scenario that creates one pod and waits until it runs.
+/// Returns a scenario that creates one pod and waits until the pod runs.
 pub(crate) fn one_pod(name: &str) -> String {
     format!(
         r"name: {name}

@@ -1,4 +1,4 @@
-//! Measures how long it takes to read and plan many scenarios.
+//! Measures the time for reading and planning many scenarios.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::table::Table;
 const PATTERN: &str = include_str!("../../../tests/good/presigned-url.yaml");
 const LINTED: u32 = 1_000;
 const PLANNED: u32 = 10_000;
-/// The number of repetitions. The shortest time counts, because other load on the machine makes the others longer.
+/// The number of repetitions. Only the shortest time counts, because other load on the machine makes the other times
+/// longer.
 const TIMES: usize = 3;
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {

@@ -1,5 +1,6 @@
-//! The measurements of `cargo xtask bench`. Each result is a ratio of two values from one run on one machine, so that a
-//! slow or busy machine changes both. A measurement writes a table and a chart to `docs/bench`; no value makes it fail.
+//! The measurements of `cargo xtask bench`. Comparisons are given as a ratio of two values from one run on one machine,
+//! so that a slow or busy machine changes both values. Each measurement writes a table and a chart to `docs/bench`. No
+//! measured value makes a measurement fail.
 
 mod api;
 mod harness;
@@ -100,7 +101,7 @@ fn run(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
-/// Prints a table and writes it to a file, with its chart.
+/// Prints a table, and writes the table and its chart to files.
 fn publish(out: &Path, table: &Table) -> Result<()> {
     say(&table.text());
     let page = out.join(format!("{}.md", table.name));

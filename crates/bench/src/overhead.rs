@@ -44,7 +44,7 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures the same pods, without the harness, on the cluster that it kept.
+/// Measures the same pods without the harness, on the cluster that the harness kept.
 fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     let kubeconfig = project.path().join("target/e2e/latest/c1.kubeconfig");
     say("overhead: the harness is measured; now the plain apiserver calls");
@@ -57,7 +57,7 @@ fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     Ok((bare, chainsaw(&kubeconfig, &image)?))
 }
 
-/// The time from the cluster's first answer to the last verdict.
+/// Returns the time from the cluster's first answer to the last verdict.
 pub(crate) fn after_start(run: &Run) -> Result<Duration> {
     let cluster = run.record.of_setup("cluster/");
     let ready = cluster.iter().map(|it| it.to_ms).min().context("no cluster became ready")?;
@@ -73,7 +73,7 @@ pub(crate) fn arguments(further: &[&str]) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Runs Chainsaw with the same cases, if it is on PATH.
+/// Runs Chainsaw with the same cases if Chainsaw is on PATH.
 fn chainsaw(kubeconfig: &std::path::Path, image: &str) -> Result<Option<Duration>> {
     if Command::new("chainsaw").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(None);

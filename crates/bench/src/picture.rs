@@ -13,7 +13,7 @@ use crate::table::Table;
 const WIDTH: u32 = 900;
 const LINE: i32 = 26;
 const HEAD: i32 = 40;
-/// The x position at which bars begin; the labels are to the left.
+/// The horizontal position at which bars begin. The labels are to the left of it.
 const LEFT: i32 = 330;
 /// The space for the value to the right of the longest bar.
 const RIGHT: i32 = 90;

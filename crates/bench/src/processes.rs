@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The interval between two samples. The time of a process that lives shorter is only in the machine's total.
+/// The interval between two samples. The samples miss a process that exists for a shorter time; only the machine's
+/// total contains its processor time.
 const EVERY: Duration = Duration::from_secs(1);
-/// The prefix of the names of all our programs.
+/// The prefix of the names of all programs of Parallax.
 const OURS: &str = "parallax";
 
 /// Processor time, in clock ticks.
@@ -24,19 +25,19 @@ pub(crate) struct Processors {
 pub(crate) struct Seen {
     /// Processor time of the whole machine.
     pub(crate) machine: Processors,
-    /// Processor time of our own programs, in and outside containers.
+    /// The processor time of the programs of Parallax, in and outside containers.
     pub(crate) own: u64,
     /// Peak memory of the harness, in KiB.
     pub(crate) peak_kib: u64,
 }
 
 impl Seen {
-    /// The idle share of the processor time.
+    /// Returns the idle share of the processor time.
     pub(crate) fn idle_share(&self) -> f64 {
         share(self.machine.idle, self.machine.idle + self.machine.busy)
     }
 
-    /// The share of our own programs in the busy processor time.
+    /// Returns the share of the programs of Parallax in the busy processor time.
     pub(crate) fn own_share(&self) -> f64 {
         share(self.own, self.machine.busy)
     }
@@ -47,7 +48,7 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Takes samples in a thread during a run.
+/// Takes samples during a run, in a thread.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
@@ -98,11 +99,11 @@ fn processes() -> Vec<Process> {
     ids.filter_map(|id: u32| of_stat(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).collect()
 }
 
-/// Parses `/proc/PID/stat`: the name in parentheses, which may contain any character, then numbers.
+/// Parses `/proc/PID/stat`. The file has the name in parentheses, which may contain any character, and then numbers.
 fn of_stat(id: u32, stat: &str) -> Option<Process> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    // Field numbers of proc(5); the first field after the name is number 3.
+    // The numbers of the fields are those of proc(5), where the first field after the name is number 3.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Process { id, name: name.to_owned(), began: number(22)?, ticks: number(14)? + number(15)? })
 }
@@ -111,7 +112,8 @@ fn machine() -> Processors {
     fs::read_to_string("/proc/stat").map(|it| of_machine(&it)).unwrap_or_default()
 }
 
-/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
+/// Parses the first line of `/proc/stat`, which has the fields user, nice, system, idle, iowait, irq, softirq and
+/// steal.
 fn of_machine(stat: &str) -> Processors {
     let line = stat.lines().next().unwrap_or_default();
     let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).map(|it| it.parse().unwrap_or(0)).collect();

@@ -1,4 +1,4 @@
-//! Reads from a run's record what the measurements need.
+//! Reads the data for the measurements from a run's record.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Record {
         Ok(Self { lines: lines.context("a line of the record is not JSON")? })
     }
 
-    /// The events of a kind, with their times.
+    /// Returns the events of a kind, with their times.
     fn events<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (u64, &'a Value)> {
         self.lines.iter().filter_map(move |line| Some((line["at_ms"].as_u64()?, line["event"].get(kind)?)))
     }
@@ -51,37 +51,38 @@ impl Record {
         self.events("variant-ended").count()
     }
 
-    /// Variants that did not pass.
+    /// Returns the variants that did not pass.
     pub(crate) fn failed(&self) -> Vec<String> {
         let ended = self.events("variant-ended").filter(|(_, it)| it["outcome"] != "as-expected");
         ended.map(|(_, it)| text(it, "variant")).collect()
     }
 
-    /// The period of each variant, from its first step to its verdict.
+    /// Returns the period of each variant, from its start to its verdict.
     pub(crate) fn of_variants(&self) -> Vec<Span> {
         let ended = self.events("variant-ended").map(|(at, it)| span(text(it, "variant"), at, it));
         ended.collect()
     }
 
-    /// The period of each set-up step whose id has this prefix.
+    /// Returns the period of each set-up step whose id has this prefix.
     pub(crate) fn of_setup(&self, prefix: &str) -> Vec<Span> {
         let ended = self.events("setup-ended").map(|(at, it)| span(text(it, "id"), at, it));
         ended.filter(|it| it.what.starts_with(prefix)).collect()
     }
 
-    /// The period of each step.
+    /// Returns the period of each step.
     pub(crate) fn of_steps(&self) -> Vec<Span> {
         let name = |it: &Value| format!("{} {} ({})", text(it, "variant"), text(it, "step"), text(it, "kind"));
         self.events("step-ended").map(|(at, it)| span(name(it), at, it)).collect()
     }
 
-    /// The namespace and cluster of each variant.
+    /// Returns the cluster and the namespace of each variant.
     pub(crate) fn places(&self) -> BTreeMap<String, (String, String)> {
         let started = self.events("variant-started");
         started.map(|(_, it)| (text(it, "variant"), (text(it, "cluster"), text(it, "namespace")))).collect()
     }
 
-    /// For each step that observed a log line: the time from the line, by the clock of the node, to the step's verdict.
+    /// Returns, for each step that observed a log line, the time from the line to the step's verdict. The time of the
+    /// line comes from the clock of the node.
     pub(crate) fn detections(&self, started_unix_ms: u64) -> Vec<Duration> {
         let steps = self.events("step-ended");
         let seen =
@@ -89,7 +90,7 @@ impl Record {
         seen.map(|(at, moment)| Duration::from_millis((started_unix_ms + at).saturating_sub(moment))).collect()
     }
 
-    /// The start time of the run.
+    /// Returns the start time of the run.
     pub(crate) fn started(&self) -> Option<&str> {
         self.events("run-started").find_map(|(_, it)| it["started"].as_str())
     }

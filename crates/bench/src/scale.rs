@@ -6,14 +6,14 @@ use crate::harness::{Harness, Project, one_pod, seconds};
 use crate::overhead::after_start;
 use crate::table::Table;
 
-/// Numbers of variants on one cluster, each in its own namespace.
+/// The numbers of variants on one cluster. Each variant has a namespace of its own.
 const SIZES: [u32; 4] = [25, 50, 100, 200];
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let mut table = Table::new("scale", "Variants on one cluster, a pod and a namespace each.", "s per variant");
     let mut first = None;
     for size in SIZES {
-        // The kubelet's default limit is 110 pods.
+        // The scenario raises the limit, because the kubelet's default limit is 110 pods.
         let text = |name: &str| one_pod(name).replacen("flow:", "cluster: { kubelet-args: [max-pods=500] }\nflow:", 1);
         let project = Project::scenarios(size, text)?;
         let run = harness.passing_e2e(project.path(), &[])?;

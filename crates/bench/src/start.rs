@@ -8,7 +8,7 @@ use crate::api;
 use crate::harness::{Harness, Project, seconds};
 use crate::table::Table;
 
-/// A pod that asks the cluster's name service once.
+/// A scenario with a pod that asks the cluster's name service once.
 const FIRST_ANSWER: &str = r"name: first-answer
 summary: A pod gets an answer of the cluster's name service
 vantages:
@@ -17,7 +17,7 @@ flow:
   - { id: name, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
 ";
 
-/// A pod that writes a line while a step follows its log.
+/// A scenario with a pod that writes a line while a step follows the pod's log.
 const LINE: &str = r#"name: line
 summary: A line is seen as it is written
 vantages:

@@ -1,4 +1,4 @@
-//! Measures a run of the whole catalogue: how much of the processors it uses, and what it waits for.
+//! Measures a run of the whole catalogue: the use of the processors, and the longest waits.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -39,7 +39,8 @@ pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// What the last verdict depends on: the start of its cluster, its environment, and the variants before it there.
+/// Returns the periods on which the last verdict depends: the start of its cluster, its environment, and the variants
+/// that ran before it in that environment.
 fn critical_path(record: &Record) -> Result<Vec<Span>> {
     let variants = record.of_variants();
     let last = variants.iter().max_by_key(|it| it.to_ms).context("no variant ended")?;

@@ -2,31 +2,31 @@
 
 use std::fmt::Write as _;
 
-/// One measurement.
+/// The table of one measurement.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Its name, and that of its files.
+    /// The name of the measurement, which is also the name of its files.
     pub(crate) name: &'static str,
-    /// What is measured, in one sentence.
+    /// One sentence that says what is measured.
     pub(crate) title: String,
     /// The rows, in order.
     pub(crate) rows: Vec<Row>,
-    /// The bars of the chart: labels and values.
+    /// The bars of the chart, each with a label and a value.
     pub(crate) bars: Vec<(String, f64)>,
     /// The unit of the bars.
     pub(crate) unit: &'static str,
-    /// Further remarks, one sentence each.
+    /// Remarks, one sentence each.
     pub(crate) notes: Vec<String>,
 }
 
 /// One measured value.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// What was measured.
+    /// The name of what was measured.
     pub(crate) what: String,
     /// The value with its unit.
     pub(crate) figure: String,
-    /// The goal, if there is one.
+    /// The goal; empty if there is none.
     pub(crate) goal: String,
 }
 
@@ -50,7 +50,7 @@ impl Table {
         self
     }
 
-    /// The table as text for a terminal.
+    /// Returns the table as text for a terminal.
     pub(crate) fn text(&self) -> String {
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
         let mut text = format!("{}: {}", self.name, self.title);
@@ -64,7 +64,7 @@ impl Table {
         text
     }
 
-    /// The table as a Markdown page for `docs/bench`.
+    /// Returns the table as a Markdown page for `docs/bench`.
     pub(crate) fn page(&self) -> String {
         let mut page = format!("# {}\n\n{}\n\n| figure | measured | goal |\n|---|---|---|\n", self.name, self.title);
         for row in &self.rows {

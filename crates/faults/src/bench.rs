@@ -1,4 +1,4 @@
-//! What every row needs: the harness, the engine's socket, and the path of the user's cache.
+//! The data that every row needs: the harness, the engine's socket, and the path of the user's cache.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,18 @@ use crate::left::docker;
 /// The harness and the machine.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// The built `parallax`.
+    /// The path of the built `parallax`.
     pub(crate) program: PathBuf,
-    /// The engine's socket.
+    /// The path of the engine's socket.
     pub(crate) socket: PathBuf,
-    /// The image cache, which all runs share.
+    /// The path of the image cache, which all runs share.
     pub(crate) cache: PathBuf,
 }
 
 impl Bench {
     pub(crate) fn new(program: &Path) -> Result<Self> {
         let program = program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?;
-        // Most rows need root: they use namespaces, mounts and the processes of other users.
+        // Most rows need root, because they use namespaces, mounts and the processes of other users.
         ensure!(rustix::process::geteuid().is_root(), "the faults are brought about as root");
         let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
         let host = host.trim();

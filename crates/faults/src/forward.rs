@@ -1,5 +1,5 @@
-//! A socket that forwards to the engine's socket, as `ssh -L` or socat does. It is for processes that may not open
-//! the engine's own socket, and for a program that runs as if on another machine.
+//! A socket that forwards connections to the engine's socket, as `ssh -L` or socat does. Processes that may not open
+//! the engine's own socket use it, and so does a program that runs as if it were on another machine.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Forwards each connection to `at` until this process ends. Any user may connect. Returns the address as
-/// `DOCKER_HOST` takes it.
+/// Forwards each connection at the path `at` to the engine until this process ends. Any user may connect. Returns the
+/// address in the format of `DOCKER_HOST`.
 pub(crate) fn forward(at: &Path, engine: PathBuf) -> Result<String> {
     let listener = UnixListener::bind(at).with_context(|| format!("failed to listen at {}", at.display()))?;
     std::fs::set_permissions(at, Permissions::from_mode(0o666))?;
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            // If the engine cannot be reached, the connection is dropped, and the client sees that it closes.
+            // If the engine cannot be reached, the connection is dropped, and the client sees that the connection
+            // closes.
             if let Ok(server) = UnixStream::connect(&engine) {
                 join(client, server);
             }
@@ -40,7 +41,7 @@ fn carry(mut from: UnixStream, mut to: UnixStream) {
             break;
         }
     }
-    // The connection may be closed already.
+    // The connection may already be closed, so an error is ignored.
     drop(to.shutdown(Shutdown::Write));
 }
 

@@ -1,5 +1,5 @@
-//! Finds what a run has left behind. It asks the engine's own client and `/proc`, which are independent of the code
-//! under test.
+//! Finds objects and processes that a run has left behind. This module uses the engine's own client and `/proc`,
+//! because both are independent of the code under test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,13 +15,13 @@ pub(crate) fn docker(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The containers, networks and volumes of a run as `KIND NAME`: those with the run's label, and those with its id in
-/// their name.
+/// Returns the containers, networks and volumes of a run as `KIND NAME`. They are the objects with the run's label, and
+/// the objects with the run's id in their name.
 pub(crate) fn objects(run: &str) -> Result<BTreeSet<String>> {
     objects_by(run, docker)
 }
 
-/// Like [`objects`], with another way to call the engine's client.
+/// Does the same as [`objects`], with another way to call the engine's client.
 pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) -> Result<BTreeSet<String>> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--no-trunc", "--format", "{{.Names}}"]),
@@ -38,7 +38,8 @@ pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) 
     Ok(found)
 }
 
-/// The processes whose command line contains a run's id: its reaper and what the run started.
+/// Returns the processes whose command line contains a run's id. They are the run's reaper and the programs that the
+/// run started.
 pub(crate) fn processes(run: &str) -> BTreeSet<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of = entries.filter_map(|entry| {
@@ -51,18 +52,19 @@ pub(crate) fn processes(run: &str) -> BTreeSet<String> {
     of.collect()
 }
 
-/// The process id of a run's reaper.
+/// Returns the process id of a run's reaper.
 pub(crate) fn reaper(run: &str) -> Option<i32> {
     processes(run).iter().find(|it| it.contains(&format!(" reaper {run} ")))?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a run's ledger shows that nothing of the run is left: it has the mark `swept`, or the ledger is gone.
+/// Whether a run's ledger shows that nothing of the run is left. In that case the ledger has the mark `swept` or no
+/// longer exists.
 pub(crate) fn is_swept(state: &Path, run: &str) -> bool {
     let folder = ledger(state, run);
     !folder.exists() || folder.join("swept").exists()
 }
 
-/// The folder of a run's ledger.
+/// Returns the folder of a run's ledger.
 pub(crate) fn ledger(state: &Path, run: &str) -> std::path::PathBuf {
     state.join("parallax/runs").join(run)
 }

@@ -1,6 +1,6 @@
-//! Implements `cargo xtask faults`. Each row of the table in `docs/reliability.md` is a real fault, which this
-//! program causes while the built harness runs. A row declares the right result: the exit code, words in the output,
-//! and nothing left behind. The command fails if a row differs from what it declares.
+//! Implements `cargo xtask faults`. Each row of the table in `docs/reliability.md` is a real fault, which this program
+//! causes while the built harness runs. A row declares the right result: the exit code, texts in the output, and
+//! nothing left behind. The command fails if the result of a row differs from its declaration.
 
 mod bench;
 mod forward;
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether every row that ran was as declared.
+/// Runs the chosen rows. Returns whether the result of every row was as declared.
 fn run(cli: &Cli) -> Result<bool> {
     let chosen = |row: &&Row| cli.filter.is_empty() || cli.filter.iter().any(|part| row.name.contains(part.as_str()));
     let all = rows::all();
@@ -66,7 +66,7 @@ fn run(cli: &Cli) -> Result<bool> {
     let mut wrong = 0;
     for row in rows {
         say(&format!("{}: {}", row.name, row.fault));
-        // A fault that cannot be caused counts as a failed row. The rows after it still run.
+        // A fault that cannot be caused counts as a failed row. The later rows still run.
         let judged = match (row.run)(&bench, row) {
             Ok(seen) if seen.is_empty() => vec![Err("the fault never came about".to_owned())],
             Ok(seen) => seen.iter().map(|it| row.judge(it)).collect(),
@@ -104,6 +104,6 @@ fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
 
 /// Prints a line of progress.
 fn say(line: &str) {
-    // The reader may have closed the pipe. That is no reason to stop.
+    // The reader of standard output may have closed the pipe. That is no reason to stop.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -11,15 +11,15 @@ const HEAD: &str = "| row | fault | injected | exit | said | left |\n|---|---|--
 pub(crate) struct Line {
     /// The row's name.
     pub(crate) name: String,
-    /// What goes wrong.
+    /// The fault, in words.
     pub(crate) fault: String,
-    /// When the fault was caused.
+    /// The moment at which the fault was caused.
     pub(crate) when: String,
     /// The exit code of the harness, or `SIGKILL`.
     pub(crate) exit: String,
-    /// One line of its output.
+    /// One line of the harness's output.
     pub(crate) said: String,
-    /// What it left behind.
+    /// The objects that the harness left behind.
     pub(crate) left: String,
 }
 
@@ -31,8 +31,8 @@ impl Line {
     }
 }
 
-/// Returns the page with these lines in place of the old lines of the same rows. The lines of rows that did not run
-/// stay. The lines of rows that no longer exist are removed. The order is that of `names`.
+/// Returns the page with these lines in place of the old lines of the same rows. The lines of rows that did not run are
+/// kept, and the lines of rows that no longer exist are removed. The order of the lines is that of `names`.
 pub(crate) fn with(page: &str, names: &[&str], lines: &[Line]) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("it lacks the mark {BEGIN}"))?;
     let (old, after) = rest.split_once(END).with_context(|| format!("it lacks the mark {END}"))?;

@@ -1,4 +1,4 @@
-//! A project for one row only, and runs in it.
+//! A project for a single row, and the runs in that project.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -17,7 +17,7 @@ use crate::bench::Bench;
 use crate::left;
 use crate::row::Seen;
 
-/// Longer than any run of a row takes on a busy machine.
+/// The time limit for one run. It is longer than any run of a row takes on a busy machine.
 const RUN_WITHIN: Duration = Duration::from_mins(5);
 /// The interval between two checks for an effect of another process.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -47,13 +47,13 @@ impl Project {
         self.folder.path().join(inside)
     }
 
-    /// The folder of its runs' ledgers.
+    /// Returns the folder of the ledgers of the project's runs.
     pub(crate) fn state(&self) -> PathBuf {
         self.path("state")
     }
 
-    /// A command in this project with the project's own ledgers. It does not get the caller's environment variables
-    /// for terminals and CI.
+    /// Returns a command in this project with the project's own ledgers. The command does not get the caller's
+    /// environment variables for terminals and CI.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.state()).stdin(Stdio::null());
@@ -63,21 +63,21 @@ impl Project {
         command
     }
 
-    /// A command that runs `parallax` with these arguments.
+    /// Returns a command that runs `parallax` with these arguments.
     pub(crate) fn parallax(&self, bench: &Bench, args: &[&str]) -> Command {
         let mut command = self.command(&bench.program);
         command.args(args);
         command
     }
 
-    /// Starts `parallax e2e` with the node that is built from its parts, because that node is the same on every
+    /// Starts `parallax e2e` with the node image that is built from its parts. That node image is the same on every
     /// machine.
     pub(crate) fn e2e(&self, bench: &Bench, args: &[&str]) -> Result<Run> {
         Run::start(self.parallax(bench, &[E2E, args].concat()), self)
     }
 
-    /// A command that runs `parallax e2e` in its own mount namespace, where a small file system is mounted at `at`.
-    /// `prepare` is shell code that runs there first.
+    /// Returns a command that runs `parallax e2e` in a mount namespace of its own, where a small file system is mounted
+    /// at `at`. `prepare` is shell code that runs before `parallax`.
     pub(crate) fn e2e_on_small(&self, bench: &Bench, at: &Path, size: &str, prepare: &str) -> Result<Command> {
         fs::create_dir_all(at)?;
         let script = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$AT\" && {prepare} exec \"$@\"");
@@ -86,8 +86,8 @@ impl Project {
         Ok(command)
     }
 
-    /// A shell command in its own namespaces. It must end with `exec "$@"`: the program to run there comes as
-    /// arguments.
+    /// Returns a shell command in namespaces of its own. The script must end with `exec "$@"`, because the program to
+    /// run there is given as arguments.
     pub(crate) fn within(&self, namespaces: &[&str], script: &str) -> Command {
         let mut command = self.command("unshare");
         command.args(namespaces).args(["--propagation", "private", "sh", "-c", script, "sh"]);
@@ -95,7 +95,7 @@ impl Project {
     }
 }
 
-/// The arguments that start every run.
+/// The arguments with which every run starts.
 const E2E: &[&str] = &["e2e", "--k3s", "built"];
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -112,11 +112,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run in progress. Dropping it kills the run, and then its reaper cleans up.
+/// A run in progress. If this value is dropped, it kills the run, and the run's reaper then cleans up.
 #[derive(Debug)]
 pub(crate) struct Run {
     child: Child,
-    /// Its id.
+    /// The id of the run.
     pub(crate) id: String,
     lines: Receiver<String>,
     heard: Vec<String>,
@@ -134,7 +134,8 @@ impl Run {
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    // The receiver may be gone. The pipe must still be read, or the harness blocks.
+                    // The receiver may no longer exist, so an error is ignored. The thread must still read the pipe,
+                    // because the harness blocks on a full pipe.
                     drop(said.send(line));
                 }
             });
@@ -170,8 +171,8 @@ impl Run {
         }
     }
 
-    /// Whether the record holds an event of a step, for example `step-ended`. The start of a step is shown and not
-    /// recorded.
+    /// Whether the record contains an event of a step, for example `step-ended`. The start of a step is only shown and
+    /// never recorded.
     pub(crate) fn has(&self, event: &str, step: &str) -> bool {
         let text = fs::read_to_string(self.folder.join("record.jsonl")).unwrap_or_default();
         // The last line may be incomplete.
@@ -180,26 +181,26 @@ impl Run {
         of_step.next().is_some()
     }
 
-    /// Waits until the record holds an event of a step.
+    /// Waits until the record contains an event of a step.
     pub(crate) fn wait_for_step(&mut self, event: &str, step: &str) -> Result<()> {
         let came = eventually(Duration::from_mins(3), || self.has(event, step));
         ensure!(came, "{event} of {step} did not come:\n{}", self.said_so_far());
         Ok(())
     }
 
-    /// Its output so far, for an error.
+    /// Returns the output of the run so far, for an error message.
     fn said_so_far(&mut self) -> String {
         self.heard.extend(self.lines.try_iter());
         self.heard.join("\n")
     }
 
-    /// The number of entries in its ledger.
+    /// Returns the number of entries in the run's ledger.
     pub(crate) fn entries(&self) -> usize {
         let text = fs::read_to_string(left::ledger(&self.state, &self.id).join("ledger.jsonl"));
         text.map_or(0, |text| text.matches('\n').count())
     }
 
-    /// The engine's name of the node of the run's only cluster.
+    /// Returns the engine's name for the node of the run's only cluster.
     pub(crate) fn node(&self) -> Result<String> {
         let label = format!("label=io.parallax.run={}", self.id);
         let what = "label=io.parallax.what=c1-node";
@@ -217,7 +218,7 @@ impl Run {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Waits until the run and its reaper have ended, and then looks for what is left.
+    /// Waits until the run and its reaper have ended, and then finds what the run left behind.
     pub(crate) fn end(mut self, when: &str) -> Result<Seen> {
         let mut status = None;
         eventually(RUN_WITHIN, || {
@@ -237,7 +238,7 @@ impl Run {
         Ok(seen)
     }
 
-    /// What is left of the run now.
+    /// Returns what is left of the run at this moment.
     pub(crate) fn left(&self) -> Result<std::collections::BTreeSet<String>> {
         let mut left = left::objects(&self.id)?;
         left.extend(left::processes(&self.id));
@@ -247,7 +248,7 @@ impl Run {
         Ok(left)
     }
 
-    /// Removes from a text what differs from run to run.
+    /// Removes the parts of a text that differ from run to run.
     pub(crate) fn plain(&self, text: &str) -> String {
         plain(text, &self.id, self.state.parent().unwrap_or(Path::new("/nowhere")))
     }
@@ -260,7 +261,8 @@ impl Drop for Run {
     }
 }
 
-/// Waits for an effect of another process. There is no event to wait for, so it checks again and again.
+/// Waits for an effect of another process. No event reports the effect, so this function checks the condition
+/// repeatedly. Returns whether the condition became true in time.
 pub(crate) fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within;
     while !holds() {
@@ -282,7 +284,7 @@ pub(crate) fn ran(mut command: Command) -> Result<(Option<i32>, String)> {
 
 fn read(mut from: impl Read) -> String {
     let mut text = Vec::new();
-    // What was read before an error is output too.
+    // The text that was read before an error is output too, so the error is ignored.
     drop(from.read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }

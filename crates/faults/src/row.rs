@@ -1,4 +1,4 @@
-//! A row of the table: a fault and the right result.
+//! A row of the table: a fault and its right result.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use crate::page::Line;
 
 /// A fault, how to cause it, and the right result.
 pub(crate) struct Row {
-    /// A short name.
+    /// The short name of the row.
     pub(crate) name: &'static str,
-    /// What goes wrong, for a reader of the table.
+    /// The fault, in words for a reader of the table.
     pub(crate) fault: &'static str,
-    /// The right exit code. `None` if SIGKILL ends the harness.
+    /// The right exit code of the harness. It is `None` if SIGKILL ends the harness.
     pub(crate) code: Option<i32>,
-    /// Texts that the output must contain. The table shows the first line that contains the first of them.
+    /// Texts that the output must contain. The table shows the first line that contains the first text.
     pub(crate) says: &'static [&'static str],
     /// Causes the fault, once or several times.
     pub(crate) run: fn(&Bench, &Row) -> Result<Vec<Seen>>,
 }
 
-/// What was observed after a fault.
+/// The observed result of a fault.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// When the fault was caused.
+    /// The moment at which the fault was caused.
     pub(crate) when: String,
-    /// The exit code of the harness. `None` if a signal ended it.
+    /// The exit code of the harness. It is `None` if a signal ended the harness.
     pub(crate) code: Option<i32>,
-    /// The complete output of the harness, or of `gc` after it, without what differs from run to run.
+    /// The complete output of the harness, or of the later `gc`. Parts that differ from run to run are removed.
     pub(crate) text: String,
-    /// What was left behind: containers, networks, volumes, processes, ledgers.
+    /// The containers, networks, volumes, processes and ledgers that were left behind.
     pub(crate) left: BTreeSet<String>,
-    /// Other differences from what the row declares.
+    /// Other differences from the declaration of the row.
     pub(crate) wrong: Vec<String>,
 }
 
 impl Row {
-    /// Returns the line of the table, or all differences from what the row declares.
+    /// Compares the observed result with the row. Returns the line of the table, or all differences.
     pub(crate) fn judge(&self, seen: &Seen) -> Result<Line, String> {
         let mut wrong = seen.wrong.clone();
         if seen.code != self.code {
@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// Removes the time and the kind from the start of a line, which the harness prints while a run is in progress.
+/// Removes the time and the kind from the start of a line. The harness prints both while a run is in progress.
 fn words(line: &str) -> &str {
     let line = line.trim();
     ["  note  ", "  warning  ", "  FAILED: "]

@@ -1,4 +1,4 @@
-//! Runs apt with a time limit. Its output is shown only if it fails.
+//! Runs apt with a time limit. The output of apt is shown only if apt fails.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -20,18 +20,18 @@ use parallax_record::Sink;
 /// (docs/facts.md#container-engines).
 const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
-/// Lines of output that an error shows.
+/// The number of output lines that an error shows.
 const OUTPUT_LINES: usize = 20;
-/// Time limits. apt's own waits are shorter, so reaching a limit means that apt hangs.
+/// The time limits for apt. The waits within apt are shorter, so reaching a limit means that apt hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
-/// How long to wait for another apt to release its lock. apt itself waits only for dpkg's lock, not for the lock of its
-/// lists.
+/// The time limit for another apt process to release its lock. apt itself waits only for dpkg's lock, not for the lock
+/// of its lists.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
-/// The lock of apt's lists can only be polled; no event reports its release.
+/// The interval between two tries to get the lock of apt's lists. No event reports the release of the lock.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// apt on this machine.
+/// The program apt on this machine.
 pub struct Apt<'a> {
     system: System,
     sink: &'a Sink,
@@ -41,20 +41,20 @@ pub struct Apt<'a> {
 /// A package to install.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// Its name.
+    /// The package's name.
     pub package: &'static str,
     /// The minimum version.
     pub least: Release,
-    /// Packages that must come from the same suite; apt does not choose that by itself.
+    /// Packages that must come from the same suite as the package. apt itself does not choose the suite for them.
     pub same_suite: &'static [&'static str],
-    /// Further packages to install.
+    /// Packages to install together with the package.
     pub along: &'static [&'static str],
-    /// Further packages to install if the archive has them.
+    /// Packages to install together with the package if the archive has them.
     pub along_if_known: &'static [&'static str],
 }
 
 impl<'a> Apt<'a> {
-    /// Installs on `system`, and reports each step to `sink` beforehand.
+    /// Returns an `Apt` that installs on `system`. It reports each step to `sink` before the step is done.
     pub fn new(system: System, sink: &'a Sink) -> Self {
         Self { system, sink, updated: false }
     }
@@ -65,7 +65,7 @@ impl<'a> Apt<'a> {
         let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
         if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
-            // The lists were never read, or were deleted.
+            // The candidate is missing if the lists were never read or were deleted.
             self.update().await?;
             choice = self.look_up(package, least).await?;
         }
@@ -93,7 +93,7 @@ impl<'a> Apt<'a> {
         let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
-            // The lists may name versions that the mirror no longer has.
+            // The installation may fail because the lists name versions that the mirror no longer has.
             Err(_) if !self.updated => {
                 self.update().await?;
                 self.install_now(&names).await
@@ -109,7 +109,7 @@ impl<'a> Apt<'a> {
         run_as("apt-get", &args, INSTALL_WITHIN, Dropped::GoesOn).await.map(drop)
     }
 
-    /// The version that apt would install by default, by its current lists.
+    /// Returns the version that apt would install by default according to its current lists.
     async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
         Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
     }
@@ -129,7 +129,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Updates the lists once for a run, and again only after sources were added.
+    /// Updates the lists once for each `Apt`, and again only after sources were added.
     async fn update(&mut self) -> Result<(), ProvisionError> {
         if self.updated {
             return Ok(());
@@ -149,7 +149,7 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// Adds the newer suite to apt's sources if it is missing. Returns whether it did.
+    /// Adds the newer suite to apt's sources if it is missing. Returns whether it was added.
     fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
         let codename = &self.system.codename;
         if codename == NEWER_SUITE {
@@ -169,7 +169,8 @@ impl<'a> Apt<'a> {
             list.display(),
             pin.display()
         ));
-        // The pin is written first: with the sources alone, an upgrade in between would install everything from them.
+        // The pin is written before the sources. With the sources alone, an upgrade at that moment would install
+        // everything from the newer suite.
         std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
         let text = sources::renamed(&own, codename, NEWER_SUITE);
         std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
@@ -181,24 +182,25 @@ fn is_locked(error: &ProvisionError) -> bool {
     matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
 }
 
-/// Runs a command and returns its standard output. If the future is dropped (Ctrl-C), the command and all that it began
-/// end.
+/// Runs a command and returns its standard output. If the future is dropped (Ctrl-C), the command and all processes
+/// that it started end.
 pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
     run_as(program, args, within, Dropped::Ends).await
 }
 
-/// What happens to a command if the future that runs it is dropped.
+/// The state of a command after the future that runs it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
     /// The command ends.
     Ends,
-    /// The command goes on without the harness: an installation that is interrupted leaves packages that are half
-    /// installed, and dpkg then refuses every other installation until a person repairs them.
+    /// The command goes on without the harness. An interrupted installation leaves half-installed packages, and dpkg
+    /// then refuses every other installation until a person repairs them.
     GoesOn,
 }
 
-/// Runs a command in a process group of its own: Ctrl-C in the terminal does not reach it, and the whole group can be
-/// ended. It writes to files, because a pipe breaks with the harness, and that would end the command.
+/// Runs a command in a process group of its own, so that Ctrl-C in the terminal does not reach the command and the
+/// whole group can be ended. The command writes to files, because a pipe to the harness would break with the harness
+/// and thereby end the command.
 async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
@@ -220,7 +222,8 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut group = Group { leader, program, ends: dropped == Dropped::Ends };
     let Ok(status) = tokio::time::timeout(within, child.wait()).await else {
-        // A child that survives would keep dpkg's lock and block every other installation.
+        // The group is ended, because a remaining child process would keep dpkg's lock and block every other
+        // installation.
         group.ends = true;
         return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
     };
@@ -240,7 +243,7 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     Err(failed(status.to_string(), last_lines(&text, OUTPUT_LINES)))
 }
 
-/// A process group. It is ended when this is dropped, if it `ends`.
+/// A process group. If `ends` is set, the group is ended when this value is dropped.
 struct Group<'a> {
     leader: Option<Pid>,
     program: &'a str,
@@ -257,7 +260,7 @@ impl Drop for Group<'_> {
     }
 }
 
-/// The last non-empty lines.
+/// Returns the last non-empty lines.
 pub fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
@@ -276,7 +279,7 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let shown = error.evidence();
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
-        // The command began another process, and both must be ended.
+        // The command starts another process. Both processes must be ended.
         let begun = Begun::new();
         let error = run("sh", &["-c", &begun.script], Duration::from_secs(1)).await.unwrap_err();
         assert!(error.to_string().contains("no end within"), "{error}");
@@ -285,7 +288,7 @@ mod tests {
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 
-    /// A script that begins another process and waits for it.
+    /// A script that starts another process and waits for it.
     struct Begun {
         script: String,
         written: std::path::PathBuf,
@@ -302,14 +305,14 @@ mod tests {
             Self { script, written, _folder: folder }
         }
 
-        /// Waits until the process was begun.
+        /// Waits until the script has started the process. Returns the id of that process.
         async fn pid(&self) -> i32 {
             let begun = async {
                 loop {
                     if let Ok(pid) = std::fs::read_to_string(&self.written) {
                         break pid.trim().parse().unwrap();
                     }
-                    // A file gives no notice of its own.
+                    // No event reports the new content of a file, so the test polls.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -324,7 +327,7 @@ mod tests {
             let pid = self.pid().await;
             let ended = async {
                 while Self::runs(pid) {
-                    // The orphan has another parent, so its end is not reported to this process and must be polled.
+                    // The orphan has another parent, so its end is not reported to this process, and the test polls.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -348,7 +351,7 @@ mod tests {
                 begun.ends().await;
             } else {
                 assert!(Begun::runs(pid));
-                // The shell ends with the process that it waits for.
+                // The shell ends when the process ends for which it waits.
                 rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
                 begun.ends().await;
             }

@@ -1,14 +1,14 @@
-//! Decides which version of a package to install, from apt's output. Pure.
+//! Decides which version of a package to install, from apt's output. All functions here are pure.
 
 use std::fmt;
 
-/// The first two numbers of a version. They are enough to distinguish 20.10 from 26.1, and Go 1.19 from 1.24.
+/// The first two numbers of a version. Two numbers are enough to distinguish 20.10 from 26.1, and Go 1.19 from 1.24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u32, pub u32);
 
 impl Release {
-    /// Parses the versions of packages (`26.1.5+dfsg1-9`, `2:1.24~2`) and the version output of programs (`go1.26.8`,
-    /// `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). Neither is a semantic version.
+    /// Parses a version. The text is the version of a package (`26.1.5+dfsg1-9`, `2:1.24~2`) or the version output of a
+    /// program (`go1.26.8`, `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). Neither is a semantic version.
     pub fn parse(text: &str) -> Option<Self> {
         let epoch = text.split_once(':').filter(|(epoch, _)| epoch.parse::<u32>().is_ok());
         let upstream = epoch.map_or(text, |(_, upstream)| upstream);
@@ -32,7 +32,8 @@ pub(crate) struct Available {
     pub suite: String,
 }
 
-/// Parses the output of `apt-cache madison PACKAGE`: `docker.io | 26.1.5 | http://… trixie/main amd64 Packages`.
+/// Parses the output of `apt-cache madison PACKAGE`, for example `docker.io | 26.1.5 | http://… trixie/main amd64
+/// Packages`.
 pub(crate) fn read_madison(text: &str) -> Vec<Available> {
     text.lines()
         .filter_map(|line| {
@@ -50,26 +51,27 @@ pub(crate) fn read_candidate(text: &str) -> Option<String> {
     (version != "(none)").then(|| version.to_owned())
 }
 
-/// How to install a package.
+/// The way to install a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// By its name alone; apt then installs this version.
+    /// The package is installed by its name alone, and apt then chooses this version.
     Plain {
         /// The version.
         version: String,
     },
-    /// From a suite that apt knows but does not install from by default.
+    /// The package comes from a suite that apt knows but does not install from by default.
     FromSuite {
         /// The version.
         version: String,
         /// The suite.
         suite: String,
     },
-    /// Not available in any source of this machine.
+    /// No source of this machine has a version that is new enough.
     Nowhere,
 }
 
-/// Chooses apt's default version if it is new enough, else the newest version that is.
+/// Chooses apt's default version if it is new enough. Otherwise chooses the newest available version that is new
+/// enough.
 pub(crate) fn choose(candidate: Option<&str>, available: &[Available], least: Release) -> Choice {
     let fits = |version: &str| Release::parse(version).is_some_and(|release| release >= least);
     if let Some(version) = candidate.filter(|version| fits(version)) {

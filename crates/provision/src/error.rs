@@ -47,30 +47,30 @@ pub enum ProvisionError {
     Command {
         /// The command line.
         command: String,
-        /// Its exit status, or why it did not start.
+        /// The exit status of the command, or the reason why it did not start.
         reason: String,
-        /// Its last lines of output.
+        /// The last lines of the command's output.
         output: Vec<String>,
     },
     /// A file could not be read or written.
     #[error("failed to {doing} {}: {source}", .path.display())]
     File {
-        /// "read" or "write".
+        /// The verb "read" or "write".
         doing: &'static str,
         /// The path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason that the operating system gives.
         #[source]
         source: std::io::Error,
     },
-    /// The engine was started and does not answer.
+    /// The engine was started but does not answer.
     #[error("dockerd {reason}")]
     Daemon {
-        /// "exited with …", "did not answer within …".
+        /// The observed state, for example "exited with …" or "did not answer within …".
         reason: String,
-        /// The place of its log.
+        /// The path of the engine's log.
         log: String,
-        /// The log's last lines.
+        /// The last lines of the log.
         output: Vec<String>,
     },
     /// A tool is missing, and installing it is not allowed.
@@ -78,26 +78,25 @@ pub enum ProvisionError {
     ToolMissing {
         /// The command.
         tool: &'static str,
-        /// What was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
+        /// A description of what was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
         detail: String,
-        /// What needs it.
+        /// The purpose for which the tool is needed.
         purpose: &'static str,
-        /// How a person can install it.
+        /// Instructions for a person to install the tool.
         by_hand: String,
     },
-    /// Something asks for a tool, but the tool's row in the table does not declare this use. This is a defect of
-    /// Parallax.
+    /// Code asks for a tool for a use that the tool's row in the table does not declare. This is a defect of Parallax.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
     Undeclared {
         /// The command.
         tool: &'static str,
-        /// The use that asks for it.
+        /// The use for which the tool was requested.
         of: String,
     },
 }
 
 impl ProvisionError {
-    /// What to do about it.
+    /// Returns instructions that fix the error.
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotRoot { .. } => Some("run the same command as root, or install it yourself".to_owned()),
@@ -113,7 +112,7 @@ impl ProvisionError {
         }
     }
 
-    /// The last lines of output, if there are any.
+    /// Returns the last lines of output, if there are any.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::Command { output, .. } | Self::Daemon { output, .. } => output.clone(),
@@ -121,7 +120,8 @@ impl ProvisionError {
         }
     }
 
-    /// Makes an error about a file that could not be read or written. `doing` is the verb, such as `write`.
+    /// Returns a function that makes an error about a file that could not be read or written. `doing` is the verb, such
+    /// as `write`.
     pub fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }

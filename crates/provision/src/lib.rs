@@ -1,9 +1,9 @@
 //! Installs missing software on Debian or Ubuntu as root, for example the toolchains that image recipes need.
 //!
-//! Every step is reported *before* it is done, with package names, versions and the files written. A second run
-//! changes nothing. No mirror is named here. For a newer suite, the machine's own apt sources are copied under the
-//! name of that suite. Their pin priority is so low that nothing else is upgraded from it
-//! (docs/facts.md#container-engines).
+//! The program reports every step *before* the step is done, with package names, versions and the files to write. A
+//! second run changes nothing. The code names no mirror: for a newer suite, it copies the machine's own apt sources
+//! under the name of that suite. The pin priority of the newer suite is so low that apt upgrades no other package from
+//! it (docs/facts.md#container-engines).
 
 mod apt;
 mod choice;

@@ -1,13 +1,13 @@
 //! The single table of programs that a run, an image recipe or a test looks for on this machine.
 //!
-//! Code that needs a program asks for it by its row and states the use. A use that the row does not declare is an
-//! error. Therefore the output of `doctor` and the installations of `--provision` are complete.
+//! Code that needs a program asks for the program by its row and states the use. A use that the row does not declare is
+//! an error. Therefore the output of `doctor` and the installations of `--provision` are complete.
 
 use std::fmt;
 
 use super::choice::Release;
 
-/// What a program is needed for.
+/// The use for which a program is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Use {
     /// Running scenarios.
@@ -41,7 +41,7 @@ pub enum Tool {
     Git,
     /// The Go compiler.
     Go,
-    /// Creates Debian root file systems without running in one.
+    /// Creates Debian root file systems. The build machine need not be Debian.
     Mmdebstrap,
     /// Downloads Python packages.
     Pip,
@@ -104,7 +104,7 @@ pub(crate) const TABLE: &[Known] = &[
         name: "dockerd",
         command: "dockerd",
         package: "docker.io",
-        // Debian's 20.10 cannot run privileged containers on some machines; newer releases can
+        // Debian's version 20.10 cannot run privileged containers on some machines. Newer releases can
         // (docs/facts.md#container-engines).
         least: Release(23, 0),
         uses: &[(Use::Run, "an engine, where none answers yet")],
@@ -147,8 +147,8 @@ pub(crate) const TABLE: &[Known] = &[
         package: "golang-go",
         same_suite: &["golang-src"],
         version: &["env", "GOVERSION"],
-        // Kubernetes 1.34's go.mod needs at least this version. From 1.21 on, Go downloads the newer toolchain that
-        // another module needs.
+        // The go.mod file of Kubernetes 1.34 needs at least this version. From version 1.21 on, Go downloads the newer
+        // toolchain that another module needs.
         least: Release(1, 24),
         uses: &[(Use::Recipe, "building images from Go modules"), (Use::Test, "an image whose build fails")],
         ..PLAIN
@@ -165,11 +165,11 @@ pub(crate) const TABLE: &[Known] = &[
     Known {
         tool: Tool::Pip,
         name: "pip",
-        // Run through Python, because a `pip` on the PATH may belong to another Python.
+        // pip is run through Python, because a `pip` on the PATH may belong to another Python.
         command: "python3",
         package: "python3-pip",
         version: &["-m", "pip", "--version"],
-        // The first version that selects packages by the glibc version of the platform.
+        // This is the first version of pip that selects packages by the glibc version of the platform.
         least: Release(20, 3),
         uses: &[(Use::Recipe, "building images from Python packages")],
         ..PLAIN
@@ -179,7 +179,7 @@ pub(crate) const TABLE: &[Known] = &[
         name: "npm",
         command: "npm",
         package: "npm",
-        // The first version that reads lock files of version 3.
+        // This is the first version of npm that reads lock files of version 3.
         least: Release(7, 0),
         uses: &[(Use::Recipe, "building images from npm packages")],
         ..PLAIN
@@ -191,7 +191,7 @@ pub(crate) const TABLE: &[Known] = &[
         package: "maven",
         // Without `-q`, Maven prints its version in bold, even if the output is not a terminal.
         version: &["-q", "--version"],
-        // The first version that runs the plugin that copies JARs.
+        // This is the first version of Maven that runs the plugin that copies JARs.
         least: Release(3, 6),
         uses: &[(Use::Recipe, "building images from Maven packages")],
         ..PLAIN
@@ -201,9 +201,9 @@ pub(crate) const TABLE: &[Known] = &[
         name: "javac",
         command: "javac",
         package: "default-jdk-headless",
-        // The classes in our images are compiled for Java 17.
+        // The classes in the images of Parallax are compiled for Java 17.
         least: Release(17, 0),
-        // The package's versions are 1.17 and similar.
+        // The package's versions are 1.17 and similar, so they differ from the program's versions.
         least_package: Some(Release(1, 17)),
         uses: &[(Use::Recipe, "building images from Java sources")],
         ..PLAIN
@@ -257,22 +257,22 @@ pub(crate) const TABLE: &[Known] = &[
 ];
 
 impl Tool {
-    /// Its row. The table has the order of the enum, as a test verifies.
+    /// Returns the tool's row. A test verifies that the table has the order of the enum.
     pub const fn known(self) -> &'static Known {
         &TABLE[self as usize]
     }
 
-    /// The name of its package.
+    /// Returns the name of the tool's package.
     pub const fn package(self) -> &'static str {
         self.known().package
     }
 
-    /// How a person can install it; the text continues a sentence after "or".
+    /// Returns instructions for a person to install the tool. The text continues a sentence after "or".
     pub fn by_hand(self) -> String {
         self.known().by_hand()
     }
 
-    /// The name of the command.
+    /// Returns the name of the command.
     pub fn command(self) -> &'static str {
         self.known().command
     }
@@ -285,13 +285,13 @@ impl fmt::Display for Tool {
 }
 
 impl Known {
-    /// How a person can install it.
+    /// Returns instructions for a person to install the program.
     pub fn by_hand(&self) -> String {
         let least = if self.least > Release(0, 0) { format!(" {} or newer", self.least) } else { String::new() };
         format!("install {}{least} (Debian and Ubuntu: `apt-get install {}`)", self.name, self.package)
     }
 
-    /// The purpose of the program for the use `of`, if the row declares that use.
+    /// Returns the purpose of the program for the use `of`, if the row declares that use.
     pub fn purpose(&self, of: Use) -> Option<&'static str> {
         self.uses.iter().find_map(|(uses, purpose)| (*uses == of).then_some(*purpose))
     }
@@ -307,7 +307,7 @@ mod tests {
             let same = TABLE.iter().filter(|other| other.tool == row.tool || other.name == row.name).count();
             assert_eq!(same, 1, "{}", row.name);
             assert!(!row.uses.is_empty() && !row.command.is_empty() && !row.package.is_empty(), "{}", row.name);
-            // Equal order also means that no variant is missing.
+            // If the order is equal for all rows, no variant of the enum is missing.
             assert_eq!(row.tool as usize, at, "{}", row.name);
         }
         assert_eq!(TABLE.len(), Tool::Unshare as usize + 1);

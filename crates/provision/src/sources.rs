@@ -1,8 +1,8 @@
-//! A copy of the machine's own apt sources for another suite.
+//! Copies the machine's own apt sources for another suite.
 //!
-//! Only Debian's own archive is copied: sources of this machine's release that are signed by Debian's archive key, or
-//! that name no key and have Debian's components. Third-party sources are not copied, because they may not have the
-//! other suite.
+//! Only the sources of Debian's own archive are copied. These are the sources of this machine's release that have only
+//! Debian's components, and whose key is Debian's archive key or not named. Third-party sources are not copied, because
+//! they may not have the other suite.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use parallax_record::{Noted as _, Present as _};
 use super::error::ProvisionError;
 use super::system::System;
 
-/// The components of Debian's own archive. Third-party repositories have others (`stable`, or `main` under a suite of
-/// their own).
+/// The components of Debian's own archive. Third-party repositories have other components (`stable`), or `main` under a
+/// suite of their own.
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
 /// The possible endings of a suite's name.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
@@ -27,8 +27,8 @@ pub(crate) struct Source {
     copied: Vec<String>,
 }
 
-/// The sources of Debian's own archive for the release `suite`, read from the folder `etc` and returned as a `.sources`
-/// file. `None` if the machine is not Debian, or has no such sources.
+/// Returns the sources of Debian's own archive for the release `suite`, in the format of a `.sources` file. The
+/// function reads them from the folder `etc`. Returns `None` if the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -60,7 +60,7 @@ pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionEr
     Ok(files)
 }
 
-/// Sources of Debian's own archive for the release `codename`.
+/// Returns the sources of Debian's own archive for the release `codename`.
 pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for (path, text) in files {
@@ -79,7 +79,7 @@ pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
     sources
 }
 
-/// The same sources for another release, as a `.sources` file.
+/// Returns the same sources for another release, in the format of a `.sources` file.
 pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
     for source in sources {
@@ -94,7 +94,8 @@ pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     lines.join("\n")
 }
 
-/// A preference by which apt installs a package from `suite` only on request, or if no other suite has it.
+/// Returns an apt preference for `suite`. With it, apt installs a package from `suite` only on request, or if no other
+/// suite has the package.
 pub(crate) fn low_pin(suite: &str) -> String {
     format!(
         "# Written by parallax: only what is asked for by name comes from {suite}.\n\
@@ -112,7 +113,7 @@ impl Source {
     }
 }
 
-/// Parses a stanza of a `.sources` file; `None` if it is disabled or has no binary packages.
+/// Parses a stanza of a `.sources` file. Returns `None` if the stanza is disabled or has no binary packages.
 fn stanza(text: &str) -> Option<Source> {
     let mut fields: Vec<(String, String, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {

@@ -5,7 +5,7 @@ use super::error::ProvisionError;
 /// An operating system on which packages can be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
-    /// Whether it is Debian; otherwise it is Ubuntu.
+    /// Whether the system is Debian. Otherwise it is Ubuntu.
     pub is_debian: bool,
     /// The codename, such as `bookworm` or `noble`.
     pub codename: String,
@@ -14,7 +14,7 @@ pub struct System {
 }
 
 impl System {
-    /// This machine's system, if this user can install `what` on it.
+    /// Returns this machine's system, if this user can install `what` on it.
     pub fn for_installing(what: &str) -> Result<Self, ProvisionError> {
         let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let system = Self::from_os_release(&text)
@@ -27,7 +27,7 @@ impl System {
         }
     }
 
-    /// Parses `/etc/os-release`; the error is the system's name.
+    /// Parses `/etc/os-release`. The error is the system's name.
     pub fn from_os_release(text: &str) -> Result<Self, String> {
         let field = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

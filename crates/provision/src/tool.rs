@@ -19,8 +19,8 @@ pub async fn ensure_tool(tool: Tool, of: Use, provision: bool, sink: &Sink) -> R
     ensure(tool.known(), of, provision, sink).await
 }
 
-/// Looks for every program that a use declares. If one is missing and `provision` is set, installs it. The error names
-/// the first program that is still missing.
+/// Checks every program of a use. Installs a missing program if `provision` is set. The error names the first program
+/// that is still missing.
 pub async fn ensure_tools(of: Use, provision: bool, sink: &Sink) -> Result<(), ProvisionError> {
     for known in TABLE.iter().filter(|known| known.purpose(of).is_some()) {
         ensure_tool(known.tool, of, provision, sink).await?;
@@ -43,20 +43,20 @@ async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<
     look(known, of).await
 }
 
-/// Whether one program of the table was found.
+/// The result of the search for one program of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The name in messages.
     pub name: &'static str,
-    /// The path of the program, or why none can be used.
+    /// The path of the program, or the reason why no program can be used.
     pub found: Result<PathBuf, String>,
     /// The uses, and the purpose of each in words.
     pub uses: &'static [(Use, &'static str)],
-    /// How a person can install it.
+    /// Instructions for a person to install the program.
     pub by_hand: String,
 }
 
-/// Looks for every program in the table. Nothing is installed.
+/// Searches for every program in the table. Nothing is installed.
 pub async fn standings() -> Vec<Standing> {
     let one = |known: &'static Known| async move {
         let found = search(known).await.map_err(|instead| match instead.as_str() {
@@ -68,7 +68,8 @@ pub async fn standings() -> Vec<Standing> {
     futures::future::join_all(TABLE.iter().map(one)).await
 }
 
-/// The first program on the path that is new enough. The error describes the programs that were found instead.
+/// Returns the first program on the path that is new enough, if the program's row declares the use `of`. The error
+/// describes the programs that were found instead.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {
         return Err(ProvisionError::Undeclared { tool: known.name, of: of.to_string() });
@@ -79,8 +80,8 @@ async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     })
 }
 
-/// The first program on the path that is new enough. The error describes the programs that were found instead; it is
-/// empty if there are none.
+/// Returns the first program on the path that is new enough. The error describes the programs that were found instead.
+/// The error is empty if there are none.
 async fn search(known: &Known) -> Result<PathBuf, String> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {
@@ -97,7 +98,7 @@ async fn search(known: &Known) -> Result<PathBuf, String> {
     Err(instead.join("; "))
 }
 
-/// Every path of a command, in the order of PATH.
+/// Returns every path of a command, in the order of PATH.
 pub fn on_path(command: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).filter(|place| place.is_absolute()).collect();

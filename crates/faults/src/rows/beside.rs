@@ -1,4 +1,5 @@
-//! What happens next to a run: a second run of its project, and a `gc` that cannot see which process owns the run.
+//! Faults from other processes next to a run: a second run of the same project, and a `gc` that cannot see which
+//! process owns the run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +17,9 @@ use crate::left::{self, docker};
 use crate::project::{Project, ran};
 use crate::row::{Row, Seen};
 
-/// The user id of `nobody`, who owns no files.
+/// The id of the user `nobody`, who owns no files.
 const NOBODY: &str = "65534";
-/// More than one day. For one day `gc` spares the objects of a run whose process it cannot see.
+/// A time of more than one day. `gc` keeps the objects of a run for one day if it cannot see the run's process.
 const CLOCK_IS_OFF: Duration = Duration::from_hours(25);
 /// Runs a program as a user who cannot see root's processes in `/proc`.
 const HIDDEN: &str = "mount -t proc -o hidepid=2 proc /proc && \
@@ -74,11 +75,11 @@ fn two_runs(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(all)
 }
 
-/// Starts a run, then runs `gc` while the run is in progress. `gc` returns the command for it.
+/// Starts a run, and then runs a `gc` command while the run is in progress. The closure `gc` returns that command.
 fn while_one_lives(bench: &Bench, gc: impl Fn(&Project, &str) -> Result<Command>) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
-    // A folder from which a user without access to root's folders can start the program.
+    // The folder must be open to everyone, so that a user without access to root's folders can start the program in it.
     fs::set_permissions(project.path(""), fs::Permissions::from_mode(0o755))?;
     fs::copy(&bench.program, project.path("parallax"))?;
     let mut run = project.e2e(bench, &[])?;
@@ -127,8 +128,8 @@ fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Creates the network of a run as a machine creates it whose clock is 25 hours slow. Only the labels come from that
-/// machine's clock; the rest comes from the engine. The clock of this machine is not changed.
+/// Creates the network of a run in the way a machine creates it whose clock is 25 hours slow. Only the labels contain
+/// the time of that machine's clock; all else comes from the engine. The clock of this machine is not changed.
 fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
@@ -149,8 +150,8 @@ fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     docker(&make)?;
     let ran = elsewhere(&project, &forwarded).and_then(ran);
     let there = left::objects(&id);
-    // No run owns the network now, so this row removes it whether `gc` failed or not. If `gc` removed it, there is
-    // nothing to remove.
+    // No run owns the network now, so this row removes the network even if `gc` failed. If `gc` removed the network,
+    // the command fails.
     let removed = docker(&["network", "rm", &name]);
     let ((code, said), there) = (ran?, there?);
     let mut seen = Seen { when: "while the other machine's run lives".to_owned(), code, ..Seen::default() };

@@ -1,4 +1,4 @@
-//! A full disk: the disk of the record, of the ledger, or of the image cache.
+//! A full disk. The rows fill the disk of the record, of the ledger, or of the image cache.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::row::{Row, Seen};
 
 use super::SMALLEST;
 
-/// The sizes of file systems in memory, where a file takes whole pages of 4 KiB.
+/// The sizes of the small file systems in memory. A file in them takes whole pages of 4 KiB.
 const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
@@ -21,7 +21,7 @@ pub(super) fn rows() -> [Row; 4] {
             code: Some(3),
             says: &["record.jsonl", "No space left on device", "--out", "(exit 3,", "1 passed, 1 failed, 0 skipped"],
             run: |bench, _| {
-                // Enough steps to exceed the 4 KiB.
+                // The flow has enough steps for a record of more than 4 KiB.
                 let step =
                     |number: usize| SMALLEST.lines().last().map(|it| it.replace("seen", &format!("seen-{number}")));
                 let steps: Vec<String> = (0..20).filter_map(step).collect();
@@ -69,8 +69,9 @@ pub(super) fn rows() -> [Row; 4] {
     ]
 }
 
-/// An image must be built, and there is no space for the unfinished file. The cache has everything that the user's cache
-/// has, on another disk. It refuses symbolic links, so the files are linked hard, or copied to another file system.
+/// Runs a scenario for which an image must be built, without space for the unfinished file. The cache of the run has
+/// the same content as the user's cache, on another disk. The harness refuses symbolic links in the cache, so the files
+/// are hard links, or copies on another file system.
 fn cache(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("smallest", SMALLEST)?;
     project.own_images()?;

@@ -1,5 +1,5 @@
-//! The engine is restarted during a run. This row starts its own engine in its own namespaces, so that it affects no
-//! other run and no firewall rule of the machine's engine.
+//! A restart of the engine during a run. This row starts an engine of its own in namespaces of its own, so that the
+//! restart affects no other run and no firewall rule of the machine's engine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,11 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// An engine stops its containers before it ends, and each may take up to ten seconds.
+/// The time limit for the end of the engine. An engine stops its containers before it ends, and each container may take
+/// up to ten seconds.
 const STOPS_WITHIN: Duration = Duration::from_mins(1);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
-/// Holds the namespaces. The sockets of the machine's engine are hidden in them.
+/// A script that keeps the namespaces in existence. The sockets of the machine's engine are hidden in these namespaces.
 const HOLD: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo held && exec sleep infinity";
 
 pub(super) fn rows() -> [Row; 1] {
@@ -45,7 +46,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     engine.begin(&project)?;
     let id = run.id.clone();
     let mut seen = run.end("between two steps of a flow")?;
-    // If the run's clean-up found no engine, the run reports what remains. `gc` removes it.
+    // If the run's clean-up found no engine, the run reports the remaining objects, and `gc` removes them.
     let (code, said) = ran(parallax(&engine, &["gc"]))?;
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
@@ -59,7 +60,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(vec![seen])
 }
 
-/// An engine in its own namespaces, which end when this value is dropped.
+/// An engine in namespaces of its own. The namespaces end when this value is dropped.
 struct Engine {
     namespaces: Child,
     process: Option<Child>,
@@ -82,7 +83,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A command of the project in the namespaces. The caller adds the program and its arguments.
+    /// Returns a command of the project in the namespaces. The caller adds the program and its arguments.
     fn within(&self, project: &Project) -> Command {
         let mut command = project.command("nsenter");
         let holder = self.namespaces.id().to_string();
@@ -91,7 +92,7 @@ impl Engine {
         command
     }
 
-    /// Starts the engine, and waits until it answers.
+    /// Starts the engine, and waits until the engine answers.
     fn begin(&mut self, project: &Project) -> Result<()> {
         let log = self.folder.join("log");
         let file = File::options().create(true).append(true).open(&log)?;

@@ -1,5 +1,5 @@
-//! SIGKILL after each entry of the ledger. The harness writes an entry before it makes the object, so each kill comes
-//! before one object or before the flow.
+//! SIGKILL after each entry of the ledger. The harness writes an entry before it creates the object, so each kill
+//! happens before the creation of one object, or before the flow.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// More objects than the smallest scenario needs.
+/// A number of objects that is larger than what the smallest scenario needs.
 const MOST: usize = 40;
-/// A reaper sweeps at once, but the engine may still be busy with the last request of the run.
+/// The time limit for the reaper. The reaper starts to remove objects at once, but the engine may still be busy with
+/// the last request of the run.
 const SWEPT_WITHIN: Duration = Duration::from_mins(2);
-/// The interval between two reads of the ledger. The engine takes longer than this to make any object.
+/// The interval between two reads of the ledger. The engine takes longer than this to create any object.
 const LOOK_AT_LEDGER: Duration = Duration::from_millis(1);
 
 pub(super) fn rows() -> [Row; 2] {
@@ -40,7 +41,7 @@ pub(super) fn rows() -> [Row; 2] {
 
 type Then = fn(&Bench, &Project, Run, &str) -> Result<Seen>;
 
-/// Repeats the run, and kills it one entry later each time, until a run ends before it is killed.
+/// Repeats the run, and kills it one entry later each time. The repetition stops when a run ends before it is killed.
 fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
     let mut all = Vec::new();
     for entry in 1..=MOST {

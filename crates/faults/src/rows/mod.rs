@@ -23,14 +23,14 @@ pub(crate) fn all() -> Vec<Row> {
     rows
 }
 
-/// The smallest scenario that has a cluster.
+/// The smallest scenario with a cluster.
 pub(crate) const SMALLEST: &str = r"name: smallest
 summary: The default namespace is there
 flow:
   - { id: seen, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
 ";
 
-/// A flow that waits until the run is ended from outside.
+/// A scenario whose flow waits until the run is ended from outside.
 pub(crate) const HELD: &str = r"name: held
 summary: A flow that waits until the run is ended
 flow:

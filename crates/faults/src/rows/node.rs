@@ -1,5 +1,5 @@
-//! A node that is paused or ends. This is an error of the environment: the run must give no verdict about the system
-//! under test.
+//! A node that is paused, or whose process ends. Both are errors of the environment, so the run must give no verdict
+//! about the system under test.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::left::docker;
 use crate::project::{Project, Run};
 use crate::row::{Row, Seen};
 
-/// Asks the apiserver, then a DNS server for some seconds, and then the apiserver again.
+/// A scenario that asks the apiserver, then a DNS server for some seconds, and then the apiserver again.
 pub(super) const ASKS: &str = r"name: asks
 summary: A step after something happened to the node
 vantages:
@@ -19,7 +19,7 @@ flow:
   - { id: asks, needs: [still], resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
 ";
 
-/// Waits for a line that never comes in a log.
+/// A scenario that waits for a log line that never comes.
 const READS: &str = r#"name: reads
 summary: A log is read for a line that does not come
 flow:

@@ -1,5 +1,5 @@
-//! A registry that is reachable and does not work: a small server on loopback, from which the engine pulls as from
-//! any registry.
+//! A registry that is reachable but does not work. It is a small server on loopback, from which the engine pulls as
+//! from any registry.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::bench::Bench;
 use crate::project::Project;
 use crate::row::{Row, Seen};
 
-/// A pod with an image that only this registry offers.
+/// A scenario with a pod whose image only this registry offers.
 const PULLS: &str = r"name: pulls
 summary: A pod whose image must be pulled
 vantages:
@@ -24,7 +24,7 @@ const HANDSHAKE: u8 = 22;
 /// The longest time for which the registry keeps a connection open.
 const CLIENT_WAITS: Duration = Duration::from_mins(2);
 
-/// What the registry does with a request.
+/// The way in which the registry handles a request.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     TooMany,
@@ -79,7 +79,7 @@ fn pulls(bench: &Bench, does: Does, when: &str) -> Result<Vec<Seen>> {
     Ok(vec![seen])
 }
 
-/// Listens until this process ends. Returns the port.
+/// Starts the registry, which listens until this process ends. Returns its port.
 fn registry(does: Does) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port on loopback")?;
     let port = listener.local_addr()?.port();
@@ -98,7 +98,7 @@ fn serve(mut client: TcpStream, does: Does) {
     let Ok(read @ 1..) = client.read(&mut request) else { return };
     let answer = match does {
         Does::Nothing => {
-            // Waits until the client gives up.
+            // The loop waits until the client gives up.
             while let Ok(1..) = client.read(&mut request) {}
             return;
         }

@@ -1,5 +1,5 @@
-//! The kernel kills the store for lack of memory during a break that declares a refused connection. This must not
-//! count as proof of the break.
+//! The kernel kills the store because of a lack of memory, during a break that declares a refused connection. This kill
+//! must not count as proof of the break.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::left::docker;
 use crate::project::{Project, eventually};
 use crate::row::{Row, Seen};
 
-/// The break declares what a missing store shows, but the break itself does not stop the store.
+/// A scenario with a break that declares the effect of a missing store. The break itself does not stop the store.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -30,9 +30,9 @@ breaks:
     fails: { asked: { connect: refused } }
 "#;
 
-/// Limits the store's cgroup to the memory that it uses now plus 8 MiB, and then allocates memory inside the same
-/// cgroup. The kernel kills the store, which is the largest process there. Both versions of cgroups have a file for
-/// the use, one for the limit, and one that moves a process.
+/// Limits the store's cgroup to the memory that the store uses now plus 8 MiB, and then allocates memory inside the
+/// same cgroup. The kernel kills the store, which is the largest process in the cgroup. Both versions of cgroups have
+/// one file for the memory use, one for the limit, and one that moves a process.
 const STARVE: &str = r#"
 for id in $(ctr --namespace k8s.io containers ls --quiet 'labels."io.kubernetes.container.name"==minio'); do
   pid=$(ctr --namespace k8s.io tasks ls | while read -r task its state; do [ "$task" = "$id" ] && [ "$state" = RUNNING ] && echo "$its"; done)
