@@ -1,7 +1,7 @@
-//! `cargo xtask bare`: runs README's commands in a minimal root file system, as on a newly installed machine.
+//! `cargo xtask bare` runs the commands of README in a minimal root file system, as on a newly installed machine.
 //!
-//! A missing installation step does not show on a developer's machine, which already has all programs. A shell script
-//! does the work (`xtask/bare/bare.sh`), because it consists of namespaces, mounts and cgroups.
+//! A developer's machine hides a missing installation step, because it already has all programs. A shell script does
+//! the work (`xtask/bare/bare.sh`), because the work consists of namespaces, mounts and cgroups.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-/// Programs that the script itself needs on this machine, with their packages.
+/// Programs that the script itself needs on this machine, with their Debian packages.
 const NEEDED: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
     ("slirp4netns", "slirp4netns"),
@@ -44,7 +44,7 @@ enum Which {
 }
 
 impl Bare {
-    /// The commands, as in README.
+    /// Returns the commands of README.
     fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
         if self.only != Some(Which::Test) {
@@ -58,7 +58,7 @@ impl Bare {
     }
 }
 
-/// Replaces this process by the script; returns only if that fails.
+/// Replaces this process by the script. Returns only if that fails.
 pub(crate) fn run(bare: &Bare) -> Result<bool> {
     ensure!(
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
@@ -96,7 +96,7 @@ fn is_clean(source: &Path) -> Result<bool> {
     Ok(output.context("failed to start git")?.stdout.is_empty())
 }
 
-/// The cache of downloads for these runs. It is separate from the machine's own caches.
+/// Returns the folder of the downloads for these runs. This cache is separate from the machine's own caches.
 fn cache() -> Result<PathBuf> {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     match caches.or_else(|| std::env::home_dir().map(|home| home.join(".cache"))) {
@@ -105,7 +105,7 @@ fn cache() -> Result<PathBuf> {
     }
 }
 
-/// The path of the Rust toolchain in use.
+/// Returns the path of the Rust toolchain in use.
 fn sysroot() -> Result<String> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("failed to start rustc")?;
     ensure!(output.status.success(), "rustc --print sysroot failed");

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the harness and `parallax-bench`, and runs the latter.
+//! `cargo xtask bench` builds the harness and `parallax-bench`, and then runs `parallax-bench`.
 
 use std::process::Command;
 

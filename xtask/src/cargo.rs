@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The binary that the tasks start. It puts the others into containers.
+/// The name of the binary that the tasks start. This binary puts the other binaries into containers.
 const HARNESS: &str = "parallax";
 
-/// A command for the cargo of the same toolchain. It removes the variables that cargo has set for xtask itself: build
-/// scripts that read them would run again.
+/// Returns a command for the cargo of the same toolchain. The command lacks the variables that cargo has set for xtask
+/// itself, because build scripts that read these variables would run again.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -29,8 +29,8 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Runs tests and returns whether they succeeded, and the names of those that failed. Their output is passed on line by
-/// line.
+/// Runs tests. Returns whether they succeeded, and the names of the tests that failed. The output of the tests is
+/// passed on line by line.
 pub(crate) fn tests(command: &mut Command) -> Result<(bool, Vec<String>)> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
@@ -44,14 +44,15 @@ pub(crate) fn tests(command: &mut Command) -> Result<(bool, Vec<String>)> {
     Ok((child.wait().context("failed to wait for cargo")?.success(), failed))
 }
 
-/// The name of the test that failed according to this line of libtest, if it says so.
+/// Returns the name of the failed test, if this line of libtest reports a failure.
 fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
-/// Builds all binaries of the workspace except xtask in one call, so that each dependency is compiled once, and returns
-/// the path of `parallax`. The other binaries, which it puts into containers, are in the same folder. They are not
-/// listed by name: a binary that is missing from such a list would go unnoticed wherever an older build exists.
+/// Builds all binaries of the workspace except xtask, and returns the path of `parallax`. One call of cargo builds all
+/// of them, so that each dependency is compiled once. The other binaries, which `parallax` puts into containers, are in
+/// the same folder. The binaries are not listed by name: if one were missing in such a list, nobody would notice it
+/// wherever an older build exists.
 pub(crate) fn build() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);
@@ -65,7 +66,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
 }
 
-/// The paths of the executables in cargo's messages (one JSON document a line).
+/// Returns the paths of the executables in cargo's messages. Each line of the messages is one JSON document.
 fn executables(messages: &str) -> Vec<PathBuf> {
     let of_line = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -1,4 +1,5 @@
-//! `cargo xtask catalogue`: compares the catalogue with the existing scenarios and breaks, so that none is missing.
+//! `cargo xtask catalogue` compares the catalogue with the existing scenarios and breaks, so that none of them is
+//! missing in the catalogue.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::say;
 
-/// The catalogue file.
+/// The path of the catalogue file.
 const FILE: &str = "scenarios/catalogue.md";
 
 /// The parsed catalogue.
@@ -29,12 +30,13 @@ struct Scenario {
 /// One scenario or break of the catalogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
-    /// Where it is planned, for example `issue 4`; none if it exists.
+    /// The issue that plans the entry, for example `issue 4`. It is `None` if the scenario or break exists.
     planned: Option<String>,
     text: String,
 }
 
-/// Compares the two; unless `check` is set, it first adds new entries. Returns whether they agree.
+/// Compares the catalogue with the existing scenarios. Unless `check` is set, the function first adds new entries.
+/// Returns whether the two agree.
 pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
     let output = Command::new(parallax).arg("list").output();
     let output = output.with_context(|| format!("failed to start {}", parallax.display()))?;
@@ -60,7 +62,7 @@ pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
     Ok(findings.is_empty())
 }
 
-/// Variants with their summaries, from the lines of `parallax list`.
+/// Returns the variants with their summaries, from the lines of `parallax list`.
 fn listed(text: &str) -> Vec<(String, String)> {
     let line = |line: &str| {
         let (variant, summary) = line.split_once(' ').unwrap_or((line, ""));
@@ -114,7 +116,7 @@ impl Catalogue {
         text
     }
 
-    /// Adds the listed variants that are missing, and marks those that exist now as no longer planned.
+    /// Adds the listed variants that are missing, and removes the planned mark of entries that exist now.
     fn add(&mut self, listed: &[(String, String)]) {
         for (variant, summary) in listed {
             let (scenario, break_name) = parts(variant);
@@ -136,7 +138,7 @@ impl Catalogue {
         }
     }
 
-    /// Every entry with its full name.
+    /// Returns every entry with its full name.
     fn entries(&self) -> impl Iterator<Item = (String, &Entry)> {
         self.scenarios.iter().flat_map(|(name, scenario)| {
             let breaks = scenario.breaks.iter().map(move |(its, entry)| (format!("{name}+{its}"), entry));
@@ -167,11 +169,11 @@ impl Catalogue {
         findings
     }
 
-    /// Planned entries, by the issue that plans them.
+    /// Returns the planned entries, grouped by the issue that plans them.
     fn planned(&self) -> BTreeMap<String, Vec<String>> {
         let mut planned: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, entry) in self.entries() {
-            // A planned scenario includes its breaks.
+            // The breaks of a planned scenario are not listed, because the scenario includes them.
             let of_a_planned = name.split_once('+').is_some_and(|(of, _)| self.scenarios[of].entry.planned.is_some());
             if let Some(place) = entry.planned.as_ref().filter(|_| !of_a_planned) {
                 planned.entry(place.clone()).or_default().push(name);
@@ -186,7 +188,8 @@ fn parts(variant: &str) -> (&str, Option<&str>) {
     variant.split_once('+').map_or((variant, None), |(scenario, name)| (scenario, Some(name)))
 }
 
-/// Splits a name from the issue in parentheses that plans it: `presign/ingress (issue 4)`.
+/// Splits an entry's title into the name and the issue in parentheses that plans it, for example `presign/ingress
+/// (issue 4)`.
 fn named(text: &str) -> (String, Option<String>) {
     match text.split_once('(') {
         Some((name, place)) => (name.trim().to_owned(), Some(place.trim_end().trim_end_matches(')').to_owned())),

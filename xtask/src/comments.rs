@@ -1,5 +1,5 @@
-//! `cargo xtask comments`: draws comments of the Rust files at random, each with the code below it. A reader who does not
-//! know the project must understand each of them at first reading.
+//! `cargo xtask comments` draws comments of the Rust files at random, and prints each with the code below it. A reader
+//! who does not know the project must understand each drawn comment at first reading.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub(crate) struct Comments {
 #[derive(Debug, PartialEq, Eq)]
 struct Comment<'a> {
     path: &'a str,
-    /// Its first line, counted from 1.
+    /// The first line of the comment, counted from 1.
     line: usize,
     lines: Vec<&'a str>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Comments) -> Result<bool> {
     Ok(true)
 }
 
-/// The comments of a file.
+/// Returns the comments of a file.
 fn comments<'a>(path: &'a str, text: &'a str) -> Vec<Comment<'a>> {
     let lines: Vec<&str> = text.lines().collect();
     let is_comment = |line: &str| line.trim_start().starts_with("//");
@@ -69,7 +69,7 @@ fn comments<'a>(path: &'a str, text: &'a str) -> Vec<Comment<'a>> {
     all
 }
 
-/// Moves `count` items that the seed decides to the front, and returns them.
+/// Moves `count` items, which the seed selects, to the front of the slice, and returns them.
 fn draw<T>(items: &mut [T], count: usize, seed: u64) -> &[T] {
     let count = count.min(items.len());
     let mut state = seed;
@@ -81,7 +81,7 @@ fn draw<T>(items: &mut [T], count: usize, seed: u64) -> &[T] {
     &items[..count]
 }
 
-/// The next number of the generator `SplitMix64`.
+/// Returns the next number of the random number generator `SplitMix64`.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

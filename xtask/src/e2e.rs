@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: builds, then replaces this process by `parallax e2e`.
+//! `cargo xtask e2e` builds the binaries, and then replaces this process by `parallax e2e`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{cargo, parts};
 
-/// This scenario of the repository may be skipped: its images are only in a registry, which not every machine reaches. The
-/// report shows it as skipped, with the reason.
+/// The options that allow the skip of one scenario of the repository. The images of that scenario are only in a
+/// registry, which not every machine reaches. The report shows the scenario as skipped, with the reason.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
 
-/// Builds and replaces this process, so that signals and the exit code are those of the harness.
+/// Builds the binaries, and replaces this process by the harness, so that signals and the exit code are those of the
+/// harness.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         parts::say(
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     Err(error).with_context(|| format!("failed to start {}", parallax.display()))
 }
 
-/// A command for `parallax e2e`, which passes on the name of the command that the user typed.
+/// Returns a command for `parallax e2e`. The command passes on the name of the command that the user typed.
 pub(crate) fn command(parallax: &std::path::Path) -> Command {
     let mut command = Command::new(parallax);
     command.arg("e2e").args(EXPECTED_SKIPS).env("PARALLAX_COMMAND", "cargo xtask e2e");

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: builds the harness and what brings faults about, and starts that.
+//! `cargo xtask faults` builds the harness and `parallax-faults`, which causes faults, and then runs `parallax-faults`.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cargo;
 
-/// Runs `parallax-faults` with the arguments given.
+/// Runs `parallax-faults` with these arguments.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let parallax = cargo::build()?;
     let mut command = Command::new(parallax.with_file_name("parallax-faults"));

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: feeds many mutated scenario files, records and frames to their parsers, which must not panic or
-//! be slow.
+//! `cargo xtask fuzz` gives many mutated scenario files, records and frames to their parsers. The parsers must not
+//! panic or be slow.
 
 use anyhow::Result;
 
@@ -17,7 +17,7 @@ pub(crate) struct Fuzz {
 }
 
 /// Runs the test `fuzz` of the integration tests with this number of inputs. Inputs on which a parser failed are saved
-/// in `target/TARGET/tmp/fuzz`; after the repair, add them to `tests/fuzz`.
+/// in `target/TARGET/tmp/fuzz`. After the repair of the parser, add these inputs to `tests/fuzz`.
 pub(crate) fn run(args: &Fuzz) -> Result<bool> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--test", "it", "--", "--nocapture", "fuzz::"]);

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: all checks that need no run of a scenario.
+//! `cargo xtask lint` runs all checks that need no run of a scenario.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::parts::{End, Parts};
 use crate::{cargo, catalogue, tidy};
 
-/// Runs all checks; returns whether all passed.
+/// Runs all checks. Returns whether all passed.
 pub(crate) fn run() -> bool {
     let mut parts = Parts::default();
     parts.run("tidy", tidy::run);
@@ -31,8 +31,8 @@ pub(crate) fn run() -> bool {
     parts.close()
 }
 
-/// Checks the rules of deny.toml, except advisories: a report published overnight must not fail an unrelated change. A
-/// separate workflow checks advisories.
+/// Checks the rules of deny.toml except advisories. A separate workflow checks advisories, because a newly published
+/// advisory must not fail an unrelated change.
 fn dependencies() -> Result<End> {
     let installed = cargo::cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {

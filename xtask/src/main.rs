@@ -1,5 +1,5 @@
-//! Development tasks. This program only builds, starts programs and checks the project's own rules; it does not use the
-//! library.
+//! Development tasks. This program only builds, starts other programs, and checks the project's own rules. It does not
+//! use the library.
 
 mod bare;
 mod bench;

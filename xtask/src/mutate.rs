@@ -1,6 +1,6 @@
-//! `cargo xtask mutate`: checks that the recorded answers of the catalogue detect every fault that is inserted into the
-//! judge. A test of the harness inserts the faults and judges (`tests/it/mutate.rs`). This task runs that test, and can
-//! take new answers from records.
+//! `cargo xtask mutate` checks that the recorded answers of the catalogue detect every fault that is inserted into the
+//! judge. A test inserts the faults and judges the answers (`tests/it/mutate.rs`). This task runs that test, and can
+//! also copy new answers from records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::cargo;
 use crate::parts::say;
 
-/// The recorded answers: the `step-ended` events of records, one a line.
+/// The path of the recorded answers. They are the `step-ended` events of records, one on each line.
 const FILE: &str = "tests/answers.jsonl";
 /// Fields of a `step-ended` event that the judge does not use.
 const LEFT_OUT: [&str; 4] = ["question", "witness", "signature", "inside"];
-/// Fields of its `course` that the judge does not use.
+/// Fields of the `course` of a `step-ended` event that the judge does not use.
 const LEFT_OUT_OF_COURSE: [&str; 4] = ["captured", "told", "moments", "link"];
 
 /// Arguments of `mutate`.
@@ -30,7 +30,7 @@ pub(crate) struct Mutate {
     only: Vec<String>,
 }
 
-/// Runs the test; returns whether every fault was detected.
+/// Runs the test. Returns whether every fault was detected.
 pub(crate) fn run(args: &Mutate) -> Result<bool> {
     if !args.take.is_empty() {
         take(&args.take, &args.only)?;
@@ -53,7 +53,8 @@ fn take(runs: &[PathBuf], only: &[String]) -> Result<()> {
     std::fs::write(FILE, lines.join("\n") + "\n").with_context(|| format!("failed to write {FILE}"))
 }
 
-/// The `step-ended` events, by variant. From a record, only variants that passed are taken.
+/// Returns the `step-ended` events of a file, grouped by variant. If the file is a record, only variants that passed
+/// are taken.
 fn answers(path: &Path) -> Result<BTreeMap<String, Vec<Value>>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let events = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
@@ -73,7 +74,7 @@ fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
             continue;
         };
         let mut step = event["event"]["step-ended"].clone();
-        // A readiness condition (`store.ready`) is no step, and the judge of steps does not see it.
+        // A readiness condition (`store.ready`) is no step, so the judge of steps does not get it.
         if step["step"].as_str().is_some_and(|it| it.contains('.')) {
             continue;
         }

@@ -1,11 +1,11 @@
-//! Runs the parts of a task. Each is timed and reported, and a failed part does not prevent the others.
+//! Runs the parts of a task. Each part is timed and reported, and a failed part does not prevent later parts.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::Result;
 
-/// Prints a line for the user to standard error; standard output is for the programs that a task starts.
+/// Prints a line for the user to standard error. Standard output is for the programs that a task starts.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
@@ -13,9 +13,9 @@ pub(crate) fn say(line: &str) {
 /// How one part of an xtask task ended, for example clippy in `lint`.
 pub(crate) enum End {
     Ok,
-    /// With the names of what failed, if they are known.
+    /// The part failed. The list has the names of what failed, if they are known.
     Failed(Vec<String>),
-    /// Not run, with the reason.
+    /// The part did not run, for this reason.
     Skipped(String),
 }
 
@@ -25,7 +25,7 @@ impl From<bool> for End {
     }
 }
 
-/// The parts that have run.
+/// The parts that have run. Each has its name, its end and its time in seconds.
 #[derive(Default)]
 pub(crate) struct Parts(Vec<(String, End, u64)>);
 
@@ -46,7 +46,7 @@ impl Parts {
         ok
     }
 
-    /// Prints how each part ended; returns whether none failed.
+    /// Prints how each part ended. Returns whether none failed.
     pub(crate) fn close(&self) -> bool {
         say("");
         let width = self.0.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
@@ -57,7 +57,8 @@ impl Parts {
                 End::Skipped(reason) => format!("skipped  {reason}"),
             };
             say(&format!("{name:<width$}  {text}"));
-            // The end is what a person sees of a long output, and what a CI service keeps of it.
+            // The names are printed at the end, because a person sees the end of a long output first, and a CI service
+            // keeps the end.
             if let End::Failed(names) = end {
                 for it in names {
                     say(&format!("{:width$}    {it}", ""));

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: runs the scenarios repeatedly, each time in another order, and then each variant alone. A
-//! verdict must not depend on the order or on other variants.
+//! `cargo xtask soak` runs the scenarios repeatedly, each time in another order, and then each variant alone. A verdict
+//! must not depend on the order or on other variants.
 
 mod figures;
 mod load;
@@ -15,7 +15,7 @@ use self::load::Load;
 use crate::parts::say;
 use crate::{cargo, e2e};
 
-/// Seeds are below this limit, so that they are short enough to type.
+/// The upper limit of seeds. Seeds below this limit are short enough to type.
 const SEEDS: u128 = 1_000_000;
 
 /// The exit code of `parallax` when it is interrupted.
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     filters: Vec<String>,
 }
 
-/// Runs everything; returns whether every variant passed each time, and had the same verdict alone.
+/// Runs everything. Returns whether every variant passed each time, and had the same verdict alone.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let parallax = cargo::build()?;
     let first = arguments.seed.map_or_else(fresh_seed, Ok)?;
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(soak.passed())
 }
 
-/// A seed that differs from run to run, for a task that prints it.
+/// Returns a seed that differs from run to run. The caller prints the seed, so that a user can repeat the run.
 pub(crate) fn fresh_seed() -> Result<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(u64::try_from(since.as_nanos() / 1000 % SEEDS)?)
@@ -88,7 +88,8 @@ fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Run> {
     execute(parallax, &args, Some(seed))
 }
 
-/// One run, and its record. The exit code matters only if the record has no verdicts.
+/// Runs the harness once, and returns the verdicts from its record. The exit code matters only if the record has no
+/// verdicts.
 fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
     let record = Path::new("target/e2e/latest/record.jsonl");
     let before = record.canonicalize().ok();

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: runs all tests.
+//! `cargo xtask test` runs all tests.
 //!
-//! Image builds compile Go and take minutes. They run concurrently with the build of the tests, which takes minutes,
+//! Image builds compile Go and take minutes. They run at the same time as the build of the tests, which takes minutes
 //! too.
 
 use std::fs::File;
@@ -13,37 +13,38 @@ use anyhow::{Context as _, Result};
 use crate::parts::{End, Parts, say};
 use crate::{cargo, e2e};
 
-/// A variant that the machine leaves without a verdict is run once more, and the report says so. A variant that is not as
-/// declared is never run again.
+/// The options with which a variant runs once more if the machine left it without a verdict. The report says so. A
+/// variant that is not as declared never runs again.
 const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
-/// Time limit for image builds. Without a cache they take about twenty-five minutes on two cores, and longer beside a
-/// compiler.
+/// The time limit for image builds. Without a cache, the builds take about twenty-five minutes on two cores, and longer
+/// while a compiler runs.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
-/// The interval of progress lines while waiting.
+/// The interval between progress lines during a wait.
 const SAY_EVERY: Duration = Duration::from_secs(15);
 /// The number of lines of a failed build's output that are shown.
 const TAIL_LINES: usize = 60;
 
-/// Runs all parts; returns whether none failed. The scenarios run last, so their line `N passed, N failed, N skipped`
-/// is the last on standard output.
+/// Runs all parts. Returns whether none failed. The scenarios run last, so that their line `N passed, N failed, N
+/// skipped` is the last line on standard output.
 pub(crate) fn run(provision: bool) -> Result<bool> {
     let flag = if provision { &["--provision"][..] } else { &[] };
     let parallax = cargo::build()?;
     let mut parts = Parts::default();
     let engine = if provision {
-        // Installs everything that the tests need before the first starts, because tests install nothing themselves.
+        // The programs that the tests need are installed before the first test starts, because tests install nothing
+        // themselves.
         parts.run("machine", || cargo::succeeds(Command::new(&parallax).args(["doctor", "--provision", "--tests"])))
     } else {
         true
     };
     let mut images = if engine { Some(Images::start(&parallax, flag)?) } else { None };
     parts.run("test build", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-run"])));
-    // Tests that start clusters need the images; their own time limits do not include image builds.
+    // Tests that start clusters need the images. The time limits of these tests do not include image builds.
     if let Some(images) = &mut images {
         parts.run("images", || images.finish());
     }
     parts.run("rust tests", || {
-        // The variable is for a quick look without an engine; here, each test must run.
+        // The variable allows a quick run without an engine. It is removed here, because each test must run.
         let mut tests = cargo::cargo();
         tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE");
         let (ok, failed) = cargo::tests(&mut tests)?;
@@ -68,7 +69,7 @@ struct Images {
 
 impl Images {
     fn start(parallax: &Path, flag: &[&str]) -> Result<Self> {
-        // The log is in the folder of the binaries, so that `cargo clean` removes it, too.
+        // The log is in the folder of the binaries, so that `cargo clean` removes the log too.
         let log = parallax.with_file_name("images-fetch.log");
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let mut command = Command::new(parallax);
@@ -80,7 +81,7 @@ impl Images {
         Ok(Self { child, log, began: Instant::now() })
     }
 
-    /// Waits for the end, and reports progress.
+    /// Waits for the end of the command, and reports progress.
     fn finish(&mut self) -> Result<bool> {
         let mut reported = Instant::now();
         loop {
@@ -97,7 +98,7 @@ impl Images {
                 say(&format!("images, for {} s now:\n{}", self.began.elapsed().as_secs(), self.tail(1)));
                 reported = Instant::now();
             }
-            // std cannot wait for a child with a time limit, so this polls twice a second.
+            // The standard library cannot wait for a child with a time limit, so this code polls twice a second.
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -111,7 +112,7 @@ impl Images {
 
 impl Drop for Images {
     fn drop(&mut self) {
-        // This has an effect only if the tests were aborted before the child ended.
+        // The kill has an effect only if the tests were aborted before the child ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }

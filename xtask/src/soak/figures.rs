@@ -6,25 +6,25 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-/// How a variant ended in one run.
+/// The result of a variant in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// `as-expected`, `not-as-expected`, `error`, `skipped`, `interrupted`.
+    /// The outcome: `as-expected`, `not-as-expected`, `error`, `skipped` or `interrupted`.
     pub(super) outcome: String,
-    /// How long it took.
+    /// The duration of the variant in milliseconds.
     pub(super) took_ms: u64,
 }
 
-/// One run.
+/// The results of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// Its seed, if it was shuffled.
+    /// The seed of the run, if its order was shuffled.
     pub(super) seed: Option<u64>,
     /// The verdicts, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
 }
 
-/// All runs.
+/// The results of all runs.
 #[derive(Debug, Default)]
 pub(super) struct Soak {
     /// The runs of all variants together.
@@ -62,21 +62,21 @@ impl Verdict {
     }
 }
 
-/// The results of one variant.
+/// The results of one variant over all runs.
 struct Row<'a> {
     variant: &'a str,
     passed: usize,
     failed: usize,
-    /// The shortest, the median and the longest time of the runs in which it passed.
+    /// The shortest, the median and the longest time of the runs in which the variant passed.
     times_ms: Option<(u64, u64, u64)>,
-    /// Seeds of the runs in which it did not pass.
+    /// The seeds of the runs in which the variant did not pass.
     red: Vec<u64>,
-    /// How it ended alone, if that differs from the runs.
+    /// The outcome of the variant when it ran alone, if it differs from the outcome in the other runs.
     differs: Option<&'a str>,
 }
 
 impl Soak {
-    /// All variants of all runs.
+    /// Returns all variants of all runs.
     pub(super) fn variants(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self.runs.iter().flat_map(|run| run.verdicts.keys()).map(String::as_str).collect();
         all.sort_unstable();
@@ -94,7 +94,8 @@ impl Soak {
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
         let times_ms = times.first().zip(times.last()).map(|(least, most)| (*least, times[times.len() / 2], *most));
-        // A variant that failed only in some runs is compared by its passes; the seeds report its failures.
+        // A variant that failed only in some runs is compared by the runs in which it passed. The list of seeds reports
+        // its failures.
         let shared = green.first().or(red.first()).map(|(_, it)| it.outcome.as_str());
         let alone = self.alone.get(variant).map(|it| it.outcome.as_str());
         Row {
@@ -107,13 +108,13 @@ impl Soak {
         }
     }
 
-    /// Whether no variant failed, and none had another verdict alone.
+    /// Whether no variant failed, and no variant had another verdict when it ran alone.
     pub(super) fn passed(&self) -> bool {
         let rows = self.rows();
         !rows.is_empty() && rows.iter().all(|row| row.failed == 0 && row.differs.is_none())
     }
 
-    /// The results as JSON.
+    /// Returns the results as JSON.
     pub(super) fn as_json(&self) -> Value {
         let rows = self.rows().into_iter().map(|row| {
             json!({
@@ -127,7 +128,7 @@ impl Soak {
         json!({ "seeds": seeds, "green": self.passed(), "variants": rows.collect::<Vec<_>>() })
     }
 
-    /// The results as text, the failed variants last.
+    /// Returns the results as text, with the failed variants at the end.
     pub(super) fn summary(&self) -> String {
         let mut rows = self.rows();
         rows.sort_by_key(|row| (row.failed > 0 || row.differs.is_some(), row.variant));

@@ -1,14 +1,16 @@
-//! Puts load on half of the processors, with one process for each, which ends when this process ends.
+//! Puts load on half of the processors, with one process for each of these processors. The processes end when this
+//! process ends.
 
 use std::process::{Child, Command, Stdio};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
-/// A busy loop that ends when standard input ends, which happens however the process at its other end ends.
+/// A shell script with a busy loop that ends when standard input ends. Standard input ends in any case when the process
+/// at the other end of the pipe ends.
 const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
 
-/// The processes of the load; they end when this is dropped.
+/// The processes of the load. They end when this value is dropped.
 pub(super) struct Load(Vec<Child>);
 
 impl Load {
@@ -41,7 +43,8 @@ mod tests {
     fn time_of(pid: u32) -> u64 {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let busy = children.split_whitespace().map(|child| std::fs::read_to_string(format!("/proc/{child}/stat")));
-        // Fields 14 and 15, counted from the name's closing bracket: user and system time, in ticks.
+        // The values are fields 14 and 15 of `/proc/PID/stat`: user time and system time, in ticks. The fields are
+        // counted from the closing bracket of the name.
         let ticks = busy.filter_map(Result::ok).map(|stat| {
             let rest = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
             rest.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()
@@ -71,7 +74,8 @@ mod tests {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while pids.iter().chain(&busy).any(alive) {
             assert!(std::time::Instant::now() < deadline, "the load did not end");
-            // A killed process disappears only after its parent has reaped it.
+            // A killed process disappears only after its parent has reaped it. No event reports that, so the test
+            // polls.
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }

@@ -1,18 +1,19 @@
-//! Citations are valid: each cited page below `docs/` and each section exists, and so does everything that the page of
-//! facts names as proof. A comment with a broken citation no longer explains the constant beside it.
+//! Checks that citations are valid. Each cited page below `docs/` and each cited section must exist, and so must
+//! everything that the page of facts names as proof. A comment with a broken citation no longer explains the constant
+//! below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, numbered};
 
-/// The page of facts. Code must cite a section of it, not the whole page.
+/// The path of the page of facts. Code must cite a section of this page, not the whole page.
 const FACTS: &str = "docs/facts.md";
-/// The tests of these rules contain invalid citations as examples.
+/// The folder of these rules. Their tests contain invalid citations as examples, so the folder is not checked.
 const EXAMPLES: &str = "xtask/src/tidy/";
-/// The names of all scenarios and variants.
+/// The path of the catalogue, which has the names of all scenarios and variants.
 const CATALOGUE: &str = "scenarios/catalogue.md";
 
-/// Checks all files, given as names and texts. Each finding comes with the name of its file.
+/// Checks all files, each given as a name and a text. Each finding comes with the name of its file.
 pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     let pages: BTreeMap<&str, BTreeSet<String>> =
         files.iter().filter(|(name, _)| is_markdown(name)).map(|(name, text)| (*name, sections(text))).collect();
@@ -38,7 +39,7 @@ pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     findings
 }
 
-/// A cited page below `docs/`, and the cited section.
+/// A citation: a page below `docs/`, and a section of that page if one is named.
 struct Citation<'a> {
     page: &'a str,
     section: Option<&'a str>,
@@ -57,7 +58,7 @@ impl Citation<'_> {
     }
 }
 
-/// The pages that a line cites.
+/// Returns the citations of a line.
 fn cited(line: &str) -> impl Iterator<Item = Citation<'_>> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     line.match_indices("docs/").filter_map(move |(at, _)| {
@@ -72,18 +73,18 @@ fn cited(line: &str) -> impl Iterator<Item = Citation<'_>> {
     })
 }
 
-/// The sections to which a line of Markdown links within its own page.
+/// Returns the sections to which a line of Markdown links within its own page.
 fn links_within(line: &str) -> impl Iterator<Item = &str> {
     line.split("](#").skip(1).map(slug)
 }
 
-/// The section name at the beginning of a text.
+/// Returns the section name at the beginning of a text.
 fn slug(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The anchors of a page's headings, in the form that Markdown renderers generate.
+/// Returns the anchors of a page's headings, in the form that Markdown renderers generate.
 fn sections(text: &str) -> BTreeSet<String> {
     let mut in_code = false;
     let mut found = BTreeSet::new();
@@ -101,7 +102,7 @@ fn anchor(title: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// The ids of all existing variants, such as `identity/irsa` and `identity/irsa+no-binding`.
+/// Returns the ids of all existing variants, such as `identity/irsa` and `identity/irsa+no-binding`.
 fn variants(catalogue: &str) -> BTreeSet<String> {
     let mut scenario = None;
     let mut found = BTreeSet::new();
@@ -118,12 +119,13 @@ fn variants(catalogue: &str) -> BTreeSet<String> {
     found
 }
 
-/// The texts between backquotes.
+/// Returns the texts between backquotes.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The error for a proof that looks like a scenario, a variant or a file of this repository, but does not exist.
+/// Returns the error for a proof that looks like a scenario, a variant or a file of this repository, but does not
+/// exist.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;
@@ -137,7 +139,7 @@ fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> 
     is_missing.then(|| format!("there is no `{path}`"))
 }
 
-/// Whether `word` has the same area or top folder as one of the names.
+/// Whether `word` has the same area or top-level folder as one of the names.
 fn shares_root<'a>(word: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
     let root = |text: &str| text.split(['/', '+']).next().unwrap_or_default().to_owned();
     let own = root(word);
@@ -152,7 +154,7 @@ fn is_markdown(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The messages for a line of the named file, together with a page of facts, a guide and a catalogue.
+    /// Returns the messages for a line of the named file. The check also gets a page of facts, a guide and a catalogue.
     fn messages_for(name: &str, line: &str) -> Vec<String> {
         let facts = "# Facts\n\n## Role ARN\n\n```yaml\n# no heading\n```\n";
         let catalogue = "# x\n\n## identity/irsa\n\ny\n\n- `no-binding`: z\n\n## edge/front (no issue yet)\n\ny\n";

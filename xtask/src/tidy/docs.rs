@@ -1,4 +1,4 @@
-//! The first line of every Rust file states its purpose.
+//! Checks that the first line of every Rust file states the file's purpose.
 
 use super::{Finding, is_rust};
 

@@ -1,8 +1,9 @@
-//! No file names the host of a package registry or mirror: it must come from the machine's configuration.
+//! Checks that no file names the host of a package registry or mirror, because such a host must come from the machine's
+//! configuration.
 
 use super::{Finding, numbered};
 
-/// Split into labels, so that this file does not break its own rule.
+/// The hosts. Each is split into labels, so that this file does not violate its own rule.
 const HOSTS: [&[&str]; 13] = [
     &["crates", "io"],
     &["proxy", "golang", "org"],
@@ -20,7 +21,7 @@ const HOSTS: [&[&str]; 13] = [
 ];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    // Cargo writes the registry's name into its lock file.
+    // Cargo writes the registry's name into its lock file, so that file is not checked.
     if path.ends_with("Cargo.lock") {
         return Vec::new();
     }

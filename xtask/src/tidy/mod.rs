@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::say;
 
-/// A violation of a rule, at a line counted from 1.
+/// A violation of a rule, at a line that is counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     line: usize,
@@ -29,16 +29,16 @@ impl Finding {
     }
 }
 
-/// A rule checks one file: its path from the root, and its text.
+/// A rule, which checks one file. The arguments are the path of the file from the root and the text of the file.
 type Rule = fn(&str, &str) -> Vec<Finding>;
 
 const RULES: [Rule; 7] =
     [actions::check, docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
 
-/// The map of the rooms.
+/// The path of the page that describes the rooms, which are the top-level modules of `src`.
 const MAP: &str = "ARCHITECTURE.md";
 
-/// Checks every file that git tracks or would add; returns whether there is no finding.
+/// Checks every file that git tracks or would add. Returns whether there is no finding.
 pub(crate) fn run() -> Result<bool> {
     let files = files()?;
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -57,7 +57,7 @@ pub(crate) fn run() -> Result<bool> {
     Ok(findings.is_empty())
 }
 
-/// Path and text of each file that git tracks or would add.
+/// Returns the path and the text of each file that git tracks or would add.
 pub(crate) fn files() -> Result<Vec<(String, String)>> {
     let git = |args: &[&str]| -> Result<String> {
         let output = Command::new("git").args(args).output().context("failed to start git")?;
@@ -68,17 +68,17 @@ pub(crate) fn files() -> Result<Vec<(String, String)>> {
     let root = std::path::Path::new(root.trim());
     let root_text = root.to_string_lossy();
     let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
-    // Skips files that are deleted, binary, or broken links.
+    // Files that cannot be read as text are skipped: deleted files, binary files and broken links.
     let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
     Ok(names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect())
 }
 
-/// Lines with their numbers, from 1.
+/// Returns the lines with their numbers, counted from 1.
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
-/// A line of Rust without its comment.
+/// Returns a line of Rust without its comment.
 fn code(line: &str) -> &str {
     let trimmed = line.trim_start();
     if trimmed.starts_with("//") {

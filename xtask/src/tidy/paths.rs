@@ -1,12 +1,13 @@
-//! No file contains a path that exists only on one machine.
+//! Checks that no file contains a path that exists only on one machine.
 
 use super::{Finding, numbered};
 
-/// Top folders that are specific to a user's or a CI machine. Split, so that this file does not break its own rule.
+/// Top-level folders that are specific to a user's machine or a CI machine. Each is split, so that this file does not
+/// violate its own rule.
 const FOLDERS: [&[&str]; 4] = [&["", "work", ""], &["", "root", ""], &["", "home", ""], &["", "Users", ""]];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    // Tests use invented home folders, which they do not access.
+    // Tests use invented home folders, which they do not access, so tests are not checked.
     if path.contains("tests") || std::path::Path::new(path).extension().is_some_and(|it| it == "snap") {
         return Vec::new();
     }

@@ -1,19 +1,21 @@
-//! The boundaries between the rooms (ARCHITECTURE.md): names that must not occur in a room.
+//! Checks the boundaries between the rooms, which are the top-level modules and crates of ARCHITECTURE.md. A boundary
+//! forbids names in a room.
 
 use super::{Finding, code, has_word, is_rust, numbered};
 
 struct Boundary {
-    /// It applies to files with one of these path prefixes,
+    /// Prefixes of the paths of files to which the boundary applies.
     within: &'static [&'static str],
-    /// except those with one of these prefixes.
+    /// Prefixes of the paths of files to which the boundary does not apply, although `within` includes them.
     except: &'static [&'static str],
-    /// The names that must not occur in them.
+    /// The names that must not occur in these files.
     words: &'static [&'static str],
     why: &'static str,
 }
 
 const BOUNDARIES: [Boundary; 10] = [
-    // The compiler keeps the boundaries between crates, as long as their manifests have none of these dependencies.
+    // The compiler enforces the boundaries between crates if the manifests of the crates have none of these
+    // dependencies.
     Boundary {
         within: &[
             "crates/language/Cargo.toml",
@@ -58,7 +60,7 @@ const BOUNDARIES: [Boundary; 10] = [
     },
     Boundary {
         within: &["src/run/", "src/act/", "crates/judge/", "crates/explain/", "crates/probe/src/"],
-        // The module of the one store, and the dispatch that leads to it.
+        // These are the module of the store MinIO, and the dispatch that calls this module.
         except: &[
             "crates/probe/src/minio/",
             "crates/probe/src/store.rs",

@@ -1,4 +1,4 @@
-//! No Rust file has more than 500 lines: a longer one has more than one subject and should be split.
+//! Checks that no Rust file has more than 500 lines. A longer file has more than one subject and should be split.
 
 use super::{Finding, is_rust};
 

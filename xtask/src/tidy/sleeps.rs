@@ -1,5 +1,5 @@
-//! A wait is not a sleep. If there is really nothing to wait on, a comment must say why: beside the call, or at the
-//! constant for the duration. (`sleep_until` with a deadline is a time limit and not a wait.)
+//! Checks that a wait is not a sleep. If no event can be awaited, a comment must say why. The comment is next to the
+//! call, or at the constant for the duration. (`sleep_until` with a deadline is a time limit and not a wait.)
 
 use super::{Finding, code, has_word, is_rust, numbered};
 
@@ -25,7 +25,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// The names of the constants in `text`.
+/// Returns the names of the constants in `text`.
 fn constants(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
     words
