@@ -1,4 +1,4 @@
-//! Tests of the command line, as people and scripts use it. They need no container engine.
+//! Tests of the command line, as people and scripts use it. The tests need no container engine.
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ flow:
   - { id: namespace, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
 ";
 
-/// A project with two scenarios.
+/// Creates a project with two scenarios.
 pub(crate) fn project() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for (name, text) in [("presign/presigned-url", PRESIGNED_URL), ("contract", CONTRACT)] {
@@ -175,7 +175,7 @@ fn the_readme_shows_the_scenario_that_init_writes() {
     assert!(readme.contains(&written), "README.md does not show\n{written}");
 }
 
-/// The record of a run with one failure, with one event per line.
+/// Returns the record of a run with one failure. Each line of the record is one event.
 fn record() -> String {
     [
         r#"{"at_ms":0,"event":{"run-started":{"format":1,"run":"r00000001","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":["contract"],"directory":"target/e2e/r00000001"}}}"#,
@@ -230,7 +230,7 @@ fn a_missing_record_is_an_error_of_the_harness() {
         .stderr(contains("nowhere").and(contains("target/e2e/latest")));
 }
 
-/// What bash offers for the last of these words.
+/// Returns the completions that bash offers for the last of these words.
 fn bash_offers(project: &Path, words: &[&str]) -> Vec<String> {
     let script = parallax(project).args(["completions", "bash"]).assert().success().get_output().stdout.clone();
     fs::write(project.join("completions.sh"), script).expect("writes");

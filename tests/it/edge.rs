@@ -10,19 +10,21 @@ use parallax_report::Summary;
 use parallax_vocab::event::Event;
 
 const PAGE: &str = "docs/edge.md";
-/// Words that the page writes before a colon and a value: parameters of fixtures, and causes.
+/// Words that the page writes before a colon and a value. They are parameters of fixtures and causes, and not names of
+/// scenarios.
 const PARAMETERS: [&str; 6] = ["connect", "how", "key-file", "reload", "replace", "tls"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The words in single backticks of a page's prose.
+/// Returns the words in single backticks of a page's prose.
 fn words(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("```").step_by(2).flat_map(|it| it.split('`').skip(1).step_by(2))
 }
 
-/// What a word of the page refers to: nothing, something that exists, or something that does not.
+/// The result of looking up a word of the page. The word is no reference, or refers to something that exists, or to
+/// something that does not exist.
 #[derive(Debug, PartialEq, Eq)]
 enum Reference {
     None,
@@ -30,9 +32,9 @@ enum Reference {
     Unknown,
 }
 
-/// Checks `scenario+break`, `scenario: step` and `scenario+break: step`, with the scenarios, and of each one the breaks and
-/// steps. A word of such a form counts as a reference even if its scenario is misspelt: words with a capital or with more
-/// than the letters of an id are headers and fields.
+/// Looks up a word of the form `scenario+break`, `scenario: step` or `scenario+break: step`. `known` has the breaks and
+/// the steps of each scenario. A word of such a form counts as a reference even if its scenario is misspelt. Words with
+/// a capital letter, or with characters that an id cannot have, are headers and fields.
 fn reference(word: &str, known: &BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>) -> Reference {
     let (variant, step) = word.split_once(": ").map_or((word, None), |(variant, step)| (variant, Some(step)));
     let (name, id) = variant.split_once('+').map_or((variant, None), |(name, id)| (name, Some(id)));

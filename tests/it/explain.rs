@@ -1,5 +1,5 @@
-//! `parallax explain` with the record of a real run whose requests were altered by hand:
-//! `tests/records/signatures.jsonl`, without the certificates. The scenario files are not available.
+//! Tests of `parallax explain` with `tests/records/signatures.jsonl`. This file is the record of a real run, without
+//! the certificates, whose requests were altered by hand. The scenario files are not available.
 
 use std::path::Path;
 
@@ -97,7 +97,8 @@ fn a_url_is_read_as_it_was_copied_and_told_as_json() {
     explain(&[RECORD, "--json"]).code(2).stderr(contains("--json"));
 }
 
-/// Runs each command of docs/explain.md as it is written there. The lines below it are in its output; `…` is any text.
+/// Runs each command of docs/explain.md in the form that the page shows. The output must contain the lines that the
+/// page shows below the command, where `…` stands for any text.
 #[test]
 fn the_commands_of_the_page_print_what_it_says() {
     let page = include_str!("../../docs/explain.md");

@@ -1,4 +1,4 @@
-//! Scenario files: valid ones are loaded and expanded, and mistakes in others are explained.
+//! Tests of scenario files. Valid files are loaded and expanded, and mistakes in other files are explained.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn the_example_loads_and_expands() {
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
 
-/// Checks the repository's own scenarios: each one that is in the tree is read, without a warning.
+/// Checks the repository's own scenarios. Each scenario of the tree must be read without a warning.
 #[test]
 fn the_scenarios_of_the_repository_load_and_expand() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -69,11 +69,12 @@ fn the_scenarios_of_the_repository_load_and_expand() {
             }
         }
     }
-    // An image can also be named outside of a container, in an object of an operator's own kind.
+    // An image may also be named outside a container, in an object of an operator's own kind.
     assert!(images.contains("minio") && images.contains("busybox"), "{images:?}");
 }
 
-/// The names from images.lock in the fields `image` of an object: those that are not references.
+/// Returns the names from images.lock in the fields `image` of an object. Values that are image references are left
+/// out.
 fn named_images(object: &Value) -> Vec<String> {
     match object {
         Value::Object(fields) => {
@@ -85,7 +86,7 @@ fn named_images(object: &Value) -> Vec<String> {
     }
 }
 
-/// All files `scenario.yaml` below a folder, sorted. Found without the harness's own search.
+/// Returns all files `scenario.yaml` below a folder, sorted. This function does not use the search of the harness.
 fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
@@ -99,7 +100,8 @@ fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Two faults with one symptom are a warning: the scenario runs, and the user learns how to distinguish them.
+/// Two faults with the same symptom cause a warning. The scenario still runs, and the user learns how to distinguish
+/// the faults.
 #[test]
 fn breaks_that_look_alike_are_a_warning() {
     let loaded = read(&folder("good").join("breaks-that-look-alike.yaml"))
@@ -109,7 +111,8 @@ fn breaks_that_look_alike_are_a_warning() {
     assert_eq!(messages, [alike]);
 }
 
-/// Checks the message for every file of `tests/bad`. Read the snapshot as a user would read the message.
+/// Checks the message for every file of `tests/bad`. A reviewer should read the snapshot as a user would read the
+/// message.
 #[test]
 fn bad_scenarios_are_explained() {
     let mut paths: Vec<PathBuf> =
@@ -126,7 +129,7 @@ fn bad_scenarios_are_explained() {
     insta::assert_snapshot!("bad", messages);
 }
 
-/// What a first user writes: the namespace in a parameter, and steps that only look something up.
+/// Tests two things that a new user writes: the namespace in a parameter, and steps that only look something up.
 #[test]
 fn the_namespace_is_known_and_a_look_up_needs_no_expectation() {
     let text = r#"name: first
@@ -149,7 +152,7 @@ flow:
     assert!(json.contains("*.px-1.svc.cluster.local"), "{json}");
 }
 
-/// Hostile texts that are generated. Each is refused quickly, with a message of bounded size.
+/// Tests hostile texts that are generated. Each text must be refused quickly, with a message of bounded size.
 #[test]
 fn hostile_texts_are_refused_with_short_messages() {
     let head = "name: hostile\nsummary: ";
@@ -192,7 +195,8 @@ fn hostile_texts_are_refused_with_short_messages() {
     }
 }
 
-/// The processor time of this thread: on a machine under load, a reader that waits for the processor is not slow.
+/// Returns the processor time of this thread. Wall-clock time would be wrong, because a reader that waits for the
+/// processor on a machine under load is not slow.
 fn processor_time() -> Duration {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(spent).expect("processor time is not negative")
@@ -221,9 +225,9 @@ fn a_folder_is_visited_once_despite_cyclic_links() {
     );
 }
 
-/// A scenario that asserts nothing is refused: after removing any one `expect` of a step that observes, or all
-/// `expect`s of a scenario, the linter reports it. Some steps need no `expect`: a write to a store and a script must
-/// succeed anyway, and another step judges the count of a prober's handshakes.
+/// Tests that a scenario that asserts nothing is refused. The linter must report an observing step after its `expect`
+/// is removed, and a scenario after all its `expect`s are removed. Some steps need no `expect`: a write to a store and
+/// a script must succeed anyway, and another step judges the count of a prober's handshakes.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -232,7 +236,7 @@ fn every_expectation_is_needed() {
     all.push(read(&folder("good").join("presigned-url.yaml")).expect("good"));
     let mut taken = 0;
     for loaded in &all {
-        // JSON is also YAML.
+        // The changed scenario is given as JSON, because JSON is also YAML.
         let messages =
             |value: &Value| match Loaded::read(&library, &loaded.path, "s.yaml", value.to_string().as_bytes()) {
                 Ok(_) => Vec::new(),
@@ -244,8 +248,8 @@ fn every_expectation_is_needed() {
         let taken_before = taken;
         for (index, step) in loaded.scenario.flow.iter().enumerate().filter(|(_, step)| step.expect.is_some()) {
             without_any["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
-            // Some kinds need no `expect`, and some operations of a kind do: `s3 get` asserts nothing without it, `s3
-            // put` does. A step that captures asserts that there is such a value.
+            // Whether a step needs an `expect` depends on its kind and its operation: `s3 get` asserts nothing without
+            // an `expect`, and `s3 put` does. A step that captures a value asserts that the value exists.
             if !step.action.rules().needs_expect() || !step.capture.is_empty() {
                 continue;
             }
@@ -261,14 +265,14 @@ fn every_expectation_is_needed() {
             taken += 1;
         }
         let messages = messages(&without_any);
-        // If every removed expectation was only success, the scenario still asserts the same.
+        // If every removed expectation was only that a step succeeds, the scenario still asserts the same.
         let needed = taken > taken_before;
         assert!(!needed || messages.iter().any(|it| it.contains("asserts nothing")), "{}: {messages:?}", loaded.path);
     }
     assert!(taken > 10, "{taken} expectations");
 }
 
-/// A thousand scenarios are loaded and planned, and one with a mistake is found. `cargo xtask bench` measures the time.
+/// Loads and plans a thousand scenarios, one of which has a mistake. `cargo xtask bench` measures the time.
 #[test]
 fn the_only_invalid_one_of_a_thousand_scenarios_is_reported() {
     let root = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
-//! The integration tests: the command line and the rooms, with real systems. They are one binary, because then they are
-//! linked only once.
+//! The integration tests. They test the command line and the crates with real systems. They are one binary, so that
+//! they are linked only once.
 
-// Helpers may fail like tests, and may print for the person who runs the tests.
+// Test helpers may panic like tests, and may print text for the person who runs the tests.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;

@@ -1,8 +1,8 @@
-//! Mutation tests of the judge: the recorded answers of the catalogue detect each fault that is put into the judge on
-//! purpose.
+//! Mutation tests of the judge. The recorded answers of the catalogue must detect each fault that a test inserts into
+//! the judge on purpose.
 //!
-//! After a scenario or the format of the record has changed, `cargo xtask mutate --take RUN` copies the answers of a
-//! run into the file.
+//! After a change of a scenario or of the record's format, `cargo xtask mutate --take RUN` copies the answers of a run
+//! into the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use parallax_language::fixture::Library;
 use parallax_language::scenario::{Loaded, Variant};
 use parallax_vocab::event::{EventKind, StepEnded};
 
-/// The file of recorded answers.
+/// The path of the file of recorded answers.
 const ANSWERS: &str = "tests/answers.jsonl";
 const RECORD_AGAIN: &str = "run the scenario and record its answers again: `cargo xtask mutate --take target/e2e/RUN`";
 
@@ -44,7 +44,7 @@ fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
     steps.into_iter().map(read).collect()
 }
 
-/// The same answer always gets the same verdict, so a verdict can be reproduced from the record.
+/// Tests that the same answer always gets the same verdict, so that a verdict can be reproduced from the record.
 #[test]
 fn recorded_answers_are_judged_as_they_were() {
     let scenarios = scenarios();

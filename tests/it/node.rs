@@ -1,8 +1,8 @@
-//! The source-built node image as a container. These tests cover the parts of its contract that no scenario can
-//! observe, because they concern the time before and after a cluster exists, or the outside of it.
+//! Tests of the source-built node image as a container. The tests cover the requirements of the image that no scenario
+//! can observe, because they concern the time before and after a cluster exists, or the outside of the cluster.
 //!
-//! This is one test, because its cases share the image and run at the same time, two nodes at once. The image is
-//! obtained as in a run: from the engine if it is there, otherwise by a build.
+//! All cases are one test, because they share the image and run at the same time, two nodes at once. The image is
+//! obtained in the same way as in a run: from the engine if the engine has it, otherwise by a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::bench::{Bench, docker};
 
-/// The number of nodes that run at the same time. Two cores cannot run more.
+/// The largest number of nodes that run at the same time. A machine with two cores cannot run more.
 const NODES_LIMIT: usize = 2;
 /// The time limit for the start of a node.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -40,7 +40,8 @@ const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/opening.yaml";
 const ARCHIVE: &str = "/var/lib/rancher/k3s/agent/images/broken.tar";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 
-/// Allows anonymous requests for the two discovery paths and for nothing else (docs/facts.md#issuer-and-discovery).
+/// An apiserver configuration that allows anonymous requests for the two discovery paths and for nothing else
+/// (docs/facts.md#issuer-and-discovery).
 const NARROW: &str = "apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
 anonymous:
@@ -50,7 +51,7 @@ anonymous:
     - path: /openid/v1/jwks
 ";
 
-/// Allows anonymous users to read the discovery documents.
+/// A role binding that allows anonymous users to read the discovery documents.
 const BINDING: &str = "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: { name: opening }
@@ -58,20 +59,21 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous }]
 ";
 
-/// The whole configuration of the second node, as a file.
+/// The whole configuration of the node `configured`, as a file.
 const SETTINGS: &str = "write-kubeconfig-mode: \"0640\"
 node-name: configured
 tls-san: [apiserver.example.org]
 disable: [coredns, traefik, servicelb, metrics-server, local-storage]
 kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
 ";
-/// A network namespace that reaches everything else through the node, as a pod does.
+/// A shell script that creates a network namespace that reaches everything else through the node, as a pod does.
 const POD_NETWORK: &str = "ip netns list | grep -q pod || {
     ip netns add pod && ip link add of-pod type veth peer name eth0 netns pod &&
     ip address add 10.99.0.1/24 dev of-pod && ip link set of-pod up &&
     ip -n pod address add 10.99.0.2/24 dev eth0 && ip -n pod link set eth0 up && ip -n pod route add default via 10.99.0.1
 }";
-/// Connects to an address in the range of Services that no Service has. Succeeds if the connection fails in time.
+/// A shell command that connects to an address in the range of Services that no Service has. The command succeeds if
+/// the connection fails in time.
 const NO_SERVICE: &str = "! timeout 5 bash -c \"exec 3<>/dev/tcp/10.43.200.200/443\"";
 
 /// The resources that each case uses.
@@ -98,7 +100,7 @@ async fn the_node_keeps_its_contract_before_and_outside_of_a_cluster() {
         async move {
             let _permit = permits.acquire().await.unwrap();
             let began = Instant::now();
-            // A failed case must not stop the others from reporting their results.
+            // The panic is caught, because a failed case must not stop the other cases from reporting their results.
             let failed = std::panic::AssertUnwindSafe(case).catch_unwind().await.is_err();
             println!("{what}: {} after {:.1} s", if failed { "failed" } else { "ok" }, began.elapsed().as_secs_f32());
             failed.then_some(what)
@@ -112,7 +114,7 @@ async fn the_node_keeps_its_contract_before_and_outside_of_a_cluster() {
     assert!(failed.is_empty(), "failed: {failed:?}; the output of each is above");
 }
 
-/// The reference of the built image.
+/// Returns the reference of the built image.
 async fn node_image(bench: &Bench) -> String {
     let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
@@ -129,7 +131,7 @@ struct Refusal {
     flags: &'static [&'static str],
     files: &'static [(&'static str, &'static str)],
     code: i64,
-    /// Texts that its last lines must contain.
+    /// Texts that the last lines of the node's output must contain.
     says: &'static [&'static str],
 }
 
@@ -164,7 +166,7 @@ fn refusals() -> Vec<Refusal> {
             says: &["cannot import the image archive", ARCHIVE],
         },
         Refusal {
-            // The apiserver itself refuses this (k3s issue 12277).
+            // The apiserver itself refuses this configuration (k3s issue 12277).
             what: "anonymous access configured twice",
             flags: &[
                 "--disable=coredns",
@@ -189,7 +191,7 @@ async fn refused(surroundings: &Surroundings, case: Refusal) {
     }
 }
 
-/// A node that is configured by a file, with anonymous access to discovery. The case ends when etcd is killed.
+/// Tests a node that is configured by a file, with anonymous access to discovery. The case ends with the kill of etcd.
 async fn configured(surroundings: &Surroundings) {
     let files = [(CONFIG, SETTINGS), (AUTHENTICATION, NARROW), (MANIFEST, BINDING)];
     let node = surroundings.site.start(surroundings.node("configured", &[], &files)).await.unwrap();
@@ -206,7 +208,7 @@ async fn configured(surroundings: &Surroundings) {
         assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
     }
 
-    // The rule is in a manifest, and the authoriser applies it after a delay.
+    // The rule is in a manifest, and the authoriser applies the rule after a delay.
     let discovery = here.until("/.well-known/openid-configuration", 200).await;
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let document: serde_json::Value = serde_json::from_str(&discovery).unwrap();
@@ -221,7 +223,7 @@ async fn configured(surroundings: &Surroundings) {
     surroundings.assert_ends_with(&node, "etcd").await;
 }
 
-/// A node without a config file has the defaults of k3s. The case ends when the scheduler is killed.
+/// Tests that a node without a config file has the defaults of k3s. The case ends with the kill of the scheduler.
 async fn by_default(surroundings: &Surroundings) {
     let node = surroundings.site.start(surroundings.node("by-default", &["--disable=coredns"], &[])).await.unwrap();
     assert_eq!(mode(&node), "600");
@@ -241,7 +243,8 @@ async fn by_default(surroundings: &Surroundings) {
 }
 
 impl Surroundings {
-    /// A container that runs `k3s server FLAGS`, as the harness starts a node.
+    /// Returns the specification of a container that runs `k3s server FLAGS`, in the same way as the harness starts a
+    /// node.
     fn node(&self, what: &str, flags: &[&str], files: &[(&str, &str)]) -> ContainerSpec {
         let command = std::iter::once("server").chain(flags.iter().copied()).map(str::to_owned).collect();
         let file = |(path, text): &(&str, &str)| InlineFile {
@@ -270,7 +273,7 @@ impl Surroundings {
     /// Kills a component, and checks that the container ends and logs the component's name and last lines.
     async fn assert_ends_with(&self, node: &Container, component: &str) {
         let log = format!("/var/log/parallax-node/{component}.log");
-        // The node is ready as soon as its apiserver is. A component that has just started may not have logged a line
+        // The node is ready when its apiserver is ready. A component that has just started may not have logged a line
         // yet.
         let spoke = format!("until [ -s {log} ]; do sleep 0.05; done");
         docker(&["exec", &node.name, "timeout", "20", "sh", "-c", &spoke]);
@@ -286,12 +289,12 @@ impl Surroundings {
     }
 }
 
-/// The file mode of the node's kubeconfig.
+/// Returns the file mode of the node's kubeconfig.
 fn mode(node: &Container) -> String {
     docker(&["exec", &node.name, "stat", "--format", "%a", KUBECONFIG]).trim().to_owned()
 }
 
-/// The apiserver of a node, asked without authentication.
+/// The apiserver of a node, which a test asks without authentication.
 struct Apiserver {
     published: std::net::SocketAddr,
     view: View,
@@ -312,7 +315,7 @@ impl Apiserver {
         self.ask(Probe::Tls(TlsQuestion { host, port, server_name: Some(server_name.to_owned()) })).await
     }
 
-    /// The status and the body.
+    /// Sends a GET request. Returns the status and the body.
     async fn get(&self, path: &str) -> (u16, String) {
         let question = HttpQuestion::new("GET", format!("https://{}{path}", self.published));
         let answer = self.ask(Probe::Http(question)).await;
@@ -322,7 +325,7 @@ impl Apiserver {
         }
     }
 
-    /// Asks until the answer has this status, and returns the body.
+    /// Repeats a GET request until the answer has this status. Returns the body.
     async fn until(&self, path: &str, status: u16) -> String {
         let deadline = Instant::now() + REACTION_TIMEOUT;
         loop {
@@ -331,7 +334,7 @@ impl Apiserver {
                 return body;
             }
             assert!(Instant::now() < deadline, "GET {path}: {seen} after {} s: {body}", REACTION_TIMEOUT.as_secs());
-            // The apiserver does not signal the change. The deadline is checked above.
+            // No event reports the change in the apiserver, so this code polls. The deadline is checked above.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

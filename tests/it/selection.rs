@@ -1,4 +1,4 @@
-//! Selecting what to run on the command line. These tests need no container engine.
+//! Tests of selecting variants on the command line. The tests need no container engine.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::cli::{parallax, project};
 const BASELINE: &str = "presign/presigned-url";
 const BREAK: &str = "presign/presigned-url+no-rewrite";
 
-/// The variants that `list` shows with these arguments, in order.
+/// Returns the variants that `list` shows with these arguments, in order.
 fn listed(project: &Path, state: &TempDir, args: &[&str]) -> Vec<String> {
     let mut command = parallax(project);
     command.env("XDG_STATE_HOME", state.path()).env("XDG_CACHE_HOME", state.path());
@@ -53,7 +53,7 @@ fn variants_are_chosen_by_name_label_and_break() {
     parallax(project.path()).args(["plan", "contract"]).assert().success().stdout(contains(BASELINE).not());
 }
 
-/// Writes a record in which the break failed, and in which the baseline of the other scenario was not run.
+/// Writes a record in which the break failed and the baseline of the other scenario was not run.
 fn last_run(project: &Path) {
     let folder = project.join("target/e2e/r1");
     fs::create_dir_all(&folder).expect("made");
@@ -177,7 +177,7 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["presing"]).code(2).stderr(contains("did you mean `presign`?"));
     lint(&["./scenarios/none"]).code(2).stderr(contains("is not there"));
 
-    // A warning does not change the exit code, unless it is denied.
+    // A warning does not change the exit code, unless the user denies warnings.
     let scenario = "name: warned\nsummary: x\nvantages: { host: { outside: {} } }\nflow:\n  \
         - { id: get, from: host, http: { get: \"http://one/\" }, expect: { status: 200 } }\nbreaks:\n  \
         gone: { change: { flow: { get: { http: { get: \"http://two/\" } } } }, fails: { get: { connect: refused } } }\n";

@@ -1,4 +1,4 @@
-//! Holds `docs/stores.md` to the scenarios and to their recorded answers.
+//! Compares `docs/stores.md` with the scenarios and with their recorded answers.
 
 use std::path::Path;
 

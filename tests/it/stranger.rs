@@ -1,6 +1,6 @@
-//! A project from a stranger, such as a pull request. Commands that only read it reveal nothing about this machine, do
-//! not block, and end. Commands that would act on this machine need the user's consent. These tests need no container
-//! engine.
+//! Tests of a project from a stranger, such as a pull request. Commands that only read the project reveal nothing about
+//! this machine, do not block, and end. Commands that would act on this machine need the user's consent. The tests need
+//! no container engine.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use super::cli::{parallax, project};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// A project, and a file outside of it that the project must not reveal.
+/// Returns a project, and a file outside it that the project must not reveal.
 fn with_neighbour() -> (TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("project");
@@ -29,7 +29,7 @@ fn pipe(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
-/// Every read-only command reports `says` in time, and does not reveal the file outside the project.
+/// Asserts that every read-only command reports `says` in time and does not reveal the file outside the project.
 fn refused(root: &Path, says: &str) {
     for command in ["lint", "list", "plan"] {
         parallax(root)
@@ -87,7 +87,7 @@ fn a_file_that_would_be_ignored_is_reported() {
     fs::rename(at("scenarios/contract/scenario.yaml"), at("scenarios/contract/Scenario.yml")).unwrap();
     refused(project.path(), "rename it to `scenario.yaml`");
     fs::remove_file(at("scenarios/contract/Scenario.yml")).unwrap();
-    // Without its `fixture.yaml`, the shipped fixture of the same name would be used, and nobody would notice.
+    // Without a file `fixture.yaml` in the folder, the harness would silently use the shipped fixture of the same name.
     fs::create_dir_all(at("fixtures/minio")).unwrap();
     fs::write(at("fixtures/minio/fixture.yml"), "name: minio").unwrap();
     refused(project.path(), "rename `fixture.yml` to `fixture.yaml`");
@@ -98,7 +98,7 @@ fn a_file_that_would_be_ignored_is_reported() {
     refused(project.path(), "the folder has no `fixture.yaml`");
 }
 
-/// A project whose only fixture exports the result of a template.
+/// Returns a project whose only fixture exports the result of a template.
 fn exporting(template: &str) -> TempDir {
     let project = tempfile::tempdir().unwrap();
     let at = |path: &str| project.path().join(path);
@@ -138,7 +138,7 @@ fn text_from_a_file_cannot_control_the_terminal() {
     fs::write(&file, text.replacen("What k3s promises", "\"\\e]0;pwned\\a\\e[2J ##[add-mask]x \\u202e\"", 1)).unwrap();
     let listed = contains("pwned").and(contains("\u{1b}").or(contains("\u{202e}")).or(contains("##[")).not());
     parallax(project.path()).arg("list").assert().success().stdout(listed);
-    // A raw control character is refused, and its line is shown.
+    // A raw control character is refused. The message shows the line of the character in a harmless form.
     fs::write(&file, text.replacen("What k3s promises", "\u{1b}]0;pwned\u{7} ##[add-mask]x", 1)).unwrap();
     let shown = contains("the control character U+001B").and(contains("\u{1b}").or(contains("##[")).not());
     parallax(project.path()).arg("lint").assert().code(2).stderr(shown);
@@ -156,7 +156,7 @@ fn a_program_on_this_machine_needs_consent() {
     for command in ["lint", "plan"] {
         parallax(&root).arg(command).assert().success().stdout(named().and(contains("--allow-host-programs")));
     }
-    // A program in a container does not run on this machine.
+    // A program in a container does not run on this machine, so it needs no consent.
     fs::write(
         root.join("scenarios/x/scenario.yaml"),
         scenario.replacen("outside: {}", "outside: { image: clients }", 1),

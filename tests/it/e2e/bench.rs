@@ -22,7 +22,7 @@ const RUN_TIMEOUT: Duration = Duration::from_mins(8);
 /// The interval at which the state of another process is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A flow that waits until somebody creates the ConfigMap `gate`, or until the run ends.
+/// A scenario whose flow waits until the ConfigMap `gate` exists, or until the run ends.
 pub(super) const HELD: &str = r"name: held
 summary: A flow that waits until it is let go
 vantages:
@@ -31,7 +31,8 @@ flow:
   - { id: gate, resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
 ";
 
-/// Whether the caller's environment says that there is no container engine. If so, reports that nothing was tested.
+/// Whether the caller's environment says that there is no container engine. In that case, the function reports that
+/// nothing was tested.
 pub(super) fn no_engine() -> bool {
     let none = std::env::var_os("PARALLAX_TEST_NO_ENGINE").is_some();
     if none {
@@ -40,14 +41,14 @@ pub(super) fn no_engine() -> bool {
     none
 }
 
-/// A reservation for runs. Dropping it releases them.
+/// A reservation for a number of runs. Dropping the value releases the reservation.
 pub(super) struct Reservation(usize);
 
 static RESERVED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-/// The largest number of runs, and so of clusters, at the same time in this process.
+/// The largest number of runs at the same time in this process. Each run has a cluster.
 const RUN_LIMIT: usize = 2;
 
-/// Waits until this many runs can start.
+/// Waits until this many runs can start, and reserves them.
 pub(super) fn reserve(runs: usize) -> Reservation {
     let (reserved, freed) = &RESERVED;
     let guard = reserved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -63,13 +64,13 @@ impl Drop for Reservation {
     }
 }
 
-/// A copy of the project, with its own state folder.
+/// A copy of the project with a state folder of its own.
 pub(super) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    /// A project with the repository's fixtures and images, and without scenarios.
+    /// Returns a project with the repository's fixtures and images, and without scenarios.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -80,14 +81,14 @@ impl Project {
         Self { folder }
     }
 
-    /// A project with the waiting flow.
+    /// Returns a project with the scenario [`HELD`].
     pub(super) fn held() -> Self {
         let project = Self::new();
         project.scenario("held", HELD);
         project
     }
 
-    /// A project with the scenario `presign/presigned-url`.
+    /// Returns a project with the scenario `presign/presigned-url`.
     pub(super) fn presigned_url() -> Self {
         let project = Self::new();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/presign/presigned-url");
@@ -112,7 +113,7 @@ impl Project {
         fs::write(self.path(file), text.replace(from, to)).unwrap();
     }
 
-    /// A command that runs `parallax` in this project, as a person would.
+    /// Returns a command that runs `parallax` in this project in the same way as a person would.
     pub(super) fn parallax(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("parallax"));
         command.args(args).current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
@@ -122,7 +123,8 @@ impl Project {
         command
     }
 
-    /// A cache of this project that starts with links to the user's cache. New entries are deleted with the project.
+    /// Creates a cache of this project that starts with links to the user's cache. New entries are deleted with the
+    /// project.
     pub(super) fn own_cache(&self) -> PathBuf {
         let cache = self.path("cache");
         link_cache(&cache);
@@ -136,7 +138,7 @@ impl Project {
         Run::start(command, self)
     }
 
-    /// Whether the objects of the run were removed, by its reaper or by the run itself.
+    /// Whether the objects of the run were removed, either by the run's reaper or by the run itself.
     pub(super) fn is_swept(&self, run: &str) -> bool {
         let folder = self.path("state/parallax/runs").join(run);
         !folder.exists() || folder.join("swept").exists()
@@ -156,8 +158,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Gives a cache everything that the user's cache has. A cache refuses symbolic links, so the files are linked hard, or
-/// copied to another file system.
+/// Gives a cache the same content as the user's cache. A cache refuses symbolic links, so the files are hard links, or
+/// copies on another file system.
 fn link_cache(cache: &Path) {
     let users = parallax_images::Cache::open().unwrap();
     for folder in ["layers", "images"] {
@@ -170,7 +172,7 @@ fn link_cache(cache: &Path) {
     }
 }
 
-/// A run in progress. Dropping it kills the run, and its reaper removes the run's objects.
+/// A run in progress. Dropping this value kills the run, and the run's reaper then removes the run's objects.
 pub(super) struct Run {
     child: Child,
     /// The id of the run.
@@ -182,7 +184,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Starts a prepared command, and reads the run's id from its first line.
+    /// Starts a prepared command, and reads the run's id from the line that names the record.
     pub(super) fn start(mut command: Command, project: &Project) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -190,7 +192,8 @@ impl Run {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                // The receiver can be gone, but the pipe must still be drained.
+                // The receiver may no longer exist, so an error is ignored. The thread must still read the pipe,
+                // because the harness blocks on a full pipe.
                 let _ = sender.send(line);
             }
         });
@@ -258,7 +261,7 @@ impl Run {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for the end of the run.
+    /// Waits for the end of the run, and reads its output and its record.
     pub(super) fn end(mut self) -> Ended {
         let deadline = Instant::now() + RUN_TIMEOUT;
         let status = loop {
@@ -292,7 +295,7 @@ impl Drop for Run {
 /// A run that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// `None` if a signal ended the process.
+    /// The exit code. It is `None` if a signal ended the process.
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
@@ -314,7 +317,7 @@ impl Ended {
         }
     }
 
-    /// The detail, the duration and the failure of a part of the set-up.
+    /// Returns the detail, the duration and the failure of a part of the set-up.
     #[track_caller]
     pub(super) fn setup(&self, wanted: &str) -> (&str, Duration, Option<&Failure>) {
         let found = self.events.iter().find_map(|event| match &event.event {
@@ -342,7 +345,7 @@ impl Ended {
     }
 }
 
-/// Waits for an effect of another process. The effect can only be polled.
+/// Waits for an effect of another process. No event reports the effect, so this function polls.
 #[track_caller]
 pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -352,8 +355,8 @@ pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The complete lists of the engine's containers, networks and volumes, as `KIND NAME`. Objects of other tests, and of runs
-/// that are not in `ours`, are left out, because others can use the engine at the same time.
+/// Returns the complete lists of the engine's containers, networks and volumes, as `KIND NAME`. Objects of other tests
+/// and of runs that are not in `ours` are left out, because others may use the engine at the same time.
 pub(super) fn lists(ours: &[&str]) -> BTreeSet<String> {
     let label = "{{.Label \"io.parallax.run\"}}{{.Label \"io.parallax.test\"}}";
     let lists = [

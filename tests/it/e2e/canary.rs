@@ -1,5 +1,5 @@
-//! A canary test for secrets: a flow prints secrets in every way it can. No output of the run may contain a secret or a
-//! part of one.
+//! A canary test for secrets. A flow prints secrets in every possible way. No output of the run may contain a secret or
+//! a part of a secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,15 +16,16 @@ use parallax_vocab::EventKind;
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use super::standing::cluster;
 
-/// A secret that a pod creates. The scenario's file contains it only in reverse.
+/// The secret that a pod creates. The scenario's file contains this text only in reverse.
 const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
-/// A part of a secret that is this long counts as a leak.
+/// The length of a part of a secret, in bytes, that counts as a leak.
 const PIECE: usize = 8;
 
 /// The common prefix of the certificates' private keys and of their public halves. It is not secret.
 const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
-/// Prints each secret of a pod: plain, encoded, and in positions at which a quoted line is cut.
+/// A Python program that prints each secret of a pod. It prints the secret unchanged, encoded, and in positions at
+/// which a quoted line is cut.
 const PRINTER: &str = r#"
 import base64, json, os, urllib.parse
 for s in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["CANARY"]):
@@ -79,7 +80,7 @@ flow:
   - {{ id: opened, from: host, http: {{ get: "{{{{ url }}}}" }}, expect: {{ status: 200 }} }}
 "#
     );
-    // A quoted line is cut after two hundred characters. Each of these lines puts a secret across the cut.
+    // A quoted line is cut after two hundred characters. Each of these lines has a secret at the position of the cut.
     for pad in (150..200).step_by(7) {
         let run =
             format!("printf '%0{pad}d%s' 0 \"$AWS_SECRET_ACCESS_KEY\"; printf '%0{pad}d%s' 0 \"$CANARY\" >&2; exit 5");
@@ -94,8 +95,8 @@ flow:
     text + "  - { id: gate, " + gate + " }\n"
 }
 
-/// The ways in which a secret can be written. They are computed independently of the redactor, which could have a
-/// mistake.
+/// Returns the forms in which a secret can be written. The test computes them independently of the redactor, because
+/// the redactor may have a defect.
 fn forms(secret: &str) -> BTreeMap<String, String> {
     let json = |text: &str| serde_json::to_string(text).unwrap().trim_matches('"').to_owned();
     let percent = |byte: &u8| {
@@ -117,8 +118,8 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
         let bytes = ["x".repeat(before).as_bytes(), secret.as_bytes()].concat();
         for (name, text) in [("base64", STANDARD_NO_PAD.encode(&bytes)), ("base64url", URL_SAFE_NO_PAD.encode(&bytes))]
         {
-            // The first characters also contain bits of the text before, and the last one contains bits of the text
-            // after.
+            // The first characters also contain bits of the text before the secret, and the last character contains
+            // bits of the text after it. Both are left out.
             let inner = text[if before == 0 { 0 } else { before + 1 }..text.len() - 1].to_owned();
             forms.insert(format!("{name} after {before}"), inner);
         }
@@ -126,7 +127,7 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
     forms
 }
 
-/// Every place and form in which a part of a secret occurs.
+/// Returns every place and form in which a part of a secret occurs.
 fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
@@ -153,7 +154,7 @@ fn the_flow_is_valid() {
     }
 }
 
-/// Tests the search itself: it finds a secret in each form, and a part of it.
+/// Tests the search itself. The search must find a secret in each form, and also a part of a secret.
 #[test]
 fn the_search_finds_each_form_and_each_piece() {
     let secrets = [CANARY.to_owned()];
@@ -169,7 +170,7 @@ fn the_search_finds_each_form_and_each_piece() {
     assert!(of("[redacted]").is_empty());
 }
 
-/// All outputs of a run: files and streams.
+/// Returns all outputs of a run, both files and streams.
 fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     let mut texts = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
     texts.push(("step summary".to_owned(), fs::read_to_string(summary).unwrap()));
@@ -184,7 +185,7 @@ fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     texts
 }
 
-/// All values in the cluster's Secrets that must stay secret.
+/// Returns all values in the cluster's Secrets that must stay secret.
 async fn held(run: &Run) -> Vec<String> {
     let client = cluster(&run.id).await;
     let secrets: Api<Secret> = Api::all(client);
@@ -221,7 +222,7 @@ async fn no_output_of_a_run_contains_a_secret_or_a_part_of_one() {
     secrets.push(CANARY.to_owned());
     secrets.sort();
     secrets.dedup();
-    // The two keys of the store, the secrets of the flow, and the key of the store's certificate.
+    // The secrets are the two keys of the store, the secrets of the flow, and the key of the store's certificate.
     assert!(secrets.len() > 4, "{} secrets", secrets.len());
     let gate: ConfigMap = serde_json::from_value(serde_json::json!({ "metadata": { "name": "gate" } })).unwrap();
     let gates: Api<ConfigMap> = Api::namespaced(cluster(&run.id).await, "canary");
@@ -236,7 +237,8 @@ async fn no_output_of_a_run_contains_a_secret_or_a_part_of_one() {
     let tokens: Vec<&String> = texts.iter().filter(|(_, text)| text.contains("eyJ")).map(|(place, _)| place).collect();
     assert_eq!(tokens, Vec::<&String>::new(), "a JSON web token is visible");
 
-    // The check is only valid if there was something to hide: each step had secrets, and they were redacted.
+    // The check is valid only if there were secrets to hide. For this reason, the test asserts that each step had
+    // secrets and that the harness redacted them.
     for step in ["canary", "printed", "failed", "token", "told", "put", "cut-150", "cut-199"] {
         let found = ended.events.iter().find_map(|event| match &event.event {
             EventKind::StepEnded(it) if it.step.as_str() == step => Some(serde_json::to_string(it).unwrap()),

@@ -1,5 +1,6 @@
-//! `check` on a variant that stands, as on somebody's own cluster: right, and with each of several faults, which the first
-//! red line must name. Nothing may be left.
+//! Tests `parallax check` on a variant that `parallax up` keeps, in the same way as on somebody's own cluster. The
+//! variant is tested without a fault and with each of several faults. The first red line must name the fault, and
+//! `check` must leave nothing behind.
 
 use std::process::Command;
 
@@ -34,7 +35,7 @@ breaks:
     blocks: [got]
 "#;
 
-/// Takes down what stands, also if the test fails.
+/// Removes the kept variant when dropped, also if the test fails.
 struct Down<'a>(&'a Project);
 
 impl Drop for Down<'_> {
@@ -43,13 +44,13 @@ impl Drop for Down<'_> {
     }
 }
 
-/// How a variant that stands is reached.
+/// The data that a test needs to reach the kept variant.
 struct Standing<'a> {
     project: &'a Project,
     run: String,
     namespace: String,
     kubeconfig: String,
-    /// The file that sets the store's variables.
+    /// The path of the file that sets the store's variables.
     variables: String,
     name_server: String,
     image: String,
@@ -84,7 +85,7 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// Runs `check` with the store's variables. Returns its exit code and what it prints.
+    /// Runs `check` with the store's variables. Returns the exit code and the output.
     fn check(&self, before: &str, args: &str) -> (i32, String) {
         let Self { namespace, kubeconfig, variables, name_server, image, .. } = self;
         let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();
@@ -101,7 +102,7 @@ impl<'a> Standing<'a> {
         (ended.status.code().unwrap_or(-1), said)
     }
 
-    /// Asserts that the first red line is of this row, and that its sentence says this.
+    /// Asserts that the first red line belongs to the row `row`, and that its sentence contains `says`.
     #[track_caller]
     fn first_red(&self, (before, args): (&str, &str), row: &str, says: &str) {
         let (code, said) = self.check(before, args);
@@ -114,7 +115,7 @@ impl<'a> Standing<'a> {
         assert!(said.contains("docs/troubleshooting.md"), "{said}");
     }
 
-    /// The pods of checks that are left.
+    /// Returns the pods that checks have left behind.
     async fn pods(&self) -> Vec<String> {
         let pods: Api<Pod> = Api::namespaced(cluster(&self.run).await, &self.namespace);
         let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-check");
@@ -152,7 +153,8 @@ async fn the_first_red_line_names_the_fault() {
     let (code, said) = standing.check("IMAGE=parallax.local/none:1;", "");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
-    // The objects are below a prefix of the check, and the scenario's own object is the only one of the bucket.
+    // The objects of the check are below a prefix of their own. The scenario's own object must be the only object of
+    // the bucket.
     let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
     assert!(code == 0 && !said.contains("writes"), "{said}");
     assert_eq!(standing.pods().await, Vec::<String>::new());

@@ -1,8 +1,8 @@
-//! Two runs at the same time, one of them with misleading environment variables, have the same verdicts.
+//! Two runs at the same time must have the same verdicts, although one of them has misleading environment variables.
 
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 
-/// Variables that a caller's shell can have and that no probe may inherit.
+/// Variables that a caller's shell may have. No probe may inherit them.
 const RUBBISH: [(&str, &str); 12] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),
@@ -18,7 +18,7 @@ const RUBBISH: [(&str, &str); 12] = [
     ("KUBECONFIG", "/nonexistent/config"),
 ];
 
-/// The verdict of every step with its cause, without details that differ between runs.
+/// Returns the verdict and the cause of every step. Details that differ between runs are left out.
 fn verdicts(ended: &Ended) -> Vec<String> {
     let mut verdicts: Vec<String> = ended
         .steps()

@@ -11,7 +11,8 @@ use super::bench::{Ended, Project, eventually, lists, no_engine, reserve};
 use super::unanswered::node;
 use crate::engine::bench::docker;
 
-/// A scenario whose break would pass if the store is gone, although the break does not cause that.
+/// A scenario with a break that would pass if the store were gone for another reason. The break itself does not stop
+/// the store.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -56,7 +57,8 @@ flow:
   - { id: still, needs: [begun-node], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 5s }
 ";
 
-/// A scenario whose break would pass if the name servers are gone, although the break does not cause that.
+/// A scenario with a break that would pass if the name servers were gone for another reason. The break itself does not
+/// stop the name servers.
 const NAMES: &str = r"name: names
 summary: A name that is asked for after a while
 vantages:
@@ -72,7 +74,7 @@ breaks:
     fails: { asked: { dns: server-failure } }
 ";
 
-/// A scenario that ends the store itself. That is not an accident.
+/// A scenario whose flow stops the store on purpose, so that the end of the store is no accident.
 const MEANT: &str = r#"name: meant
 summary: A store that the flow itself ends
 fixtures:
@@ -85,7 +87,7 @@ flow:
   - { id: again, needs: [killed], from: host, http: { get: "{{ store.endpoint }}/minio/health/live" }, expect: { status: 200 }, eventually: 30s }
 "#;
 
-/// Ends the running containers with this name in a namespace, through the node's container runtime.
+/// Ends the running containers with this name in a namespace. The function uses the node's container runtime.
 fn end_container(node: &str, namespace: &str, container: &str) {
     let ctr = |args: &[&str]| {
         let ran = Command::new("docker").args(["exec", node, "ctr", "--namespace", "k8s.io"]).args(args).output();
@@ -109,7 +111,7 @@ fn assert_died(ended: &Ended, variant: &str, container: &str) {
     for part in [container, "something ended that nobody ended", variant] {
         assert!(failure.what.contains(part), "{part:?} is not in {}", failure.what);
     }
-    // The signal may come while the container is started again.
+    // The signal may arrive while the kubelet starts the container again, which gives another exit code.
     let ends = ["exit code 137", "StartError, exit code 128"];
     assert!(ends.iter().any(|end| failure.what.contains(end)), "none of {ends:?} is in {}", failure.what);
     ended.assert_says(&[container]);
@@ -133,8 +135,8 @@ fn a_container_that_dies_during_a_flow_gives_no_verdict() {
     let node = node(&id);
     end_container(&node, "agent", "agent");
     run.wait_for_step("begun-store");
-    // The store must stay away for the rest of its flow, so it is ended repeatedly. The kubelet restarts it with
-    // growing delays.
+    // The store must stay down for the rest of the flow, so the test ends it repeatedly. The kubelet restarts the store
+    // with growing delays.
     eventually("the end of the store's flow", || {
         end_container(&node, "store-dead", "minio");
         let asked = |it: &StepEnded| it.step.as_str() == "asked";

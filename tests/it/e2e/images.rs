@@ -1,4 +1,5 @@
-//! Images that cannot be built: exit code 3, the image, the command, and the last lines of its output.
+//! Images that cannot be built. The exit code is 3, and the output names the image, the command, and the last lines of
+//! the command's output.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,11 +33,11 @@ async fn a_build_that_fails_shows_its_command_and_last_lines() {
     assert_eq!(lists(&[&id]), before);
 }
 
-/// A small file system that is unmounted on drop.
+/// A small file system that is unmounted when this value is dropped.
 struct Small(PathBuf);
 
 impl Small {
-    /// `None` if this process is not allowed to mount.
+    /// Mounts the file system. Returns `None` if this process is not allowed to mount.
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let status =
@@ -57,7 +58,7 @@ fn a_full_disk_is_reported_and_leaves_nothing_behind() {
         return;
     }
     let project = Project::held();
-    // What is unfinished goes to this folder. The finished files are on another disk, which is not full.
+    // Unfinished files go to this folder. The finished files are on another disk, which is not full.
     let cache = project.own_cache();
     let Some(small) = Small::mount(&cache.join("tmp"), "size=4m,mode=700") else {
         eprintln!("NOT TESTED: the test needs a small tmpfs, and this process is not allowed to mount one");

@@ -1,5 +1,5 @@
-//! After SIGKILL the reaper removes the objects of a run. If the reaper is dead too, `parallax gc` does, and it leaves
-//! living runs alone.
+//! After SIGKILL, the run's reaper removes the objects of the run. If the reaper was killed too, `parallax gc` removes
+//! the objects. `parallax gc` does not change runs in progress.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serial_test::serial;
 
 use super::bench::{Project, eventually, lists, no_engine, reserve};
 
-/// The process id of a run's reaper, which outlives the harness.
+/// Returns the process id of a run's reaper. The reaper goes on after the harness has ended.
 fn reaper_of(run: &str) -> Pid {
     let found = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;

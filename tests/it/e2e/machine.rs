@@ -1,4 +1,4 @@
-//! A machine without a container engine.
+//! Tests on a machine without a container engine.
 
 use super::bench::{Project, no_engine};
 

@@ -1,7 +1,8 @@
-//! `parallax e2e` when things go wrong: tests of the binary with a real engine and a real cluster.
+//! Tests of `parallax e2e` when something goes wrong. The tests use the binary with a real engine and a real cluster.
 //!
-//! Each test works on a copy of the project and changes one thing in it. It asserts the output and the exit code that a
-//! person gets, and that the engine has no objects left. At most two runs, with a cluster each, run at the same time.
+//! Each test works on a copy of the project and changes one thing in the copy. The test asserts the output and the exit
+//! code that a person gets, and asserts that the engine has no objects left. At most two runs are in progress at the
+//! same time, each with a cluster.
 
 mod bench;
 mod canary;

@@ -1,7 +1,9 @@
-//! The report page in a real browser: `page.mjs` searches, filters, follows permalinks, zooms and turns it dark.
+//! Tests the report page in a real browser. The script `page.mjs` searches, filters, follows permalinks, zooms, and
+//! selects the dark colours.
 //!
-//! The page is made of `tests/records/page.jsonl`: six variants of a real run, one of which was altered to have failed.
-//! The others are repeated in further areas, so that the page has as many variants as a whole catalogue.
+//! The page is made from `tests/records/page.jsonl`. This record has six variants of a real run, one of which was
+//! altered so that it failed. The test repeats the other variants in further areas, so that the page has as many
+//! variants as a whole catalogue.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +16,7 @@ use crate::engine::bench::docker;
 
 const RECORD: &str = include_str!("../../records/page.jsonl");
 const LOOK: &str = include_str!("page.mjs");
-/// So often the passed variants of the record are repeated.
+/// The number of copies of the passed variants of the record.
 const COPIES: usize = 48;
 
 #[test]
@@ -36,7 +38,8 @@ fn the_page_can_be_searched_filtered_linked_and_zoomed() {
     assert!(looked.status.success(), "{said}\n{}", String::from_utf8_lossy(&looked.stderr));
     assert!(said.lines().count() > 20 && said.lines().all(|line| line.starts_with("ok ")), "{said}");
 
-    // A script that is not ours does not run, although it stands where ours does. The same checks then fail.
+    // The browser must not run an altered script at the place of the page's own script. Without the script, the same
+    // checks fail.
     let page = folder.path().join("report.html");
     let text = fs::read_to_string(&page).unwrap();
     let altered = text.replacen("\"use strict\";", "\"use strict\"; ", 1);
@@ -51,7 +54,7 @@ fn the_page_can_be_searched_filtered_linked_and_zoomed() {
     assert!(said.contains("ok only the red area, scenario and variant are open"), "{said}");
 }
 
-/// The image with the browser, which is made if it is not there.
+/// Returns the image with the browser. The image is built if it does not exist.
 fn browser() -> String {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parallax = |args: &[&str]| {
@@ -72,18 +75,18 @@ fn browser() -> String {
     image
 }
 
-/// Runs the checks in the browser, which has no network.
+/// Runs the checks in the browser, in a container without a network.
 fn look(image: &str, folder: &Path) -> Output {
     let mount = format!("{}:/page:ro", folder.display());
     let mut command = Command::new(Tool::Docker.command());
-    // Other tests that look at the engine at this time leave out what has this label.
+    // The label tells other tests that list the engine's objects at this time to ignore this container.
     command.args(["run", "--rm", "--label", "io.parallax.test=page"]);
     command.args(["--network", "none", "--volume", &mount, "--env", "PARALLAX_CA_BUNDLE=/dev/null"]);
     command.args(["--entrypoint", "/usr/bin/node", image, "/page/page.mjs", "file:///page/report.html"]);
     command.output().unwrap()
 }
 
-/// The record with its passed variants repeated in the areas `area0`, `area1`, …
+/// Returns the record with copies of its passed variants in the areas `area0`, `area1`, …
 fn record() -> String {
     let is_repeated = |line: &str| {
         let of_variant = ["\"variant-started\"", "\"step-ended\"", "\"variant-ended\""];

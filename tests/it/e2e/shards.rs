@@ -1,4 +1,5 @@
-//! A run that is divided among machines, one that stops after failures, and one that runs again what the machine broke.
+//! Tests of a run that is divided among machines, of a run that stops after failures, and of a run that repeats
+//! variants after failures of the machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::standing::cluster_named;
 use super::unanswered::node;
 use crate::engine::bench::docker;
 
-/// A scenario that asks the apiserver only, so that it is quick. Its baseline is as declared if `NAMESPACE` exists.
+/// A quick scenario, because it asks only the apiserver. Its baseline is as declared if `NAMESPACE` exists.
 const ASKS: &str = r"name: NAME
 summary: A namespace is there
 flow:
@@ -31,7 +32,7 @@ fn asks(project: &Project, name: &str, namespace: &str) {
     project.scenario(name, &ASKS.replace("NAMESPACE", namespace).replace("NAME", name));
 }
 
-/// How each variant ended; of what is not as declared, the steps.
+/// Returns how each variant ended. For a variant that is not as declared, the text names the steps.
 fn verdicts(events: &[Event]) -> BTreeMap<String, String> {
     let ended = events.iter().filter_map(|event| match &event.event {
         EventKind::VariantEnded(ended) => Some(ended),
@@ -78,11 +79,11 @@ fn two_shards_joined_have_the_verdicts_of_one_run() {
     assert!(junit.contains("tests=\"6\" skipped=\"0\" failures=\"1\""), "{junit}");
     assert!(project.path("whole/report.html").exists());
 
-    // Without one of them, its variants have no verdict.
+    // If a shard is missing, its variants have no verdict.
     let (code, said) = merge(&[first], "part");
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("shard 2 of 2 is missing"), "{said}");
-    // A scenario that was changed between the shards makes them different runs.
+    // A scenario that changes between the shards makes them parts of different runs.
     asks(&project, "two", "kube-public");
     let changed = project.e2e(&["--shard", "2/2"]).end();
     let (code, said) = merge(&[first, &changed.directory], "never");
@@ -145,7 +146,7 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
         "not begun, because enough variants had failed (--max-fail 1)",
         "0 passed, 1 failed, 1 skipped",
     ]);
-    // What was not begun is not green.
+    // Variants that were not started do not count as passed.
     let left = project.parallax(&["list", "--failed"]).output().unwrap();
     let left = String::from_utf8_lossy(&left.stdout).into_owned();
     assert_eq!(left.lines().count(), 2, "{left}");

@@ -1,5 +1,5 @@
-//! A run that waits in its flow is observed from outside: its listening sockets, its secrets, and the effect of
-//! deleting its agent's pod.
+//! Tests that observe a waiting run from outside: its listening sockets, its secrets, and the effect of deleting the
+//! pod of its agent.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,14 +32,14 @@ flow:
   - { id: after, from: app, dns: { name: "{{ store.host }}" }, expect: { address: "{{ store.cluster-ip }}" } }
 "#;
 
-/// A client for the run's only cluster. It uses the node's kubeconfig and its published port.
+/// Returns a client for the run's only cluster. The client uses the node's kubeconfig and its published port.
 pub(super) async fn cluster(run: &str) -> Client {
     cluster_named(run, "c1").await
 }
 
-/// A client for the run's cluster of this name.
+/// Returns a client for the run's cluster of this name.
 pub(super) async fn cluster_named(run: &str, name: &str) -> Client {
-    // Another test can have installed the provider already. It is always the same one.
+    // Another test may already have installed the provider. The provider is always the same, so an error is ignored.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let engine = Engine::connect(&find(&RealSurroundings).unwrap()).await.unwrap();
     let label = format!("label=io.parallax.run={run}");
@@ -51,13 +51,14 @@ pub(super) async fn cluster_named(run: &str, name: &str) -> Client {
     client(outside(std::str::from_utf8(&kubeconfig).unwrap(), published).unwrap()).await.unwrap()
 }
 
-/// The local addresses of all listening sockets on this machine, as the kernel writes them, except on loopback.
+/// Returns the local addresses of all listening sockets on this machine, in the notation of the kernel. Sockets on
+/// loopback are left out.
 fn listeners() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // `0A` is LISTEN. Addresses are in the machine's byte order, which is little-endian here.
+            // The state `0A` is LISTEN. Addresses are in the machine's byte order, which is little-endian here.
             let is_loopback =
                 words[1].starts_with("0100007F:") || words[1].starts_with("00000000000000000000000001000000:");
             if words[3] == "0A" && !is_loopback {
@@ -68,7 +69,7 @@ fn listeners() -> BTreeSet<String> {
     found
 }
 
-/// All published ports of a run's containers, as `address:port`.
+/// Returns all published ports of a run's containers, as `address:port`.
 fn published(run: &str) -> Vec<String> {
     let ids = docker(&["ps", "--quiet", "--filter", &format!("label=io.parallax.run={run}")]);
     let format =
@@ -77,7 +78,7 @@ fn published(run: &str) -> Vec<String> {
     docker(&args).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// The outputs in which any of `secrets` occurs.
+/// Returns the outputs in which any of `secrets` occurs.
 fn leaks(ended: &Ended, secrets: &[String]) -> Vec<String> {
     let mut texts = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
     let folder: &Path = &ended.directory;
@@ -129,7 +130,8 @@ async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_an
     let ended = run.end();
     ended.assert_code(3);
     let Outcome::Error { failure } = ended.outcome("standing") else { panic!("{:?}", ended.outcome("standing")) };
-    // It depends on timing whether the pod is still terminating at the end of the flow, or its container has ended.
+    // The text depends on timing. At the end of the flow, the pod may still be terminating, or its container may have
+    // ended.
     let said = "in namespace standing, during `standing`, something ended that nobody ended: ";
     assert!(failure.what.starts_with(said) && failure.what.contains("pod vantage-app: "), "{}", failure.what);
     ended.assert_says(&["ERROR  standing: nothing is said about the system under test", &failure.what, "(exit 3,"]);

@@ -1,10 +1,10 @@
-//! The traces that an environment leaves for later ones.
+//! Tests that an environment leaves nothing behind that affects later environments.
 
 use parallax_vocab::EventKind;
 
 use super::bench::{Project, lists, no_engine, reserve};
 
-/// Creates an object with a finalizer that nobody removes.
+/// A scenario that creates an object with a finalizer that nobody removes.
 const HOLDING: &str = r"name: a-holding
 summary: An object with a finalizer
 flow:

@@ -1,4 +1,5 @@
-//! An apiserver that does not answer, or whose connections break, is an error of the harness and never a verdict.
+//! Tests of an apiserver that does not answer, or whose connections break. Both are errors of the harness and never a
+//! verdict.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +15,7 @@ use serial_test::serial;
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::docker;
 
-/// A flow that asks the apiserver, then asks somebody else for a while, and then does `STEP`.
+/// A scenario that asks the apiserver, then asks a DNS server for a while, and then runs the step `STEP`.
 const STILL: &str = r"name: NAME
 summary: A step after the node stopped
 fixtures:
@@ -27,7 +28,7 @@ flow:
   - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 25s }
   - { id: stuck, needs: [still], STEP }
 ";
-/// The name of a scenario, its step, and the time limit of the step in seconds.
+/// For each scenario: its name, its step, and the time limit of the step in seconds.
 const STEPS: [(&str, &str, u64); 4] = [
     (
         "looks",
@@ -39,14 +40,14 @@ const STEPS: [(&str, &str, u64); 4] = [
     ("rotates", "rotate: { certificate: store.serving }", 60),
 ];
 
-/// The engine's name of the node container of a run's only cluster.
+/// Returns the engine's name of the node container of a run's only cluster.
 pub(super) fn node(run: &str) -> String {
     let label = format!("label=io.parallax.run={run}");
     let what = "label=io.parallax.what=c1-node";
     docker(&["ps", "--filter", &label, "--filter", what, "--format", "{{.Names}}"]).trim().to_owned()
 }
 
-/// The time of an event, in milliseconds since the start of the run.
+/// Returns the time of an event, in milliseconds since the start of the run.
 fn at(ended: &Ended, wanted: impl Fn(&EventKind) -> bool) -> u64 {
     let found = ended.events.iter().find(|event| wanted(&event.event));
     found.unwrap_or_else(|| panic!("it did not happen:\n{}", ended.stderr)).at_ms
@@ -105,12 +106,12 @@ fn the_timeout_of_a_run_ends_it_and_lists_variants_without_a_verdict() {
     assert_eq!(lists(&[&id]), before);
 }
 
-/// What happens to every third connection.
+/// The treatment of a connection that the proxy resets.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// It is reset before any byte is forwarded.
+    /// The connection is reset before any byte is forwarded.
     AtOnce,
-    /// It is reset after this many bytes from the apiserver.
+    /// The connection is reset after this many bytes from the apiserver.
     After(usize),
 }
 
@@ -135,8 +136,9 @@ impl Proxy {
                 let (Ok(client), Some(upstream)) = (client, upstream.get().copied()) else { continue };
                 let fate = match (number + 1) % 9 {
                     3 => Some(Fate::AtOnce),
-                    // A reset in the middle of the handshake. A later reset could hit a session in a pod. That is an
-                    // error of the harness, because it cannot know what happened to the question in flight.
+                    // The limit of 100 bytes gives a reset in the middle of the TLS handshake. A later reset could
+                    // affect a session in a pod. That would be an error of the harness, because the harness cannot know
+                    // what happened to the open question.
                     6 => Some(Fate::After(100)),
                     0 => Some(Fate::After(1_000)),
                     _ => None,
@@ -186,7 +188,7 @@ fn abort(client: &TcpStream) {
     let _ = client.shutdown(Shutdown::Both);
 }
 
-/// A flow with everything that uses the apiserver: objects, logs, events, changes, and sessions in pods.
+/// A scenario whose flow uses the apiserver in every way: for objects, logs, events, changes, and sessions in pods.
 const BUSY: &str = r#"name: busy
 summary: A flow that asks the apiserver again and again
 fixtures:
@@ -233,7 +235,7 @@ fn broken_connections_to_the_apiserver_change_no_verdict() {
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
     run.wait_for("cluster/c1  cluster c1");
-    // The port is known as soon as the container runs. The harness needs it only when k3s is ready.
+    // The port is known when the container runs. The harness needs the port only later, when k3s is ready.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
         let port = if name.is_empty() { String::new() } else { docker(&["port", &name, "6443/tcp"]) };

@@ -1,4 +1,5 @@
-//! A variant that stands: `up`, and the commands that another process gives it, as a person types them.
+//! Tests of a variant that `parallax up` keeps. They run the commands of another process in the same way as a person
+//! types them.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
@@ -22,12 +23,12 @@ flow:
   - { id: missing, from: host, s3: { get: photos/b.txt }, expect: { status: 404 } }
 ";
 
-/// Vantages with programs: a pod, and a container.
+/// Vantages with programs: a pod and a container.
 const WITH_PROGRAMS: &str = r"  tools: { pod: { trust: [ca], image: clients, env: { MINE: yes-it-is } } }
   beside: { outside: { trust: [ca], image: clients } }
 ";
 
-/// Takes down what stands, also if the test fails.
+/// Removes the kept variant when dropped, also if the test fails.
 struct Down<'a>(&'a Project);
 
 impl Drop for Down<'_> {
@@ -52,7 +53,7 @@ impl Lines {
         Self(receive)
     }
 
-    /// Waits for a line that contains `part`. Returns the lines up to it.
+    /// Waits for a line that contains `part`. Returns all lines up to that line.
     #[track_caller]
     fn until(&self, part: &str) -> String {
         let mut text = String::new();
@@ -67,7 +68,7 @@ impl Lines {
     }
 }
 
-/// Runs a command and asserts its exit code. Returns its standard output.
+/// Runs a command and asserts its exit code. Returns its standard output, followed by its standard error.
 #[track_caller]
 fn run(project: &Project, args: &[&str], code: i32) -> String {
     let ended = project.parallax(args).output().unwrap();
@@ -108,7 +109,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&run(&project, &["rerun"], 2), &["nothing stands; `parallax up SCENARIO` brings a variant up"]);
     assert_in(&run(&project, &["up", "stands", "--until", "nosuch"], 2), &["it has put, got, missing"]);
     assert_in(&run(&project, &["up", "stands", "--before", "nosuch"], 2), &["it has put, got, missing"]);
-    // The kernel limits the path of a socket: said before anything starts.
+    // The kernel limits the length of a socket's path. The harness must report this before it starts anything.
     let long = project.path(&"x".repeat(120));
     let refused = project.parallax(&["up", "stands"]).env("XDG_STATE_HOME", &long).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
@@ -121,7 +122,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let status = run(&project, &["status"], 0);
     assert_in(&status, &["stands; step missing ran last", "aws s3 ls"]);
 
-    // The line for curl works when it is pasted.
+    // The printed curl command must work when it is pasted into a shell.
     let curl = status.lines().find_map(|line| line.split_once("store, curl")).unwrap().1.trim();
     let pasted = Command::new("sh").args(["-c", curl]).output().unwrap();
     let pasted = format!("{}{}", String::from_utf8_lossy(&pasted.stdout), String::from_utf8_lossy(&pasted.stderr));
@@ -133,11 +134,11 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&run(&project, &["rerun"], 0), &["ok       put", "ok       got", "ok       missing", "as declared"]);
     assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "put, got, missing"]);
 
-    // A program sees the store, and what it prints is redacted.
+    // A program must have access to the store, and the harness must redact the program's output.
     let host = ["exec", "--from", "host", "--", "sh", "-c"];
     let said = run(&project, &[&host[..], &["echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY; exit 7"]].concat(), 7);
     assert_in(&said, &["https://minio.example.com [redacted]"]);
-    // The log of a CI acts on what is printed, although it is no terminal.
+    // A CI service interprets the output of a job, although that output goes to no terminal.
     let acting = [&host[..], &["echo '##[stop-commands]x'"]].concat();
     for (ci, shown) in [("", true), ("true", false)] {
         let mut said = project.parallax(&acting);
@@ -152,7 +153,8 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     shells(&project);
     logs(&project);
 
-    // A save runs what changed, from the first step that changed, and a mistake does not end the watching.
+    // After the user saves a file, `watch` runs what changed, from the first changed step on. A mistake in the file
+    // does not end `watch`.
     let mut watch = project.parallax(&["watch"]);
     let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = Lines::of(watch.stderr.take().unwrap());
@@ -171,7 +173,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     stderr.until("what stands cannot follow");
     project.change(file, "buckets: [photos, more]", "buckets: [photos]");
     stdout.until("no step changed");
-    // A step that is added later needs the user's consent, too.
+    // A step that is added later needs the user's consent too.
     let asked = "flow:\n  - { id: put";
     project.change(file, asked, "flow:\n  - { id: here, from: host, script: { run: [id] } }\n  - { id: put");
     stderr.until("--allow-host-programs");
@@ -212,7 +214,8 @@ fn shells(project: &Project) {
     assert_eq!(fed.status.code(), Some(5));
     assert_in(&String::from_utf8_lossy(&fed.stdout), &["https://minio.example.com [redacted]"]);
 
-    // `script`, which every Debian has, runs a command in a terminal. The scenario gives pods no rule for the store's name.
+    // The program `script`, which every Debian has, runs a command in a terminal. Pods have no DNS rule for the store's
+    // name in this scenario.
     let parallax = assert_cmd::cargo::cargo_bin("parallax").display().to_string();
     let listing = "curl -sS --aws-sigv4 aws:amz:$AWS_REGION:s3 -u $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY $AWS_ENDPOINT_URL/photos";
     let listed = "<Name>photos</Name>";
@@ -235,7 +238,7 @@ fn shells(project: &Project) {
     assert!(!left.contains("parallax-shell"), "a shell left its secrets: {left}");
 }
 
-/// Reads the log of each kind of thing that has one.
+/// Reads the log of each kind of object that has a log.
 #[track_caller]
 fn logs(project: &Project) {
     assert_in(&run(project, &["logs"], 0), &["pod/minio-", "MinIO Object Storage Server"]);

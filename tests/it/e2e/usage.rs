@@ -1,4 +1,5 @@
-//! Mistakes that are found before anything starts: exit code 2, the place, and the likely fix.
+//! Tests of mistakes that the harness finds before it starts anything. The exit code is 2, and the output names the
+//! place and the likely fix.
 
 use super::bench::Project;
 

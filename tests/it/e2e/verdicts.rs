@@ -1,5 +1,5 @@
-//! A system that is not as declared: exit code 1, and for each difference the place, the sentence, and the expected and
-//! the observed value.
+//! Tests of a system that is not as declared. The exit code is 1. For each difference, the output has the place, the
+//! sentence, the expected value and the observed value.
 
 use super::bench::{Project, lists, no_engine, reserve};
 
@@ -32,7 +32,7 @@ flow:
   - { id: name, from: app, dns: { name: "{{ store.host }}" }, expect: { address: "{{ store.cluster-ip }}" } }
 "#;
 
-/// A scenario with two breaks. Each declares the cause of the other.
+/// A scenario with two breaks, each of which declares the cause of the other.
 const SWAPPED: &str = r#"name: swapped
 summary: Two breaks whose causes are swapped
 fixtures:

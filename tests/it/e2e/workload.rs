@@ -1,4 +1,4 @@
-//! A workload that cannot start, and a recipe that has changed.
+//! Tests of a workload that cannot start, and of a recipe that has changed.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use parallax_vocab::EventKind;
 
 use super::bench::{Project, Run, lists, no_engine, reserve};
 
-/// Much less than the 90 s within which the fixture's Deployment must become ready.
+/// The time limit for the failure. It is much less than the 90 s within which the fixture's Deployment must become
+/// ready.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
 const STORE: &str = r#"name: store

@@ -1,4 +1,4 @@
-//! Support for the engine tests: an engine, an image that is built here, and a second process that can be killed.
+//! Support for the engine tests: an engine, an image that the test builds, and a second process that a test can kill.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use parallax_provision::{Tool, Use, ensure_tool};
 use parallax_record::Sink;
 use parallax_vocab::RunId;
 
-/// The name of the test image. Its tag is the id of the test process.
+/// Returns the name of the test image. Its tag is the id of the test process.
 fn image_name() -> String {
     format!("parallax-engine-test:{}", std::process::id())
 }
@@ -26,8 +26,8 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Returns `None` only if the caller's environment says that there is no engine. Otherwise a missing engine fails
-    /// the test.
+    /// Connects to the engine. Returns `None` only if the caller's environment says that there is no engine. Otherwise
+    /// a missing engine fails the test.
     pub(crate) async fn new() -> Option<Self> {
         if std::env::var_os("PARALLAX_TEST_NO_ENGINE").is_some() {
             eprintln!("NOT TESTED: PARALLAX_TEST_NO_ENGINE is set, so no test uses a real container engine");
@@ -45,7 +45,8 @@ impl Bench {
         StateDir::at(self.scratch.path().join("state"))
     }
 
-    /// A new run id. Others can use the engine at the same time, so the tests look only at objects of their own runs.
+    /// Returns a new run id. Others may use the engine at the same time, so the tests check only objects of their own
+    /// runs.
     pub(crate) fn run(&self) -> RunId {
         let run = fresh_run_id();
         self.runs.lock().unwrap().push(run.clone());
@@ -56,7 +57,7 @@ impl Bench {
         Site::open(self.engine.clone(), self.state(), self.run(), None).unwrap()
     }
 
-    /// A container that runs a shell script.
+    /// Returns the specification of a container that runs a shell script.
     pub(crate) fn shell(&self, what: &str, network: &str, script: &str) -> ContainerSpec {
         ContainerSpec {
             entrypoint: Some(vec!["/bin/busybox".into(), "sh".into(), "-c".into()]),
@@ -66,7 +67,7 @@ impl Bench {
         }
     }
 
-    /// Asserts that no object of any run of this test is left, by its name or by its label.
+    /// Asserts that no object of any run of this test is left, neither by name nor by label.
     pub(crate) fn assert_nothing_left(&self) {
         for run in self.runs.lock().unwrap().iter() {
             assert_eq!(objects(run), BTreeSet::new(), "run {run} has left something");
@@ -75,12 +76,13 @@ impl Bench {
 }
 
 impl Drop for Bench {
-    /// A failed test also removes its objects.
+    /// Removes all objects of the test, also if the test failed.
     fn drop(&mut self) {
         for object in self.runs.lock().unwrap().iter().flat_map(objects) {
             let (kind, name) = object.split_once(' ').unwrap();
             let args = if kind == "container" { vec!["rm", "-fv", name] } else { vec![kind, "rm", name] };
-            // A volume can be gone already, with its container. A panic here would hide the failure of the test.
+            // A volume may already be removed together with its container. The result is ignored, because a panic here
+            // would hide the failure of the test.
             let _ = Command::new(Tool::Docker.command()).args(args).output();
         }
         let _ = Command::new(Tool::Docker.command()).args(["image", "rm", "--force", &self.image]).output();
@@ -89,7 +91,8 @@ impl Drop for Bench {
 
 fn endpoint() -> Endpoint {
     let endpoint = find(&RealSurroundings).unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
-    // Restarting this program in the middle of its tests would end the tests that run at the same time.
+    // The harness normally restarts itself with the right environment. A restart of the test binary would end the tests
+    // that run at the same time.
     assert!(
         environment_fits(&endpoint),
         "run the tests with DOCKER_HOST={} and TESTCONTAINERS_COMMAND=keep, as `cargo xtask test` does",
@@ -98,14 +101,14 @@ fn endpoint() -> Endpoint {
     endpoint
 }
 
-/// The path of a program that a test needs. Tests install nothing. `parallax doctor --tests --provision` installs the
-/// programs before the tests begin.
+/// Returns the path of a program that a test needs. Tests install nothing. `parallax doctor --tests --provision`
+/// installs the programs before the tests begin.
 pub(crate) async fn program(tool: Tool) -> std::path::PathBuf {
     let found = ensure_tool(tool, Use::Test, false, &Sink::silent()).await;
     found.unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()))
 }
 
-/// Builds an image that contains one static shell.
+/// Builds an image that contains only one static shell.
 async fn make_image(name: &str, scratch: &std::path::Path) {
     let root = scratch.join("root");
     std::fs::create_dir_all(root.join("bin")).unwrap();
@@ -119,8 +122,8 @@ async fn make_image(name: &str, scratch: &std::path::Path) {
     docker(&["import", archive.to_str().unwrap(), name]);
 }
 
-/// The containers, networks and volumes of a run, as `KIND NAME`: those with its label, and those with its id in their
-/// names.
+/// Returns the containers, networks and volumes of a run, as `KIND NAME`. They are the objects with the run's label,
+/// and the objects with the run's id in their names.
 pub(crate) fn objects(run: &RunId) -> BTreeSet<String> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--format", "{{.Names}}"]),
@@ -135,14 +138,14 @@ pub(crate) fn objects(run: &RunId) -> BTreeSet<String> {
     lists.into_iter().flat_map(|list| filters.iter().flat_map(move |filter| one(list, filter))).collect()
 }
 
-/// Runs the `docker` command. It is independent of the code under test.
+/// Runs the `docker` command, which is independent of the code under test.
 pub(crate) fn docker(args: &[&str]) -> String {
     let output = Command::new(Tool::Docker.command()).args(args).output().expect("the docker command");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A command that starts this test binary again as a separate process, to run one of its ignored tests.
+/// Returns a command that starts this test binary again as a separate process, to run one of its ignored tests.
 pub(crate) fn this_binary_as(role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([&format!("engine::roles::{role}"), "--exact", "--ignored", "--nocapture"]);
@@ -150,7 +153,7 @@ pub(crate) fn this_binary_as(role: &str) -> Command {
     command
 }
 
-/// A child process that is killed and reaped however the test ends.
+/// A child process that is killed and reaped in any case, even if the test fails.
 pub(crate) struct Killed(pub(super) Child);
 
 impl Killed {

@@ -1,4 +1,5 @@
-//! Nothing is left behind: after success, after a cancelled start, after SIGKILL, and without the ledger.
+//! Tests that the harness leaves nothing behind: after success, after a cancelled start, after SIGKILL, and without the
+//! ledger.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -62,12 +63,12 @@ impl Harness {
     }
 }
 
-/// Waits for an effect of another process. The effect can only be polled.
+/// Waits for an effect of another process. No event reports the effect, so this function polls.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(2);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within 2 min");
-        // Another process causes the effect. The deadline is checked above.
+        // Another process causes the effect, so this code polls. The deadline is checked above.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -97,7 +98,7 @@ async fn after_sigkill_during_creation_no_object_appears_later() {
     for wait_ms in [150, 400, 700] {
         let mut harness = Harness::spawn(&bench, true);
         eventually("the ledger begins", || !bench.state().entries(&harness.run).is_empty()).await;
-        // This is not a wait: the test varies the moment of the kill.
+        // This sleep is not a wait for an effect. The test varies the moment of the kill.
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         harness.process.kill();
         eventually("the reaper sweeps", || bench.state().is_swept(&harness.run)).await;

@@ -1,4 +1,4 @@
-//! Images: saving and loading them, and missing ones.
+//! Tests of saving images, loading images, and missing images.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ async fn an_image_survives_saving_and_loading() {
 #[serial(engine)]
 async fn a_pull_that_cannot_succeed_ends_with_a_reason() {
     let Some(bench) = Bench::new().await else { return };
-    // Nothing listens on port 9 of loopback, so the connection is refused at once and no traffic leaves the machine.
+    // No program listens on port 9 of loopback. The connection is therefore refused at once, and no traffic leaves the
+    // machine.
     let limits = PullLimits { first_answer: Duration::from_secs(10), silence: Duration::from_secs(10) };
     let error = bench.engine.pull_image("127.0.0.1:9/none:1", limits, |_| {}).await.unwrap_err();
     assert!(error.to_string().starts_with("failed to pull 127.0.0.1:9/none:1: "), "{error}");

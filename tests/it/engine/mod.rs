@@ -1,8 +1,8 @@
-//! Tests of the `engine` room with a real container engine. Their image is built from a static shell, and nothing is
-//! pulled.
+//! Tests of the crate `engine` with a real container engine. The test image is built from a static shell, and nothing
+//! is pulled.
 //!
-//! The tests run one after another, because testcontainers has one connection for the process, which belongs to one
-//! tokio runtime.
+//! The tests run one after another, because testcontainers has one connection for the whole process, and that
+//! connection belongs to one tokio runtime.
 
 pub(crate) mod bench;
 mod cleanup;

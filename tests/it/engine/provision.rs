@@ -1,5 +1,5 @@
-//! Tests of a real installation. They change the machine, so they run only on request: `unshare --mount --net chroot
-//! A-FRESH-DEBIAN it engine::provision --ignored --nocapture`.
+//! Tests of a real installation. The tests change the machine, so they run only on request: `unshare --mount --net
+//! chroot A-FRESH-DEBIAN it engine::provision --ignored --nocapture`.
 
 use parallax_engine::install::ensure_engine;
 use parallax_engine::{Engine, RealSurroundings};

@@ -1,4 +1,4 @@
-//! The program restarts itself if its environment names a different engine.
+//! Tests that the program restarts itself if its environment names a different engine.
 
 use super::bench::this_binary_as;
 

@@ -1,4 +1,5 @@
-//! Processes that tests start and kill: this test binary again, running one of these tests. Run alone, they do nothing.
+//! Processes that tests start and kill. Such a process is this test binary again, which runs one of the tests below.
+//! Without the variable of the test that starts them, the tests below do nothing.
 
 use parallax_engine::reaper::{self, Reaper};
 use parallax_engine::{ContainerSpec, Endpoint, Engine, Site, StateDir, ensure_environment};
@@ -6,8 +7,8 @@ use parallax_vocab::RunId;
 
 use super::bench::this_binary_as;
 
-/// The harness as a process that a test can kill. It starts a network and two containers, prints a line, and waits
-/// until it is told to end.
+/// Runs the harness as a process that a test can kill. The process starts a network and two containers, prints a line,
+/// and waits until the test tells it to end.
 #[test]
 #[ignore = "a process of other tests"]
 fn harness() {
@@ -41,7 +42,7 @@ fn harness() {
     });
 }
 
-/// The process of the reaper.
+/// Runs the reaper as a process.
 #[test]
 #[ignore = "a process of other tests"]
 fn reaping() {
@@ -52,7 +53,7 @@ fn reaping() {
     }
 }
 
-/// A program that needs another engine than its environment names.
+/// Runs a program that needs another engine than its environment names.
 #[test]
 #[ignore = "a process of other tests"]
 fn resolving() {

@@ -1,4 +1,5 @@
-//! Networks and containers: they start as described, are reachable only on loopback, and are removed if they fail.
+//! Tests of networks and containers. They start as described, are reachable only on loopback, and are removed if their
+//! start fails.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -10,9 +11,9 @@ use serial_test::serial;
 
 use super::bench::{Bench, docker, objects};
 
-/// Prints a kernel parameter of the container's network.
+/// A shell command that prints a kernel parameter of the container's network.
 const LIMIT: &str = "echo limit=$(cat /proc/sys/net/ipv4/icmp_ratelimit)";
-/// Prints its files and variables, then serves one line to each connection.
+/// A shell script that prints the container's files and variables, and then serves one line to each connection.
 const SERVE: &str = "cat /etc/given/file; echo env=$WORD; cat /bound/x; [ -w /mem ] && echo mem; \
                      touch /bound/y 2>/dev/null || echo read-only; [ -w /vol ] && echo vol; \
                      echo serving; while true; do echo hello | nc -l -p 7000; done";
@@ -50,8 +51,8 @@ async fn a_container_has_all_requested_properties() {
     assert_eq!(bench.engine.logs(&server.name, 2).await.unwrap(), ["vol", "serving"]);
     assert_eq!(bench.engine.read_file(&server.name, "/etc/given/file").await.unwrap(), b"file\n");
 
-    // The server reports that it serves shortly before it listens. Until then the engine's proxy closes accepted
-    // connections.
+    // The server reports that it serves shortly before it listens. Until it listens, the engine's proxy closes the
+    // accepted connections.
     let ask = || -> std::io::Result<String> {
         let mut answer = String::new();
         let mut stream = TcpStream::connect(server.tcp(7000).unwrap())?;

@@ -1,9 +1,9 @@
 //! Fuzz tests of untrusted inputs: scenario files, records, and frames of an agent. No reader may panic or take more
 //! than a second, whatever the input is.
 //!
-//! `cargo xtask fuzz 1000000` tests many mutated inputs. A plain test run tests a few, and all regression inputs in
-//! `tests/fuzz`, each of which once made a reader fail. An input that causes a new kind of result joins the pool of
-//! inputs to mutate, so the search reaches deeper than any fixed set of inputs.
+//! `cargo xtask fuzz 1000000` tests many mutated inputs. A plain test run tests a few mutated inputs, and all
+//! regression inputs in `tests/fuzz`, each of which once made a reader fail. An input that causes a new kind of result
+//! is added to the pool of inputs to mutate, so that the search reaches deeper than any fixed set of inputs.
 
 mod mutate;
 mod readers;
@@ -22,17 +22,17 @@ use rand_chacha::rand_core::SeedableRng as _;
 use self::mutate::Mutator;
 use self::readers::{READERS, Reader};
 
-/// The variable with the number of inputs. `cargo xtask fuzz` sets it.
+/// The variable that contains the number of inputs. `cargo xtask fuzz` sets this variable.
 const INPUTS: &str = "PARALLAX_FUZZ";
-/// The variable with the seed, so that another run tests other inputs.
+/// The variable that contains the seed. With another seed, a run tests other inputs.
 const SEED: &str = "PARALLAX_FUZZ_SEED";
-/// The default number of inputs. They take a few seconds.
+/// The default number of inputs. Testing this number takes a few seconds.
 const FEW: usize = 3_000;
 /// The time limit for one input.
 const LIMIT: Duration = Duration::from_secs(1);
-/// A reader that has this much processor time, and does not answer, is stuck. The test ends then and reports the input.
+/// The processor time after which a reader without a result counts as stuck. The test then ends and reports the input.
 const STUCK: Duration = Duration::from_mins(1);
-/// A reader that has not answered after this long waits for something. No reader may wait, even on a machine under load.
+/// The time after which a reader without a result counts as waiting. No reader may wait, even on a machine under load.
 const WAITS: Duration = Duration::from_mins(15);
 /// The largest number of inputs in the pool.
 const POOL: usize = 4_000;
@@ -41,12 +41,12 @@ fn number(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// The folder of the regression inputs of a reader.
+/// Returns the folder of the regression inputs of a reader.
 fn regression_inputs(reader: &Reader) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(reader.name)
 }
 
-/// All regular files of a folder, sorted by name.
+/// Returns all regular files of a folder, sorted by name.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -57,12 +57,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The processor time of this thread: other processes use this machine too, and a thread that waits for them is not slow.
+/// Returns the processor time of this thread. Wall-clock time would be wrong, because other processes use this machine
+/// too, and a thread that waits for them is not slow.
 fn worked() -> Duration {
     processor_time(rustix::time::ClockId::ThreadCPUTime)
 }
 
-/// The processor time of all threads.
+/// Returns the processor time of all threads.
 fn all_worked() -> Duration {
     processor_time(rustix::time::ClockId::ProcessCPUTime)
 }
@@ -71,7 +72,7 @@ fn processor_time(clock: rustix::time::ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
-/// The fault of a reader with this input, and a hash of the kind of the result.
+/// Returns the fault of a reader with this input, if there is one, and a hash of the kind of the result.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = worked();
@@ -98,7 +99,7 @@ fn regression_inputs_are_read() {
     }
 }
 
-/// Tests the check itself: it detects a reader that panics, and a slow one.
+/// Tests the check itself. The check must detect a reader that panics, and a slow reader.
 #[test]
 fn a_reader_that_panics_or_takes_too_long_is_caught() {
     let panics = Reader { name: "panics", read: |_| panic!("on purpose"), seeds: Vec::new };
@@ -133,14 +134,14 @@ fn no_mutated_input_makes_a_reader_fail() {
             began.elapsed(),
             found.len()
         );
-        // If all inputs failed at the first check, the test would show nothing.
+        // The test would show nothing if all inputs failed at the first check.
         assert!(shapes >= 20, "{}: only {shapes} shapes of answers", reader.name);
         faults.extend(found);
     }
     assert_eq!(faults, Vec::<String>::new());
 }
 
-/// When a worker started with an input: the time, and the processor time of all workers until then.
+/// The time at which a worker started with an input, and the processor time of all workers until then.
 #[derive(Clone, Copy)]
 struct Began(Instant, Duration);
 
@@ -149,7 +150,8 @@ impl Began {
         Self(Instant::now(), all_worked())
     }
 
-    /// Whether a reader is stuck that started then, where this many workers share the processor time.
+    /// Whether a reader that started at this time is stuck. `workers` is the number of workers that share the processor
+    /// time.
     fn is_stuck(self, workers: usize) -> bool {
         let shared = STUCK * u32::try_from(workers).unwrap_or(u32::MAX);
         all_worked().saturating_sub(self.1) > shared || self.0.elapsed() > WAITS
@@ -159,7 +161,7 @@ impl Began {
 /// The input that a worker reads, and the time at which it started.
 type Doing = Mutex<Option<(Began, Vec<u8>)>>;
 
-/// The test of one reader.
+/// The state of the test of one reader, which its workers share.
 struct Run {
     reader: &'static Reader,
     pool: Mutex<Vec<Vec<u8>>>,
@@ -196,12 +198,13 @@ impl Run {
                     let mutator = &mutator;
                     let worker = worker as u64;
                     let work = move || self.work(inputs, mutator, ChaCha8Rng::seed_from_u64(seed << 8 | worker), doing);
-                    // The stack size of the harness's threads.
+                    // The stack size is that of the harness's threads.
                     std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn_scoped(scope, work).unwrap()
                 })
                 .collect();
             while !running.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-                // Supervises the workers. The loop ends when they end.
+                // No event reports a stuck worker, so this loop checks the workers repeatedly. The loop ends when the
+                // workers end.
                 std::thread::sleep(Duration::from_millis(100));
                 for slot in &doing {
                     let stuck = slot.lock().unwrap().clone().filter(|(began, _)| began.is_stuck(workers));
@@ -230,7 +233,7 @@ impl Run {
                 let found = self.found(&input, &fault);
                 let mut faults = self.faults.lock().unwrap();
                 faults.push(found);
-                // Ten faults are enough. More would probably be the same.
+                // The test stops after ten faults, because further faults probably have the same cause.
                 if faults.len() >= 10 {
                     self.over.store(true, Ordering::Relaxed);
                 }
@@ -243,7 +246,7 @@ impl Run {
         }
     }
 
-    /// Saves a failing input, and describes it.
+    /// Saves a failing input. Returns a description of the fault and the input.
     fn found(&self, input: &[u8], fault: &str) -> String {
         let mut name = DefaultHasher::new();
         input.hash(&mut name);

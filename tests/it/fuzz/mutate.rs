@@ -1,4 +1,4 @@
-//! Mutations of texts: of bytes, words and lines, and combinations of two texts.
+//! Mutations of texts. They change bytes, words and lines, and combine two texts.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,7 +6,8 @@ use std::ops::Range;
 use rand::RngExt as _;
 use rand_chacha::rand_core::Rng;
 
-/// The largest input. A reader refuses a longer one, or needs time in proportion to its length.
+/// The largest length of an input, in bytes. A longer input only makes a reader refuse it, or take time in proportion
+/// to the length.
 const LONGEST: usize = 96 * 1024;
 /// Texts that often cause errors in readers.
 const SPECIAL_TEXTS: &[&str] = &[
@@ -80,7 +81,7 @@ const SPECIAL_TEXTS: &[&str] = &[
     "%00",
 ];
 
-/// Mutates texts. It collects the words of all seeds.
+/// Mutates texts. The mutator has the words of all seeds.
 pub(super) struct Mutator {
     words: Vec<Vec<u8>>,
 }
@@ -94,7 +95,7 @@ impl Mutator {
         Self { words: words.into_iter().collect() }
     }
 
-    /// Takes an input of the pool and changes it in one to six places.
+    /// Returns an input of the pool with changes in one to six places.
     pub(super) fn mutated(&self, pool: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
         let mut text = pick(pool, random).clone();
         for _ in 0..random.random_range(1..=6) {
@@ -111,7 +112,7 @@ impl Mutator {
         text
     }
 
-    /// Replaces a word, or inserts one.
+    /// Replaces a word of the text, or inserts a word.
     fn word(&self, text: &mut Vec<u8>, random: &mut impl Rng) {
         let word = pick(&self.words, random).clone();
         let spans = spans(text);
@@ -129,7 +130,7 @@ fn pick<'a, T>(all: &'a [T], random: &mut impl Rng) -> &'a T {
     &all[random.random_range(0..all.len())]
 }
 
-/// The positions of the words in a text. Words consist of letters, digits, dashes and underscores.
+/// Returns the positions of the words in a text. Words consist of letters, digits, dashes and underscores.
 fn spans(text: &[u8]) -> Vec<Range<usize>> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let mut spans = Vec::new();
@@ -155,7 +156,8 @@ fn bytes(text: &mut Vec<u8>, random: &mut impl Rng) {
         0 => text[part].iter_mut().for_each(|byte| *byte ^= 1 << random.random_range(0..8)),
         1 => drop(text.splice(part, std::iter::empty())),
         2 => text[part].iter_mut().for_each(|byte| *byte = random.random()),
-        // The head of a frame is its length. Here the rest is cut, so that the length is wrong.
+        // The first bytes of a frame contain the frame's length. The rest of the frame is cut here, so that the length
+        // is wrong.
         _ => text.truncate(random.random_range(0..=text.len())),
     }
 }
@@ -214,7 +216,7 @@ fn number(text: &mut Vec<u8>, random: &mut impl Rng) {
     drop(text.splice(at, number.into_bytes()));
 }
 
-/// Replaces a part of this text by a part of another.
+/// Replaces a part of this text by a part of another text.
 fn splice(text: &mut Vec<u8>, other: &[u8], random: &mut impl Rng) {
     let source = range(other, 400, random);
     let target = range(text, 200, random);

@@ -1,4 +1,4 @@
-//! The readers of untrusted bytes, each with everything that the harness does with the result.
+//! The readers of untrusted bytes. Each reader also does everything that the harness does with the result.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,10 +18,10 @@ use serde_json::json;
 /// A reader of untrusted bytes.
 pub(super) struct Reader {
     pub(super) name: &'static str,
-    /// Reads the bytes, and does with the result what the harness would do. The returned text distinguishes kinds of
-    /// results.
+    /// Reads the bytes, and then uses the result in the same way as the harness. The returned text distinguishes kinds
+    /// of results.
     pub(super) read: fn(&[u8]) -> String,
-    /// Valid inputs.
+    /// Returns valid inputs, from which the test starts.
     pub(super) seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -72,7 +72,7 @@ fn scenarios() -> Vec<Vec<u8>> {
         .collect();
     let (shipped, _) = parallax_language::scenario::load(&LIBRARY, &repository(""), &[]);
     assert!(!shipped.is_empty());
-    // Long scenarios are slow to test and cover little more than the others.
+    // Long scenarios are left out, because they are slow to test and cover little more than the other scenarios.
     seeds.extend(shipped.iter().map(|it| it.document.source.text().as_bytes().to_vec()).filter(|it| it.len() < 12_000));
     seeds
 }
@@ -101,12 +101,13 @@ fn seed_record() -> Vec<u8> {
 fn records() -> Vec<Vec<u8>> {
     let lines = seed_record();
     let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    // The whole record, and each event by itself after the first one.
+    // The seeds are the whole record, and each event of it by itself after the first event.
     let alone = lines.iter().map(|line| [lines[0], line, b""].join(&b'\n'));
     alone.chain([lines.join(&b'\n')]).collect()
 }
 
-/// Reads the bytes as they come from a stream, and each line as a frame with the correct length.
+/// Reads the bytes in the form in which a stream delivers them, and then reads each line as a frame with the correct
+/// length.
 fn frames(bytes: &[u8]) -> String {
     let framed = bytes.split(|byte| *byte == b'\n').flat_map(|line| {
         let length = u32::try_from(line.len()).unwrap();
@@ -183,7 +184,8 @@ fn framed() -> Vec<Vec<u8>> {
     lines.into_iter().chain(streams).collect()
 }
 
-/// A presigned URL in the first line, and what a log shows in the others: `parallax explain URL --saw -`.
+/// Reads a presigned URL from the first line, and the text of a log from the other lines, as `parallax explain URL
+/// --saw -` does.
 fn saw(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let (url, log) = text.split_once('\n').unwrap_or((&text, ""));

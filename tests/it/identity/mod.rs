@@ -1,9 +1,9 @@
-//! The breaks of `identity/irsa`, as a real run recorded them: the causes of each break distinguish it from all others,
-//! and each break is explained. A further test checks that the page for manual set-up refers to existing breaks and
-//! steps.
+//! Tests of the breaks of `identity/irsa` with the steps that a real run recorded. The causes of each break must
+//! distinguish it from all other breaks, and each break must be explained. A further test checks that the page for
+//! manual set-up refers to existing breaks and steps.
 //!
-//! `steps.jsonl` contains the steps of one run that did not pass, without details that differ between runs. To create
-//! it again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
+//! `steps.jsonl` contains the steps of one run that did not pass. Details that differ between runs are left out. This
+//! command creates the file again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use serde_json::Value;
 
 const SCENARIO: &str = "identity/irsa";
 const STEPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/steps.jsonl");
-/// The length of a key id: a SHA-256 in base64url without padding. Key ids differ between runs.
+/// The length of a key id, which is a SHA-256 hash in base64url without padding. Key ids differ between runs.
 const KEY_ID_LENGTH: usize = 43;
 
-/// The steps that did not pass, by break.
+/// The steps that did not pass, for each break.
 type Recorded = BTreeMap<String, Vec<StepEnded>>;
 
 fn loaded() -> Loaded {
@@ -50,7 +50,7 @@ fn recorded() -> Recorded {
     recorded
 }
 
-/// Writes the relevant steps of a run, in the order of the scenario's breaks.
+/// Writes the relevant steps of a run to the file, in the order of the scenario's breaks.
 fn write_steps(run: &Path) {
     let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
     let mut lines: Vec<(usize, String)> = Vec::new();
@@ -66,7 +66,7 @@ fn write_steps(run: &Path) {
     std::fs::write(STEPS, text).unwrap();
 }
 
-/// A step as one line, without certificates, times, ids and addresses.
+/// Returns a step as one line, without certificates, times, ids and addresses.
 fn without_details(mut step: StepEnded) -> String {
     (step.took_ms, step.deadline_ms, step.attempts, step.witness) = (0, 0, 1, None);
     step.matchers.clear();
@@ -88,7 +88,7 @@ fn without_details(mut step: StepEnded) -> String {
     value.to_string()
 }
 
-/// Replaces values that differ between runs.
+/// Replaces values that differ between runs, and removes fields that contain such values.
 fn without_ids(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -116,7 +116,7 @@ fn breaks(loaded: &Loaded) -> Vec<(&str, &Variant)> {
         .collect()
 }
 
-/// The results of a break's steps in a run, in the form that the judge of variants takes.
+/// Returns the results of a break's steps in a run, in the form that the judge of variants takes.
 fn results(variant: &Variant, seen: &[StepEnded]) -> Vec<StepResult> {
     let steps = variant.scenario.steps();
     let results = steps.iter().map(|it| {
@@ -171,7 +171,7 @@ fn each_break_is_explained() {
     insta::assert_snapshot!(explanations);
 }
 
-/// Checks `scenario+break` and `scenario: step` in the page.
+/// Checks the references of the forms `scenario+break` and `scenario: step` in the page.
 #[test]
 fn the_page_refers_to_existing_breaks_and_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -180,7 +180,7 @@ fn the_page_refers_to_existing_breaks_and_steps() {
     let of = |name: &str| all.iter().find(|it| it.path == name || it.path == format!("identity/{name}"));
     let page = std::fs::read_to_string(root.join("docs/identity.md")).unwrap();
     let mut proofs = 0;
-    // Only words in single backticks outside of code blocks.
+    // Only words in single backticks outside code blocks are checked.
     let prose = page.split("```").step_by(2);
     for word in prose.flat_map(|it| it.split('`').skip(1).step_by(2)) {
         let (name, known) = if let Some((name, id)) = word.split_once('+') {
@@ -191,7 +191,7 @@ fn the_page_refers_to_existing_breaks_and_steps() {
             continue;
         };
         if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(char::is_whitespace) {
-            // Parameters are also written with a colon.
+            // The page writes parameters with a colon too. Such a word is no reference.
             let is_parameter = word.contains(": ") && known.is_none();
             assert!(is_parameter || known == Some(true), "docs/identity.md: there is no `{word}`");
             proofs += usize::from(!is_parameter);
