@@ -1,4 +1,4 @@
-//! Chooses the variants of a run from the options, with the record of earlier runs where an option needs it.
+//! Chooses the variants of a run from the options. Some options need the record of earlier runs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,11 +18,11 @@ use parallax_report::Summary;
 pub(super) struct Chosen {
     /// The variants, in the order of the list.
     pub(super) selected: Vec<VariantId>,
-    /// A sentence about the breaks that were left out as unchanged.
+    /// A sentence about the breaks that were left out because they are unchanged.
     pub(super) left_out: Option<String>,
-    /// The scenarios' digests, if they were needed.
+    /// The scenarios' digests, if the choice needed them.
     pub(super) prints: Option<Prints>,
-    /// Which part of a larger run the variants are, and the variants of all parts.
+    /// The part of a larger run that the variants are, and the variants of all parts.
     pub(super) part_of: Option<(Shard, Vec<VariantId>)>,
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn choose(
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
         Breaks::Changed => {
-            // Digests are needed only for the chosen variants.
+            // Only breaks that the other options select are counted as left out.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
             let known = wiring::prints(project, recipes, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));
@@ -72,12 +72,12 @@ pub(super) async fn choose(
     Ok(Chosen { selected, left_out, prints, part_of: Some((shard, all)) })
 }
 
-/// The variants that were red in the last run: failed, ended with an error, or not reached.
+/// Returns the variants that were red in the last run: they failed, ended with an error, or were not reached.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
     Ok(red_of(&Summary::from_events(&parallax_record::read(&out.join("latest"))?)))
 }
 
-/// The red variants of a run. Skipped variants are red if the run failed because of them.
+/// Returns the red variants of a run. Skipped variants are red if the run failed because of them.
 fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
     let skips_are_red = summary.only_skips();
     let green = |outcome: &Option<Outcome>| match outcome {

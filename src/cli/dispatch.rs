@@ -100,20 +100,21 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Stores(args) => stores(&project()?, &args),
         Command::Reaper(args) => {
-            // The reaper blocks on a pipe, and has its own runtime.
+            // The reaper runs on a separate thread, because it blocks on a pipe and has a runtime of its own.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
             reaper.await.map_err(|error| CliError::Harness(error.to_string()))?
         }
     }
 }
 
-/// Chooses variants for a command that runs nothing.
+/// Chooses variants for a command that only reads the project.
 async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
     let recipes = Recipes::Of(project.root.clone());
     choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
 }
 
-/// Prints a command's text. Parts of it may come from other programs or files, so it is made harmless for the terminal.
+/// Prints a command's text. Control characters are escaped, because parts of the text may come from other programs or
+/// files.
 fn say(text: &str) -> Exit {
     printer::data(&inert(text));
     Exit::AsExpected
@@ -136,7 +137,8 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
         let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
         return say_json(&format!("{text}\n"));
     }
-    // `format!` panics at a width above 65,535, and the longest name of a stranger's project can be longer.
+    // The width is limited, because `format!` panics at a width above 65,535, and a name in a stranger's project may be
+    // longer.
     let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0).min(100);
     let text = listed.iter().fold(String::new(), |mut text, row| {
         let line = format!("{:<width$}  {}", row.variant.as_str(), row.summary);
@@ -163,7 +165,8 @@ fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
     Ok(if table.holds() { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// Writes the files that are generated from the types, or, with `check`, names those that differ.
+/// Writes the files that are generated from the types. With `check`, the function writes nothing and names the files
+/// that differ.
 fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
         let differences = schema::stale(root, files);
@@ -182,7 +185,8 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
     Ok(Exit::AsExpected)
 }
 
-/// The folder that contains `scenarios/`: the given one, or the nearest one upwards.
+/// Returns the folder that contains `scenarios/`. It is the given folder, or the nearest such folder above the current
+/// one.
 fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
         if given.join("scenarios").is_dir() {

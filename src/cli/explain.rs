@@ -1,5 +1,5 @@
-//! `parallax explain`: explains why steps failed, from a record alone, or what a presigned URL contains and
-//! how it differs from what a log shows.
+//! `parallax explain` explains why steps failed, from a record alone. It also explains what a presigned URL contains
+//! and how the URL differs from the request that a log shows.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _};
@@ -13,10 +13,10 @@ use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
 use parallax_vocab::Secret;
 
-/// The number of bytes of what was seen that are read. One request is shorter.
+/// The largest number of bytes that are read from a log. One request is shorter.
 const LONGEST: u64 = 1 << 20;
 
-/// The explanation as text.
+/// Returns the explanation as text.
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
     match &args.what {
         Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what, args),
@@ -85,7 +85,7 @@ fn json(url: &[Line], logs: &[(saw::Saw, saw::Compared)], between: &[Line]) -> S
     format!("{all:#}\n")
 }
 
-/// The text of `--saw`.
+/// Returns the text of the argument `--saw`.
 fn shown(argument: &str, url: &str) -> Result<String, CliError> {
     let unreadable = |what: &str, error: &std::io::Error| CliError::Usage(format!("{what} cannot be read: {error}"));
     let mut text = String::new();
@@ -96,7 +96,8 @@ fn shown(argument: &str, url: &str) -> Result<String, CliError> {
         }
         None if argument == "-" => {
             let mut input = std::io::stdin().lock().take(LONGEST);
-            // A store's trace does not end: once the answer to this URL's request is in it, there is nothing to wait for.
+            // The trace of a store does not end. Reading stops when the trace contains the answer to the request of
+            // this URL.
             while !saw::is_answered(&text, url) {
                 let line = input.read_line(&mut text).map_err(|error| unreadable("standard input", &error))?;
                 if line == 0 {

@@ -1,42 +1,42 @@
-//! Selects variants by names, patterns and labels. Pure.
+//! Selects variants by names, patterns and labels. All functions here are pure.
 
 use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
 
-/// Nothing matches the selection.
+/// The reason why nothing matches the selection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A filter matches no scenario and no break.
     #[error("`{filter}` matches no scenario{}; `parallax list` shows all {known}", did_you_mean(nearest))]
     NoScenario {
-        /// The filter as given.
+        /// The filter that the user gave.
         filter: String,
-        /// The nearest names, best first.
+        /// The most similar names, best first.
         nearest: Vec<String>,
-        /// How many scenarios there are.
+        /// The number of scenarios.
         known: usize,
     },
     /// None of the chosen scenarios has the break.
     #[error("none of the scenarios chosen has a break `{name}`{}", did_you_mean(nearest))]
     NoBreak {
-        /// The name as given.
+        /// The name that the user gave.
         name: String,
-        /// The nearest names, best first; all names if there are few.
+        /// The most similar names, best first. If there are few names, all of them.
         nearest: Vec<String>,
     },
     /// No scenario has the label.
     #[error("no scenario has the label `{label}`{}", did_you_mean(nearest))]
     NoLabel {
-        /// The label as given, without `!`.
+        /// The label that the user gave, without `!`.
         label: String,
-        /// The nearest labels, best first.
+        /// The most similar labels, best first.
         nearest: Vec<String>,
     },
-    /// One option leaves out everything that another one selects.
+    /// One option leaves out everything that another option selects.
     #[error("nothing is left to do: {because}")]
     NothingLeft {
-        /// Which option excludes it.
+        /// The option that leaves out everything.
         because: &'static str,
     },
     /// The project has no scenarios.
@@ -54,12 +54,12 @@ fn did_you_mean(nearest: &[String]) -> String {
     }
 }
 
-/// The maximum number of suggested names.
+/// The largest number of suggested names.
 const SUGGESTED: usize = 3;
-/// Names less similar than this are not suggested.
+/// The least similarity of a suggested name.
 const SIMILAR: f64 = 0.55;
 
-/// A variant to choose from.
+/// A variant that may be chosen.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     /// The variant's id.
@@ -71,19 +71,19 @@ pub struct Candidate<'a> {
 /// The options that select variants. A variant must satisfy all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Names, paths and patterns; a variant must match one of them. If empty, every variant matches.
+    /// Names, paths and patterns. A variant must match one of them. If the list is empty, every variant matches.
     pub filters: Vec<String>,
-    /// Labels: a variant must have one of those without `!`, and none of those with `!`.
+    /// Labels. A variant must have one of the labels without `!`, and none of the labels with `!`.
     pub labels: Vec<String>,
-    /// Only breaks with these names or patterns.
+    /// Names or patterns of breaks. If the list is not empty, only breaks that match are selected.
     pub only_breaks: Vec<String>,
-    /// Which breaks are left out.
+    /// The breaks that are left out.
     pub without: Without,
-    /// If set, only these variants, which were red in the last run.
+    /// The variants that were red in the last run. If set, only these variants are selected.
     pub red: Option<BTreeSet<VariantId>>,
 }
 
-/// Breaks that are left out.
+/// A rule that says which breaks are left out.
 #[derive(Clone, Debug, Default)]
 pub enum Without {
     /// Nothing is left out.
@@ -105,8 +105,11 @@ impl Without {
     }
 }
 
-/// Chooses from `variants` and keeps their order. It is an error if a filter, label or break matches nothing, or if no
-/// variant remains.
+/// Returns the variants that the query selects, in the order of `variants`.
+///
+/// # Errors
+///
+/// Fails if a filter, label or break matches nothing, or if no variant remains.
 pub fn select(query: &Query, variants: &[Candidate<'_>]) -> Result<Vec<VariantId>, FilterError> {
     if variants.is_empty() {
         return Err(FilterError::Nothing);
@@ -138,7 +141,7 @@ fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> 
     if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
 }
 
-/// The variants that have one of the required labels and none of the excluded labels.
+/// Returns the variants that have one of the required labels and none of the excluded labels.
 fn labelled<'a, 'b>(
     asked: &[String],
     chosen: Vec<&'a Candidate<'b>>,
@@ -158,7 +161,8 @@ fn labelled<'a, 'b>(
     }
 }
 
-/// Whether the labels satisfy the query: one of those without `!`, and none of those with `!`.
+/// Whether the labels satisfy the query. They must include one of the labels without `!`, and none of the labels with
+/// `!`.
 pub fn has_labels(asked: &[String], labels: &[String]) -> bool {
     let has = |label: &str| labels.iter().any(|it| it == label);
     let (without, with): (Vec<&String>, Vec<&String>) = asked.iter().partition(|label| label.starts_with('!'));
@@ -169,7 +173,7 @@ fn plain(label: &str) -> &str {
     label.strip_prefix('!').unwrap_or(label)
 }
 
-/// If `names` is not empty, only the breaks with these names.
+/// Returns only the breaks with these names. If `names` is empty, returns all variants.
 fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
     if names.is_empty() {
         return Ok(chosen);
@@ -182,7 +186,7 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
-/// Whether a filter matches a scenario, given as a path below `scenarios/`, or a break of it.
+/// Whether a filter matches a scenario or one of its breaks. The scenario is given as a path below `scenarios/`.
 pub fn means(filter: &str, scenario: &str) -> bool {
     matches(filter, &VariantId::new(scenario))
 }
@@ -196,19 +200,19 @@ fn matches(filter: &str, variant: &VariantId) -> bool {
     let scenario_is = |filter: &str| glob(filter, scenario) || glob(filter, last(scenario));
     match filter.split_once('+') {
         Some((of, name)) => scenario_is(of) && its.is_some_and(|its| glob(name, its)),
-        // A folder matches everything in it.
+        // A folder matches every scenario in it.
         None => scenario_is(filter) || scenario.match_indices('/').any(|(end, _)| glob(filter, &scenario[..end])),
     }
 }
 
-/// A scenario's own name, without its area.
+/// Returns a scenario's own name, without its area.
 fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// Whether a pattern matches a text. `*` matches any text without `/`, `**` any text. Each part of the pattern is
-/// compared only once with each position of the text, so many stars do not make it slow. `globset` is not used because
-/// its `**` matches only whole parts of a path.
+/// Whether a pattern matches a text. `*` matches any text without `/`, and `**` matches any text. The function compares
+/// each part of the pattern only once with each position of the text, so a pattern with many stars is not slow.
+/// `globset` is not used, because its `**` matches only whole parts of a path.
 fn glob(pattern: &str, text: &str) -> bool {
     // The positions in the text that the pattern may have reached so far.
     let mut reached = BTreeSet::from([0]);
@@ -255,7 +259,8 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     FilterError::NoScenario { filter: filter.to_owned(), nearest, known }
 }
 
-/// The names that are most similar to `wanted`, best first. The whole name or its last part is compared.
+/// Returns the names that are most similar to `wanted`, best first. The comparison uses the whole name or its last
+/// part.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, at_least: f64) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = names
         .map(|name| {

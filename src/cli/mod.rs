@@ -1,7 +1,7 @@
-//! The command line: arguments, signals, the recorded session, exit codes.
+//! The command line: arguments, signals, the recorded session and exit codes.
 //!
 //! This module decides nothing about scenarios or engines. All its calls into other modules are in [`wiring`]. Data
-//! goes to standard output, progress and errors to standard error.
+//! goes to standard output, and progress and errors go to standard error.
 
 pub mod args;
 mod choose;
@@ -28,10 +28,10 @@ pub use session::{Ended, Run};
 
 use parallax_vocab::event::Exit;
 
-/// Why a command could not do its work.
+/// The reason why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The command line or a scenario is wrong; nothing was started.
+    /// The command line or a scenario is wrong. Nothing was started.
     #[error("{0}")]
     Usage(String),
     /// The harness, the engine or the machine failed.
@@ -49,7 +49,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Filter(_) => Exit::Usage,

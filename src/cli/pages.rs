@@ -14,10 +14,10 @@ use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
 /// The first line of each page.
 const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
-/// The width at which help is wrapped, independent of the terminal.
+/// The width at which the help text is wrapped. It is fixed, so that the pages do not depend on the terminal.
 const WIDTH: usize = 100;
 
-/// The path of each page below the project, and its text.
+/// Returns the path of each page below the project, and the text of the page.
 pub fn files() -> Vec<(&'static str, String)> {
     vec![
         ("docs/reference/scenario.md", scenario()),
@@ -27,7 +27,7 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The pages below `root` that differ from the generated ones.
+/// Returns the pages below `root` that differ from the generated pages.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     parallax_language::scenario::schema::stale(root, &files())
 }
@@ -66,7 +66,7 @@ fn fixture_file() -> String {
     out
 }
 
-/// Writes the keys of the root, and then every type that they use.
+/// Writes the keys of the root type, and then every type that the root type uses.
 fn write_types(out: &mut String, schema: &Value) {
     write_type(out, schema["title"].as_str().unwrap_or_default(), schema);
     for (name, schema) in schema["$defs"].as_object().into_iter().flatten() {
@@ -90,11 +90,11 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
-            // A word with a value of its own: an object with this one key.
+            // A variant with a value is written as an object with a single key.
             for (key, value) in word["properties"].as_object().into_iter().flatten() {
                 let _ = writeln!(out, "| `{key}: …`, {} | {} |", kind(value), says(word));
             }
-            // Values without their own description share one list.
+            // Variants without a description of their own share one list in the schema.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {
                 let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));
@@ -114,7 +114,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A type in words, with links to the other types on the page.
+/// Returns a type in words, with links to the other types on the page.
 fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
@@ -150,7 +150,7 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-/// The description as a single line that fits into a table cell.
+/// Returns the description as a single line that fits into a table cell.
 fn says(schema: &Value) -> String {
     schema["description"]
         .as_str()

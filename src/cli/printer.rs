@@ -1,4 +1,4 @@
-//! The only place that prints: data to standard output, messages to standard error.
+//! The only module that prints. Data goes to standard output, and messages go to standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -6,7 +6,7 @@ use parallax_vocab::inert;
 
 use parallax_record::by_form;
 
-/// Prints data unchanged. A closed pipe is not an error, so that `parallax list | head` ends quietly.
+/// Prints data unchanged. A closed pipe is not an error, so that `parallax list | head` ends without a message.
 pub fn data(text: &str) {
     let mut out = std::io::stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
@@ -17,14 +17,14 @@ pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Prints why the command failed. The text may quote output of other programs and an address with a password, so it is
-/// made harmless and redacted.
+/// Prints why the command failed. The text is redacted and its control characters are escaped, because it may quote
+/// output of other programs and an address with a password.
 pub fn error(text: &str) {
     word(&format!("error: {}", inert(&by_form(text))));
 }
 
-/// Whether standard output may have colours: it is a terminal that supports them, and `NO_COLOR` is not set
-/// (no-color.org).
+/// Whether standard output may have colours. It must be a terminal that supports colours, and `NO_COLOR` must not be
+/// set (no-color.org).
 pub fn colour_wanted() -> bool {
     colour(std::io::stdout().is_terminal(), &|name| std::env::var(name).ok())
 }
@@ -33,12 +33,12 @@ fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
     is_terminal && env("NO_COLOR").is_none_or(|value| value.is_empty()) && env("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether this is CI, where the output is plain lines even on a terminal.
+/// Whether this process runs in CI. In CI, the output is plain lines even on a terminal.
 pub(in crate::cli) fn is_ci() -> bool {
     is_set(&|name| std::env::var(name).ok(), "CI")
 }
 
-/// Whether what is printed may end up in a log whose reader acts on commands in it, as GitHub's runner does.
+/// Whether the output may become part of a log whose reader executes commands in the log, as GitHub's runner does.
 pub(in crate::cli) fn acts_on_commands() -> bool {
     of_ci(&|name| std::env::var(name).ok())
 }

@@ -1,4 +1,4 @@
-//! `parallax report`: writes the reports of a recorded run again.
+//! `parallax report` writes the reports of a recorded run again.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::args::Report;
 use super::{CliError, printer, session};
 use parallax_report::{Summary, Table};
 
-/// The folder of the last run.
+/// Returns the folder of the last run.
 pub(super) fn latest(project: Option<&Path>) -> PathBuf {
     project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
 }

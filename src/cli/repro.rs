@@ -1,4 +1,4 @@
-//! `parallax repro`: brings up a variant that failed on another machine.
+//! `parallax repro` starts a variant that failed on another machine.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::{CliError, printer, standing};
 use crate::bundle::{self, Bundle};
 use clap::ValueEnum as _;
 
-/// Unpacks the bundle, says what is different here, and brings the variant up, up to the step that failed.
+/// Unpacks the bundle, reports the differences from this machine, and starts the variant up to the step that failed.
 pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     let Repro { file, variant, into, mut common } = args;
     let file = if file.is_dir() { file.join(bundle::FILE) } else { file };
@@ -54,7 +54,7 @@ pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// The id of a run for the name of a folder. A stranger may have written it.
+/// Returns the id of a run in a form that is safe as the name of a folder. A stranger may have written the id.
 fn plain(run: &str) -> String {
     run.chars().filter(char::is_ascii_alphanumeric).take(32).collect()
 }

@@ -1,4 +1,4 @@
-//! One recorded run: its folder, its record, its displays and its reports.
+//! One recorded run, with its folder, its record, its displays and its reports.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
@@ -26,7 +26,7 @@ use parallax_record::{Live, Log, Mark, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
 
-/// Everything that the runner receives.
+/// Everything that the runner of a session receives.
 #[derive(Debug)]
 pub struct Run {
     /// The run's id.
@@ -35,34 +35,34 @@ pub struct Run {
     pub project: PathBuf,
     /// The run's own folder, which already exists.
     pub directory: PathBuf,
-    /// The command line.
+    /// The options of the command line.
     pub options: E2e,
-    /// Takes events. The session itself sends `RunStarted` and `RunEnded`.
+    /// The sink for events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
-    /// Registers every secret before it is used.
+    /// The redactor. The runner registers every secret here before it uses the secret.
     pub redactor: Redactor,
-    /// Cancelled at the first Ctrl-C; the runner then stops, cleans up and returns.
+    /// The token that the first Ctrl-C cancels. The runner then stops, cleans up and returns.
     pub cancel: CancellationToken,
-    /// How its only variant stands after its flow.
+    /// How the only variant of the run is kept after its flow; `None` for a run that is not kept.
     pub standing: Option<Standing>,
 }
 
-/// A run whose only variant stands until it is taken down.
+/// A run whose only variant is kept until `parallax down` removes it.
 #[derive(Debug)]
 pub(super) struct Stands {
-    /// The run's id: the process that started this one knows it.
+    /// The run's id, which the parent process has chosen.
     pub(super) run: RunId,
-    /// Where the first flow stops.
+    /// The step at which the first flow stops.
     pub(super) until: Option<Until>,
 }
 
-/// The first line on standard output of a run that stands: it can be asked.
+/// The first line on standard output of a run that is kept. It says that other processes can now send requests.
 pub(super) const LISTENING: &str = "listening";
 
-/// The result of the runner. Verdicts are in the events.
+/// The result of the runner. The events contain the verdicts.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// Why the run itself failed.
+    /// The reason why the run itself failed.
     pub failure: Option<Failure>,
 }
 
@@ -91,7 +91,8 @@ pub(super) async fn run(
     log.write_to(&directory, recorder.redactor())?;
     let display = live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci());
     let began = Instant::now();
-    // Before the first output, because a user who sees that the run has started may already stop it.
+    // The signal handlers are installed before the first output, because a user who sees that the run has started may
+    // already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     let is_evidence = stands.is_none();
     let redactor = recorder.redactor();
@@ -154,7 +155,7 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    // A person may have changed what stands, so its verdict is no evidence for later runs.
+    // A person may have changed a variant that is kept, so its verdict is no evidence for later runs.
     if is_evidence {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
@@ -172,13 +173,15 @@ pub(super) async fn run(
         pack(project, failed, (&recipes, k3s), &redactor, &directory).await;
     }
     if let Some(host) = host {
-        // Whoever took the variant down may look at the reports at once.
+        // The host is closed only after the reports are written, because the user who removes the variant may read the
+        // reports at once.
         host.close().await;
     }
     worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
 }
 
-/// A missing report must be reported, but the exit code of a worse verdict has priority.
+/// Adds an error of writing the reports to the exit code. A worse verdict keeps its exit code, and the error is only
+/// printed.
 fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     match written {
         Err(error) if exit == Exit::AsExpected => Err(error),
@@ -190,12 +193,12 @@ fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     }
 }
 
-/// The name of the run's folder in a bucket. A shard that is tried again has the same one.
+/// Returns the name of the run's folder in a bucket. A shard that is tried again gets the same name.
 fn own_folder(shard: Option<&ShardOf>, run: &RunId) -> String {
     shard.map_or_else(|| run.to_string(), |it| format!("shard-{}-of-{}", it.number, it.of))
 }
 
-/// Which part of a larger run this one is.
+/// Returns the part of a larger run that this run is, if it is a part.
 async fn shard_of(
     project: &Project,
     chosen: &Chosen,
@@ -207,7 +210,8 @@ async fn shard_of(
     Ok(Some(Box::new(ShardOf { number: shard.number, of: shard.of, whole: whole.clone(), digests })))
 }
 
-/// Writes the bundle of what failed, and says how it is used. A run without a bundle has its verdict all the same.
+/// Writes the bundle of the failed variants, and says how to use it. A failure to write it does not change the verdict
+/// of the run.
 async fn pack(
     project: &Project,
     failed: Vec<Failed>,
@@ -226,8 +230,8 @@ async fn pack(
     }
 }
 
-/// The display of a run that stands, which also feeds other processes; how its variant stands; and the side that other
-/// processes ask.
+/// The parts of a run that is kept. They are the display, which also sends events to other processes, the state of the
+/// kept variant, and the server that answers other processes.
 type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 
 fn of_one_that_stands(
@@ -253,20 +257,20 @@ fn of_one_that_stands(
     Ok((Box::new(feed), Some(standing), Some(host)))
 }
 
-/// Makes a seed from the run's id, which is random. 32 bits are enough for an order.
+/// Makes a seed from the run's id, which is random. 32 bits are enough to shuffle an order.
 fn seed_of(run: &RunId) -> u64 {
     u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
 
-/// The scenarios whose variants were all chosen.
+/// Returns the scenarios whose variants were all chosen.
 fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     let selected: BTreeSet<&VariantId> = selected.iter().collect();
     let whole = project.scenarios.iter().filter(|it| it.variants.iter().all(|variant| selected.contains(&variant.id)));
     whole.map(|it| it.path.clone()).collect()
 }
 
-/// The scenarios of `whole` all of whose variants were begun: a break that never ran proves nothing, and is no reason to
-/// call a matcher unproven.
+/// Removes the scenarios with a variant that was not started. A break that never ran proves nothing, so its matchers
+/// must not be reported as unproven.
 fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
     for event in events {
         if let EventKind::VariantEnded(ended) = &event.event
@@ -278,17 +282,18 @@ fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
     whole
 }
 
-/// The default folder for the folders of runs.
+/// Returns the default folder for the folders of runs.
 pub(super) fn default_out(project: &Path) -> PathBuf {
     project.join("target").join("e2e")
 }
 
-/// The folder for the folders of runs.
+/// Returns the folder for the folders of runs.
 pub(super) fn out_folder(project: &Path, options: &E2e) -> PathBuf {
     options.common.out.clone().unwrap_or_else(|| default_out(project))
 }
 
-/// Runs `work` with a live display and signals, and without a record: for commands that only prepare.
+/// Runs `work` with a live display and signal handlers, and without a record. Commands that only prepare something use
+/// it.
 pub(super) async fn watched<F>(work: impl FnOnce(Sink, CancellationToken) -> F) -> Result<Exit, CliError>
 where
     F: Future<Output = Result<Exit, CliError>>,
@@ -301,8 +306,8 @@ where
     if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
 }
 
-/// Writes the files that tools read and prints the summary. Gives the exit code that the summary tells: a run whose record
-/// (`unwritten` says why) or whose reports could not be written is no pass.
+/// Writes the files that tools read, and prints the summary. Returns the exit code of the summary. A run is not a
+/// success if its reports could not be written, or its record (`unwritten` has the reason).
 pub(super) fn publish(
     summary: Summary,
     unwritten: Option<String>,
@@ -311,7 +316,8 @@ pub(super) fn publish(
 ) -> (Exit, Result<(), CliError>) {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    // What the reports tell is what the summary tells, wherever both can be written.
+    // The second call adds a failure to write the reports. The reports and the printed summary differ only in that
+    // failure.
     let summary = summary.unwritten(unwritten);
     let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
     let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));

@@ -1,4 +1,5 @@
-//! `parallax completions` and `parallax man`: made from the command line itself, so that they cannot be out of date.
+//! `parallax completions` and `parallax man`. Their output is generated from the definition of the command line, so
+//! that it is always up to date.
 
 use clap::{Command, CommandFactory as _};
 use clap_complete::generate;
@@ -7,10 +8,11 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Completions, Manual, Shell};
 use super::{CliError, printer};
 
-/// Names of arguments whose values are scenarios or variants, as zsh's script calls them.
+/// Arguments whose values are scenarios or variants, in the notation of zsh's script.
 const NAMED_BY_SCENARIO: [&str; 3] = ["::filters --", ":variant --", "::paths --"];
 
-/// Completes the names of scenarios and breaks, too. The project may change at any time, so the shell asks `list`.
+/// A bash script that also completes the names of scenarios and breaks. The shell gets the names from `parallax list`,
+/// because the project may change at any time.
 const BASH: &str = r#"
 _parallax_names() {
     # `compgen -W` expands what it is given, and a folder may have any name.
@@ -65,7 +67,7 @@ fn script(shell: Shell) -> String {
         Shell::Fish => made(clap_complete::Shell::Fish) + FISH,
         Shell::Zsh => {
             let script = made(clap_complete::Shell::Zsh);
-            // The first line tells zsh what the script is for.
+            // The first line must stay the first, because it tells zsh for which command the script is.
             let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
             let lines = rest.lines().map(|line| {
                 let names = NAMED_BY_SCENARIO.iter().any(|it| line.contains(it));
@@ -76,7 +78,7 @@ fn script(shell: Shell) -> String {
     }
 }
 
-/// The command line without the commands that only the harness itself starts.
+/// Returns the command line without the commands that only the harness itself starts.
 fn shown() -> Command {
     let whole = Cli::command();
     let commands = whole.get_subcommands().filter(|it| !it.is_hide_set()).cloned();

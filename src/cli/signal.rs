@@ -1,16 +1,17 @@
-//! Ctrl-C: the first one cleans up; the second one stops at once and lists what remains.
+//! Handles Ctrl-C. After the first Ctrl-C, the run cleans up. The second Ctrl-C stops the process at once and lists the
+//! remaining objects.
 
 use parallax_vocab::event::Exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The message at the first signal.
+/// The message after the first signal.
 pub const CLEANING_UP: &str = "interrupted: cleaning up; press Ctrl-C again to stop at once";
 
 /// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the runtime ends.
 ///
-/// The first signal calls `first` and cancels the token. The second signal calls `second`, which lists what remains,
-/// and ends the process with exit code 130 without waiting.
+/// The first signal calls `first` and cancels the token. The second signal calls `second`, which lists the remaining
+/// objects. The function then ends the process with exit code 130 without waiting.
 pub fn watch(
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,
@@ -24,7 +25,7 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        // The message comes before the effect, because a run that ends at once would close its record before the
+        // The message comes before the cancellation, because a run that ends at once would close its record before the
         // message.
         first();
         token.cancel();

@@ -1,4 +1,5 @@
-//! Commands for a variant that stands: `up` brings it up in a process of its own, the others ask that process.
+//! The commands for a variant that is kept. `up` starts the variant in a process of its own, and the other commands
+//! send requests to that process.
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -21,14 +22,15 @@ use parallax_report::explanation::{explained_step, step_in_a_line};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// The interval at which the end of the process that holds the environment is looked for.
+/// The interval between two checks whether the process that holds the environment has ended.
 const POLL: Duration = Duration::from_millis(50);
-/// The longest script that a shell without a terminal reads. A request is limited, and JSON escapes some characters.
+/// The largest length of a script that a shell without a terminal reads. The size of a request is limited, and JSON
+/// escapes some characters.
 const SCRIPT_LIMIT_BYTES: u64 = 24 * 1024;
-/// How long `status` waits for a process to say how its environment is reached.
+/// The time for which `status` waits for a process to describe the access to its environment.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 
-/// Brings a variant up in a process of its own, and says how to reach it.
+/// Starts a variant in a process of its own, and prints how to reach it.
 pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
     // Mistakes are reported before a process is started.
     chosen(&Project::load(project)?, args).await?;
@@ -60,7 +62,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     Ok(Exit::AsExpected)
 }
 
-/// The one variant that `up` names.
+/// Returns the single variant that `up` names.
 async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
     let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
     let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
@@ -82,10 +84,10 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
     Ok(chosen)
 }
 
-/// The process that holds the environment.
+/// The child process that holds the environment.
 struct Holder {
     child: Child,
-    /// Pass on what it prints.
+    /// The threads that pass on the output of the process.
     printing: Vec<JoinHandle<()>>,
 }
 
@@ -113,7 +115,8 @@ impl Holder {
         command.args(args.common.provision.then_some("--provision"));
         let allowed = args.common.allow_host_programs;
         command.args(allowed.map(|it| format!("--allow-host-programs={}", wiring::flag(&it))));
-        // A group of its own: Ctrl-C in this terminal must not end what stands, once it stands.
+        // The process has a process group of its own, because Ctrl-C in this terminal must not end the environment
+        // after `up` has ended.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
@@ -121,14 +124,15 @@ impl Holder {
         Ok(Self { child, printing: vec![printing] })
     }
 
-    /// Whether the process can be asked: it says so with its first line. Otherwise it has ended.
+    /// Waits until the process can receive requests, which its first line reports. Returns `false` if the process ends
+    /// before.
     fn listening(&mut self) -> impl Future<Output = bool> + use<> {
         let stdout = self.child.stdout.take();
         let (send, receive) = oneshot::channel();
-        // A thread, because the rest of what it prints is of interest if it ends: the summary of the run.
+        // A thread reads the rest of the output too. If the process ends early, the rest is the summary of the run.
         self.printing.push(std::thread::spawn(move || {
             let mut lines = lines(stdout);
-            // The receiver may have stopped waiting. Then sending fails, which does not matter.
+            // The receiver may have stopped waiting. In that case sending fails, which does no harm.
             let _ = send.send(lines.next().is_some_and(|line| line == session::LISTENING));
             lines.for_each(|line| printer::data(&format!("{line}\n")));
         }));
@@ -138,12 +142,12 @@ impl Holder {
     fn interrupt(&self) {
         let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
-            // It may have ended by itself.
+            // The process may already have ended, so an error is ignored.
             let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
         }
     }
 
-    /// Waits for the end of the process, and passes an interruption on.
+    /// Waits for the end of the process, and passes an interruption on to it.
     async fn wait(mut self, interrupted: &CancellationToken) -> Result<Exit, CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to wait for a process: {error}"));
@@ -153,7 +157,7 @@ impl Holder {
                 break ended;
             }
             tokio::select! {
-                // std cannot wait for a child in a task, so this polls.
+                // The standard library cannot wait for a child in a task, so this code polls.
                 () = tokio::time::sleep(POLL) => {}
                 () = interrupted.cancelled(), if !told => {
                     told = true;
@@ -177,7 +181,7 @@ fn lines(from: Option<impl Read>) -> impl Iterator<Item = String> {
     from.into_iter().flat_map(|from| BufReader::new(from).lines()).map_while(Result::ok)
 }
 
-/// Holds a variant until it is taken down.
+/// Runs a variant and keeps it until `down` removes it. This is the command of the child process.
 pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, CliError> {
     let project = Project::load(project)?;
     let chosen = chosen(&project, &args.up).await?;
@@ -205,7 +209,7 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
     session::run(&project, chosen, recipes, options, log, Some(stands)).await
 }
 
-/// Shows what stands.
+/// Shows the variants that are kept.
 pub(super) async fn status() -> Result<Exit, CliError> {
     let all = wiring::all_standing()?;
     if all.is_empty() {
@@ -214,7 +218,7 @@ pub(super) async fn status() -> Result<Exit, CliError> {
     for handle in all {
         let now = match wiring::now(&handle).await {
             Ok(now) => now,
-            // It may be ending, or be one of another version. The others still answer.
+            // The process may be ending, or may be of another version. The other processes still answer.
             Err(error) => {
                 printer::error(&error.to_string());
                 continue;
@@ -226,7 +230,7 @@ pub(super) async fn status() -> Result<Exit, CliError> {
             handle.project.display(),
             handle.directory.display()
         )));
-        // While something is carried out, there is no answer.
+        // While a process handles another request, it does not answer this one.
         let reach = tokio::time::timeout(REACH_WITHIN, wiring::ask(&handle, Request::Reach, |_| {})).await;
         if let Ok(Ok(answer @ Answer::Reach(_))) = reach {
             reached(answer)?;
@@ -253,7 +257,7 @@ pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, 
         changes = changes.next().await?;
         match again(&handle, Request::Reload).await {
             Ok(_) => {}
-            // A mistake in the file: the next save may mend it.
+            // The error is a mistake in the file, which the next save may repair.
             Err(error @ CliError::Usage(_)) => printer::error(&error.to_string()),
             Err(error) => return Err(error),
         }
@@ -274,8 +278,8 @@ async fn run(
 ) -> Result<Exit, CliError> {
     match wiring::ask(handle, Request::Run { from, argv, stdin }, |_| {}).await? {
         Answer::Program(reply) => {
-            // A terminal would carry out what the program prints, and so would the log of a CI. A file or a pipe gets it
-            // unchanged.
+            // Control characters are escaped for a terminal and for the log of a CI service, because both would execute
+            // them. A file or a pipe gets the output unchanged.
             let to = |text: &str, terminal: bool| {
                 if terminal || printer::acts_on_commands() { inert(text).into_owned() } else { text.to_owned() }
             };
@@ -364,7 +368,7 @@ async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let answer = answer.await?;
     let Answer::Ends = answer else { return unexpected(answer) };
     let Some((removed, remaining)) = ended else {
-        // It ends because of another request, or something was being carried out.
+        // The process is ending because of another request, or was busy with another request.
         printer::data(&format!("run {}: ended\n", handle.run));
         return Ok(Exit::AsExpected);
     };
@@ -397,7 +401,7 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
     }
 }
 
-/// An event of a step as a person reads it; empty for all others.
+/// Returns the text for an event of a step. The text is empty for all other events.
 fn happened(event: &Event) -> String {
     let text = match &event.event {
         EventKind::StepEnded(step) => {

@@ -1,7 +1,8 @@
-//! `parallax stores`: the table of stores, made from what the steps of scenarios show of them.
+//! `parallax stores` makes the table of stores from the steps of scenarios.
 //!
-//! A step that shows something of a store says so (`shows`). `scenarios/stores/table.yaml` has the rows and their order, and
-//! for each cell that no step shows the reason why it was not tried. A cell is shown or has a reason, never both.
+//! A step that shows a capability of a store declares it (`shows`). `scenarios/stores/table.yaml` has the rows and
+//! their order. For each cell that no step shows, it also has the reason why the capability was not tried. A cell has
+//! steps or a reason, never both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,18 +22,18 @@ use super::wiring::Project;
 const TITLE: &str = "stores";
 /// The page, below the project.
 pub const PAGE: &str = "docs/stores.md";
-/// The rows of the table, below the project.
+/// The path of the file with the rows of the table, below the project.
 pub const TABLE: &str = "scenarios/stores/table.yaml";
-/// The label of an image that has the version of its program.
+/// The label of an image that contains the version of its program.
 const VERSION: &str = "org.opencontainers.image.version";
 /// The first line of the page.
 const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; do not edit. -->";
 
-/// The rows as they are written.
+/// The rows in the format of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
-    /// By the name of the fixture, in the order of the columns.
+    /// The stores by the name of their fixture, in the order of the columns.
     stores: IndexMap<String, WrittenStore>,
     rows: Vec<WrittenRow>,
 }
@@ -41,7 +42,7 @@ struct Written {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WrittenStore {
     name: String,
-    /// The image whose recipe has the version.
+    /// The name of the image whose recipe has the version.
     image: String,
 }
 
@@ -50,12 +51,12 @@ struct WrittenStore {
 struct WrittenRow {
     id: String,
     asks: String,
-    /// Why a store was not tried, by the name of its fixture.
+    /// The reason why a store was not tried, by the name of its fixture.
     #[serde(default)]
     not_tried: BTreeMap<String, String>,
 }
 
-/// The table.
+/// The table of stores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// The stores, in the order of the columns.
@@ -64,39 +65,39 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// A column.
+/// A store, which is a column of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Store {
     /// The name of the fixture.
     pub fixture: String,
-    /// Its name for people.
+    /// The store's name for people.
     pub name: String,
-    /// The version of its program.
+    /// The version of the store's program.
     pub version: String,
 }
 
-/// A row.
+/// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// The capability, as steps name it.
+    /// The id of the capability that steps name.
     pub id: String,
-    /// What a store is asked to do.
+    /// The request to a store, in words.
     pub asks: String,
     /// One cell for each store.
     pub cells: Vec<Cell>,
 }
 
-/// What is known about one store.
+/// The knowledge about one capability of one store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// The short answer.
     pub answer: Answer,
-    /// How, what or why.
+    /// The explanation of the short answer.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub how: String,
-    /// The steps that show it.
+    /// The steps that show the answer.
     pub proofs: Vec<Proof>,
-    /// What a run saw, if the table was compared with a record.
+    /// The result of a run, if the table was compared with a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
@@ -105,38 +106,38 @@ pub struct Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// As S3 does it.
+    /// The store works as S3 does.
     Works,
-    /// Otherwise than S3 does it.
+    /// The store works, but differs from S3.
     WorksOtherwise,
-    /// Not at all.
+    /// The store does not have the capability.
     Missing,
-    /// An attack succeeds.
+    /// An attack on the store succeeds.
     Hole,
-    /// Nobody asked the store.
+    /// Nobody has tried the capability with the store.
     NotTried,
 }
 
-/// A step that shows something, and the breaks in which it fails.
+/// A step that shows an answer, and the breaks in which the step fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Proof {
     /// The path of the scenario.
     pub scenario: String,
     /// The id of the step.
     pub step: String,
-    /// The ids of the breaks in which it fails.
+    /// The ids of the breaks in which the step fails.
     pub breaks: Vec<String>,
 }
 
-/// What a run saw of a cell.
+/// The result of a run for a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen {
-    /// Each step passed.
+    /// Each step of the cell passed.
     Held,
-    /// A step did not pass.
+    /// A step of the cell did not pass.
     Failed,
-    /// A step did not run.
+    /// A step of the cell did not run.
     NotRun,
 }
 
@@ -153,7 +154,7 @@ struct Shown {
 }
 
 impl Table {
-    /// The table of a project's scenarios.
+    /// Makes the table of a project's scenarios.
     pub fn of(project: &Project) -> Result<Self, CliError> {
         let file = project.root.join(TABLE);
         let bytes = std::fs::read(&file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -215,11 +216,12 @@ impl Table {
         if wrong.is_empty() { Ok(Self { stores, rows }) } else { Err(wrong.join("\n")) }
     }
 
-    /// Compares each cell with what a run saw of its steps.
+    /// Compares each cell with the results of its steps in a run.
     pub fn compare(&mut self, events: &[Event]) {
         let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for event in events {
-            // What the machine broke is run again from the beginning.
+            // A variant that starts again was repeated after a failure of the machine, so its earlier results do not
+            // count.
             if let EventKind::VariantStarted(it) = &event.event {
                 seen.retain(|(variant, _), _| *variant != it.variant.as_str());
             }
@@ -239,14 +241,15 @@ impl Table {
         }
     }
 
-    /// Whether no run says otherwise: the table was not compared with one, or the run saw something of it, and each cell
-    /// that it saw as it is written. A run of one scenario does not see the cells of others.
+    /// Whether no run contradicts the table. If the table was compared with a run, the run must confirm at least one
+    /// cell and contradict none. Cells whose steps did not run are ignored, because a run of one scenario does not run
+    /// the steps of others.
     pub fn holds(&self) -> bool {
         let seen: Vec<Seen> = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen).collect();
         seen.is_empty() || seen.contains(&Seen::Held) && !seen.contains(&Seen::Failed)
     }
 
-    /// The page.
+    /// Returns the Markdown page of the table.
     pub fn page(&self) -> String {
         let mut out = format!(
             "{MADE}\n\n# Which store does what\n\nEach cell that was tried is shown by steps of a scenario, which a run carries out against the \
@@ -306,7 +309,7 @@ impl Cell {
     }
 }
 
-/// What the baseline of a scenario shows.
+/// Returns what the steps in the baseline of a scenario show about stores.
 fn shown(loaded: &Loaded) -> Vec<Shown> {
     let steps = loaded.scenario.steps();
     let shown = steps.iter().filter_map(|it| {
@@ -330,7 +333,8 @@ fn shown(loaded: &Loaded) -> Vec<Shown> {
     shown.collect()
 }
 
-/// Joins what several steps show. They may add to each other, but not contradict each other.
+/// Joins what several steps show about one cell. The steps may complement each other, but must not contradict each
+/// other.
 fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static str> {
     let some = |answer: Answer| shown.iter().any(|it| it.answer == answer);
     let answer = match not_tried {
@@ -350,7 +354,7 @@ fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static 
     Ok(Cell { answer, how: hows.join("; "), proofs: shown.into_iter().map(|it| it.proof).collect(), seen: None })
 }
 
-/// The version of the program in an image, as its recipe says.
+/// Returns the version of the program in an image, according to the image's recipe.
 fn version(root: &Path, image: &str) -> Result<String, String> {
     let recipe = Recipe::load(&root.join("images").join(image)).map_err(|error| error.to_string())?;
     let version = recipe.config.labels.get(VERSION).cloned();

@@ -67,7 +67,8 @@ pub struct E2e {
 }
 
 impl E2e {
-    /// The options that decide how a variant behaves, as words of a command line: a run with them repeats this one.
+    /// Returns the options that decide how a variant behaves, as words of a command line. A run with these options
+    /// repeats this run.
     pub fn again(&self) -> Vec<String> {
         let mut words = Vec::new();
         if self.common.k3s != K3s::Auto {
@@ -88,7 +89,7 @@ impl E2e {
     }
 }
 
-/// The value of an option as it is written.
+/// Returns the value of an option as a user writes it.
 fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The command line. The comments here are the help that people read.
+//! The command line. The doc comments in this module are the help text that users read.
 
 mod check;
 mod e2e;
@@ -426,7 +426,7 @@ mod tests {
         }
     }
 
-    /// Each example is a command line that the program accepts, as a shell would pass it.
+    /// Tests that each example in the help is a command line that the program accepts.
     #[test]
     fn every_command_shows_examples_that_parse() {
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
@@ -444,7 +444,7 @@ mod tests {
         }
     }
 
-    /// The command lines of parallax in a line of examples, without the explanation and without a redirection.
+    /// Returns the parallax commands in a line of examples, without the explanation and without a redirection.
     fn commands(line: &str) -> impl Iterator<Item = &str> {
         let line = line.split("  ").next().unwrap_or_default();
         let line = line.split(" > ").next().unwrap_or_default();

@@ -54,12 +54,12 @@ pub enum Breaks {
     All,
 }
 
-/// A part of the chosen variants.
+/// One part of the chosen variants, for a run that is divided among machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which part, from 1.
+    /// The number of the part, counted from 1.
     pub number: u16,
-    /// How many parts there are.
+    /// The number of parts.
     pub of: u16,
 }
 

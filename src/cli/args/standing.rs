@@ -1,4 +1,4 @@
-//! The arguments of the commands for variants that stand.
+//! The arguments of the commands for variants that `parallax up` keeps.
 
 use std::path::PathBuf;
 

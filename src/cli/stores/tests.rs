@@ -1,4 +1,4 @@
-//! Tests of the table of stores: gaps, contradictions, how steps join, and the comparison with a record.
+//! Tests of the table of stores: gaps, contradictions, the joining of steps, and the comparison with a record.
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn a_run_confirms_a_cell_or_does_not() {
     let scenario = |verdict| ended("stores/s3", "url", verdict);
     for (events, seen) in [
         (vec![], Seen::NotRun),
-        // A break says nothing about the store.
+        // The result of a break says nothing about the store.
         (vec![ended("stores/s3+wrong", "url", Verdict::Passed)], Seen::NotRun),
         (vec![scenario(Verdict::Passed)], Seen::Held),
         (vec![scenario(Verdict::Blocked)], Seen::Failed),

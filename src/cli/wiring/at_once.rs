@@ -1,27 +1,28 @@
-//! How many environments and clusters a run may use at the same time.
+//! The number of environments and clusters that a run may use at the same time.
 
 use crate::cli::args;
 use parallax_plan::AtOnce;
 
-/// The memory of an environment: a store and vantage pods.
+/// The memory of an environment with a store and vantage pods, in MiB.
 const ENVIRONMENT_MIB: u64 = 300;
-/// The memory of a cluster.
+/// The memory of a cluster, in MiB.
 const CLUSTER_MIB: u64 = 1_500;
 
-/// The limits of what runs at the same time: the values from the command line, else values that fit this machine.
-/// Existing clusters and environments need memory; starting them needs processors.
+/// Returns the limits of what runs at the same time. A limit is the value from the command line, or else a value that
+/// fits this machine. Existing clusters and environments need memory, and starting them needs processors.
 pub fn at_once(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within(asked, processors, available_mib)
 }
 
-/// The limits while the processors are idle: what was asked for on the command line, else more than `at_once`.
+/// Returns the limits for the time in which the processors are idle. A limit is the value from the command line, or
+/// else a larger value than that of `at_once`.
 pub fn at_once_when_idle(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within_when_idle(asked, processors, available_mib)
 }
 
-/// The number of processors, and the available memory.
+/// Returns the number of processors and the available memory in MiB.
 fn of_this_machine() -> (usize, u64) {
     (
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -45,7 +46,7 @@ fn within_when_idle(asked: args::AtOnce, processors: usize, available_mib: u64) 
     }
 }
 
-/// How many of this size fit into half of the available memory.
+/// Returns how many objects of the size `mib` fit into half of the available memory. The result is at least one.
 fn fit(available_mib: u64, mib: u64) -> usize {
     usize::try_from(available_mib / 2 / mib).unwrap_or(usize::MAX).max(1)
 }
@@ -66,7 +67,7 @@ mod tests {
         };
         assert_eq!(default(2, 22), (3, 6, 4));
         assert_eq!(default(16, 60), (8, 48, 18));
-        // A small machine works too, with little at the same time.
+        // A small machine works too, with few environments at the same time.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };
         for within in [within, within_when_idle] {

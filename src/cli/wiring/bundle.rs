@@ -1,4 +1,4 @@
-//! Packs the failed variants of a run, and compares a bundle with this machine.
+//! Packs the failed variants of a run into a bundle, and compares a bundle with this machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use parallax_language::scenario::Variant;
 use parallax_record::Redactor;
 use parallax_report::Summary;
 
-/// The project's folder with images.lock and the recipes.
+/// The project's folder that contains images.lock and the recipes.
 const IMAGES: &str = "images";
 
 impl From<BundleError> for CliError {
@@ -29,7 +29,7 @@ impl From<BundleError> for CliError {
     }
 }
 
-/// The variants of a run that failed, each with its first step that is not as declared.
+/// Returns the variants of a run that failed, each with its first step that is not as declared.
 pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     let mut all = Vec::new();
     for variant in summary.variants() {
@@ -46,7 +46,8 @@ pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     all
 }
 
-/// The step of the flow that is this one, or that repeats it. A readiness is none.
+/// Returns the step of the flow with this id, or the `repeat` step that contains the step with this id. A readiness
+/// condition is not in the flow, so the result is `None`.
 fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     let is = |it: &&parallax_language::scenario::model::Step| {
         it.id == step || it.repeat().is_some_and(|repeat| repeat.flow.iter().any(|inner| inner.id == step))
@@ -54,7 +55,7 @@ fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     variant.scenario.flow.iter().find(is).map(|it| it.id.clone())
 }
 
-/// Writes the bundle of a run into its folder. Returns its path.
+/// Writes the bundle of a run into the run's folder. Returns the path of the bundle.
 pub async fn pack(
     project: &Project,
     failed: Vec<Failed>,
@@ -69,7 +70,7 @@ pub async fn pack(
     let (redactor, directory) = (redactor.clone(), directory.to_owned());
     let (root, mut files) = (project.root.clone(), resolved(project, &ids, &redactor));
     let folders = folders(project, &ids, &mut files, &redactor);
-    // Reading and writing files blocks.
+    // Reading and writing files blocks, so it is done on a separate thread.
     let written = tokio::task::spawn_blocking(move || {
         for folder in folders {
             let prefix = format!("{}/{folder}", bundle::PROJECT);
@@ -85,7 +86,7 @@ pub async fn pack(
     Ok(written.await.map_err(|error| CliError::Harness(error.to_string()))??)
 }
 
-/// The variants as they were run: with their matrix expanded and their change applied.
+/// Returns the variants in the form in which they ran, with their matrix expanded and their change applied.
 fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -> Vec<bundle::Packed> {
     let variants = project.scenarios.iter().flat_map(|it| &it.variants).filter(|it| ids.contains(&it.id));
     let files = variants.map(|variant| {
@@ -95,8 +96,8 @@ fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -
     files.collect()
 }
 
-/// The folders of the project that the variants need. Fixtures that the project does not have itself are added to `files`,
-/// so that another version of Parallax does not replace them by its own.
+/// Returns the folders of the project that the variants need. Fixtures that the project does not have itself are added
+/// to `files`, so that another version of Parallax does not replace them by its own fixtures.
 fn folders(
     project: &Project,
     ids: &BTreeSet<VariantId>,
@@ -123,20 +124,20 @@ fn folders(
             }
         }
     }
-    // What Parallax ships is there already.
+    // Images that Parallax ships are already on the other machine.
     if Recipes::Of(project.root.clone()).are_foreign() {
         folders.insert(IMAGES.to_owned());
     }
     folders
 }
 
-/// What differs between the machine of a bundle and this one.
+/// Returns the differences between the machine of a bundle and this machine.
 pub async fn differences(project: &Project, bundle: &Bundle, recipes: &Recipes) -> Result<Vec<String>, CliError> {
     let ids = bundle.failed.iter().map(|it| it.variant.clone()).collect();
     Ok(bundle.differences(&images_of(project, &ids, recipes).await?))
 }
 
-/// What each image of the variants is: its published reference and digest, and the tag of its build.
+/// Returns the published reference and digest, and the tag of the build, of each image of the variants.
 async fn images_of(
     project: &Project,
     ids: &BTreeSet<VariantId>,

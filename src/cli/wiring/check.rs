@@ -1,4 +1,4 @@
-//! `parallax check`: gathers what the user named, and prints what was found.
+//! `parallax check` gathers what the user named, runs the check, and prints the findings.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use crate::cli::args::Check;
 use crate::cli::{CliError, printer};
 use crate::cluster::{self, Access};
 
-/// The largest file of certificates that is read, in bytes.
+/// The largest size of a file of certificates that is read, in bytes.
 const LARGEST_CA: u64 = 1 << 20;
 
-/// Checks a store from both sides.
+/// Checks a store from inside a cluster and from this machine.
 pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliError> {
     let (endpoint, host, port) = check::endpoint(&args.endpoint).map_err(CliError::Usage)?;
     let id = fresh_run_id();
@@ -74,7 +74,8 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     Ok(if good { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// The cluster, and the pod that is made in it. The error says why there is none.
+/// Returns the access to the cluster, and the pod that is created in the cluster. The error is the reason why there is
+/// none.
 async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
     let (access, namespace) = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref())
         .await
@@ -88,7 +89,7 @@ async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
     Ok((access, guest))
 }
 
-/// What is made, told before it is made.
+/// Returns lines that announce what `check` creates, before it is created.
 fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Ok((access, guest)) = there {
@@ -104,7 +105,7 @@ fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<St
     lines
 }
 
-/// Access key, secret key and session token.
+/// An access key, a secret key and a session token.
 type Keys = (String, Secret, Option<Secret>);
 
 fn of_environment() -> Option<Keys> {
@@ -121,7 +122,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 
-/// The certificates to trust: those that the user names, else this machine's.
+/// Returns the certificates to trust. They are those that the user names, or else this machine's.
 fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
     if args.ca.is_empty() {
         let named = variable("SSL_CERT_FILE");

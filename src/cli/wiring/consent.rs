@@ -1,5 +1,5 @@
-//! What the project of an untrusted author may do only with the user's permission: choose images and recipes in CI, and
-//! run programs on this machine itself.
+//! Asks for the user's permission where the project of an untrusted author could do harm. Such a project may choose
+//! images and recipes in CI, and run programs on this machine itself, only with permission.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::cli::printer::is_ci;
 use parallax_images::Recipes;
 use parallax_language::scenario::HostProgram;
 
-/// The source of images.lock and recipes for a run.
+/// Returns the source of images.lock and recipes for a run.
 pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, is_ci())
 }
 
-/// The same for a project that somebody else wrote.
+/// Returns the source of images.lock and recipes for a project that somebody else wrote.
 pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, true)
 }
@@ -36,14 +36,15 @@ fn of(project: &Path, lock: LockOf, is_strange: bool) -> Result<Recipes, CliErro
     }
 }
 
-/// Every program that the selected variants would run on this machine itself.
+/// Returns every program that the selected variants would run on this machine itself.
 pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeSet<HostProgram> {
     let variants = project.scenarios.iter().flat_map(|loaded| loaded.variants.iter().map(move |it| (loaded, it)));
     let selected = variants.filter(|(_, variant)| selected.contains(&variant.id));
     selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
 }
 
-/// Refuses to run programs on this machine, unless this is allowed and they can run as allowed.
+/// Fails if the selected variants would run programs on this machine, unless the user allows it and the programs can
+/// run in the allowed way.
 pub fn check_host_programs(
     project: &Project,
     selected: &[VariantId],
@@ -58,7 +59,7 @@ pub fn check_host_programs(
     refused.map_or(Ok(()), |why| Err(CliError::Usage(format!("{why}; nothing was started:\n  {list}"))))
 }
 
-/// Why programs may not run on this machine.
+/// Returns the reason why programs may not run on this machine, if there is one.
 fn refusal(allowed: Option<HostPrograms>, can_run_apart: impl FnOnce() -> Result<(), String>) -> Option<String> {
     match allowed {
         None => Some(

@@ -21,8 +21,8 @@ use parallax_record::Sink;
 /// The default engine, which `--provision` starts.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
-/// Finds the engine before any thread or file exists, and starts this program again if testcontainers needs another
-/// environment. A missing engine is reported later, where it can be recorded.
+/// Finds the engine before any thread or file exists. Starts this program again if testcontainers needs other
+/// environment variables. A missing engine is reported later, when the run has a record.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) | Command::Hold(_) => true,
@@ -32,13 +32,13 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // An engine that the user chose is kept even if it does not answer; no other engine replaces it.
+    // An engine that the user chose is kept even if it does not answer. No other engine replaces it.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
 }
 
-/// The id of a new run.
+/// Returns the id of a new run.
 pub fn fresh_run_id() -> RunId {
     parallax_engine::fresh_run_id()
 }
@@ -51,7 +51,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         directory: run.directory,
         recipes,
         k3s: policy(run.options.common.k3s),
-        // Without the option, only what the user gives to `exec` runs here.
+        // Without the option, no scenario runs a program here. Only the user's own `exec` commands do.
         programs: match run.options.common.allow_host_programs {
             Some(HostPrograms::Apart) => run::Programs::Apart,
             Some(HostPrograms::Unconfined) | None => run::Programs::Unconfined,
@@ -83,13 +83,13 @@ pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     }
 }
 
-/// The objects that remain if a run stops at once, according to its ledger.
+/// Returns the objects that remain if a run stops at once, according to the run's ledger.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
 }
 
-/// The table of images.
+/// Returns the table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
     // Listing images changes nothing, so the project's own lock file is safe to use.
@@ -127,7 +127,7 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains the images that a run of everything needs.
+/// Obtains the images that a run of all scenarios needs.
 pub async fn images_fetch(
     project: &Project,
     recipes: &Recipes,
@@ -155,7 +155,7 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
-/// Removes built images that no present recipe makes.
+/// Removes built images that no existing recipe makes.
 pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -174,7 +174,7 @@ pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationTo
     Ok(format!("{removed} images of the engine removed{kept}, and {megabytes} MB of the cache\n"))
 }
 
-/// Removes what killed runs left.
+/// Removes the objects that killed runs left behind.
 pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let engine = connected(&sink, false).await?;
     let state = StateDir::of_user().map_err(engine_error)?;
@@ -193,7 +193,7 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes what `--keep` left of a run.
+/// Removes the objects that `--keep` kept of a run.
 pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let engine = connected(&sink, false).await?;
@@ -209,7 +209,8 @@ pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Runs the reaper. It ends when the harness tells it to, or removes the run's objects when the harness is gone.
+/// Runs the reaper. The reaper ends when the harness tells it to end. If the harness is gone, the reaper first removes
+/// the run's objects.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
@@ -237,7 +238,7 @@ impl From<parallax_images::ImageError> for CliError {
     }
 }
 
-/// A failure with its fix and evidence, as the last output of a command.
+/// Returns a failure with its fix and its evidence, as the last output of a command.
 pub(super) fn failed(failure: &Failure) -> CliError {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {

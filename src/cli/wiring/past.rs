@@ -1,4 +1,5 @@
-//! Results and times of a project's earlier runs on this machine, stored in the state folder next to the runs' ledgers.
+//! Results and times of a project's earlier runs on this machine. They are stored in the state folder, next to the
+//! runs' ledgers.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -19,7 +20,7 @@ use parallax_report::Summary;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
-    /// The duration of each part.
+    /// The duration of each part of a run.
     #[serde(default)]
     pub took: History,
     /// The last result of each variant.
@@ -34,14 +35,14 @@ pub struct Last {
     pub run: RunId,
     /// Whether the variant did what it declares.
     pub green: bool,
-    /// The digest of everything that its verdict depended on, if known.
+    /// The digest of everything on which the variant's verdict depended, if the digest is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<String>,
 }
 
 impl Past {
-    /// Reads the stored times and last results of the project in the folder `root`. Empty if nothing is stored, or if this
-    /// version cannot read it.
+    /// Reads the stored times and last results of the project in the folder `root`. The result is empty if nothing is
+    /// stored, or if this version cannot read the file.
     pub fn of(root: &Path) -> Self {
         let text = file(root).and_then(|file| std::fs::read_to_string(file).present("read the times of earlier runs"));
         text.and_then(|text| serde_json::from_str(&text).noted("understand the times of earlier runs"))
@@ -66,21 +67,22 @@ impl Past {
         }
     }
 
-    /// Stores it atomically.
+    /// Stores the data atomically.
     pub fn keep(&self, root: &Path) -> Result<(), String> {
         let path = file(root).ok_or("there is no state folder")?;
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        // A temporary file is readable only by its owner, also after it gets its final name.
+        // The file is readable only by its owner, because a temporary file has that mode and keeps it under its final
+        // name.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         whole.write_all(text.as_bytes()).map_err(failed)?;
         whole.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
 }
 
-/// The file of the project with this folder. Each project has its own.
+/// Returns the path of the file for the project in the folder `root`. Each project has a file of its own.
 fn file(root: &Path) -> Option<PathBuf> {
     let state = StateDir::of_user().ok()?;
     let root = root.canonicalize().ok()?;

@@ -1,4 +1,4 @@
-//! A digest of everything that a scenario's verdicts depend on. While the digest is unchanged, the verdicts stay valid.
+//! A digest of everything on which a scenario's verdicts depend. The verdicts stay valid while the digest is unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,12 +18,12 @@ use walkdir::WalkDir;
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// The maximum number of entries in a scenario's folder.
+/// The largest number of entries in a scenario's folder.
 const FILES_LIMIT: usize = 2_000;
 
-/// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
-/// with the hash of their recipe), the program itself and the kind of node. A scenario without a digest is left out of
-/// the result, and counts as changed.
+/// Returns the digest of each scenario of the project. A digest covers the scenario's folder, its fixtures, its images
+/// (by the tag with the hash of their recipe), the program itself and the kind of node. The result lacks a scenario
+/// whose digest cannot be computed. Such a scenario counts as changed.
 pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Prints, CliError> {
     let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
     let images = image_tags(recipes).await?;
@@ -45,8 +45,8 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
     Ok(prints)
 }
 
-/// Adds the texts of a scenario and its fixtures, and the other files in its folder. Returns whether all of these files
-/// could be read.
+/// Adds the texts of a scenario, the definitions and manifests of its fixtures, and the other files in the scenario's
+/// folder. The cluster manifests of its fixtures are not added. Returns whether all of these files could be read.
 async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
     for name in fixtures_of(loaded) {
         let Some(fixture) = project.library.get(&name) else { continue };
@@ -57,8 +57,8 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
-    // A run may be in progress at the same time: files are read on a separate thread, and the rest is done in small
-    // parts.
+    // A run may be in progress at the same time. For this reason, the files are read on a separate thread, and the rest
+    // is done in small parts.
     let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
     let Some(files) = files.noted("read a scenario's folder").flatten() else { return false };
     for (name, digest) in &files {
@@ -67,8 +67,8 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     true
 }
 
-/// What the shards of a run must have in common: the files of each scenario, the list of images, and the kind of node.
-/// The program is not part of it, because each machine may have built its own.
+/// Returns what the shards of a run must have in common: the files of each scenario, the list of images, and the kind
+/// of node. The program is not included, because each machine may have built its own.
 pub async fn contents(
     project: &Project,
     whole: &[VariantId],
@@ -95,7 +95,8 @@ pub async fn contents(
     Ok(contents)
 }
 
-/// The published reference of each image, and the tag of its build, which contains the hash of all inputs.
+/// Returns the published reference and digest of each image, and the tag of its build. The tag contains the hash of all
+/// inputs.
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -106,7 +107,8 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
     Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
 }
 
-/// What each image is, for people: its published reference and digest, and the tag of its build.
+/// Returns a description of each image for people, with the image's published reference and digest, and the tag of its
+/// build.
 pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -120,30 +122,31 @@ pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, St
     Ok(words.collect())
 }
 
-/// The names of the images that a scenario with all its breaks needs.
+/// Returns the names of the images that a scenario with all its breaks needs.
 fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
     let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
     let plan = parallax_plan::build(&project.library, std::slice::from_ref(loaded), &selected).ok()?;
     Some(run::wants(&plan).into_iter().map(|want| want.name).collect())
 }
 
-/// The names of the fixtures that a scenario or one of its breaks uses.
+/// Returns the names of the fixtures that a scenario or one of its breaks uses.
 pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
     let used = loaded.variants.iter().flat_map(|variant| variant.scenario.fixtures.values());
     used.map(|used| used.fixture.clone()).collect()
 }
 
-/// The name and digest of every other file in the scenario's folder; `None` if one cannot be read.
+/// Returns the name and the digest of every other file in the scenario's folder. Returns `None` if one of them cannot
+/// be read.
 fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();
     let walk = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();
-    // A subfolder that is itself a scenario does not belong to this one.
+    // A subfolder that contains a scenario of its own does not belong to this scenario.
     let own = walk.filter_entry(|entry| !entry.file_type().is_dir() || !entry.path().join("scenario.yaml").exists());
     for (seen, entry) in own.enumerate() {
         let entry = entry.ok().filter(|_| seen < FILES_LIMIT)?;
-        // A link counts as what it leads to: a file elsewhere in the project belongs to the scenario, too. What is in a
-        // folder elsewhere is not known here.
+        // A link counts as its target, because a file elsewhere in the project may belong to the scenario too. The
+        // content of a linked folder is not read, so such a scenario has no digest.
         let about = entry.path().metadata().ok()?;
         if entry.file_type().is_symlink() && about.is_dir() {
             return None;

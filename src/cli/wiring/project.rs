@@ -24,23 +24,23 @@ pub struct Listed {
     pub summary: String,
     /// The scenario's labels.
     pub labels: Vec<String>,
-    /// The scenario file, relative to the project.
+    /// The path of the scenario file, relative to the project.
     pub file: String,
 }
 
 /// A project whose files have no mistakes.
 #[derive(Debug)]
 pub struct Project {
-    /// Its root folder.
+    /// The project's root folder.
     pub root: PathBuf,
-    /// Its fixtures.
+    /// The fixtures that the project can use.
     pub library: Library,
-    /// Its scenarios, by path.
+    /// The project's scenarios, sorted by path.
     pub scenarios: Vec<Loaded>,
 }
 
 impl Project {
-    /// Reads all scenarios and fixtures. Mistakes are printed and returned as a usage error; nothing is started.
+    /// Reads all scenarios and fixtures. Mistakes are printed and returned as a usage error. Nothing is started.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, diagnostics) = read(root, &[]);
         if diagnostics.is_empty() {
@@ -50,7 +50,7 @@ impl Project {
         Err(CliError::Usage(count(&diagnostics)))
     }
 
-    /// Every variant: scenarios by path, each baseline before its breaks.
+    /// Returns every variant. Scenarios are sorted by path, and each baseline is before its breaks.
     pub fn list(&self) -> Vec<Listed> {
         let variants = self.scenarios.iter().flat_map(|loaded| loaded.variants.iter().map(move |it| (loaded, it)));
         let listed = variants.map(|(loaded, variant)| Listed {
@@ -62,13 +62,13 @@ impl Project {
         listed.collect()
     }
 
-    /// The steps of a variant's flow.
+    /// Returns the ids of the steps of a variant's flow.
     pub fn steps(&self, variant: &VariantId) -> Vec<String> {
         let variants = self.scenarios.iter().flat_map(|it| &it.variants).filter(|it| it.id == *variant);
         variants.flat_map(|it| &it.scenario.flow).map(|it| it.id.clone()).collect()
     }
 
-    /// The selected variants.
+    /// Returns the selected variants.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
         let candidates = self.scenarios.iter().flat_map(|loaded| {
             loaded.variants.iter().map(|variant| Candidate { id: &variant.id, labels: &loaded.scenario.labels })
@@ -105,17 +105,17 @@ fn count(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Checks files and prints each mistake. It also computes the plan of everything, because some mistakes appear only
-/// there.
+/// Checks files and prints each mistake. The function also computes the plan of all scenarios, because some mistakes
+/// appear only there.
 pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
-    // An existing file or folder is a path; anything else selects scenarios.
+    // An argument that is an existing file or folder is a path. Any other argument selects scenarios.
     let (paths, filters): (Vec<&String>, Vec<&String>) = args.paths.iter().partition(|it| Path::new(it).exists());
     let looks_like_a_path = |it: &&&String| it.starts_with('/') || it.starts_with("./") || it.starts_with("../");
     if let Some(missing) = filters.iter().find(looks_like_a_path) {
         return Err(CliError::Usage(format!("{missing} is not there")));
     }
     let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
-    // The files on the command line, and the files of the selected scenarios.
+    // The result has the files on the command line and the files of the selected scenarios.
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
     if !filters.is_empty() {
@@ -168,7 +168,7 @@ fn warned(warnings: usize) -> String {
     }
 }
 
-/// The plan as text or JSON.
+/// Returns the plan as text or JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
     let at_once = super::at_once(args.at_once);
     let plan = arranged(project, selected, args.shuffle, at_once)?;
@@ -189,7 +189,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
     Ok(parallax_plan::show(&plan, &expected) + &on_this_machine(project, selected))
 }
 
-/// The programs that would run on this machine itself, one line each.
+/// Returns the programs that would run on this machine itself, one line each.
 fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     let programs = super::consent::host_programs(project, selected);
     let lines = programs.iter().fold(String::new(), |lines, it| lines + &format!("  {it}\n"));
@@ -199,7 +199,8 @@ fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     format!("on this machine itself, as you, and only with `e2e --allow-host-programs`:\n{lines}")
 }
 
-/// The plan in the order in which it runs: random if there is a seed, else the longest expected duration first.
+/// Returns the plan in the order in which it runs. With a seed, the order is random. Otherwise the longest expected
+/// duration is first.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],
@@ -213,7 +214,7 @@ pub fn arranged(
     })
 }
 
-/// The variants of one part of the selected variants.
+/// Returns the variants of one part of the selected variants.
 pub fn part(project: &Project, selected: &[VariantId], shard: Shard) -> Result<BTreeSet<VariantId>, CliError> {
     let plan = planned(project, &selected.iter().cloned().collect())?;
     let parts = plan.parts(usize::from(shard.of));

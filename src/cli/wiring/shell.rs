@@ -15,12 +15,12 @@ use crate::probe::terminal;
 use crate::run::look::{Inside, Place};
 use parallax_engine::{Engine, RealSurroundings, Terminal, Window};
 
-/// Bytes that are passed on at once.
+/// The largest number of bytes that are passed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The exit code after SIGTERM, as shells give it.
+/// The exit code after SIGTERM, in the convention of shells.
 const TERMINATED: i32 = 128 + 15;
 
-/// Enters a shell that was prepared, or runs `argv` in its place. Returns the exit code.
+/// Enters a prepared shell, or runs `argv` instead of the shell. Returns the exit code.
 pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
     let failed = |why: String| CliError::Harness(format!("no shell can be entered: {why}"));
     let argv: Vec<&str> = ["sh", &inside.enter].into_iter().chain(argv.iter().map(String::as_str)).collect();
@@ -43,13 +43,15 @@ pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
 /// Runs a shell on this machine, in this terminal.
 async fn here(argv: &[&str]) -> Result<i32, CliError> {
     let failed = |error| CliError::Harness(format!("no shell can be started: {error}"));
-    // Ctrl-C is for the program in the shell, which is in the same group.
+    // The handler makes this process ignore Ctrl-C. Ctrl-C is for the program in the shell, which is in the same
+    // process group.
     let _interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let status = Command::new(argv[0]).args(&argv[1..]).status().await.map_err(failed)?;
     Ok(status.code().unwrap_or(128))
 }
 
-/// Passes what is typed to a process, and what it writes to the screen, until it ends or this process is to end.
+/// Connects the terminal with a process. The function passes typed bytes to the process, and the output of the process
+/// to the screen. It ends when the process or this program ends.
 async fn connect(there: Terminal) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
     let Terminal { stdin, mut stdout, sizes, exit } = there;
@@ -57,9 +59,10 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let mut written = vec![0; PIECE_BYTES];
-    // A task of its own: a process that reads nothing until somebody reads what it writes would otherwise wait for ever.
+    // The keyboard has a task of its own, because the process may read nothing until its own output is read. Both sides
+    // would then wait forever.
     let keyboard = tokio::spawn(type_into(stdin));
-    // The channel has room for the first size.
+    // The channel is empty, so the first size always fits.
     let _ = sizes.try_send(window());
     let ended = loop {
         tokio::select! {
@@ -79,7 +82,7 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     if ended { exit.await } else { Ok(TERMINATED) }
 }
 
-/// Passes on what is typed until the process takes no more.
+/// Passes typed bytes on until the process accepts no more.
 async fn type_into(mut there: Pin<Box<dyn AsyncWrite + Send>>) {
     let mut keys = vec![0; PIECE_BYTES];
     let mut keyboard = tokio::io::stdin();
@@ -99,7 +102,7 @@ fn window() -> Window {
     size.map_or(Window { columns: 80, rows: 24 }, |size| Window { columns: size.ws_col, rows: size.ws_row })
 }
 
-/// The terminal passes on every key. Dropping this puts it back.
+/// A terminal in raw mode, which passes on every key. Dropping this value restores the earlier mode.
 struct Raw(Termios);
 
 impl Raw {
@@ -114,7 +117,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // The person's shell puts its terminal right by itself, too.
+        // An error is ignored, because the user's shell restores its terminal too.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Finds variants that stand, and asks them.
+//! Finds variants that are kept, and sends requests to them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl From<StandingError> for CliError {
     }
 }
 
-/// Whether a run can stand: other processes must be able to ask it.
+/// Fails if a run could not be kept because other processes could not send requests to it.
 pub fn can_stand(run: &RunId) -> Result<(), CliError> {
     Ok(handles()?.check(run)?)
 }
@@ -39,7 +39,7 @@ fn handles() -> Result<Handles, CliError> {
     Ok(Handles::below(state.path()))
 }
 
-/// Every variant that stands.
+/// Returns every variant that is kept.
 pub fn all_standing() -> Result<Vec<Handle>, CliError> {
     Ok(handles()?.all()?)
 }
@@ -165,11 +165,11 @@ pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>
     Ok(all)
 }
 
-/// How messages call what can be chosen.
+/// The messages for a choice without a result.
 struct Words {
-    /// There is nothing.
+    /// The message if there is nothing to choose from.
     none: &'static str,
-    /// There are several, and none is named.
+    /// The message if there are several, and the user named none.
     several: &'static str,
     /// How one is named.
     name: &'static str,
@@ -205,7 +205,8 @@ fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Re
     }
 }
 
-/// Has a request carried out; passes what happens meanwhile to `see`.
+/// Sends a request to the process of a kept variant, and returns the answer. Events that arrive before the answer are
+/// passed to `see`.
 pub async fn ask(handle: &Handle, request: Request, see: impl FnMut(&Event)) -> Result<Answer, CliError> {
     match crate::standing::ask(&handles()?, handle, &Question::Do(request), see).await? {
         Line::Answer(answer) => Ok(answer),
@@ -213,7 +214,7 @@ pub async fn ask(handle: &Handle, request: Request, see: impl FnMut(&Event)) -> 
     }
 }
 
-/// What the process that holds a variant does at this moment.
+/// Returns what the process that holds a variant does at this moment.
 pub async fn now(handle: &Handle) -> Result<String, CliError> {
     match crate::standing::ask(&handles()?, handle, &Question::Status, |_| {}).await? {
         Line::Now(now) => Ok(now),
@@ -223,7 +224,7 @@ pub async fn now(handle: &Handle) -> Result<String, CliError> {
     }
 }
 
-/// Opens the way by which other processes ask for a variant, and says how the run is to stand.
+/// Opens the socket on which other processes send requests for a variant. Also returns how the run is kept.
 pub fn open(
     handle: &Handle,
     (until, reload): (Option<standing::Until>, Reload),
@@ -235,7 +236,8 @@ pub fn open(
     Ok((standing::Standing { until, asked: Mutex::new(receive), reload }, host, feed))
 }
 
-/// Reads a project again, for the variant of a plan. What stands cannot change: then the error says so.
+/// Returns a function that reads a project again, for the variant of a plan. The kept environment cannot change, so
+/// that function fails if the environment would differ.
 pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
     let (root, variant, stands) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
@@ -259,7 +261,7 @@ fn only_variant(plan: Plan) -> Option<VariantPlan> {
     plan.clusters.into_iter().next()?.environments.into_iter().next()?.variants.into_iter().next()
 }
 
-/// A plan without its variants: what is brought up.
+/// Returns a plan without its variants. The rest is the environment that the run starts.
 fn without_variants(plan: &Plan) -> Value {
     let mut clusters = serde_json::to_value(&plan.clusters).unwrap_or_default();
     for cluster in clusters.as_array_mut().into_iter().flatten() {
@@ -272,11 +274,12 @@ fn without_variants(plan: &Plan) -> Value {
     clusters
 }
 
-/// Tells when a file in a folder was written or replaced.
+/// Watches a folder, and reports when a file in it was written or replaced.
 #[derive(Debug)]
 pub struct Changes(std::os::fd::OwnedFd);
 
-/// Watches a folder, and not a file: many editors replace the file that they save.
+/// Starts to watch a folder. A watch of the file itself would not be enough, because many editors replace the file that
+/// they save.
 pub fn changes(folder: &Path) -> Result<Changes, CliError> {
     let failed = |error| CliError::Harness(format!("failed to watch {}: {error}", folder.display()));
     let watch = inotify::init(CreateFlags::CLOEXEC).map_err(failed)?;
@@ -287,7 +290,7 @@ pub fn changes(folder: &Path) -> Result<Changes, CliError> {
 impl Changes {
     /// Waits for the next change.
     pub async fn next(self) -> Result<Self, CliError> {
-        // Reading blocks.
+        // Reading blocks, so it is done on a separate thread.
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
             let read = rustix::io::read(&self.0, &mut buffer).map(|_| ());
@@ -299,7 +302,7 @@ impl Changes {
     }
 }
 
-/// The word by which the command line knows a value.
+/// Returns the text of a value on the command line.
 pub fn flag(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `--breaks changed`: which breaks may be left out, and on which evidence.
+//! Implements `--breaks changed`: decides which breaks may be left out, and on which evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -13,19 +13,19 @@ use super::project::Project;
 /// Breaks that may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unchanged {
-    /// Breaks whose last run on this machine was green with the same digest, with that run.
+    /// Breaks whose last run on this machine was green with the same digest, each with the id of that run.
     pub since_run: BTreeMap<VariantId, RunId>,
-    /// Breaks without any difference from main.
+    /// Breaks that do not differ from the main branch.
     pub since_main: BTreeSet<VariantId>,
 }
 
 impl Unchanged {
-    /// All breaks that may be left out.
+    /// Returns all breaks that may be left out.
     pub fn all(&self) -> BTreeSet<VariantId> {
         self.since_run.keys().chain(&self.since_main).cloned().collect()
     }
 
-    /// A sentence for the record.
+    /// Returns a sentence for the record.
     pub fn words(&self) -> String {
         let breaks = |number: usize| if number == 1 { "1 break".to_owned() } else { format!("{number} breaks") };
         let all = self.since_run.len() + self.since_main.len();
@@ -45,7 +45,7 @@ impl Unchanged {
     }
 }
 
-/// Which breaks of the project may be left out.
+/// Returns the breaks of the project that may be left out.
 pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     let differing = differing_from_main(&project.root);
     let program = program_within(&project.root);
@@ -71,15 +71,15 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
-/// Whether a path of the project may matter for a scenario. `program` means that this program is built from the
-/// project, so that every file counts that is not a scenario, a fixture, an image or documentation.
+/// Whether a path of the project may matter for a scenario. `program` says that this program is built from the project.
+/// In that case, every file matters that is not a scenario, a fixture, an image or documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
         (Some("scenarios"), _) => path.starts_with(&format!("{folder}/")),
         (Some("fixtures"), Some(name)) => fixtures.contains(name),
-        // Every scenario needs the node's images, and recipes change rarely.
+        // A change of any image counts, because every scenario needs the node's images. Recipes change rarely.
         (Some("images"), _) => true,
         (Some("docs"), _) => false,
         _ if Path::new(path).extension().is_some_and(|it| it == "md") => false,
@@ -87,7 +87,8 @@ fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bo
     }
 }
 
-/// Whether the running program was built in the project's own `target` folder.
+/// Whether the running program was built in the project's own `target` folder. The result is `true` if this cannot be
+/// found out.
 fn program_within(root: &Path) -> bool {
     let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
     let root = root.canonicalize().ok();
@@ -96,8 +97,8 @@ fn program_within(root: &Path) -> bool {
     matches!(below, Some(Some(Component::Normal(first))) if first == "target")
 }
 
-/// The project's paths that differ between the working tree and the commit where the branch left main. None if git
-/// cannot tell: no repository, no main, or main itself.
+/// Returns the project's paths that differ between the working tree and the commit where the branch left main. Returns
+/// `None` if git cannot tell: there is no repository or no main branch, or main itself is checked out.
 fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
@@ -110,7 +111,8 @@ fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     Some(changed.split('\0').chain(new.split('\0')).filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
-/// The published main, if there is one; else a local main that is not the current branch.
+/// Returns the published main branch if there is one. Otherwise returns a local main branch that is not the current
+/// branch.
 fn main_of(git: &dyn Fn(&[&str]) -> Option<String>) -> Option<String> {
     let exists = |name: &&str| git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_some();
     if let Some(published) = ["origin/HEAD", "origin/main", "origin/master"].iter().find(|name| exists(name)) {
@@ -147,7 +149,7 @@ mod tests {
         }
     }
 
-    /// A repository with one commit on main and a branch that leaves it.
+    /// Creates a repository with one commit on main.
     fn repository() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("a"), "1").expect("written");
@@ -179,7 +181,7 @@ mod tests {
         std::fs::write(dir.path().join("c"), "1").expect("written");
         let differing = differing_from_main(dir.path()).expect("git says");
         assert_eq!(differing, ["a", "b", "c"]);
-        // A project in a subfolder sees only its own files.
+        // A project in a subfolder gets only its own files.
         std::fs::create_dir(dir.path().join("below")).expect("made");
         assert_eq!(differing_from_main(&dir.path().join("below")), Some(vec![]));
         let nowhere = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! The checks of the machine, one row each.
+//! The checks of the machine. Each check is one row of the output.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,7 +14,7 @@ use parallax_engine::{Engine, Facts, available_memory_mib};
 use parallax_images::{Cache, ImageStore, Lock, Recipes};
 use parallax_record::{Noted as _, address};
 
-/// How far the clocks of this machine and of the engine's may be apart, in seconds.
+/// The largest difference between the clock of this machine and that of the engine's machine, in seconds.
 const CLOCKS_APART_S: u64 = 5;
 /// Variables that name a proxy for downloads.
 const PROXIES: [&str; 8] =
@@ -23,14 +23,14 @@ const PROXIES: [&str; 8] =
 const BUNDLES: [&str; 6] =
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"];
 
-/// How something is.
+/// The state that a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
     Ok,
     Warning,
     Error,
-    /// It could not be looked at.
+    /// The check could not be done.
     Unknown,
 }
 
@@ -48,14 +48,14 @@ impl State {
 /// One check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
-    /// What was looked at.
+    /// The name of what was checked.
     pub(super) name: &'static str,
     pub(super) state: State,
-    /// What was seen.
+    /// The observed value.
     pub(super) seen: String,
-    /// Why it matters.
+    /// The reason why the check matters.
     pub(super) why: &'static str,
-    /// What to do, if something is to be done.
+    /// Instructions for a person, if something must be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
 }
@@ -74,7 +74,7 @@ impl Check {
     }
 }
 
-/// Why something matters.
+/// Returns the reason why a check matters.
 fn why(name: &str) -> &'static str {
     match name {
         "engine" => "clusters, the external network and image builds are containers",
@@ -93,7 +93,7 @@ fn why(name: &str) -> &'static str {
     }
 }
 
-/// All checks. `engine` is the engine that answers, or why none does.
+/// Runs all checks. `engine` is the engine that answers, or the reason why none answers.
 pub(super) async fn all(engine: Result<&Engine, &Failure>) -> Vec<Check> {
     let mut checks = match engine {
         Ok(engine) => of_engine(engine.facts(), &run::findings(engine)),
@@ -186,7 +186,8 @@ async fn image_sources(engine: Option<&Engine>) -> Check {
     )
 }
 
-/// Compares the engine's time with this machine's times at the question and at the answer, between which it must lie.
+/// Compares the engine's time with this machine's times before the question and after the answer. The engine's time
+/// must lie between the two.
 fn clock(theirs: &str, (asked, answered): (u64, u64)) -> Check {
     let Ok(theirs) = OffsetDateTime::parse(theirs, &Rfc3339) else { return Check::unknown("clock") };
     let theirs_s = u64::try_from(theirs.unix_timestamp()).unwrap_or_default();
@@ -272,7 +273,8 @@ mod tests {
         assert_eq!(clock(&at(60), asked).state, State::Error);
         assert_eq!(clock(&at(-60), asked).state, State::Error);
         assert_eq!(clock("", asked).state, State::Unknown);
-        // An engine that answers late has told a time from before its answer. What happens afterwards does not count.
+        // The time of a slow engine may be older than its answer. The time after the engine read its clock does not
+        // count as a difference.
         assert_eq!(clock(&at(3), (1_800_000_000, 1_800_000_020)).state, State::Ok);
         assert_eq!(dns("# nothing\n").state, State::Warning);
         assert_eq!(dns("nameserver 192.0.2.1\n").seen, "asks 192.0.2.1");

@@ -1,4 +1,4 @@
-//! `parallax doctor`: checks whether a run can work on this machine.
+//! `parallax doctor` checks whether a run can work on this machine.
 
 mod checks;
 mod programs;
@@ -18,7 +18,8 @@ use parallax_record::{Redactor, Sink, by_form};
 use parallax_vocab::inert;
 use serde_json::json;
 
-/// Checks whether a run can work here and, on request, whether the tests can. It is an error if a row says so.
+/// Checks whether a run can work here. On request, it also checks whether the tests can. Fails if a row reports an
+/// error.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, args.provision).await.map_err(|error| error.failure());
     let mut tools = Ok(());
@@ -52,7 +53,7 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     Ok(Exit::AsExpected)
 }
 
-/// Whether no check says that a run fails.
+/// Fails if a check found that a run cannot work.
 fn sound(checks: &[Check]) -> Result<(), CliError> {
     let wrong: Vec<&str> = checks.iter().filter(|it| it.state == State::Error).map(|it| it.name).collect();
     if wrong.is_empty() {
@@ -65,7 +66,7 @@ fn sound(checks: &[Check]) -> Result<(), CliError> {
     )))
 }
 
-/// The checks as text: what is as it should be in one line, the rest with its reason and its fix.
+/// Returns the checks as text. A check without a problem has one line. Any other check also has its reason and its fix.
 fn table(checks: &[Check]) -> String {
     let mut text = "machine\n".to_owned();
     for check in checks {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use parallax_provision::{Standing, Use};
 use serde_json::{Value, json};
 
-/// The table of programs: where each is, what needs it, and what to do about those that are missing.
+/// Returns the table of programs. It has the path of each program, the uses of the program, and instructions for
+/// programs that are missing.
 pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
     let mut text = "programs\n".to_owned();
     for standing in standings {
@@ -17,7 +18,7 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
         for (of, purpose) in standing.uses {
             writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
         }
-        // If an engine answers, the programs that only start one are not needed.
+        // If an engine answers, the programs that only start an engine are not needed.
         let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
         if standing.found.is_err() && !settled {
             writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");
@@ -26,7 +27,7 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
     text
 }
 
-/// The command or instruction that installs the program.
+/// Returns the command or the instruction that installs the program.
 fn fix(standing: &Standing) -> String {
     let by_itself = match standing.uses {
         uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
@@ -38,7 +39,7 @@ fn fix(standing: &Standing) -> String {
     format!("{by_itself}, or {}", standing.by_hand)
 }
 
-/// The table of programs as JSON, for other software to read.
+/// Returns the table of programs as JSON, for other software to read.
 pub(super) fn rows(standings: &[Standing]) -> Vec<Value> {
     let uses = |standing: &Standing| {
         standing.uses.iter().map(|(of, what)| json!({ "of": of.to_string(), "for": what })).collect::<Vec<_>>()
