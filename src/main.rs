@@ -1,4 +1,4 @@
-//! The `parallax` binary.
+//! The main function of the `parallax` binary.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use parallax_vocab::event::Exit;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // This comes first, because no TLS connection may be opened before the process's only TLS provider is installed.
+    // The TLS provider is installed first, because no TLS connection may be opened before the process's only TLS
+    // provider is installed.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         cli::printer::error("another TLS provider was installed before ours");
         return code(Exit::Harness);
     }
-    // clap exits with 2 after a usage error and with 0 after help, as documented.
+    // The parser clap exits with 2 after a usage error and with 0 after help, as the documentation says.
     let cli = Cli::parse();
     match run(cli) {
         Ok(exit) => code(exit),

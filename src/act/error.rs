@@ -8,7 +8,7 @@ use crate::certs::CertError;
 use crate::cluster::{ClusterError, is_transient};
 use parallax_record::in_full;
 
-/// Why an action did not take effect.
+/// The reason why an action did not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// A fault of the cluster: it refused the change, or the change did not take effect.
@@ -22,15 +22,15 @@ pub enum ActError {
     Api {
         /// The operation that failed.
         doing: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
     /// The effect could not be observed for the whole wait.
     #[error("nothing is known of {resource} any more: {reason}")]
     Unseen {
-        /// The watched resource.
+        /// The resource that was observed.
         resource: String,
-        /// Why it could not be observed.
+        /// The reason why the resource could not be observed.
         reason: String,
     },
     /// A certificate could not be made.
@@ -74,7 +74,7 @@ impl ActError {
         }
     }
 
-    /// The failure for people.
+    /// Returns the failure with its text for people.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Apply(error) => error.failure(),

@@ -17,9 +17,9 @@ use parallax_language::scenario::target::Which;
 pub struct Victim {
     /// The pod, given by its name or by labels.
     pub pod: Which,
-    /// The container.
+    /// The name of the container.
     pub container: String,
-    /// The signal.
+    /// The signal to send.
     pub signal: Signal,
 }
 
@@ -42,7 +42,7 @@ pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> 
     let id = running(&pod, &victim.container).map_err(|why| ActError::cause(&title, why))?;
     let signal = victim.signal.name();
     let own = scope.cluster.own(PURPOSE)?;
-    // After its status was read, the container ended or its pod was deleted.
+    // The container ended, or its pod was deleted, after the harness had read the status.
     if own.signal(&id, signal).await? == Signalled::NotRunning {
         return Err(ActError::cause(&title, "it does not run"));
     }

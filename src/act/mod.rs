@@ -46,7 +46,7 @@ pub struct Done {
     pub value: Option<String>,
     /// A summary for people, in one line.
     pub told: String,
-    /// The result as data.
+    /// The result as JSON data.
     pub said: serde_json::Value,
     /// The events of the action, each with its time.
     pub moments: Vec<Moment>,
@@ -58,11 +58,11 @@ pub struct Done {
 /// The cluster, the namespace and the time limit of an action.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// The cluster.
+    /// The cluster in which the action happens.
     pub cluster: &'a Access,
     /// The namespace of objects that do not set their own.
     pub namespace: &'a str,
-    /// The time limit.
+    /// The time limit of the action.
     pub within: Duration,
 }
 

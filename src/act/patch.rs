@@ -15,8 +15,8 @@ pub async fn patch(
     subresource: Option<&str>,
     (change, json): (&Value, bool),
 ) -> Result<Done, ActError> {
-    // By default, the apiserver drops an unknown field, so the patch would change nothing. Strict validation makes this
-    // an error.
+    // By default, the apiserver drops an unknown field, so the patch would change nothing. Strict validation makes an
+    // unknown field an error.
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         field_validation: Some(ValidationDirective::Strict),

@@ -13,11 +13,11 @@ pub enum ApplyError {
     /// The apiserver refused an object.
     #[error("{resource} ({place}) is refused: {source}")]
     Refused {
-        /// Kind, namespace and name.
+        /// The kind, the namespace and the name of the object.
         resource: String,
         /// The place of the declaration.
         place: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
     /// A manifest is not a valid Kubernetes object.
@@ -25,7 +25,7 @@ pub enum ApplyError {
     NotAnObject {
         /// The place of the declaration.
         place: String,
-        /// What is missing.
+        /// The part that is missing in the manifest.
         reason: String,
     },
     /// An object names an image that `images/images.lock` does not have.
@@ -47,11 +47,11 @@ pub enum ApplyError {
     NotReady {
         /// The entry of a fixture's `ready` section, for example `store.ready`.
         what: String,
-        /// The namespace.
+        /// The name of the namespace.
         namespace: String,
         /// The duration of the wait, in seconds.
         within_s: u64,
-        /// The last observed state.
+        /// The last state that was observed.
         reason: String,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
@@ -61,7 +61,7 @@ pub enum ApplyError {
     Unrecoverable {
         /// The entry of a fixture's `ready` section, for example `store.ready`.
         what: String,
-        /// The namespace.
+        /// The name of the namespace.
         namespace: String,
         /// The pod, its container, and the state that it will not leave.
         reason: String,
@@ -73,7 +73,7 @@ pub enum ApplyError {
     Api {
         /// The operation that failed.
         doing: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
     /// An object or state that the set-up needs did not exist in time.
@@ -87,9 +87,9 @@ pub enum ApplyError {
     /// An object could not be observed any more, so its state is unknown.
     #[error("nothing is known of {what}: {reason}")]
     Watch {
-        /// The watched object.
+        /// The object that was observed.
         what: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
 }

@@ -26,7 +26,7 @@ const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 /// The lifetime of the pod, in seconds. The kubelet ends the pod after this time even if the harness cannot remove it.
 const LIVES_S: i64 = 300;
 
-/// The pod to create.
+/// The pod that a check creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guest {
     /// The namespace of the pod.

@@ -78,7 +78,7 @@ pub(super) fn edge_service(edge: &EdgePlan) -> Value {
     })
 }
 
-/// A ServiceAccount without rights.
+/// Returns a ServiceAccount without rights.
 pub(super) fn service_account(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } })
 }

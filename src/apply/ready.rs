@@ -34,7 +34,7 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 pub(super) struct Awaited<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a str,
-    /// The Deployment.
+    /// The name of the Deployment.
     pub(super) name: &'a str,
     /// The entry of the fixture's `ready` section: `store.deployment`.
     pub(super) what: String,

@@ -26,7 +26,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Existing objects of one kind.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Their names.
+    /// The names of the objects.
     pub names: Vec<String>,
     /// The namespace in which their events are recorded.
     pub events: String,

@@ -97,7 +97,7 @@ struct Why {
 /// The meaning of a container's failure.
 #[derive(Debug, PartialEq, Eq)]
 enum Weight {
-    /// The container cannot recover.
+    /// The container cannot recover from this state.
     Final,
     /// The container cannot recover if its next try fails too.
     IfItLasts,
@@ -184,8 +184,8 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began.filter(|_| reason.is_none_or(|it| STARTS_FAIL.contains(&it))) {
         let says = ended.message.as_deref().unwrap_or("it could not be started");
-        // After its first failure the kubelet tries the start once more at once, and pauses only after that. On a busy
-        // machine both tries may fail for the same reason.
+        // After its first failure, the kubelet immediately tries the start once more, and pauses only after that. On a
+        // busy machine, both tries may fail for the same reason.
         let may_start = is_restarted && (status.restart_count == 0 || is_of_the_machine(says));
         let weight = if may_start { Weight::IfItLasts } else { Weight::Final };
         return Some((weight, format!("StartError: {says}"), false));

@@ -22,7 +22,8 @@ const OF_RUN: [&str; 4] = ["html", "jsonl", "log", "xml"];
 pub enum Look {
     /// The secrets of the run, and texts that look like a credential.
     Form,
-    /// Only the secrets of the run. For example, a list of digests has lines that look like a token but are not secret.
+    /// Only the registered secrets of the run are redacted. For example, a list of digests has lines that look like a
+    /// token but are not secret.
     Known,
 }
 

@@ -40,11 +40,11 @@ pub struct Bundle {
     pub format: u32,
     /// The version of Parallax that ran.
     pub parallax: String,
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
     /// The kind of node, as `--k3s` names it.
     pub k3s: String,
-    /// The variants that failed.
+    /// The variants of the run that failed.
     pub failed: Vec<Failed>,
     /// The origin of each image of the variants: its published reference and digest, and the tag of its build.
     pub images: BTreeMap<String, String>,
@@ -58,7 +58,7 @@ pub struct Bundle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Failed {
-    /// The variant.
+    /// The id of the variant.
     pub variant: VariantId,
     /// The first step that is not as declared. `None` if the environment did not become ready, or if the machine
     /// failed.
@@ -77,17 +77,17 @@ pub enum BundleError {
     File {
         /// The operation that failed.
         doing: &'static str,
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The reason.
+        /// The reason for the failure.
         source: io::Error,
     },
     /// The file is not a bundle, or it is a bundle that must not be unpacked.
     #[error("{path} is no bundle of a failed run: {reason}")]
     Wrong {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
     /// The bundle has another format.
@@ -95,7 +95,7 @@ pub enum BundleError {
         "{path} has format {theirs}, made by parallax {version}, and this version reads {FORMAT}; use that version"
     )]
     Format {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The format of the bundle.
         theirs: u64,
@@ -241,7 +241,7 @@ mod tests {
     fn what_was_packed_is_unpacked_into_a_new_folder() {
         let home = tempfile::tempdir().expect("a folder");
         let (file, into) = (home.path().join(FILE), home.path().join("new"));
-        // This path is longer than the old tar format allows.
+        // The path is longer than the old tar format allows.
         let long = format!("project/scenarios/{}/scenario.yaml", "deep/".repeat(60));
         bundle().write(&file, &[(long.clone(), b"name: b".to_vec())]).expect("written");
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
@@ -258,7 +258,7 @@ mod tests {
         let about = serde_json::to_vec(&bundle()).expect("JSON");
         let entry = |path: &str, kind: tar::EntryType| {
             let mut header = tar::Header::new_gnu();
-            // `set_path` refuses paths that an attacker can still write into an archive.
+            // The method `set_path` refuses such paths, but an attacker can write them into an archive.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(kind);
             header.set_size(0);

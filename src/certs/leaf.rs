@@ -1,4 +1,4 @@
-//! Server certificates.
+//! Creates server certificates.
 
 use parallax_vocab::Secret;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};

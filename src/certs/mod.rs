@@ -20,17 +20,17 @@ pub enum CertError {
     /// a fixture, so the check is repeated here.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
-        /// The certificate.
+        /// The name of the certificate.
         certificate: String,
         /// The issuer that it names.
         issuer: String,
     },
-    /// rcgen refused, for example because a name is not ASCII.
+    /// The library rcgen refused to make the certificate, for example because a name is not ASCII.
     #[error("certificate `{name}` cannot be made: {source}")]
     Make {
-        /// The certificate or authority.
+        /// The name of the certificate or authority.
         name: String,
-        /// rcgen's reason.
+        /// The error of the library rcgen.
         source: rcgen::Error,
     },
     /// A file could not be written.
@@ -38,7 +38,7 @@ pub enum CertError {
     Write {
         /// The path of the file.
         path: std::path::PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Random secrets.
+//! Creates random secrets.
 
 use parallax_vocab::Secret;
 

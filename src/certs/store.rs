@@ -13,7 +13,7 @@ use parallax_language::fixture::Contributions;
 /// The authorities and leaves of one environment.
 #[derive(Debug, Default)]
 pub struct Bundle {
-    /// Authorities by fixture id.
+    /// The certificate authorities, by fixture id.
     pub issuers: BTreeMap<String, Issuer>,
     /// Leaves by fixture id and by the certificate's name in the fixture.
     pub leaves: BTreeMap<(String, String), Leaf>,

@@ -41,7 +41,7 @@ pub enum State {
 pub struct Cell {
     /// The state of the cell.
     pub state: State,
-    /// What was seen, in a few words.
+    /// The observation, in a few words.
     pub text: String,
     /// One sentence that says what is wrong and how to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]

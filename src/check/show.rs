@@ -80,7 +80,7 @@ fn shown(cell: &Cell) -> String {
     text.chars().take(WIDEST - 1).chain("…".chars()).collect()
 }
 
-/// The results for programs.
+/// Returns the results as JSON, for programs.
 pub fn json(checked: &Checked) -> String {
     let mut all = json!({
         "rows": checked.rows, "no_inside": checked.no_inside, "remains": checked.remains, "interrupted": checked.cancelled,

@@ -8,19 +8,19 @@ use parallax_vocab::question::{S3Access, View};
 /// The settings of a check.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// `https://host[:port]`, without a path.
+    /// The URL of the endpoint: `https://host[:port]`, without a path.
     pub endpoint: String,
     /// The host of the endpoint.
     pub host: String,
     /// The port of the endpoint.
     pub port: u16,
-    /// Region to sign for.
+    /// The region for which requests are signed.
     pub region: String,
     /// Keys for the store, if there are any.
     pub access: Option<S3Access>,
     /// A bucket, if one is named.
     pub bucket: Option<String>,
-    /// Certificates to trust, PEM.
+    /// The certificates to trust, in PEM format.
     pub trust: Vec<String>,
     /// The name servers to ask from outside. If the list is empty, this machine's name servers are used.
     pub name_servers: Vec<SocketAddr>,
@@ -33,7 +33,7 @@ pub struct Wanted {
 /// The web identity to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The `ServiceAccount`.
+    /// The name of the `ServiceAccount`.
     pub account: String,
     /// The audience of the ServiceAccount's token.
     pub audience: String,

@@ -13,7 +13,7 @@ use super::wiring::{self, Past, Prints, Project};
 use parallax_images::Recipes;
 use parallax_report::Summary;
 
-/// The chosen variants.
+/// The variants that were chosen for a run.
 #[derive(Debug)]
 pub(super) struct Chosen {
     /// The variants, in the order of the list.

@@ -16,7 +16,7 @@ use parallax_images::Recipes;
 use parallax_language::scenario::schema;
 use parallax_record::Log;
 
-/// Runs the command.
+/// Runs the command of the command line.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());

@@ -86,7 +86,7 @@ pub struct Query {
 /// A rule that says which breaks are left out.
 #[derive(Clone, Debug, Default)]
 pub enum Without {
-    /// Nothing is left out.
+    /// No break is left out.
     #[default]
     Nothing,
     /// All breaks are left out; baselines are kept.

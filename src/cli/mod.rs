@@ -37,7 +37,7 @@ pub enum CliError {
     /// The harness, the engine or the machine failed.
     #[error("{0}")]
     Harness(String),
-    /// No scenario matches.
+    /// No scenario matches the filters.
     #[error(transparent)]
     Filter(#[from] filter::FilterError),
     /// The record could not be written or read.

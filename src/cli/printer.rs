@@ -12,7 +12,7 @@ pub fn data(text: &str) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Prints one message.
+/// Prints one message to standard error.
 pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }

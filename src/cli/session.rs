@@ -29,7 +29,7 @@ use parallax_report::{Summary, github, junit, live, page};
 /// Everything that the runner of a session receives.
 #[derive(Debug)]
 pub struct Run {
-    /// The run's id.
+    /// The id of the run.
     pub id: RunId,
     /// The project's root folder.
     pub project: PathBuf,
@@ -43,7 +43,7 @@ pub struct Run {
     pub redactor: Redactor,
     /// The token that the first Ctrl-C cancels. The runner then stops, cleans up and returns.
     pub cancel: CancellationToken,
-    /// How the only variant of the run is kept after its flow; `None` for a run that is not kept.
+    /// The settings of a run that keeps its environment. They are `None` for any other run.
     pub standing: Option<Standing>,
 }
 

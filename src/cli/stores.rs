@@ -61,7 +61,7 @@ struct WrittenRow {
 pub struct Table {
     /// The stores, in the order of the columns.
     pub stores: Vec<Store>,
-    /// The rows.
+    /// The rows of the table.
     pub rows: Vec<Row>,
 }
 
@@ -90,7 +90,7 @@ pub struct Row {
 /// The knowledge about one capability of one store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
-    /// The short answer.
+    /// The short answer in the cell.
     pub answer: Answer,
     /// The explanation of the short answer.
     #[serde(skip_serializing_if = "String::is_empty")]

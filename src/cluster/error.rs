@@ -15,7 +15,7 @@ pub enum ClusterError {
     Kubeconfig {
         /// The name of the cluster.
         cluster: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
     /// The apiserver refused a request that the harness needs.
@@ -25,7 +25,7 @@ pub enum ClusterError {
         cluster: String,
         /// The operation that failed.
         doing: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
     /// An expected event did not happen before its deadline.
@@ -33,14 +33,14 @@ pub enum ClusterError {
     Deadline {
         /// The name of the cluster.
         cluster: String,
-        /// The expected event.
+        /// The event that was expected.
         what: String,
         /// The duration of the wait, in seconds.
         within_s: u64,
         /// The last log lines of the node.
         lines: Vec<String>,
     },
-    /// The node's container ended.
+    /// The container of the node ended.
     #[error("the node of cluster {cluster} ended with code {code}")]
     NodeExited {
         /// The name of the cluster.
@@ -53,7 +53,7 @@ pub enum ClusterError {
     /// A command of the node's container runtime failed.
     #[error("`{command}` on the node ended with {code}: {said}")]
     Runtime {
-        /// The command.
+        /// The command that failed.
         command: String,
         /// The exit code of the command.
         code: i64,

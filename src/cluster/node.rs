@@ -21,7 +21,7 @@ use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port,
 use parallax_language::scenario::model::{Discovery, SERVER_NODE};
 use parallax_plan::{ClusterPlan, custom_config_map};
 
-/// Port of the apiserver.
+/// The port of the apiserver in the node's container.
 const API_PORT: u16 = 6443;
 /// The log line that k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
@@ -61,7 +61,7 @@ const IN_MEMORY_MIB: u64 = 8 * 1024;
 /// The images that a cluster is started with.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The node image.
+    /// The image of the node.
     pub node: String,
     /// The agent image, which runs the external network (the world).
     pub agent: String,
@@ -77,7 +77,7 @@ pub struct Images {
 /// The objects that exist before a cluster starts.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// The engine's network.
+    /// The network of the engine to which the containers belong.
     pub network: Network,
     /// The fixtures' containers that already run on the network.
     pub neighbours: Vec<Neighbour>,
@@ -222,7 +222,7 @@ fn node_spec(
     let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
-        // JSON is valid YAML.
+        // The file is JSON, because JSON is valid YAML.
         spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
     }
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
@@ -328,7 +328,7 @@ fn narrow_opening() -> Value {
 }
 
 fn manifest(name: &str, object: &Value) -> InlineFile {
-    // JSON is valid YAML.
+    // The file is JSON, because JSON is valid YAML.
     text_file(&format!("{MANIFESTS}/{name}.yaml"), &object.to_string())
 }
 

@@ -102,7 +102,7 @@ pub fn pauses() -> Pauses {
 }
 
 impl Pauses {
-    /// The next pause.
+    /// Returns the next pause.
     pub fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = LONGEST.min(pause * 2);

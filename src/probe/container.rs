@@ -23,17 +23,17 @@ impl ContainerSession {
         Ok(Self { session: Arc::new(session) })
     }
 
-    /// Asks one question.
+    /// Asks one question and returns the answer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         self.session.ask(question).await
     }
 
-    /// The session itself.
+    /// Returns the session itself.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }
 
-    /// Ends the session.
+    /// Ends the session with the agent.
     pub async fn close(self) {
         // A prober that still uses the session will drop it soon. The streams of the session end then.
         if let Some(session) = Arc::into_inner(self.session) {

@@ -25,9 +25,9 @@ pub enum ProbeError {
     Version {
         /// The place of the agent.
         place: String,
-        /// The agent's protocol version.
+        /// The protocol version of the agent.
         theirs: u32,
-        /// The harness's protocol version.
+        /// The protocol version of the harness.
         ours: u32,
     },
     /// The session's output is not the agent's protocol.
@@ -35,7 +35,7 @@ pub enum ProbeError {
     Garbled {
         /// The place of the agent.
         place: String,
-        /// What was wrong with the bytes.
+        /// The fault in the bytes.
         why: String,
     },
     /// An answer is overdue, although the pod still exists.
@@ -43,7 +43,7 @@ pub enum ProbeError {
     Overdue {
         /// The place of the agent.
         place: String,
-        /// The time waited.
+        /// The time for which the harness waited.
         waited_ms: u64,
     },
     /// The question is too large to be sent.
@@ -63,7 +63,7 @@ pub enum ProbeError {
     /// The probe crashed in this process.
     #[error("the probe crashed in the harness: {why}; this is a defect of Parallax")]
     Crashed {
-        /// The panic's message.
+        /// The message of the panic.
         why: String,
     },
 }

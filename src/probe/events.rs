@@ -36,7 +36,7 @@ impl EventQuestion {
     }
 }
 
-/// Lists the existing events.
+/// Returns the existing events of an object.
 pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<ObjectEvent>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let found = api.list(&ListParams::default().fields(&question.fields())).await?;

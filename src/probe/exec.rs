@@ -53,7 +53,7 @@ pub enum NotRan {
     Lost(String),
     /// The program had not ended at the deadline. This means only that the time was too short.
     Late {
-        /// The time waited.
+        /// The time for which the harness waited.
         waited: Duration,
     },
 }

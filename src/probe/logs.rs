@@ -51,7 +51,7 @@ pub struct LogQuestion {
 pub struct Line {
     /// The time at which the line was written, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// The text.
+    /// The text of the line.
     pub text: String,
     /// Whether the line was longer than `text`.
     pub cut: bool,
@@ -83,7 +83,7 @@ pub enum LogError {
     Api {
         /// The object whose log was read.
         what: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
 }
@@ -134,7 +134,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                         take(&Line { earlier: previous && !question.previous, ..line });
                     }
                     Dated::Early => {}
-                    // In place of a log, the kubelet wrote a message without a time.
+                    // The kubelet wrote a message without a time in place of a log.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
             }

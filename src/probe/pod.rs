@@ -76,22 +76,22 @@ impl PodSession {
         opened.await.map_err(late)?
     }
 
-    /// The agent's introduction.
+    /// Returns the agent's introduction, the first message of a session.
     pub fn hello(&self) -> &Hello {
         self.session.hello()
     }
 
-    /// Asks one question.
+    /// Asks one question and returns the answer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         self.session.ask(question).await
     }
 
-    /// The session itself.
+    /// Returns the session itself.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }
 
-    /// Ends the session.
+    /// Ends the session with the agent.
     pub async fn close(self) {
         // A prober that still uses the session will drop it soon. The streams of the session end then.
         if let Some(session) = Arc::into_inner(self.session) {
@@ -107,7 +107,7 @@ struct Broken {
     again: bool,
 }
 
-/// Opens a session once.
+/// Tries once to open a session.
 async fn once(
     place: &str,
     pods: &Api<Pod>,
@@ -169,7 +169,7 @@ async fn ended(
 enum Exit {
     /// Normally, for example because its input ended.
     Clean,
-    /// Abnormally, with the reason.
+    /// The session ended abnormally, for this reason.
     Broken(String),
 }
 

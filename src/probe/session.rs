@@ -37,7 +37,7 @@ const QUEUE: usize = 64;
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
-/// The agent's introduction.
+/// The agent's introduction, the first message of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The host name of the agent's machine or container.
@@ -119,7 +119,7 @@ impl Session {
         &self.shared.place
     }
 
-    /// The agent's introduction.
+    /// Returns the agent's introduction.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }

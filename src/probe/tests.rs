@@ -227,7 +227,7 @@ async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
     let probe = Probe::S3(S3Question { access: access(), operation, headers: BTreeMap::new() });
     let answer = session.ask(Question { view: View::default(), deadline_ms: 1_000, probe }).await;
     assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
-    // The session still works.
+    // The session must still work.
     assert!(session.ask(get("http://127.0.0.1:1/", 1_000)).await.is_ok());
 }
 

@@ -9,9 +9,10 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 /// A place where questions are asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// This process. The view of each question says to which addresses its packets really go.
+    /// The questions are asked in this process. The view of each question says to which addresses its packets really
+    /// go.
     Outside,
-    /// This process, but programs run isolated from the other processes of this machine.
+    /// The questions are asked in this process, but programs run isolated from the other processes of this machine.
     Apart,
     /// The agent in a pod.
     Pod(PodSession),

@@ -366,8 +366,8 @@ async fn in_environment(
     Ok(())
 }
 
-/// For a run with `--keep`: leaves the environment in its state, including the parts that are not ready, until the user
-/// ends it.
+/// Leaves the environment of a run with `--keep` in its state until the user ends it, including the parts that are not
+/// ready.
 async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, unready: &[Unready]) {
     if let Some(standing) = &context.options.standing {
         let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));

@@ -42,13 +42,13 @@ pub enum RunError {
     /// The set-up sent a request to a store, but the store refused it or the request did not arrive.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
-        /// The fixture.
+        /// The id of the store's fixture.
         store: String,
         /// The namespace of the fixture.
         namespace: String,
         /// The operation that the set-up attempted.
         doing: String,
-        /// The answer or error.
+        /// The answer of the store, or the error.
         reason: String,
         /// Whether the store did not answer any of the tries.
         is_silence: bool,
@@ -66,11 +66,11 @@ pub enum RunError {
     /// A step cannot be carried out as it is written, through no fault of the system under test.
     #[error("{place}: step `{step}`: {reason}")]
     Step {
-        /// `file:line`.
+        /// The place of the step in the scenario file, as `file:line`.
         place: String,
-        /// The step.
+        /// The id of the step.
         step: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
     /// A container or a node on which a flow depends ended on its own.
@@ -78,7 +78,7 @@ pub enum RunError {
     Died {
         /// The variant in whose flow the end was noticed.
         variant: VariantId,
-        /// The namespace.
+        /// The name of the namespace.
         namespace: String,
         /// The containers and nodes that ended, each with the way in which it ended.
         ended: Vec<String>,
@@ -88,7 +88,7 @@ pub enum RunError {
     /// The changes of a flow to its environment cannot be undone for the next variant.
     #[error("in namespace {namespace}, between two variants: {what}")]
     Left {
-        /// The namespace.
+        /// The name of the namespace.
         namespace: String,
         /// The change that could not be undone, and the reason.
         what: String,
@@ -98,9 +98,9 @@ pub enum RunError {
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
     )]
     Overdue {
-        /// `file:line`.
+        /// The place of the step in the scenario file, as `file:line`.
         place: String,
-        /// The step.
+        /// The id of the step.
         step: String,
         /// The step's own time limit, in seconds.
         within_s: u64,
@@ -115,7 +115,7 @@ pub enum RunError {
         /// The variants that have no verdict.
         without: Vec<VariantId>,
     },
-    /// The run was interrupted.
+    /// The user interrupted the run.
     #[error("interrupted")]
     Interrupted,
 }

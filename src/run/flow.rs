@@ -41,8 +41,8 @@ pub(super) async fn run(
     let outcome = match flow.whole().await {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The other variants of this environment do not run any more, but other environments of the cluster do.
-            // They must not see these objects.
+            // The other variants of this environment do not run any more, but other environments of the cluster do. The
+            // other environments must not see these objects.
             if !error.is_silence() && !stage.context.options.keep {
                 let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.effects)).await;
                 taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");

@@ -31,7 +31,7 @@ pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     let mut before = None;
     loop {
         looks.tick().await;
-        // Without this file no slot is lent, and the fixed number of slots remains.
+        // Without this file, no slot is lent, and the fixed number of slots remains.
         let now = std::fs::read_to_string(TIMES).ok().as_deref().and_then(times);
         if before.zip(now).is_some_and(|(before, now)| has_room(before, now)) {
             let _somebody_waited = slots.iter().any(|it| it.lend());

@@ -74,7 +74,7 @@ impl Lives {
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > REPORTED_WITHIN) {
                 return Ok(ended);
             }
-            // This polls, because a watch cannot show that nothing happens.
+            // The code polls, because a watch cannot show that nothing happens.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }

@@ -57,11 +57,11 @@ pub struct Inside {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Place {
-    /// On this machine.
+    /// The place is this machine.
     Here,
-    /// In a container outside the cluster, given by its name.
+    /// The place is a container outside the cluster, given by its name.
     Container(String),
-    /// In a pod.
+    /// The place is a container of a pod.
     Pod {
         /// The file that gives access to the cluster.
         kubeconfig: PathBuf,
@@ -206,7 +206,8 @@ async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<Stri
         };
         let lines = match api.logs(name, &parameters).await {
             Ok(text) => text.lines().map(str::to_owned).collect(),
-            // For example, the container has not started yet. The other containers still have logs.
+            // The apiserver refuses the log, for example because the container has not started yet. The other
+            // containers still have logs.
             Err(kube::Error::Api(status)) => vec![format!("(no log: {})", status.message)],
             Err(error) => vec![format!("(no log: {error})")],
         };

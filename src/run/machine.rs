@@ -22,7 +22,7 @@ const CLUSTERS: u64 = 4;
 /// The engine of a run.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The engine.
+    /// The engine on this machine.
     pub engine: Engine,
 }
 

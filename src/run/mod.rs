@@ -70,7 +70,7 @@ use parallax_record::{Redactor, Sink};
 /// The options of a run.
 #[derive(Debug)]
 pub struct Options {
-    /// The run's id.
+    /// The id of the run.
     pub id: RunId,
     /// The project's root folder.
     pub project: PathBuf,
@@ -94,7 +94,7 @@ pub struct Options {
     pub at_once: AtOnce,
     /// The higher limits that apply while the processors are idle.
     pub most: AtOnce,
-    /// Which skips are accepted.
+    /// The skips that are accepted.
     pub skips: Skips,
     /// The seed of random start times; it overrides the seeds of scenarios.
     pub seed: Option<u64>,
@@ -113,7 +113,7 @@ pub struct Options {
 pub enum Programs {
     /// Isolated from the other processes of the machine.
     Apart,
-    /// Without isolation, like every program of the user.
+    /// Programs run without isolation, like every program of the user.
     Unconfined,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Context {
     pub(crate) jobs: Slots,
     /// Slots for existing environments, because each environment needs memory.
     pub(crate) environments: Slots,
-    /// Slots for existing clusters.
+    /// The slots for clusters that exist at the same time.
     pub(crate) clusters: Slots,
     /// The number of containers that were removed before the clean-up, together with their finished clusters.
     pub(crate) taken_away: AtomicUsize,
@@ -229,7 +229,7 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
             }
             context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
         }
-        // After the limit of failures no variant begins, so no verdict is taken back either.
+        // After the limit of failures, no variant begins. For this reason, no variant runs again either.
         if context.verdicts.enough() {
             break;
         }

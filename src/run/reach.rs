@@ -16,7 +16,7 @@ use parallax_plan::Plan;
 /// The lines, and the files and the proxy that they need.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// Each line, with its purpose before it.
+    /// The lines, each with its purpose.
     pub(super) lines: Vec<(String, String)>,
     /// The files that contain secrets. They are removed with the environment.
     secret: Vec<PathBuf>,
@@ -91,7 +91,7 @@ impl Drop for Reach {
     }
 }
 
-/// For an environment that is kept: writes its root certificates into the run's folder, and adds a note with the `curl`
+/// Writes the root certificates of an environment that is kept into the run's folder, and adds a note with the `curl`
 /// command that sends the scenario's requests from outside.
 pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     for (id, issuer) in &scene.environment.certificates.issuers {

@@ -77,11 +77,12 @@ pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) ->
     delete_created(stage, effects, Which::ClusterScoped).await
 }
 
-/// Which of the objects that a flow created are deleted.
+/// The objects of a flow that are deleted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     All,
-    /// Only cluster-scoped objects, because other environments see them. The cluster itself says which kinds these are.
+    /// Only cluster-scoped objects are deleted, because other environments see them. The cluster itself says which
+    /// kinds are cluster-scoped.
     ClusterScoped,
 }
 

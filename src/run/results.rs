@@ -29,7 +29,7 @@ pub(super) struct Results {
     yielded: BTreeMap<String, String>,
     /// The value of `{{ STEP.NAME }}`, by step and name.
     captured: BTreeMap<String, BTreeMap<String, Value>>,
-    /// When each step ended.
+    /// The time at which each step ended, by the id of the step.
     ended: BTreeMap<String, OffsetDateTime>,
     /// The temporary credentials for `as: STEP`, by step.
     credentials: BTreeMap<String, TemporaryCredentials>,
@@ -90,7 +90,7 @@ impl Results {
         }
     }
 
-    /// When a step ended; `None` if it has not run.
+    /// Returns the time at which a step ended. Returns `None` if the step has not run.
     pub(super) fn ended(&self, step: &str) -> Option<OffsetDateTime> {
         self.ended.get(step).copied()
     }

@@ -27,7 +27,7 @@ impl<'a> Scene<'a> {
     /// The value of a reference: an export of a fixture, or a result of an earlier step.
     pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // This path is a placeholder. Only the vantage knows the real path, so the vantage replaces the
+            // The path is a placeholder, because only the vantage knows the real path. The vantage replaces the
             // placeholder.
             return Ok(CA_BUNDLE.to_owned());
         }

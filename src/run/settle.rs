@@ -156,7 +156,8 @@ async fn come_to_hold(
             tried => tried?,
         };
         let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
-        // On a busy machine, a try takes about as long as the previous try, so allow one and a half times that.
+        // On a busy machine, a try takes about as long as the previous try. The harness allows one and a half times
+        // that time.
         let enough = ENOUGH.max(took.mul_f32(1.5));
         if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {
             return Ok((attempts, before));
@@ -211,7 +212,7 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
 /// The result of the tries of `consistently` so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// The last try held.
+    /// The last try met the expectation.
     Hold,
     /// The last try showed the failure that this variant declares. A single try may fail for another reason, so the
     /// failure proves nothing until the next try shows it too.

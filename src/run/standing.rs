@@ -39,9 +39,9 @@ pub struct Standing {
 /// The place where a flow stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// After this step.
+    /// The flow stops after this step.
     After(StepId),
-    /// Before this step.
+    /// The flow stops before this step.
     Before(StepId),
 }
 
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Reload {
 /// A request of another process, and the channel for its answer.
 #[derive(Debug)]
 pub struct Asked {
-    /// The request.
+    /// The request of another process.
     pub request: Request,
     /// The channel for the answer.
     pub answer: oneshot::Sender<Answer>,
@@ -86,7 +86,7 @@ pub enum Request {
     Reach,
     /// Restore the environment, and run the flow again from its beginning.
     Flow,
-    /// Run one step again.
+    /// Runs one step again.
     Step(StepId),
     /// Read the scenario's file again, and run the steps that changed.
     Reload,
@@ -96,7 +96,7 @@ pub enum Request {
         from: Option<String>,
         /// The program and its arguments.
         argv: Vec<String>,
-        /// The program's standard input.
+        /// The standard input of the program.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stdin: Option<String>,
     },
@@ -130,7 +130,7 @@ pub enum Answer {
     Inside(Inside),
     /// Logs: the name and the lines of each log.
     Logs(Vec<(String, Vec<String>)>),
-    /// The run is ending.
+    /// The run is about to end, so the request is not carried out.
     Ends,
     /// The request cannot be fulfilled, for this reason.
     No(String),
@@ -280,7 +280,7 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
     }
 }
 
-/// Runs one step again.
+/// Runs one step of the flow again.
 async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
     let scenario = &flow.variant.variant.scenario;
     let Some(step) = scenario.flow.iter().find(|it| it.id == id.as_str()).cloned() else {

@@ -53,8 +53,8 @@ impl State {
 }
 
 impl Verdicts {
-    /// `limit` is the number of failed variants after which no variant begins. `tries` is the number of times that
-    /// variants without a verdict run again.
+    /// Creates the verdicts of a run. `limit` is the number of failed variants after which no variant begins. `tries`
+    /// is the number of times that variants without a verdict run again.
     pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
         Self { sink, limit, state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }) }
     }
@@ -106,7 +106,7 @@ impl Verdicts {
         variants.filter(|id| self.fail(id, error, 0)).collect()
     }
 
-    /// Whether a variant failed.
+    /// Whether a variant of the run failed.
     pub(crate) fn any_red(&self) -> bool {
         self.state().variants.values().any(|kind| *kind != Kind::NotRed)
     }

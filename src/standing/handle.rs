@@ -19,15 +19,15 @@ const SOCKET_PATH_LIMIT: usize = 107;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handle {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// The variant.
+    /// The id of the variant.
     pub variant: VariantId,
-    /// The scenario's file.
+    /// The path of the scenario's file.
     pub file: PathBuf,
-    /// The project's root folder.
+    /// The root folder of the project.
     pub project: PathBuf,
-    /// The run's own folder.
+    /// The folder of the run.
     pub directory: PathBuf,
     /// The id of the process.
     pub process: u32,
@@ -76,7 +76,7 @@ impl Handles {
         made.map_err(|source| failed("create", &self.0, source))
     }
 
-    /// Writes a handle.
+    /// Writes a handle to disk.
     pub(super) fn keep(&self, handle: &Handle) -> Result<(), StandingError> {
         let path = self.file(&handle.run);
         let text = serde_json::to_vec(handle).expect("a handle becomes JSON");
@@ -115,7 +115,7 @@ impl Handles {
                     // The process was killed, so it could not remove its secret files itself.
                     remove_secrets(&handle.directory);
                 }
-                // For example, the process belongs to another user.
+                // The process cannot be asked, for example because it belongs to another user.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }

@@ -54,7 +54,7 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
-            // This is the last part of the set-up. If a part of it is not ready, no step runs.
+            // This event is the last one of the set-up. If a part of the set-up is not ready, no step runs.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
                 Some(format!("stands; {detail}"))
             }
@@ -240,7 +240,7 @@ impl Door {
             drop(tokio::task::spawn_blocking(move || mark.wait()).await);
             self.shared.listening().sender.take();
         }
-        // After a request for the end, the clean-up follows. The events end when the feed closes with the record.
+        // The clean-up follows a request for the end. The events end when the feed closes with the record.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
         }

@@ -26,7 +26,7 @@ use crate::run::standing::{Answer, Request};
 pub enum Question {
     /// Tell what the process does at this moment. This is answered even while another request is being carried out.
     Status,
-    /// Carry out a request.
+    /// Asks the process to carry out a request.
     Do(Request),
 }
 
@@ -50,35 +50,35 @@ pub enum StandingError {
     File {
         /// The operation that failed.
         doing: &'static str,
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The reason.
+        /// The reason for the failure.
         source: std::io::Error,
     },
     /// The path of the socket is longer than the kernel allows.
     #[error("{path} is too long for a socket; set XDG_STATE_HOME to a folder with a shorter path; nothing was started")]
     TooLong {
-        /// The path.
+        /// The path of the socket.
         path: String,
     },
     /// The process that keeps the environment is gone.
     #[error("run {run} does not stand any more: its process is gone; `parallax gc` removes what it left")]
     Gone {
-        /// The run.
+        /// The id of the run.
         run: String,
     },
     /// The process ended before it answered.
     #[error("run {run} ended before it answered")]
     Ended {
-        /// The run.
+        /// The id of the run.
         run: String,
     },
     /// The process sent something that this program does not understand.
     #[error("run {run} answers with something unknown, perhaps another version of this program holds it: {reason}")]
     Unknown {
-        /// The run.
+        /// The id of the run.
         run: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
 }

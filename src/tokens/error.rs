@@ -8,11 +8,11 @@ pub enum TokenError {
     /// The apiserver refused to issue a token.
     #[error("the apiserver gives no token for ServiceAccount {account} in namespace {namespace}: {source}")]
     Refused {
-        /// The ServiceAccount.
+        /// The name of the ServiceAccount.
         account: String,
         /// The namespace of the ServiceAccount.
         namespace: String,
-        /// The client's reason.
+        /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
     /// The apiserver's answer contains no token.

@@ -17,13 +17,13 @@ use super::TokenError;
 /// The claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The cluster's issuer.
+    /// The issuer of the cluster's tokens.
     pub issuer: String,
-    /// The ServiceAccount's namespace.
+    /// The namespace of the ServiceAccount.
     pub namespace: String,
-    /// The ServiceAccount.
+    /// The name of the ServiceAccount.
     pub account: String,
-    /// The token's audience.
+    /// The audience for which the token is valid.
     pub audience: String,
     /// The time at which the token was issued, in seconds since the Unix epoch.
     pub issued_at: i64,
@@ -34,9 +34,9 @@ pub struct Claims {
 /// A key that signs tokens.
 #[derive(Debug)]
 pub enum Key {
-    /// An RSA key.
+    /// The key is an RSA key.
     Rsa {
-        /// Private key, PEM.
+        /// The private key in PEM format.
         pem: Secret,
         /// The key id, computed as the apiserver computes it.
         id: String,
@@ -45,9 +45,9 @@ pub enum Key {
     },
     /// A shared secret, with the key id that the verifier looks up.
     Shared {
-        /// The secret.
+        /// The secret of the key.
         secret: String,
-        /// Key id.
+        /// The id of the key.
         id: String,
     },
 }
@@ -97,7 +97,7 @@ impl Key {
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))
     }
 
-    /// Signs the claims.
+    /// Signs the claims, and returns the token.
     pub fn sign(&self, claims: &Claims) -> Result<Secret, TokenError> {
         let (algorithm, id, key) = match self {
             Self::Rsa { pem, id, .. } => (Algorithm::RS256, id, EncodingKey::from_rsa_pem(pem.expose().as_bytes())?),

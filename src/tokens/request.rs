@@ -8,14 +8,14 @@ use parallax_vocab::Secret;
 
 use super::TokenError;
 
-/// The token to request.
+/// The properties of the token to request.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The ServiceAccount's namespace.
+    /// The namespace of the ServiceAccount.
     pub namespace: &'a str,
-    /// The ServiceAccount.
+    /// The name of the ServiceAccount.
     pub account: &'a str,
-    /// The token's audience.
+    /// The audience for which the token is valid.
     pub audience: &'a str,
     /// The token's lifetime in seconds.
     pub expires_s: i64,

@@ -15,7 +15,7 @@ use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 pub struct Neighbour {
     /// The namespace of the environment that the container belongs to.
     pub namespace: String,
-    /// The fixture.
+    /// The id of the fixture.
     pub fixture: String,
     /// The name of the container in the fixture.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Neighbour {
 pub struct Provisioned<'a> {
     /// Secret values, by the name of the credentials and the key.
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
-    /// Certificates by name.
+    /// The server certificates, by name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
     /// Root certificates of authorities by id (PEM).
     pub roots: BTreeMap<&'a str, &'a str>,
@@ -68,7 +68,7 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
-                // This id names an authority and not a certificate of the fixture. An authority has only a root
+                // The id names an authority and not a certificate of the fixture. An authority has only a root
                 // certificate.
                 let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });

@@ -1,4 +1,4 @@
-//! Runs cargo.
+//! Runs cargo and its subcommands.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use crate::parts::say;
 /// The path of the catalogue file.
 const FILE: &str = "scenarios/catalogue.md";
 
-/// The parsed catalogue.
+/// The content of the catalogue file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Catalogue {
     /// The text before the first scenario.

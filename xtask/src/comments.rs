@@ -39,7 +39,7 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// Draws and prints comments.
+/// Draws comments at random, and prints them.
 pub(crate) fn run(arguments: &Comments) -> Result<bool> {
     let seed = arguments.seed.map_or_else(fresh_seed, Ok)?;
     let files = tidy::files()?;

@@ -10,7 +10,7 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// How one part of an xtask task ended, for example clippy in `lint`.
+/// The end of one part of a task, for example of clippy in `lint`.
 pub(crate) enum End {
     Ok,
     /// The part failed. The list has the names of what failed, if they are known.

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::processes::{Seen, Watch};
 use crate::record::Record;
 
-/// The program under measurement.
+/// The program that is measured.
 #[derive(Debug)]
 pub(crate) struct Harness {
     program: PathBuf,
 }
 
-/// A finished run.
+/// A run that has ended.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) took: Duration,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// The lines of `record.jsonl`.
+/// The lines of a run's `record.jsonl`.
 #[derive(Debug)]
 pub(crate) struct Record {
     lines: Vec<Value>,

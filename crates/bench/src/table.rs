@@ -9,17 +9,17 @@ pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// One sentence that says what is measured.
     pub(crate) title: String,
-    /// The rows, in order.
+    /// The rows of the table, in order.
     pub(crate) rows: Vec<Row>,
     /// The bars of the chart, each with a label and a value.
     pub(crate) bars: Vec<(String, f64)>,
     /// The unit of the bars.
     pub(crate) unit: &'static str,
-    /// Remarks, one sentence each.
+    /// Remarks about the table, one sentence each.
     pub(crate) notes: Vec<String>,
 }
 
-/// One measured value.
+/// One measured value, which is a row of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// The name of what was measured.

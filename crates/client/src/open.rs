@@ -7,7 +7,7 @@ use reqwest::{Certificate, Client, Method};
 use crate::outcome::{Outcome, message};
 use crate::task::Http;
 
-/// Sends one request.
+/// Sends one HTTP request.
 pub(crate) async fn open(task: Http) -> Outcome {
     match exchange(task).await {
         Ok(outcome) => outcome,

@@ -22,7 +22,7 @@ async fn client(access: Option<Access>) -> Client {
     Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build())
 }
 
-/// Signs a URL.
+/// Signs a URL with the SDK.
 pub(crate) async fn presign(task: Presign) -> Outcome {
     if !task.query.is_empty() {
         return Outcome::failed("this client cannot sign additional query parameters");
@@ -53,7 +53,7 @@ async fn sign(task: Presign) -> anyhow::Result<PresignedRequest> {
     })
 }
 
-/// Executes one operation.
+/// Executes one S3 operation.
 pub(crate) async fn operate(task: S3) -> Outcome {
     let store = client(task.access).await;
     match task.operation {

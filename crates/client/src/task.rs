@@ -23,7 +23,7 @@ pub(crate) struct Access {
     pub(crate) session_token: Option<String>,
 }
 
-/// Sign a URL.
+/// The task to sign a URL.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Presign {
     pub(crate) access: Option<Access>,
@@ -37,14 +37,14 @@ pub(crate) struct Presign {
     pub(crate) query: BTreeMap<String, String>,
 }
 
-/// One S3 operation.
+/// The task to execute one S3 operation.
 #[derive(Debug, Deserialize)]
 pub(crate) struct S3 {
     pub(crate) access: Option<Access>,
     pub(crate) operation: Operation,
 }
 
-/// The S3 operations.
+/// The S3 operations that a task may name.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {
@@ -56,7 +56,7 @@ pub(crate) enum Operation {
     List { bucket: String, prefix: String },
 }
 
-/// Send one HTTP request.
+/// The task to send one HTTP request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Http {
     pub(crate) method: String,

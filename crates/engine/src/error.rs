@@ -13,7 +13,7 @@ use parallax_provision::ProvisionError;
 pub struct Tried {
     /// The setting that names the place: `DOCKER_HOST`, `context colima`, `default socket`.
     pub source: String,
-    /// The place.
+    /// The place where an engine may be: a socket or an address.
     pub place: String,
     /// The result of the attempt to connect.
     pub said: String,
@@ -29,16 +29,16 @@ impl std::fmt::Display for Tried {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// No engine answers.
+    /// No engine answers at any place.
     #[error("no container engine answers here; tried {}", list(.tried))]
     NotFound {
-        /// Each place tried, in order.
+        /// All places that were tried, in order.
         tried: Vec<Tried>,
     },
     /// An engine exists, but this user is not allowed to use it.
     #[error("no permission on the engine's socket {socket} ({source_of})")]
     Denied {
-        /// The socket.
+        /// The path of the socket.
         socket: String,
         /// The setting that names the socket.
         source_of: String,
@@ -75,15 +75,15 @@ pub enum EngineError {
     /// The engine does not have the image of a container that the harness starts.
     #[error("image {image} for container {name} is not in the engine")]
     ImageMissing {
-        /// The image.
+        /// The reference of the image.
         image: String,
-        /// The container.
+        /// The name of the container.
         name: String,
     },
     /// An image could not be pulled.
     #[error("failed to pull {image}: {reason}")]
     Pull {
-        /// The image.
+        /// The reference of the image.
         image: String,
         /// The reason why the image could not be pulled.
         reason: String,
@@ -91,11 +91,11 @@ pub enum EngineError {
     /// A container did not start, or did not become ready.
     #[error("container {name} ({image}) {reason}")]
     StartFailed {
-        /// The container.
+        /// The name of the container.
         name: String,
         /// The image of the container.
         image: String,
-        /// What happened: "exited with code 1 at once", "did not print …".
+        /// What happened to the container, for example "exited with code 1 at once" or "did not print …".
         reason: String,
         /// The last log lines of the container.
         log: Vec<String>,
@@ -105,7 +105,7 @@ pub enum EngineError {
     /// The container's specification is not valid.
     #[error("container {name} cannot be started as described: {reason}")]
     BadSpec {
-        /// The container.
+        /// The name of the container.
         name: String,
         /// The reason why the specification is not valid.
         reason: String,
@@ -119,19 +119,19 @@ pub enum EngineError {
     /// An expected event did not happen in time.
     #[error("{what} did not happen within {seconds} s")]
     Deadline {
-        /// The expected event.
+        /// The event that was expected.
         what: String,
-        /// The limit in seconds.
+        /// The time limit in seconds.
         seconds: u64,
     },
     /// A file of Parallax could not be read or written.
     #[error("failed to {doing} {}: {source}", .path.display())]
     File {
-        /// "write", "read", "create".
+        /// The verb: "write", "read" or "create".
         doing: &'static str,
         /// The path of the file.
         path: PathBuf,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         #[source]
         source: std::io::Error,
     },
@@ -140,7 +140,7 @@ pub enum EngineError {
     Process {
         /// The operation that failed.
         doing: String,
-        /// The reason.
+        /// The reason for the failure.
         reason: String,
     },
     /// Installing the engine or a tool failed.

@@ -13,19 +13,19 @@ pub struct Facts {
     pub version: String,
     /// The operating system of the engine's machine: `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
-    /// `x86_64`, `aarch64`.
+    /// The processor architecture: `x86_64` or `aarch64`.
     pub architecture: String,
-    /// Kernel release.
+    /// The release of the kernel.
     pub kernel: String,
     /// 1 or 2; 0 if the engine does not report it.
     pub cgroup_version: u8,
-    /// `overlay2`, `overlayfs`, `vfs`.
+    /// The storage driver: `overlay2`, `overlayfs`, `vfs` or another.
     pub storage_driver: String,
     /// Whether the engine runs as a non-root user.
     pub rootless: bool,
     /// Whether the engine maps users of containers to other users of the machine (`userns-remap`).
     pub remaps_users: bool,
-    /// Number of processors.
+    /// The number of processors.
     pub cpus: u32,
     /// The memory of the engine's machine, in bytes.
     pub memory_bytes: u64,

@@ -63,7 +63,7 @@ impl Endpoint {
 /// The result of a connection to a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The connection was accepted.
+    /// The engine accepted the connection.
     Answers,
     /// The file does not exist.
     Absent,
@@ -79,13 +79,13 @@ pub enum Reach {
 pub trait Surroundings {
     /// The value of an environment variable. An empty value counts as unset.
     fn env(&self, name: &str) -> Option<String>;
-    /// A file's text.
+    /// Returns the text of a file.
     fn read(&self, path: &Path) -> io::Result<String>;
     /// Connects to a socket, and closes the connection at once.
     fn reach(&self, socket: &Path) -> Reach;
 }
 
-/// This process's environment and this machine's files.
+/// The real surroundings: the environment of this process and the files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealSurroundings;
 

@@ -21,7 +21,7 @@ const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// Each run that was examined, sorted by name.
+    /// The runs that were examined, sorted by name.
     pub runs: Vec<(RunId, Collected)>,
 }
 

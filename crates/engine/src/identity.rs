@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
 
-/// Label: the run's id.
+/// The label that contains the run's id.
 pub(super) const LABEL_RUN: &str = "io.parallax.run";
 /// Label: what the object is within its run.
 pub(super) const LABEL_WHAT: &str = "io.parallax.what";
@@ -43,7 +43,7 @@ pub struct Owner {
     machine: String,
 }
 
-/// What this process can see of another process.
+/// The knowledge of this process about another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     /// The process runs. It was started at this clock tick since boot.
@@ -57,7 +57,7 @@ enum Sight {
 /// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// The owner is alive.
+    /// The process that owns the object exists.
     Living,
     /// The owner is dead, so its objects can be removed.
     Dead,
@@ -172,7 +172,7 @@ pub(super) fn object_name(run: &RunId, what: &str) -> String {
     format!("parallax-{run}-{what}")
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -192,17 +192,17 @@ fn machine() -> String {
     hex::encode(&digest.as_ref()[..8])
 }
 
-/// The machine's host name.
+/// Returns the host name of the machine.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The kernel's release.
+/// Returns the release of the kernel.
 pub(super) fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// What this process can see of a process in its own namespace.
+/// Returns the knowledge of this process about a process in its own namespace.
 fn sight(pid: u32) -> Sight {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));

@@ -27,11 +27,11 @@ const STANDING_FILE: &str = "standing";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A container.
+    /// The object is a container.
     Container,
-    /// A network.
+    /// The object is a network.
     Network,
-    /// A volume.
+    /// The object is a volume.
     Volume,
 }
 
@@ -59,7 +59,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunFile {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
     /// The process that started the run.
     pub owner: Owner,
@@ -100,12 +100,12 @@ impl StateDir {
         Self(path.into())
     }
 
-    /// The folder itself.
+    /// Returns the path of the state folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A run's folder.
+    /// Returns the path of a run's folder.
     pub fn run(&self, run: &RunId) -> PathBuf {
         self.0.join("runs").join(run.as_str())
     }

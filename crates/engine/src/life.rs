@@ -8,7 +8,7 @@ use super::error::{EngineError, status};
 /// The state of a container at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// When the container was last started; `None` if the engine has no such container.
+    /// The time at which the container was last started. It is `None` if the engine has no such container.
     pub began: Option<String>,
     /// Whether the container runs.
     pub runs: bool,

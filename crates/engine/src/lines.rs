@@ -16,13 +16,13 @@ pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 /// One line, without its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CutLine {
-    /// The text.
+    /// The text of the line, without the part that was cut off.
     pub text: String,
     /// Whether the line was longer than `text`. If so, its rest is lost.
     pub cut: bool,
 }
 
-/// Cuts bytes into lines.
+/// Cuts a stream of bytes into lines.
 #[derive(Clone, Debug)]
 pub struct LineCutter {
     limit_bytes: usize,

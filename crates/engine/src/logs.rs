@@ -1,4 +1,4 @@
-//! The output of containers.
+//! Reads the output of containers.
 
 use std::collections::VecDeque;
 
@@ -16,9 +16,9 @@ use super::lines::LineCutter;
 /// The stream on which a line was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
-    /// Standard output.
+    /// The standard output of the container.
     Stdout,
-    /// Standard error.
+    /// The standard error of the container.
     Stderr,
 }
 

@@ -49,7 +49,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The subjects of findings.
+    /// The subjects that a finding may have.
     pub const ABOUT: [&str; 6] = ["engine", "privileges", "cgroups", "inotify", "disk", "memory"];
 }
 

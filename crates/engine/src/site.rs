@@ -62,12 +62,12 @@ impl Site {
         Ok(Self(Arc::new(Inner { engine, run, owner, ledger, tasks, closing, standing })))
     }
 
-    /// The engine.
+    /// Returns the engine of the run.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
-    /// The run.
+    /// Returns the id of the run.
     pub fn run(&self) -> &RunId {
         &self.0.run
     }

@@ -17,7 +17,7 @@ pub struct ContainerSpec {
     pub entrypoint: Option<Vec<String>>,
     /// The command that replaces the image's command. An empty list keeps the image's command.
     pub command: Vec<String>,
-    /// Environment variables.
+    /// The environment variables.
     pub env: BTreeMap<String, String>,
     /// The name of the network, which was created with [`super::Site::network`].
     pub network: String,
@@ -46,7 +46,7 @@ pub struct ContainerSpec {
     pub ready: Ready,
     /// The time limit for the container to become ready, counted from its start.
     pub ready_within: Duration,
-    /// Additional labels.
+    /// Additional labels of the container.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -126,7 +126,7 @@ pub struct Bind {
 pub struct InlineFile {
     /// Absolute path in the container. Missing folders are created.
     pub path: String,
-    /// Permissions: `0o600`.
+    /// The permissions of the file, for example `0o600`.
     pub mode: u32,
     /// Content. It may be secret, so `Debug` does not print it.
     pub bytes: Vec<u8>,
@@ -138,12 +138,12 @@ impl std::fmt::Debug for InlineFile {
     }
 }
 
-/// A transport protocol.
+/// The transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// TCP.
+    /// The protocol TCP.
     Tcp,
-    /// UDP.
+    /// The protocol UDP.
     Udp,
 }
 
@@ -170,12 +170,12 @@ pub struct Port {
 }
 
 impl Port {
-    /// A TCP port.
+    /// Returns a TCP port of a container.
     pub fn tcp(container: u16) -> Self {
         Self { container, protocol: Protocol::Tcp }
     }
 
-    /// A UDP port.
+    /// Returns a UDP port of a container.
     pub fn udp(container: u16) -> Self {
         Self { container, protocol: Protocol::Udp }
     }

@@ -35,7 +35,7 @@ const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 /// Whether the engine may still be creating objects of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// All creations have finished.
+    /// The engine has finished all creations of objects.
     None,
     /// Some creations may be unfinished: the process that requested them was killed, or did not wait for them.
     Maybe,
@@ -69,7 +69,7 @@ impl Swept {
 /// An object that could not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// The object.
+    /// The object that remains.
     pub entry: Entry,
     /// The reason why the object could not be removed.
     pub why: String,

@@ -24,9 +24,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// Columns and rows of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Columns.
+    /// The number of columns.
     pub columns: u16,
-    /// Rows.
+    /// The number of rows.
     pub rows: u16,
 }
 

@@ -19,9 +19,9 @@ const INNER: [&str; 5] = [".svc", ".cluster.local", ".local", ".internal", ".loc
 pub(super) struct Parts<'a> {
     /// The URL as it was given.
     pub(super) text: &'a str,
-    /// Host without its port.
+    /// The host, without its port.
     pub(super) host: &'a str,
-    /// Decoded parameters.
+    /// The decoded query parameters.
     pub(super) pairs: &'a [(String, String)],
     /// The end of the URL's own validity, if the URL states it.
     pub(super) ends: Option<OffsetDateTime>,

@@ -5,7 +5,7 @@ use parallax_vocab::percent::decoded;
 /// A URL without the text around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pasted {
-    /// The URL.
+    /// The URL that was found in the text.
     pub url: String,
     /// The escapes that were removed, one sentence for each.
     pub notes: Vec<String>,

@@ -14,9 +14,9 @@ use super::unready::unready;
 /// The step that a sentence explains.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The step's id.
+    /// The id of the step.
     pub step: &'a str,
-    /// The vantage's id.
+    /// The id of the vantage.
     pub from: Option<&'a str>,
     /// Whether the vantage is a pod.
     pub inside: bool,

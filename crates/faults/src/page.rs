@@ -9,7 +9,7 @@ const HEAD: &str = "| row | fault | injected | exit | said | left |\n|---|---|--
 /// A line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// The row's name.
+    /// The name of the row.
     pub(crate) name: String,
     /// The fault, in words.
     pub(crate) fault: String,

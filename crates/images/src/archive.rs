@@ -19,7 +19,7 @@ use super::tree::{Interruptible, header};
 /// The largest manifest that is read. A manifest from Parallax has a few hundred bytes.
 const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// One image of `manifest.json`.
+/// One image in `manifest.json` of an archive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Manifest {

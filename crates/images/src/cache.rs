@@ -30,7 +30,7 @@ const IN_USE: Duration = Duration::from_hours(1);
 /// earlier recipe.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 
-/// The cache's folder.
+/// A cache of layers and image archives in one folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,

@@ -22,9 +22,9 @@ const LIMIT: Duration = Duration::from_mins(20);
 pub(super) struct DebianBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The layer of the recipe that this build makes.
     pub(super) debian: &'a Debian,
-    /// The `mmdebstrap` program.
+    /// The path of the `mmdebstrap` program.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,

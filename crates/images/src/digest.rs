@@ -24,7 +24,7 @@ impl Fields {
         fields
     }
 
-    /// Adds one field.
+    /// Adds one field to the hash.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update(&(part.len() as u64).to_be_bytes());

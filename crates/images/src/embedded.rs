@@ -19,7 +19,7 @@ use super::tree::files_below;
 
 static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images");
 
-/// Each shipped file: the path below `images/`, and the text.
+/// Returns each shipped file, with its path below `images/` and its text.
 fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     let mut folders = vec![&IMAGES];
     let mut files = Vec::new();
@@ -36,7 +36,7 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub enum Recipes {
     /// The recipes in `images/` of the project in this folder, or the shipped recipes if the project has none.
     Of(PathBuf),
-    /// The shipped recipes.
+    /// The recipes that Parallax ships.
     Shipped,
 }
 
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::tree;
 
-    /// Each file's text, and whether the file is executable. Both are part of an image.
+    /// Returns the text of each file, and whether the file is executable. Both are part of an image.
     fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
         let files = tree::files_below(folder).expect("readable");
         let read =

@@ -13,7 +13,7 @@ use parallax_provision::Tool;
 /// All other errors come from the machine. None says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// `images.lock` or a recipe is wrong.
+    /// The file `images.lock` or a recipe has a mistake.
     #[error("{}: {message}", Place { file, line: *line, column: *column })]
     Invalid {
         /// The file that contains the mistake: `images.lock` or a recipe.
@@ -22,15 +22,15 @@ pub enum ImageError {
         line: Option<u64>,
         /// Column, counted from 1, if it is known.
         column: Option<u64>,
-        /// What is wrong, with the fix.
+        /// The description of the mistake, with its fix.
         message: String,
     },
-    /// `images.lock`, a recipe or one of a recipe's input files cannot be read.
+    /// The file `images.lock`, a recipe, or an input file of a recipe cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
         /// The path of the file.
         file: PathBuf,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: io::Error,
     },
     /// The image is not in `images.lock`.
@@ -38,7 +38,7 @@ pub enum ImageError {
     Unknown {
         /// The name that was asked for.
         name: String,
-        /// The names in `images.lock`.
+        /// The image names that `images.lock` has.
         known: String,
     },
     /// A recipe needs a tool that the machine lacks.
@@ -46,7 +46,7 @@ pub enum ImageError {
     Tool {
         /// The image that needs the tool.
         image: String,
-        /// The missing tool.
+        /// The tool that is missing.
         tool: Tool,
         /// The description of the problem.
         why: String,
@@ -58,7 +58,7 @@ pub enum ImageError {
         image: String,
         /// The step's command in short.
         command: String,
-        /// `failed with exit status 1`, `took longer than …`.
+        /// The way in which the command failed, for example `failed with exit status 1` or `took longer than …`.
         how: String,
         /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
@@ -68,7 +68,7 @@ pub enum ImageError {
     Sum {
         /// The image that was being built.
         image: String,
-        /// `path@version`.
+        /// The module in the form `path@version`.
         module: String,
         /// The hash in the recipe.
         pinned: String,
@@ -80,7 +80,7 @@ pub enum ImageError {
     Extracted {
         /// The image that was being built.
         image: String,
-        /// `path@version`.
+        /// The module in the form `path@version`.
         module: String,
         /// The folder of the module in Go's cache.
         folder: PathBuf,
@@ -112,11 +112,11 @@ pub enum ImageError {
     /// The published image is required, and a registry answered that it does not exist.
     #[error("the published image {reference} ({image}) is not in the engine and cannot be pulled: {why}")]
     NotPublished {
-        /// The image.
+        /// The name of the image.
         image: String,
         /// The published reference of the image.
         reference: String,
-        /// What the registry or the engine said.
+        /// The message of the registry or the engine.
         why: String,
     },
     /// It is not known whether the registry has the image. The registry does not answer, requires a password or limits
@@ -124,48 +124,48 @@ pub enum ImageError {
     /// no reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
-        /// The image.
+        /// The name of the image.
         image: String,
         /// The published reference of the image.
         reference: String,
-        /// What the registry or the engine said.
+        /// The message of the registry or the engine.
         why: String,
     },
     /// The user asked to build an image that has no recipe.
     #[error("image {image} has no recipe in images.lock; it can only be pulled")]
     NoRecipe {
-        /// The image.
+        /// The name of the image.
         image: String,
     },
     /// A call to the engine failed.
     #[error("image {image}: the engine could not {doing}: {message}")]
     Engine {
-        /// The image.
+        /// The name of the image.
         image: String,
-        /// `load it`, `save it`, …
+        /// The operation that failed, for example `load it` or `save it`.
         doing: &'static str,
-        /// The engine's message.
+        /// The message of the engine.
         message: String,
     },
     /// The cache of layers and images cannot be used.
     #[error("image cache: cannot {doing} {}: {source}", path.display())]
     Cache {
-        /// `write`, `lock`, …
+        /// The operation that failed, for example `write` or `lock`.
         doing: &'static str,
         /// The path of the file.
         path: PathBuf,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: io::Error,
     },
     /// Another process has held a lock for longer than any build takes.
     #[error("image cache: another run has been building {what} for {} s", waited.as_secs())]
     Locked {
-        /// The layer or image.
+        /// The name of the layer or image.
         what: String,
         /// The time that this process has waited.
         waited: Duration,
     },
-    /// The run was interrupted.
+    /// The user interrupted the run.
     #[error("interrupted")]
     Cancelled,
 }

@@ -49,7 +49,8 @@ impl Go {
         }
     }
 
-    /// `module@version` of `install`.
+    /// Returns the module of the key `install`, as `module@version`. The key `of` names the module if it differs from
+    /// the package.
     fn module_of_install(&self) -> String {
         let install = self.install.as_deref().unwrap_or_default();
         let (package, version) = install.split_once('@').unwrap_or((install, ""));
@@ -82,11 +83,11 @@ fn check_pinned(package: &str, sum: Option<&str>, module: &str) -> Result<(), St
 pub(super) struct GoBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The layer of the recipe that this build makes.
     pub(super) go: &'a Go,
-    /// The recipe's folder.
+    /// The path of the recipe's folder.
     pub(super) recipe: &'a Path,
-    /// The `go` program.
+    /// The path of the `go` program.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
@@ -198,7 +199,7 @@ pub(super) struct GoFilesBuild<'a> {
     pub(super) image: &'a str,
     /// The files as the recipe describes them.
     pub(super) files: &'a GoFiles,
-    /// The `go` program.
+    /// The path of the `go` program.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
@@ -233,9 +234,9 @@ fn entries(folder: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
 /// The download of one published module.
 struct Download<'a> {
     image: &'a str,
-    /// `module@version`.
+    /// The module in the form `module@version`.
     module: &'a str,
-    /// `h1:…` of the module.
+    /// The hash (`h1:…`) of the module.
     sum: &'a str,
     program: &'a Path,
     scratch: &'a Path,
@@ -401,7 +402,7 @@ mod tests {
         fs::create_dir_all(folder.join("deploy")).expect("made");
         fs::write(folder.join("go.mod"), "module x.test/y\n").expect("written");
         fs::write(folder.join("deploy/a.yaml"), "kind: A\n").expect("written");
-        // `dirhash.HashDir` of golang.org/x/mod for these two files.
+        // The expected sum is what `dirhash.HashDir` of golang.org/x/mod returns for these two files.
         let sum = "h1:9/fssreAt9tL2lZN2HK9WPgYrb52SdYiWd9RW5c/nXg=";
         let program = scratch.path().join("go");
         let said = serde_json::json!({ "Sum": sum, "Dir": folder });

@@ -111,13 +111,13 @@ fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
 pub(super) struct MavenBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The layer of the recipe that this build makes.
     pub(super) maven: &'a Maven,
-    /// The recipe's folder.
+    /// The path of the recipe's folder.
     pub(super) recipe: &'a Path,
-    /// The `mvn` program.
+    /// The path of the `mvn` program.
     pub(super) program: &'a Path,
-    /// The `javac` program.
+    /// The path of the `javac` program.
     pub(super) compiler: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,

@@ -14,7 +14,7 @@ use super::store::ImageStore;
 use super::supply::K3s;
 use parallax_record::Sink;
 
-/// One image of `images.lock`.
+/// An image of `images.lock`, with its state on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The name of the image.
@@ -23,7 +23,7 @@ pub struct Row {
     pub purpose: String,
     /// The reference under which the image is published.
     pub reference: Option<String>,
-    /// The recipe's folder.
+    /// The path of the recipe's folder.
     pub recipe: Option<String>,
     /// The tag of the image that the present recipe builds.
     pub built: Option<String>,
@@ -125,7 +125,7 @@ pub async fn build(
 /// hashes megabytes.
 #[derive(Debug, Default)]
 pub struct Present {
-    /// References of built images.
+    /// The references of the built images.
     tags: BTreeSet<String>,
     /// The files of these images in the cache.
     files: BTreeSet<PathBuf>,

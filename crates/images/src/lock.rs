@@ -12,7 +12,7 @@ use super::yaml;
 /// used too.
 pub const NODE: &str = "k3s";
 
-/// The list of images.
+/// The list of images from `images.lock`.
 #[derive(Clone, Debug, Default)]
 pub struct Lock {
     /// The images, in the file's order.
@@ -31,7 +31,7 @@ pub struct Entry {
     /// The reference under which the image is published, with its tag; absent if the image is not published.
     #[serde(default)]
     pub reference: Option<Spanned<String>>,
-    /// `sha256:…` of the published manifest, if it is known.
+    /// The digest (`sha256:…`) of the published manifest, if it is known.
     #[serde(default)]
     pub digest: Option<Spanned<String>>,
     /// The folder with `recipe.yaml`, in the folder of the lock.
@@ -123,7 +123,7 @@ impl Lock {
 }
 
 impl Entry {
-    /// The published reference.
+    /// Returns the published reference of the image.
     pub fn published(&self) -> Option<&str> {
         self.reference.as_ref().map(|reference| reference.value.as_str())
     }

@@ -62,11 +62,11 @@ pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
 pub(super) struct NpmBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The layer of the recipe that this build makes.
     pub(super) npm: &'a Npm,
-    /// The recipe's folder.
+    /// The path of the recipe's folder.
     pub(super) recipe: &'a Path,
-    /// The `npm` program.
+    /// The path of the `npm` program.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,

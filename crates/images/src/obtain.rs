@@ -22,7 +22,7 @@ use parallax_record::{Setup, Sink};
 
 /// The inputs that all images of one call share.
 pub struct Request<'a> {
-    /// The list of images.
+    /// The list of images from `images.lock`.
     pub lock: &'a Lock,
     /// The form that is used: published or built.
     pub policy: K3s,
@@ -30,7 +30,7 @@ pub struct Request<'a> {
     pub binaries: &'a Path,
     /// The cache of layers and archives.
     pub cache: &'a Cache,
-    /// The engine's images.
+    /// The access to the images in the engine.
     pub store: &'a dyn ImageStore,
     /// Ensures that the machine has the tools.
     pub tools: &'a dyn Tools,

@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The time after the end of a tool in which its output is still read, if children of the tool keep the output open.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// One step.
+/// One command of an image build.
 pub(super) struct Step<'a> {
     /// The image that the step belongs to.
     pub(super) image: &'a str,
@@ -40,7 +40,7 @@ pub(super) struct Step<'a> {
     pub(super) title: String,
     /// The command in the form that is shown, without paths of the machine.
     pub(super) shown: String,
-    /// The program.
+    /// The program that the command runs.
     pub(super) program: PathBuf,
     /// The arguments of the program.
     pub(super) arguments: Vec<OsString>,
@@ -51,7 +51,7 @@ pub(super) struct Step<'a> {
     pub(super) folder: Option<PathBuf>,
     /// The file that receives the standard output. Without a file, the lines are reported as progress.
     pub(super) output: Option<File>,
-    /// The time limit.
+    /// The time limit of the command.
     pub(super) limit: Duration,
 }
 

@@ -18,7 +18,7 @@ pub struct Recipe {
     pub summary: String,
     /// The layers, the lowest first. Each is cached by the hash of its own part of the recipe and of its input files.
     pub layers: Vec<Spanned<Layer>>,
-    /// How a container starts.
+    /// The configuration with which a container of the image starts.
     #[serde(default)]
     pub config: Config,
     /// The recipe's folder. It also contains the input files.
@@ -26,7 +26,7 @@ pub struct Recipe {
     pub folder: PathBuf,
 }
 
-/// One layer.
+/// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
@@ -72,7 +72,8 @@ pub enum DebianVariant {
     /// The essential packages and the named ones, installed.
     #[default]
     Minbase,
-    /// Only the named packages and their dependencies, unpacked. The scripts of packages do not run.
+    /// The variant has only the named packages and their dependencies. The packages are unpacked, and their scripts do
+    /// not run.
     Extract,
 }
 
@@ -99,7 +100,7 @@ pub struct Go {
     /// A module in the recipe's folder: `go build` of its root. Exactly one of this and `install` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
-    /// `package@version`: `go install`.
+    /// The package for `go install`, as `package@version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<String>,
     /// The module that contains the package of `install`, if the package is not the module's root.
@@ -108,9 +109,9 @@ pub struct Go {
     /// The hash (`h1:…`) of the module of `install`. It is checked before the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<String>,
-    /// Path in the image.
+    /// The path of the program in the image.
     pub to: String,
-    /// Build tags.
+    /// The build tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Linker flags in addition to `-s -w`.
@@ -122,7 +123,7 @@ pub struct Go {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoFiles {
-    /// `module@version`.
+    /// The module, as `module@version`.
     pub module: String,
     /// The hash (`h1:…`) of the module. It is checked before a file is used.
     pub sum: String,
@@ -138,9 +139,9 @@ pub struct GoFiles {
 pub struct Cargo {
     /// The Cargo package of the program.
     pub package: String,
-    /// The program's name.
+    /// The name of the program.
     pub binary: String,
-    /// Path in the image.
+    /// The path of the program in the image.
     pub to: String,
 }
 
@@ -187,15 +188,15 @@ pub struct Maven {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Program and fixed arguments.
+    /// The program and its fixed arguments.
     pub entrypoint: Vec<String>,
-    /// Default arguments.
+    /// The default arguments of the program.
     pub cmd: Vec<String>,
-    /// Environment variables.
+    /// The environment variables.
     pub env: BTreeMap<String, String>,
-    /// Working directory.
+    /// The working directory of the program.
     pub workdir: Option<String>,
-    /// User, `uid[:gid]`.
+    /// The user of the program, as `uid[:gid]`.
     pub user: Option<String>,
     /// The signal that asks the container to stop.
     pub stop_signal: Option<String>,
@@ -306,7 +307,7 @@ fn debians_python() -> String {
     "3.13".to_owned()
 }
 
-/// Parses an octal mode.
+/// Parses an octal file mode.
 pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
     u32::from_str_radix(mode, 8)
         .ok()

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use parallax_engine::{Engine, EngineError, ImageParts, PullLimits};
 
-/// The engine's images.
+/// Access to the images in the engine.
 pub trait ImageStore: Send + Sync {
     /// The id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;

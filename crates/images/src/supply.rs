@@ -79,9 +79,9 @@ impl fmt::Display for Source {
 /// The forms of one image that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Only the published form.
+    /// Only the published image may be used.
     Published,
-    /// Only the built form.
+    /// Only the image that is built here may be used.
     Built,
     /// Both forms; the published form is preferred.
     Either,
@@ -90,9 +90,9 @@ pub(super) enum Rule {
 /// The form of the node's image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// The published image.
+    /// The image that its publisher offers.
     Published,
-    /// The image built here.
+    /// The image that is built here.
     Built,
 }
 

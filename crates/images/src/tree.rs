@@ -16,7 +16,7 @@ use super::error::ImageError;
 pub(super) enum Entry {
     /// A regular file with the content of `source`.
     File { path: String, source: PathBuf, executable: bool },
-    /// A symbolic link.
+    /// The entry is a symbolic link.
     Link { path: String, target: String },
     /// A directory with a mode.
     Directory { path: String, mode: u32 },

@@ -62,7 +62,7 @@ impl Pypi {
 pub(super) struct PypiBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The layer of the recipe that this build makes.
     pub(super) pypi: &'a Pypi,
     /// The path of a Python that has pip.
     pub(super) program: &'a Path,

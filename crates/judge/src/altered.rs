@@ -154,7 +154,7 @@ fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     places.push(at.clone());
 }
 
-/// Replacements for a value.
+/// Returns replacements for a value, each of which differs from it.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => vec![json!("another text")],

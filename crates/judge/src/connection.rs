@@ -10,7 +10,7 @@ use parallax_vocab::{Cause, Certificate, DnsFault};
 use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
 use super::facts::Facts;
 
-/// What a matcher sees if the connection had no TLS or was not established.
+/// The observed value for a matcher if the connection had no TLS or was not established.
 const NO_CERTIFICATE: &str = "no certificate";
 
 /// Checks that the server's name resolved to this address and to no other.

@@ -19,13 +19,13 @@ pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
     })
 }
 
-/// The number of rows.
+/// Judges the number of rows in a database.
 pub(super) fn rows(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     let Looked::Database(seen) = looked else { return None };
     Some(bounded("rows", bound, seen["rows"].as_f64(), "no number"))
 }
 
-/// A measured number.
+/// Judges a measured number.
 pub(super) fn value(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     let Looked::Number(value) = looked else { return None };
     Some(bounded("value", bound, Some(*value), "no number"))

@@ -8,19 +8,19 @@ use parallax_vocab::event::Matched;
 use super::expect::{holds, quote};
 use super::look::Looked;
 
-/// What a matcher sees if no event is recorded.
+/// The observed value for a matcher if no event is recorded.
 const NO_EVENT: &str = "no event";
-/// What a matcher sees if the object does not exist.
+/// The observed value for a matcher if the object does not exist.
 const NO_OBJECT: &str = "no object";
 
 /// The fields of a Kubernetes event that matchers read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectEvent {
-    /// Name of the object.
+    /// The name of the object.
     pub object: String,
     /// The reason, one word such as `FailedMount`.
     pub reason: String,
-    /// The message, a sentence.
+    /// The message of the event, which is a sentence.
     pub message: String,
 }
 

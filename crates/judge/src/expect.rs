@@ -15,7 +15,7 @@ use parallax_language::scenario::model::Expect;
 /// The judgement of one step: each matcher, and the cause if one did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// Each matcher of `expect`, in the order in which they are judged.
+    /// The results of all matchers of `expect`, in the order in which the matchers are judged.
     pub matchers: Vec<Matched>,
     /// The first layer that failed; `None` if everything held.
     pub cause: Option<Cause>,
@@ -28,12 +28,12 @@ impl Judgement {
     }
 }
 
-/// What a matcher sees if no answer came.
+/// The observed value for a matcher if no answer came.
 pub(super) const NO_ANSWER: &str = "no answer";
 /// The number of keys of a listing that a message shows.
 const KEYS_SHOWN: usize = 20;
 
-/// What earlier steps saw. Some matchers compare the current answer with it.
+/// The observations of earlier steps. Some matchers compare the current answer with them.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Certificate chains by step id, leaf first.
@@ -45,7 +45,7 @@ const QUOTE_LIMIT: usize = 200;
 /// The number of characters shown before the found words if a text is cut.
 const BEFORE_FOUND: usize = 40;
 
-/// What a step expects: its own `expect`, or the default of its kind if it declares none.
+/// The expectation of a step: its own `expect`, or the default of its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
     /// The step's own `expect`.
@@ -67,7 +67,7 @@ pub fn prove<'a>(judgement: Judgement, expected: &Expected, look: impl Into<Look
     prove_with(judgement, expected, look.into(), seen, None)
 }
 
-/// Like [`prove`], by a judge that may have a deliberate fault.
+/// Does the same as [`prove`] with a judge that may have a deliberate fault.
 pub(super) fn prove_with(
     judgement: Judgement,
     expected: &Expected,
@@ -78,7 +78,7 @@ pub(super) fn prove_with(
     altered::shown(judgement, || altered::looks(look).map(|it| judge_with(expected, it.look(), seen, mutant)))
 }
 
-/// Like [`judge`], by a judge that may have a deliberate fault.
+/// Does the same as [`judge`] with a judge that may have a deliberate fault.
 pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
     let nothing = Expect::default();
     let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };

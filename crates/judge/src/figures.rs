@@ -10,7 +10,7 @@ use super::expect::equal;
 use super::look::Looked;
 use parallax_language::scenario::model::{FiguresStep, NumberBound};
 
-/// The number of values.
+/// Judges the number of values.
 pub(super) fn count(count: usize, looked: &Looked) -> Option<Matched> {
     Some(equal("count", count.to_string(), numbers(looked)?.len().to_string()))
 }

@@ -10,7 +10,7 @@ use super::expect::{holds, quote, quote_around};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// What a matcher sees if there is no log.
+/// The observed value for a matcher if there is no log.
 const NO_LOG: &str = "no log";
 /// The number of last log lines that are kept as evidence.
 const KEPT: usize = 20;
@@ -50,7 +50,7 @@ impl LogLook {
         }
     }
 
-    /// Takes the next line.
+    /// Adds the next line of the log.
     pub fn take(&mut self, line: &str) {
         self.count += 1;
         if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {

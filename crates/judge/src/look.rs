@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::events::ObjectEvent;
 use super::log::LogLook;
 
-/// What the matchers of a step read, for every kind of step.
+/// The observation that the matchers of a step judge, for every kind of step.
 #[derive(Clone, Copy, Debug)]
 pub enum Look<'a> {
     /// The answer to a question: a reply or a cause.
@@ -34,9 +34,9 @@ pub enum Looked {
     Log {
         /// The name of the log's owner in messages.
         resource: String,
-        /// What was read of the log.
+        /// The part of the log that was read.
         log: LogLook,
-        /// Why there is no log; `None` if there is one.
+        /// The reason why there is no log. It is `None` if there is a log.
         missing: Option<String>,
     },
     /// The events of an object.
@@ -45,7 +45,8 @@ pub enum Looked {
         resource: String,
         /// The events, oldest first.
         events: Vec<ObjectEvent>,
-        /// Why there are no events: neither the object nor an event of the object exists. `None` if one of them exists.
+        /// The reason why there are no events: neither the object nor an event of the object exists. It is `None` if
+        /// one of them exists.
         missing: Option<String>,
     },
     /// The output of `parallax-writer look` about a database.

@@ -8,7 +8,7 @@ use super::expect::{equal, quote};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// What a matcher sees if the object does not exist.
+/// The observed value for a matcher if the object does not exist.
 pub(super) const NONE: &str = "no such object";
 
 /// Checks that the object has every expected field with the expected value.

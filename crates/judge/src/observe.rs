@@ -16,11 +16,11 @@ use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
-/// What a matcher sees if its kind of step provides nothing that the matcher can read. The loader refuses such a
-/// matcher, so a loaded scenario never shows this text.
+/// The observed value for a matcher if its kind of step provides nothing that the matcher can read. The loader refuses
+/// such a matcher, so a loaded scenario never shows this text.
 const NOT_BROUGHT: &str = "nothing that it could read";
 
-/// What a matcher observed.
+/// The observations of a matcher, in words.
 pub(super) struct Observed {
     /// The results of the matcher. A matcher with several names, such as `headers`, has one result for each name.
     pub(super) matched: Vec<Matched>,
@@ -94,7 +94,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What a matcher observes. The `headers` matcher has one result for each header.
+    /// Returns the observations of a matcher. The `headers` matcher has one result for each header.
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Observed {
         let name = wanted.matcher().name();
         let needs_answer = wanted.matcher().stance() != Stance::NoAnswer;
@@ -253,7 +253,7 @@ fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
     each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()
 }
 
-/// What a matcher expects, in words: one text for each of its names.
+/// Returns the expectations of a matcher in words, with one text for each of the matcher's names.
 fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
     let one = match *wanted {
         Wanted::Status(it) => it.to_string(),

@@ -11,7 +11,7 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
-/// What a matcher sees if no question of the prober has an outcome yet.
+/// The observed value for a matcher if no question of the prober has an outcome yet.
 const NO_PROBE: &str = "no probe that has an outcome";
 /// The number of causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
@@ -85,7 +85,7 @@ fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
 /// A judgement of figures, and whether further figures can still change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The judgement.
+    /// The judgement of the prober's count.
     pub judgement: Judgement,
     /// Whether a matcher has failed for good. The figures only grow, so a figure that is too large stays too large.
     pub decided: bool,

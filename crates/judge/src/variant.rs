@@ -8,14 +8,14 @@ use parallax_vocab::{Cause, StepId};
 use super::cause::{describe, matches};
 use parallax_language::scenario::model::{CauseSpec, Step, placed};
 
-/// How one step ended.
+/// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepResult {
-    /// The step's id.
+    /// The id of the step.
     pub step: String,
-    /// How the step ended.
+    /// The verdict on the step.
     pub verdict: Verdict,
-    /// Why the step failed; `None` if it did not fail.
+    /// The cause of the step's failure. It is `None` if the step did not fail.
     pub cause: Option<Cause>,
     /// The matcher that did not hold. `None` if all matchers held, or if there was no answer to compare.
     pub missed: Option<Matched>,

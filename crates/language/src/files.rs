@@ -25,7 +25,7 @@ pub(crate) enum Found {
     File(PathBuf),
 }
 
-/// Why a path is refused, and how to fix it.
+/// The reason why a path is refused, with the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) message: String,

@@ -88,7 +88,7 @@ pub(crate) async fn start(
         client = joined => client?,
         never = relay_errors() => match never {},
     };
-    // k3s prints the same line.
+    // The line is the same line that k3s prints.
     say("k3s agent is up and running");
     routes::keep(client, node.name).await;
     Ok(())

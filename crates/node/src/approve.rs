@@ -19,7 +19,7 @@ use crate::say::say;
 pub(crate) const USER: &str = "k3s-agent";
 /// The group of that user. Upstream Kubernetes uses the same group for tokens with which nodes join.
 pub(crate) const GROUP: &str = "system:bootstrappers";
-/// The user of kube-proxy.
+/// The user name of kube-proxy.
 pub(crate) const PROXY_USER: &str = "system:kube-proxy";
 /// The signer of client certificates other than those of kubelets.
 pub(crate) const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";

@@ -21,7 +21,7 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // k3s expects the name without dashes, but some users write the dashes.
+        // k3s expects the name of an argument without dashes, but some users write the dashes.
         let bare = text.trim_start_matches('-');
         let (name, value) = match bare.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),

@@ -136,7 +136,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // k3s prints the same line at the same moment: clients can now start to watch nodes and pods.
+            // k3s prints the same line at the same moment. From now on, clients can watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };

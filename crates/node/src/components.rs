@@ -28,7 +28,7 @@ pub(crate) fn issuer(settings: &Settings) -> String {
     format!("https://kubernetes.default.svc.{}", settings.cluster_domain)
 }
 
-/// etcd's arguments.
+/// Returns the arguments of etcd.
 pub(crate) fn etcd() -> Vec<String> {
     let defaults = [
         ("data-dir", crate::paths::ETCD.to_owned()),
@@ -44,7 +44,7 @@ pub(crate) fn etcd() -> Vec<String> {
     merge(&defaults, &[])
 }
 
-/// kube-apiserver's arguments.
+/// Returns the arguments of kube-apiserver.
 pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
     let issuer = issuer(settings);
     let mut defaults = vec![
@@ -90,7 +90,7 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
     merge(&defaults, &settings.apiserver)
 }
 
-/// kube-controller-manager's arguments.
+/// Returns the arguments of kube-controller-manager.
 pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
     let mut defaults = vec![
         ("allocate-node-cidrs", "true".to_owned()),
@@ -125,7 +125,7 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
     merge(&defaults, &settings.controller_manager)
 }
 
-/// kube-scheduler's arguments.
+/// Returns the arguments of kube-scheduler.
 pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
     let defaults = [
         ("authentication-kubeconfig", credential("scheduler")),
@@ -165,7 +165,7 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     merge(&defaults, &settings.kubelet)
 }
 
-/// kube-proxy's arguments.
+/// Returns the arguments of kube-proxy.
 pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("cluster-cidr", settings.cluster_range.to_string()),

@@ -91,7 +91,7 @@ pub(crate) fn dependencies(settings: &Settings, node: &Node) -> Vec<Value> {
     ]
 }
 
-/// The Deployment of CoreDNS.
+/// Returns the Deployment of CoreDNS.
 pub(crate) fn deployment(node: &Node) -> Value {
     let labels = json!({ "k8s-app": "kube-dns" });
     json!({

@@ -11,7 +11,7 @@ const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
 /// The header of a DNS question: id, flags (a recursive query), and the counts (one question and no records).
 const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
-/// Type A, class IN.
+/// The type A and the class IN of a DNS question.
 const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
 
 /// The response code's bits in the second byte of the flags.

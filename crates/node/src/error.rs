@@ -44,7 +44,7 @@ pub(crate) enum NodeError {
     /// A program cannot be started, for example because it does not exist.
     #[error("cannot start {name} ({program}): {source}")]
     Spawn { name: &'static str, program: String, source: io::Error },
-    /// A component ended.
+    /// A component of the node ended.
     #[error("{name} ended with {status}; its last lines:\n{tail}")]
     Ended { name: &'static str, status: String, tail: String },
     /// An image archive cannot be imported.

@@ -13,7 +13,7 @@ use crate::settings::{Settings, Snapshotter};
 /// The image of the first container of every pod. It is imported like any other image.
 pub(crate) const PAUSE_IMAGE: &str = "rancher/mirrored-pause:3.6";
 
-/// containerd's configuration.
+/// Returns the configuration of containerd.
 pub(crate) fn containerd_config(root: &str, snapshotter: Snapshotter) -> String {
     format!(
         r#"version = 2
@@ -116,8 +116,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         config["failCgroupV1"] = false.into();
     }
     if settings.join.is_some() {
-        // With rotation, the kubelet repeats the request for its first certificate until it gets one. Without
-        // rotation, it gives up after a minute.
+        // With rotation, the kubelet repeats the request for its first certificate until it gets one. Without rotation,
+        // the kubelet gives up after a minute.
         config["rotateCertificates"] = true.into();
         config["serverTLSBootstrap"] = true.into();
     }

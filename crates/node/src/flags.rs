@@ -10,7 +10,7 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Join, Settings, Snapshotter};
 
-/// k3s's packaged components other than CoreDNS. This image contains none of them.
+/// The packaged components of k3s other than CoreDNS. This image contains none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
 /// The version text names the source-built node, so that nobody confuses it with the published k3s.
@@ -19,7 +19,7 @@ const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSIO
 /// The reason why the settings could not be read. All of these are errors of the caller (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
-    /// clap's own message, with the flag.
+    /// The message of the parser clap, with the flag.
     #[error(transparent)]
     Clap(#[from] clap::Error),
     /// The config file does not exist, or cannot be read.
@@ -59,7 +59,7 @@ impl Command {
     }
 }
 
-// What a server and an agent have in common. A doc comment here would become the text of their `--help`.
+// The options that a server and an agent have in common. A doc comment here would become the text of their `--help`.
 #[derive(Debug, Args)]
 struct Common {
     /// Config file with the same names as these flags; flags override it, lists are joined.
@@ -165,8 +165,8 @@ fn from_line(line: &[String], read: impl Fn(&str) -> std::io::Result<Option<Stri
     let text = read(path).map_err(|source| FlagsError::Read { path: path.to_owned(), source })?;
     let Some(text) = text else { return settle(given, &read) };
 
-    // This is the same order as in k3s: the settings of the file come before the flags. So a later value overrides an
-    // earlier one, and lists are joined.
+    // The settings of the file come before the flags, as in k3s. So a later value overrides an earlier one, and lists
+    // are joined.
     let wrong = |reason: String| FlagsError::Config { path: path.to_owned(), reason };
     let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
     joined.push(name.to_owned());
@@ -256,7 +256,8 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
     let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
-    // k3s's agents learn these settings from their server. Here, an agent node uses the defaults of a server for them.
+    // The agents of k3s learn these settings from their server. Here, an agent node uses the defaults of a server for
+    // them.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
     // The token with which the agent node joins is part of `joined`. The common token is the token with which a server
     // admits agent nodes, so it is removed here.

@@ -14,7 +14,7 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Node, Settings, Snapshotter};
 
-/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+/// The constant `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 /// An address outside every local network (RFC 5737). No packet is sent to it.
 const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);

@@ -1,13 +1,13 @@
 //! Paths in the container. If k3s has a path for a file, the same path is used here, because scenarios and users look
 //! there (docs/facts.md#paths-and-flags-of-k3s).
 
-/// k3s's configuration file.
+/// The path of k3s's configuration file.
 pub(crate) const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 /// k3s's drop-in folder for configuration, which this image does not read.
 pub(crate) const CONFIG_FOLDER: &str = "/etc/rancher/k3s/config.yaml.d";
 /// k3s's registry configuration, which this image does not read.
 pub(crate) const REGISTRIES: &str = "/etc/rancher/k3s/registries.yaml";
-/// The administrator's kubeconfig.
+/// The path of the administrator's kubeconfig.
 pub(crate) const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// Manifests in this folder are applied at the start and when they change.
 pub(crate) const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
@@ -19,15 +19,15 @@ pub(crate) const TLS: &str = "/var/lib/rancher/k3s/server/tls";
 pub(crate) const CREDENTIALS: &str = "/var/lib/rancher/k3s/server/cred";
 /// Kubeconfigs and certificates of kubelet and kube-proxy.
 pub(crate) const AGENT: &str = "/var/lib/rancher/k3s/agent";
-/// etcd's data.
+/// The path of etcd's data.
 pub(crate) const ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
 /// Root folders for containerd: k3s's own, then containerd's default. The first that supports overlays is used.
 pub(crate) const CONTAINERD_ROOTS: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/containerd"];
-/// containerd's socket.
+/// The path of containerd's socket.
 pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// Files of this program for which k3s has no path.
 pub(crate) const OWN: &str = "/etc/parallax-node";
-/// Network configuration.
+/// The folder of the network configuration.
 pub(crate) const CNI_CONFIG: &str = "/etc/cni/net.d";
 /// Network plugins; the path is Debian's.
 pub(crate) const CNI_PLUGINS: &str = "/usr/lib/cni";

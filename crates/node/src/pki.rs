@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use crate::paths;
 use crate::settings::{Node, Settings};
 
-/// The validity of CAs.
+/// The time for which certificates of CAs are valid.
 const CA_VALIDITY: Duration = Duration::days(3650);
 /// The validity of leaf certificates.
 const LEAF_VALIDITY: Duration = Duration::days(365);
@@ -30,7 +30,7 @@ pub(crate) enum PkiError {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// Only one file of a pair of certificate and key exists.
+    /// Only one file exists of a pair that consists of a certificate and a key.
     #[error("{} exists without {}; provide both or neither", existing.display(), missing.display())]
     IncompletePair { existing: PathBuf, missing: PathBuf },
     /// A name is not valid in a certificate, or a CA cannot be read.

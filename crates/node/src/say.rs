@@ -21,7 +21,7 @@ pub(crate) fn print_error(text: impl Display) {
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts the measurement now.
+    /// Starts the measurement of the boot time.
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }

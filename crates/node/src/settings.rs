@@ -11,7 +11,7 @@ const DNS_ADDRESS: u8 = 10;
 /// The settings of a server or an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Whether CoreDNS is deployed.
+    /// Whether CoreDNS runs in the cluster.
     pub(crate) coredns: bool,
     /// k3s's other packaged components that were not disabled, but that this image does not contain.
     pub(crate) absent: Vec<&'static str>,
@@ -29,32 +29,32 @@ pub(crate) struct Settings {
     pub(crate) proxy: Vec<Argument>,
     /// Mode of the administrator's kubeconfig.
     pub(crate) kubeconfig_mode: u32,
-    /// Range of pods.
+    /// The range of the addresses of pods.
     pub(crate) cluster_range: Range,
-    /// Range of services.
+    /// The range of the addresses of services.
     pub(crate) service_range: Range,
-    /// CoreDNS's address.
+    /// The address of CoreDNS.
     pub(crate) cluster_dns: Ipv4Addr,
-    /// `cluster.local`
+    /// The domain of the cluster, for example `cluster.local`.
     pub(crate) cluster_domain: String,
-    /// containerd's snapshotter.
+    /// The snapshotter of containerd.
     pub(crate) snapshotter: Snapshotter,
     /// The `resolv.conf` of pods with `dnsPolicy: Default`, which include CoreDNS.
     pub(crate) resolv_conf: Option<String>,
     /// Node name; the host name if absent.
     pub(crate) node_name: Option<String>,
-    /// On a server: the secret with which agents join.
+    /// The secret with which agents join. Only a server has it.
     pub(crate) token: Option<String>,
-    /// On an agent: the cluster that it joins.
+    /// The cluster that the node joins. Only an agent has it.
     pub(crate) join: Option<Join>,
 }
 
 /// The cluster that an agent joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Join {
-    /// URL of the apiserver.
+    /// The URL of the apiserver.
     pub(crate) server: String,
-    /// The cluster's secret.
+    /// The secret of the cluster.
     pub(crate) token: String,
     /// Taints with which the node registers.
     pub(crate) taints: Vec<String>,

@@ -32,7 +32,7 @@ const GARBAGE_PERCENT: &str = "400";
 pub(crate) enum Stage {
     /// Clients of the apiserver. They stop first.
     Client,
-    /// The apiserver.
+    /// The component is the apiserver.
     Server,
     /// The components that all others need. They stop last.
     Base,

@@ -51,7 +51,7 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// What a flow that applies objects finds in its environment before it starts.
+/// The things that a flow that applies objects finds in its environment before it starts.
 #[derive(Default)]
 struct Found {
     /// Kind and name of the objects that the baseline's fixtures create.

@@ -25,7 +25,7 @@ pub(super) const ANY_NAMESPACE: &str = "namespace";
 /// The maximum length of a namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A fixture could not be expanded.
@@ -40,7 +40,7 @@ pub enum PlanError {
         first: String,
         /// The id of the second environment.
         second: String,
-        /// What both claim.
+        /// The thing that both scenarios claim.
         what: String,
     },
 }
@@ -54,12 +54,12 @@ struct Draft<'a> {
     declared_hosts: Vec<String>,
 }
 
-/// How much of each environment the plan computes.
+/// The parts of each environment that the plan computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// Everything.
+    /// The plan computes everything.
     Whole,
-    /// Only what the environment claims of its cluster, because only claims can conflict.
+    /// The plan computes only what the environment claims of its cluster, because only claims can conflict.
     Claims,
 }
 
@@ -135,8 +135,9 @@ fn drafts<'a>(
     drafts
 }
 
-/// What an environment requires of its cluster. Environments with equal requirements share a cluster. Cluster-wide
-/// objects are part of the requirements, because an environment without such an object must not find it there.
+/// The requirements of an environment on its cluster. Environments with equal requirements share a cluster.
+/// Cluster-wide objects are part of the requirements, because an environment without such an object must not find it
+/// there.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Wants {
     traits: ClusterTraits,

@@ -10,7 +10,7 @@ use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, Sco
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::model::{ClusterTraits, PodVantage, Scenario};
 
-/// A whole run.
+/// The plan of a whole run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The clusters, each with everything that runs on it.
@@ -80,7 +80,7 @@ fn named(object: &Value) -> Vec<&str> {
 /// One cluster: its traits, and the environments that share it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterPlan {
-    /// `c1`, `c2`, …
+    /// The name of the cluster: `c1`, `c2` and so on.
     pub name: String,
     /// The traits that the cluster must have.
     pub traits: ClusterTraits,
@@ -160,11 +160,11 @@ pub struct EnvironmentPlan {
     /// otherwise it is the id of the only variant. Unlike the namespace, the id does not depend on which variants are
     /// selected.
     pub id: String,
-    /// The namespace.
+    /// The namespace of the environment.
     pub namespace: String,
     /// Host names: maps the name in the scenario to the name in this environment.
     pub hosts: BTreeMap<String, String>,
-    /// What each fixture contributes, by fixture id.
+    /// The contributions of each fixture, by fixture id.
     pub fixtures: BTreeMap<String, Contributions>,
     /// Services that are reachable from outside.
     pub edges: Vec<EdgePlan>,
@@ -196,9 +196,9 @@ impl EnvironmentPlan {
 pub struct EdgePlan {
     /// The fixture that the edge belongs to.
     pub fixture: String,
-    /// The outside host name.
+    /// The host name outside the cluster.
     pub host: String,
-    /// The outside port.
+    /// The port outside the cluster.
     pub port: u16,
     /// Pod labels that the `NodePort` Service selects.
     pub selector: BTreeMap<String, String>,

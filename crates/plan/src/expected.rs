@@ -87,7 +87,7 @@ type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// What is still free of each limit.
+    /// The part of each limit that is still free.
     free: AtOnce,
     /// The number of queue entries that were added so far.
     asked: usize,
@@ -95,7 +95,7 @@ struct Schedule<'a> {
     environments: Queue<(usize, usize)>,
     jobs: Queue<Work>,
     events: BinaryHeap<Reverse<(u64, Event)>>,
-    /// When each cluster's last environment ends; `None` if the duration of a part is not known.
+    /// The time at which each cluster's last environment ends. It is `None` if the duration of a part is not known.
     ends: Vec<Option<u64>>,
     /// The number of environments of each cluster that have not ended.
     left: Vec<usize>,
@@ -123,7 +123,7 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// When each cluster's last environment ends, relative to the start of the first cluster.
+    /// Returns the time at which each cluster's last environment ends, relative to the start of the first cluster.
     fn ends(mut self) -> Vec<Option<u64>> {
         self.give(0);
         while let Some(Reverse((now, event))) = self.events.pop() {

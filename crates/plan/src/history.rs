@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{ClusterPlan, Plan};
 
-/// Durations in milliseconds.
+/// Durations of earlier runs, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
@@ -16,11 +16,11 @@ pub struct History {
     pub run: Option<RunId>,
     /// The time before the first cluster starts plus the time after the last environment has ended.
     pub around: Option<u64>,
-    /// By cluster traits: the time until the cluster's first environment can begin.
+    /// The time until a cluster's first environment can begin, by cluster traits.
     pub clusters: BTreeMap<String, u64>,
-    /// By environment id: the time until its first variant can begin.
+    /// The time until an environment's first variant can begin, by environment id.
     pub environments: BTreeMap<String, u64>,
-    /// By variant id: the time from the start of its flow to its verdict.
+    /// The time from the start of a variant's flow to its verdict, by variant id.
     pub variants: BTreeMap<VariantId, u64>,
 }
 

@@ -15,7 +15,7 @@ use super::typical;
 /// The range of the random lengths, in milliseconds, that a shuffled order assigns to environments.
 const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
-/// How the plan is ordered.
+/// The order of the plan.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
     /// The longest environments come first, and so do the clusters that contain them, so that no long environment runs

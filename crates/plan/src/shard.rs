@@ -21,11 +21,11 @@ struct Unit<'a> {
     clusters: BTreeSet<usize>,
 }
 
-/// What one machine runs.
+/// The part of a run that one machine runs.
 #[derive(Clone, Debug, Default)]
 struct Part {
     took_ms: u64,
-    /// For each cluster, the number of scenarios of this part that need it.
+    /// The number of scenarios of this part that need each cluster.
     clusters: BTreeMap<usize, usize>,
 }
 

@@ -14,7 +14,7 @@ use tokio::process::Command;
 /// The way in which programs of a question run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Programs {
-    /// In the same namespaces as this process.
+    /// Programs run in the same namespaces as this process.
     Here,
     /// Isolated from the other processes of this machine.
     Apart,

@@ -174,7 +174,7 @@ struct Change {
     abort: Vec<(String, String, String)>,
     /// Objects to delete, by bucket.
     remove: BTreeMap<String, Vec<String>>,
-    /// Buckets to delete.
+    /// The buckets to delete.
     drop: Vec<String>,
     /// The objects and buckets that cannot be restored.
     lost: Vec<String>,

@@ -56,7 +56,7 @@ impl Seen {
 }
 
 impl Prober {
-    /// Starts the prober.
+    /// Starts the prober, which then asks its question at a fixed rate.
     pub fn start(question: ProberQuestion) -> Self {
         let shared =
             Arc::new(Shared { question, began: Instant::now(), began_unix_ms: unix_ms(), seen: Mutex::default() });

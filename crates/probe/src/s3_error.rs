@@ -1,4 +1,4 @@
-//! S3's error document `<Error><Code>…</Code><Message>…</Message>…</Error>`.
+//! Parses the error document of S3: `<Error><Code>…</Code><Message>…</Message>…</Error>`.
 
 use parallax_vocab::answer::S3Error;
 use parallax_vocab::question::S3Operation;

@@ -59,7 +59,7 @@ pub enum Ended {
         /// The time without data, in seconds.
         for_s: u64,
     },
-    /// The connection broke.
+    /// The connection to the store broke.
     #[error("the store's trace broke off: {0}")]
     Broken(String),
     /// The data is not a trace.

@@ -23,7 +23,7 @@ impl Trail {
         Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
     }
 
-    /// Records evidence.
+    /// Records evidence about the current question.
     pub(crate) fn note(&self, write: impl FnOnce(&mut Evidence)) {
         write(&mut self.lock().evidence);
     }

@@ -191,7 +191,7 @@ pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<Strin
 /// The state of a command after the future that runs it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
-    /// The command ends.
+    /// The command ends with the future.
     Ends,
     /// The command goes on without the harness. An interrupted installation leaves half-installed packages, and dpkg
     /// then refuses every other installation until a person repairs them.

@@ -56,14 +56,14 @@ pub(crate) fn read_candidate(text: &str) -> Option<String> {
 pub(crate) enum Choice {
     /// The package is installed by its name alone, and apt then chooses this version.
     Plain {
-        /// The version.
+        /// The version that apt installs.
         version: String,
     },
     /// The package comes from a suite that apt knows but does not install from by default.
     FromSuite {
-        /// The version.
+        /// The version to install.
         version: String,
-        /// The suite.
+        /// The suite that contains the version.
         suite: String,
     },
     /// No source of this machine has a version that is new enough.

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-/// An error of provisioning.
+/// An error of installing or starting software.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// Only root can install.
+    /// The user is not root, and only root can install.
     #[error("{what} cannot be installed: that needs root, and this is user {uid}")]
     NotRoot {
         /// The software to install.
@@ -25,15 +25,15 @@ pub enum ProvisionError {
     /// No apt source of Debian's own archive was found that could be copied for a newer suite.
     #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
     NoOwnArchive {
-        /// The machine's suite.
+        /// The codename of the machine's suite.
         codename: String,
-        /// Files that were read.
+        /// The files that were read.
         read: Vec<PathBuf>,
     },
     /// The archive has no version that is new enough.
     #[error("no {package} of version {wanted} or newer is in the archive of {system}; it has {has}")]
     TooOld {
-        /// The package.
+        /// The name of the package.
         package: String,
         /// The minimum version.
         wanted: String,
@@ -76,7 +76,7 @@ pub enum ProvisionError {
     /// A tool is missing, and installing it is not allowed.
     #[error("{tool} is missing{detail}; {purpose} needs it")]
     ToolMissing {
-        /// The command.
+        /// The name of the command.
         tool: &'static str,
         /// A description of what was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
         detail: String,
@@ -88,7 +88,7 @@ pub enum ProvisionError {
     /// Code asks for a tool for a use that the tool's row in the table does not declare. This is a defect of Parallax.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
     Undeclared {
-        /// The command.
+        /// The name of the command.
         tool: &'static str,
         /// The use for which the tool was requested.
         of: String,

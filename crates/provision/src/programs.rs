@@ -10,7 +10,7 @@ use super::choice::Release;
 /// The use for which a program is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Use {
-    /// Running scenarios.
+    /// The program is needed to run scenarios.
     Run,
     /// Building an image by its recipe.
     Recipe,
@@ -28,32 +28,32 @@ impl fmt::Display for Use {
     }
 }
 
-/// A program.
+/// A program that Parallax may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tool {
-    /// The container engine's server.
+    /// The server of the container engine.
     Dockerd,
     /// The program with which the server configures container networks.
     Iptables,
     /// The container engine's command-line client.
     Docker,
-    /// Version control.
+    /// The version control program.
     Git,
-    /// The Go compiler.
+    /// The compiler of Go.
     Go,
     /// Creates Debian root file systems. The build machine need not be Debian.
     Mmdebstrap,
-    /// Downloads Python packages.
+    /// The program that downloads Python packages.
     Pip,
-    /// Downloads packages for Node.js.
+    /// The program that downloads packages for Node.js.
     Npm,
-    /// Downloads Java archives (JARs).
+    /// The program that downloads Java archives (JARs).
     Maven,
-    /// The Java compiler.
+    /// The compiler of Java.
     Javac,
     /// A static shell and common commands in one program.
     Busybox,
-    /// Mounts file systems.
+    /// The program that mounts file systems.
     Mount,
     /// Starts a program in a new session.
     Setsid,
@@ -68,7 +68,7 @@ pub enum Tool {
 pub struct Known {
     /// The program. The rows of the table are in the order of [`Tool`]'s variants.
     pub tool: Tool,
-    /// The name in messages.
+    /// The name of the program in messages.
     pub name: &'static str,
     pub command: &'static str,
     /// The name of the package on Debian and Ubuntu.

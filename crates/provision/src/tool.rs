@@ -46,7 +46,7 @@ async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<
 /// The result of the search for one program of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The name in messages.
+    /// The name of the program in messages.
     pub name: &'static str,
     /// The path of the program, or the reason why no program can be used.
     pub found: Result<PathBuf, String>,

@@ -27,18 +27,18 @@ pub enum RecordError {
     /// The directory of the run could not be created.
     #[error("failed to make the run's directory {path}: {source}; choose another with --out")]
     Directory {
-        /// The directory.
+        /// The path of the directory.
         path: String,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: std::io::Error,
     },
     /// The record could not be opened or written. After a failed write the run continues, and later events are missing
     /// in the file.
     #[error("failed to write the record {path}: {source}; free some space or choose another place with --out")]
     Write {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: std::io::Error,
     },
     /// The record could not be read.
@@ -46,9 +46,9 @@ pub enum RecordError {
         "failed to read the record {path}: {source}; give the file record.jsonl or its folder, for example target/e2e/latest"
     )]
     Read {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: std::io::Error,
     },
     /// The record is complete, but has the format of another version of Parallax.
@@ -56,7 +56,7 @@ pub enum RecordError {
         "the record {path} has format {theirs}, as parallax {version} wrote it, and this one reads format {ours}; read it with the {age} parallax that wrote it, or run again"
     )]
     Format {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The record's format. It is 0 if the record names no format, as the first records did.
         theirs: u32,
@@ -70,7 +70,7 @@ pub enum RecordError {
     /// A line in the middle is not an event, although the record has the format of this version.
     #[error("line {line} of {path} is not an event: {source}; the record is broken: take that line out, or run again")]
     Line {
-        /// The file.
+        /// The path of the file.
         path: String,
         /// The number of the line, counted from 1.
         line: usize,

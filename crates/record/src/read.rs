@@ -1,4 +1,4 @@
-//! Reads a record.
+//! Reads the record of a run.
 
 use std::path::Path;
 

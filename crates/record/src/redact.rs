@@ -145,7 +145,7 @@ impl Redactor {
         serde_json::from_value(value)
     }
 
-    /// Redacts one text.
+    /// Redacts one text. Returns the redacted text.
     pub fn text(&self, text: &str) -> String {
         self.known().clean(text)
     }

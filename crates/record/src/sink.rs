@@ -22,7 +22,7 @@ impl Sink {
         Self::new(drop)
     }
 
-    /// Sends one event.
+    /// Sends one event to the writer.
     pub fn say(&self, event: EventKind) {
         (self.0)(event);
     }

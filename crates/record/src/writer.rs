@@ -20,7 +20,7 @@ const TICK_MS: u64 = 250;
 /// A live display. It runs on the writer's thread and receives every event after redaction, including events that are
 /// for the display only.
 pub trait Live: Send {
-    /// Receives an event.
+    /// Shows an event.
     fn see(&mut self, event: &Event);
     /// Reports that time passed. `at_ms` is the time since the run began.
     fn tick(&mut self, at_ms: u64);

@@ -7,9 +7,9 @@ use super::summary::{Summary, Variant};
 /// A measured figure with its variant and the timeline of the round with the greatest value.
 #[derive(Clone, Debug)]
 pub struct Measured<'a> {
-    /// The variant.
+    /// The variant in which the figure was measured.
     pub variant: &'a Variant,
-    /// The figure itself.
+    /// The measured figure.
     pub figure: &'a Figure,
     /// The moments of the figure's worst round, in the order of time.
     pub timeline: Vec<&'a Moment>,

@@ -24,7 +24,7 @@ use super::page::steps::{Named, anchor};
 use super::summary::{Counted, Scenario, Summary, Variant};
 use super::{ReportError, evidence, write_whole};
 
-/// Renders the document.
+/// Renders the JUnit document.
 pub fn render(summary: &Summary) -> Result<String, ReportError> {
     let mut report = Report::new("parallax");
     report.set_time(Duration::from_millis(summary.phases.total_ms));

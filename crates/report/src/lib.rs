@@ -41,9 +41,9 @@ pub enum ReportError {
     /// The file could not be written.
     #[error("failed to write {path}: {source}; free some space or choose another place")]
     Write {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The I/O error.
+        /// The I/O error that caused the failure.
         source: std::io::Error,
     },
     /// The JUnit document could not be rendered.

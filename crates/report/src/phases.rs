@@ -8,7 +8,7 @@ use parallax_vocab::{Event, EventKind};
 pub struct Phases {
     /// Finding, or installing and starting, the engine.
     pub engine_ms: u64,
-    /// Obtaining images.
+    /// The time for obtaining images.
     pub images_ms: u64,
     /// Starting clusters with their external networks, until they are ready.
     pub cluster_ms: u64,
@@ -16,9 +16,9 @@ pub struct Phases {
     pub fixtures_ms: u64,
     /// Running the steps of the flows.
     pub probes_ms: u64,
-    /// Removing everything.
+    /// The time for removing all objects.
     pub clean_up_ms: u64,
-    /// The whole run.
+    /// The time of the whole run.
     pub total_ms: u64,
     /// The time of the harness itself: the time in which no cluster was starting and no step was running.
     pub harness_ms: u64,

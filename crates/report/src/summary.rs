@@ -21,7 +21,7 @@ pub struct Summary {
     pub notes: Vec<String>,
     /// Warnings about what will probably cause a problem.
     pub warnings: Vec<String>,
-    /// The set-up steps.
+    /// The set-up steps of the run.
     pub setups: Vec<SetUp>,
     /// The scenarios with their variants.
     pub scenarios: Vec<Scenario>,
@@ -44,7 +44,7 @@ pub struct SetUp {
     pub from_ms: u64,
     /// The duration in milliseconds. For a step that never ended, it is the time up to the last event.
     pub took_ms: u64,
-    /// How the step ended; `None` if the step did not end.
+    /// The detail of the step's end. It is `None` if the step did not end.
     pub detail: Option<String>,
     /// The reason why the step failed.
     pub error: Option<Failure>,
@@ -72,9 +72,9 @@ pub struct Variant {
     pub steps: Vec<StepEnded>,
     /// The time at which each of `steps` ended, in milliseconds since the run began.
     pub ended_ms: Vec<u64>,
-    /// How the variant ended; `None` if the variant did not end.
+    /// The outcome of the variant. It is `None` if the variant did not end.
     pub outcome: Option<Outcome>,
-    /// Duration in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: u64,
     /// The failures of the harness, the engine or the machine after which the variant was run again
     /// (`--retry-machine`).
@@ -88,7 +88,7 @@ pub struct CleanUp {
     pub removed: usize,
     /// The objects that still exist, each with the command that removes it.
     pub remaining: Vec<String>,
-    /// Duration in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Answers of a vantage.
+//! The answers of a vantage to questions.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -79,15 +79,15 @@ impl Serialize for Answer {
 pub struct Evidence {
     /// Start, milliseconds since the Unix epoch, by the clock of the vantage.
     pub started_unix_ms: u64,
-    /// Total duration in microseconds.
+    /// The total duration in microseconds.
     pub took_us: u64,
-    /// Name resolution in microseconds.
+    /// The duration of the name resolution in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_us: Option<u64>,
-    /// TCP connect in microseconds.
+    /// The duration of the TCP connection set-up in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_us: Option<u64>,
-    /// TLS handshake in microseconds.
+    /// The duration of the TLS handshake in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_us: Option<u64>,
     /// Addresses that the name resolved to.
@@ -102,7 +102,7 @@ pub struct Evidence {
     /// The local address of the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
-    /// `TLSv1.3`, …
+    /// The TLS version, for example `TLSv1.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<String>,
     /// The chain that the server sent, leaf first. The chain is recorded even if it was not accepted.
@@ -114,17 +114,17 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// Subject, RFC 4514.
+    /// The subject of the certificate, in the format of RFC 4514.
     pub subject: String,
-    /// Issuer, RFC 4514.
+    /// The issuer of the certificate, in the format of RFC 4514.
     pub issuer: String,
-    /// Serial number, lower-case hexadecimal.
+    /// The serial number, in lower-case hexadecimal.
     pub serial: String,
     /// Subject alternative names: DNS names and addresses.
     pub names: Vec<String>,
-    /// Validity, RFC 3339.
+    /// The beginning of the certificate's validity, in the format of RFC 3339.
     pub not_before: String,
-    /// Validity, RFC 3339.
+    /// The end of the certificate's validity, in the format of RFC 3339.
     pub not_after: String,
     /// SHA-256 of the DER, lower-case hexadecimal.
     pub sha256: String,

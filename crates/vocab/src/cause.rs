@@ -27,14 +27,14 @@ pub enum Cause {
     },
     /// The TLS handshake failed.
     Tls {
-        /// What was wrong with the peer or its certificate.
+        /// The fault of the peer or its certificate.
         fault: TlsFault,
         /// The TLS library's message, with names and times.
         detail: String,
     },
     /// An HTTP answer has another status than expected. `s3` is the error code of the S3 XML body, if there is one.
     Status {
-        /// HTTP status code.
+        /// The HTTP status code of the response.
         status: u16,
         /// S3 error code, for example `SignatureDoesNotMatch`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,26 +44,26 @@ pub enum Cause {
     },
     /// The security token service gave another answer than expected.
     Sts {
-        /// HTTP status code.
+        /// The HTTP status code of the response.
         status: u16,
         /// The error code of the service, for example `InvalidParameterValue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// The server's own message.
+        /// The message of the server.
         detail: String,
     },
     /// There was an answer, but one matcher of `expect` did not hold.
     Mismatch {
         /// The matcher's name in the scenario, for example `body`.
         matcher: String,
-        /// The expected value.
+        /// The value that was expected.
         expected: String,
         /// The value that was seen.
         seen: String,
     },
     /// A Kubernetes object is missing or not as described, or the apiserver refused it.
     Resource {
-        /// Kind, namespace and name.
+        /// The kind, the namespace and the name of the object.
         resource: String,
         /// The description of the problem.
         detail: String,
@@ -85,7 +85,7 @@ pub enum Cause {
     Deadline {
         /// The time that the harness waited, in milliseconds.
         waited_ms: u64,
-        /// The last observation.
+        /// The last observation before the failure.
         detail: String,
     },
 }

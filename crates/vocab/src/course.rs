@@ -18,7 +18,7 @@ pub struct Course {
     /// The observation of a step that asked neither a vantage nor a prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
-    /// Captured values by name.
+    /// The captured values, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
     /// The number of consecutive tries that held at the end, if more than one was required.
@@ -68,7 +68,7 @@ pub struct Finding {
     pub advisory: String,
     /// The consequence for users of this build.
     pub means: String,
-    /// The recommended alternative.
+    /// The alternative that the finding recommends.
     pub instead: String,
 }
 
@@ -106,7 +106,7 @@ pub struct Figure {
     pub name: String,
     /// Id of the `repeat` step.
     pub of: String,
-    /// The unit.
+    /// The unit of the values.
     pub unit: String,
     /// The number of values.
     pub count: usize,
@@ -149,7 +149,7 @@ pub struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
-    /// The span, in milliseconds.
+    /// The duration of the span, in milliseconds.
     pub span_ms: u64,
     /// The time from the first try that held until the last one that held, or until the one that failed, in
     /// milliseconds.

@@ -60,7 +60,7 @@ pub enum EventKind {
     SetupEnded {
         /// The id of the set-up.
         id: String,
-        /// Duration in milliseconds.
+        /// The duration in milliseconds.
         took_ms: u64,
         /// The result in words for the user: `from engine`, `built in 12 s`, `ready`.
         detail: String,
@@ -87,7 +87,7 @@ pub enum EventKind {
         removed: usize,
         /// The objects that still exist, each with the command that removes it.
         remaining: Vec<String>,
-        /// Duration in milliseconds.
+        /// The duration in milliseconds.
         took_ms: u64,
     },
     /// The last event of every record of a run that was not killed.
@@ -115,11 +115,11 @@ pub const RECORD_FORMAT: u32 = 1;
 pub struct RunStarted {
     /// The value of [`RECORD_FORMAT`] at the time when the record was written.
     pub format: u32,
-    /// The run's id.
+    /// The id of the run.
     pub run: RunId,
-    /// Parallax's version.
+    /// The version of Parallax.
     pub parallax: String,
-    /// Start time, RFC 3339.
+    /// The start time, in the format of RFC 3339.
     pub started: String,
     /// The filters from the command line.
     pub filters: Vec<String>,
@@ -147,7 +147,7 @@ pub struct RunStarted {
 pub struct ShardOf {
     /// The number of this part, from 1.
     pub number: u16,
-    /// The number of parts.
+    /// The number of parts of the whole run.
     pub of: u16,
     /// The variants of all parts, in order.
     pub whole: Vec<VariantId>,
@@ -172,7 +172,7 @@ pub struct Demands {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// What failed: one sentence that names the resource.
+    /// The failure in one sentence, which names the resource.
     pub what: String,
     /// The instruction for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,7 +212,7 @@ pub struct StepEnded {
     pub variant: VariantId,
     /// The id of the step.
     pub step: StepId,
-    /// `dns`, `http`, `apply`, …
+    /// The kind of the step: `dns`, `http`, `apply` or another.
     pub kind: String,
     /// The vantage, if the step is a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,19 +222,19 @@ pub struct StepEnded {
     /// The cause of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Each matcher of `expect`, and whether it held.
+    /// The results of all matchers of `expect`, each with whether the matcher held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matchers: Vec<Matched>,
-    /// Number of tries.
+    /// The number of tries.
     pub attempts: u32,
-    /// Duration in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: u64,
     /// The deadline in milliseconds; the difference from `took_ms` is the margin.
     pub deadline_ms: u64,
     /// The last question. It is redacted when it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
-    /// The last answer.
+    /// The last answer that the step got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
     /// The report of the store's trace about the request.
@@ -285,7 +285,7 @@ impl StepEnded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Every matcher held.
+    /// Every matcher of the step held.
     Passed,
     /// A matcher did not hold, or there was no answer.
     Failed,
@@ -301,7 +301,7 @@ pub struct Matched {
     pub matcher: String,
     /// Whether the matcher held.
     pub held: bool,
-    /// The expected value.
+    /// The value that was expected.
     pub expected: String,
     /// The value that was seen.
     pub seen: String,
@@ -354,7 +354,7 @@ pub struct Witness {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arrived {
-    /// Method.
+    /// The method of the request.
     pub method: String,
     /// Path as the store's trace shows it: decoded, or as it was sent if its encoding is unusual.
     pub path: String,
@@ -372,7 +372,7 @@ pub struct VariantEnded {
     pub variant: VariantId,
     /// The outcome of the variant.
     pub outcome: Outcome,
-    /// Duration in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: u64,
 }
 
@@ -384,24 +384,24 @@ pub enum Outcome {
     AsExpected,
     /// The system under test is not as declared.
     NotAsExpected {
-        /// Each difference, in the flow's order.
+        /// The differences from the declaration, in the order of the flow.
         problems: Vec<Problem>,
     },
     /// The harness, the engine or the machine failed; this says nothing about the system under test.
     Error {
-        /// The failure.
+        /// The description of the failure.
         failure: Failure,
     },
     /// The variant could not run on this machine.
     Skipped {
-        /// The reason.
+        /// The reason for this outcome.
         reason: String,
     },
     /// The run was interrupted before the variant ended.
     Interrupted,
     /// The variant was not begun, because enough other variants had failed (`--max-fail`).
     NotBegun {
-        /// The reason.
+        /// The reason for this outcome.
         reason: String,
     },
 }
@@ -416,7 +416,7 @@ pub struct Problem {
     pub place: String,
     /// One sentence: what is wrong, with the fix if one is known.
     pub sentence: String,
-    /// The declared result.
+    /// The result that the scenario declares.
     pub expected: String,
     /// The result that was seen.
     pub seen: String,
@@ -426,7 +426,7 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunEnded {
-    /// The exit status.
+    /// The exit status of the run.
     pub exit: Exit,
     /// The number of variants that were as expected.
     pub passed: usize,
@@ -439,7 +439,7 @@ pub struct RunEnded {
     /// Matchers that failed on an altered answer, but in no break of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven_by_altered: Vec<String>,
-    /// Duration in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: u64,
     /// The reason why the run itself failed; `None` if it did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -473,7 +473,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The process's exit code.
+    /// Returns the exit code of the process.
     pub fn code(self) -> u8 {
         match self {
             Self::AsExpected => 0,

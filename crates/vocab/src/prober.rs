@@ -63,7 +63,7 @@ pub enum ProberOrder {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// Number of outcomes.
+    /// The number of outcomes that the receiver knows.
     pub outcomes: usize,
     /// Number of kinds of answer.
     pub kinds: usize,
@@ -86,7 +86,7 @@ pub struct Series {
     pub late_us: u64,
     /// The outcome of each question, in the order of the answers.
     pub outcomes: Vec<Outcome>,
-    /// The different answers.
+    /// The different answers of the series.
     pub kinds: Vec<Answer>,
     /// Whether there are further pages.
     pub more: bool,

@@ -70,7 +70,7 @@ pub struct ClientQuestion {
     pub program: String,
     /// The variable from which this client reads the path of its certificate bundle.
     pub trust_in: String,
-    /// Further environment variables.
+    /// Additional environment variables of the program.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
     /// Whether the client gets endpoint, region and credentials from its own default chain. The task then contains none
@@ -88,10 +88,10 @@ pub struct ClientQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientTask {
-    /// Sign a URL.
+    /// The task to sign a URL.
     Presign(PresignQuestion),
-    /// One S3 operation.
+    /// The task to execute one S3 operation.
     S3(S3Question),
-    /// Send one HTTP request.
+    /// The task to send one HTTP request.
     Http(HttpQuestion),
 }

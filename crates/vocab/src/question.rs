@@ -19,7 +19,7 @@ pub struct Question {
     pub view: View,
     /// The time limit for the whole answer, in milliseconds.
     pub deadline_ms: u64,
-    /// The probe to run.
+    /// The probe that the vantage runs.
     pub probe: Probe,
 }
 
@@ -54,7 +54,7 @@ pub struct View {
 pub struct Identity {
     /// The certificate and its intermediates, PEM.
     pub chain: String,
-    /// The private key, PEM.
+    /// The private key in PEM format.
     pub key: Secret,
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret.
+    /// Wraps a text as a secret.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

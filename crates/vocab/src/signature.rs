@@ -43,9 +43,9 @@ pub struct SignatureFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureForm {
-    /// In the query of a presigned URL.
+    /// The signature is in the query of a presigned URL.
     Url,
-    /// In the `Authorization` header.
+    /// The signature is in the `Authorization` header.
     Header,
 }
 
@@ -69,7 +69,7 @@ pub enum SecretFinding {
     Same,
     /// The signer used another key.
     Other,
-    /// Not known, because no combination that was tried makes the signature valid.
+    /// The secret is unknown, because no combination that was tried makes the signature valid.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ pub enum SecretFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// The part.
+    /// The part that differs.
     pub part: Part,
     /// The value that was signed; empty if absent.
     pub signed: String,
@@ -91,27 +91,27 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// The method.
+    /// The method differs.
     Method,
     /// The name in `Host`, with or without its port.
     Host,
-    /// Only the port in `Host`.
+    /// Only the port in `Host` differs.
     Port,
-    /// The path, decoded.
+    /// The decoded path differs.
     Path,
     /// Query parameters other than those of the signature.
     Query,
-    /// A signed header.
+    /// A signed header differs.
     Header(String),
     /// The hash of the payload that the request declares.
     Payload,
-    /// The signing time, `X-Amz-Date`.
+    /// The signing time (`X-Amz-Date`) differs.
     Date,
     /// Date, region and service in the credential.
     Scope,
     /// The access key in the credential.
     AccessKey,
-    /// `X-Amz-Expires`.
+    /// The value of `X-Amz-Expires` differs.
     Expires,
     /// The list of signed headers.
     SignedHeaders,

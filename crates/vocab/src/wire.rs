@@ -13,7 +13,7 @@ use crate::question::Question;
 
 /// Version of this protocol. Both ends are built from one source tree, so any difference is an error.
 pub const VERSION: u32 = 2;
-/// Longest frame, in bytes.
+/// The largest length of a frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
 /// The interval between two heartbeats of the harness, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;
@@ -24,20 +24,20 @@ pub const SILENCE_LIMIT_MS: u64 = 15_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ToAgent {
-    /// A question.
+    /// Asks a question.
     Ask {
         /// The number that the answer repeats.
         request: u64,
-        /// The question.
+        /// The question to answer.
         question: Box<Question>,
     },
     /// An order to a prober.
     Prober {
         /// The number that the response repeats.
         request: u64,
-        /// The prober's number.
+        /// The number of the prober.
         prober: u64,
-        /// The order.
+        /// The order to the prober.
         order: ProberOrder,
     },
     /// Sent at intervals, so that the agent knows that the harness is alive.
@@ -50,21 +50,21 @@ pub enum ToAgent {
 pub enum FromAgent {
     /// The first frame of a session.
     Hello {
-        /// The agent's [`VERSION`].
+        /// The [`VERSION`] of the agent.
         version: u32,
         /// Host name of the pod or container.
         host: String,
         /// Addresses of the pod or container.
         addresses: Vec<std::net::IpAddr>,
     },
-    /// An answer.
+    /// Gives the answer to a question.
     Told {
         /// The number of the question.
         request: u64,
-        /// The answer.
+        /// The answer to the question.
         answer: Box<Answer>,
     },
-    /// The response to [`ToAgent::Prober`].
+    /// Gives the response to [`ToAgent::Prober`].
     Series {
         /// The number of the order.
         request: u64,
@@ -84,7 +84,7 @@ pub enum FrameError {
     Invalid(#[from] serde_json::Error),
 }
 
-/// Encodes one frame.
+/// Encodes one message as a frame.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let json = serde_json::to_vec(message)?;
     let length = u32::try_from(json.len()).ok().filter(|n| *n <= FRAME_LIMIT_BYTES);

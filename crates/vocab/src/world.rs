@@ -50,12 +50,12 @@ fn dns_port() -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameTarget {
-    /// The edge.
+    /// The name resolves to the address of the edge.
     Edge,
-    /// These addresses.
+    /// The name resolves to these addresses.
     Addresses(Vec<IpAddr>),
-    /// These addresses, but NXDOMAIN for questions from the cluster. So pods can resolve the name only by the cluster's
-    /// own DNS rule.
+    /// The name resolves to these addresses, but questions from the cluster get NXDOMAIN. So pods can resolve the name
+    /// only by the cluster's own DNS rule.
     Outside(Vec<IpAddr>),
 }
 
@@ -75,7 +75,7 @@ pub struct EdgeRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
-    /// From now on, the name server and the edge accept connections.
+    /// The name server and the edge accept connections from now on.
     Listening {
         /// The time of the event.
         at: u64,
@@ -86,7 +86,7 @@ pub enum Entry {
         /// The address to which edge names resolve.
         address: IpAddr,
     },
-    /// A question was answered.
+    /// The name server answered a question.
     Dns {
         /// The time of the event.
         at: u64,
@@ -94,7 +94,7 @@ pub enum Entry {
         from: SocketAddr,
         /// Name, lower case, no trailing dot.
         name: String,
-        /// `A`, `AAAA`, …
+        /// The type of the question: `A`, `AAAA` or another.
         #[serde(rename = "type")]
         kind_asked: String,
         /// Addresses joined by a space, `no-address` or `no-such-name`.

@@ -13,7 +13,7 @@ const BUSY_WITHIN: Duration = Duration::from_secs(5);
 /// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// Number of rows.
+    /// The number of rows.
     pub(crate) rows: i64,
     /// The highest row number; 0 in an empty table.
     pub(crate) highest: i64,
@@ -77,7 +77,7 @@ pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     Ok(Contents { rows, highest, missing: highest - rows, newest_unix_ms, integrity })
 }
 
-/// Commits one row.
+/// Writes one row in a transaction of its own.
 pub(crate) fn commit(connection: &Connection, number: i64, at_unix_ms: i64) -> anyhow::Result<()> {
     connection
         .prepare_cached("INSERT INTO entries (number, committed_unix_ms) VALUES (?1, ?2)")?

@@ -67,7 +67,7 @@ impl Past {
         }
     }
 
-    /// Stores the data atomically.
+    /// Stores the times and results of the project atomically.
     pub fn keep(&self, root: &Path) -> Result<(), String> {
         let path = file(root).ok_or("there is no state folder")?;
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;

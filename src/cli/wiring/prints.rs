@@ -15,7 +15,7 @@ use parallax_record::Noted as _;
 use parallax_vocab::VariantId;
 use walkdir::WalkDir;
 
-/// Digests by scenario.
+/// The digests of scenarios, by scenario.
 pub type Prints = BTreeMap<String, String>;
 
 /// The largest number of entries in a scenario's folder.

@@ -31,7 +31,7 @@ pub struct Listed {
 /// A project whose files have no mistakes.
 #[derive(Debug)]
 pub struct Project {
-    /// The project's root folder.
+    /// The root folder of the project.
     pub root: PathBuf,
     /// The fixtures that the project can use.
     pub library: Library,

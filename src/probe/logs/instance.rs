@@ -24,7 +24,7 @@ pub(super) struct Instance {
     container: String,
     /// The id of the container, which changes with each start.
     pub(super) id: String,
-    /// The number of restarts.
+    /// The number of restarts of the container.
     restarts: i32,
     /// The previous instance, if its log exists. The kubelet keeps the log of one previous instance.
     pub(super) before: Option<Before>,
@@ -161,7 +161,7 @@ impl Reader {
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
-            // After it was seen, the instance ended or its pod was deleted.
+            // The instance ended, or its pod was deleted, after the harness had seen the instance.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }

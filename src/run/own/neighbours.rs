@@ -19,7 +19,7 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan};
 /// The containers outside a cluster, and the certificates and credentials of their environments.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The running containers.
+    /// The containers that run.
     pub(super) standing: Vec<Neighbour>,
     /// The certificates and credentials by namespace. An error says why the environment cannot be set up.
     pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,

@@ -25,7 +25,7 @@ pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
     step.action.changes().map(|it| it.reach().within.map_or(act::WITHIN, Span::to_duration))
 }
 
-/// Carries out a change.
+/// Carries out the change of a step.
 pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried, RunError> {
     match change {
         Changing::Apply(step) => carry_out(it, step).await,

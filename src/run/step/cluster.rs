@@ -39,7 +39,7 @@ struct Patience {
     follow: bool,
 }
 
-/// Reads an object.
+/// Reads an object for a step and judges it.
 pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tried, RunError> {
     it.resource(step, it.expect()?.as_ref()).await
 }

@@ -48,7 +48,7 @@ pub(super) struct Attempt<'a> {
     pub(super) pods: &'a Pods,
     /// The range of events and log lines that the variant may see in its environment.
     pub(super) apart: &'a Apart,
-    /// `file:line`.
+    /// The place of the step in the scenario file, as `file:line`.
     pub(super) place: &'a str,
     /// The remaining time of the step.
     pub(super) left: Duration,
@@ -229,7 +229,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The variant's namespace.
+    /// Returns the namespace of the variant.
     pub(super) fn namespace(&self) -> &str {
         &self.stage.scene.plan.namespace
     }

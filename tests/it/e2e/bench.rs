@@ -131,7 +131,7 @@ impl Project {
         cache
     }
 
-    /// Starts `parallax e2e`.
+    /// Starts `parallax e2e` with these arguments.
     pub(super) fn e2e(&self, args: &[&str]) -> Run {
         let mut command = self.parallax(&["e2e"]);
         command.args(args);

@@ -28,7 +28,7 @@ flow:
   - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 25s }
   - { id: stuck, needs: [still], STEP }
 ";
-/// For each scenario: its name, its step, and the time limit of the step in seconds.
+/// The scenarios, each with its name, its step, and the time limit of the step in seconds.
 const STEPS: [(&str, &str, u64); 4] = [
     (
         "looks",

@@ -190,7 +190,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_eq!(lists(&[]), before);
 }
 
-/// Each client reads a listing to its end.
+/// Asserts that each client reads a listing to its end.
 #[track_caller]
 fn pages(project: &Project) {
     let said = run(project, &["exec", "--from", "beside", "--", "python3", "-c", include_str!("pages.py")], 0);

@@ -20,7 +20,7 @@ pub(super) struct Verdict {
 pub(super) struct Run {
     /// The seed of the run, if its order was shuffled.
     pub(super) seed: Option<u64>,
-    /// The verdicts, by variant.
+    /// The verdicts of the run, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
 }
 

@@ -14,7 +14,7 @@ const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $bu
 pub(super) struct Load(Vec<Child>);
 
 impl Load {
-    /// Starts the load.
+    /// Starts the processes that make the load.
     pub(super) fn begin() -> Result<Self> {
         let processors = available_parallelism().context("failed to count the processors")?.get();
         let mut children = Vec::new();

@@ -20,7 +20,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 /// The largest size of an answer. HAProxy's answers are a few lines.
 const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// An HAProxy.
+/// A running HAProxy process, which the agent changes over HAProxy's API.
 pub(super) struct Haproxy {
     api: SocketAddr,
 }
@@ -58,7 +58,7 @@ impl Haproxy {
         Ok(())
     }
 
-    /// Stops serving a certificate.
+    /// Removes the certificate, so that HAProxy no longer serves it.
     pub(super) async fn no_certificate(&self) -> Result<()> {
         self.delete_certificate("deleted").await
     }

@@ -108,7 +108,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     Ok(response)
 }
 
-/// Answers an `AdmissionReview`.
+/// Answers an `AdmissionReview` request of the apiserver.
 async fn review(request: Request<Incoming>) -> Result<Value> {
     let body = Limited::new(request.into_body(), REVIEW_LIMIT_BYTES).collect().await;
     let body = body.map_err(|why| anyhow::anyhow!("failed to read the review: {why}"))?.to_bytes();

@@ -28,7 +28,7 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// The rules of one port: server name to backend.
 pub(crate) type Routes = BTreeMap<String, String>;
 
-/// The rules by port.
+/// Groups the rules by their port.
 pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
     let mut ports: BTreeMap<u16, Routes> = BTreeMap::new();
     for rule in rules {

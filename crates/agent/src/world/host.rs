@@ -3,7 +3,7 @@
 /// The result of reading the first bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// More bytes are needed.
+    /// The decision needs more bytes.
     Incomplete,
     /// A complete head, with its `Host` in lower case and without a port.
     Asks(Option<String>),

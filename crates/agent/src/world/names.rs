@@ -28,7 +28,7 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 /// question caused a lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// Answers from the zone.
+/// A handler that answers DNS questions from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
     /// The name of the container in which the cluster runs.

@@ -8,7 +8,7 @@ pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 /// The result of reading the first bytes of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
-    /// More bytes are needed.
+    /// The decision needs more bytes.
     Incomplete,
     /// A complete `ClientHello`, with its server name in lower case.
     Asks(Option<String>),

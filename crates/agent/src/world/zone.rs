@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use parallax_vocab::world::{NameTarget, WorldConfig};
 
-/// All names that exist.
+/// All names that exist, with their addresses.
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
@@ -30,9 +30,9 @@ pub(crate) enum Verdict {
 /// The record types that the server distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A
+    /// The record type A (an IPv4 address).
     Four,
-    /// AAAA
+    /// The record type AAAA (an IPv6 address).
     Six,
     /// Any other record type.
     Other,

@@ -28,7 +28,7 @@ const SIGNATURE_LENGTH: usize = 64;
 /// The number of leading digits that are enough to recognise a signature.
 const HIDDEN_LENGTH: usize = 16;
 
-/// What the user knows in addition to the URL.
+/// The knowledge of the user in addition to the URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     /// The method that the URL was signed for. The URL itself does not contain it.

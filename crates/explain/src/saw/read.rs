@@ -50,21 +50,21 @@ impl fmt::Display for Source {
 /// A request as a log shows it. A field is `None` if the text does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saw {
-    /// What wrote the text.
+    /// The output of `mc admin trace -v`. Only this source shows what the store itself saw.
     pub source: Source,
     /// Method, in upper case; empty if it is not in the text.
     pub method: String,
     /// Scheme, if the text has an absolute URL.
     pub scheme: Option<String>,
-    /// `Host`, or the host of an absolute URL.
+    /// The `Host` header of the request, or the host of an absolute URL.
     pub host: Option<String>,
     /// Path as the text shows it.
     pub path: String,
     /// Query as the text shows it, without `?`.
     pub query: Option<String>,
-    /// Headers with lower-case names.
+    /// The headers, with lower-case names.
     pub headers: Option<BTreeMap<String, String>>,
-    /// Status of the answer.
+    /// The status of the answer.
     pub status: Option<u16>,
     /// The time of the request, if the text has a time with a time zone.
     pub at: Option<OffsetDateTime>,
@@ -74,9 +74,11 @@ pub struct Saw {
 pub(super) const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
 /// The number of slashes between the five times that `HAProxy` writes.
 const HAPROXY_SLASHES: usize = 4;
-/// For Envoy's default format: the number of quoted fields after the request, and the index of the field with the host.
+/// Two numbers for Envoy's default format: the number of quoted fields after the request, and the index of the field
+/// with the host.
 const ENVOY_FIELDS: (usize, usize) = (5, 3);
-/// The same two numbers for Istio's format, which has one more quoted field before the host.
+/// The same two numbers as in `ENVOY_FIELDS`, for Istio's format. Istio's format has one more quoted field before the
+/// host.
 const ISTIO_FIELDS: (usize, usize) = (6, 4);
 /// The number of words between the request and the next quoted field in Istio's format. Envoy has six.
 const ISTIO_WORDS: usize = 4;
@@ -244,7 +246,7 @@ fn request(line: &str) -> Option<(&str, &str)> {
 fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::<String, String>::new();
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        // In HTTP/2, the pseudo-header `:authority` replaces `Host`.
+        // In HTTP/2, the pseudo-header `:authority` replaces the header `Host`.
         let (name, value) = match name {
             "" if value.starts_with("authority:") => ("host", &value["authority:".len()..]),
             name => (name.trim(), value),

@@ -20,7 +20,7 @@ fn sign(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
 }
 
-/// The canonical request.
+/// Returns the canonical request, which the signature covers.
 fn canonical(request: &SignedRequest) -> String {
     let lines = request.signed_headers.iter().map(|name| format!("{name}:{}\n", header(request, name)));
     let headers = lines.collect::<Vec<_>>().concat();

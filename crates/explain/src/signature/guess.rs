@@ -6,7 +6,7 @@ use super::difference::{Part, put_back, same};
 use super::request::{Payload, SignedRequest, UNSIGNED};
 use super::search::Case;
 
-/// What is known about the signer.
+/// The knowledge about the signer.
 #[derive(Clone, Debug, Default)]
 pub struct Guesses {
     /// Host names under which the store is known.

@@ -18,13 +18,13 @@ pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// are sorted, so a different order or a different encoding of the same bytes is not a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
-    /// Where the signature is: in a header or in the URL.
+    /// The place of the signature: a header or the URL.
     pub form: SignatureForm,
-    /// Method.
+    /// The method of the request.
     pub method: String,
-    /// `Host`.
+    /// The `Host` header of the request.
     pub host: String,
-    /// Decoded path.
+    /// The decoded path of the request.
     pub path: String,
     /// Decoded query parameters in the order in which they are signed, without the parameters of the signature itself.
     pub query: Vec<(String, String)>,
@@ -33,26 +33,26 @@ pub struct SignedRequest {
     pub headers: BTreeMap<String, String>,
     /// The declared hash of the payload.
     pub payload: Payload,
-    /// `X-Amz-Date`.
+    /// The value of `X-Amz-Date`, the time of the signature.
     pub date: String,
-    /// The credential's scope, `DATE/REGION/SERVICE/aws4_request`.
+    /// The scope of the credential: `DATE/REGION/SERVICE/aws4_request`.
     pub scope: String,
-    /// The credential's access key.
+    /// The access key of the credential.
     pub access_key: String,
-    /// `X-Amz-Expires` of a presigned URL.
+    /// The value of `X-Amz-Expires` of a presigned URL.
     pub expires: String,
     /// Names of the signed headers, in the order in which they are signed.
     pub signed_headers: Vec<String>,
-    /// Session token.
+    /// The session token, if there is one.
     pub token: Option<String>,
-    /// The signature.
+    /// The signature in the request.
     pub signature: String,
 }
 
 /// The hash of the payload that the request declares, and where it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// The value.
+    /// The value in the canonical request that represents the payload.
     pub hash: String,
     /// Whether the hash is a parameter of the URL, and therefore part of the signed query.
     pub in_query: bool,
@@ -149,7 +149,8 @@ impl SignedRequest {
     }
 }
 
-/// `Host`, path and query of a URL as a client sends them. A default port is left out of `Host`.
+/// Returns the `Host` header, the path and the query of a URL in the form in which a client sends them. A default port
+/// is left out of `Host`.
 pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let rest = rest.split('#').next().unwrap_or_default();

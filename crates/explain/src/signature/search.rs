@@ -11,12 +11,12 @@ use super::request::SignedRequest;
 /// The limit of combinations to verify. Each verification takes microseconds, and a known signer needs only a few.
 const TRIED_LIMIT: u32 = 20_000;
 
-/// What is known about a refused request.
+/// The knowledge about a refused request.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
     /// The request as the store saw it, or as it was sent if the store's view is not known.
     pub seen: &'a SignedRequest,
-    /// Who observed `seen`: the store or the sender.
+    /// The observer of `seen`: the store or the sender.
     pub seen_by: SeenBy,
     /// The request as it was sent.
     pub sent: Option<&'a SignedRequest>,
@@ -26,7 +26,7 @@ pub struct Case<'a> {
     pub guesses: Guesses,
     /// The store's secret key for this access key.
     pub store_secret: Option<&'a Secret>,
-    /// The signer's secret key.
+    /// The secret key of the signer.
     pub signer_secret: Option<&'a Secret>,
 }
 

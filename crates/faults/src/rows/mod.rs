@@ -10,7 +10,7 @@ mod store;
 
 use crate::row::Row;
 
-/// Every row.
+/// Returns every row of the table.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     rows.extend(killed::rows());

@@ -9,7 +9,7 @@ use super::check::Places;
 use super::diagnostic::{Diagnostic, Source, suggest};
 use super::document::{Document, join};
 
-/// What a change touches.
+/// The parts of a scenario that a change touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     /// The ids of the changed fixtures.

@@ -90,7 +90,7 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
                 // finds an error only deeper inside it.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // Without such an alternative, use one that accepts this type of value.
+                // If there is no such alternative, an alternative that accepts this type of value is used.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {

@@ -37,7 +37,7 @@ const fn opener(name: &'static str, trust_in: &'static str) -> Client {
     Client { name, trust_in, signs: &[], s3: false, http: true, token: false, image: "clients", note: "" }
 }
 
-/// All clients.
+/// All client programs that a scenario may use.
 pub const CLIENTS: [Client; 12] = [
     s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
     s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),

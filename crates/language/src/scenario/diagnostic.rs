@@ -46,12 +46,12 @@ pub struct Diagnostic {
     pub text: String,
     /// The marked part of `text`, in bytes.
     pub mark: Range<usize>,
-    /// What is wrong, in lower case and without a full stop.
+    /// The mistake, in lower case and without a full stop.
     pub message: String,
     /// The label at the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The likely fix.
+    /// The likely fix of the mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -85,7 +85,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the likely fix.
+    /// Adds the likely fix of the mistake.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(bounded(fix.into()));
@@ -105,7 +105,8 @@ impl Diagnostic {
         format!("{}:{}:{}: {}{fix}", self.file, self.line, self.column, self.message)
     }
 
-    /// The same diagnostic with control characters made harmless for terminals and logs. The mark is moved accordingly.
+    /// Returns the same diagnostic with control characters made harmless for terminals and logs. The mark is moved
+    /// accordingly.
     fn inert(&self) -> Self {
         let safe = |text: &str| inert(text).into_owned();
         let end = |at: usize| safe(&self.text[..self.text.floor_char_boundary(at)]).len();
@@ -134,7 +135,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Wraps a text.
+    /// Creates a source from the name and the text of a file.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
@@ -146,7 +147,7 @@ impl Source {
         &self.name
     }
 
-    /// The whole text.
+    /// Returns the whole text of the file.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -156,7 +157,7 @@ impl Source {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
-    /// `file:line` of a byte offset.
+    /// Returns the place of a byte offset, as `file:line`.
     pub fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.name, self.line_of(offset))
     }

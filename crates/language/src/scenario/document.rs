@@ -19,7 +19,7 @@ use super::syntax::{explain, odd_key};
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
 /// The largest number of documents in one file.
 const DOCUMENTS_LIMIT: usize = 200;
-/// The deepest nesting.
+/// The largest depth of nesting in a document.
 pub const DEPTH_LIMIT: usize = 32;
 
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
@@ -148,7 +148,7 @@ impl Document {
         spot.key.unwrap_or(spot.value)
     }
 
-    /// `file:line` of the value at `pointer`.
+    /// Returns the place of the value at `pointer`, as `file:line`.
     pub fn place(&self, pointer: &str) -> String {
         self.source.place(self.mark_key(pointer).start)
     }

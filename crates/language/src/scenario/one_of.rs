@@ -17,7 +17,7 @@ pub struct OneOf {
     pub of: &'static str,
     /// A word for the keys, for messages.
     pub what: &'static str,
-    /// The keys.
+    /// The keys, of which exactly one must be given.
     pub keys: &'static [&'static str],
     /// Builds the error if no key is present. Its second argument is the list of all keys.
     pub none: fn(&Place<'_>, &str) -> Wrong,
@@ -43,7 +43,7 @@ pub struct Needs {
 pub struct Place<'a> {
     /// The key above the value.
     pub key: &'a str,
-    /// The value.
+    /// The value at this place.
     pub value: &'a Value,
 }
 

@@ -29,7 +29,7 @@ pub trait Parts: Sized {
     /// Visits every part with its pointer. `at` is the pointer of this value.
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>);
 
-    /// The same value with every reference replaced.
+    /// Returns the same value with every reference replaced.
     fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
 }
 

@@ -17,7 +17,7 @@ use crate::fixture::FixtureFile;
 /// A schema and its compiled form.
 #[derive(Debug)]
 pub struct Shape {
-    /// The schema itself.
+    /// The schema of the document.
     pub schema: Value,
     /// The compiled form of the schema.
     pub validator: Validator,

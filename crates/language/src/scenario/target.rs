@@ -98,7 +98,7 @@ pub enum LogTarget {
     Deployment(String),
     /// Every pod of a `StatefulSet`.
     StatefulSet(String),
-    /// One pod.
+    /// The log of one pod.
     Pod(String),
     /// The container that a fixture runs outside the cluster.
     Beside(String),

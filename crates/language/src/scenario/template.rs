@@ -48,9 +48,9 @@ impl Reference {
 /// A text with an invalid template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// What is wrong.
+    /// The mistake in the template.
     pub message: String,
-    /// How to fix it.
+    /// The fix of the mistake.
     pub fix: &'static str,
 }
 

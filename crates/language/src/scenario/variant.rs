@@ -36,7 +36,7 @@ pub struct Loaded {
 /// The baseline, or the baseline with one change.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// `presign/presigned-url`, or `presign/presigned-url+no-rewrite`.
+    /// The id: `presign/presigned-url` for a baseline, `presign/presigned-url+no-rewrite` for a break.
     pub id: VariantId,
     /// The id of the entry of `breaks` or `variants`. `None` for the baseline.
     pub break_id: Option<String>,
@@ -46,7 +46,7 @@ pub struct Variant {
     pub value: Value,
     /// The merged value as a typed scenario.
     pub scenario: Scenario,
-    /// What the change touches. Nothing for the baseline.
+    /// The parts of the scenario that the change touches. The baseline touches nothing.
     pub touches: Touched,
     /// The steps that must fail, with their causes.
     pub fails: indexmap::IndexMap<String, CauseSpec>,
@@ -149,7 +149,7 @@ impl Loaded {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
     }
 
-    /// What each fixture of a variant contributes to a namespace.
+    /// Returns the contributions of each fixture of a variant to a namespace.
     pub fn expand(
         &self,
         library: &Library,
@@ -195,10 +195,11 @@ impl Variant {
         fails.filter(|(what, _)| meaning::is_readiness(what))
     }
 
-    /// The same variant with its host names replaced everywhere. Variants that share a cluster need different host
-    /// names.
+    /// Returns the same variant with its host names replaced everywhere. Variants that share a cluster need different
+    /// host names.
     ///
     /// # Panics
+    ///
     /// If a new name is not a valid host name, so that a typed text cannot be deserialised.
     #[must_use]
     pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
@@ -303,7 +304,7 @@ impl VariantBuilder<'_> {
     }
 }
 
-/// A changed scenario.
+/// A scenario after the change of a break.
 struct Changed {
     value: Value,
     scenario: Scenario,

@@ -114,7 +114,7 @@ impl Documents {
         self.depth == 0 && self.buffer.trim_ascii().is_empty()
     }
 
-    /// The next complete object.
+    /// Returns the next complete object of the stream.
     fn next(&mut self) -> Result<Option<Value>, Ended> {
         while let Some(byte) = self.buffer.get(self.seen) {
             self.seen += 1;

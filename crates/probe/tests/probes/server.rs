@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority.
+/// A certificate authority for the tests.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// The certificate as PEM, for the trust of a view.
@@ -102,7 +102,7 @@ pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     stream.shutdown().await.ok();
 }
 
-/// Reads a request's head.
+/// Reads the head of a request.
 pub(crate) async fn head<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     let mut bytes = Vec::new();
     while !bytes.windows(4).any(|end| end == b"\r\n\r\n") && bytes.len() < 64 * 1024 {

@@ -77,7 +77,7 @@ struct Page<'a> {
     run: &'a str,
     tone: Paint,
     sentence: &'static str,
-    /// For each kind of result: the word, its tone, and the number of variants.
+    /// The word, the tone and the number of variants of each kind of result.
     counts: [(&'static str, Paint, usize); 3],
     /// The number of variants. A failure of the run itself is not counted.
     variants: usize,

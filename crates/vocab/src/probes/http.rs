@@ -14,7 +14,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpQuestion {
-    /// `GET`, `HEAD`, `PUT`, `POST`, `DELETE`, `OPTIONS`.
+    /// The method: `GET`, `HEAD`, `PUT`, `POST`, `DELETE` or `OPTIONS`.
     pub method: String,
     /// Absolute URL, sent without normalisation of its query.
     pub url: String,
@@ -22,10 +22,10 @@ pub struct HttpQuestion {
     /// imitates a proxy that rewrites the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Further headers.
+    /// Additional headers of the request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Request body, UTF-8.
+    /// The body of the request, which is UTF-8 text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// A form to send instead of a body, as `multipart/form-data`.
@@ -37,7 +37,7 @@ pub struct HttpQuestion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
-    /// Names and values.
+    /// The names and values of the form's fields.
     pub fields: BTreeMap<String, String>,
     /// The file, sent as the field `file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub struct FormFile {
     pub name: String,
     /// The media type of the file.
     pub content_type: String,
-    /// UTF-8 content.
+    /// The content, which is UTF-8 text.
     pub body: String,
 }
 
@@ -107,7 +107,7 @@ impl Form {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpReply {
-    /// Status code.
+    /// The status code of the response.
     pub status: u16,
     /// Headers with lower-case names. Values of equal names are joined with `, `.
     pub headers: BTreeMap<String, String>,

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtQuestion {
-    /// The token.
+    /// The source of the token.
     pub token: TokenSource,
     /// The issuer's address, `https://host[:port]`. If it is absent, the token's own `iss` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ impl Asked for JwtQuestion {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtReply {
-    /// The claims.
+    /// The claims of the token.
     pub claims: serde_json::Value,
     /// Signature algorithm, for example `RS256`.
     pub algorithm: String,

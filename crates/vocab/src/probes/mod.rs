@@ -27,7 +27,7 @@ use crate::prober::ProberQuestion;
 use crate::program::{ClientQuestion, RunQuestion, RunReply};
 use crate::secret::Secret;
 
-/// A kind of question.
+/// A kind of question that a vantage can answer.
 pub trait Asked {
     /// The question in words, for reports.
     fn in_words(&self) -> String;
@@ -88,7 +88,7 @@ pub enum Signed<'a> {
     S3(&'a S3Question),
 }
 
-/// A kind of reply.
+/// A kind of reply to a question.
 pub trait Replied {
     /// The facts of the reply that matchers and other modules read.
     fn facts(&self) -> ReplyFacts<'_>;
@@ -115,17 +115,17 @@ pub trait Replied {
 /// them.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyFacts<'a> {
-    /// The HTTP status.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// The store's error document.
+    /// The error document of the store.
     pub s3_error: Option<&'a S3Error>,
     /// The answer of a token service.
     pub sts: Option<&'a StsReply>,
     /// The addresses of a name.
     pub addresses: Option<&'a [IpAddr]>,
-    /// The headers.
+    /// The headers of the response.
     pub headers: Option<&'a BTreeMap<String, String>>,
-    /// The body.
+    /// The body of the response.
     pub body: Option<&'a str>,
     /// The full length of a body of which `body` is only the beginning, in bytes.
     pub body_cut_from: Option<u64>,
@@ -133,7 +133,7 @@ pub struct ReplyFacts<'a> {
     pub keys: Option<&'a [String]>,
     /// The totals of a replica.
     pub survey: Option<&'a Survey>,
-    /// The decoded token.
+    /// The content of the decoded token.
     pub jwt: Option<&'a JwtReply>,
     /// The result of a program.
     pub run: Option<&'a RunReply>,

@@ -14,11 +14,11 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
-    /// Store and credentials.
+    /// The store and the credentials.
     pub access: S3Access,
-    /// `GET`, `PUT`, `HEAD` or `DELETE`; `POST` with a `policy`.
+    /// The method: `GET`, `PUT`, `HEAD` or `DELETE`. With a `policy`, it is `POST`.
     pub method: String,
-    /// Bucket name.
+    /// The name of the bucket.
     pub bucket: String,
     /// The object key. With a policy that leaves the rest of the key open, the prefix of the key.
     pub key: String,
@@ -96,7 +96,7 @@ pub struct PresignReply {
     /// The headers that a client must send when it opens the URL.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Method that was signed.
+    /// The method that was signed.
     pub method: String,
     /// The fields that a form must send. The policy may allow more fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -13,13 +13,13 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Access {
-    /// `https://host[:port]`
+    /// The URL of the endpoint: `https://host[:port]`.
     pub endpoint: String,
-    /// Region to sign for.
+    /// The region for which requests are signed.
     pub region: String,
-    /// Access key id.
+    /// The id of the access key.
     pub access_key: String,
-    /// Secret access key.
+    /// The secret access key.
     pub secret_key: Secret,
     /// Session token of temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,9 +30,9 @@ pub struct S3Access {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Question {
-    /// Store and credentials.
+    /// The store and the credentials.
     pub access: S3Access,
-    /// The operation.
+    /// The operation to execute.
     pub operation: S3Operation,
     /// Further headers. They are signed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -43,79 +43,79 @@ pub struct S3Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum S3Operation {
-    /// `CreateBucket`. If the bucket already exists and belongs to the caller, this counts as success.
+    /// The operation `CreateBucket`. If the bucket already exists and belongs to the caller, this counts as success.
     CreateBucket {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
     },
-    /// `PutBucketPolicy`
+    /// The operation `PutBucketPolicy`.
     PutBucketPolicy {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// The policy, JSON.
+        /// The policy as JSON.
         policy: String,
     },
-    /// `PutObject`
+    /// The operation `PutObject`.
     Put {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
-        /// UTF-8 content.
+        /// The content, which is UTF-8 text.
         body: String,
     },
-    /// `GetObject`
+    /// The operation `GetObject`.
     Get {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
     },
-    /// `HeadObject`
+    /// The operation `HeadObject`.
     Head {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
     },
-    /// `DeleteObject`
+    /// The operation `DeleteObject`.
     Delete {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
     },
-    /// `CreateMultipartUpload`
+    /// The operation `CreateMultipartUpload`.
     CreateUpload {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
     },
-    /// `CompleteMultipartUpload`
+    /// The operation `CompleteMultipartUpload`.
     CompleteUpload {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Object key.
+        /// The key of the object.
         key: String,
-        /// The upload's id.
+        /// The id of the upload.
         upload: String,
-        /// `ETag` of each part, in the order of the parts.
+        /// The `ETag` of each part, in the order of the parts.
         parts: Vec<String>,
     },
-    /// `ListObjectsV2`. All pages are read, up to a limit; a longer listing is an error.
+    /// The operation `ListObjectsV2`. All pages are read, up to a limit. A longer listing is an error.
     List {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Key prefix.
+        /// The prefix of the keys.
         #[serde(default)]
         prefix: String,
     },
-    /// `ListObjectsV2`, all pages. The reply contains only the totals.
+    /// The operation `ListObjectsV2` over all pages. The reply contains only the totals.
     Survey {
-        /// Bucket name.
+        /// The name of the bucket.
         bucket: String,
-        /// Key prefix.
+        /// The prefix of the keys.
         #[serde(default)]
         prefix: String,
     },
@@ -178,7 +178,7 @@ pub struct S3Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Reply {
-    /// HTTP status code.
+    /// The HTTP status code of the response.
     pub status: u16,
     /// The server's error, if it refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,13 +186,13 @@ pub struct S3Reply {
     /// The content from `GetObject`, cut after [`BODY_LIMIT_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The keys from `ListObjectsV2`.
+    /// The keys that `ListObjectsV2` returned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
     /// The totals of the objects with the prefix, for a survey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
-    /// ETag, without quotes.
+    /// The ETag of the object, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// The length in bytes, for get and head.

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 pub enum TokenSource {
     /// A file at the vantage. It is read again for each question, because the kubelet replaces it.
     File(String),
-    /// The token itself.
+    /// The token is given as a value.
     Value(Secret),
 }
 
@@ -21,11 +21,11 @@ pub enum TokenSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsQuestion {
-    /// `https://host[:port]`
+    /// The URL of the endpoint: `https://host[:port]`.
     pub endpoint: String,
-    /// The role to assume.
+    /// The ARN of the role to assume.
     pub role_arn: String,
-    /// The token.
+    /// The source of the token.
     pub token: TokenSource,
     /// The requested lifetime of the credentials. If it is absent, they are valid as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ impl Asked for StsQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsReply {
-    /// HTTP status code.
+    /// The HTTP status code of the response.
     pub status: u16,
     /// The server's error, if it refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,11 +89,11 @@ pub struct StsError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemporaryCredentials {
-    /// Access key id.
+    /// The id of the access key.
     pub access_key: String,
-    /// Secret access key.
+    /// The secret access key.
     pub secret_key: Secret,
-    /// Session token.
+    /// The session token of the credentials.
     pub session_token: Secret,
     /// The time at which the credentials expire, RFC 3339.
     pub expires: String,

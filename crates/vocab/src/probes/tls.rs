@@ -13,7 +13,7 @@ use crate::secret::Secret;
 pub struct TlsQuestion {
     /// Name to resolve and connect to.
     pub host: String,
-    /// TCP port.
+    /// The TCP port of the server.
     pub port: u16,
     /// The server name to send and verify. If it is absent, `host` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]

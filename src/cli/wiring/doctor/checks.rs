@@ -45,13 +45,13 @@ impl State {
     }
 }
 
-/// One check.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
     /// The name of what was checked.
     pub(super) name: &'static str,
     pub(super) state: State,
-    /// The observed value.
+    /// The value that was observed.
     pub(super) seen: String,
     /// The reason why the check matters.
     pub(super) why: &'static str,

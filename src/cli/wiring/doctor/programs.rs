@@ -1,4 +1,4 @@
-//! The table of programs.
+//! The table of programs that `parallax doctor` prints.
 
 use std::fmt::Write as _;
 

@@ -40,7 +40,7 @@ pub trait Asking {
     fn variables(&self) -> &IndexMap<String, String>;
 }
 
-/// Where the token of a step comes from.
+/// Returns the source of a step's token.
 pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     match asking.token() {
         Some(token) => TokenSource::Value(token.clone()),
@@ -74,7 +74,7 @@ pub(super) fn environment(asking: &dyn Asking, more: &IndexMap<String, Template>
     declared.chain(more).collect()
 }
 
-/// Texts by name.
+/// Returns the map with each template as a text.
 pub(super) fn texts(map: &IndexMap<String, Template>) -> BTreeMap<String, String> {
     map.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }

@@ -58,7 +58,7 @@ struct ClientFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ClientFile")]
 pub struct ClientStep {
-    /// The client.
+    /// The name of the client program.
     pub client: String,
     /// The task of the client.
     pub task: Task,

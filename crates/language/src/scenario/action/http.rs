@@ -102,7 +102,7 @@ pub struct HttpStep {
     pub host: Option<Template>,
     /// The path that replaces the path of the URL.
     pub path: Option<Template>,
-    /// Further headers.
+    /// Additional headers of the request.
     pub headers: IndexMap<String, Template>,
     /// Request body.
     pub body: Option<Template>,
@@ -121,15 +121,15 @@ pub struct HttpStep {
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// `GET`
+    /// The method `GET`.
     Get,
-    /// `PUT`
+    /// The method `PUT`.
     Put,
-    /// `HEAD`
+    /// The method `HEAD`.
     Head,
-    /// `POST`
+    /// The method `POST`.
     Post,
-    /// `DELETE`
+    /// The method `DELETE`.
     Delete,
 }
 
@@ -338,7 +338,7 @@ impl HttpStep {
         given.into_iter().filter_map(|(key, given)| given.then_some(key))
     }
 
-    /// What the answer contains, whether the harness or a client sent the request.
+    /// Returns the parts of an answer that a matcher can read, whether the harness or a client sent the request.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);
         [Source::Store, Source::Headers].into_iter().chain(body)

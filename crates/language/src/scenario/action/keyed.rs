@@ -15,7 +15,7 @@ pub trait Key: Copy + fmt::Debug + PartialEq {
 /// A text, and the key under which it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed<K> {
-    /// The key.
+    /// The key that the step gives.
     pub key: K,
     /// The text that is written under the key.
     pub text: Template,

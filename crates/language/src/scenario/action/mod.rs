@@ -369,7 +369,7 @@ pub struct Step {
     pub from: Option<String>,
     /// Steps that must have passed before this step runs, in addition to the steps to which this step refers.
     pub needs: Vec<StepRef>,
-    /// The action.
+    /// The action of the step.
     pub action: Action,
     /// What must hold.
     pub expect: Option<WrittenExpect>,

@@ -1,6 +1,6 @@
 //! The properties that all steps of a kind share.
 
-/// What a kind of step does to the environment.
+/// The effect of a kind of step on the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing. The step observes, and returns an answer.
@@ -23,7 +23,7 @@ pub(super) const AT_ONCE_MS: u64 = 100;
 pub struct Nature {
     /// Whether the step runs at a vantage. Other kinds ask the apiserver, or read what an earlier step saw.
     pub from_vantage: bool,
-    /// What the step does to the environment.
+    /// The effect of the step on the environment.
     pub effect: Effect,
     /// Whether the step asserts something even without an `expect`. For example, it asserts that a store or a token
     /// service accepts the request.

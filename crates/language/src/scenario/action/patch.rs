@@ -50,7 +50,7 @@ pub struct PatchStep {
     pub namespace: Option<Template>,
     /// The subresource of the object to change. `None` means the object itself without its subresources.
     pub subresource: Option<Subresource>,
-    /// The changes.
+    /// The changes to the object.
     pub changes: Changes,
 }
 

@@ -261,7 +261,7 @@ impl Asks for PresignStep {
 }
 
 impl PresignStep {
-    /// What is signed, with every reference replaced.
+    /// Returns the request that is signed, with every reference replaced.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<PresignQuestion, String> {
         // All fields of the step and of the question are named, so that a new field cannot be forgotten.
         let filled = self.filled(words)?;

@@ -72,7 +72,7 @@ impl After {
 /// A step, and its position in the scenario.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
-    /// The step.
+    /// The step at this place.
     pub step: &'a Step,
     /// The JSON pointer of the step in the scenario.
     pub at: String,

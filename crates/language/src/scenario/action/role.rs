@@ -70,7 +70,7 @@ pub trait Looks: fmt::Debug + Sync {
 
 /// A kind of step that changes the environment.
 pub trait Alters: fmt::Debug + Sync {
-    /// What the step changes, and how long the change may take.
+    /// Returns what the step changes, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 }
 
@@ -83,7 +83,8 @@ pub trait Directs: fmt::Debug + Sync {
     fn counts(&self) -> Option<&ProberOf>;
 }
 
-/// What a step changes. All fields are required, so that each kind also says what it does not change.
+/// The reach of a step: everything that it may change. All fields are required, so that each kind also says what it
+/// does not change.
 #[derive(Debug)]
 pub struct Reach<'a> {
     /// The objects that the step changes.

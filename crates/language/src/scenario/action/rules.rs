@@ -7,10 +7,10 @@ use crate::scenario::model::Source;
 use crate::scenario::one_of::{Needs, OneOf};
 use crate::scenario::parts::Leaves;
 
-/// What a step expects if it has no `expect`.
+/// The expectation of a step without an `expect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implied {
-    /// Any answer.
+    /// The step expects any answer.
     Answer,
     /// Success: a 2xx status from a store, or exit code 0 from a program.
     Success,
@@ -41,7 +41,7 @@ pub trait Rules {
         true
     }
 
-    /// What the step expects if it has no `expect`.
+    /// Returns the expectation of the step if it has no `expect`.
     fn implied(&self) -> Implied {
         Implied::Answer
     }
@@ -51,7 +51,7 @@ pub trait Rules {
         false
     }
 
-    /// What the step provides for later steps that refer to it.
+    /// Returns what the step provides for later steps that refer to it.
     fn leaves(&self) -> &'static [Leaves] {
         &[]
     }

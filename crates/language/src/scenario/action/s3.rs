@@ -98,21 +98,21 @@ pub struct S3Step {
 /// An S3 operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// `PutObject`
+    /// The operation `PutObject`.
     Put,
-    /// `GetObject`
+    /// The operation `GetObject`.
     Get,
-    /// `HeadObject`
+    /// The operation `HeadObject`.
     Head,
-    /// `DeleteObject`
+    /// The operation `DeleteObject`.
     Delete,
-    /// `ListObjectsV2`
+    /// The operation `ListObjectsV2`.
     List,
-    /// `CreateBucket`
+    /// The operation `CreateBucket`.
     CreateBucket,
-    /// `CreateMultipartUpload`
+    /// The operation `CreateMultipartUpload`.
     CreateUpload,
-    /// `CompleteMultipartUpload`
+    /// The operation `CompleteMultipartUpload`.
     CompleteUpload,
 }
 

@@ -23,9 +23,9 @@ pub struct Expectations<'a> {
     pub baseline: &'a Scenario,
     /// The scenario with the change.
     pub changed: &'a Scenario,
-    /// What the change touches.
+    /// The parts of the scenario that the change touches.
     pub touches: &'a Touched,
-    /// All fixtures.
+    /// All fixtures that the project can use.
     pub library: &'a Library,
     /// The document of the scenario's file.
     pub document: &'a Document,

@@ -30,9 +30,9 @@ pub use steps::Judge;
 
 /// A scenario (a baseline, or a baseline with a change), and the data that the rules need to check it.
 pub struct Subject<'a> {
-    /// The scenario.
+    /// The scenario that is checked.
     pub scenario: &'a Scenario,
-    /// All fixtures.
+    /// All fixtures that the project can use.
     pub library: &'a Library,
     /// The places where the parts of the scenario are written.
     pub places: &'a dyn Places,

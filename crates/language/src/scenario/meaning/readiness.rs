@@ -15,7 +15,7 @@ pub fn is_readiness(what: &str) -> bool {
 
 /// The subject of a readiness condition.
 enum Subject<'a> {
-    /// The cluster itself.
+    /// The subject is the cluster itself.
     Cluster,
     /// An entry of a fixture's `ready`.
     Fixture(&'a ReadyWhen),

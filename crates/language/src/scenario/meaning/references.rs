@@ -87,7 +87,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
     errors
 }
 
-/// What is wrong with a reference to a step that must provide a certain output.
+/// Returns the mistake in a reference to a step that must provide a certain output, with its fix.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
         // The rules for probers check these references.
@@ -152,7 +152,7 @@ fn unknown_at_plan_time(
     Some((message, suggest(field, known, "values known before")))
 }
 
-/// What is wrong with a reference to step `id` from the step at `index`.
+/// Returns the mistake in a reference to step `id` from the step at `index`, with its fix.
 fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
     let group = flow[index].group;
     if group.is_some_and(|group| group.id == id) {

@@ -22,11 +22,11 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks one step.
+/// Checks one step and collects the mistakes in it.
 pub struct Judge<'a> {
     /// The scenario that contains the step.
     pub subject: &'a Subject<'a>,
-    /// The step.
+    /// The step that is checked.
     pub step: &'a Step,
     /// The `repeat` step that contains this step; `None` outside a `repeat`.
     pub group: Option<&'a Step>,
@@ -313,7 +313,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What is wrong with a bound of a span, and how to fix it.
+/// Returns the mistake in a bound of a span, with its fix.
 fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'static str)> {
     match (at_least, below) {
         (None, None) => Some(("a bound without limits always holds".to_owned(), "write `below:`, `at-least:` or both")),
@@ -327,7 +327,7 @@ fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'sta
     }
 }
 
-/// What is wrong with a bound of a number, and how to fix it.
+/// Returns the mistake in a bound of a number, with its fix.
 fn wrong_number(bound: NumberBound) -> Option<(String, &'static str)> {
     let wrong = match bound {
         NumberBound { below: None, at_least: None } => "a bound without limits always holds".to_owned(),

@@ -98,7 +98,7 @@ pub enum Stance {
     Content,
     /// The answer is a success with exactly this body. Only here may the body be an error document.
     Whole,
-    /// There is no answer.
+    /// The matcher says that there is no answer.
     NoAnswer,
     /// The program ended with this exit code. Therefore exit code 0 is not expected in addition. If the matcher does
     /// not hold, the cause is the program's output.
@@ -166,7 +166,7 @@ macro_rules! matchers {
             /// All matchers, in the order in which they are judged.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The key in `expect`.
+            /// Returns the matcher's key in `expect`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $key,)*
@@ -180,7 +180,7 @@ macro_rules! matchers {
                 }
             }
 
-            /// What the matcher says about the answer as a whole.
+            /// Returns what the matcher says about the answer as a whole.
             pub fn stance(self) -> Stance {
                 match self {
                     $(Self::$name => Stance::$stance,)*

@@ -13,12 +13,12 @@ use crate::scenario::template::Words;
 /// The keyword that marks the id of another step in the internal schema.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
-/// What an earlier step provides for later steps.
+/// The kinds of output that an earlier step provides for later steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
     /// Nothing but the fact that the step has passed.
     Done,
-    /// Credentials.
+    /// The credentials that the step provides.
     Credentials,
     /// The token that the step used.
     Token,
