@@ -129,7 +129,8 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, unpublished, skipped) in [
             (skips(false, &[]), true, true),
-            // The image could not be obtained because the network is missing. This is an error and not a skip.
+            // The image could not be obtained because the network is missing. Such a variant is an error and not a
+            // skip.
             (skips(false, &[]), false, false),
             (skips(true, &[]), true, false),
             (skips(true, &["other"]), true, false),

@@ -223,7 +223,7 @@ where
         match ask().await {
             Err(cause) if cause.is_silence() && began.elapsed() < SILENT_FOR => {
                 tracing::info!(%cause, "a store is asked again");
-                // No event reports that a store answers again.
+                // No event reports that a store answers again, so the code polls.
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             other => return other,

@@ -245,7 +245,7 @@ impl Door {
             tell(&mut write, event, &gone).await;
         }
         if ends {
-            // The reports are written after the record.
+            // The answer waits until the reports are written, because they are written after the record.
             self.over.cancelled().await;
             return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }

@@ -279,7 +279,7 @@ impl Engine {
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
         let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
         async move {
-            // In both cases, the next search shows which objects exist.
+            // The search that follows shows which objects exist, whether an event arrived or the time limit passed.
             let _ = tokio::time::timeout(QUIET, events.next()).await;
         }
     }

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_hint_has_its_url() {
-        // {"exp":1795708800}, which is 2026-11-26 16:00:00 UTC
+        // The claims of the token are {"exp":1795708800}, which is 2026-11-26 16:00:00 UTC.
         let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"exp":1795708800}"#));
         let late = format!("h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"exp":1895708800}"#));
         for (url, says) in [

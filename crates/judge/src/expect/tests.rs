@@ -12,7 +12,7 @@ fn what_was_found_is_seen_in_a_text_that_is_cut() {
     let quoted = quote_around(&long, "x509");
     assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
     assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
-    // A text that is quoted whole keeps its beginning.
+    // A text that is short enough to be quoted as a whole keeps its beginning.
     let whole = format!("{} x509", "a".repeat(100));
     assert_eq!(quote_around(&whole, "x509"), format!("\"{whole}\""));
     assert_eq!(quote_around(&long, "aa"), quote(&long));
@@ -171,7 +171,7 @@ fn keys_are_those_of_a_listing_that_was_answered() {
     for (expected, answer, cause) in [
         (json!({"keys": []}), listing(200, None, &[]), None),
         (json!({"keys": ["a", "b"]}), listing(200, None, &["a", "b"]), None),
-        // A refused listing says nothing about the keys.
+        // A store that refused the listing says nothing about the keys, so the refusal is the cause of the failure.
         (
             json!({"keys": []}),
             listing(403, Some("SignatureDoesNotMatch"), &[]),
