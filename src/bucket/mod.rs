@@ -1,7 +1,7 @@
-//! Files of runs in an S3 bucket: where machines that share no disk put their records.
+//! Stores the files of runs in an S3 bucket, so that machines that share no disk can exchange their records.
 //!
-//! Endpoint, region, credentials and trust come from the caller's environment, as for the AWS CLI. This client has nothing
-//! to do with the stores under test.
+//! The endpoint, the region, the credentials and the trusted authorities come from the caller's environment, as for the
+//! AWS CLI. This client is independent of the stores under test.
 
 mod place;
 
@@ -22,50 +22,50 @@ use rustls::pki_types::pem::PemObject as _;
 
 pub use self::place::Place;
 
-/// The variable that names a file of trusted authorities, as the AWS CLI reads it.
+/// The variable with the path of a file of trusted authorities. The AWS CLI reads the same variable.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-/// The region of signatures if none is configured. Stores other than AWS usually accept any.
+/// The region for signatures if the user configures none. Stores other than AWS usually accept any region.
 const REGION: &str = "us-east-1";
-/// One try of one request, including the transfer of its body.
+/// The time limit for one try of one request, including the transfer of its body.
 const TRY_WITHIN: Duration = Duration::from_mins(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The largest number of objects that a listing reads.
+/// The largest number of objects in a listing.
 const OBJECTS_LIMIT: usize = 20_000;
-/// The largest object that is read, in bytes.
+/// The largest size of an object that is read, in bytes.
 const BYTES_LIMIT: i64 = 1024 * 1024 * 1024;
 
-/// Why a bucket could not be used.
+/// The reason why a bucket could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
-    /// A request failed.
+    /// A request to the store failed.
     #[error(
         "failed to {doing}: {reason}; AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and the other variables of the AWS CLI say which store it is and who asks"
     )]
     Request {
-        /// What was tried.
+        /// The operation that failed.
         doing: String,
-        /// Why it failed.
+        /// The reason for the failure.
         reason: String,
     },
     /// The file of trusted authorities cannot be used.
     #[error("{CA_BUNDLE} names {path}, which {reason}")]
     Trust {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// What is wrong with it.
+        /// The problem with the file.
         reason: String,
     },
-    /// There is more in the bucket than is read.
+    /// The bucket contains more than this client reads.
     #[error("{place} has more than {limit}")]
     TooMuch {
-        /// The object or the folder.
+        /// The address of the object or the folder.
         place: String,
         /// The limit, with its unit.
         limit: String,
     },
 }
 
-/// A folder in a bucket.
+/// A folder in a bucket, and a client for it.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
@@ -73,7 +73,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A client for this place, as the environment configures it. Nothing is sent.
+    /// Creates a client for this folder with the settings of the environment. No request is sent.
     pub async fn open(place: Place) -> Result<Self, BucketError> {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -84,7 +84,7 @@ impl Bucket {
             aws_config::defaults(BehaviorVersion::latest()).http_client(http.build_https()).timeout_config(timeouts);
         let shared = loader.load().await;
         let region = shared.region().cloned().unwrap_or(Region::from_static(REGION));
-        // Stores other than AWS often have no name for each bucket, and do not know the newer checksums.
+        // Stores other than AWS often have no DNS name for each bucket, and do not support the newer checksums.
         let is_aws = shared.endpoint_url().is_none() && std::env::var_os("AWS_ENDPOINT_URL_S3").is_none();
         let config = Builder::from(&shared)
             .region(region)
@@ -94,7 +94,7 @@ impl Bucket {
         Ok(Self { client: Client::from_conf(config.build()), place })
     }
 
-    /// Puts a file under this name. An object that is there already is replaced.
+    /// Stores a file as the object with this name. An existing object is replaced.
     pub async fn put(&self, name: &str, file: &Path) -> Result<(), BucketError> {
         let to = self.place.join(name);
         let failed = |reason: String| request(format!("put {} to {to}", file.display()), reason);
@@ -104,7 +104,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// The objects in this folder and in those below whose last part is `name`, sorted.
+    /// Returns the objects below this folder whose last part of the key is `name`, sorted.
     pub async fn named(&self, name: &str) -> Result<Vec<Place>, BucketError> {
         let failed = |reason: String| request(format!("list {}", self.place), reason);
         let prefix = self.place.folder();
@@ -128,7 +128,7 @@ impl Bucket {
         Ok(found)
     }
 
-    /// The content of an object.
+    /// Returns the content of an object.
     pub async fn get(&self, from: &Place) -> Result<Vec<u8>, BucketError> {
         let failed = |reason: String| request(format!("get {from}"), reason);
         let object = self.client.get_object().bucket(from.bucket()).key(from.key()).send().await;
@@ -145,7 +145,8 @@ fn request(doing: String, reason: String) -> BucketError {
     BucketError::Request { doing, reason }
 }
 
-/// The store's code and message if it answered, otherwise every cause in a row.
+/// Returns the code and the message of the store's error if the store answered. Otherwise returns the error with all
+/// its causes.
 fn words<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -157,7 +158,7 @@ where
     }
 }
 
-/// The authorities that the client trusts: those of `AWS_CA_BUNDLE` alone, or the machine's.
+/// Returns the authorities that the client trusts. They are only those of `AWS_CA_BUNDLE`, or else the machine's.
 fn trust() -> Result<TlsContext, BucketError> {
     let store = match std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()) {
         None => TrustStore::default(),
@@ -172,7 +173,7 @@ fn trust() -> Result<TlsContext, BucketError> {
     Ok(TlsContext::builder().with_trust_store(store).build().expect("authorities that were read just now are accepted"))
 }
 
-/// Checks that the text has authorities, because the HTTP client would end the process otherwise.
+/// Checks that the text contains certificates of authorities. Otherwise the HTTP client would end the process.
 fn authorities(pem: &[u8]) -> Result<(), String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -4,39 +4,39 @@ use std::fmt;
 use std::str::FromStr;
 
 const SCHEME: &str = "s3://";
-/// The longest key that S3 accepts, in bytes.
+/// The largest length of a key in S3, in bytes.
 const KEY_BYTES: usize = 1024;
 
-/// `s3://BUCKET`, `s3://BUCKET/KEY`.
+/// An address of the form `s3://BUCKET` or `s3://BUCKET/KEY`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     bucket: String,
-    /// Without a slash at its ends; empty for the bucket itself.
+    /// The key without a slash at its ends. It is empty for the bucket itself.
     key: String,
 }
 
 impl Place {
-    /// Whether the text is meant as an address in a bucket, and not as a path.
+    /// Whether the user means the text as an address in a bucket, and not as a path.
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
 
-    /// The bucket.
+    /// Returns the name of the bucket.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The key of the object.
+    /// Returns the key of the object.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The beginning of the keys of all objects in this folder.
+    /// Returns the prefix of the keys of all objects in this folder.
     pub(super) fn folder(&self) -> String {
         if self.key.is_empty() { String::new() } else { format!("{}/", self.key) }
     }
 
-    /// The object or folder of this name in this folder.
+    /// Returns the address of the object or folder with this name in this folder.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self { bucket: self.bucket.clone(), key: format!("{}{name}", self.folder()) }

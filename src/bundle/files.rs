@@ -57,7 +57,7 @@ pub fn below(
     Ok((files, redacted))
 }
 
-/// Whether a file in a run's folder is a record, a report or a log, by its name.
+/// Whether a file in a run's folder is a record, a report or a log. The name of the file decides.
 pub fn is_to_read(path: &Path) -> bool {
     path.extension().is_some_and(|it| OF_RUN.iter().any(|of| it == *of))
 }

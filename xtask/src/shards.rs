@@ -1,8 +1,9 @@
-//! `cargo xtask shards`: runs a selection in one run, and as the Job of `parallax shards` on a cluster of our own node. The
-//! merged verdicts must be those of the one run.
+//! `cargo xtask shards` runs selected scenarios twice: in one run, and as the Job of `parallax shards` on a cluster
+//! with the harness's own node image. The merged verdicts of the Job must be equal to the verdicts of the one run.
 //!
-//! The cluster is the environment of one scenario that this program writes: a bucket, the Job, a wait for it, and a script
-//! that merges and compares. No image registry is needed: the image of the pods has the cache of images in it.
+//! The cluster is the environment of a scenario that this program writes. The environment has a bucket and the Job. The
+//! scenario waits for the Job, and a script then merges and compares the records. No image registry is needed, because
+//! the image of the pods contains the cache of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +15,13 @@ use clap::Args;
 use crate::cargo;
 use crate::parts::say;
 
-/// Where the projects, the runs and the records are.
+/// The folder of the projects, the runs and the records.
 const HOME: &str = "target/shards";
-/// The name of the Job, of its ConfigMap, and of its folder in the bucket.
+/// The name of the Job, of its ConfigMap, and of the Job's folder in the bucket.
 const JOB: &str = "shards";
 /// Images that every run needs in addition to those of its scenarios.
 const ALWAYS: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
-/// A scenario that is not as declared: a red verdict must be merged, too.
+/// A scenario that is not as declared, because the merge must also work with a failed verdict.
 const WRONG: &str = "name: wrong
 summary: A namespace is there that nobody made
 flow:
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
     scenarios: Vec<String>,
 }
 
-/// Runs both, and returns whether the Job ended in order with the verdicts of the one run.
+/// Runs the scenarios in both ways. Returns whether the Job succeeded with the verdicts of the one run.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let parallax = cargo::build()?;
     let home = Path::new(HOME);
@@ -98,13 +99,14 @@ images:
   - { name: shard, for: the pods of the Job, recipe: shard }
 ";
 
-/// The recipe of the pods' image: the runner's, with the cache of images, and with the agent where a vantage's pod starts it.
+/// Returns the recipe of the pods' image. It is the runner's recipe with the cache of images, and with the agent at the
+/// path where the pod of a vantage starts it.
 fn recipe(runner: &str) -> Result<String> {
     let more = "  - files: cache\n  - links: { parallax-agent: /usr/local/bin/parallax-agent }\nconfig:\n";
     replace(runner, "config:\n", more)
 }
 
-/// The fixture of the bucket: a MinIO whose Secret has the names of the AWS CLI, too.
+/// Returns the fixture of the bucket: a MinIO whose Secret also has the variable names of the AWS CLI.
 fn bucket(minio: &str) -> Result<String> {
     let text = replace(minio, "name: minio-http\n", "name: bucket\n")?;
     let keys = "    keys: { access-key: 20, secret-key: 40 }\n";
@@ -112,7 +114,7 @@ fn bucket(minio: &str) -> Result<String> {
     replace(&text, keys, &format!("{keys}{files}"))
 }
 
-/// The documents of `parallax shards`, for this cluster.
+/// Returns the documents that `parallax shards` prints, with changes for this cluster.
 fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<String> {
     let (shards, parallelism) = (arguments.shards.to_string(), arguments.parallelism.to_string());
     let output = Command::new(parallax)
@@ -135,7 +137,7 @@ fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<St
     replace(&text, pods, &format!("{pods}{there}"))
 }
 
-/// The scenario whose environment is the cluster of the Job.
+/// Returns the scenario whose environment is the cluster of the Job.
 fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
     let objects: String = manifest.split("---\n").map(|document| item(document, 8)).collect();
     let names: Vec<String> = (1..=arguments.agents).map(|number| format!("agent-{number}")).collect();
@@ -187,10 +189,10 @@ flow:
     )
 }
 
-/// What a verdict is in a record, for sed: the variant and its outcome, without the time it took.
+/// A `sed` expression that selects a verdict in a record: the variant and its outcome, without the duration.
 const VERDICT: &str = r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/p"#;
 
-/// The verdicts of a record, one line each, as [`VERDICT`] selects them.
+/// Returns the verdicts of a record, one line each, in the form that [`VERDICT`] selects.
 fn verdicts(record: &str) -> String {
     let verdict = |line: &str| {
         let (verdict, _) = line.split_once("{\"variant-ended\":{")?.1.rsplit_once(",\"took_ms\":")?;
@@ -201,7 +203,7 @@ fn verdicts(record: &str) -> String {
     lines.concat()
 }
 
-/// A YAML document as an item of a list at this depth.
+/// Returns a YAML document as an item of a list at this depth.
 fn item(document: &str, depth: usize) -> String {
     let lines: Vec<&str> = document.lines().filter(|line| !line.starts_with('#')).collect();
     let text = indented(&lines.join("\n"), depth + 2);
@@ -213,7 +215,7 @@ fn indented(text: &str, depth: usize) -> String {
     lines.concat()
 }
 
-/// Links the archives of the images that the project's scenarios need into a folder for an image, with their digests.
+/// Links the archives of the images that the project's scenarios need, with their digests, into a folder for an image.
 fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let said = |args: &[&str]| -> Result<String> {
         let output = Command::new(parallax).args(args).arg("--project").arg(project).output();
@@ -231,7 +233,7 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     for name in names {
         let (build, hash) =
             build_of(&list, name).with_context(|| format!("`parallax images list` names no build of {name}"))?;
-        // Images that a published one brings along have a further word in their names.
+        // The file name of an image that a published image contains has one more word.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
         let file = names_in(&cache.join("images"))?.into_iter().find(|file| is_of(file));
         let file = file.with_context(|| format!("the cache has no archive of {build}:{hash}"))?;
@@ -242,7 +244,7 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The name and the hash of an image's build, from `parallax images list`.
+/// Returns the name and the hash of an image's build, from the output of `parallax images list`.
 fn build_of<'a>(list: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
     let mut lines = list.lines().skip_while(|line| !line.starts_with(&format!("{name}  ")));
     let built = lines.find_map(|line| line.strip_prefix("  built "))?.trim();
@@ -264,7 +266,7 @@ fn cache() -> Result<PathBuf> {
     folder.map(|it| it.join("parallax")).context("HOME is not set")
 }
 
-/// A second name for a file, or a copy where the folders are on different disks.
+/// Creates a hard link to a file, or a copy if the folders are on different disks.
 fn link(from: &Path, to: &Path) -> Result<()> {
     make_parent(to)?;
     if fs::hard_link(from, to).is_err() {
@@ -302,7 +304,7 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))
 }
 
-/// Replaces a text that occurs exactly once.
+/// Replaces a text that must occur exactly once.
 fn replace(text: &str, from: &str, to: &str) -> Result<String> {
     if text.matches(from).count() != 1 {
         bail!("the text {from:?} does not occur exactly once; adapt xtask/src/shards.rs");
@@ -341,7 +343,7 @@ mod tests {
         assert_eq!(item("# note\na: 1\nb:\n  c: 2\n", 2), "  - a: 1\n    b:\n      c: 2\n");
     }
 
-    /// The texts that are changed are those of this repository.
+    /// The test changes the real texts of this repository.
     #[test]
     fn the_recipe_and_the_fixture_can_be_changed() {
         let read = |path: &str| read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("a file");

@@ -1,4 +1,4 @@
-//! The project's files as one small archive, which a `ConfigMap` can hold.
+//! Packs the project's files into one archive that is small enough for a `ConfigMap`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,33 +9,33 @@ use flate2::write::GzEncoder;
 use tar::{Builder, Header};
 use walkdir::WalkDir;
 
-/// What a project consists of.
+/// The folders of a project.
 const FOLDERS: [&str; 3] = ["scenarios", "fixtures", "images"];
-/// The apiserver refuses a `ConfigMap` whose data has more than 1 MiB.
+/// The largest size of the archive, in bytes. The apiserver refuses a `ConfigMap` with more than 1 MiB of data.
 const BYTES_LIMIT: usize = 1024 * 1024;
 
-/// Why a project cannot travel in a `ConfigMap`.
+/// The reason why a project does not fit into a `ConfigMap`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     /// A file could not be read.
     #[error("failed to read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error that caused the failure.
         source: io::Error,
     },
-    /// The apiserver would refuse it.
+    /// The archive is too large, so the apiserver would refuse it.
     #[error(
         "the project's files have {bytes} bytes, compressed, and a ConfigMap holds {BYTES_LIMIT}; put the project into the image and name its folder with --project-in-image"
     )]
     TooLarge {
-        /// The size.
+        /// The size of the archive, in bytes.
         bytes: usize,
     },
 }
 
-/// A compressed tar archive of the project's regular files. The same files give the same bytes.
+/// Returns a compressed tar archive of the project's regular files. The same files always give the same bytes.
 pub(super) fn of_project(root: &Path) -> Result<Vec<u8>, ArchiveError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -103,7 +103,7 @@ mod tests {
     fn a_project_that_is_too_large_is_refused_with_the_way_out() {
         let home = tempfile::tempdir().expect("a folder");
         fs::create_dir(home.path().join("scenarios")).expect("made");
-        // Digits of a generator, which do not compress.
+        // The digits come from a random generator, because such digits do not compress.
         let mut state = 1_u64;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,4 +1,4 @@
-//! The Job and its `ConfigMap`, as YAML for people who read and change it.
+//! Writes the Job and its `ConfigMap` as YAML, for people who read and change it.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -7,28 +7,29 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::bucket::Place;
 
-/// What runs in each pod, after the project's folder was entered.
+/// The script that runs in each pod, in the project's folder.
 const SCRIPT: &str = include_str!("script.sh");
-/// The key of the archive in the `ConfigMap`, and its name in the pod.
+/// The key of the archive in the `ConfigMap`, which is also its file name in the pod.
 const ARCHIVE: &str = "project.tar.gz";
-/// Where the pod has the archive, its files, the store's authorities and the cache (`PARALLAX_CACHE` in the image).
+/// The paths in the pod: of the archive, and then of the project's files, the store's authorities and the cache
+/// (`PARALLAX_CACHE` in the image).
 const AT: &str = "/etc/parallax/project";
 const PROJECT: &str = "/project";
 const AUTHORITIES: &str = "/etc/parallax/store";
 const CACHE: &str = "/var/cache/parallax";
-/// How long a run that was asked to stop may clean up and put its record.
+/// The time in seconds for a run that was told to stop. In this time, the run cleans up and uploads its record.
 const GRACE_S: u32 = 120;
 
-/// Where the project's files are.
+/// The place of the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// In this archive, which travels in a `ConfigMap`.
+    /// The files are in this archive, which a `ConfigMap` contains.
     Archive(Vec<u8>),
-    /// In this folder of the image.
+    /// The files are in this folder of the image.
     Image(String),
 }
 
-/// What the manifest says. Every text may hold any character.
+/// The values in the manifest. Every text may contain any character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) name: String,
@@ -37,7 +38,7 @@ pub(super) struct Manifest {
     pub(super) parallelism: u16,
     pub(super) image: String,
     pub(super) files: Files,
-    /// The Job's own folder in the bucket.
+    /// The folder of the Job in the bucket.
     pub(super) upload: Place,
     pub(super) endpoint: Option<String>,
     pub(super) region: String,
@@ -51,7 +52,7 @@ pub(super) struct Manifest {
     pub(super) arguments: Vec<String>,
 }
 
-/// A text as YAML: JSON's strings are YAML's strings in double quotes.
+/// Displays a text as YAML. A JSON string is also a valid YAML string in double quotes.
 struct Quoted<'a>(&'a str);
 
 impl Display for Quoted<'_> {
@@ -157,7 +158,7 @@ spec:
         }
         writeln!(f, "            - shard")?;
         for argument in &self.arguments {
-            // Kubernetes would put the value of a variable in the place of `$(NAME)`.
+            // The `$` is doubled, because Kubernetes would replace `$(NAME)` by the value of a variable.
             writeln!(f, "            - {}", Quoted(&argument.replace("$(", "$$(")))?;
         }
         if let Files::Image(folder) = &self.files {
@@ -195,9 +196,10 @@ spec:
         Ok(())
     }
 
-    /// The volumes: the name, where it is mounted, and its source.
+    /// Returns the volumes, each with its name, its mount point and its source.
     fn mounts(&self) -> Vec<(&'static str, &'static str, String)> {
-        // The container's own file system is an overlay, on which the engine cannot make another one.
+        // The engine needs a volume for its data. The container's own file system is an overlay, on which the engine
+        // cannot create another overlay.
         let mut mounts = vec![("engine", "/var/lib/docker", "emptyDir: {}".to_owned())];
         if matches!(self.files, Files::Archive(_)) {
             mounts.push(("project", AT, format!("configMap: {{ name: {} }}", Quoted(&self.name))));
@@ -213,7 +215,7 @@ spec:
     }
 }
 
-/// The manifest as text.
+/// Returns the manifest as text.
 pub(super) fn text(manifest: &Manifest) -> String {
     let mut text = String::new();
     write!(text, "{manifest}").expect("a String takes every write");
@@ -286,7 +288,7 @@ mod tests {
         assert_eq!(container.command.as_ref().expect("a command")[4..], ["--provision", "presign/*"]);
     }
 
-    /// No text of a user changes the structure, and none is read by the shell.
+    /// No text of a user changes the structure of the manifest, and the shell interprets none of the texts.
     #[test]
     fn texts_stay_texts() {
         let nasty = "a\"\n  b: $(id) # ' {{ x }}";

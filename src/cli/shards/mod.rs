@@ -1,4 +1,4 @@
-//! `parallax shards`: prints what runs the shards of a run on a Kubernetes cluster.
+//! `parallax shards` prints a manifest that runs the shards of a run on a Kubernetes cluster.
 
 mod archive;
 mod manifest;
@@ -11,19 +11,21 @@ use super::wiring::{self, Project};
 use super::{CliError, choose, printer, session};
 use clap::Parser as _;
 
-/// The region of signatures if the user names none.
+/// The region for signatures if the user names none.
 const REGION: &str = "us-east-1";
-/// Kubernetes adds `-INDEX` for the host names of the pods, which have at most 63 characters.
+/// The largest length of the Job's name. Kubernetes adds `-INDEX` for the host names of the pods, which have at most 63
+/// characters.
 const NAME_LENGTH: usize = 59;
 
-/// Checks the arguments against the project, and prints the manifest. Nothing is started, and no cluster is asked.
+/// Checks the arguments against the project, and prints the manifest. The command starts nothing and sends no request
+/// to a cluster.
 pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliError> {
     let Form::Job = args.form;
     let name = args.name.clone().unwrap_or_else(|| format!("parallax-{}", wiring::fresh_run_id()));
     check(&args, &name)?;
     let options = e2e(&args)?;
     let recipes = wiring::recipes(&project.root, options.common.lock)?;
-    // Refuses what selects nothing, and more shards than there are scenarios.
+    // The choice fails if the filters select nothing, or if there are more shards than scenarios.
     let out = session::out_folder(&project.root, &options);
     choose::choose(project, &options.selection, (options.common.k3s, &recipes), &out).await?;
     let files = match &args.project_in_image {
@@ -32,7 +34,7 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     };
     let mut arguments = args.e2e;
     if !options.common.provision {
-        // This starts the engine in the pod.
+        // The option `--provision` starts the engine in the pod.
         arguments.insert(0, "--provision".to_owned());
     }
     let manifest = Manifest {
@@ -57,7 +59,7 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     Ok(Exit::AsExpected)
 }
 
-/// The arguments of `e2e`, as a pod passes them.
+/// Returns the options of `e2e` that a pod uses.
 fn e2e(args: &Shards) -> Result<E2e, CliError> {
     let shard = format!("1/{}", args.shards);
     let upload = args.upload.to_string();
@@ -70,7 +72,7 @@ fn e2e(args: &Shards) -> Result<E2e, CliError> {
     }
 }
 
-/// Checks what Kubernetes would refuse, or would only refuse when the Job runs.
+/// Checks values that Kubernetes would refuse, some of them only when the Job runs.
 fn check(args: &Shards, name: &str) -> Result<(), CliError> {
     let label = |text: &str, length: usize| {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -126,7 +128,7 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// Whether a text is a quantity of Kubernetes, of those that people write.
+/// Whether a text is a Kubernetes quantity in a form that people write.
 fn is_quantity(text: &str) -> bool {
     const UNITS: [&str; 10] = ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');

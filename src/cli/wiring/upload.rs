@@ -1,4 +1,4 @@
-//! Puts the record and the reports of a run into a bucket, and reads records from there.
+//! Uploads the record and the reports of a run to a bucket, and reads records from a bucket.
 
 use std::path::{Path, PathBuf};
 
@@ -18,18 +18,18 @@ impl From<BucketError> for CliError {
     }
 }
 
-/// Where a run puts its record and its reports.
+/// The folder in a bucket to which a run uploads its record and its reports.
 #[derive(Debug)]
 pub struct Upload {
     bucket: Bucket,
-    /// The run's folder there.
+    /// The address of the run's folder in the bucket.
     to: Place,
 }
 
 impl Upload {
-    /// Puts the record as far as it has come, if the run has a place in a bucket. This replaces the record of an earlier try,
-    /// which would otherwise be taken for this one if the machine is lost, and it shows before the run that the bucket can
-    /// be written.
+    /// Uploads the record that exists so far, if the user has named a bucket. The upload replaces the record of an
+    /// earlier try. Otherwise, if the machine is lost, that record would be mistaken for the record of this try. The
+    /// upload also shows before the run that the bucket can be written.
     pub async fn begin(to: Option<Place>, directory: &Path, recorder: &Recorder) -> Result<Option<Self>, CliError> {
         let Some(to) = to else { return Ok(None) };
         recorder.mark().wait();
@@ -38,8 +38,8 @@ impl Upload {
         Ok(Some(Self { bucket, to }))
     }
 
-    /// Puts everything of the run that others may read, and says where it is. The record is the last, so that the reports
-    /// are there when the record says that the run has ended.
+    /// Uploads all files of the run that others may read, and prints their address. The record is uploaded last, so
+    /// that the reports exist when the record says that the run has ended.
     pub async fn end(upload: Option<Self>, directory: &Path) -> Result<(), CliError> {
         let Some(Self { bucket, to }) = upload else { return Ok(()) };
         let mut files = to_share(directory)?;
@@ -52,7 +52,7 @@ impl Upload {
     }
 }
 
-/// The names of the files of a run that others may read.
+/// Returns the names of the files of a run that others may read.
 fn to_share(directory: &Path) -> Result<Vec<String>, CliError> {
     let failed = |error: std::io::Error| CliError::Harness(format!("failed to read {}: {error}", directory.display()));
     let mut names = Vec::new();
@@ -66,7 +66,7 @@ fn to_share(directory: &Path) -> Result<Vec<String>, CliError> {
     Ok(names)
 }
 
-/// The records in a folder of a bucket and in the folders below, each with its address.
+/// Returns the records in a folder of a bucket and in the folders below, each with its address.
 pub async fn records(of: Place) -> Result<Vec<(String, Vec<Event>)>, CliError> {
     let bucket = Bucket::open(of.clone()).await?;
     let mut records = Vec::new();
