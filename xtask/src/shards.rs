@@ -147,8 +147,12 @@ fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
         cluster = format!("cluster:\n  agents: [{}]\n", agents.join(", "));
         let label = |name: &String| {
             let node = format!("api-version: v1, kind: Node, name: {name}");
+            // A further node joins some time after the cluster is ready.
+            let joined = format!(
+                "  - {{ id: joined-{name}, resource: {{ {node} }}, expect: {{ object: {{ kind: Node }} }}, eventually: 60s }}"
+            );
             format!(
-                "  - {{ id: pool-{name}, patch: {{ {node}, merge: {{ metadata: {{ labels: {{ pool: shards }} }} }} }} }}\n"
+                "{joined}\n  - {{ id: pool-{name}, patch: {{ {node}, merge: {{ metadata: {{ labels: {{ pool: shards }} }} }} }} }}\n"
             )
         };
         labels = names.iter().map(label).collect::<Vec<_>>().concat();
