@@ -115,7 +115,7 @@ fn folders(
             }
             let Some(fixture) = project.library.get(&name) else { continue };
             let definition = (format!("{folder}/fixture.yaml"), fixture.document.source.text().to_owned());
-            let manifests = fixture.manifests.iter().chain(&fixture.cluster_manifests).cloned();
+            let manifests = fixture.all_manifests().cloned();
             for (path, text) in std::iter::once(definition).chain(manifests) {
                 let path = format!("{}/{path}", bundle::PROJECT);
                 if files.iter().all(|(there, _)| *there != path) {

@@ -10,6 +10,7 @@ use crate::cli::args::K3s;
 use crate::run;
 use parallax_images::digest::{Fields, of_file};
 use parallax_images::{Cache, Lock, Recipes};
+use parallax_language::fixture::Fixture;
 use parallax_language::scenario::Loaded;
 use parallax_record::Noted as _;
 use parallax_vocab::VariantId;
@@ -46,14 +47,11 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
 }
 
 /// Adds the texts of a scenario, the definitions and manifests of its fixtures, and the other files in the scenario's
-/// folder. The cluster manifests of its fixtures are not added. Returns whether all of these files could be read.
+/// folder. Returns whether all of these files could be read.
 async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
     for name in fixtures_of(loaded) {
         let Some(fixture) = project.library.get(&name) else { continue };
-        fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
-        for (path, text) in &fixture.manifests {
-            fields.add(path, text.as_bytes());
-        }
+        add_fixture(&name, fixture, fields);
     }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
@@ -65,6 +63,14 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
         fields.add(name, digest.as_bytes());
     }
     true
+}
+
+/// Adds the texts of a fixture: its definition and all its manifests.
+fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
+    fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
+    for (path, text) in fixture.all_manifests() {
+        fields.add(path, text.as_bytes());
+    }
 }
 
 /// Returns what the shards of a run must have in common: the files of each scenario, the list of images, and the kind
@@ -164,7 +170,26 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use parallax_language::fixture::Library;
+
     use super::*;
+
+    #[test]
+    fn each_manifest_of_a_fixture_counts() {
+        let library = Library::shipped();
+        let shipped = library.get("cert-manager").expect("it is shipped");
+        let print = |fixture: &Fixture| {
+            let mut fields = Fields::new("test");
+            add_fixture("cert-manager", fixture, &mut fields);
+            fields.finish()
+        };
+        let mut fixture = shipped.clone();
+        fixture.manifests[0].1.push(' ');
+        assert_ne!(print(&fixture), print(shipped));
+        let mut fixture = shipped.clone();
+        fixture.cluster_manifests[0].1.push(' ');
+        assert_ne!(print(&fixture), print(shipped));
+    }
 
     #[test]
     fn a_link_in_a_scenarios_folder_counts_as_what_it_leads_to() {
