@@ -186,7 +186,9 @@ flow:
           code=0
           parallax merge s3://runs/{JOB} --out whole || code=$?
           sed -n '{VERDICT}' whole/record.jsonl | LC_ALL=C sort > verdicts
-          diff - verdicts && exit "$code"
+          # 1 is the verdict of the run, so unequal verdicts must end with another code.
+          diff - verdicts || exit 9
+          exit "$code"
       stdin: |
 {expected}    expect: {{ exit: 1, stdout: "1 failed, 0 skipped" }}
 "#
