@@ -25,7 +25,7 @@ flow:
   - { id: put, from: app, s3: { put: photos/a.txt, body: hello } }
   - { id: got, from: app, s3: { get: photos/a.txt }, expect: { body: hello } }
 "#;
-const STEP: &str = "s3: { get: photos/a.txt }, expect: { body: hello } }";
+const STEP: &str = "s3: { get: photos/a.txt }, expect: { body: hello }";
 const TIMES: usize = 10;
 /// The longest wait for the result of a save.
 const WATCH_LIMIT: Duration = Duration::from_mins(1);
@@ -129,8 +129,8 @@ pub(crate) fn watch(harness: &Harness) -> Result<Table> {
     let mut all = Vec::new();
     for number in 0..TIMES {
         // Each save changes the last step.
-        let changed = format!("{}, eventually: {}s }}", STEP.trim_end_matches(" }"), number + 5);
-        let text = STANDS.replace(STEP, &changed);
+        let changed = format!("{STEP}, eventually: {}s }}", number + 5);
+        let text = STANDS.replace(&format!("{STEP} }}"), &changed);
         let began = Instant::now();
         stands.project.scenario("stands", &text)?;
         watch.until("as declared")?;
