@@ -185,8 +185,8 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
     Ok(Exit::AsExpected)
 }
 
-/// Returns the folder that contains `scenarios/`. It is the given folder, or the nearest such folder above the current
-/// one.
+/// Returns the folder that contains `scenarios/`. If a folder is given, it must be that one. Otherwise it is the
+/// current folder, or the nearest such folder above it.
 fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
         if given.join("scenarios").is_dir() {

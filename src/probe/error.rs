@@ -17,7 +17,8 @@ pub enum ProbeError {
     Start {
         /// The place at which the session should run.
         place: String,
-        /// The message of the apiserver or the process, or the last lines of standard error.
+        /// The reason, from the apiserver, the container engine or the harness. If the agent wrote to standard error,
+        /// its last lines follow.
         why: String,
     },
     /// The agent and the harness were built from different sources.

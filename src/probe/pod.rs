@@ -26,7 +26,7 @@ const WATCH_LIMIT: Duration = Duration::from_millis(1500);
 /// The size of the exec's buffers. kube's default of 1 KiB splits an answer into hundreds of iterations of one loop.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The agent in one pod. The session ends when this value is dropped.
+/// A session with the agent in one pod. It ends when this value and all probers that use it are dropped.
 #[derive(Debug)]
 pub struct PodSession {
     session: Arc<Session>,

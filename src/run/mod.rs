@@ -218,8 +218,8 @@ async fn with_plan(
     result
 }
 
-/// Runs the plan. Variants without a verdict because of the harness, the engine or the machine run again, as often as
-/// the options allow. They run in new clusters.
+/// Runs the plan. If the harness, the engine or the machine failed, the variants that got no verdict for this reason
+/// run again in new clusters, at most `retry_machine` times.
 async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
     let mut result = everything(context, machine, plan).await;
     for number in 1..=context.options.retry_machine {

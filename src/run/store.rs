@@ -152,7 +152,8 @@ fn none() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// Sends the store a harmless request and ignores the answer. The request makes the store's trace open.
+/// Sends the store a harmless request (`HeadObject`) and ignores the answer. The store's trace, from which the witness
+/// reads, opens only at its first event, and this request causes one.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let access = match scene.access(fixture, store) {
         Ok(access) => access,

@@ -30,7 +30,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read questions from standard input and write answers to standard output, both in frames, until the input ends
+    /// Read questions from standard input and write answers to standard output, both in frames (length and JSON), until
+    /// the input ends or nothing arrives for 15 s
     Session,
     /// Do nothing until SIGTERM: the main process of a vantage's pod
     Hold,

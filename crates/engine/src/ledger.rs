@@ -75,7 +75,7 @@ pub struct RunFile {
 pub struct Kept {
     /// The project's root folder.
     pub project: PathBuf,
-    /// The run's own folder.
+    /// The run's folder in the project, `target/e2e/RUN`. It is not the run's folder in [`StateDir`].
     pub directory: PathBuf,
 }
 

@@ -284,7 +284,7 @@ pub(crate) fn ran(mut command: Command) -> Result<(Option<i32>, String)> {
 
 fn read(mut from: impl Read) -> String {
     let mut text = Vec::new();
-    // The text that was read before an error is output too, so the error is ignored.
+    // An error is ignored: the text that was read before the error is still returned.
     drop(from.read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -64,7 +64,7 @@ impl Output {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
 
-    /// The kept beginning as text.
+    /// The kept beginning of the stream, as text. Invalid UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()
     }

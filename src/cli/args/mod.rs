@@ -166,7 +166,8 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax shell --from app\n  parallax shell --from app -- aws s3 ls\n  echo 'curl -sS $AWS_ENDPOINT_URL' | parallax shell --from host"
     )]
     Shell(Enter),
-    /// Show the last lines that the pods, nodes and containers of a variant wrote that `up` keeps running.
+    /// Show the last log lines of a variant that `up` keeps running: of every pod, or with `--of` of one pod, node or
+    /// container.
     ///
     /// Secrets are redacted. It also works if something in the environment does not become ready.
     #[command(

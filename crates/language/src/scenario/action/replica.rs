@@ -16,7 +16,8 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest object.
+/// Look from the vantage at a replica, a copy of a database in a bucket as litestream writes it: the number of objects
+/// below its prefix, and the age of the newest object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReplicaStep {
