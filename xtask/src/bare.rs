@@ -8,8 +8,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+
+use crate::folders::caches;
 
 /// Programs that the script itself needs on this machine, with their Debian packages.
 const NEEDED: [(&str, &str); 5] = [
@@ -98,11 +100,7 @@ fn is_clean(source: &Path) -> Result<bool> {
 
 /// Returns the folder of the downloads for these runs. This cache is separate from the machine's own caches.
 fn cache() -> Result<PathBuf> {
-    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    match caches.or_else(|| std::env::home_dir().map(|home| home.join(".cache"))) {
-        Some(caches) => Ok(caches.join("parallax-bare")),
-        None => bail!("neither XDG_CACHE_HOME nor HOME is set, so there is no folder for downloads"),
-    }
+    Ok(caches()?.join("parallax-bare"))
 }
 
 /// Returns the path of the Rust toolchain in use.

@@ -9,6 +9,7 @@ mod ci;
 mod comments;
 mod e2e;
 mod faults;
+mod folders;
 mod fuzz;
 mod lint;
 mod mutate;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::cargo;
+use crate::folders::caches;
 use crate::parts::say;
 
 /// The folder of the projects, the runs and the records.
@@ -264,12 +265,10 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn cache() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(cache) = set("PARALLAX_CACHE") {
-        return Ok(cache);
+    match std::env::var_os("PARALLAX_CACHE").filter(|value| !value.is_empty()) {
+        Some(cache) => Ok(PathBuf::from(cache)),
+        None => Ok(caches()?.join("parallax")),
     }
-    let folder = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    folder.map(|it| it.join("parallax")).context("HOME is not set")
 }
 
 /// Creates a hard link to a file, or a copy if the folders are on different disks.

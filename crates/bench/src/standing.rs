@@ -42,32 +42,18 @@ impl<'a> Stands<'a> {
     fn up(harness: &'a Harness) -> Result<Self> {
         let project = Project::new()?;
         project.scenario("stands", STANDS)?;
-        let began = Instant::now();
-        let output = harness.command(project.path()).args(["up", "stands"]).output().context("`parallax up`")?;
-        let took = began.elapsed();
-        ensure!(output.status.success(), "`parallax up`: {}", String::from_utf8_lossy(&output.stderr));
+        let took = time(harness, &project, &["up", "stands"])?;
         // The flow may end after the prompt.
-        rerun(harness, &project)?;
+        time(harness, &project, &["rerun", "got"])?;
         let record = Record::read(&project.path().join("target/e2e/latest/record.jsonl"))?;
         let failed = record.failed();
         ensure!(failed.is_empty(), "these variants did not pass: {}", failed.join(", "));
         Ok(Self { harness, project, took, record })
     }
 
-    /// The time until a command ends. It must succeed.
-    fn time(&self, args: &[&str]) -> Result<Duration> {
-        let began = Instant::now();
-        let output = self.harness.command(self.project.path()).args(args).output()?;
-        let took = began.elapsed();
-        ensure!(output.status.success(), "`parallax {}`: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        Ok(took)
-    }
-
     /// The median of several times.
     fn median(&self, args: &[&str]) -> Result<Duration> {
-        let mut all = (0..TIMES).map(|_| self.time(args)).collect::<Result<Vec<_>>>()?;
-        all.sort();
-        Ok(all[TIMES / 2])
+        Ok(median((0..TIMES).map(|_| time(self.harness, &self.project, args)).collect::<Result<_>>()?))
     }
 }
 
@@ -78,10 +64,19 @@ impl Drop for Stands<'_> {
     }
 }
 
-fn rerun(harness: &Harness, project: &Project) -> Result<()> {
-    let output = harness.command(project.path()).args(["rerun", "got"]).output().context("`parallax rerun`")?;
-    ensure!(output.status.success(), "`parallax rerun got`: {}", String::from_utf8_lossy(&output.stdout));
-    Ok(())
+/// The time until a command ends. It must succeed.
+fn time(harness: &Harness, project: &Project, args: &[&str]) -> Result<Duration> {
+    let began = Instant::now();
+    let output = harness.command(project.path()).args(args).output().context("failed to start parallax")?;
+    let took = began.elapsed();
+    let said = |of: &[u8]| String::from_utf8_lossy(of).into_owned();
+    ensure!(output.status.success(), "`parallax {}`: {}{}", args.join(" "), said(&output.stdout), said(&output.stderr));
+    Ok(took)
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() / 2]
 }
 
 /// From the command to the prompt.
@@ -136,8 +131,7 @@ pub(crate) fn watch(harness: &Harness) -> Result<Table> {
         watch.until("as declared")?;
         all.push(began.elapsed());
     }
-    all.sort();
-    let median = all[TIMES / 2];
+    let median = median(all);
     let mut table = Table::new("watch", "From a save of the scenario to the verdict of the step that changed.", "ms");
     table
         .row(format!("`rerun` of that step (median of {TIMES})"), ms(step), "")

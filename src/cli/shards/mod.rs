@@ -3,6 +3,7 @@
 mod archive;
 mod manifest;
 
+use parallax_language::fixture::is_host;
 use parallax_vocab::event::Exit;
 
 use self::manifest::{Files, Manifest};
@@ -74,11 +75,7 @@ fn e2e(args: &Shards) -> Result<E2e, CliError> {
 
 /// Checks values that Kubernetes would refuse, some of them only when the Job runs.
 fn check(args: &Shards, name: &str) -> Result<(), CliError> {
-    let label = |text: &str, length: usize| {
-        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=length).contains(&text.len()) && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
-    };
-    let subdomain = |text: &str| text.len() <= 253 && text.split('.').all(|part| label(part, 63));
+    let label = |text: &str, length: usize| text.len() <= length && !text.contains('.') && is_host(text);
     let wrong = |what: &str, text: &str, rule: &str| Err(CliError::Usage(format!("{what} `{text}`: {rule}")));
     if !label(name, NAME_LENGTH) {
         return wrong("--name", name, "write at most 59 of a-z, 0-9 and `-`, without `-` at the ends");
@@ -88,7 +85,7 @@ fn check(args: &Shards, name: &str) -> Result<(), CliError> {
     }
     let names = [("--secret", &args.secret), ("--service-account", &args.service_account), ("--ca", &args.ca)];
     for (option, text) in names {
-        if let Some(text) = text.as_deref().filter(|it| !subdomain(it)) {
+        if let Some(text) = text.as_deref().filter(|it| !is_host(it)) {
             return wrong(
                 option,
                 text,
