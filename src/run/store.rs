@@ -83,6 +83,16 @@ async fn answers(
             .access(fixture, store)
             .map_err(|reason| failed(&scene.plan.namespace, fixture, "no access", reason.into()))
     };
+    let asked_since = Instant::now();
+    while let Err(cause) = parallax_probe::store::authorises(store.kind, &store.health, view.clone(), &access()?).await
+    {
+        if asked_since.elapsed() >= within {
+            return Ok(Some(cause));
+        }
+        tracing::info!(%cause, "a store cannot authorise requests yet");
+        // No event reports that a store has loaded its policies, so the code polls.
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
     let made = store.buckets.iter().map(|bucket| {
         let operation = S3Operation::CreateBucket { bucket: bucket.clone() };
         (operation, format!("bucket {bucket} cannot be made"))

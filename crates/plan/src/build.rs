@@ -95,10 +95,10 @@ fn to_depth(
     let groups =
         groups.iter().flat_map(|(wants, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (wants, drafts)));
     for (number, (wants, drafts)) in groups.enumerate() {
-        let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
+        let alone = drafts.len() == 1;
         let mut next_port = FIRST_NODE_PORT;
         let mut environments = Vec::new();
-        for environment in map_in_parallel(drafts, |draft| environment(library, draft, &shared, depth)) {
+        for environment in map_in_parallel(drafts, |draft| environment(library, draft, alone, depth)) {
             match environment {
                 Ok(mut environment) => {
                     environment.edges = edges(&environment.fixtures, &mut next_port);
@@ -238,13 +238,13 @@ fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
 fn environment(
     library: &Library,
     draft: &Draft<'_>,
-    shared: &BTreeSet<String>,
+    alone: bool,
     depth: Depth,
 ) -> Result<EnvironmentPlan, Vec<Diagnostic>> {
     let hosts: BTreeMap<String, String> = draft
         .declared_hosts
         .iter()
-        .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
+        .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, alone)))
         .collect();
     // All variants of this environment have the same fixtures, so the first variant represents all of them.
     let first = draft.variants[0];

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::cluster::ClusterPlan;
 use parallax_language::fixture::{DnsPlace, DnsRule};
 
+/// The time for which clients may keep the address of a host, in seconds.
+const TTL_S: u32 = 60;
+
 /// The ConfigMap with all DNS rules of a cluster. The ConfigMap is created even if there are no rules. CoreDNS mounts
 /// it as optional, so CoreDNS would have to restart to see a ConfigMap that is created later. `address_of` gives the
 /// address of a fixture's container, by namespace and fixture id.
@@ -18,6 +21,14 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
     let mut overrides = String::new();
     for rule in rules.iter().filter(|rule| rule.place == DnsPlace::Override) {
         writeln!(overrides, "rewrite name exact {} {}", rule.from, rule.to).expect("a String takes every write");
+    }
+    // A server block of its own would also answer for every name below the host's name, and would hide a rule that
+    // rewrites the host's name. The plugin `hosts` cannot be
+    // used in the server block `.:53`: the Corefile has one there already, and CoreDNS accepts only one per block.
+    for (namespace, host) in cluster.dns_hosts() {
+        if let Some(address) = address_of(namespace, &host.address_of) {
+            overrides.push_str(&host_templates(&host.name, address));
+        }
     }
     if !overrides.is_empty() {
         data.insert("parallax.override".to_owned(), Value::String(overrides));
@@ -31,17 +42,44 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
         );
         data.insert(format!("parallax-{number}.server"), Value::String(block));
     }
-    // The Corefile already has one `hosts` plugin, for NodeHosts. CoreDNS does not start if the same block has a second
-    // `hosts` plugin.
-    let hosts = cluster.dns_hosts().filter_map(|(namespace, it)| Some((it, address_of(namespace, &it.address_of)?)));
-    for (number, (host, address)) in hosts.enumerate() {
-        let block = format!("{name}:53 {{\n    hosts {{\n        {address} {name}\n    }}\n}}\n", name = host.name);
-        data.insert(format!("parallax-host-{number}.server"), Value::String(block));
-    }
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": { "name": "coredns-custom", "namespace": "kube-system" },
         "data": data,
     })
+}
+
+/// The directives that answer exactly `name` with `address`. A question for a type that the name does not have gets an
+/// answer without records, as from the plugin `hosts`.
+fn host_templates(name: &str, address: IpAddr) -> String {
+    let record = if address.is_ipv4() { "A" } else { "AAAA" };
+    let only_this_name = format!("match \"^{}[.]$\"", name.replace('.', "[.]"));
+    format!(
+        "template IN {record} {name} {{\n    {only_this_name}\n    answer \"{{{{ .Name }}}} {TTL_S} IN {record} {address}\"\n    \
+         fallthrough\n}}\ntemplate IN ANY {name} {{\n    {only_this_name}\n    rcode NOERROR\n    fallthrough\n}}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_name_of_a_host_is_answered() {
+        let templates = host_templates("s3.example.com", IpAddr::from([172, 18, 0, 5]));
+        let expected = "\
+template IN A s3.example.com {
+    match \"^s3[.]example[.]com[.]$\"
+    answer \"{{ .Name }} 60 IN A 172.18.0.5\"
+    fallthrough
+}
+template IN ANY s3.example.com {
+    match \"^s3[.]example[.]com[.]$\"
+    rcode NOERROR
+    fallthrough
+}
+";
+        assert_eq!(templates, expected);
+    }
 }

@@ -1,27 +1,17 @@
 //! Host names. Scenarios use common names such as `minio.example.com`. A DNS rule applies to the whole cluster.
-//! Therefore each environment gets its own name for a host if several environments of a cluster declare the same one.
+//! Therefore each environment has names of its own for the hosts that it declares, unless it is alone in its cluster.
+//!
+//! This holds also for a name that only one environment declares. Otherwise, a break of another scenario that uses the
+//! same name as one that nobody answers would reach the store of that environment.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The name that an environment uses for a declared host. The namespace becomes the second label, so that the name
-/// still shows its purpose and its environment.
-pub(super) fn effective(declared: &str, namespace: &str, shared: bool) -> String {
-    match (shared, declared.split_once('.')) {
-        (false, _) => declared.to_owned(),
-        (true, Some((first, rest))) => format!("{first}.{namespace}.{rest}"),
-        (true, None) => format!("{declared}.{namespace}"),
+/// The name that an environment uses for a declared host. In a cluster with other environments, the namespace becomes
+/// the second label, so that the name still shows its purpose and its environment.
+pub(super) fn effective(declared: &str, namespace: &str, alone: bool) -> String {
+    match (alone, declared.split_once('.')) {
+        (true, _) => declared.to_owned(),
+        (false, Some((first, rest))) => format!("{first}.{namespace}.{rest}"),
+        (false, None) => format!("{declared}.{namespace}"),
     }
-}
-
-/// The names that more than one environment of a cluster declares.
-pub(super) fn shared<'a>(declared: impl IntoIterator<Item = &'a Vec<String>>) -> BTreeSet<String> {
-    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
-    for hosts in declared {
-        for host in hosts {
-            *count.entry(host).or_default() += 1;
-        }
-    }
-    count.into_iter().filter(|(_, times)| *times > 1).map(|(host, _)| host.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -29,19 +19,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_changed_only_where_it_is_shared() {
-        for (declared, is_shared, expected) in [
-            ("minio.example.com", false, "minio.example.com"),
-            ("minio.example.com", true, "minio.presigned-url.example.com"),
-            ("minio", true, "minio.presigned-url"),
+    fn a_name_is_kept_only_by_an_environment_that_is_alone() {
+        for (declared, alone, expected) in [
+            ("minio.example.com", true, "minio.example.com"),
+            ("minio.example.com", false, "minio.presigned-url.example.com"),
+            ("minio", false, "minio.presigned-url"),
         ] {
-            assert_eq!(effective(declared, "presigned-url", is_shared), expected);
+            assert_eq!(effective(declared, "presigned-url", alone), expected);
         }
-    }
-
-    #[test]
-    fn names_that_two_environments_declare_are_shared() {
-        let environments = [vec!["a.b".to_owned(), "c.d".to_owned()], vec!["a.b".to_owned()], vec![]];
-        assert_eq!(shared(&environments), BTreeSet::from(["a.b".to_owned()]));
     }
 }

@@ -224,6 +224,22 @@ fn what_did_not_come_up_tells_nothing() {
     assert_eq!((history.environments.len(), history.variants.len()), (0, 0));
 }
 
+/// A break of one scenario may rely on a name that nobody answers, while another scenario declares that name.
+#[test]
+fn an_environment_among_others_uses_no_name_as_it_is_written() {
+    let only = |host: &str| {
+        let breaks = SCENARIO.find("breaks:").expect("it has breaks");
+        SCENARIO[..breaks].replace("minio.example.com", host)
+    };
+    let hosts = |plan: &Plan| {
+        let environments = plan.clusters.iter().flat_map(|it| &it.environments);
+        environments.flat_map(|it| it.hosts.values().cloned()).collect::<Vec<_>>()
+    };
+    let two = planned(&[("a", only("files.example.com")), ("b", only("minio.example.com"))]);
+    assert_eq!(hosts(&two), ["files.a.example.com", "minio.b.example.com"]);
+    assert_eq!(hosts(&planned(&[("a", only("files.example.com"))])), ["files.example.com"]);
+}
+
 #[test]
 fn a_crowd_is_spread_over_clusters() {
     let names: Vec<String> = (0..260).map(|number| format!("s{number}")).collect();

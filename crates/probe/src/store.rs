@@ -19,6 +19,16 @@ pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &s
     }
 }
 
+/// Whether a store that answered on its health path `health` can authorise requests. A store may report that it is
+/// healthy before it has loaded its policies. The cause says what the store answered if it cannot yet.
+pub async fn authorises(kind: StoreKind, health: &str, view: View, access: &S3Access) -> Result<(), Cause> {
+    match kind {
+        // On its other health paths, MinIO also answers while its users and policies are not available.
+        StoreKind::Minio if health == minio::FULLY_READY => minio::admin::knows_its_policies(view, access).await,
+        StoreKind::Minio | StoreKind::S3 => Ok(()),
+    }
+}
+
 /// The error in the headers of an answer without a body. The store's kind is not known here, so the headers of every
 /// kind are read.
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {

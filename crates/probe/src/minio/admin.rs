@@ -21,23 +21,45 @@ use crate::trail::Trail;
 const WITHIN: Duration = Duration::from_secs(10);
 /// The largest part of an error's body that is kept, in bytes.
 const KEEP_BYTES: usize = 4096;
+/// A policy that each MinIO has from the start.
+const BUILT_IN: &str = "readwrite";
 
 /// Creates or replaces a named policy (JSON).
 pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
+    match call(view, access, Method::PUT, &path, policy.to_owned()).await? {
+        (200, _) => Ok(()),
+        (status, detail) => Err(Cause::Status { status, s3: None, detail }),
+    }
+}
+
+/// Whether MinIO has loaded its policies. The cause says what it answered if it has not.
+///
+/// MinIO reports that it is healthy as soon as it has begun to load them (`cmd/iam.go`: `Initialized` holds before
+/// `setDefaultCannedPolicies`). Until the end, it refuses each web identity with "None of the given policies are
+/// defined". Only the answers that MinIO gives in that time count here: any other refusal is a result of the flow.
+pub(crate) async fn knows_its_policies(view: View, access: &S3Access) -> Result<(), Cause> {
+    let path = format!("/minio/admin/v3/info-canned-policy?name={BUILT_IN}");
+    match call(view, access, Method::GET, &path, String::new()).await {
+        Ok((status @ (404 | 503), body)) => {
+            let detail = format!("it is healthy, but it does not know its built-in policy `{BUILT_IN}` yet: {body}");
+            Err(Cause::Status { status, s3: None, detail })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Calls the admin API. Returns the status and the body of the answer.
+async fn call(view: View, access: &S3Access, method: Method, path: &str, body: String) -> Result<(u16, String), Cause> {
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + WITHIN);
-    let body = Bytes::from(policy.to_owned());
+    let body = Bytes::from(body);
     let sha256 = hex::encode(digest::digest(&digest::SHA256, &body));
-    let (target, request) = request(access, Method::PUT, &path, Full::new(body), sha256)?;
+    let (target, request) = request(access, method, path, Full::new(body), sha256)?;
     let received = tokio::time::timeout(WITHIN, exchange(&dialler, &target, request, KEEP_BYTES)).await;
     let waited_ms = millis(WITHIN);
     let received = received.map_err(|_| Cause::Deadline { waited_ms, detail: "no answer".to_owned() })??;
-    if received.status == 200 {
-        return Ok(());
-    }
-    let detail = String::from_utf8_lossy(&received.body).into_owned();
-    Err(Cause::Status { status: received.status, s3: None, detail })
+    Ok((received.status, String::from_utf8_lossy(&received.body).into_owned()))
 }
 
 /// A signed request for a path of the admin API, and its target. `sha256` is the digest of its body.

@@ -6,6 +6,9 @@ pub(crate) mod trace;
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
 
+/// The health path on which MinIO answers 200 only if it can serve requests of its users.
+pub(crate) const FULLY_READY: &str = "/minio/health/cluster";
+
 /// The error in the response headers of an answer without a body, such as the answer to HEAD (`cmd/api-response.go`,
 /// `writeErrorResponseHeadersOnly`).
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
