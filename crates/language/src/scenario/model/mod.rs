@@ -62,7 +62,8 @@ pub struct Scenario {
     #[serde(default)]
     pub cluster: ClusterTraits,
     /// The environment: fixtures by id, with their parameters. A parameter can contain the exports of other fixtures,
-    /// `{{ store.host }}`, and `{{ namespace }}`, the namespace of the variant.
+    /// `{{ store.host }}`, and `{{ namespace }}`, the namespace of the variant. It can also contain an export of its own
+    /// fixture, if that export does not depend on this parameter.
     #[serde(default)]
     pub fixtures: IndexMap<String, FixtureUse>,
     /// The places from which questions are asked, by id.
