@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use parallax_vocab::answer::Answer;
+use parallax_vocab::answer::{Answer, Reply};
 use parallax_vocab::event::Matched;
-use parallax_vocab::{Cause, Certificate, DnsFault};
+use parallax_vocab::{Cause, Certificate};
 
 use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
 use super::facts::Facts;
@@ -61,16 +61,29 @@ fn fingerprints(chain: &[Certificate]) -> String {
     chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
 }
 
-/// Checks that a name does not resolve. For this matcher, the DNS fault is the expected answer.
-pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
+/// Checks that no answer comes, because of this fault of the layer `name`. For this matcher, the fault is the expected
+/// answer. A fault of another layer says nothing about this one.
+pub(super) fn no_answer(name: &str, fault: &str, answer: &Answer) -> Matched {
     let said = match &answer.outcome {
-        Err(Cause::Dns { fault, .. }) => Some(fault.to_string()),
+        Err(Cause::Dns { fault, .. }) if name == "dns" => Some(fault.to_string()),
+        Err(Cause::Connect { fault, .. }) if name == "connect" => Some(fault.to_string()),
+        Err(Cause::Tls { fault, .. }) if name == "tls" => Some(fault.to_string()),
         Err(_) => None,
-        Ok(reply) => Some(Facts::of(reply, answer).addresses()),
+        Ok(reply) => Some(came(reply, answer)),
     };
     match said {
-        Some(said) => equal("dns", fault.to_string(), said),
-        None => Matched::unseen("dns", fault.to_string(), NO_ANSWER),
+        Some(said) => equal(name, fault.to_owned(), said),
+        None => Matched::unseen(name, fault, NO_ANSWER),
+    }
+}
+
+/// An answer that was not expected, in a few words.
+fn came(reply: &Reply, answer: &Answer) -> String {
+    let facts = Facts::of(reply, answer);
+    match (facts.status, reply.facts().addresses) {
+        (Some(status), _) => format!("the answer {status}"),
+        (None, Some(_)) => facts.addresses(),
+        (None, None) => "an answer".to_owned(),
     }
 }
 
@@ -79,9 +92,7 @@ pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     let (held, said) = match &answer.outcome {
         Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),
         Err(cause) => (false, quote(&cause.to_string())),
-        Ok(reply) => {
-            (false, Facts::of(reply, answer).status.map_or("an answer".to_owned(), |it| format!("the answer {it}")))
-        }
+        Ok(reply) => (false, came(reply, answer)),
     };
     Matched::new("client", held, quote(words), said)
 }

@@ -118,6 +118,7 @@ impl<'a> Case<'a> {
                 Some(looked) => events::message(words, self.expect.reason.as_deref(), looked),
                 None => facts.map(|facts| {
                     let said = facts.sts.map(|it| it.message.as_str());
+                    let said = said.or_else(|| facts.error.map(|it| it.message.as_str()));
                     let held = said.is_some_and(|it| holds(it, words));
                     Matched::new(name, held, quote(words), said.map_or("no message".to_owned(), quote))
                 }),
@@ -129,7 +130,9 @@ impl<'a> Case<'a> {
             Wanted::Signature(it) => {
                 self.jwt().map(|jwt| equal(name, it.as_str().to_owned(), jwt.signature.as_str().to_owned()))
             }
-            Wanted::Dns(fault) => self.answer().map(|answer| connection::absence_of_name(*fault, answer)),
+            Wanted::Dns(fault) => self.answer().map(|answer| connection::no_answer(name, fault.as_str(), answer)),
+            Wanted::Connect(fault) => self.answer().map(|answer| connection::no_answer(name, fault.as_str(), answer)),
+            Wanted::Tls(fault) => self.answer().map(|answer| connection::no_answer(name, fault.as_str(), answer)),
             Wanted::Client(words) => self.answer().map(|answer| connection::inability(words, answer)),
             Wanted::Address(address) => facts.map(|facts| connection::address(address, facts)),
             Wanted::ChainLength(length) => chain.map(|chain| connection::chain_length(*length, chain)),
@@ -157,6 +160,13 @@ impl<'a> Case<'a> {
                 }
                 Some((saw, _)) => Matched::new(name, saw == body, quote(body), quote(saw)),
                 None => Matched::unseen(name, quote(body), "no body"),
+            }),
+            Wanted::BodyContains(part) => Some(match facts.and_then(|it| Some((it.body?, it.body_cut_from))) {
+                Some((saw, Some(bytes))) if !holds(saw, part) => {
+                    Matched::unseen(name, quote(part), format!("only the first {} of {bytes} bytes", saw.len()))
+                }
+                Some((saw, _)) => Matched::new(name, holds(saw, part), quote(part), quote(saw)),
+                None => Matched::unseen(name, quote(part), "no body"),
             }),
             Wanted::Keys(keys) => Some(match facts.and_then(|it| it.keys) {
                 Some(saw) => Matched::new(name, saw == keys, listed(keys), listed(saw)),
@@ -259,6 +269,8 @@ fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
         Wanted::Status(it) => it.to_string(),
         Wanted::Signature(it) => it.as_str().to_owned(),
         Wanted::Dns(it) => it.to_string(),
+        Wanted::Connect(it) => it.to_string(),
+        Wanted::Tls(it) => it.to_string(),
         Wanted::ChainLength(it) | Wanted::Serials(it) | Wanted::Count(it) => it.to_string(),
         Wanted::Exit(it) => it.to_string(),
         Wanted::Failures(it) | Wanted::AtLeast(it) => it.to_string(),
@@ -273,6 +285,7 @@ fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
         Wanted::Message(it)
         | Wanted::Client(it)
         | Wanted::Body(it)
+        | Wanted::BodyContains(it)
         | Wanted::Stdout(it)
         | Wanted::Stderr(it)
         | Wanted::Line(it)

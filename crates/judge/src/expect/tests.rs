@@ -1,7 +1,7 @@
 //! Judges answers of every kind by different expectations.
 
-use parallax_vocab::DnsFault;
 use parallax_vocab::answer::{Answer, DnsReply, Evidence, HttpReply, Reply, S3Error, S3Reply, StsError, StsReply};
+use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 use serde_json::{Value, json};
 
 use super::*;
@@ -146,6 +146,90 @@ fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
         let judged = judge(&declared(json!({"dns": "no-such-name"})), &answer, &Seen::default());
         assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), expected);
         assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [expected.is_none()]);
+    }
+}
+
+#[test]
+fn an_answer_that_must_not_come_is_judged_by_the_layer_that_failed() {
+    let fault = |cause| Answer { outcome: Err(cause), evidence: Evidence::default() };
+    let dns = || fault(Cause::Dns { fault: DnsFault::NoSuchName, detail: "words".to_owned() });
+    let connect = |of| fault(Cause::Connect { fault: of, detail: "words".to_owned() });
+    let tls = |of| fault(Cause::Tls { fault: of, detail: "words".to_owned() });
+    let client = || fault(Cause::Client { detail: "words".to_owned() });
+    for (expected, answer, cause) in [
+        (json!({"dns": "no-such-name"}), dns(), None),
+        (json!({"dns": "no-such-name"}), connect(ConnectFault::Refused), Some("connect: refused (words)")),
+        (json!({"dns": "no-such-name"}), http(200, None, ""), Some("dns: expected no-such-name, saw the answer 200")),
+        (json!({"connect": "refused"}), connect(ConnectFault::Refused), None),
+        (json!({"connect": "refused"}), connect(ConnectFault::Timeout), Some("connect: timeout (words)")),
+        (json!({"connect": "refused"}), dns(), Some("dns: no-such-name (words)")),
+        (json!({"connect": "refused"}), http(403, None, ""), Some("connect: expected refused, saw the answer 403")),
+        (json!({"tls": "expired"}), tls(TlsFault::Expired), None),
+        (json!({"tls": "expired"}), tls(TlsFault::NameMismatch), Some("tls: name-mismatch (words)")),
+        (json!({"tls": "expired"}), connect(ConnectFault::Reset), Some("connect: reset (words)")),
+        (json!({"tls": "expired"}), client(), Some("client: words")),
+        (json!({"tls": "expired"}), http(200, None, ""), Some("tls: expected expired, saw the answer 200")),
+    ] {
+        let judged = judge(&declared(expected.clone()), &answer, &Seen::default());
+        assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expected}");
+        assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [cause.is_none()], "{expected}");
+    }
+}
+
+#[test]
+fn a_fault_of_another_layer_is_no_proof_for_the_expected_one() {
+    let answer = Answer { outcome: Err(Cause::Client { detail: "words".to_owned() }), evidence: Evidence::default() };
+    let judged = judge(&declared(json!({"tls": "expired"})), &answer, &Seen::default());
+    assert!(judged.matchers.iter().all(|it| it.unseen), "{judged:?}");
+}
+
+#[test]
+fn a_message_is_that_of_the_error_document() {
+    let refused = || http(403, Some("AccessDenied"), "<Error/>");
+    for (expected, answer, cause) in [
+        (json!({"status": 403, "message": "word"}), refused(), None),
+        (json!({"message": "word"}), refused(), None),
+        (json!({"message": "word"}), listing(403, Some("AccessDenied"), &[]), None),
+        (json!({"message": "other"}), refused(), Some("message: expected \"other\", saw \"words\"")),
+        // A body without an error document has no message, even if it contains the text.
+        (json!({"message": "word"}), http(200, None, "words"), Some("message: expected \"word\", saw no message")),
+    ] {
+        assert_eq!(cause_of(&declared(expected.clone()), &answer).as_deref(), cause, "{expected}");
+    }
+}
+
+#[test]
+fn a_part_of_a_body_is_looked_for_in_the_body_of_a_success() {
+    let cut = |body: &str, bytes| {
+        let mut answer = http(200, None, body);
+        if let Ok(Reply::Http(reply)) = &mut answer.outcome {
+            reply.body_bytes = bytes;
+        }
+        answer
+    };
+    for (expected, answer, cause) in [
+        (json!({"body-contains": "ell"}), http(200, None, "hello"), None),
+        (
+            json!({"body-contains": "elk"}),
+            http(200, None, "hello"),
+            Some("body-contains: expected \"elk\", saw \"hello\""),
+        ),
+        (json!({"body-contains": "ell"}), http(404, None, "hello"), Some("status: 404 (\"hello\")")),
+        (json!({"status": 404, "body-contains": "ell"}), http(404, None, "hello"), None),
+        // The part may stand behind the beginning that was kept.
+        (json!({"body-contains": "ell"}), cut("hello", 70_000), None),
+        (
+            json!({"body-contains": "elk"}),
+            cut("hello", 70_000),
+            Some("body-contains: expected \"elk\", saw only the first 5 of 70000 bytes"),
+        ),
+        (
+            json!({"body-contains": "ell"}),
+            listing(200, None, &[]),
+            Some("body-contains: expected \"ell\", saw no body"),
+        ),
+    ] {
+        assert_eq!(cause_of(&declared(expected.clone()), &answer).as_deref(), cause, "{expected}");
     }
 }
 

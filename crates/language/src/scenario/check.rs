@@ -134,7 +134,7 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
 }
 
 /// The causes whose name is not also the name of a matcher.
-const CAUSES_ALONE: [&str; 4] = ["connect", "tls", "mismatch", "resource"];
+const CAUSES_ALONE: [&str; 2] = ["mismatch", "resource"];
 
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
     let known = properties(schema);

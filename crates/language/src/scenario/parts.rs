@@ -2,8 +2,8 @@
 //! search for references and their replacement both use this list. A list that lacks a field does not compile.
 
 use indexmap::IndexMap;
-use parallax_vocab::DnsFault;
 use parallax_vocab::answer::Signature;
+use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 
 use super::document::join;
 use super::duration::Span;
@@ -83,7 +83,7 @@ macro_rules! no_parts {
 }
 pub(crate) use no_parts;
 
-no_parts!(bool, u16, u32, u64, usize, i32, f64, Span, DnsFault, Signature);
+no_parts!(bool, u16, u32, u64, usize, i32, f64, Span, ConnectFault, DnsFault, TlsFault, Signature);
 
 impl Parts for String {
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {

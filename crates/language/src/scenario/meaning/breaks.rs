@@ -137,12 +137,18 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
             }));
         }
     }
-    if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))
-        && faults.0.contains(&expected)
-    {
-        let message = format!("`{}` expects this fault, so it is not a failure", step.id);
-        let error = document.error(&join(at, "dns"), message);
-        errors.push(error.fix("write the fault that occurs instead, or `mismatch: dns` if the name resolves"));
+    if let Some(expect) = expect {
+        let dns = expect.dns.is_some_and(|expected| cause.dns.iter().any(|it| it.0.contains(&expected)));
+        let layers = [
+            ("dns", dns, "the name resolves"),
+            ("connect", expect.connect.is_some() && expect.connect == cause.connect, "a connection comes about"),
+            ("tls", expect.tls.is_some() && expect.tls == cause.tls, "the handshake succeeds"),
+        ];
+        for (layer, _, otherwise) in layers.into_iter().filter(|(_, expected, _)| *expected) {
+            let message = format!("`{}` expects this fault, so it is not a failure", step.id);
+            let fix = format!("write the fault that occurs instead, or `mismatch: {layer}` if {otherwise}");
+            errors.push(document.error(&join(at, layer), message).fix(fix));
+        }
     }
     let expected = expect.and_then(|expect| expect.status);
     if cause.status.is_some() && cause.status == expected {

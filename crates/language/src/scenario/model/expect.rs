@@ -2,8 +2,8 @@
 //! replaced.
 
 use indexmap::IndexMap;
-use parallax_vocab::DnsFault;
 use parallax_vocab::answer::Signature;
+use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,7 +64,7 @@ macro_rules! plain {
     };
 }
 
-plain!(bool, u16, u64, usize, i32, DnsFault, Signature, SpanBound, NumberBound);
+plain!(bool, u16, u64, usize, i32, ConnectFault, DnsFault, TlsFault, Signature, SpanBound, NumberBound);
 
 impl Written for Template {
     type Filled = String;

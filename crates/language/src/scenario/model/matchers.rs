@@ -8,8 +8,8 @@ use std::fmt;
 use std::ops::Deref;
 
 use indexmap::IndexMap;
-use parallax_vocab::DnsFault;
 use parallax_vocab::answer::Signature;
+use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -253,15 +253,20 @@ matchers! {
     Sts "sts" sts: Text, words, [TokenService], Code;
     /// At least one event has this reason (`event`): `FailedMount`.
     Reason "reason" reason: Text, words, [Events], Detail;
-    /// The server's message contains this text (`sts`), or the message of at least one event does (`event`). With
-    /// `reason`, one event must have both.
-    Message "message" message: Text, words, [TokenService, Events], Refusal;
+    /// The message of the store's error document contains this text (`http`, `s3`), the token service's message does
+    /// (`sts`), or the message of at least one event does (`event`). With `reason`, one event must have both. A store's
+    /// words differ between its versions; its codes (`s3`) do not.
+    Message "message" message: Text, words, [Store, TokenService, Events], Refusal;
     /// A part of the token's claims, compared as `object` is (`jwt`).
     Claims "claims" claims: Tree, fields, [Token], Detail;
     /// Whether the published keys verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token], Detail;
-    /// The name must not resolve, and the resolver must give this answer (`dns`).
-    Dns "dns" dns: DnsFault, plain, [Name], NoAnswer;
+    /// The name must not resolve, and the resolver must give this answer (`dns`, `tls`, `http`).
+    Dns "dns" dns: DnsFault, plain, [Name, Connection], NoAnswer;
+    /// No TCP connection must come about, for this reason (`tls`, `http`).
+    Connect "connect" connect: ConnectFault, plain, [Connection], NoAnswer;
+    /// The TLS handshake must fail, for this reason (`tls`, `http`).
+    Tls "tls" tls: TlsFault, plain, [Connection], NoAnswer;
     /// The client must return no answer, and its error text must contain this text (`client`). Use it for what a client
     /// is known not to support.
     Client "client" client: Text, words, [Client], NoAnswer;
@@ -281,6 +286,8 @@ matchers! {
     Headers "headers" headers: IndexMap<String, Text>, each, [Headers], Content;
     /// The whole body (`http`, `s3 get`).
     Body "body" body: Text, whole, [Body], Whole;
+    /// The body contains this text (`http`, `s3 get`).
+    BodyContains "body-contains" body_contains: Text, words, [Body], Content;
     /// The exact list of the keys in a listing (`s3 list`).
     Keys "keys" keys: Vec<Text>, plain, [Listing], Content;
     /// The exit code (`script`). A program that a signal ended has 128 plus the number of the signal. The default is 0.
