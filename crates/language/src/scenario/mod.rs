@@ -22,6 +22,7 @@ pub mod meaning;
 pub mod model;
 mod one_of;
 pub mod parts;
+pub mod port;
 pub mod schema;
 mod syntax;
 pub mod target;

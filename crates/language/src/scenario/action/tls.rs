@@ -10,6 +10,7 @@ use super::nature::AT_ONCE_MS;
 use super::{Asks, Kinded, Nature, Rules, Special};
 use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, Parts as _, parts};
+use crate::scenario::port::Port;
 use crate::scenario::template::{Template, Words};
 
 /// Make a TLS handshake.
@@ -18,16 +19,12 @@ use crate::scenario::template::{Template, Words};
 pub struct TlsStep {
     /// The host name to resolve, to connect to and to verify.
     pub host: Template,
-    /// The TCP port.
-    #[serde(default = "https_port")]
-    pub port: u16,
+    /// The TCP port. A reference can yield it: `"{{ service.node-port }}"`.
+    #[serde(default = "Port::https")]
+    pub port: Port,
     /// The server name to send (SNI) and to verify instead of `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Template>,
-}
-
-fn https_port() -> u16 {
-    443
 }
 
 parts!(TlsStep { host, port, server_name });
@@ -40,7 +37,7 @@ impl Kinded for TlsStep {
 impl Asks for TlsStep {
     fn question(&self, words: &Words<'_>, _: &dyn Asking) -> Result<Probe, String> {
         let Self { host, port, server_name } = self.filled(words)?;
-        let server_name = server_name.as_ref().map(ToString::to_string);
+        let (port, server_name) = (port.number()?, server_name.as_ref().map(ToString::to_string));
         Ok(Probe::Tls(TlsQuestion { host: host.to_string(), port, server_name }))
     }
 
