@@ -1,4 +1,4 @@
-//! `kill` and `start` of a container that a fixture runs outside the cluster.
+//! The steps `kill` and `start` for a container that a fixture runs outside the cluster.
 
 use parallax_probe::unix_ms;
 use parallax_vocab::course::Moment;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{ActError, Done, Scope};
 use crate::cluster::{Beside, NotSo};
 
-/// The purpose, for the error if the harness does not own the cluster.
+/// What these steps do, in words. The error for a cluster that the harness did not start quotes this text.
 const PURPOSE: &str = "end or start a container outside it";
 
 /// Kills a container outside the cluster.

@@ -71,7 +71,8 @@ async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String 
     blocks.join("; ")
 }
 
-/// The conditions of a namespace, which name its remaining content. Other kinds have no such conditions.
+/// The conditions of a namespace that name its remaining content. The result is empty for an object of another kind,
+/// because only namespaces have such conditions.
 fn conditions_of(object: &DynamicObject) -> Vec<String> {
     if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
         return Vec::new();

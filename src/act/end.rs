@@ -1,7 +1,7 @@
 //! `end`: ends a whole pod, by a simulated node crash or by a deletion, and collects the last output of its containers.
 //!
 //! A finalizer of the harness keeps the pod's object until the kubelet has reported the end of each container. Exit
-//! codes and restarts are then known from the pod's status, and no other pod of the same name can start before.
+//! codes and restarts are then known from the pod's status. No other pod of the same name can start before that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,12 +27,13 @@ use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 use parallax_record::{Noted as _, in_full};
 
-/// The finalizer that keeps the object of the pod.
+/// The harness sets this finalizer on the pod, so that the apiserver keeps the pod's object until the harness has read
+/// how the containers ended.
 const FINALIZER: &str = "parallax.local/held";
-/// The number of last lines that are kept for each container.
+/// The number of last log lines that are kept for each container.
 const LINES: usize = 12;
-/// The time limit for the end of a followed log. The stream of a log normally ends with its container. After this time,
-/// the lines so far count as the last lines.
+/// The time limit for a followed log to end after its container has ended. If the log has not ended by then, the lines
+/// that have been read so far are used.
 const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Ends a pod and waits until it is gone.
@@ -40,8 +41,8 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Fails if the pod does not exist or does not run. Fails if a killed container has another exit code than 137. Fails
-/// if the end does not become visible in time. A crash also fails if the harness does not own the node. The finalizer
-/// is removed in every case.
+/// if the end does not become visible in time. A crash also fails if the harness does not own the node. The harness
+/// removes its finalizer from the pod in every case.
 pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
@@ -62,7 +63,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     let mut said = BTreeMap::new();
     for (container, log) in runs.keys().zip(logs) {
         let Some(mut log) = log else { continue };
-        // If a log has not ended in time, the lines so far are used.
+        // If a log has not ended in time, the lines that have been read so far are used.
         tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await.noted("read a container's log to its end");
         said.insert(container.clone(), log.last());
     }
@@ -82,7 +83,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     let gone_unix_ms = unix_ms();
     let mut moments = Vec::new();
     for (container, seen) in &seen.containers {
-        // If a program writes JSON lines with a time, its last line shows when the program was last active.
+        // If a program writes JSON lines with a time (`unix_ms`), its last line shows when the program was last active.
         let at = seen["last"].as_object().and_then(|it| it.values().next()).and_then(|it| it["unix_ms"].as_u64());
         let what = || format!("{container} said last {}", seen["last"]);
         moments.extend(at.map(|unix_ms| Moment { unix_ms, what: what() }));
@@ -97,7 +98,8 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     Ok(Done { told, said, moments, void: seen.void, ..Done::default() })
 }
 
-/// The observations about the end of a pod.
+/// What was observed while a pod ended: when the end began, how each container ended (as JSON, by the container's
+/// name), and why the round is void, if it is.
 struct Seen {
     began_unix_ms: u64,
     containers: BTreeMap<String, Value>,
@@ -160,12 +162,14 @@ async fn end_held(
     Ok(Seen { began_unix_ms, containers, void })
 }
 
-/// Adds or removes the finalizer. The removal from a pod that no longer exists succeeds.
+/// Adds the harness's finalizer to a pod (if `on` is true) or removes it. Removing the finalizer from a pod that no
+/// longer exists succeeds.
 async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), ActError> {
     let name = pod.name_any();
     let mut finalizers: Vec<String> = pod.finalizers().iter().filter(|it| *it != FINALIZER).cloned().collect();
     finalizers.extend(on.then(|| FINALIZER.to_owned()));
-    // If another pod has this name now, it has another UID. The apiserver then refuses the patch.
+    // If another pod has this name now, that pod has another UID. The apiserver then refuses the patch, because the
+    // patch contains the UID of the first pod.
     let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": finalizers } });
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match pods.patch(&name, &parameters, &Patch::Merge(&patch)).await {
@@ -175,9 +179,9 @@ async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), A
     }
 }
 
-/// A log that is followed while this value exists. If the task set is dropped, its task is aborted.
+/// The log of one container, which a task follows. Dropping this value aborts the task.
 struct Log {
-    /// The last lines so far.
+    /// The last lines that have been read so far, at most [`LINES`].
     last: Arc<Mutex<VecDeque<String>>>,
     ended: JoinSet<()>,
 }
@@ -225,7 +229,8 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// The running containers, including sidecar init containers, with their ids in the runtime.
+/// The running containers of a pod, including sidecar init containers: the name of each, and its id in the container
+/// runtime.
 fn running(pod: &Pod) -> BTreeMap<String, String> {
     let runs = statuses(pod).filter(|it| it.state.as_ref().is_some_and(|state| state.running.is_some()));
     runs.filter_map(|it| Some((it.name.clone(), it.container_id.clone()?))).collect()

@@ -14,26 +14,26 @@ pub enum ActError {
     /// A fault of the cluster: it refused the change, or the change did not take effect.
     #[error("{0}")]
     Cause(Cause),
-    /// The request could not be sent to the apiserver, or was not valid.
+    /// The request could not be sent to the apiserver, or the request was not valid.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// The apiserver could not be reached.
+    /// The request to the apiserver was not answered, or the apiserver itself failed.
     #[error("cannot {doing}: {}", in_full(source))]
     Api {
-        /// The operation that failed.
+        /// The request that failed, in words.
         doing: String,
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
-    /// The effect could not be observed for the whole wait.
+    /// The harness could no longer observe the resource, so it is not known whether the change took effect.
     #[error("nothing is known of {resource} any more: {reason}")]
     Unseen {
-        /// The resource that was observed.
+        /// The resource that the harness observed, in words.
         resource: String,
         /// The reason why the resource could not be observed.
         reason: String,
     },
-    /// A certificate could not be made.
+    /// A certificate for a `rotate` step could not be issued.
     #[error(transparent)]
     Certificate(#[from] CertError),
     /// An operation that only the owner of the cluster can do failed, or the harness does not own the cluster.
@@ -42,18 +42,21 @@ pub enum ActError {
 }
 
 impl ActError {
-    /// The cause for `resource`: a refusal or a failure by the cluster.
+    /// Returns the error for a fault of the cluster. `resource` is the object that could not be changed, and `detail`
+    /// says what went wrong.
     pub(super) fn cause(resource: &str, detail: impl Into<String>) -> Self {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
-    /// The error for a resource that could not be observed any more, so that its state is not known.
+    /// Returns the error for a resource that the harness could no longer observe, so that the state of the resource is
+    /// not known.
     pub(super) fn unseen(resource: &str, reason: String) -> Self {
         Self::Unseen { resource: resource.to_owned(), reason }
     }
 
     /// Turns a failed request about `resource` into an error. If the apiserver refused the request, the error is a
-    /// cause. If the apiserver did not or could not answer, the error is one of the harness.
+    /// cause, that is, a fault of the system under test. If the apiserver did not or could not answer, the error is a
+    /// failure of the harness.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));
         move |error| match error {
@@ -74,7 +77,7 @@ impl ActError {
         }
     }
 
-    /// Returns the failure with its text for people.
+    /// Converts the error into the form that the user reads: the message, a possible fix, and the evidence.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Apply(error) => error.failure(),

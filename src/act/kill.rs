@@ -17,13 +17,13 @@ use parallax_language::scenario::target::Which;
 pub struct Victim {
     /// The pod, given by its name or by labels.
     pub pod: Which,
-    /// The name of the container.
+    /// The name of the container whose main process is ended.
     pub container: String,
-    /// The signal to send.
+    /// The signal that is sent to the process.
     pub signal: Signal,
 }
 
-/// The purpose, for the error if the harness does not own the cluster.
+/// What the step does, in words. The error for a cluster that the harness did not start quotes this text.
 pub(super) const PURPOSE: &str = "end a process through the runtime of its node";
 
 /// Ends a container's main process, and waits until the pod's status shows the end.
@@ -67,7 +67,7 @@ pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> 
     Ok(Done { told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), ..Done::default() })
 }
 
-/// Finds the one pod that `which` selects.
+/// Finds the one pod that `which` selects. It is an error if no pod or several pods are selected.
 pub(super) async fn find(scope: &Scope<'_>, pods: &Api<Pod>, which: &Which) -> Result<Pod, ActError> {
     match which {
         Which::Name(name) => {
@@ -95,7 +95,7 @@ fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == container)
 }
 
-/// The id of a running container in the container runtime. The error says why there is none.
+/// The id of a running container in the container runtime. If the container does not run, the error says why.
 fn running(pod: &Pod, container: &str) -> Result<String, String> {
     let Some(status) = status(pod, container) else {
         let known = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.as_str());
@@ -109,7 +109,7 @@ fn running(pod: &Pod, container: &str) -> Result<String, String> {
     id.ok_or_else(|| "it does not run".to_owned())
 }
 
-/// The end of the container instance with this id, if it is known.
+/// How the container instance with this id ended. `None` if the pod's status does not show this end.
 fn end<'a>(pod: &'a Pod, container: &str, id: &str) -> Option<&'a ContainerStateTerminated> {
     end_of(status(pod, container)?, id)
 }

@@ -1,8 +1,9 @@
-//! Actions: the changes of steps to a running cluster, and the wait until a change has taken effect.
+//! Carries out the changes that steps make to a running cluster, and waits until each change has taken effect.
 //!
 //! Only this module and `apply` change a cluster. Each action waits by watches until its own deadline. At the deadline,
 //! the error names what is still missing. If the apiserver refuses the change, or if the change does not take effect,
-//! the error is a cause ([`ActError::Cause`]). If a problem prevents the harness from acting, the error is not a cause.
+//! the error is a cause ([`ActError::Cause`]): the step has failed. If the harness itself cannot act, the error is not
+//! a cause, and the variant gets no verdict.
 
 mod beside;
 mod delete;
@@ -34,7 +35,7 @@ pub use self::rotate::{reissue, rotate};
 pub use self::scale::scale;
 pub use self::workload::Workload;
 
-/// The default time limit of an action.
+/// The time limit of an action whose step sets none.
 pub const WITHIN: Duration = Duration::from_mins(3);
 /// The field manager for changed fields. It differs from the field manager of `apply`, which may own these fields.
 const FIELD_MANAGER: &str = "parallax-act";
@@ -42,16 +43,16 @@ const FIELD_MANAGER: &str = "parallax-act";
 /// The result of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// The value of `{{ step }}` in later steps.
+    /// The value that later steps read as `{{ STEP }}`. `None` if the action has no value.
     pub value: Option<String>,
     /// A summary for people, in one line.
     pub told: String,
-    /// The result as JSON data.
+    /// The result as JSON. The step's `capture` reads values from it.
     pub said: serde_json::Value,
-    /// The events of the action, each with its time.
+    /// What happened during the action, each with its time.
     pub moments: Vec<Moment>,
-    /// The reason why the round is void: something prevented the action from being done as intended. Such a round has
-    /// no result and may be repeated.
+    /// The reason why the round of a `repeat` is void: something prevented the action from being done as intended. A
+    /// void round has no result and may be run again. `None` if the round is valid.
     pub void: Option<String>,
 }
 
@@ -60,15 +61,15 @@ pub struct Done {
 pub struct Scope<'a> {
     /// The cluster in which the action happens.
     pub cluster: &'a Access,
-    /// The namespace of objects that do not set their own.
+    /// The namespace of the variant. It is used for objects that name no namespace of their own.
     pub namespace: &'a str,
     /// The time limit of the action.
     pub within: Duration,
 }
 
 impl Scope<'_> {
-    /// Limits an operation of the engine to the time of the step. If the engine is late, the result is an error of the
-    /// harness, because the system under test did not cause the delay.
+    /// Limits an operation of the container engine to the step's time limit. If the engine is late, the result is a
+    /// failure of the harness, because the system under test did not cause the delay.
     async fn in_time<T>(
         &self,
         title: &str,

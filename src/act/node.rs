@@ -13,10 +13,10 @@ use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{NotSo, pauses};
 use parallax_language::scenario::model::Ending;
 
-/// The purpose, for the error if the harness does not own the cluster.
+/// What these steps do, in words. The error for a cluster that the harness did not start quotes this text.
 const PURPOSE: &str = "end or start one of its nodes";
 
-/// Kills a node as a loss of power does. The Node object of the node stays.
+/// Kills a node without warning, like a power failure. The Node object of the killed node stays in the apiserver.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub async fn start_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError>
     Ok(Done { said: json!({ "node": name, "address": address }), ..done })
 }
 
-/// Cordons a node, evicts its pods, and waits until they are gone.
+/// Cordons a node, evicts its pods, and waits until these pods are gone.
 async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), ActError> {
     let client = &scope.cluster.client;
     let title = title(name);
@@ -114,13 +114,13 @@ async fn evict(pods: &Api<Pod>, name: &str, title: &str, deadline: Instant) -> R
         if again >= deadline {
             return Err(ActError::cause(title, format!("cannot evict {title}: {refused}")));
         }
-        // The code polls, because no event reports that a budget allows an eviction again.
+        // The code polls, because no event reports that the `PodDisruptionBudget` allows an eviction again.
         tokio::time::sleep_until(again).await;
     }
 }
 
-/// Whether `kubectl drain` evicts a pod. It does not evict pods of `DaemonSets`, which would be created again, and
-/// static pods of the node.
+/// Whether `kubectl drain` would evict this pod. It leaves out two kinds of pods: pods of `DaemonSets`, which would be
+/// created again at once, and static pods of the node.
 fn is_evicted(pod: &Pod) -> bool {
     let of_set = pod.owner_references().iter().any(|it| it.kind == "DaemonSet");
     !of_set && !pod.annotations().contains_key("kubernetes.io/config.mirror")

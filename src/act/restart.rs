@@ -8,11 +8,12 @@ use time::OffsetDateTime;
 
 use super::{ActError, Done, FIELD_MANAGER, Scope, Workload};
 
-/// The annotation of a pod template whose change makes the controller replace the pods. Its value is in nanoseconds.
-/// The value of kubectl's annotation is in seconds, so two restarts within one second would count as one.
+/// The annotation of a pod template that a restart changes, so that the controller replaces the pods. The value is a
+/// time in nanoseconds. If it were in seconds, as in kubectl's own annotation, two restarts within one second would
+/// count as one.
 const ANNOTATION: &str = "io.parallax/restarted-at";
 
-/// Replaces every pod, and waits until the new pods are available and the old pods are gone.
+/// Replaces every pod of a workload, and waits until the new pods are available and the old pods are gone.
 ///
 /// # Errors
 ///

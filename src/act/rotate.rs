@@ -12,8 +12,8 @@ use crate::certs::{CertError, Issuer, Leaf};
 use parallax_language::fixture::Certificate;
 use parallax_language::scenario::model::RotateStep;
 
-/// Issues a certificate again. A field that the step does not set keeps its value from `planned`. `start` is the start
-/// of the run.
+/// Issues a certificate again, as a `rotate` step asks. A field that the step does not set keeps its value from
+/// `planned`. `start` is the start of the run, to which validity times are relative.
 pub fn reissue(
     planned: &Certificate,
     step: &RotateStep,
@@ -38,7 +38,8 @@ pub fn reissue(
     Leaf::issue(&wanted, issuer, start)
 }
 
-/// Replaces the leaf certificate in an existing Secret. Before that, the private key is passed to `redact`.
+/// Replaces the leaf certificate in an existing Secret. Before that, the new private key is passed to `redact`, so that
+/// the key never appears in the record.
 pub async fn rotate(
     applier: &Applier,
     namespace: &str,

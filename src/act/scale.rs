@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{ActError, Done, FIELD_MANAGER, Scope, Workload};
 
-/// Sets the number of replicas, and waits until exactly that many pods exist and all of them are available.
+/// Sets a workload's number of replicas, and waits until exactly that many pods exist and all of them are available.
 pub async fn scale(scope: &Scope<'_>, workload: &Workload, replicas: u16) -> Result<Done, ActError> {
     let title = workload.title(scope.namespace);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

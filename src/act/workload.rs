@@ -1,4 +1,4 @@
-//! Deployments and `StatefulSets` through one interface: the desired state, the current state, and the pods.
+//! A common interface to Deployments and `StatefulSets`: the desired state, the current state, and the pods.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// The name of the workload.
+    /// The name of the Deployment or `StatefulSet`.
     pub fn name(&self) -> &str {
         match self {
             Self::Deployment(name) | Self::StatefulSet(name) => name,
@@ -50,10 +50,11 @@ impl Workload {
         Api::namespaced_with(scope.cluster.client.clone(), scope.namespace, &resource)
     }
 
-    /// Waits until the workload has reached the desired state of its newest generation: the number of pods is right,
-    /// all pods come from the newest template and are available, and no older pod exists.
+    /// Waits until the workload has reached the desired state of `generation` or of a newer one. Then the number of
+    /// pods is right, all pods come from the newest template and are available, and no older pod exists.
     ///
-    /// `concerns` selects the pods whose failure ends the wait early. A pod that will be replaced may be in any state.
+    /// `concerns` selects the pods whose permanent failure ends the wait early. The other pods will be replaced, so
+    /// their state does not matter.
     pub(super) async fn settled(
         &self,
         scope: &Scope<'_>,
@@ -80,7 +81,8 @@ impl Workload {
                     is_met(until(&api, name, rolled, deadline).await)
                 }
             };
-            // If older pods are not gone in time, or could not be watched, the workload's state shows this afterwards.
+            // If the older pods are not gone in time, or if they cannot be watched, `missing` then finds out what the
+            // workload lacks.
             Ok::<bool, String>(rolled? && timeout_at(deadline, pods_gone(scope, &only)).await.is_ok())
         };
         // The future is boxed, because otherwise the buffers of the watches would enlarge every enclosing future.
@@ -101,7 +103,7 @@ impl Workload {
         }
     }
 
-    /// The labels of the workload's pods, in the format of an apiserver query.
+    /// The label selector of the workload's pods, in the format of an apiserver query.
     async fn selector(&self, scope: &Scope<'_>) -> Result<String, ActError> {
         let title = self.title(scope.namespace);
         let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
@@ -109,8 +111,8 @@ impl Workload {
         selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be told")))
     }
 
-    /// The missing part of the desired state at the deadline, in words. `None` if the workload has reached the state
-    /// although the watch did not show it.
+    /// Describes which part of the desired state is missing at the deadline. `None` if the workload has reached the
+    /// state although the watch did not show this.
     async fn missing(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> Result<Option<String>, ActError> {
         let title = self.title(scope.namespace);
         let counts = match self {
@@ -143,7 +145,8 @@ impl Workload {
     }
 }
 
-/// Whether the wait ended because its condition was met. The error says why this is not known.
+/// Whether a wait ended because its condition was met. Returns an error with the reason if the object could no longer
+/// be observed.
 fn is_met<K>(ended: Ended<K>) -> Result<bool, String> {
     match ended {
         Ended::Met(_) => Ok(true),
@@ -156,7 +159,7 @@ fn within(limit: Duration) -> String {
     format!("after {} s", limit.as_secs())
 }
 
-/// The current state of a workload.
+/// The current state of a workload: the generation that the controller has observed, and the numbers of its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     observed: i64,
@@ -180,7 +183,7 @@ impl State {
 
     fn of_set(it: &StatefulSet) -> Self {
         let status = it.status.clone().unwrap_or_default();
-        // If all pods have the same revision, the status omits the number of updated pods.
+        // If all pods of a `StatefulSet` have the same revision, its status omits the number of updated pods.
         let same = status.current_revision == status.update_revision;
         Self {
             observed: status.observed_generation.unwrap_or(0),
@@ -197,8 +200,8 @@ impl State {
     }
 }
 
-/// Waits until no selected pod is being deleted. This wait is needed because a workload's status does not count such
-/// pods.
+/// Waits until no selected pod is being deleted. The status of a workload does not count pods that are being deleted,
+/// so it cannot show that the old pods are gone.
 async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let is_deleted = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();

@@ -1,8 +1,8 @@
 //! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` `coredns`.
 //!
 //! k3s owns that `ConfigMap`. At each start, k3s applies its own manifest again, which undoes the change
-//! (docs/facts.md#coredns-on-k3s). Therefore `coredns-custom` is the better place. CoreDNS takes a while to read a
-//! changed Corefile, so this module restarts it.
+//! (docs/facts.md#coredns-on-k3s). Therefore `coredns-custom` is the better place; this module serves scenarios that
+//! test an edit of the Corefile. CoreDNS takes a while to read a changed Corefile, so this module restarts CoreDNS.
 
 use std::time::Duration;
 
@@ -21,17 +21,18 @@ use parallax_language::fixture::DnsRule;
 /// The namespace of CoreDNS, and the name of its `ConfigMap` and Deployment.
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "coredns";
-/// The key of the Corefile.
+/// The key of the `ConfigMap` whose value is the Corefile.
 const KEY: &str = "Corefile";
-/// The first line of the server block that answers for all names.
+/// The first line of the Corefile's server block that answers for all names.
 const BLOCK: &str = ".:53 {";
-/// The annotation on the Deployment's pod template whose change makes the controller replace the pods.
+/// The annotation of the Deployment's pod template that is changed, so that the controller replaces the pods of
+/// CoreDNS.
 const ANNOTATION: &str = "io.parallax/corefile";
-/// The time limit for each wait. The limit is long because k3s deploys CoreDNS while the node starts, which takes long
-/// on a machine that has just started.
+/// The time limit of each wait for CoreDNS. The limit is long because k3s deploys CoreDNS while the node starts, which
+/// takes long on a machine that has just started.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Writes rules into the Corefile, restarts CoreDNS and waits until the new pods are available.
+/// Writes DNS rules into the Corefile, restarts CoreDNS and waits until the new pods of CoreDNS are available.
 pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<(), ApplyError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     let there = until(&maps, NAME, |it: Option<&ConfigMap>| corefile(it).is_some(), Instant::now() + WITHIN);
@@ -70,7 +71,8 @@ fn corefile(map: Option<&ConfigMap>) -> Option<&str> {
     map?.data.as_ref()?.get(KEY).map(String::as_str)
 }
 
-/// The Corefile with rules at the beginning of the server block that answers for all names.
+/// Returns the Corefile with the rules added at the beginning of the server block that answers for all names. `None` if
+/// the Corefile has no such block.
 fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let block = lines.iter().position(|line| line.trim() == BLOCK)?;

@@ -27,34 +27,37 @@ use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, SERVER_NODE};
 use parallax_plan::EnvironmentPlan;
 
-/// The time limit for a namespace to get its ServiceAccount and its vantage pods. The images are already on the node.
+/// The time limit for Kubernetes to create the ServiceAccount of a new namespace, and for each vantage pod to start
+/// running. The images are already on the node, so the limit can be short.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
-/// The time limit for a node to become ready. It is longer than the time limit of the cluster's start, because that
-/// error says more about the reason.
+/// The time limit for a node to become ready. The start of the cluster waits for its nodes with a shorter limit.
+/// Therefore the error of that wait comes first, and it explains the reason better.
 const NODE_WITHIN: Duration = Duration::from_mins(4);
 /// The image of a vantage that does not name an image.
 const AGENT_IMAGE: &str = "agent";
 /// The prefix of the names of vantage pods.
 const VANTAGE_PREFIX: &str = "vantage-";
 
-/// An environment whose set-up is complete.
+/// An environment whose set-up is complete: what its flows need to know about it.
 #[derive(Debug)]
 pub struct Environment {
     /// The namespace of the environment.
     pub namespace: String,
     /// The certificates of the environment.
     pub certificates: Bundle,
-    /// Credentials by fixture id and name, then by key.
+    /// The generated credentials. The outer key is the fixture's id and the name of the credentials; the inner key is
+    /// the key in their Secret.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
-    /// Keys that sign tokens, by fixture id.
+    /// The keys with which fixtures sign tokens, by the id of the fixture.
     pub signing_keys: BTreeMap<String, Key>,
-    /// The values of exports that refer to a field of an object, by fixture id and export.
+    /// The values of the exports that refer to a field of an object, by the fixture's id and the name of the export.
     pub fields: BTreeMap<(String, String), String>,
-    /// The UIDs of the objects that were applied for the fixtures.
+    /// The UIDs of the objects that the set-up applied for the fixtures. They distinguish objects of the set-up from
+    /// objects that a flow creates.
     pub made: BTreeSet<String>,
     /// The name and the address of each vantage pod, by the vantage's name in the plan.
     pub pods: BTreeMap<String, (String, String)>,
-    /// Entries of `ready` that were not met. If there are any, the steps of the flow must not run.
+    /// The entries of the fixtures' `ready` sections that were not met. If there are any, the flow must not run.
     pub unready: Vec<Unready>,
 }
 
@@ -63,14 +66,15 @@ pub struct Environment {
 pub struct Provisioned {
     /// The certificates of the environment.
     pub certificates: Bundle,
-    /// Credentials by fixture id and name, then by key.
+    /// The generated credentials. The outer key is the fixture's id and the name of the credentials; the inner key is
+    /// the key in their Secret.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
-    /// Keys that sign tokens, by fixture id.
+    /// The keys with which fixtures sign tokens, by the id of the fixture.
     pub signing_keys: BTreeMap<String, Key>,
 }
 
 /// Issues the certificates of an environment and generates its credentials. Each secret is passed to `redact` before it
-/// is used.
+/// is used, so that no secret appears in the record.
 pub fn prepare(
     plan: &EnvironmentPlan,
     start: OffsetDateTime,
@@ -91,8 +95,8 @@ pub fn prepare(
     Ok(provisioned)
 }
 
-/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Waits until the
-/// fixtures' workloads and the vantage pods are ready, or until the failures in `declared` have been observed.
+/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Then waits until the
+/// vantage pods run and the fixtures' workloads are ready, or until every failure in `declared` has been observed.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -116,7 +120,7 @@ pub async fn bring_up(
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
-        // No pod starts before its node is ready, and this takes long if the images are imported for the first time.
+        // No pod starts before its node is ready, and a node takes long if it imports the images for the first time.
         // The time limits for pods therefore begin when the node is ready. The node has its own time limit.
         node_ready(applier.client(), SERVER_NODE).await?;
         Ok((objects, unready(applier, plan, declared).await?))
@@ -138,7 +142,8 @@ fn credentials(plan: &EnvironmentPlan) -> BTreeMap<(String, String), BTreeMap<St
     .collect()
 }
 
-/// Applies secrets and fixtures. The objects of one group are applied concurrently.
+/// Applies the Secrets and the objects of all fixtures, in groups. The objects of one group are applied concurrently,
+/// and the next group begins after that. Returns the objects as the apiserver stored them.
 async fn apply_all(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -198,8 +203,8 @@ async fn apply_all(
     Ok(objects)
 }
 
-/// Waits concurrently for the entries of `ready` of all fixtures. Ends when all waits have ended or
-/// [`Declared::settled`] holds. Returns the entries that were not met.
+/// Waits concurrently for the entries of `ready` of all fixtures. The wait ends when every entry has been decided, or
+/// earlier when [`Declared::settled`] holds. Returns the entries that were not met.
 async fn unready(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -230,8 +235,8 @@ async fn unready(
     Ok(unready)
 }
 
-/// Waits until a node is ready. If the server node never becomes ready, the cluster's own wait ends the run; this wait
-/// ends if the apiserver does not answer any more.
+/// Waits until a node is ready, for at most [`NODE_WITHIN`]. The wait also ends if the node cannot be observed, for
+/// example because the apiserver does not answer any more.
 async fn node_ready(client: &Client, name: &str) -> Result<(), ApplyError> {
     let what = || format!("the readiness of node {name}");
     match cluster::node_ready(client.clone(), name, Instant::now() + NODE_WITHIN).await {
@@ -310,7 +315,8 @@ async fn vantage_pods(
     Ok(try_join_all(pods).await?.into_iter().collect())
 }
 
-/// The values of exports that name a field of an applied object.
+/// Reads the values of the exports that name a field of an object from the applied objects. The result is by the
+/// fixture's id and the name of the export.
 fn fields(plan: &EnvironmentPlan, applied: &[DynamicObject]) -> BTreeMap<(String, String), String> {
     let mut fields = BTreeMap::new();
     for (id, contributions) in &plan.fixtures {

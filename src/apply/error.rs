@@ -15,7 +15,8 @@ pub enum ApplyError {
     Refused {
         /// The kind, the namespace and the name of the object.
         resource: String,
-        /// The place of the declaration.
+        /// The place of the object's declaration: a manifest file and the number of the document in it, or for example
+        /// `vantage app`.
         place: String,
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
@@ -23,7 +24,7 @@ pub enum ApplyError {
     /// A manifest is not a valid Kubernetes object.
     #[error("{place}: {reason}")]
     NotAnObject {
-        /// The place of the declaration.
+        /// The place of the manifest: a file and the number of the document in it, or for example `vantage app`.
         place: String,
         /// The part that is missing in the manifest.
         reason: String,
@@ -31,12 +32,13 @@ pub enum ApplyError {
     /// An object names an image that `images/images.lock` does not have.
     #[error("{place}: there is no image `{image}` in images/images.lock")]
     NoImage {
-        /// The place of the declaration.
+        /// The place of the object's declaration: a manifest file and the number of the document in it, or for example
+        /// `vantage app`.
         place: String,
-        /// The name of the image.
+        /// The name of the image that is missing.
         image: String,
     },
-    /// A certificate could not be made.
+    /// A certificate of the environment could not be issued.
     #[error(transparent)]
     Certificate(#[from] CertError),
     /// A key that signs tokens could not be made.
@@ -45,13 +47,13 @@ pub enum ApplyError {
     /// A part of the environment did not become ready.
     #[error("{what} in namespace {namespace} did not become ready within {within_s} s: {reason}")]
     NotReady {
-        /// The entry of a fixture's `ready` section, for example `store.ready`.
+        /// The part that is not ready, for example `vantage app`.
         what: String,
-        /// The name of the namespace.
+        /// The namespace of the environment.
         namespace: String,
-        /// The duration of the wait, in seconds.
+        /// The time that the harness waited, in seconds.
         within_s: u64,
-        /// The last state that was observed.
+        /// The last state of this part that the harness observed, in words.
         reason: String,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
@@ -59,9 +61,9 @@ pub enum ApplyError {
     /// A part of the environment cannot become ready, however long the harness waits.
     #[error("{what} in namespace {namespace} cannot become ready: {reason}")]
     Unrecoverable {
-        /// The entry of a fixture's `ready` section, for example `store.ready`.
+        /// The part that cannot become ready, for example `vantage app`.
         what: String,
-        /// The name of the namespace.
+        /// The namespace of the environment.
         namespace: String,
         /// The pod, its container, and the state that it will not leave.
         reason: String,
@@ -71,7 +73,7 @@ pub enum ApplyError {
     /// A request to the apiserver failed.
     #[error("cannot {doing}: {}", in_full(source))]
     Api {
-        /// The operation that failed.
+        /// The request that failed, in words.
         doing: String,
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
@@ -79,24 +81,24 @@ pub enum ApplyError {
     /// An object or state that the set-up needs did not exist in time.
     #[error("{what} was not there after {within_s} s")]
     Late {
-        /// The object or state that was missing.
+        /// The object or state that was missing, in words.
         what: String,
-        /// The duration of the wait, in seconds.
+        /// The time that the harness waited, in seconds.
         within_s: u64,
     },
     /// An object could not be observed any more, so its state is unknown.
     #[error("nothing is known of {what}: {reason}")]
     Watch {
-        /// The object that was observed.
+        /// The object that the harness observed, in words.
         what: String,
-        /// The reason for the failure.
+        /// The reason why the object could not be observed.
         reason: String,
     },
 }
 
 impl ApplyError {
-    /// The error for an object that could not be applied. If the apiserver did not answer, or failed itself, the error
-    /// is one of the harness and not a refusal.
+    /// Returns the error for an object that could not be applied. If the apiserver did not answer, or failed itself,
+    /// the error is a failure of the harness and not a refusal of the object.
     pub(super) fn refused(resource: String, place: &str, source: Box<kube::Error>) -> Self {
         if is_transient(&source) {
             return Self::Api { doing: format!("apply {resource} ({place})"), source };
@@ -113,8 +115,8 @@ impl ApplyError {
         }
     }
 
-    /// Whether the cause is most likely in the project's files or in the system under test, so that another try would
-    /// end in the same way.
+    /// Whether the error most likely comes from the project's files or from the system under test. In this case,
+    /// another try would end in the same way.
     pub fn is_of_the_project(&self) -> bool {
         matches!(
             self,
@@ -122,7 +124,7 @@ impl ApplyError {
         )
     }
 
-    /// The failure as it is shown to the user.
+    /// Converts the error into the form that the user reads: the message, a possible fix, and the evidence.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
             Self::NotReady { evidence, .. } | Self::Unrecoverable { evidence, .. } => {

@@ -1,5 +1,5 @@
-//! Evidence: the state of a namespace in which a part did not become ready. The evidence is collected before the
-//! environment is taken down.
+//! Collects evidence about a namespace in which a part did not become ready: its states, events and log lines. This
+//! happens before the environment is taken down.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::{Api, Client};
 
 /// The number of log lines that are collected for each container.
 const LOG_LINES: i64 = 12;
-/// The total number of lines of evidence.
+/// The largest total number of lines of evidence.
 const LIMIT: usize = 60;
 /// The time limit for collecting evidence. It is short, because missing evidence is better than a long delay.
 const WITHIN: Duration = Duration::from_secs(10);

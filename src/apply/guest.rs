@@ -1,5 +1,5 @@
-//! A single pod of the harness in a namespace that belongs to somebody else. The pod runs the agent, complies with the
-//! profile `restricted`, and is removed in every case.
+//! A single pod that `parallax check` creates in a namespace of somebody else's cluster. The pod runs the agent,
+//! complies with the profile `restricted` of the Pod Security Standards, and is removed in every case.
 
 use std::time::Duration;
 
@@ -16,34 +16,34 @@ use crate::cluster::{Ended, until};
 use crate::probe::AGENT_PATH;
 use parallax_record::in_full;
 
-/// The time limit for the pod to run.
+/// The time limit for the pod to start running.
 const RUNS_WITHIN: Duration = Duration::from_secs(20);
-/// The time for which a failure must last if the kubelet's next try may repair it. It is short, because a person waits
-/// for the answer.
+/// If the kubelet's next try may repair a failure, the failure counts only after it has lasted for this time. The time
+/// is short, because a person waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time limit of each request that removes the pod.
+/// The time limit of each request that removes the pod.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
-/// The lifetime of the pod, in seconds. The kubelet ends the pod after this time even if the harness cannot remove it.
+/// The lifetime of the pod, in seconds. The kubelet ends the pod after this time, even if the harness cannot remove it.
 const LIVES_S: i64 = 300;
 
-/// The pod that a check creates.
+/// The pod that `parallax check` creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guest {
-    /// The namespace of the pod.
+    /// The namespace in which the pod is created.
     pub namespace: String,
     /// The name of the pod.
     pub name: String,
-    /// The image with the agent.
+    /// The reference of the image that contains the agent.
     pub image: String,
-    /// The `ServiceAccount` whose token the pod gets, and the audience of the token.
+    /// The `ServiceAccount` whose token the pod gets, and the audience of the token. `None` if the pod needs no token.
     pub identity: Option<(String, String)>,
 }
 
-/// The reason why the pod does not run.
+/// The error of a pod that does not run.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Refused {
-    /// The reason, in the words of the apiserver or the kubelet.
+    /// The reason why the pod does not run, in the words of the apiserver or the kubelet.
     pub why: String,
     /// Whether it is certain that the pod does not exist: it was never created, or it has been removed.
     pub nothing_made: bool,
@@ -57,7 +57,8 @@ impl Guest {
             .map_err(|error| Refused { why: error.to_string(), nothing_made: true })?;
         pods.create(&PostParams::default(), &pod).await.map_err(|error| Refused {
             why: in_full(&error),
-            // After any other error, the apiserver may still have created the pod.
+            // A status of 400 to 499 means that the apiserver refused the pod. After any other error, the apiserver may
+            // still have created the pod.
             nothing_made: matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code)),
         })?;
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
@@ -99,8 +100,8 @@ impl Guest {
         }
     }
 
-    /// The manifest of the pod. It complies with the profile `restricted`. It sets requests and limits, because quotas
-    /// may require them.
+    /// The manifest of the pod. It complies with the profile `restricted` of the Pod Security Standards. It sets
+    /// requests and limits, because a quota of the namespace may require them.
     fn manifest(&self) -> Value {
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",

@@ -16,7 +16,7 @@ use parallax_language::scenario::Span;
 use parallax_language::scenario::model::{PodVantage, STS_AUDIENCE};
 use parallax_plan::EdgePlan;
 
-/// The folder of the projected token. It is the same folder that AWS's webhook uses, so SDKs find the token there.
+/// The folder of the projected token. The webhook of AWS mounts the token in the same folder, so SDKs find it there.
 pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// The path of the token file in a vantage's pod.
 pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
@@ -31,7 +31,7 @@ pub(super) fn namespace(name: &str, run: &str) -> Value {
     })
 }
 
-/// A Secret with a certificate, in the form that ingresses and MinIO mount.
+/// A Secret with a certificate. It has the keys `tls.crt`, `tls.key` and `ca.crt`, which ingresses and MinIO read.
 pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -40,7 +40,8 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     })
 }
 
-/// A Secret that lets a program issue certificates in the name of an authority.
+/// A Secret with the certificate and key of an authority. With it, a program in the cluster can issue certificates in
+/// the name of the authority.
 pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -51,7 +52,7 @@ pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
     })
 }
 
-/// A Secret with random credentials. In its files, `$KEY` is replaced by the value of the key.
+/// A Secret with random credentials. In the texts that `files` declares, `$KEY` is replaced by the value of that key.
 pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String, Secret>) -> Value {
     let filled = |text: &String| {
         values.iter().fold(text.clone(), |text, (key, value)| text.replace(&format!("${key}"), value.expose()))
@@ -65,7 +66,8 @@ pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String,
     })
 }
 
-/// The Service through which an edge reaches its pods.
+/// The `NodePort` Service through which the edge of the external network (the world) reaches the pods behind one host
+/// name.
 pub(super) fn edge_service(edge: &EdgePlan) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -100,7 +102,8 @@ pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     })
 }
 
-/// A pod that is created only as a dry run, to see how admission changes it.
+/// A pod that is created only as a dry run, to see how admission (a policy or a webhook) changes it. Its image does not
+/// exist, because the pod never starts.
 pub(super) fn tried_pod(service_account: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -174,8 +177,8 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     pod
 }
 
-/// Replaces each image name from images.lock by the reference of the image. The loader has already checked that
-/// fixtures use only these names.
+/// Replaces each name of an image in `images.lock` by the full reference of the image. The loader has already checked
+/// that fixtures use only such names.
 pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
     match manifest {
         Value::Object(fields) => {
@@ -195,7 +198,8 @@ pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>
     }
 }
 
-/// Replaces each authority id in a `caBundle` by the authority's root certificate, encoded as the apiserver expects it.
+/// Replaces each id of an authority in a field `caBundle` by the authority's root certificate, in base64 as the
+/// apiserver expects it.
 pub(super) fn set_authorities(manifest: &mut Value, issuers: &BTreeMap<String, Issuer>) {
     match manifest {
         Value::Object(fields) => {

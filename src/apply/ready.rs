@@ -1,5 +1,5 @@
-//! Waits for workloads by watches. A wait ends before its deadline in two cases: the state of a pod shows that the
-//! workload will never be ready, or the declared failure is observed.
+//! Waits by watches until workloads are ready. A wait ends before its deadline in two cases: the state of a pod shows
+//! that the workload will never be ready, or the failure that a break declares is observed.
 
 use std::time::Duration;
 
@@ -21,31 +21,31 @@ use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
 
-/// The time limit for the apiserver to serve a new kind. Usually this takes about a second.
+/// The time limit for the apiserver to serve a kind that a CRD has just added. Usually this takes about a second.
 const KIND_WITHIN: Duration = Duration::from_secs(30);
 
-/// The pause between two tries of admission. The harness polls because the apiserver does not report that it can reach
-/// a webhook.
+/// The pause between two pods that are created as dry runs to test admission. The harness polls because the apiserver
+/// does not report that it can reach a webhook.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The longest time after the deadline for a try of admission that began before the deadline.
+/// A dry run that began before the deadline may end this much later than the deadline.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// A Deployment that is waited for.
+/// One wait for an entry of `ready`: for a Deployment, or for the admission of pods of a ServiceAccount.
 pub(super) struct Awaited<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a str,
-    /// The name of the Deployment.
+    /// The name of the Deployment or of the ServiceAccount.
     pub(super) name: &'a str,
-    /// The entry of the fixture's `ready` section: `store.deployment`.
+    /// The entry of the fixture's `ready` section, for example `store.deployment`.
     pub(super) what: String,
     pub(super) within: Duration,
-    /// Decides whether a cause is the declared one. `None` if this wait is not declared to fail.
+    /// Decides whether a cause is the one that the break declares. `None` if no variant declares that this wait fails.
     pub(super) declared: Option<&'a Accepts<'a>>,
 }
 
-/// Waits until every replica of a Deployment is available at its newest generation. Otherwise returns the reason. The
-/// wait ends at the deadline, as soon as one of the pods cannot recover ([`unrecoverable`]), or as soon as a log line
-/// of a pod matches the declared cause.
+/// Waits until every replica of a Deployment is available at its newest generation. Returns `None` if this happens,
+/// otherwise the reason why not. The wait ends at the deadline, as soon as one of the pods cannot recover
+/// ([`unrecoverable`]), or as soon as a log line of a pod matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
@@ -79,7 +79,7 @@ async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) ->
     }
 }
 
-/// Waits until admission adds the expected field to a pod. `it` names the pod's ServiceAccount. The apiserver does not
+/// Waits until admission adds the expected field to a pod of the ServiceAccount that `it` names. The apiserver does not
 /// report that a policy or a webhook has come into force. Therefore the function creates pods as dry runs, which store
 /// nothing.
 pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Option<Unready>, ApplyError> {
@@ -92,7 +92,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let deadline = began + it.within;
     let mut as_declared = Lasting::default();
     let cause = loop {
-        // If the deadline ends a try, the try counts as not answered.
+        // If the time limit ends a dry run, the apiserver counts as not having answered.
         let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
         let detail = match tried {
             Ok(Ok(pod)) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
@@ -147,7 +147,7 @@ async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String 
     format!("after {} s {}{says}", it.within.as_secs(), replicas(seen))
 }
 
-/// The label selector by which a Deployment finds its pods.
+/// The label selector by which a Deployment finds its pods. `None` if the Deployment has none.
 fn selector_of(deployment: &Deployment) -> Option<String> {
     selector(deployment.spec.as_ref()?.selector.clone()).ok()
 }
@@ -161,13 +161,13 @@ async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
             Ok(found) => return selector_of(&found?),
             Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
         }
-        // No event reports that the apiserver is reachable again.
+        // No event reports that the apiserver is reachable again, so the code polls.
         tokio::time::sleep(pauses.pause()).await;
     }
 }
 
 /// Resolves with the cause when a log line of a Deployment's pod matches a declared cause. Otherwise the future never
-/// resolves. This function is for a readiness that the Deployment does not show, such as the health of a store.
+/// resolves. This function is for states that the Deployment's own status does not show, such as the health of a store.
 pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };

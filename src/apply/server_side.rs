@@ -1,4 +1,4 @@
-//! Server-side apply for objects of any kind.
+//! Applies objects of any kind by server-side apply.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::error::ApplyError;
 use parallax_language::scenario::target::Which;
 use parallax_record::Noted as _;
 
-/// The field manager of everything that the harness applies.
+/// The field manager with which `apply` sets the fields of objects.
 const FIELD_MANAGER: &str = "parallax";
 
-/// The time for which the discovery of kinds may lag behind a CRD. Usually this takes about a second.
+/// The time limit for the apiserver to list a kind whose CRD already exists. Usually this takes about a second.
 const DISCOVERED_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two requests for a kind that a CRD defines.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Existing objects of one kind.
+/// The existing objects of one kind that a step selects.
 #[derive(Clone, Debug)]
 pub struct Names {
     /// The names of the objects.
     pub names: Vec<String>,
-    /// The namespace in which their events are recorded.
+    /// The namespace in which the events of these objects are recorded.
     pub events: String,
 }
 
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Applier {
 }
 
 impl Applier {
-    /// Discovers the cluster's kinds. `images` maps names of images.lock to references.
+    /// Discovers the cluster's kinds. `images` maps the names in `images.lock` to full image references.
     pub async fn new(client: Client, images: BTreeMap<String, String>) -> Result<Self, ApplyError> {
         let kinds = discovered(&client).await?;
         Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images) })
@@ -59,13 +59,13 @@ impl Applier {
         &self.client
     }
 
-    /// The reference of an image of images.lock.
+    /// The full reference of an image, by its name in `images.lock`. `None` if the file has no such image.
     pub fn image(&self, name: &str) -> Option<&str> {
         self.images.get(name).map(String::as_str)
     }
 
-    /// Applies one object. An object without a namespace is created in `namespace`. Returns the object as the cluster
-    /// stored it.
+    /// Applies one object. If the manifest names no namespace, the object is created in `namespace`. `place` says where
+    /// the object is declared, for error messages. Returns the object as the cluster stored it.
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
         super::objects::set_images(&mut manifest, &self.images);
@@ -86,7 +86,8 @@ impl Applier {
         })
     }
 
-    /// Gets one object and its title for messages: the kind, the name, and the namespace if the kind is namespaced.
+    /// Gets one object, and the title of the object for messages: the kind, the name, and the namespace if the kind is
+    /// namespaced. The object is `None` if it does not exist.
     pub async fn get(
         &self,
         api_version: &str,
@@ -161,7 +162,7 @@ impl Applier {
     }
 
     /// Finds a kind by its name alone. If the kind is unknown, the kinds are discovered again, because a CRD may have
-    /// added it since then.
+    /// added it after the last discovery.
     async fn recommended(&self, kind: &str) -> Result<Option<(ApiResource, ApiCapabilities)>, ApplyError> {
         let of = |kinds: &Discovery| kinds.groups_alphabetical().iter().find_map(|group| group.recommended_kind(kind));
         if let Some(found) = of(&self.kinds) {
@@ -171,7 +172,7 @@ impl Applier {
     }
 
     /// Finds a kind. A kind that a CRD added after the discovery is requested individually. The apiserver lists such a
-    /// kind only a moment after the CRD is established. Therefore the request is repeated if there is such a CRD.
+    /// kind only a moment after the CRD is established. Therefore, if a CRD defines the kind, the request is repeated.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
         if let Some(found) = self.kinds.resolve_gvk(gvk) {
             return Ok(found);
@@ -218,7 +219,7 @@ fn is_unknown(error: &kube::Error) -> bool {
     }
 }
 
-/// All kinds of the cluster.
+/// Asks the apiserver for all kinds of the cluster.
 async fn discovered(client: &Client) -> Result<Discovery, ApplyError> {
     let kinds = Discovery::new(client.clone()).run_aggregated().await;
     kinds.map_err(|source| ApplyError::Api {

@@ -12,9 +12,10 @@ use super::Applier;
 use super::error::ApplyError;
 use parallax_record::Noted as _;
 
-/// Time limit for the deletion request. If the request fails, the namespace is removed later together with its cluster.
+/// The time limit of the deletion request. If the request fails, the namespace is removed later together with its
+/// cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// The largest number of objects that are named if they block the deletion of a namespace.
+/// The largest number of objects that a message names if they block the deletion of a namespace.
 const NAMED_AT_MOST: usize = 5;
 
 /// Requests the deletion of an environment's namespace. Kubernetes then deletes the namespace's objects in the
@@ -36,10 +37,11 @@ pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyEr
 }
 
 /// The objects and kinds that block the requested deletion of a namespace: objects whose finalizers are not removed,
-/// and kinds that the apiserver could not list or delete. The list is empty if the namespace is gone, or if its pods
-/// are just terminating. The list is also empty if the namespace controller has not processed the namespace yet. The
-/// controller does so five seconds after the request at the earliest (`namespaceDeletionGracePeriod` in
-/// `pkg/controller/namespace`).
+/// and kinds that the apiserver could not list or delete.
+///
+/// The list is empty if the namespace is gone, or if its pods are just terminating. The list is also empty if the
+/// namespace controller has not processed the namespace yet. The controller does so five seconds after the request at
+/// the earliest (`namespaceDeletionGracePeriod` in `pkg/controller/namespace`).
 pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };

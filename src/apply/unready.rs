@@ -1,5 +1,5 @@
-//! A fixture that does not become ready. This is a fault of the system under test. Therefore it is a cause and not an
-//! error of the harness.
+//! The description of a fixture that does not become ready. This is a fault of the system under test. Therefore it is a
+//! cause and not an error of the harness.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,38 +11,40 @@ use parallax_vocab::Cause;
 /// credentials yet, and a policy or a webhook is not in force yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
-/// The time since which a failure has been seen without interruption.
+/// Measures how long a failure lasts: the time since which each check has seen it. `None` if the last check did not see
+/// the failure.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting(Option<Instant>);
 
 impl Lasting {
-    /// Takes the result of a check at `now`. Returns whether every check has seen the failure for long enough, so that
-    /// the failure counts.
+    /// Takes the result of a check at the time `now`. Returns whether the failure counts, because every check has seen
+    /// it for long enough.
     pub fn take(&mut self, is_seen: bool, now: Instant) -> bool {
         self.0 = is_seen.then(|| self.0.unwrap_or(now));
         self.0.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_AFTER)
     }
 }
 
-/// One entry of a fixture's `ready` that was not met.
+/// One entry of a fixture's `ready` section that was not met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unready {
-    /// The entry, written as the fixture's id, a dot, and the name of the entry: `store.deployment`.
+    /// The fixture's id, a dot, and the name of the entry, for example `store.deployment`.
     pub what: String,
     /// The reason why the entry was not met.
     pub cause: Cause,
-    /// The duration of the wait.
+    /// The time that the harness waited for the entry.
     pub waited: Duration,
-    /// The time limit of the wait.
+    /// The time limit of the entry.
     pub within: Duration,
-    /// States, events and log lines of the namespace.
+    /// States, events and log lines of the namespace, one a line.
     pub evidence: Vec<String>,
 }
 
-/// Decides whether a cause is the declared one.
+/// A function that decides whether a cause is the one that a break declares.
 pub type Accepts<'a> = Box<dyn Fn(&Cause) -> bool + Send + Sync + 'a>;
 
-/// The entries of `ready` that are declared to fail, by `fixture.name`.
+/// The entries of `ready` that the break declares to fail. The key is the fixture's id, a dot, and the name of the
+/// entry.
 #[derive(Default)]
 pub struct Declared<'a>(BTreeMap<String, Accepts<'a>>);
 
@@ -58,13 +60,13 @@ impl<'a> Declared<'a> {
         self.0.insert(what.to_owned(), accepts);
     }
 
-    /// The declared cause of a `ready` entry; `None` if the entry must be met.
+    /// The test for the declared cause of a `ready` entry. `None` if the entry must be met.
     pub fn of(&self, what: &str) -> Option<&Accepts<'a>> {
         self.0.get(what)
     }
 
-    /// Whether the wait can end, given the entries that were not met so far. A failure that is not declared ends the
-    /// wait at once. Declared failures end the wait when all of them have been observed.
+    /// Whether the set-up can stop waiting, given the entries that were not met so far. An entry that fails without a
+    /// declaration ends the wait at once. Declared failures end the wait when all of them have been observed.
     pub fn settled(&self, unready: &[Unready]) -> bool {
         let seen = |what: &String| unready.iter().any(|it| it.what == *what);
         unready.iter().any(|it| !self.0.contains_key(&it.what)) || (!unready.is_empty() && self.0.keys().all(seen))
@@ -87,7 +89,7 @@ mod tests {
             (&[(0, true)], false),
             (&[(0, true), (9, true)], false),
             (&[(0, true), (5, true), (10, true)], true),
-            // Only one check saw the accepted cause, long after the wait began.
+            // Only the last check saw the failure. The long time before this check does not count.
             (&[(0, false), (10, false), (11, true)], false),
             (&[(0, true), (8, false), (9, true), (18, true)], false),
         ];

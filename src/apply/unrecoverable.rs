@@ -23,30 +23,33 @@ use crate::probe::exec::is_of_the_machine;
 use crate::probe::lives::last_end;
 use parallax_record::Noted as _;
 
-/// The reasons for which a waiting container never starts. They follow from the pod itself and from the objects that it
-/// names.
+/// The reasons for which a waiting container never starts. They follow from the pod itself and from the objects that
+/// the pod names.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
 /// The reasons for which a waiting container may start at the kubelet's next try.
 const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
 /// The reasons for which a container waits after its start failed.
 const STARTS_FAIL: [&str; 2] = ["RunContainerError", "CrashLoopBackOff"];
-/// Parts of messages which show that only the kubelet's own copy of an object was not up to date: a Secret or
-/// `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or the Services of a node that has just started
-/// (`pkg/kubelet/kubelet_pods.go`). In this case, the kubelet tries again.
+/// Parts of messages which show that only the kubelet's own copy of an object was out of date. The object is a Secret
+/// or `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or a Service on a node that has just started
+/// (`pkg/kubelet/kubelet_pods.go`). The kubelet then tries again.
 const KUBELET_IS_BEHIND: [&str; 2] =
     ["timed out waiting for the condition", "services have not yet been read at least once"];
-/// The time for which a state must last if the kubelet's next try may end it. The kubelet tries again 10 to 15 s after
-/// a failure (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second
-/// failure with the same message does not change the pod's status, so no event reports it.
+/// If the kubelet's next try may end a failure, the failure counts only after it has lasted for this time. The kubelet
+/// tries again 10 to 15 s after a failure (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter;
+/// `imageBackOffPeriod` for a pull). A second failure with the same message does not change the pod's status, so no
+/// event reports it.
 pub(crate) const ANOTHER_TRY: Duration = Duration::from_secs(25);
-/// The number of restarts from which a crashing container counts as unrecoverable. The first crash may only mean that
-/// another part of the environment was not ready yet.
+/// If a crashing container has been restarted this many times, it counts as unrecoverable. The first crash may only
+/// mean that another part of the environment was not ready yet.
 const RESTARTS: i32 = 2;
 
-/// Resolves with the reason when a pod cannot recover. Only selected pods for which `concerns` returns true are
-/// considered. Otherwise the future never resolves. A failure that the kubelet's next try may end counts after it has
-/// lasted for `patience`, which is [`ANOTHER_TRY`] unless a person waits for the answer. If a container crashes, the
-/// reason ends with the last log line that is `wanted`, otherwise with the last log line.
+/// Resolves with the reason when a pod cannot recover. Otherwise the future never resolves. It considers the selected
+/// pods for which `concerns` returns true.
+///
+/// A failure that the kubelet's next try may end counts after it has lasted for `patience`. This is [`ANOTHER_TRY`], or
+/// less if a person waits for the answer. If a container crashes, the reason ends with the last log line that `wanted`
+/// accepts, otherwise with the last log line.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
@@ -62,7 +65,8 @@ pub(crate) async fn pod(
         let pod = tokio::select! {
             pod = seen.next() => pod,
             why = failing.lasts(patience) => {
-                // No event arrived. Read the pod once more, so that no change is missed.
+                // The failure has lasted for `patience`, and no event has arrived. The pod is read once more, so that
+                // no change is missed.
                 match pods.get_opt(&why.pod).await.noted("look at a failing pod again") {
                     Some(Some(pod)) if concerns(&pod) && verdict(&pod).is_some() => break why,
                     Some(_) => failing.forget(&why.pod),
@@ -84,7 +88,7 @@ pub(crate) async fn pod(
     format!("container {} of pod {}: {}{line}", why.container, why.pod, why.reason)
 }
 
-/// The reason why a container cannot recover.
+/// The reason why a container cannot recover, with the container and its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Why {
     pod: String,
@@ -94,23 +98,22 @@ struct Why {
     crashed: bool,
 }
 
-/// The meaning of a container's failure.
+/// How certain it is that a container's failure is permanent.
 #[derive(Debug, PartialEq, Eq)]
 enum Weight {
-    /// The container cannot recover from this state.
+    /// The failure is permanent: the container cannot recover from this state.
     Final,
-    /// The container cannot recover if its next try fails too.
+    /// The failure is permanent only if the container's next try fails too.
     IfItLasts,
 }
 
-/// The pods with a failure that another try may end, by name. Each has the time of its first failure and the newest
-/// reason.
+/// The pods with a failure that another try may end, by the name of the pod. Each has the time of its first failure and
+/// the newest reason.
 #[derive(Default)]
 struct Failing(BTreeMap<String, (Instant, Why)>);
 
 impl Failing {
-    /// Takes the newest state of a pod. Returns the reason if the pod will never be ready; `None` if it may still
-    /// become ready.
+    /// Takes the newest state of a pod. Returns the reason if the pod will certainly never be ready, otherwise `None`.
     fn take(&mut self, pod: &Pod, now: Instant) -> Option<Why> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         match verdict(pod) {
@@ -131,20 +134,20 @@ impl Failing {
         self.0.remove(pod);
     }
 
-    /// Starts the time of a pod's failure again at `now`.
+    /// Restarts the measurement of a pod's failure at the time `now`.
     fn again(&mut self, pod: &str, now: Instant) {
         if let Some((since, _)) = self.0.get_mut(pod) {
             *since = now;
         }
     }
 
-    /// The failure that will count first, and the time at which it counts.
+    /// The failure that has lasted longest, and the time at which it will count. `None` if there is no failure.
     fn first(&self, patience: Duration) -> Option<(Instant, &Why)> {
         let (since, why) = self.0.values().min_by_key(|(since, _)| *since)?;
         Some((*since + patience, why))
     }
 
-    /// Resolves when a failure has lasted for `patience`. Otherwise the future never resolves.
+    /// Resolves when one of the failures has lasted for `patience`. If there is no failure, the future never resolves.
     async fn lasts(&self, patience: Duration) -> Why {
         let Some((from, why)) = self.first(patience) else { return std::future::pending().await };
         sleep_until(from).await;
@@ -152,7 +155,7 @@ impl Failing {
     }
 }
 
-/// The first failure among a pod's containers that may be permanent.
+/// The failure among a pod's containers that decides about the pod: the first permanent one, otherwise the first one.
 fn verdict(pod: &Pod) -> Option<(Weight, Why)> {
     // A pod that is being deleted may be in any state, so it has no verdict.
     if pod.metadata.deletion_timestamp.is_some() {
@@ -176,7 +179,8 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
         return None;
     }
     let ended = last_end(status);
-    // Between two tries, a container waits without a reason. The result of the last try says nothing about the next.
+    // Between two tries, a container waits without a reason. The result of the last try says nothing about the next
+    // try.
     let reason = match &now.waiting {
         Some(waiting) => Some(waiting.reason.as_deref()?),
         None => None,
@@ -235,7 +239,7 @@ mod tests {
         let table = [
             (waits("ContainerCreating"), none.clone(), 0, None),
             (json!({"running": {}}), none.clone(), 0, None),
-            // The first start failed, and the second one succeeded.
+            // The first start of the container failed, and the second one succeeded.
             (json!({"running": {}}), exited("StartError"), 1, None),
             (exited("Error"), none.clone(), 0, None),
             (waits("CrashLoopBackOff"), exited("Error"), 1, None),

@@ -1,4 +1,4 @@
-//! Log lines of containers: the last line of a container that ended, and the lines that show a declared failure.
+//! Reads log lines of containers: the last line of a container that ended, and the lines that show a declared failure.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,31 +18,33 @@ use parallax_record::Noted as _;
 
 /// The number of last lines that are read from a log.
 const TAIL_LINES: i64 = 40;
-/// The number of last lines that are searched for the reason why a program ended. An earlier line is not the reason.
+/// The number of last lines that are searched for the reason why a program ended. Earlier lines are not searched,
+/// because a program writes the reason at its end.
 const LAST_WORDS: usize = 5;
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
-/// The reason of a pod that the kubelet ended because the node lacks a resource.
+/// The reason in the status of a pod that the kubelet ended because the node lacks a resource.
 const EVICTED: &str = "Evicted";
-/// The number of bytes that are read from a log while it is followed.
+/// The largest number of bytes that are read from a log while it is followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
 /// The numbers of characters that are quoted from the beginning and from the end of a long line. The end matters
-/// because Go programs print the first cause last.
+/// because Go programs print the original error last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
-/// The time limit for a running container to become ready although its log shows the declared cause.
+/// After the log of a running container has shown the declared cause, the container may still become ready within this
+/// time. If it does, the line does not count.
 const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Decides whether a log line leads to the cause that the caller expects.
+/// A function that decides whether a log line shows the cause that the caller expects.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The log line that best explains why a container ended: the last `wanted` line among its last lines, otherwise the
-/// last line.
+/// The log line that best explains why a container ended. This is the newest of its last lines for which `wanted`
+/// returns true, otherwise the last line.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let text = tail(pods, pod, container, false).await?;
     decisive_line(&text, wanted).map(quoted)
 }
 
-/// The end of a container's log.
+/// The last lines of a container's log. `previous` selects the instance before the current one.
 async fn tail(pods: &Api<Pod>, pod: &str, container: &str, previous: bool) -> Option<String> {
     let parameters = LogParams {
         container: Some(container.to_owned()),
@@ -59,13 +61,13 @@ fn decisive_line<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a st
         .or_else(|| last_words(text.lines()).next())
 }
 
-/// The last lines that are not empty. The newest line comes first.
+/// The last lines that are not empty, at most [`LAST_WORDS`]. The newest line comes first.
 pub(crate) fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     lines.map(str::trim).filter(|line| !line.is_empty()).rev().take(LAST_WORDS)
 }
 
-/// Whether a container was ended from outside and not by its own program: by the kernel, the kubelet, or a person. Then
-/// the lines of its log are not the reason.
+/// Whether a container was ended from outside and not by its own program, for example by the kernel or the kubelet. In
+/// this case, the lines of its log do not say why it ended.
 pub(super) fn was_killed(ended: &ContainerStateTerminated) -> bool {
     ended.exit_code == KILLED || ended.reason.as_deref() == Some(OUT_OF_MEMORY)
 }
@@ -95,10 +97,11 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
     Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
 }
 
-/// Resolves when a wanted log line turns out to be the reason why a container is not ready. This is so if the container
-/// does not become ready in time after the line, or if the container ends and the line is among its last lines. A line
-/// does not count if the container was ended from outside. The result names the container, the pod and the line.
-/// Otherwise the future never resolves.
+/// Resolves when a wanted log line turns out to be the reason why a container is not ready. Otherwise the future never
+/// resolves. The result names the container, the pod and the line.
+///
+/// A line is the reason if the container does not become ready in time after the line. It is also the reason if the
+/// container ends and the line is among its last lines. A line does not count if the container was ended from outside.
 pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
@@ -123,8 +126,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
             continue;
         }
         let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-        // The result of this wait does not matter: the container has ended or is not ready. If the container became
-        // ready, the caller, which watches readiness, would cancel this future.
+        // The result of this wait does not matter: afterwards, the container has ended or is not ready. If the
+        // container became ready, the caller would have cancelled this future, because it watches the readiness.
         drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
         if let Some(text) = decisive(&pods, &line, wanted).await {
             return format!("container {} of pod {}: {}", line.container, line.pod, quoted(text.trim()));
@@ -147,17 +150,18 @@ async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<St
     }
 }
 
-/// The fate of one instance of a container.
+/// What has become of one instance of a container: it still runs, or it ended.
 #[derive(Debug, PartialEq, Eq)]
 enum How {
     Runs,
-    /// The program ended on its own. `previous` says whether another instance has been started since then.
+    /// The program ended on its own. `previous` is true if another instance has been started after that.
     Ended {
         previous: bool,
     },
 }
 
-/// The fate of one instance of a container. `None` if the container was ended from outside, or if its end is not known.
+/// Finds out what has become of the instance with this id. `None` if the container was ended from outside, or if its
+/// end is not known.
 fn how(pod: &Pod, container: &str, id: &str) -> Option<How> {
     if runs(pod, id) {
         return Some(How::Runs);
@@ -176,7 +180,7 @@ pub(super) fn cause(resource: &str, detail: &str) -> Cause {
     Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() }
 }
 
-/// One line of one container.
+/// One log line, with the pod, the container and the id of the container's instance that wrote it.
 struct Line {
     pod: String,
     container: String,
@@ -199,8 +203,8 @@ fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> 
         log.map(futures::io::AsyncBufReadExt::lines)
     };
     let lines = futures::stream::once(opened).try_flatten();
-    // If a log breaks off, ignore it: its earlier lines were already checked. If the container starts again, the log of
-    // the new instance is followed.
+    // If a log breaks off, the error is ignored, because its earlier lines were already checked. If the container
+    // starts again, the log of the new instance is followed.
     let lines = lines.filter_map(|line| std::future::ready(line.noted("follow what a container says")));
     lines
         .map(move |text| Line { pod: pod.clone(), container: container.clone(), instance: instance.clone(), text })
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(decisive_line(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
         assert_eq!(decisive_line(text, Some(&wants("never said"))), Some("usage: minio"));
         assert_eq!(decisive_line("\n\n", None), None);
-        // The last wanted line counts, if it is among the last few lines.
+        // The newest wanted line counts, if it is one of the last `LAST_WORDS` lines.
         assert_eq!(decisive_line("no 1\nno 2\nend", Some(&wants("no"))), Some("no 2"));
         let earlier = format!("no such key\n{}", "later\n\n".repeat(LAST_WORDS));
         assert_eq!(decisive_line(&earlier, Some(&wants("no such key"))), Some("later"));
@@ -273,7 +277,7 @@ mod tests {
             (end("a", 137, "Error"), none.clone(), "a", "", None),
             (json!({"running": {}}), end("a", 137, "Error"), "b", "", None),
             (end("a", 1, "Error"), none.clone(), "a", "Evicted", None),
-            // The status does not show how an earlier instance ended.
+            // The status of the container no longer shows how this earlier instance (`b`) ended.
             (json!({"running": {}}), end("c", 1, "Error"), "b", "", None),
         ] {
             let status = json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": 0,

@@ -1,4 +1,4 @@
-//! A session with the agent in a container, over the engine's exec.
+//! A session with the agent in a container, over the exec of the container engine.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use parallax_vocab::{Answer, Question};
 use super::{AGENT_PATH, ProbeError, Session};
 use parallax_engine::Engine;
 
-/// The agent in one container outside the cluster. The session ends when this value is dropped.
+/// A session with the agent in one container outside the cluster. Dropping this value ends the session.
 #[derive(Debug)]
 pub struct ContainerSession {
     session: Arc<Session>,
 }
 
 impl ContainerSession {
-    /// Starts `parallax-agent session` in the running container `name`.
+    /// Starts `parallax-agent session` in the running container `name`, and waits for the first message of the agent.
     pub async fn open(engine: &Engine, name: &str) -> Result<Self, ProbeError> {
         let place = format!("container {name}");
         let exec = engine.attach(name, &[AGENT_PATH, "session"]).await;
@@ -28,14 +28,14 @@ impl ContainerSession {
         self.session.ask(question).await
     }
 
-    /// Returns the session itself.
+    /// Returns the session itself, for the probers that use it.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }
 
     /// Ends the session with the agent.
     pub async fn close(self) {
-        // A prober that still uses the session will drop it soon. The streams of the session end then.
+        // If a prober still uses the session, the session ends when the prober drops it.
         if let Some(session) = Arc::into_inner(self.session) {
             session.close().await;
         }

@@ -1,21 +1,22 @@
-//! Errors of the agent or the harness while a question is asked. Faults of the system under test are causes, not
-//! errors.
+//! Errors of the agent or the harness while a question is asked. A fault of the system under test is not an error: it
+//! is a cause inside the answer.
 
-/// The agent or the harness failed. `place` names the vantage's pod and namespace.
+/// A failure of the agent or the harness. The field `place` says where the agent runs, for example `pod app of
+/// namespace test`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The session's other end no longer exists.
+    /// The agent, at the other end of the session, no longer exists.
     #[error("the agent in {place} is gone: {why}")]
     AgentGone {
-        /// The place of the agent.
+        /// Where the agent ran, for example `pod app of namespace test`.
         place: String,
-        /// The reason why the agent ended, with its last lines on standard error.
+        /// The reason why the agent ended. If the agent wrote to standard error, its last lines follow.
         why: String,
     },
-    /// The session could not be started.
+    /// The session with the agent could not be started.
     #[error("failed to start the agent in {place}: {why}")]
     Start {
-        /// The place at which the session should run.
+        /// The place where the agent should run.
         place: String,
         /// The reason, from the apiserver, the container engine or the harness. If the agent wrote to standard error,
         /// its last lines follow.
@@ -24,47 +25,47 @@ pub enum ProbeError {
     /// The agent and the harness were built from different sources.
     #[error("the agent in {place} speaks protocol {theirs}, this harness {ours}; rebuild the agent's image")]
     Version {
-        /// The place of the agent.
+        /// Where the agent runs, for example `pod app of namespace test`.
         place: String,
         /// The protocol version of the agent.
         theirs: u32,
         /// The protocol version of the harness.
         ours: u32,
     },
-    /// The session's output is not the agent's protocol.
+    /// The output of the session does not follow the agent's protocol.
     #[error("the agent in {place} wrote what is not a frame: {why}; something else writes to its standard output")]
     Garbled {
-        /// The place of the agent.
+        /// Where the agent runs, for example `pod app of namespace test`.
         place: String,
-        /// The fault in the bytes.
+        /// What is wrong with the output.
         why: String,
     },
-    /// An answer is overdue, although the pod still exists.
+    /// An answer did not arrive in time, although the pod still exists.
     #[error("the agent in {place} did not answer within {waited_ms} ms, past the question's own deadline")]
     Overdue {
-        /// The place of the agent.
+        /// Where the agent runs, for example `pod app of namespace test`.
         place: String,
-        /// The time for which the harness waited.
+        /// The time for which the harness waited, in milliseconds.
         waited_ms: u64,
     },
     /// The question is too large to be sent.
     #[error("the question does not fit the agent in {place}: {why}; ask for a smaller body")]
     Question {
-        /// The place to which the question should be sent.
+        /// Where the agent runs, for example `pod app of namespace test`.
         place: String,
-        /// The part that is too large.
+        /// Which part of the question is too large.
         why: String,
     },
-    /// A prober has missed outcomes, or reported impossible ones.
+    /// A prober missed outcomes, or reported outcomes that cannot be true.
     #[error("the prober cannot be counted: {why}")]
     Prober {
-        /// The description of the error.
+        /// What is wrong with the outcomes, in words.
         why: String,
     },
-    /// The probe crashed in this process.
+    /// The probe panicked in the harness's own process.
     #[error("the probe crashed in the harness: {why}; this is a defect of Parallax")]
     Crashed {
-        /// The message of the panic.
+        /// The message of the probe's panic.
         why: String,
     },
 }

@@ -15,15 +15,16 @@ use parallax_judge::ObjectEvent;
 /// Selects the objects whose events are read.
 #[derive(Clone, Debug)]
 pub struct EventQuestion {
-    /// The kind, such as `Pod` or `Deployment`.
+    /// The kind of the objects, such as `Pod` or `Deployment`.
     pub kind: String,
-    /// The name of the object. Without a name, any object of the kind is selected.
+    /// The name of the object. `None` selects every object of the kind.
     pub name: Option<String>,
-    /// The namespace of the events: that of the object, or `default` for cluster-wide objects.
+    /// The namespace in which the events are recorded: the namespace of the object, or `default` for cluster-scoped
+    /// objects.
     pub namespace: String,
-    /// The reason of the events; `None` for any reason.
+    /// The reason of the events, such as `FailedMount`. `None` selects every reason.
     pub reason: Option<String>,
-    /// Events to leave out, as returned by [`known`].
+    /// The events to leave out, as [`known`] returns them.
     pub hidden: BTreeSet<String>,
 }
 
@@ -36,14 +37,15 @@ impl EventQuestion {
     }
 }
 
-/// Returns the existing events of an object.
+/// Returns the existing events of the selected objects, without the hidden ones.
 pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<ObjectEvent>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let found = api.list(&ListParams::default().fields(&question.fields())).await?;
     Ok(found.items.iter().filter(|it| !question.hidden.contains(&stamp(it))).map(in_short).collect())
 }
 
-/// The existing events of a namespace. If an event occurs again later, it counts as a new event.
+/// Returns a key for each existing event of a namespace. Kubernetes counts repetitions of an event in one object; each
+/// repetition gets a new key and so counts as a new event.
 pub async fn known(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default()).await?.items.iter().map(stamp).collect())
@@ -65,7 +67,8 @@ pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl As
             return;
         }
     }
-    // The end of the stream does not mean that no further events occur, so the future never resolves here.
+    // The end of the stream does not mean that no further events occur. Therefore the function waits for the caller's
+    // time limit.
     std::future::pending::<()>().await;
 }
 

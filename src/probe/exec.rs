@@ -12,13 +12,13 @@ use parallax_record::in_full;
 
 /// The number of bytes that are kept of standard output, and of standard error.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
-/// The kubelet's message if the container does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
+/// The kubelet's message for an exec into a container that does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
 pub(super) const NO_CONTAINER: &str = "container not found";
-/// The apiserver's messages if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
-/// exec over WebSocket).
+/// Parts of the apiserver's messages for an exec if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and
+/// its successor for exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
-/// The messages of the container runtime if it could not start the program: it was late, its shim ended, or the machine
-/// had no capacity for another process.
+/// Parts of the container runtime's messages if it could not start the program: it was late, its helper process (the
+/// shim) ended, or the machine had no capacity for another process.
 const NO_RUNTIME: [&str; 5] = [
     "context deadline exceeded",
     "DeadlineExceeded",
@@ -37,9 +37,9 @@ pub fn is_of_the_machine(message: &str) -> bool {
 pub struct Ran {
     /// The exit code of the program.
     pub exit: i32,
-    /// The standard output of the program.
+    /// The standard output of the program, at most 64 KiB.
     pub stdout: String,
-    /// The standard error of the program.
+    /// The standard error of the program, at most 64 KiB.
     pub stderr: String,
 }
 
@@ -49,7 +49,8 @@ pub enum NotRan {
     /// The program could not be started. The text is the reason: for example, the pod does not exist or its container
     /// does not run.
     Failed(String),
-    /// The connection broke, or the apiserver or the kubelet did not answer. This says nothing about the container.
+    /// The connection broke, or the apiserver or the kubelet did not answer. The text is the reason. This error says
+    /// nothing about the container.
     Lost(String),
     /// The program had not ended at the deadline. This means only that the time was too short.
     Late {
@@ -58,7 +59,7 @@ pub enum NotRan {
     },
 }
 
-/// Runs a program in a container.
+/// Runs a program in a container of a pod, for at most `within`.
 ///
 /// # Errors
 ///
@@ -85,8 +86,9 @@ pub async fn run(
     tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
 }
 
-/// The meaning of a failed request for an exec. If a container does not run, the apiserver reports the kubelet's
-/// message as an internal error (500), although the message is about the container.
+/// Finds out what a failed request for an exec means. If a container does not run, the apiserver passes on the
+/// kubelet's message as an internal error (500). Therefore a 500 with this message is about the container and not about
+/// the apiserver.
 fn refused(error: &kube::Error) -> NotRan {
     match error {
         kube::Error::Api(status) if !is_transient(error) || status.message.contains(NO_CONTAINER) => {
@@ -97,7 +99,7 @@ fn refused(error: &kube::Error) -> NotRan {
     }
 }
 
-/// The exit code of a program, from the last message of its exec.
+/// The exit code of a program, from the status with which its exec ends. Without a status, the connection broke.
 pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     let status = status.ok_or_else(|| NotRan::Lost("the exec was cut off".to_owned()))?;
     if status.status.as_deref() == Some("Success") {
@@ -116,8 +118,8 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     })
 }
 
-/// Reads one output of a program. Only the beginning is kept. The rest is read too, because an output that is not read
-/// blocks the program.
+/// Reads one output of a program, and returns its beginning. The rest is read too and dropped, because a program whose
+/// output is not read would block.
 async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();
@@ -176,7 +178,7 @@ mod tests {
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
         assert_eq!(read(Some(&b"a\xffb"[..])).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
-        // A multi-byte character is split by the limit.
+        // The limit splits a character of several bytes.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
         let text = read(Some(&mut output)).await;

@@ -1,5 +1,5 @@
-//! Finds out which containers of a namespace run, and which of them have ended since an earlier check. An answer says
-//! nothing about a system whose containers were not running.
+//! Finds out which containers of a namespace run, and which of them have ended since an earlier check. If a container
+//! ended, an answer says nothing about the change that a variant tests.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
@@ -9,17 +9,17 @@ use kube::{Api, Client, ResourceExt as _};
 /// container or from the kubelet.
 const MESSAGE_LIMIT: usize = 200;
 
-/// The reason that the kubelet reports if the kernel ended a container because memory was short.
+/// The reason that the kubelet reports if the kernel ended a container for lack of memory.
 pub(crate) const OUT_OF_MEMORY: &str = "OOMKilled";
 
-/// Lists the pods of a namespace that have some labels; an empty text selects every pod.
+/// Lists the pods of a namespace that match the selector `labels`. An empty text selects every pod.
 pub async fn pods(client: &Client, namespace: &str, labels: &str) -> Result<Vec<Pod>, Box<kube::Error>> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default().labels(labels)).await?.items)
 }
 
-/// Describes the parts of a pod that the machine has ended since `before`: the kubelet evicted the pod, or the kernel
-/// ran out of memory. No scenario intends such an end.
+/// Describes the parts of a pod that the machine has ended since `before` was read. Either the kubelet evicted the pod,
+/// or the kernel ended a container for lack of memory. No scenario intends such an end.
 pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
     let Some(now) = after.iter().find(|it| it.metadata.uid == before.metadata.uid) else { return Vec::new() };
     let name = before.name_any();
@@ -33,13 +33,14 @@ pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
     of_pod.into_iter().chain(of_containers).collect()
 }
 
-/// Whether every container of a pod runs and is ready.
+/// Whether a pod has the condition `Ready`: every container runs and is ready.
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().filter_map(|it| it.conditions.as_ref()).flatten();
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// Describes the containers in `before` that have ended since then. Pods whose end is intended (`meant`) are left out.
+/// Describes the containers of the pods in `before` that had ended when `after` was read. Pods for which `meant`
+/// returns true are left out, because the scenario ended them.
 pub fn ended(before: &[Pod], after: &[Pod], meant: impl Fn(&Pod) -> bool) -> Vec<String> {
     let mut ends = Vec::new();
     for pod in before.iter().filter(|it| it.metadata.deletion_timestamp.is_none() && !meant(it)) {
@@ -95,7 +96,8 @@ fn is_done(pod: &Pod, status: &ContainerStatus) -> bool {
     }
 }
 
-/// The reason why the kubelet ended the whole pod. The kubelet does this if the node lacks a resource.
+/// The reason why the kubelet ended the whole pod, for example because the node lacks a resource. `None` if the pod has
+/// not failed.
 fn evicted(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let failed = status.phase.as_deref() == Some("Failed");
@@ -103,7 +105,7 @@ fn evicted(pod: &Pod) -> Option<String> {
     Some(format!("{reason}{}", message(status.message.as_deref())))
 }
 
-/// Describes how a container that was running has ended; `None` if it still runs.
+/// Describes how a container that was running has ended; `None` if the same instance still runs.
 fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     let state = now.state.as_ref();
     let runs = state.is_some_and(|it| it.running.is_some());
@@ -118,17 +120,17 @@ fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     Some(format!("{}{again}", last_end(now).map_or_else(|| "it ended, and nothing tells how".to_owned(), in_words)))
 }
 
-/// The last end of a container.
+/// How a container last ended. `None` if it has not ended so far.
 pub(crate) fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     ends(status).next()
 }
 
-/// The end of the instance of a container with this id, if it is known.
+/// How the instance of a container with this id ended. `None` if the status does not show this end.
 pub(crate) fn end_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a ContainerStateTerminated> {
     ends(status).find(|it| it.container_id.as_deref() == Some(id))
 }
 
-/// The ends of a container that its status contains. The last one comes first.
+/// The ends that the status of a container contains, at most two. The last one comes first.
 fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
     [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref())
 }
@@ -229,7 +231,7 @@ mod tests {
         let none = json!({});
         for (before, uid, after, expected) in [
             (runs(0, &none), "a", runs(0, &none), None),
-            // An end before the first check is not reported.
+            // An end that happened before the first check is not reported.
             (runs(1, &killed("Error")), "a", runs(1, &killed("Error")), None),
             (
                 runs(0, &none),
@@ -257,8 +259,8 @@ mod tests {
             ),
             (runs(0, &none), "b", runs(0, &none), Some("pod store-1: it was deleted")),
             (runs(0, &none), "a", evicted, Some("pod store-1: Evicted (The node was low on resource: memory.)")),
-            // The first container was already crashing before. The second one has completed its work, so it is not
-            // expected to run.
+            // The first container was already crashing at the first check. The second one has completed its work, so it
+            // is not expected to run.
             (container(4, false, &json!({ "running": {} }), &killed("Error")), "a", runs(5, &killed("Error")), None),
             (container(0, false, &json!({ "terminated": { "exitCode": 0 } }), &none), "b", runs(0, &none), None),
         ] {

@@ -20,29 +20,29 @@ use crate::cluster::{pod_selector, watched};
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 
-/// The size of the longest log that is read to its end. A longer log gives no result.
+/// The size in bytes of the longest log that is read to its end. If a log is longer, the step has no result.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Selects a log, and which part of it is read.
+/// Says which log is read, and which part of it.
 #[derive(Clone, Debug)]
 pub struct LogQuestion {
     /// The object whose log is read.
     pub target: LogTarget,
     /// The namespace of the object.
     pub namespace: String,
-    /// The name of the container; `None` if the pods have only one.
+    /// The name of the container; `None` if the pods have only one container.
     pub container: Option<String>,
-    /// Whether to read the instance before the current one.
+    /// Whether to read only the instance of the container before the current one.
     pub previous: bool,
-    /// The time before which lines are left out.
+    /// Lines before this time are left out. `None` keeps them.
     pub since: Option<OffsetDateTime>,
-    /// The time range in which lines are left out, because other variants ran then.
+    /// Lines in this time range are left out, because other variants ran in the environment then.
     pub without: Range<OffsetDateTime>,
-    /// Whether to read earlier instances too, as far as their logs exist. This is needed to check that a text is in no
-    /// line.
+    /// Whether to read the logs of earlier instances too, as far as these logs exist. This is needed to check that no
+    /// line contains a text.
     pub whole: bool,
-    /// The pods of the variant's namespace that have been seen so far and that existed after `since`. The log of a pod
-    /// that is gone cannot be read.
+    /// The pods of the variant's namespace that have been seen so far and that existed after `since`. If such a pod is
+    /// gone, its log is reported as unread.
     pub seen: Vec<Pod>,
 }
 
@@ -53,32 +53,33 @@ pub struct Line {
     pub unix_ms: u64,
     /// The text of the line.
     pub text: String,
-    /// Whether the line was longer than `text`.
+    /// Whether the line was longer than `text`, because the harness cuts long lines.
     pub cut: bool,
     /// Whether an earlier instance of the container wrote the line.
     pub earlier: bool,
 }
 
-/// The extent to which a log was read.
+/// How much of a log was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The number of container instances whose logs were read to their end.
     pub instances: usize,
-    /// The logs that exist but could not be read, one reason for each.
+    /// The logs that could not be read to their end, in words: the log and the reason.
     pub unread: Vec<String>,
 }
 
 /// The reason why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The object that should have this log does not exist. This is a fault of the system under test.
+    /// The object that should have this log does not exist. This is a fault of the system under test. The text says
+    /// what is missing.
     #[error("{0}")]
     None(String),
-    /// The log cannot be read as the scenario requests: the scenario does not say which container, or the log is longer
-    /// than the harness reads. This says nothing about the system under test.
+    /// The log cannot be read as the scenario requests. Either the scenario does not say which container, or the log is
+    /// longer than the harness reads. This says nothing about the system under test. The text is the reason.
     #[error("{0}")]
     Unclear(String),
-    /// The request to the apiserver failed.
+    /// The request for a log to the apiserver failed.
     #[error("the log of {what} cannot be read: {source}")]
     Api {
         /// The object whose log was read.
@@ -88,8 +89,8 @@ pub enum LogError {
     },
 }
 
-/// Passes every existing line to `take`, and returns how much was read. Logs that cannot be read are reported in
-/// [`Extent::unread`].
+/// Reads the selected logs once. Passes every existing line that counts to `take`, and returns how much was read. A log
+/// that cannot be read is reported in [`Extent::unread`].
 pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&Line)) -> Result<Extent, LogError> {
     let reader = Reader::new(client, question);
     let selected = selected(client, question).await?;
@@ -126,7 +127,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                 continue;
             };
             while let Some(line) = lines.next().await {
-                // If a log breaks off, its remaining lines are unknown.
+                // If a log breaks off, its remaining lines are unknown, so the request has failed.
                 let line = line.map_err(|it| reader.broken(it))?;
                 match later(line, question.since, &question.without) {
                     Dated::Line(_, line) => {
@@ -134,7 +135,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                         take(&Line { earlier: previous && !question.previous, ..line });
                     }
                     Dated::Early => {}
-                    // The kubelet wrote a message without a time in place of a log.
+                    // A line without a time is a message that the kubelet wrote in place of the log.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
             }
@@ -144,8 +145,9 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     Ok(extent)
 }
 
-/// Passes every line to `take` as it is written, until `take` returns true. This starts with the first line and
-/// includes pods that are created later. Otherwise the function never returns, so the caller must set a time limit.
+/// Reads the selected logs while they are written, from the first line on. Passes every line to `take` until `take`
+/// returns true. Pods that are created later are included. If `take` never returns true, the function never returns, so
+/// the caller must set a time limit.
 pub async fn follow(
     client: &Client,
     question: &LogQuestion,
@@ -190,8 +192,8 @@ fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// The selected pods that are gone, so that their logs are gone too. This is checked only for a selection by labels. A
-/// selection by name means the pod that has the name now.
+/// Describes the selected pods that are gone, because their logs are gone too. This applies only to a selection by
+/// labels. A selection by name means the pod that has the name now.
 fn gone(selected: &Selected, question: &LogQuestion, pods: &[Pod]) -> Vec<String> {
     let Selected::Labels(labels) = selected else { return Vec::new() };
     let is_there = |seen: &&Pod| pods.iter().any(|it| it.metadata.uid == seen.metadata.uid);
@@ -214,7 +216,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
-        // This log belongs to a container that the engine runs, so the apiserver does not know it.
+        // The apiserver does not know this log, because the container engine runs the container.
         LogTarget::Beside(_) | LogTarget::Node(_) | LogTarget::World => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -230,18 +232,19 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     pod_selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
 }
 
-/// The result of parsing the time of a line.
+/// One line of a log, after its time was parsed.
 #[derive(Debug, PartialEq, Eq)]
 enum Dated {
-    /// A line that counts, with its time.
+    /// The line counts. The first field is the time of the line.
     Line(OffsetDateTime, Line),
-    /// A line that was written too early, or while other variants ran.
+    /// The line does not count, because it was written too early, or while other variants ran.
     Early,
-    /// A line without a time. It does not come from a container.
+    /// The line has no time, so it does not come from the container. The field is its text.
     Undated(String),
 }
 
-/// Parses the time at the beginning of a line, and decides whether the line counts.
+/// Parses the time at the beginning of a line. Decides whether the line counts: it is not before `since` and not within
+/// `without`.
 fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTime>) -> Dated {
     let (at, text) = line.text.split_once(' ').unwrap_or((&line.text, ""));
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else { return Dated::Undated(line.text) };

@@ -20,21 +20,23 @@ pub const AGENT_PATH: &str = "/parallax-agent";
 
 /// The time limit for opening a session, including all tries.
 const OPENS_WITHIN: Duration = Duration::from_secs(35);
-/// The time that the watch gets, after the process has ended, to report that the pod was deleted. That reason is
-/// better.
+/// If the process has ended, the watch of the pod gets this time to report that the pod was deleted. This reason
+/// explains more than the end of the process.
 const WATCH_LIMIT: Duration = Duration::from_millis(1500);
-/// The size of the exec's buffers. kube's default of 1 KiB splits an answer into hundreds of iterations of one loop.
+/// The size of the exec's buffers, in bytes. With kube's default of 1 KiB, its loop would need hundreds of iterations
+/// for one answer.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A session with the agent in one pod. It ends when this value and all probers that use it are dropped.
+/// A session with the agent in one pod. The session ends when this value and all probers that use the session are
+/// dropped.
 #[derive(Debug)]
 pub struct PodSession {
     session: Arc<Session>,
 }
 
 impl PodSession {
-    /// Starts `parallax-agent session` in the container `container` (or the only container) of the running pod `name`.
-    /// From then on, watches the pod.
+    /// Starts `parallax-agent session` in the running pod `name`. `container` names the container; `None` means the
+    /// pod's only container. From then on, the session watches the pod, so that it notices the pod's end.
     pub async fn open(
         client: kube::Client,
         namespace: &str,
@@ -58,7 +60,7 @@ impl PodSession {
             let mut pauses = pauses();
             loop {
                 match once(&place, &pods, name, container, &params).await {
-                    // No question has been sent yet, so a broken connection can be opened again.
+                    // No question has been sent yet, so a session whose connection broke can safely be opened again.
                     Err(Broken { error, again: true }) => {
                         tracing::debug!(%error, "a session is opened again");
                         // No event reports that the apiserver is reachable again, so the code polls.
@@ -76,7 +78,7 @@ impl PodSession {
         opened.await.map_err(late)?
     }
 
-    /// Returns the agent's introduction, the first message of a session.
+    /// Returns the first message of the agent, in which it names its host and its addresses.
     pub fn hello(&self) -> &Hello {
         self.session.hello()
     }
@@ -86,28 +88,29 @@ impl PodSession {
         self.session.ask(question).await
     }
 
-    /// Returns the session itself.
+    /// Returns the session itself, for the probers that use it.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }
 
     /// Ends the session with the agent.
     pub async fn close(self) {
-        // A prober that still uses the session will drop it soon. The streams of the session end then.
+        // If a prober still uses the session, the session ends when the prober drops it.
         if let Some(session) = Arc::into_inner(self.session) {
             session.close().await;
         }
     }
 }
 
-/// The reason why a session could not be opened.
+/// The reason why a session could not be opened, and whether another try may help.
 struct Broken {
     error: ProbeError,
-    /// Whether the connection to the apiserver broke. This says nothing about the pod, so another try may succeed.
+    /// Whether the connection to the apiserver broke. A broken connection says nothing about the pod, so another try
+    /// may succeed.
     again: bool,
 }
 
-/// Tries once to open a session.
+/// Tries once to open a session with the agent in a pod.
 async fn once(
     place: &str,
     pods: &Api<Pod>,
@@ -117,7 +120,8 @@ async fn once(
 ) -> Result<Session, Broken> {
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
     let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
-    // The kubelet's error for a container that does not run also arrives as a 500, but it is not transient.
+    // If a container does not run, the kubelet's message arrives as a status 500, which normally counts as transient.
+    // This failure is not transient.
     let again = |why: &kube::Error| is_transient(why) && !message(why).contains(NO_CONTAINER);
     let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(message(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
@@ -130,7 +134,7 @@ async fn once(
     opened.map_err(|error| Broken { error, again: cut.load(Ordering::Relaxed) })
 }
 
-/// The apiserver's message, without the other fields of its status.
+/// The message in the apiserver's status, without the other fields of the status.
 fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -141,7 +145,7 @@ fn message(error: &kube::Error) -> String {
 /// Completes with the reason when the process or its pod is gone. The future owns the exec, so the exec exists as long
 /// as the future.
 ///
-/// The function sets `cut` if the connection broke.
+/// If the connection broke, the future sets `cut` before it completes.
 async fn ended(
     mut process: AttachedProcess,
     pods: Api<Pod>,
@@ -165,16 +169,17 @@ async fn ended(
     first_reason(exited, pod_gone(pods, &name, container.as_deref()), WATCH_LIMIT).await
 }
 
-/// The way in which the process ended.
+/// How the process of an exec ended.
 enum Exit {
-    /// Normally, for example because its input ended.
+    /// The process ended normally, for example because its input ended.
     Clean,
-    /// The session ended abnormally, for this reason.
+    /// The process ended abnormally. The text is the reason.
     Broken(String),
 }
 
-/// Returns the better of two reasons. The reason of the pod is preferred: if the pod ends, the process always ends too,
-/// but never normally.
+/// Returns the better one of two reasons: the end of the process, and the end of the pod. The reason of the pod is
+/// preferred, because the process always ends abnormally if its pod ends. After the end of the process, the function
+/// waits for the pod's reason for at most `patience`.
 async fn first_reason(
     exited: impl Future<Output = Exit>,
     gone: impl Future<Output = String>,
@@ -197,7 +202,8 @@ async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String
     verdict(pod.as_ref(), container).unwrap_or_default()
 }
 
-/// The reason for the end of `container` (or of the pod's first container) according to the state of the pod.
+/// The reason why `container` (or the pod's first container) has ended, according to the state of the pod. `None` if
+/// the container still runs.
 fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     let Some(pod) = pod else { return Some("the pod was deleted".to_owned()) };
     if pod.metadata.deletion_timestamp.is_some() {
@@ -216,7 +222,7 @@ fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     Some(format!("its container {name} ended with exit code {}: {why}", ended.exit_code))
 }
 
-/// Interprets the final status of the exec.
+/// Finds out from the final status of an exec how the process ended.
 fn exit(status: Status) -> Exit {
     match status.status.as_deref() {
         Some("Success") => Exit::Clean,

@@ -1,4 +1,5 @@
-//! A prober at a vantage: in this process, or in the agent of a session. Each read returns the new outcomes.
+//! A prober at a vantage: in this process, or in the agent at the other end of a session. Each read fetches the
+//! outcomes that are new since the last read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +10,17 @@ use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQue
 use super::{ProbeError, Session};
 use parallax_record::Noted as _;
 
-/// The time limit for an agent to execute an order that does not wait for anything.
+/// The time limit for an agent to execute an order (start, read, stop, end) that does not wait for an answer.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
-/// The next prober number. All sessions share one counter.
+/// The number of the next prober. All sessions share this counter, so no two probers have the same number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A running prober, and all outcomes that were read from it.
+/// A running prober, and all outcomes that have been read from it so far.
 #[derive(Debug)]
 pub struct Prober {
     place: Place,
-    /// The time limit of a question. Answers that are still outstanding take at most this time.
+    /// The time limit of one question of the prober. After the prober is stopped, the last answers arrive within this
+    /// time.
     deadline: Duration,
     series: Series,
 }
@@ -51,19 +53,19 @@ impl Prober {
         Ok(Self { place: Place::There { session, number }, deadline, series: Series::default() })
     }
 
-    /// Reads the outcomes so far.
+    /// Reads the new outcomes, and returns all outcomes so far.
     pub async fn read(&mut self) -> Result<&Series, ProbeError> {
         self.pages(ProberOrder::Read).await
     }
 
-    /// Stops the questions, waits for outstanding answers, and returns all outcomes. Later reads return the same
-    /// outcomes.
+    /// Stops asking, waits for the answers that have not arrived yet, and returns all outcomes. Later reads return the
+    /// same outcomes.
     pub async fn stop(&mut self) -> Result<&Series, ProbeError> {
         self.pages(ProberOrder::Stop).await
     }
 
-    /// Stops the prober without reading its outcomes. If the session of the prober broke, the prober has already
-    /// stopped.
+    /// Stops the prober without reading its outcomes. If the session of the prober broke, the agent has already stopped
+    /// it.
     pub async fn end(self) {
         if let Place::There { session, number } = self.place {
             session.prober(number, ProberOrder::End, ORDER_LIMIT).await.noted("end a prober");
@@ -71,8 +73,8 @@ impl Prober {
     }
 
     async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
-        // An agent that never stops to announce more outcomes is broken. So is an agent that reports more outcomes than
-        // a prober keeps.
+        // The number of pages is limited. An agent that reports more outcomes than a prober keeps, or that always
+        // announces another page, is broken.
         for _ in 0..=OUTCOMES_LIMIT.div_ceil(PAGE) {
             let page = self.page(order(self.series.known())).await?;
             if let Some(why) = page.broken {

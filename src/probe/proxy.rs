@@ -1,8 +1,8 @@
-//! An HTTP proxy on loopback that has the network view of an outside vantage.
+//! An HTTP proxy on loopback. Programs that use it see the network as an outside vantage sees it.
 //!
-//! The proxy is for a person's own programs. The names of an environment that is kept exist only in the name server of
-//! the external network (the world), and the ports are those that the engine published. Without the proxy, each program
-//! would have to be configured for this. All programs understand `HTTPS_PROXY`.
+//! The proxy is for the user's own programs and an environment that is kept. The environment's names exist only in the
+//! name server of the external network (the world), and the ports are those that the engine published. Without the
+//! proxy, the user would have to configure each program for this. Every program understands `HTTPS_PROXY`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +29,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy on a free port of loopback.
+    /// Starts a proxy on a free port of loopback. `view` says how the proxy resolves names and which addresses it
+    /// connects to.
     pub async fn start(view: View) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -79,7 +80,7 @@ async fn tunnel(client: &mut TcpStream, view: &View) -> io::Result<()> {
     }
 }
 
-/// Reads up to the empty line that ends a request's head.
+/// Reads a request up to the empty line that ends the request's head.
 async fn head(client: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -91,7 +92,7 @@ async fn head(client: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(head).map_err(io::Error::other)
 }
 
-/// The host and the port that a request asks for.
+/// The host and the port of a `CONNECT` request. `None` for any other request.
 fn target(head: &str) -> Option<(&str, u16)> {
     let (host, port) = head.strip_prefix("CONNECT ")?.split(' ').next()?.rsplit_once(':')?;
     Some((host.trim_matches(['[', ']']), port.parse().ok()?))

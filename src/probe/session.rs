@@ -1,8 +1,8 @@
 //! One long-lived session with an agent, over any three streams: those of an exec or of a child process.
 //!
 //! Separate tasks read standard output and standard error. An exec carries all streams in one loop, so a stream that is
-//! not read blocks the others. The streams signal the end of the session. The watch of the pod, or the exit of the
-//! process, signals it too, because an exec can freeze without ending when its pod is deleted.
+//! not read blocks the others. The end of the streams signals the end of the session. The watch of the pod, or the exit
+//! of the process, signals the end too: an exec can freeze without ending when its pod is deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -26,14 +26,16 @@ use parallax_record::Noted as _;
 
 /// The time limit for the first message of the agent.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// The time after a question's own deadline in which the answer may still arrive, because of the transfer in both
-/// directions.
+/// The time by which an answer may arrive later than the question's own deadline, because the question and the answer
+/// must be transferred.
 const GRACE: Duration = Duration::from_secs(3);
-/// The time for further information (the reason, the last output) to arrive after the first sign of the end.
+/// After the first sign of the session's end, the time for further information to arrive: the reason, and the last
+/// lines of standard error.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// The number of questions that may wait to be written.
+/// The largest number of messages that wait to be written to the agent.
 const QUEUE: usize = 64;
-/// The number of lines of standard error that are kept, and the number of bytes of each line.
+/// The number of last lines of standard error that are kept. The second constant is the number of bytes that are kept
+/// of each line.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
@@ -46,7 +48,7 @@ pub struct Hello {
     pub addresses: Vec<IpAddr>,
 }
 
-/// A running session. When it is dropped, the streams are closed, which ends the agent.
+/// A running session. Dropping this value closes the streams, which ends the agent.
 #[derive(Debug)]
 pub struct Session {
     hello: Hello,
@@ -67,13 +69,14 @@ struct Shared {
 enum State {
     /// The first message of the agent has not arrived yet.
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
-    /// Questions that wait for their answers, by request number.
+    /// The session is open. The map contains the calls that wait for a response, by request number.
     Open(HashMap<u64, oneshot::Sender<Told>>),
-    /// The session is over, with the reason.
+    /// The session is over. The error is the reason.
     Gone(ProbeError),
 }
 
-/// The agent's response: an answer, or the outcomes of a prober.
+/// The agent's response to a message: an answer, or the outcomes of a prober (`None` if the agent does not know the
+/// prober).
 #[derive(Debug)]
 enum Told {
     Answer(Box<Answer>),
@@ -83,8 +86,8 @@ enum Told {
 impl Session {
     /// Starts a session: waits for the first message of the agent and checks the agent's version.
     ///
-    /// `ended` completes with the reason when the agent no longer exists, even if the streams stay open. It is dropped
-    /// together with the session.
+    /// The future `ended` completes with the reason when the agent no longer exists, even if the streams stay open. The
+    /// future is dropped together with the session.
     pub async fn open<I, O, E>(
         place: impl Into<String>,
         stdin: I,
@@ -114,12 +117,12 @@ impl Session {
         Ok(Self { hello, shared, frames, next: AtomicU64::new(1), supervisor })
     }
 
-    /// The place of the agent, in words.
+    /// Where the agent runs, in words, for example `pod app of namespace test`.
     pub(super) fn place(&self) -> &str {
         &self.shared.place
     }
 
-    /// Returns the agent's introduction.
+    /// Returns the first message of the agent, in which it names its host and its addresses.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -146,7 +149,7 @@ impl Session {
         ProbeError::Garbled { place: self.shared.place.clone(), why: why.to_owned() }
     }
 
-    /// Sends one message and waits for the response.
+    /// Sends one message and waits for the response, for `limit` plus a short time for the transfer.
     async fn call(&self, limit: Duration, message: impl FnOnce(u64) -> ToAgent) -> Result<Told, ProbeError> {
         let place = || self.shared.place.clone();
         let limit = limit + GRACE;
@@ -167,7 +170,7 @@ impl Session {
         });
         match told.await {
             Ok(Ok(told)) => Ok(told),
-            // The supervisor dropped the sender after it stored the reason.
+            // The supervisor stored the reason for the end of the session and then dropped the sender.
             Ok(Err(_)) => Err(self.shared.gone("its session ended")),
             Err(_) => {
                 if let State::Open(pending) = &mut *self.shared.state() {
@@ -183,14 +186,14 @@ impl Session {
     pub async fn close(self) {
         let Self { frames, mut supervisor, .. } = self;
         drop(frames);
-        // A supervisor that has not ended after this time is aborted when it is dropped.
+        // If the supervisor has not ended after this time, it is aborted when it is dropped.
         let _ = tokio::time::timeout(LAST_WORDS, &mut supervisor.0).await;
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every holder of the lock leaves a consistent state behind, so a poisoned lock is still usable.
+        // A poisoned lock is still usable, because no holder leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,7 +228,7 @@ impl Shared {
                 let greet = greet.take();
                 *state = State::Open(HashMap::new());
                 if let Some(greet) = greet {
-                    // The caller of `open` may have given up. Then the session is dropped soon.
+                    // The caller of `open` may have given up waiting. In this case, it drops the session soon.
                     let _ = greet.send(Ok(Hello { host, addresses }));
                 }
                 Ok(())
@@ -246,7 +249,7 @@ impl Shared {
         }
     }
 
-    /// Ends all waiting calls with the same reason.
+    /// Ends the session: all waiting calls, and all later ones, return this error.
     fn end(&self, error: ProbeError) {
         let before = std::mem::replace(&mut *self.state(), State::Gone(error.clone()));
         if let State::Starting(Some(greet)) = before {
@@ -256,18 +259,19 @@ impl Shared {
             };
             let _ = greet.send(Err(error));
         }
-        // Dropping the pending senders wakes the waiting calls, which find the reason in the state.
+        // Dropping the senders of the old state wakes the waiting calls. They find the reason in the new state.
     }
 }
 
-/// Delivers a response. If no call waits for it, its caller has given up.
+/// Delivers a response to the call that waits for it. If no call waits any more, the response is dropped.
 fn tell(pending: &mut HashMap<u64, oneshot::Sender<Told>>, request: u64, told: Told) {
     if let Some(asker) = pending.remove(&request) {
         let _ = asker.send(told);
     }
 }
 
-/// Runs all streams until the first sign of the end, then finds the reason and informs every waiting call.
+/// Runs all streams until the first sign that the session ends. Then finds out the reason and passes it to every
+/// waiting call.
 async fn supervise(
     shared: Arc<Shared>,
     stdin: impl AsyncWrite + Send + Unpin + 'static,
@@ -276,7 +280,7 @@ async fn supervise(
     stderr: impl AsyncRead + Send + Unpin + 'static,
     ended: impl Future<Output = String> + Send + 'static,
 ) {
-    // The tasks of the streams end with this task, because a set aborts its remaining tasks when it is dropped.
+    // The tasks of the streams end together with this task, because dropping a `JoinSet` aborts its tasks.
     let (mut writer, mut words, mut reader) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     writer.spawn(write(stdin, outbox));
     let keeper = shared.clone();
@@ -288,7 +292,7 @@ async fn supervise(
         read = reader.join_next() => if let Some(Ok(Err(garbled))) = read {
             garbled
         } else {
-            // The stream ended. The reason arrives shortly after that.
+            // The output of the agent ended. The reason arrives shortly after this.
             let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
             drain(&mut words).await;
             shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
@@ -303,12 +307,13 @@ async fn supervise(
     shared.end(error);
 }
 
-/// Waits for the last bytes of a stream.
+/// Waits for the last bytes of a stream, for a fraction of [`LAST_WORDS`].
 async fn drain<T: 'static>(stream: &mut JoinSet<T>) {
     let _ = tokio::time::timeout(LAST_WORDS / 4, stream.join_next()).await;
 }
 
-/// Writes frames and, between them, heartbeats. Ends when no sender is left. This also closes the agent's input.
+/// Writes messages as frames and, between them, heartbeats. Ends when no sender is left, and then closes the agent's
+/// input.
 async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {
     let heartbeat = wire::encode(&ToAgent::Heartbeat).expect("a word is shorter than a frame");
     let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
@@ -320,7 +325,7 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Ve
             },
             _ = beat.tick() => heartbeat.clone(),
         };
-        // The future that watches the other end reports the reason.
+        // If the write fails, the agent is gone. The future `ended` of the session reports the reason.
         if stdin.write_all(&frame).await.noted("write to an agent").is_none()
             || stdin.flush().await.noted("write to an agent").is_none()
         {
@@ -330,7 +335,7 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Ve
     stdin.shutdown().await.noted("end an agent's input");
 }
 
-/// Reads frames until the stream ends.
+/// Reads frames and handles the messages in them, until the stream ends.
 async fn read(mut stdout: impl AsyncRead + Unpin, shared: &Shared) -> Result<(), ProbeError> {
     let mut buffer = Vec::new();
     loop {
@@ -367,7 +372,7 @@ async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
     }
 }
 
-/// The task of the supervisor. The task is aborted when its session is dropped.
+/// The task that supervises a session. Dropping this value aborts the task.
 #[derive(Debug)]
 struct Supervisor(JoinHandle<()>);
 

@@ -1,4 +1,4 @@
-//! A process with a terminal in a container of a pod, over the apiserver's exec.
+//! A process with a terminal (TTY) in a container of a pod, over the apiserver's exec.
 
 use futures::SinkExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,10 +10,11 @@ use super::ProbeError;
 use super::exec::{NotRan, exit_code};
 use parallax_engine::{Terminal, Window};
 
-/// The number of window sizes that can wait to be sent.
+/// The largest number of new sizes of the terminal's window that wait to be sent.
 const SIZES: usize = 8;
 
-/// Starts a process with a terminal in a container of a running pod.
+/// Starts a process with a terminal in a container of a running pod. The second parameter is the namespace, the pod and
+/// the container.
 pub async fn in_pod(
     client: Client,
     (namespace, pod, container): (&str, &str, &str),
@@ -39,7 +40,7 @@ pub async fn in_pod(
     });
     let exit = async move {
         let status = status.await;
-        // This value owns the connection, which must exist until the status has arrived.
+        // `process` owns the connection, which must exist until the exit status has arrived.
         drop(process);
         exit_code(status).map_err(|why| match why {
             NotRan::Failed(why) | NotRan::Lost(why) => why,

@@ -51,8 +51,8 @@ async fn with_agent() -> (Session, Pid, oneshot::Receiver<String>) {
     (session.expect("the agent says hello"), pid, ended)
 }
 
-/// A session with a fake agent. Also returns the stream to which the fake agent writes, and the sender that ends the
-/// pod.
+/// Opens a session with a fake agent of this protocol version. Also returns the stream to which the fake agent writes,
+/// and a sender that reports the end of the pod.
 async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, oneshot::Sender<String>) {
     let (stdout, mut fake) = tokio::io::duplex(4096);
     let (gone, told) = oneshot::channel();
@@ -68,7 +68,8 @@ fn get(url: &str, deadline_ms: u64) -> Question {
     Question { view: View::default(), deadline_ms, probe }
 }
 
-/// The URL of a server that accepts connections but never answers. The server exists as long as the listener.
+/// Starts a server that accepts connections but never answers, and returns its URL. The server exists as long as the
+/// returned listener.
 async fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
@@ -146,7 +147,8 @@ async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let (_listener, url) = silence().await;
     let began = Instant::now();
     let kill = async {
-        // The question must already be in progress, and no event reports this.
+        // The agent must already be working on the question when it is killed. No event reports this, so the test
+        // sleeps.
         tokio::time::sleep(Duration::from_millis(100)).await;
         kill_process(pid, Signal::KILL).expect("it runs");
     };
@@ -163,7 +165,8 @@ async fn a_deleted_pod_ends_what_waits_though_its_streams_freeze() {
     let (session, _fake, gone) = with_fake(wire::VERSION).await;
     let session = session.expect("hello");
     let delete = async {
-        // The question must already be in progress, and no event reports this.
+        // The agent must already be working on the question when the pod is deleted. No event reports this, so the test
+        // sleeps.
         tokio::time::sleep(Duration::from_millis(50)).await;
         gone.send("the pod was deleted".to_owned()).expect("it is watched");
     };
@@ -227,7 +230,7 @@ async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
     let probe = Probe::S3(S3Question { access: access(), operation, headers: BTreeMap::new() });
     let answer = session.ask(Question { view: View::default(), deadline_ms: 1_000, probe }).await;
     assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
-    // The session must still work.
+    // The session must still work after the error.
     assert!(session.ask(get("http://127.0.0.1:1/", 1_000)).await.is_ok());
 }
 

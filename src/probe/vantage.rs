@@ -1,4 +1,4 @@
-//! A place where questions are asked.
+//! A vantage: a place from which questions are asked.
 
 use parallax_vocab::prober::ProberQuestion;
 use parallax_vocab::{Answer, Question};
@@ -6,17 +6,17 @@ use tokio::task::JoinSet;
 
 use super::{ContainerSession, PodSession, ProbeError, Prober};
 
-/// A place where questions are asked.
+/// An open vantage: a place from which questions can be asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// The questions are asked in this process. The view of each question says to which addresses its packets really
-    /// go.
+    /// The probe runs in this process. The view in each question says to which addresses its packets really go.
     Outside,
-    /// The questions are asked in this process, but programs run isolated from the other processes of this machine.
+    /// The probe runs in this process, but the programs of a scenario run isolated from the other processes of this
+    /// machine.
     Apart,
-    /// The agent in a pod.
+    /// The probe runs in the agent in a pod.
     Pod(PodSession),
-    /// The agent in a container outside the cluster.
+    /// The probe runs in the agent in a container outside the cluster.
     Container(ContainerSession),
 }
 
@@ -31,8 +31,8 @@ impl Vantage {
         }
     }
 
-    /// Starts a prober at this vantage. The prober runs at the vantage itself, so that the connection to the vantage
-    /// does not delay it.
+    /// Starts a prober. It runs at the vantage itself, so that the connection between the harness and the vantage does
+    /// not delay its questions.
     pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
         match self {
             Self::Outside | Self::Apart => Ok(Prober::here(question)),
@@ -41,7 +41,7 @@ impl Vantage {
         }
     }
 
-    /// Ends the session, if there is one.
+    /// Ends the session with the agent, if this vantage has one.
     pub async fn close(self) {
         match self {
             Self::Outside | Self::Apart => {}
@@ -51,8 +51,8 @@ impl Vantage {
     }
 }
 
-/// Asks a question in a separate task, so that a crash of the probe is an error and not an answer. The task ends if the
-/// caller is dropped.
+/// Runs a probe in a task of its own, so that a panic of the probe becomes an error and not an answer. If the future is
+/// dropped, the task ends.
 async fn here(answer: impl Future<Output = Answer> + Send + 'static) -> Result<Answer, ProbeError> {
     let mut task = JoinSet::new();
     task.spawn(answer);

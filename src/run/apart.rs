@@ -1,6 +1,6 @@
-//! Separates the variants that share an environment. A variant may see the events and log lines from before the first
-//! flow and from its own flow. It may not see those from the flows of other variants. So each variant sees the same as
-//! in an environment of its own.
+//! Separates the variants that share an environment from each other. A variant may see the events and log lines from
+//! before the first flow and from its own flow, but not those from other variants' flows. So each variant sees what it
+//! would see in an environment of its own.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,23 @@ use super::error::RunError;
 use crate::apply::ApplyError;
 use crate::probe::events;
 
-/// An environment before its first flow.
+/// The state of an environment before its first flow. `at` is the time at which the state was read.
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
     at: OffsetDateTime,
-    /// The events that existed; empty if no flow reads events, or if there is only one variant.
+    /// Keys of the events that already existed. The set is empty if no flow reads events, or if no second flow can
+    /// follow.
     events: BTreeSet<String>,
 }
 
-/// The range of events and log lines that one variant may see in its environment.
+/// Which events and log lines one variant may see in its environment.
 #[derive(Clone, Debug)]
 pub(super) struct Apart {
     /// The time at which the environment's first flow began.
     pub(super) first: OffsetDateTime,
     /// The time at which this variant's flow began.
     began: OffsetDateTime,
-    /// Events of earlier variants' flows, which this variant must not see.
+    /// Keys of the events from earlier variants' flows, which this variant must not see.
     pub(super) hidden: BTreeSet<String>,
 }
 
@@ -38,12 +39,12 @@ impl Fresh {
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 
-    /// The range for the first variant, which may see everything.
+    /// What the first variant may see: everything.
     pub(super) fn first(&self) -> Apart {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// The range for a variant whose flow begins now, after other flows in the same environment.
+    /// What a variant may see whose flow begins now, after other flows in the same environment.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })
@@ -51,14 +52,14 @@ impl Fresh {
 }
 
 impl Apart {
-    /// The time range in which the flows of earlier variants ran.
+    /// The time range in which the flows of earlier variants ran. Log lines from this range are hidden.
     pub(super) fn others(&self) -> std::ops::Range<OffsetDateTime> {
         self.first..self.began
     }
 }
 
-/// The events that now exist in all namespaces in which the flows read events. The set is empty if no flow reads
-/// events.
+/// Keys of the events that exist now in every namespace from which a flow reads events. The set is empty if no flow
+/// reads events.
 async fn known(stage: &Stage<'_>) -> Result<BTreeSet<String>, RunError> {
     let plan = stage.scene.plan;
     let steps = plan.variants.iter().flat_map(|it| it.variant.scenario.steps());

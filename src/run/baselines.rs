@@ -1,5 +1,5 @@
-//! Records how long each step of this run's baselines took until its expectation held. Before that moment, even a
-//! baseline can show the failure that a break declares.
+//! Records after what time the expectation of each step held in the baselines of this run. Before that moment, even a
+//! baseline can show the failure that a break declares, so such a failure proves nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use parallax_vocab::VariantId;
 
-/// A safety margin. The exact moment at which a baseline's step first holds is not known, but it certainly holds after
-/// this additional time.
+/// A safety margin that is added to the measured time. A baseline's step is only tried now and then, so the exact
+/// moment at which it first holds is not known.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The time that each step of a baseline took until it held, by scenario and step.
+/// The time after which each step of a baseline held. The key is the scenario and the step.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines(Mutex<BTreeMap<(String, String), Duration>>);
 
 impl Baselines {
-    /// Records that a step holds, if its variant is a baseline. If the step runs in several rounds of a `repeat`, the
-    /// longest time counts, because a break can be measured by any of the rounds.
+    /// Records that a step held after the time `took`, if its variant is a baseline. If the step runs in several rounds
+    /// of a `repeat`, the longest time counts, because any of the rounds may be the one that shows the failure in a
+    /// break.
     pub(super) fn held(&self, variant: &VariantId, step: &str, took: Duration) {
         if variant.change().is_none() {
             let key = (variant.as_str().to_owned(), step.to_owned());
@@ -51,21 +52,22 @@ mod tests {
         let (baselines, within) = (Baselines::default(), Duration::from_secs(30));
         let past = |step: &str| baselines.past(&"a/s+b".into(), step, within).as_secs();
         assert_eq!(past("dead"), 30);
-        // The variant `other` is a break and not a baseline, so its time is not recorded.
+        // The variant `other` is a break and not a baseline, so the time of its step is not recorded.
         baselines.held(&"a/s+other".into(), "dead", Duration::ZERO);
         assert_eq!(past("dead"), 30);
         // For example, a token is valid for 8 s, and a break changes this to 9 s. Both variants fail for 8 s, so a
         // failure in this time does not come from the break.
         baselines.held(&"a/s".into(), "dead", Duration::from_secs(8));
         assert_eq!(past("dead"), 16);
-        // A later round of a `repeat` holds at once, but the round after it may take as long as the first one.
+        // A later round of a `repeat` holds at once. This does not shorten the recorded time, because another round may
+        // take as long as the first one.
         baselines.held(&"a/s".into(), "dead", Duration::from_millis(20));
         assert_eq!(past("dead"), 16);
         baselines.held(&"a/s".into(), "quick", Duration::from_millis(20));
         assert_eq!(past("quick"), 2);
         baselines.held(&"a/s".into(), "slow", Duration::from_secs(29));
         assert_eq!(past("slow"), 30);
-        // The break has a shorter time limit than the baseline needed.
+        // The break's time limit is shorter than the time that the baseline needed.
         baselines.held(&"a/s".into(), "slower", Duration::from_secs(31));
         assert_eq!(past("slower"), 33);
     }

@@ -1,5 +1,5 @@
-//! Collects facts about web identity for the explanation of a failed token exchange: the store's log, and the token's
-//! claims. This code changes nothing. A fact that cannot be determined is left out.
+//! Collects facts about web identity that explain why a token exchange failed: the store's log, and the token's claims.
+//! This code changes nothing. A fact that cannot be found out is left out.
 
 use std::time::Duration;
 
@@ -17,10 +17,11 @@ use parallax_language::scenario::target::LogTarget;
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
-/// Time limit for collecting the facts of an explanation.
+/// The time limit for collecting the facts of one explanation.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// The sentence about the broken link in the web identity chain, if the failed step exchanges a token.
+/// A sentence that says which link of the web identity chain is broken. `None` if the failed step does not exchange a
+/// token, or if the facts show no broken link.
 pub(super) async fn broken_link(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -43,7 +44,7 @@ pub(super) async fn broken_link(
 }
 
 /// Facts from the store's log: the last error about an identity provider, and the roles that the store created. The
-/// roles are `None` if a part of the log was not read, because that part may name further roles.
+/// roles are `None` if no role was found and a part of the log was not read, because that part may contain roles.
 async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Option<Vec<String>>) {
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };
@@ -93,9 +94,9 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
     (complaint, is_known.then_some(roles))
 }
 
-/// The token's claims, and whether the token's issuer confirms the token. The question is asked from the same vantage
-/// as the failed step. It also trusts the cluster's own CA, so that missing trust of the vantage does not hide the
-/// answer.
+/// The claims of the token, and whether the token's issuer confirms the token. The issuer is asked from the vantage of
+/// the failed step. This question also trusts the cluster's own CA, so that a vantage without this trust does not hide
+/// the answer.
 async fn token(
     stage: &Stage<'_>,
     variant: &VariantPlan,

@@ -15,13 +15,13 @@ use crate::cluster::{self, Access, nodes_ready};
 use parallax_language::fixture::{DnsPlace, DnsRule};
 use parallax_plan::ClusterPlan;
 
-/// The longest time from the first answer of the apiserver until the node is ready.
+/// The time limit for the node to become ready, from the first answer of the apiserver on.
 const NODE_WITHIN: Duration = Duration::from_mins(3);
 /// The time limit for the cluster's answer about what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs the variants of a cluster. If the cluster fails, the reason becomes the outcome of each of its variants that
-/// has no verdict yet.
+/// Runs the variants of a cluster. If the cluster fails, each of its variants that has no verdict yet ends with this
+/// error.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let result = live(context, plan, supplied).await;
     if let Err(error) = &result {
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     result
 }
 
-/// Starts a cluster and runs its environments concurrently, as far as slots are free.
+/// Starts a cluster, then runs its environments concurrently. An environment waits until a slot is free.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let _slot = context.clusters.take(plan.urgency).await;
     if context.verdicts.enough() {
@@ -39,7 +39,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
         return Ok(());
     }
-    // The start of a node needs as much processor time as the set-up of an environment, so it takes a slot too.
+    // The start of a node needs as much processor time as the set-up of an environment. Therefore it takes one of the
+    // same slots (`--jobs`).
     let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
@@ -77,7 +78,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     };
     setup.progress("the node's readiness");
     // Environments are set up while the node is still becoming ready. The apiserver already stores their objects, and
-    // the pods start later.
+    // the pods start when the node is ready.
     let ready = async {
         let ready = node_ready(&cluster).await;
         match &ready {

@@ -12,13 +12,13 @@ use parallax_record::Redactor;
 
 /// The kind of object whose values are concealed.
 const SECRET: &str = "Secret";
-/// The fields of a Secret that contain secret values.
+/// The fields of a Secret object that contain its values.
 const FIELDS: [&str; 2] = ["data", "stringData"];
-/// The annotation in which `kubectl apply` stores the whole object, including its data.
+/// The annotation in which `kubectl apply` stores the whole object, including the values of a Secret.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The key of the digests. The key is random for each process. Otherwise anyone could find a short secret by computing
-/// the digests of all candidates.
+/// The key with which digests are computed. The key is random for each process. Otherwise anyone could find a short
+/// secret by computing the digests of all candidates.
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
     hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
         .expect("the system's random source answers")
@@ -43,8 +43,8 @@ pub(super) fn conceal(value: &Value) -> Value {
     }
 }
 
-/// The expected fields of an object of this kind, in the form that [`conceal`] produces, so that the two can be
-/// compared. For a Secret, digests replace the values. Equal values have equal digests.
+/// The expected fields of an object of this kind, in the form that [`conceal`] produces, so that expectation and object
+/// can be compared. The values of a Secret are replaced by their digests.
 pub(super) fn expected(kind: &str, object: Value) -> Value {
     match object {
         Value::Object(fields) if kind == SECRET => Value::Object(with_digests(&fields)),
@@ -65,7 +65,7 @@ fn with_digests(fields: &Map<String, Value>) -> Map<String, Value> {
     digested
 }
 
-/// Whether a JSON pointer points into the secret values of a Secret.
+/// Whether a JSON pointer into `whole` points to a value of a Secret, so that the captured value is secret.
 pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     let mut at = whole;
     for token in pointer.split('/').skip(1) {
@@ -85,8 +85,8 @@ pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     false
 }
 
-/// Registers the values of all Secrets within `value` with the redactor, in decoded form. The redactor then also
-/// removes them from all other places.
+/// Registers the values of all Secrets within `value` with the redactor, in decoded form. The redactor then removes
+/// these values from everything that is written.
 pub(super) fn register(redactor: &Redactor, value: &Value) {
     match value {
         Value::Object(fields) if is_secret(fields) => {

@@ -35,19 +35,20 @@ use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// A name that every cluster has. If CoreDNS answers a pod's question for it, the name service works for the pod.
+/// A name that exists in every cluster. If CoreDNS answers a pod's question for this name, the cluster's name service
+/// works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// The number of last log lines that are read from a container outside the cluster.
+/// The largest number of last log lines that are read from a container outside the cluster or from a node.
 pub(super) const LINES_BESIDE: usize = 10_000;
 /// The time limit for CoreDNS to answer. k3s deploys CoreDNS while the environment is set up. On a node that has just
-/// started, this is the longest wait.
+/// started, no other wait takes as long.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
-/// The name of the container with the agent in a vantage's pod. The agent asks the questions.
+/// The name of the container with the agent in a vantage's pod.
 pub(super) const AGENT_CONTAINER: &str = "agent";
 
-/// The environment of a flow: its objects (the scene), the open vantages, and the witnesses that report who sent
-/// requests to the stores.
+/// An environment that is ready for flows: its objects and values (`scene`), the open vantages, and the witnesses that
+/// report who sent requests to the stores.
 pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
     pub(super) scene: Scene<'a>,
@@ -55,17 +56,18 @@ pub(super) struct Stage<'a> {
     outside: Vantage,
     /// Vantages in pods, by the pod's name in the plan.
     pods: BTreeMap<String, Vantage>,
-    /// Vantages in containers outside the cluster, by image.
+    /// The vantages in containers outside the cluster, by the name of their image.
     beside: BTreeMap<String, Vantage>,
     /// The witnesses, each with the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
-    /// The endpoints that a vantage could not reach at set-up although they existed.
+    /// The ports of Services that a vantage did not reach during the set-up, although a pod of the Service answered the
+    /// vantage directly.
     pub(super) unreached: Vec<Unreached>,
     inbound: Inbound,
 }
 
 impl Stage<'_> {
-    /// Tells the witness of a store that the store may present another certificate (DER) from now on.
+    /// Tells the witness of a store that from now on the store may present the certificate `der` (in DER form).
     pub(super) fn trust_also(&self, fixture: &str, certificate: &str, der: &[u8]) {
         let store = self.scene.plan.fixtures.get(fixture).and_then(|it| it.store.as_ref());
         if store.is_some_and(|it| it.certificate.as_deref() == Some(certificate)) {
@@ -74,8 +76,8 @@ impl Stage<'_> {
         }
     }
 
-    /// The log so far of the container that a fixture started outside the cluster. Only lines whose time satisfies
-    /// `counts` are returned.
+    /// The log so far of the container that a fixture started outside the cluster. Only lines for whose time `counts`
+    /// returns true are returned.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
@@ -85,7 +87,7 @@ impl Stage<'_> {
         own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
-    /// The log of a node so far. Only lines whose time satisfies `counts` are returned.
+    /// The log of a node so far. Only lines for whose time `counts` returns true are returned.
     pub(super) async fn written_by_node(
         &self,
         node: &str,
@@ -95,16 +97,17 @@ impl Stage<'_> {
         own.written_by_node(node, LINES_BESIDE, counts).await
     }
 
-    /// Whether an object existed before the environment's first flow began. Either the set-up created it, or its
-    /// creation time is earlier than the flow. The apiserver reports times in whole seconds.
+    /// Whether an object existed before the environment's first flow began, at the time `first`. Either the set-up
+    /// applied the object, or its creation time is earlier. Creation times are in whole seconds, so an object of the
+    /// same second counts as newer.
     pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
         let made = object.metadata.creation_timestamp.as_ref().map(|it| it.0.as_second());
         let by_set_up = object.metadata.uid.as_ref().is_some_and(|it| self.scene.environment.made.contains(it));
         by_set_up || made.is_some_and(|at| at < first.unix_timestamp())
     }
 
-    /// Whether the trace of a store was interrupted after `began`. For example, the trace is interrupted when the store
-    /// ends.
+    /// Whether the trace of a store was interrupted after `began` (a time since the Unix epoch), for example because
+    /// the store ended.
     pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
         self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
     }
@@ -114,8 +117,8 @@ impl Stage<'_> {
         self.scene.plan.variants.len() > 1 || self.context.options.standing.is_some()
     }
 
-    /// The certificates that the first outside vantage trusts, as PEM. Without an outside vantage, the certificates of
-    /// all authorities.
+    /// The certificates that the scenario's first outside vantage trusts, as PEM. If there is no outside vantage, the
+    /// root certificates of all authorities.
     pub(super) fn outside_trust(&self) -> Vec<String> {
         let scenario = &self.scene.plan.variants[0].variant.scenario;
         if let Some(vantage) = scenario.vantages.values().find(|it| it.outside.is_some()) {
@@ -125,7 +128,7 @@ impl Stage<'_> {
         issuers.map(|it| it.root_pem().to_owned()).collect()
     }
 
-    /// The open vantage with this id in a variant.
+    /// The open vantage with the id `id` in the scenario of a variant.
     pub(super) fn vantage(&self, variant: &VariantPlan, id: &str) -> &Vantage {
         if let Some(pod) = variant.pods.get(id) {
             return self.pods.get(pod).expect("the plan makes a pod for every pod vantage");
@@ -136,15 +139,15 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether a store without a witness gave the answer. No trace will show the request then.
+    /// Whether a store without a witness gave the answer. In this case, no trace will show the request.
     fn is_of_an_unwatched_store(&self, answer: &Answer) -> bool {
         let unwatched = self.scene.stores().filter(|(id, _)| self.witnesses.iter().all(|(it, _)| it != id));
         let leaves = unwatched.filter_map(|(id, store)| self.scene.leaf(id, store));
         was_given_by(answer, leaves.map(|it| it.serial.as_str()))
     }
 
-    /// The origin of the request, according to the trace of the store that answered it. The function waits for the
-    /// trace, at most for `within`.
+    /// Where a request came from, according to the trace of the store that answered it. `None` if the traces cannot
+    /// tell. The function waits for the trace for at most `within`.
     pub(super) async fn witness(
         &self,
         variant: &VariantPlan,
@@ -175,11 +178,11 @@ impl Stage<'_> {
             }
         };
         let Some((store, traced)) = seen else {
-            // The answer may come from a store without a witness.
+            // The answer may come from a store without a witness. In this case, a missing request means nothing.
             let silent = unknown
                 || self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
-            // If a trace was interrupted after the request was sent, for example by a restart of the store, a missing
-            // request means nothing.
+            // If a trace was interrupted after the request was sent, for example by a restart of the store, it may not
+            // show the request. The missing request then means nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
             }
@@ -193,8 +196,8 @@ impl Stage<'_> {
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
-        // The request of a pod to a balancer outside the cluster first leaves the cluster, unless kube-proxy sends it
-        // to the store directly.
+        // A pod's request to a balancer outside the cluster leaves the cluster, so the store sees the node's address.
+        // If kube-proxy sends the request to the store directly, the store sees the pod's address.
         let met = answer.evidence.peer.map(|it| it.ip());
         let mut fixtures = self.scene.plan.fixtures.keys();
         let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);
@@ -215,7 +218,7 @@ impl Stage<'_> {
 /// The state that the environments of one cluster share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The lock that an environment holds if its flows apply cluster-wide objects.
+    /// The lock of environments whose flows apply cluster-scoped objects: only one of them runs at a time.
     wide: Mutex<()>,
     /// The number of environments that have not ended.
     open: AtomicUsize,
@@ -242,7 +245,7 @@ pub(super) async fn run(
     provisioned: Option<Provisioned>,
     shared: &Shared,
 ) {
-    // Other environments would see the cluster-wide objects of a flow. Therefore environments whose flows apply such
+    // Other environments would see the cluster-scoped objects of a flow. Therefore environments whose flows apply such
     // objects run one after the other, including their set-up.
     let _alone = if plan.applies_wide() { Some(shared.wide.lock().await) } else { None };
     let _slot = context.environments.take(plan.urgency).await;
@@ -260,8 +263,8 @@ pub(super) async fn run(
         }
     }
     let is_last = shared.ended();
-    // If the apiserver has just failed to answer, it is not asked again, because the namespace is removed together with
-    // the cluster. The same is true for the namespace of the last environment.
+    // The namespace is not deleted if the cluster is about to be removed with it, that is, after the last environment.
+    // The deletion is also not requested if the apiserver has just failed to answer.
     if !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
@@ -270,7 +273,7 @@ pub(super) async fn run(
     }
 }
 
-/// Reports the variants of an environment that could not be started, with the reason.
+/// Reports that the variants of an environment that could not be set up have no verdict, with the reason.
 pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Failure) {
     for variant in &plan.variants {
         context.verdicts.fail_by_machine(&variant.id, failure.clone(), 0);
@@ -366,8 +369,8 @@ async fn in_environment(
     Ok(())
 }
 
-/// Leaves the environment of a run with `--keep` in its state until the user ends it, including the parts that are not
-/// ready.
+/// Serves the user's requests for an environment that is kept (`parallax up`) although a part of it is not ready.
+/// Returns when the user ends the environment. Does nothing in a run that does not serve requests.
 async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, unready: &[Unready]) {
     if let Some(standing) = &context.options.standing {
         let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));
@@ -376,14 +379,15 @@ async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, 
     }
 }
 
-/// Generates the certificates and credentials of an environment. The redactor learns the secrets before they are used.
+/// Generates the certificates and credentials of an environment. The redactor learns each secret before the secret is
+/// used, so that no secret appears in the record.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provisioned, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
     apply::prepare(plan, context.start, &redact)
 }
 
-/// Opens the vantages and waits until the stores are ready and reachable from each vantage. Otherwise returns the
-/// stores that are not ready.
+/// Opens the vantages, and waits until the stores are ready and each vantage pod reaches them. If a store does not
+/// become ready, returns the scene and the entries of `ready` that were not met.
 async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
@@ -432,14 +436,14 @@ async fn stage<'a>(
     Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound }))
 }
 
-/// The store of a fixture, with each entry of `ready` that waits for the store.
+/// The store of a fixture, once for each entry of the fixture's `ready` section that waits for the store.
 fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = store::Wanted<'a>> {
     let ready = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
     ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
 }
 
-/// Waits concurrently for all stores. Ends when all waits have ended or [`Declared::settled`] holds. Returns the stores
-/// that are not ready.
+/// Waits concurrently for all stores. The wait ends when every entry of `ready` has been decided, or earlier when
+/// [`Declared::settled`] holds. Returns the entries that were not met.
 async fn stores_unready(
     applier: &Applier,
     scene: &Scene<'_>,
@@ -459,7 +463,7 @@ async fn stores_unready(
     Ok(unready)
 }
 
-/// Opens the trace of each store that has one. The result contains the id of the store's fixture and the trace.
+/// Opens the trace of each store that has a witness. The result contains the id of each store's fixture.
 async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
     let opened = try_join_all(stores.iter().map(|it| async {
         let (id, wanted) = (it.fixture, it.store);
@@ -469,8 +473,8 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
         }
         let access = scene.access(id, wanted).map_err(|why| failed(why.into()))?;
         let view = scene.pinned(id, wanted);
-        // The trace opens with its first event. The harness sends a request, because that is faster than waiting for a
-        // keep-alive.
+        // The store opens its trace only when the first event happens, which is a request or a keep-alive. The harness
+        // sends a request, because a keep-alive would take longer.
         let opening = StoreWitness::open(wanted.witness, view, &access);
         let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
         Ok::<_, RunError>(opened.map_err(|cause| failed(cause.into()))?.map(|witness| (id.to_owned(), witness)))

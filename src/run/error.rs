@@ -12,7 +12,7 @@ use crate::tokens::TokenError;
 use parallax_engine::EngineError;
 use parallax_images::ImageError;
 
-/// A failure of the harness, the engine or the machine.
+/// A failure of the harness, the engine or the machine, or of the environment that a variant needs.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The container engine failed.
@@ -39,18 +39,19 @@ pub enum RunError {
     /// The token for a step could not be created.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The set-up sent a request to a store, but the store refused it or the request did not arrive.
+    /// The harness itself sent a request to a store during the set-up or between two variants. The store refused the
+    /// request, or did not answer.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
         /// The id of the store's fixture.
         store: String,
         /// The namespace of the fixture.
         namespace: String,
-        /// The operation that the set-up attempted.
+        /// What the harness attempted, in words.
         doing: String,
-        /// The answer of the store, or the error.
+        /// The answer of the store, or the error of the request.
         reason: String,
-        /// Whether the store did not answer any of the tries.
+        /// Whether the store answered none of the tries.
         is_silence: bool,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
@@ -58,9 +59,9 @@ pub enum RunError {
     /// The machine lacks something that the run needs.
     #[error("{what}")]
     Machine {
-        /// The thing that is missing.
+        /// The thing that the machine lacks.
         what: String,
-        /// The instruction for the user.
+        /// What the user can do about it.
         fix: String,
     },
     /// A step cannot be carried out as it is written, through no fault of the system under test.
@@ -70,30 +71,30 @@ pub enum RunError {
         place: String,
         /// The id of the step.
         step: String,
-        /// The reason for the failure.
+        /// The reason why the step cannot be carried out.
         reason: String,
     },
-    /// A container or a node on which a flow depends ended on its own.
+    /// A container or a node on which a flow depends ended although no step ended it.
     #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
     Died {
         /// The variant in whose flow the end was noticed.
         variant: VariantId,
-        /// The name of the namespace.
+        /// The namespace of the variant's environment.
         namespace: String,
         /// The containers and nodes that ended, each with the way in which it ended.
         ended: Vec<String>,
-        /// The results of the steps, and the states, events and log lines of the namespace.
+        /// The results of the variant's steps, and the states, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// The changes of a flow to its environment cannot be undone for the next variant.
+    /// The changes of a flow to its environment cannot be undone. So the next variant cannot use the environment.
     #[error("in namespace {namespace}, between two variants: {what}")]
     Left {
-        /// The name of the namespace.
+        /// The namespace of the environment.
         namespace: String,
         /// The change that could not be undone, and the reason.
         what: String,
     },
-    /// A step has no answer from the apiserver, an agent or the engine, long after the step's time limit.
+    /// A step got no answer from the apiserver, an agent or the engine, long after the step's time limit.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
     )]
@@ -110,7 +111,7 @@ pub enum RunError {
     /// The run's time limit was reached before the run ended.
     #[error("the run's time of {limit_s} s (--timeout) was over")]
     TimeOver {
-        /// The time limit, in seconds.
+        /// The time limit of the run, in seconds.
         limit_s: u64,
         /// The variants that have no verdict.
         without: Vec<VariantId>,
@@ -154,12 +155,12 @@ impl RunError {
         }
     }
 
-    /// Whether the error means that a peer did not answer at all.
+    /// Whether the error means that a component, such as the apiserver or an agent, did not answer at all.
     pub(super) fn is_silence(&self) -> bool {
         self.is_transient() || matches!(self, Self::Overdue { .. })
     }
 
-    /// Adds the variants without a verdict to an error about the time limit; returns any other error unchanged.
+    /// Adds the variants without a verdict to the error of the run's time limit. Returns any other error unchanged.
     pub(super) fn naming(self, variants: &[&VariantId]) -> Self {
         match self {
             Self::TimeOver { limit_s, .. } => {
@@ -169,7 +170,7 @@ impl RunError {
         }
     }
 
-    /// The failure as it is shown to the user.
+    /// Converts the error into the form that the user reads: the message, a possible fix, and the evidence.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Engine(error) => Failure { what: error.to_string(), fix: error.fix(), evidence: error.evidence() },

@@ -1,6 +1,6 @@
 //! Runs a variant's flow: the order of its steps, blocked steps, rounds, and the results that later steps use.
 //!
-//! The module `run::step` implements a single try of a step, with one file for each group of similar kinds.
+//! The module `run::step` makes a single try of a step. It has one file for each group of similar kinds of steps.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -30,7 +30,8 @@ use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
 /// Runs a variant and reports how each step and the variant ended. `lives` describes the containers that ran before the
-/// first flow of the environment. Returns the changes of the flow to the environment.
+/// first flow of the environment, and `apart` says which events and log lines the variant may see. Returns the changes
+/// that the flow made to the environment.
 pub(super) async fn run(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -41,8 +42,8 @@ pub(super) async fn run(
     let outcome = match flow.whole().await {
         Ok(outcome) => outcome,
         Err(error) => {
-            // The other variants of this environment do not run any more, but other environments of the cluster do. The
-            // other environments must not see these objects.
+            // No further variant runs in this environment after an error. Other environments of the cluster still run,
+            // and they must not see the cluster-scoped objects of this flow.
             if !error.is_silence() && !stage.context.options.keep {
                 let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.effects)).await;
                 taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");
@@ -54,14 +55,14 @@ pub(super) async fn run(
     Ok(flow.effects)
 }
 
-/// A word that is different for each variant and for each run.
+/// The value of `{{ variant.nonce }}`: a word that is different for each variant and for each run.
 fn nonce(stage: &Stage<'_>, variant: &VariantPlan) -> String {
     let of = format!("{} {}", stage.context.options.id, variant.id);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
     digest.as_ref()[..4].iter().fold(String::from("n"), |word, byte| format!("{word}{byte:02x}"))
 }
 
-/// A flow, and what its steps have done so far.
+/// A running flow of a variant, with the results and the effects of its steps so far.
 pub(super) struct Flow<'a> {
     stage: &'a Stage<'a>,
     pub(super) variant: Cow<'a, VariantPlan>,
@@ -71,9 +72,10 @@ pub(super) struct Flow<'a> {
     probers: Probers,
     pub(super) effects: SideEffects,
     results: Results,
-    /// The steps that failed or were blocked.
+    /// The ids of the steps that failed or were blocked. A step that needs one of them is blocked.
     not_passed: BTreeSet<String>,
-    /// The last time at which a step failed with a cause that the end of a container may explain, such as no answer.
+    /// The last time at which a step failed with a cause that the unnoticed end of a container may explain, such as a
+    /// missing answer.
     silence: Option<Instant>,
     began: (Instant, Duration),
 }
@@ -122,7 +124,7 @@ impl<'a> Flow<'a> {
         let broke = self.effects.is_empty() && self.stage.a_trace_broke_since(self.began.1);
         let silence = if broke { Some(Instant::now()) } else { self.silence };
         self.end_probers().await;
-        // If the apiserver does not answer, it is not asked again.
+        // If the apiserver has just failed to answer, it is not asked once more.
         if !results.as_ref().is_err_and(RunError::is_silence) {
             let ended = Box::pin(self.lives.ended(self.stage, (&self.effects, &mut self.pods), silence)).await;
             match (&results, ended) {
@@ -142,7 +144,7 @@ impl<'a> Flow<'a> {
         Ok(self.judged(&flow, &results?))
     }
 
-    /// Runs some steps of the flow. Returns whether their results are as declared.
+    /// Runs some steps of the flow. Returns whether their results are as the variant declares.
     pub(super) async fn part(&mut self, steps: &[Step]) -> Result<Outcome, RunError> {
         // A step that runs again is not blocked by its own earlier failure.
         self.not_passed.retain(|id| steps.iter().all(|it| it.id != *id));
@@ -150,7 +152,7 @@ impl<'a> Flow<'a> {
         Ok(self.judged(steps, &results))
     }
 
-    /// Returns the variant after the end of the flow.
+    /// Ends the use of the flow, and returns its variant.
     pub(super) fn into_variant(self) -> VariantPlan {
         self.variant.into_owned()
     }
@@ -160,7 +162,8 @@ impl<'a> Flow<'a> {
         std::mem::take(&mut self.probers).end().await;
     }
 
-    /// The outcome of the steps in `flow`, judged by these results.
+    /// Compares the results of the steps in `flow` with what the variant declares. If `flow` is only a part of the
+    /// variant's flow, only declarations about steps that ran are compared.
     fn judged(&self, flow: &[Step], results: &[StepResult]) -> Outcome {
         let inner = &self.variant.variant;
         let ran = |id: &String| results.iter().any(|it| it.step == *id);
@@ -182,7 +185,7 @@ impl<'a> Flow<'a> {
         Ok(results)
     }
 
-    /// Runs a group of steps in rounds. The last round is the first one in which a step does not pass.
+    /// Runs the steps of a `repeat` in rounds. No further round begins after a round in which a step did not pass.
     async fn rounds(&mut self, step: &Step, repeat: &RepeatStep) -> Result<Vec<StepResult>, RunError> {
         let context = self.stage.context;
         let drawn = u64::try_from(context.start.unix_timestamp()).unwrap_or_default();
@@ -219,8 +222,8 @@ impl<'a> Flow<'a> {
         Ok(results)
     }
 
-    /// Runs a step. Returns its result and, if the step makes its round void, the reason. If `may_be_void` is false, a
-    /// void step fails instead.
+    /// Runs a step. Returns the step's result and, if the step makes its round void, the reason. If `may_be_void` is
+    /// false, the step fails instead: the step is in no repeat, or no further void round is allowed.
     async fn step(
         &mut self,
         step: &Step,
@@ -237,7 +240,7 @@ impl<'a> Flow<'a> {
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
-                // The scenario declares this start time, so a sleep is correct here.
+                // The scenario declares this delay before the step, so a sleep is correct here.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
             let attempt = self.attempt(step, &place, within);
@@ -312,17 +315,17 @@ impl<'a> Flow<'a> {
             blocked_by,
             place: place.clone(),
         };
-        // The sentence is built from the recorded event, so that `parallax explain` builds the same sentence from the
-        // record.
+        // The sentence that explains the cause is built from the recorded event. So `parallax explain` builds the same
+        // sentence from the record.
         let sentence = if cause.is_some() { parallax_explain::of_step(&ended) } else { String::new() };
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
-    /// Keeps the results of a step that later steps and the end of the flow need.
+    /// Keeps what later steps and the end of the flow need: the step's results, and whether the step passed.
     async fn keep(&mut self, step: &Step, verdict: Verdict, tried: Option<&Tried>) {
-        // Pods can be replaced only after a step has changed something.
+        // Nothing replaces the pods of the set-up before a step has changed something, so the pods are read only then.
         if !self.effects.is_empty() {
             let acted = step.action.changes().map(|_| verdict == Verdict::Passed);
             Box::pin(lives::look(self.stage, &self.effects, &mut self.pods, acted)).await;
@@ -339,7 +342,8 @@ impl<'a> Flow<'a> {
         self.results.keep(step, tried);
     }
 
-    /// Returns an error if a step got no connection because the cluster's own network does not work.
+    /// Returns an error if a step got no connection because the cluster's own network does not work. Such a failure
+    /// proves nothing about the system under test.
     fn no_error_of_the_network(
         &self,
         step: &Step,
@@ -352,14 +356,16 @@ impl<'a> Flow<'a> {
         reached::error(self.stage, pod, answer, cause).map_or(Ok(()), Err)
     }
 
-    /// One try of a step with the time limit `left`.
+    /// Prepares one try of a step. `left` is the time limit of the try, and `place` is the step's place in the scenario
+    /// file.
     fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
         let Self { stage, apart, .. } = *self;
         let Self { variant, results, probers, effects, pods, .. } = self;
         Attempt { stage, variant, step, results, probers, effects, pods, apart, place, left }
     }
 
-    /// Finds out why the store refused a signature. This must happen during the run, because it needs the secrets.
+    /// Finds out why the store refused a signature. `None` if the step did not fail for this reason. The search must
+    /// happen during the run, because it needs the secrets, which the record does not contain.
     async fn signature(&self, tried: Option<&Tried>) -> Option<SignatureFinding> {
         let tried = tried?;
         let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
@@ -372,14 +378,15 @@ impl<'a> Flow<'a> {
         found.noted("find out why a signature was refused")
     }
 
-    /// The sentence about the broken link in the web identity chain, if a token exchange failed.
+    /// A sentence that says which link of the web identity chain is broken. `None` if no token exchange failed, or if
+    /// the facts show no broken link.
     async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
         let question = tried?.question.as_ref()?;
         chain::broken_link(self.stage, &self.variant, step, question, cause?).await
     }
 }
 
-/// The finding for a known vulnerability that a step has demonstrated.
+/// The finding to report for a step that has demonstrated a known vulnerability.
 fn finding(hole: &Vulnerable) -> Finding {
     let Vulnerable { advisory, means, instead } = hole.clone();
     Finding { advisory, means, instead }

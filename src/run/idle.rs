@@ -9,29 +9,29 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::slots::Slots;
 
-/// The file in which the kernel reports the time of all processors.
+/// The file in which the kernel reports how long all processors have worked and been idle.
 const TIMES: &str = "/proc/stat";
-/// The interval between two measurements. After each measurement, at most one slot is lent.
+/// The interval between two measurements of the idle time. After each measurement, at most one slot is lent.
 const EVERY: Duration = Duration::from_millis(400);
-/// The idle share of all processors, in percent, from which further work may begin.
+/// If at least this share of the processors' time was idle, in percent, a slot may be lent.
 const ROOM_PERCENT: u64 = 25;
 
-/// The time of all processors since the machine started, in the kernel's ticks.
+/// The idle time and the whole time of all processors since the machine started, in the kernel's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Times {
     idle: u64,
     all: u64,
 }
 
-/// Lends a slot whenever the processors were idle since the last measurement. The slot comes from the first of `slots`
-/// for which a job waits. The function never returns; the caller drops the future.
+/// Lends a slot whenever enough of the processors' time since the last measurement was idle. The slot comes from the
+/// first of `slots` for which a job waits. The function never returns; the caller drops the future.
 pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = None;
     loop {
         looks.tick().await;
-        // Without this file, no slot is lent, and the fixed number of slots remains.
+        // If the file does not exist, no slot is lent, and the fixed number of slots remains.
         let now = std::fs::read_to_string(TIMES).ok().as_deref().and_then(times);
         if before.zip(now).is_some_and(|(before, now)| has_room(before, now)) {
             let _somebody_waited = slots.iter().any(|it| it.lend());
@@ -40,8 +40,9 @@ pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     }
 }
 
-/// Parses the first line of the file: user, nice, system, idle, iowait, irq, softirq, steal. A processor that waits for
-/// the disk does not count as idle here, because further work would wait for the same disk.
+/// Parses the first line of the file. Its numbers are user, nice, system, idle, iowait, irq, softirq and steal. A
+/// processor that waits for the disk (iowait) does not count as idle here, because further work would wait for the same
+/// disk.
 fn times(text: &str) -> Option<Times> {
     let ticks = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
     let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -72,7 +73,7 @@ mod tests {
         let at = |idle, all| Times { idle, all };
         assert!(has_room(at(100, 1_000), at(120, 1_080)));
         assert!(!has_room(at(100, 1_000), at(119, 1_080)));
-        // No time has passed, or the counter of a processor decreased.
+        // If no time has passed, or if the counter of a processor decreased, the processors do not count as idle.
         assert!(!has_room(at(100, 1_000), at(100, 1_000)));
         assert!(!has_room(at(100, 1_000), at(90, 1_080)));
     }

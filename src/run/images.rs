@@ -1,4 +1,4 @@
-//! The images of a run.
+//! Obtains the images of a run: decides which images the plan needs, and where each of them is needed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,22 +17,24 @@ use parallax_images::{
 use parallax_plan::Plan;
 use parallax_record::Sink;
 
-/// The name of the image with the agent, which also runs the external network (the world).
+/// The name of the image with the agent. The external network (the world) runs from the same image.
 const AGENT: &str = "agent";
-/// The images that a source-built node needs in its air-gap folder. The published node image contains its own.
+/// The images that a node built from source needs in its air-gap folder. The published node image contains its own
+/// copies.
 const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];
 
-/// The images that a run's clusters are started with.
+/// The images with which the clusters of a run are started.
 #[derive(Debug)]
 pub(super) struct Supplied {
     pub(super) cluster: cluster::Images,
-    /// Whether the node image is the published k3s.
+    /// Whether the node image is the published k3s, and not the image built from source.
     pub(super) published: bool,
-    /// The image references by image name, for manifests.
+    /// The full image references by the name of the image, to be inserted into manifests.
     pub(super) references: BTreeMap<String, String>,
 }
 
-/// The images that a plan needs. Each entry says whether the image is needed in the engine, as an archive, or both.
+/// The images that a plan needs. Each entry says whether the engine needs the image (`engine`), whether a node needs an
+/// archive of it (`archive`), or both.
 pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
@@ -59,8 +61,8 @@ pub async fn build_images(
     parallax_images::build(&request, names, sink, cancel).await.map(drop)
 }
 
-/// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note,
-/// together with the other images of the scenarios that need it.
+/// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.
+/// The scenarios that need this image cannot run, so their other images are left out, too.
 pub async fn fetch(
     recipes: &Recipes,
     policy: K3s,
@@ -80,7 +82,8 @@ pub async fn fetch(
     supply(&wants(&skipped::without(plan, &lacking)), sink).await
 }
 
-/// Obtains images as `images.lock` of `recipes` declares them. Each image comes from the first source that has it.
+/// Obtains the images in `wanted` as `images.lock` declares them. Each image comes from the first source that has it,
+/// for example the cache or a registry.
 pub async fn supply_of(
     recipes: &Recipes,
     policy: K3s,
@@ -95,11 +98,11 @@ pub async fn supply_of(
     obtain_all(&request, wanted, sink, cancel).await
 }
 
-/// The sources and tools from which all images are obtained.
+/// The sources of images, and the tools that build images.
 struct Supplies {
     cache: Cache,
     lock: Lock,
-    /// The folder of the project's own static programs, for image layers.
+    /// The folder with the project's own static programs, which become layers of images.
     binaries: PathBuf,
     tools: Toolchains,
     registries: Registries,
@@ -131,7 +134,7 @@ impl Supplies {
     }
 }
 
-/// A request for a published image that has no recipe, for a node's air-gap folder.
+/// A request for a published image that has no recipe. A node needs it as an archive in its air-gap folder.
 fn published(name: &str) -> Want {
     Want { name: name.to_owned(), engine: false, archive: true }
 }

@@ -1,6 +1,6 @@
-//! The addresses from which a store in the cluster sees the requests of outside clients. A store sees the last hop: a
-//! node, which replaces the source address, or a proxy. Any other address shows that a request did not take the way of
-//! the vantage's requests.
+//! The addresses from which a store in the cluster sees the requests of outside clients. A store sees only the last
+//! hop: a node, which replaces the source address, or a proxy. If a store sees any other address, the request did not
+//! come from an outside vantage.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,7 +19,8 @@ use parallax_record::Noted as _;
 pub(super) struct Inbound(Mutex<BTreeSet<IpAddr>>);
 
 impl Inbound {
-    /// Whether a store sees this address as the source of requests from outside.
+    /// Whether a request with this source address may have come from outside the cluster. If the address is unknown,
+    /// the nodes and pods are read again.
     pub(super) async fn has(&self, source: &str, scene: &Scene<'_>, client: &kube::Client) -> bool {
         let Ok(source) = source.parse::<IpAddr>() else { return false };
         let is_known = || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&source);
@@ -38,8 +39,8 @@ impl Inbound {
     }
 }
 
-/// The addresses of a node: its own addresses, and the addresses of its pod network's bridge and tunnel. The latter are
-/// the first two addresses of the node's pod range.
+/// The addresses of a node: its own addresses, and the addresses of its pod network's bridge and tunnel. The bridge and
+/// the tunnel have the first two addresses of the node's pod range.
 fn of_node(node: &Node) -> Vec<IpAddr> {
     let addresses = node.status.iter().flat_map(|it| it.addresses.iter().flatten());
     let own = addresses.filter_map(|it| it.address.parse().ok());
@@ -51,7 +52,7 @@ fn of_node(node: &Node) -> Vec<IpAddr> {
     own.chain(bridges).collect()
 }
 
-/// The address of a pod that may be a proxy, which is any pod that is not a vantage.
+/// The address of a pod that may be a proxy. Every pod may be one except the pods of vantages.
 fn of_proxy(pod: &Pod, vantages: &BTreeSet<&str>) -> Option<IpAddr> {
     let address = pod.status.as_ref()?.pod_ip.as_deref()?;
     if vantages.contains(address) { None } else { address.parse().ok() }

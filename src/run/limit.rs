@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::error::RunError;
 use parallax_record::Sink;
 
-/// Ends a run when its time is over, in the same way as an interruption.
+/// The timer of a run with a time limit. When the limit is reached, the run is cancelled in the same way as by an
+/// interruption.
 #[derive(Debug)]
 pub(super) struct Limit {
-    /// Cancelled when the user interrupts the run or when its time is over.
+    /// Cancelled when the user interrupts the run or when the time limit is reached.
     pub(super) cancel: CancellationToken,
     given: Option<Duration>,
     interrupted: CancellationToken,
@@ -20,7 +21,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Starts the timer, if there is a limit.
+    /// Starts the timer. If `given` is `None`, the run has no time limit.
     pub(super) fn new(given: Option<Duration>, sink: &Sink, interrupted: &CancellationToken) -> Self {
         let cancel = interrupted.child_token();
         let mut clock = JoinSet::new();
@@ -36,7 +37,8 @@ impl Limit {
         Self { cancel, given, interrupted: interrupted.clone(), _clock: clock }
     }
 
-    /// The reason for the end of the run. If the user did not request the interruption, the time limit caused it.
+    /// Replaces the error of an interruption by the error of the time limit, if the user did not interrupt the run.
+    /// Other errors stay as they are.
     pub(super) fn reason(&self, error: RunError) -> RunError {
         match (error, self.given) {
             (RunError::Interrupted, Some(given)) if !self.interrupted.is_cancelled() => {

@@ -1,5 +1,5 @@
-//! Checks that the containers of an environment and the agent nodes survived a flow. If one of them ended on its own,
-//! the flow's answers say nothing about the declared change, so the variant gets no verdict.
+//! Checks that the containers of an environment and the agent nodes survived a flow. If one of them ended although no
+//! step ended it, the flow's answers say nothing about the declared change. Then the variant gets no verdict.
 
 use std::time::{Duration, Instant};
 
@@ -17,29 +17,29 @@ use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 use time::OffsetDateTime;
 
-/// The longest time until the end of a container is visible. The kubelet checks its containers once a second and then
-/// reports their state.
+/// The longest time until the apiserver shows the end of a container. The kubelet checks its containers once a second
+/// and then reports their state.
 const REPORTED_WITHIN: Duration = Duration::from_secs(3);
-/// The namespace of the cluster's name service, and the label of its pods. Every answer to a pod depends on this
-/// service.
+/// The namespace of the cluster's name service, and the label of the service's pods. Every answer that a pod gets
+/// depends on this service.
 const NAME_SERVICE: (&str, &str) = ("kube-system", "k8s-app=kube-dns");
 /// The pause between two checks for the end of a container that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
-/// The containers that ran before the first flow began.
+/// The containers and nodes that ran when this value was read, which is before the first flow.
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
     /// The pods of the cluster's name service.
     names: Vec<Pod>,
-    /// The state of each container outside the cluster.
+    /// The state of each container outside the cluster that the environment uses.
     beside: Vec<LifeBeside>,
     /// The state of each agent node, by name.
     nodes: Vec<(String, Life)>,
 }
 
 impl Lives {
-    /// Reads the state of an environment's containers.
+    /// Reads the current state of an environment's containers and of the agent nodes.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         let namespace = &stage.scene.plan.namespace;
         let (pods, names) =
@@ -51,14 +51,16 @@ impl Lives {
         Ok(Self { pods, names, beside, nodes })
     }
 
-    /// The pods of the namespace at the beginning of a flow.
+    /// Begins to track the pods of the namespace for a flow.
     pub(super) fn pods(&self, namespace: &str) -> Pods {
         Pods::before(&self.pods, namespace)
     }
 
-    /// The containers and nodes that have ended on their own since then. If a step has just got no answer, a container
-    /// may have ended without a report yet. `silence` is the time of that step; the check is repeated until the kubelet
-    /// must have reported the end.
+    /// The containers and nodes that have ended after this state was read, although no step of the flow ended them.
+    /// Each has the way in which it ended.
+    ///
+    /// If a step got no answer, a container may have ended although the kubelet has not reported this yet. `silence` is
+    /// the time of that step. The check is repeated until the kubelet must have reported the end.
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
@@ -99,20 +101,22 @@ async fn listed(stage: &Stage<'_>, namespace: &str, labels: &str) -> Result<Vec<
     pods.map_err(|source| error(source).into())
 }
 
-/// Reads the state of the namespace's pods after a step. If the apiserver does not answer, the next call reads the same
-/// facts.
+/// Reads the state of the namespace's pods after a step and passes it to `pods`. If the apiserver does not answer, the
+/// state is read again after a later step. `acted` is `None` if the step changes nothing, otherwise whether the step
+/// passed.
 pub(super) async fn look(stage: &Stage<'_>, effects: &SideEffects, pods: &mut Pods, acted: Option<bool>) {
     let at = OffsetDateTime::now_utc();
     let now = listed(stage, &stage.scene.plan.namespace, "").await;
     match now.noted("look at the pods after a step") {
         Some(now) => pods.look(&now, at, effects, acted),
-        // The pods that the step touched may end at any time, because their state after the step is not known.
+        // The state of the pods after the step is not known. Therefore the pods that the step touched may end at any
+        // later time.
         None => effects.step_ended(false),
     }
 }
 
-/// Describes how a container or node ended on its own. If the flow ended it, it need not run. If the flow started it,
-/// it must run.
+/// Describes how a container or node ended, if this is unexpected. `fate` is what the flow did to the container or
+/// node. If the flow ended it, it need not run; if the flow started it, it must run.
 fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
     match fate {
         None => before.ended(now),
@@ -121,8 +125,8 @@ fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
     }
 }
 
-/// The error of a variant in which a container or node ended on its own. `seen` describes the results of the variant's
-/// steps.
+/// The error of a variant in which a container or node ended although no step ended it. `seen` describes the results of
+/// the variant's steps.
 pub(super) async fn died(stage: &Stage<'_>, variant: &VariantPlan, ended: Vec<String>, seen: Vec<String>) -> RunError {
     let namespace = stage.scene.plan.namespace.clone();
     let mut evidence = seen;
@@ -163,7 +167,7 @@ mod tests {
         for what in ["container coredns of pod coredns-1", "the outside network"] {
             assert!(ended.iter().any(|it| it.contains(what)), "{what}: {ended:?}");
         }
-        // A flow may restart the name service itself.
+        // A flow may restart the name service by a step of its own. Then the end of the service's pods is expected.
         let step =
             json!({ "id": "a", "kill": { "pod": "coredns-1", "container": "coredns", "namespace": "kube-system" } });
         let step: Step = serde_json::from_value(step).expect("a step");
@@ -180,7 +184,7 @@ mod tests {
             (&runs, &ended, None, true),
             (&runs, &ended, Some(Fate::Ended), false),
             (&runs, &ended, Some(Fate::Started), true),
-            // A node or container that a step starts did not run before the flow.
+            // A node or container that a step starts did not run before the flow. It must run after the flow.
             (&never, &ended, None, false),
             (&never, &ended, Some(Fate::Started), true),
             (&never, &runs, Some(Fate::Started), false),

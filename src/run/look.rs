@@ -1,5 +1,5 @@
-//! Tools for a person who inspects a variant that is kept: the logs of its pods, containers and nodes, and a shell at a
-//! vantage.
+//! Serves a person who inspects a variant that is kept: reads the logs of its pods, containers and nodes, and opens a
+//! shell at a vantage.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,43 +27,44 @@ use parallax_plan::VariantPlan;
 
 /// The time limit of a program that `exec` runs.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
-/// The time limit of the preparation of a shell.
+/// The time limit for preparing a shell.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 /// The variables from which programs read the path of the certificates that they trust.
 const BUNDLES: [&str; 5] =
     ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
-/// The name of the name server outside the cluster, as `log` steps write it.
+/// The name by which the user selects the log of the external network's name server, as in a `log` step.
 const WORLD: &str = "world";
-/// The kinds of objects whose pods have names that begin with the object's name.
+/// The kinds of objects that create pods (or are pods). The names of these pods begin with the name of the object.
 const WITH_PODS: [&str; 6] = ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"];
-/// The variables that name a proxy.
+/// The environment variables from which programs read the URL of a proxy.
 const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
-/// Writes the files of a shell into a new folder (`$1`): the certificates, and the script that enters it.
+/// The shell command that prepares a shell. It creates the folder `$1`, copies the trusted certificates into it, and
+/// writes its standard input to the script `enter`.
 const PREPARE: &str =
     r#"umask 077 && mkdir "$1" "$1/work" && cp "$PARALLAX_CA_BUNDLE" "$1/ca.pem" && cat > "$1/enter""#;
 
-/// The place where a shell of a vantage runs, and the command that enters it.
+/// Where a shell at a vantage runs, and the script that starts the shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inside {
-    /// The place of the shell.
+    /// Where the script must be run.
     pub place: Place,
-    /// The path of a script for `sh` at that place. The script sets the environment and runs its arguments, or a shell
-    /// if there are none. The script works only once.
+    /// The path of a script for `sh`. The script sets the environment variables, then runs its arguments, or a shell if
+    /// there are none. The script works only once.
     pub enter: String,
 }
 
-/// The place where a vantage's programs run.
+/// Where the programs of a vantage run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Place {
-    /// The place is this machine.
+    /// The programs run on this machine.
     Here,
-    /// The place is a container outside the cluster, given by its name.
+    /// The programs run in a container outside the cluster, given by its name.
     Container(String),
-    /// The place is a container of a pod.
+    /// The programs run in a container of a pod.
     Pod {
-        /// The file that gives access to the cluster.
+        /// The path of the kubeconfig that gives access to the cluster.
         kubeconfig: PathBuf,
         /// The namespace of the pod.
         namespace: String,
@@ -129,7 +130,7 @@ pub(super) async fn logs(
     let mut logs = Vec::new();
     for pod in pods.iter().filter(|pod| wanted.takes(name_of(pod))) {
         let of_pod = of_pod(&api, pod, tail).await;
-        // An agent writes nothing. Its empty log is shown only if the user names it.
+        // An empty log, such as that of an agent, is only shown if the user selected it.
         logs.extend(of_pod.into_iter().filter(|(_, lines)| of.is_some() || !lines.is_empty()));
     }
     match of {
@@ -148,11 +149,11 @@ pub(super) async fn logs(
     }
 }
 
-/// The selection of pods whose logs are wanted.
+/// The pods whose logs the user selected.
 enum Wanted {
     All,
     Pod(String),
-    /// The pods of these workloads. The name of such a pod begins with the name of its workload.
+    /// The pods of these workloads. They are found by their names, which begin with the name of the workload.
     Of(Vec<String>),
 }
 
@@ -169,13 +170,14 @@ impl Wanted {
     }
 }
 
-/// The workloads of a fixture. If the name is not that of a fixture, the workload of this name.
+/// The names of the workloads of the fixture `name`. If there is no such fixture, the name itself is taken as the name
+/// of a workload.
 fn workloads(scene: &Scene<'_>, name: &str) -> Vec<String> {
     let of_fixture = of_fixture(scene, name);
     if of_fixture.is_empty() { vec![name.to_owned()] } else { of_fixture }
 }
 
-/// The names of a fixture's objects that have pods.
+/// The names of those objects of a fixture that create pods.
 fn of_fixture(scene: &Scene<'_>, id: &str) -> Vec<String> {
     let objects = scene.plan.fixtures.get(id).into_iter().flat_map(|it| &it.objects);
     let with_pods = objects.filter(|it| WITH_PODS.iter().any(|kind| it.manifest["kind"] == *kind));
@@ -186,13 +188,13 @@ fn name_of(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// The pod of a vantage.
+/// The name of a vantage's pod. `None` if the vantage is not in a pod.
 fn pod_of(scene: &Scene<'_>, variant: &VariantPlan, vantage: &str) -> Option<String> {
     let planned = variant.pods.get(vantage)?;
     scene.environment.pods.get(planned).map(|(pod, _)| pod.clone())
 }
 
-/// The logs of the containers of a pod.
+/// The last `tail` lines of each container of a pod, each log with its name.
 async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<String>)> {
     let name = name_of(pod);
     let spec = pod.spec.iter();
@@ -206,8 +208,8 @@ async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<Stri
         };
         let lines = match api.logs(name, &parameters).await {
             Ok(text) => text.lines().map(str::to_owned).collect(),
-            // The apiserver refuses the log, for example because the container has not started yet. The other
-            // containers still have logs.
+            // The apiserver refuses this log, for example because the container has not started yet. The other
+            // containers may still have logs.
             Err(kube::Error::Api(status)) => vec![format!("(no log: {})", status.message)],
             Err(error) => vec![format!("(no log: {error})")],
         };
@@ -259,7 +261,8 @@ pub(super) async fn inside(
     };
     let name = format!("shell-{}", parallax_engine::fresh_run_id());
     let folder = match &place {
-        // The run's folder belongs to the user. Secret files in it are removed together with the environment.
+        // The run's folder belongs to the user. The shell's files in it contain secrets, so they are removed together
+        // with the environment.
         Place::Here => stage.context.options.directory.join(&name).display().to_string(),
         Place::Pod { .. } | Place::Container(_) => format!("/tmp/parallax-{name}"),
     };
@@ -275,7 +278,8 @@ pub(super) async fn inside(
     }
 }
 
-/// The named vantage, or the only vantage. The vantage must have programs.
+/// The id of the vantage that the user named, or of the only vantage. It is an error if the vantage's image contains no
+/// programs.
 fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v str, String> {
     let vantages = &variant.variant.scenario.vantages;
     let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -294,7 +298,8 @@ fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v st
     Ok(from)
 }
 
-/// The question that runs a program with the environment and the trusted certificates of the vantage.
+/// The question that runs a program at a vantage, with the vantage's environment variables and trusted certificates.
+/// `proxy` is the URL of the proxy for programs on this machine.
 fn question(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),
@@ -321,7 +326,7 @@ fn question(
     for name in BUNDLES {
         set(name, CA_BUNDLE);
     }
-    // On this machine, only the proxy can resolve the names of the environment.
+    // Programs on this machine cannot resolve the names of the environment themselves. Only the proxy can.
     let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| it.pod.is_none() && it.image().is_none());
     if let Some(proxy) = proxy.filter(|_| here) {
         for name in PROXIES {
@@ -366,13 +371,13 @@ fn place_of(stage: &Stage<'_>, variant: &VariantPlan, from: &str) -> Result<Plac
     Ok(Place::Container(container.to_owned()))
 }
 
-/// The script for `sh` that opens a shell or runs its arguments. The script sets exactly these variables, and removes
-/// the folder at the end.
+/// The text of the script that starts a shell, or runs its arguments, at a vantage. The program gets exactly the
+/// variables in `env` and a few standard ones. At the end, the script removes its folder.
 fn enter(vantage: &str, folder: &str, env: &BTreeMap<String, Secret>) -> String {
     let bundle = format!("{folder}/ca.pem");
     let folder = quoted(folder);
     let mut text = format!("folder={folder}\n");
-    // The shell that reads this script must survive an interruption, so that it can remove the folder.
+    // The shell that runs this script must survive Ctrl-C, so that it can remove the folder at the end.
     text.push_str("trap : INT QUIT\ntrap 'cd /; rm -rf \"$folder\"' EXIT\nrm -f \"$folder/enter\"\ncd \"$folder/work\" || exit 126\n");
     text.push_str(
         "if [ $# -eq 0 ]; then if command -v bash >/dev/null; then set -- bash --norc; else set -- sh; fi; fi\n",

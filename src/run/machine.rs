@@ -10,19 +10,20 @@ use parallax_provision::{Tool, Use};
 use parallax_record::Sink;
 
 const GIB: u64 = 1024 * 1024 * 1024;
-/// Free disk space that a run needs for images and containers. Measured in a full run: 0.5 GB for the node, 1 GB for
-/// layers and archives.
+/// The free disk space that a run needs for images and containers. Measured in a full run: 0.5 GB for the node, 1 GB
+/// for layers and archives.
 const FREE_DISK_BYTES: u64 = 3 * GIB;
-/// The memory that a cluster with a store needs in order to start.
+/// The memory, in bytes, that a cluster with a store needs in order to start.
 const MEMORY_BYTES: u64 = 2 * GIB;
 
-/// The number of clusters that exist at the same time in a run of all scenarios.
+/// The number of clusters that exist at the same time in a run of all scenarios. The kernel limits (inotify) of the
+/// machine must be high enough for so many clusters.
 const CLUSTERS: u64 = 4;
 
-/// The engine of a run.
+/// The machine on which a run happens.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The engine on this machine.
+    /// The container engine on this machine.
     pub engine: Engine,
 }
 
@@ -62,7 +63,7 @@ impl Machine {
     }
 }
 
-/// The problems that would make a run fail on the machine of this engine.
+/// The problems of this engine's machine that would make a run fail.
 pub fn findings(engine: &Engine) -> Vec<Finding> {
     let needs = Needs {
         privileged: true,
@@ -74,7 +75,8 @@ pub fn findings(engine: &Engine) -> Vec<Finding> {
     preflight(engine.facts(), &needs)
 }
 
-/// The engine's endpoint. If no engine answers and `provision` is set, an engine is installed and started first.
+/// Returns the engine's endpoint. If no engine answers and `provision` is true, an engine is installed and started
+/// first.
 pub async fn ensure_engine(sink: &Sink, provision: bool) -> Result<Endpoint, RunError> {
     Ok(install::ensure_engine(provision, &RealSurroundings, sink).await?)
 }

@@ -1,7 +1,7 @@
 //! Drives a run: engine, images, clusters, environments, flows, and the clean-up.
 //!
-//! Everything that happens in a run is sent to the sink as events, including verdicts. The return value only says how
-//! the run itself ended.
+//! Everything that happens in a run, including verdicts, is sent as events to the record, through the `Sink`. The
+//! return value only says how the run itself ended.
 
 mod apart;
 mod baselines;
@@ -72,48 +72,50 @@ use parallax_record::{Redactor, Sink};
 pub struct Options {
     /// The id of the run.
     pub id: RunId,
-    /// The project's root folder.
+    /// The root folder of the project.
     pub project: PathBuf,
-    /// The run's own folder.
+    /// The folder for the files of this run.
     pub directory: PathBuf,
-    /// The images.lock and the recipes to use.
+    /// The files from which images are built: `images.lock` and the recipes.
     pub recipes: Recipes,
-    /// The node image to use.
+    /// Which node image to use: the published k3s, or the image built from source.
     pub k3s: K3s,
-    /// The way in which programs run on this machine itself.
+    /// How programs of a scenario run on this machine itself.
     pub programs: Programs,
-    /// Whether missing tools may be installed.
+    /// Whether missing tools may be installed (`--provision`).
     pub provision: bool,
     /// Whether to keep clusters and containers after the run (`--keep`).
     pub keep: bool,
     /// Whether `keep` applies only if a variant failed (`--keep-on-failure`).
     pub keep_only_failed: bool,
-    /// The way in which the run's only variant is kept after its flow; `None` if it is not kept.
+    /// The settings with which the run's only variant is kept and serves requests after its flow (`parallax up`).
+    /// `None` in every other run.
     pub standing: Option<Standing>,
-    /// The numbers of jobs, environments and clusters that may run at the same time.
+    /// The largest numbers of jobs, environments and clusters at the same time.
     pub at_once: AtOnce,
-    /// The higher limits that apply while the processors are idle.
+    /// The largest numbers of jobs, environments and clusters while the processors are idle.
     pub most: AtOnce,
-    /// The skips that are accepted.
+    /// Which scenarios may be skipped.
     pub skips: Skips,
-    /// The seed of random start times; it overrides the seeds of scenarios.
+    /// The seed of random start times, which overrides the seeds of scenarios. `None` leaves the seeds of the
+    /// scenarios.
     pub seed: Option<u64>,
-    /// The number of failed variants after which no further variant begins.
+    /// The number of failed variants after which no further variant begins. `None` means no limit.
     pub max_fail: Option<u32>,
     /// The number of times that variants run again if they have no verdict because of the harness, the engine or the
     /// machine.
     pub retry_machine: u32,
-    /// The time limit of the whole run. When the limit is reached, the run ends in the same way as after an
-    /// interruption.
+    /// The time limit of the whole run. When it is reached, the run ends in the same way as after an interruption.
+    /// `None` means no limit.
     pub timeout: Option<Duration>,
 }
 
 /// The way in which programs of a scenario run on this machine itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programs {
-    /// Isolated from the other processes of the machine.
+    /// Programs run isolated from the other processes of the machine.
     Apart,
-    /// Programs run without isolation, like every program of the user.
+    /// Programs run without isolation, like any program that the user starts.
     Unconfined,
 }
 
@@ -125,17 +127,18 @@ pub(crate) struct Context {
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
-    /// The times that the steps of the baselines took until they held.
+    /// The time after which each step of a baseline held.
     pub(crate) baselines: Baselines,
     pub(crate) start: OffsetDateTime,
     /// Slots for work that needs processor time: the set-up of an environment, or the start of a node. A flow needs no
     /// slot, because it waits most of the time.
     pub(crate) jobs: Slots,
-    /// Slots for existing environments, because each environment needs memory.
+    /// Slots for the environments that exist at the same time. They are limited because each environment needs memory.
     pub(crate) environments: Slots,
     /// The slots for clusters that exist at the same time.
     pub(crate) clusters: Slots,
-    /// The number of containers that were removed before the clean-up, together with their finished clusters.
+    /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
+    /// of the run.
     pub(crate) taken_away: AtomicUsize,
 }
 
@@ -218,8 +221,8 @@ async fn with_plan(
     result
 }
 
-/// Runs the plan. If the harness, the engine or the machine failed, the variants that got no verdict for this reason
-/// run again in new clusters, at most `retry_machine` times.
+/// Runs the plan. Variants that got no verdict because of the harness, the engine or the machine run again in new
+/// clusters, at most `retry_machine` times.
 async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
     let mut result = everything(context, machine, plan).await;
     for number in 1..=context.options.retry_machine {
@@ -229,7 +232,7 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
             }
             context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
         }
-        // After the limit of failures, no variant begins. For this reason, no variant runs again either.
+        // After too many variants have failed (`--max-fail`), no variant begins. So no variant runs again either.
         if context.verdicts.enough() {
             break;
         }
@@ -248,7 +251,8 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
 }
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
-    // A build handles an interruption itself, because it has to stop tools and remove files.
+    // An interruption does not drop the future that obtains images. That future ends itself, because it has to stop
+    // tools and remove files.
     let possible = skipped::possible(context, machine, plan).await?.into_owned();
     if possible.clusters.is_empty() {
         return Ok(());

@@ -1,6 +1,5 @@
-//! Tracks the pods of a variant's namespace during its flow. A pod that replaced another pod or that appeared during
-//! the flow must stay alive, like the pods of the set-up. The tracking also remembers pods that are gone, because their
-//! logs cannot be read any more.
+//! Tracks the pods of a variant's namespace during its flow. A pod that appeared during the flow must stay alive, like
+//! the pods of the set-up. The tracking also remembers pods that are gone, because their logs cannot be read any more.
 
 use std::slice::from_ref;
 
@@ -15,34 +14,36 @@ use crate::probe::lives;
 pub(super) struct Pods {
     namespace: String,
     known: Vec<Known>,
-    /// The pods that have ended on their own.
+    /// Descriptions of the pods that ended although no step ended them.
     ended: Vec<String>,
 }
 
-/// A pod that was seen.
+/// A pod that the flow has seen.
 #[derive(Debug)]
 struct Known {
-    /// The state of the pod with which later states are compared.
+    /// The state of the pod with which a later state is compared.
     pod: Pod,
-    /// Whether the pod existed before the first flow. The end of such a pod is found elsewhere ([`super::lives`]), as
-    /// long as no step touches the pod.
+    /// Whether the pod existed before the first flow. As long as no step touches such a pod, another module checks that
+    /// it stays alive ([`super::lives`]).
     is_of_set_up: bool,
-    /// Whether the pod must stay alive. This begins when a step that touched the pod has ended and the pod is ready.
+    /// Whether the pod must stay alive. This is true as soon as the step that touched the pod has ended and the pod is
+    /// ready.
     must_live: bool,
-    /// The time at which the harness first saw that the pod does not exist any more.
+    /// The time at which the harness first saw that the pod no longer exists. `None` if the pod exists.
     gone: Option<OffsetDateTime>,
 }
 
 impl Pods {
-    /// The pods before a flow. No step has touched any of them.
+    /// The pods before a flow, which no step has touched.
     pub(super) fn before(pods: &[Pod], namespace: &str) -> Self {
         let known = pods.iter().map(|pod| Known::new(pod.clone(), true)).collect();
         Self { namespace: namespace.to_owned(), known, ended: Vec::new() }
     }
 
-    /// Compares the tracked pods with the pods that exist now, at `at`, after a step. `acted` says whether the step
-    /// changed something and, if so, whether it passed. Until now, the step itself may have ended the pods that it
-    /// touched. From now on, an end of these pods is unexpected.
+    /// Takes the pods `now` that exist at the time `at`, after a step, and compares them with the tracked pods. `acted`
+    /// is `None` if the step changes nothing, otherwise whether the step passed.
+    ///
+    /// The step itself may have ended the pods that it touched. After this call, the end of such a pod is unexpected.
     pub(super) fn look(&mut self, now: &[Pod], at: OffsetDateTime, effects: &SideEffects, acted: Option<bool>) {
         let Self { namespace, known, ended } = self;
         for it in known.iter_mut().filter(|it| it.must_live) {
@@ -66,7 +67,7 @@ impl Pods {
                 known.len() - 1
             });
             let it = &mut known[index];
-            // A pod that must stay alive keeps the state with which later states are compared.
+            // A pod that must stay alive keeps its earlier state, because later states are compared with it.
             if !it.must_live {
                 it.pod = pod.clone();
                 let settled = effects.touch(pod, namespace) && !effects.may_end(pod, namespace);
@@ -80,12 +81,12 @@ impl Pods {
         }
     }
 
-    /// The pods that have ended on their own, as far as the calls of `look` could see.
+    /// Descriptions of the pods that ended although no step ended them, as far as the calls of `look` could see this.
     pub(super) fn ended(&self) -> &[String] {
         &self.ended
     }
 
-    /// The pods that may exist, and the pods that ended after `since`.
+    /// The pods whose logs may contain lines after `since`: those that exist, and those that ended after `since`.
     pub(super) fn after(&self, since: Option<OffsetDateTime>) -> impl Iterator<Item = &Pod> {
         let counts = move |it: &&Known| it.gone.zip(since).is_none_or(|(gone, since)| gone > since);
         self.known.iter().filter(counts).map(|it| &it.pod)
@@ -105,8 +106,8 @@ mod tests {
     use super::*;
     use parallax_language::scenario::model::Step;
 
-    /// A pod of the Deployment `store`, with the number of restarts of its container. `None` means a pod that is not
-    /// ready yet.
+    /// A pod of the Deployment `store`, with the number of restarts of its container. With `None`, the pod is not ready
+    /// yet.
     fn pod(uid: &str, restarts: Option<i32>) -> Pod {
         let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "store-1", "uid": "" });
         let metadata = json!({ "name": uid, "uid": uid, "ownerReferences": [owner] });
@@ -137,7 +138,8 @@ mod tests {
         serde_json::from_value(whole).expect("a step")
     }
 
-    /// The pods that have ended on their own: after a step that changes something, and after each later call of `look`.
+    /// Returns which pods count as ended on their own. Each element of `looks` is the list of pods at one call of
+    /// `look`: the first call is right after `step`, the others are later.
     fn after(step: &Step, has_passed: bool, looks: &[Vec<Pod>]) -> Vec<String> {
         let effects = SideEffects::default();
         let mut pods = Pods::before(&[pod("old", Some(0))], "n");
@@ -214,7 +216,7 @@ mod tests {
         }
     }
 
-    /// A pod that belongs to an operator. The operator may end the pod at any time.
+    /// A pod that belongs to another controller, which may end the pod at any time.
     fn other(restarts: i32) -> Pod {
         let mut pod = pod("other", Some(restarts));
         pod.metadata.owner_references = None;
@@ -229,7 +231,7 @@ mod tests {
         for round in 1..4 {
             effects.note(restart.kind(), restart.action.changes().expect("a change"), "n");
             pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, Some(true));
-            // This step comes in between and changes nothing.
+            // Between two steps that change something, a step that changes nothing is run.
             pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, None);
         }
         assert_eq!(pods.ended(), [""; 0]);

@@ -12,18 +12,18 @@ use parallax_vocab::Question;
 #[derive(Debug, Default)]
 pub(super) struct Probers(Mutex<BTreeMap<String, Running>>);
 
-/// One prober, and the definition of a successful answer for it.
+/// One prober, and what it needs to judge its answers.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) prober: Prober,
-    /// The question of the prober, without the private key of a client certificate.
+    /// The prober's question. The private key of a client certificate has been removed.
     pub(super) question: Question,
     pub(super) expected: Expected,
     pub(super) seen: Seen,
 }
 
 impl Probers {
-    /// Stores a prober. A prober that the same step started earlier is ended.
+    /// Stores a prober under the id of its step. If the same step started a prober earlier, that prober is ended.
     pub(super) async fn keep(&self, step: &str, running: Running) {
         let before = self.0.lock().await.insert(step.to_owned(), running);
         if let Some(before) = before {
@@ -31,7 +31,8 @@ impl Probers {
         }
     }
 
-    /// All probers, by step. A lock is enough because a flow uses one prober at a time.
+    /// Locks the map of all probers, by the id of the step that started them. One lock for all is enough, because a
+    /// flow uses one prober at a time.
     pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, BTreeMap<String, Running>> {
         self.0.lock().await
     }

@@ -1,4 +1,4 @@
-//! Provides the values of the run that a step needs for its question.
+//! Provides the values that a step's question needs in addition to the step itself.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
 use parallax_language::scenario::action::asking::Asking;
 
-/// The data for a question, in addition to the step.
+/// The values that a question needs in addition to the step.
 pub(super) struct Known<'a> {
     pub(super) scene: &'a Scene<'a>,
     /// The results of earlier steps.
     pub(super) results: &'a Results,
-    /// The step's own token; `None` if the step uses the pod's token file.
+    /// The token that the step creates or takes from another step. `None` if the step uses the pod's token file.
     pub(super) token: Option<Secret>,
-    /// The environment variables that the vantage declares for the programs that run there.
+    /// The environment variables that the vantage declares for programs.
     pub(super) variables: &'a IndexMap<String, String>,
 }
 

@@ -1,5 +1,5 @@
-//! The ways in which a person reaches an environment that is kept: lines that can be pasted into a shell, and the files
-//! that these lines name.
+//! Describes how a person reaches an environment that is kept: commands that can be pasted into a shell, and the files
+//! that these commands name.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use crate::certs::write_private;
 use crate::probe::Proxy;
 use parallax_plan::Plan;
 
-/// The lines, and the files and the proxy that they need.
+/// The commands, and the files and the proxy that the commands need.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// The lines, each with its purpose.
+    /// The commands, each after a word for its purpose.
     pub(super) lines: Vec<(String, String)>,
     /// The files that contain secrets. They are removed with the environment.
     secret: Vec<PathBuf>,
-    /// The proxy. It ends when this value is dropped.
+    /// The running proxy, which ends when this value is dropped. `None` if no proxy runs.
     proxy: Option<Proxy>,
 }
 
 impl Reach {
-    /// The lines for the cluster alone. They are used for an environment in which something is not ready.
+    /// The commands that need only the cluster. They are used for an environment in which a part is not ready.
     pub(super) fn of_cluster(context: &Context, scene: &Scene<'_>) -> Self {
         let mut reach = Self { lines: Vec::new(), secret: Vec::new(), proxy: None };
         let kubeconfig = context.options.directory.join(format!("{}.kubeconfig", scene.cluster.name));
@@ -35,7 +35,8 @@ impl Reach {
         reach
     }
 
-    /// Writes the files, and starts the proxy through which programs of this machine reach the environment's names.
+    /// The commands for an environment that is ready. Writes the files that they name, and starts the proxy through
+    /// which programs of this machine reach the environment's names.
     pub(super) async fn of(stage: &Stage<'_>) -> Self {
         let (context, scene) = (stage.context, &stage.scene);
         let (folder, namespace) = (&context.options.directory, &scene.plan.namespace);
@@ -91,8 +92,8 @@ impl Drop for Reach {
     }
 }
 
-/// Writes the root certificates of an environment that is kept into the run's folder, and adds a note with the `curl`
-/// command that sends the scenario's requests from outside.
+/// Writes the root certificates of an environment that is kept into the run's folder. Also reports the `curl` command
+/// that sends requests to the environment from outside.
 pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     for (id, issuer) in &scene.environment.certificates.issuers {
         let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
@@ -114,7 +115,7 @@ pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     }
 }
 
-/// The shell file with the variables that tell tools on this machine how to reach a store.
+/// The text of a shell file with the environment variables that tell tools on this machine how to reach a store.
 fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
     let (key, secret, trust) = (&access.access_key, access.secret_key.expose(), trust.display().to_string());
     let with_key = access.endpoint.replacen("://", &format!("://{key}:{secret}@"), 1);
@@ -134,8 +135,8 @@ fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    // Variables of the user's own shell that are meant for another store. They must not be sent to this store and must
-    // not lead the tools away from it.
+    // The user's own shell may contain variables for another store. Its secrets must not be sent to this store, and its
+    // addresses must not lead the tools away from this store.
     let own = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_S3\n";
     variables.iter().fold(own.to_owned(), |mut text, (name, value)| {
         writeln!(text, "export {name}={}", quoted(value)).expect("a String takes every write");
@@ -147,8 +148,8 @@ fn shown(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
-/// How a person gets into the environments that a run keeps: for each one the line that shows its pods, and a shell in
-/// each vantage that has programs.
+/// The commands with which a person gets into the environments that a run keeps: for each environment one that shows
+/// its pods, and one for a shell in each vantage that has programs.
 pub(super) fn of_kept(directory: &Path, plan: &Plan) -> Vec<String> {
     let environments =
         plan.clusters.iter().flat_map(|cluster| cluster.environments.iter().map(move |it| (cluster, it)));
@@ -164,7 +165,7 @@ pub(super) fn of_kept(directory: &Path, plan: &Plan) -> Vec<String> {
     lines.collect()
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell, if it contains characters that the shell would interpret.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

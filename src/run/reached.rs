@@ -1,6 +1,6 @@
-//! Waits until the vantage pods reach every Service of their namespace. If a flow began earlier, a race of the set-up
-//! would look like a fault of the system under test. If a Service is never reached although one of its pods answers,
-//! the cluster's own network does not work, and a failed connection to the Service proves nothing.
+//! Waits until the vantage pods reach every Service of their namespace. If a flow began earlier, a Service that is not
+//! reachable yet would look like a fault of the system under test. If a Service is never reached although one of its
+//! pods answers, the cluster's own network does not work. Then a failed connection to this Service proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,26 +24,28 @@ use crate::probe::{Vantage, lives};
 /// The annotation that excludes ports of a Service from this wait. The value lists the names of the ports, separated by
 /// commas. A fixture sets the annotation for ports on which no process may listen when the flow begins.
 const NOT_AWAITED: &str = "io.parallax/not-awaited";
-/// The pause between two tries. No event reports that a process begins to listen or that the node's packet rules
-/// change.
+/// The pause between two tries. The code polls because no event reports that a process begins to listen or that the
+/// node's packet rules change.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// The longest wait. After this time the flow starts even if a port cannot be reached, and its steps show the problem.
+/// The longest wait for one port. After this time the flow starts even if the port cannot be reached, so that a step
+/// can show the fault.
 const WITHIN: Duration = Duration::from_secs(20);
-/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If none of
-/// its pods is ready after this time, no process is expected to answer, so the wait for this Service ends.
+/// If no pod of a Service is ready after this time, no process is expected to answer, so the wait for this Service
+/// ends. The wait does not end earlier, because a Service has no endpoints for a moment after its pod is ready
+/// (docs/facts.md#services-and-addresses).
 const ENDPOINT_WITHIN: Duration = Duration::from_secs(3);
-/// Time limit of one try, in milliseconds.
+/// The time limit of one try, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
 
 /// A port of a Service that a vantage does not reach, although one of the Service's pods answers this vantage directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unreached {
-    /// The pod of the vantage.
+    /// The vantage's pod, by its name in the plan.
     vantage: String,
     service: String,
     address: String,
     port: u16,
-    /// The address of the pod that answers.
+    /// The address of the Service's pod that answers.
     pod: SocketAddr,
 }
 
@@ -57,8 +59,8 @@ impl std::fmt::Display for Unreached {
     }
 }
 
-/// The error for a step that got no connection because the cluster's network does not work; `None` if this is not the
-/// reason. `pod` is the pod of the step's vantage.
+/// The error for a step that got no connection because the cluster's network does not work. `None` if the step failed
+/// for another reason. `pod` is the pod of the step's vantage.
 pub(super) fn error(stage: &Stage<'_>, pod: &str, answer: &Answer, cause: &Cause) -> Option<RunError> {
     let it = explains(&stage.unreached, pod, answer, cause)?;
     Some(RunError::Machine {
@@ -67,7 +69,8 @@ pub(super) fn error(stage: &Stage<'_>, pod: &str, answer: &Answer, cause: &Cause
     })
 }
 
-/// The port that explains why a question from the vantage's pod got no connection.
+/// The unreached port that explains why a question from the vantage's pod got no connection. `None` if the question was
+/// for another address or port, or failed in another way.
 fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, cause: &Cause) -> Option<&'a Unreached> {
     let peer = answer.evidence.peer.filter(|_| matches!(cause, Cause::Connect { .. }))?;
     let is_it =
@@ -79,17 +82,20 @@ fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, caus
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
     service: String,
-    /// The labels of the Service's pods, as a selector.
+    /// The label selector of the Service's pods.
     pods: String,
     address: String,
     port: u16,
-    /// The port on which the Service's pods listen.
+    /// The port on which the Service's pods listen, by number or by name.
     target: IntOrString,
 }
 
-/// Waits until each vantage in a pod can connect to each port of each Service with a ready pod. The vantage connects to
-/// the address, so DNS does not matter. Any answer is accepted, because it shows that a process listens. This includes
-/// a peer that accepts the connection and closes it, as Envoy does if the client sends no server name.
+/// Waits until each vantage in a pod can connect to each port of each Service that has a ready pod. Returns the ports
+/// that were not reached although a pod answered directly.
+///
+/// The vantage connects to the Service's IP address, so DNS does not matter. Any answer is accepted, because it shows
+/// that a process listens. Even a peer that closes the connection is accepted, because Envoy does so if the client
+/// sends no server name.
 pub(super) async fn by(
     context: &Context,
     scene: &Scene<'_>,
@@ -178,8 +184,8 @@ fn connect(host: String, port: u16) -> Question {
     Question { view: View::default(), deadline_ms: QUESTION_MS, probe }
 }
 
-/// The first pod that answers a vantage at the pod's own address. If no pod answers, the pods or a network policy are
-/// the reason, so the failure belongs to the system under test.
+/// The address of the first pod that answers a vantage directly, without the Service. `None` if no pod answers. In this
+/// case, the pods or a network policy are the reason, so the failure belongs to the system under test.
 async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) -> Result<Option<SocketAddr>, RunError> {
     for at in pods.iter().filter_map(|pod| target_of(pod, target)) {
         let answer = vantage.ask(connect(at.ip().to_string(), at.port())).await?;
@@ -190,7 +196,8 @@ async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) ->
     Ok(None)
 }
 
-/// The address at which a pod serves the port of a Service.
+/// The address at which a pod serves a port of its Service. `target` is the port by number, or by the name that the pod
+/// gives it.
 fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let port = match target {
@@ -203,7 +210,7 @@ fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
-/// Whether this outcome shows that a process listens.
+/// Whether this outcome shows that a process listens. A refused connection does not show this; a reset connection does.
 fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     match outcome {
         Err(Cause::Connect { fault, .. }) => *fault == ConnectFault::Reset,
@@ -211,8 +218,8 @@ fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     }
 }
 
-/// The ready pods of a Service. The endpoints of the Service would contain the same pods, but too late if the
-/// controller that writes the endpoints is late.
+/// The ready pods of a Service. The code does not read the Service's endpoints, because the controller that writes them
+/// may be late.
 async fn ready_pods(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<Vec<Pod>, RunError> {
     let pods = lives::pods(client, &scene.plan.namespace, selector).await;
     let mut pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
@@ -257,7 +264,7 @@ mod tests {
             "spec": { "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports },
         });
         assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443, https)]);
-        // The wait leaves out a Service without a selector or without an address.
+        // A Service without a selector or without a cluster IP address is left out.
         assert!(service(serde_json::json!({ "clusterIP": "10.43.0.7", "ports": ports })).is_empty());
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());
@@ -273,7 +280,7 @@ mod tests {
         for (target, expected) in [
             (IntOrString::String("https".into()), Some("10.42.0.9:9000")),
             (IntOrString::Int(9001), Some("10.42.0.9:9001")),
-            // The Service names a port that no container has, so no process can answer.
+            // The Service names a port that no container of the pod has, so no process can answer.
             (IntOrString::String("http".into()), None),
         ] {
             assert_eq!(target_of(&pod, &target).map(|it| it.to_string()).as_deref(), expected, "{target:?}");

@@ -15,8 +15,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The entries of `ready` that the variants of an environment declare to fail. Only a break with its own environment
-/// can declare such a failure, so the environment then has a single variant.
+/// The entries of `ready` that a break declares to fail. Only a break with an environment of its own can declare such a
+/// failure, so the environment then has a single variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
@@ -25,14 +25,14 @@ pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     declared
 }
 
-/// The message at the end of a set-up in which a part of the environment did not become ready.
+/// The message for a set-up in which some parts of the environment did not become ready.
 pub(super) fn not_ready(unready: &[Unready]) -> String {
     let names: Vec<&str> = unready.iter().map(|it| it.what.as_str()).collect();
     format!("{} did not become ready", names.join(", "))
 }
 
-/// The failed readiness condition of a cluster that did not start because its node ended. The result is `None` unless a
-/// variant declares that the cluster must not start. The cause is a line of the node's log.
+/// Returns the entry of `ready` that was not met, for a cluster that did not start because its node ended. The cause is
+/// a line of the node's log. `None` if no variant declares that the cluster must not start.
 pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
         || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
@@ -52,8 +52,8 @@ pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration
     })
 }
 
-/// The log line that best explains why a node ended. This is the last line that matches the declared cause, otherwise
-/// the last line.
+/// The log line that best explains why a node ended: the newest line that matches the declared cause, otherwise the
+/// last line.
 fn decisive(lines: &[String], is_declared: impl Fn(&str) -> bool) -> Option<&str> {
     let last = || apply::last_words(lines.iter().map(String::as_str));
     last().find(|line| is_declared(line)).or_else(|| last().next())
@@ -102,7 +102,7 @@ fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &V
     }));
 }
 
-/// Records a readiness condition as a step that failed.
+/// Records an entry of `ready` that was not met as a step that failed.
 fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
     let place = variant.places.get(&it.what).cloned().unwrap_or_default();
     let ended = StepEnded {

@@ -1,5 +1,5 @@
-//! Cleans up between two variants of one environment. The objects that a flow created are removed, so that the next
-//! flow begins in the same state as the first.
+//! Cleans up between two variants of one environment. The objects that a flow created are removed, and the contents of
+//! the stores are restored. So the next flow begins in the same state as the first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::Store;
 
-/// The time limit for the deletion of an object that a flow applied. If the deletion takes longer, the environment
-/// cannot be used again.
+/// The time limit for the deletion of an object that a flow applied. If the deletion takes longer, no further variant
+/// can use the environment.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// The contents of an environment's stores before its first flow.
@@ -27,7 +27,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads the contents of the stores, if several variants use the environment.
+    /// Reads the contents of the stores. The result is empty if no further flow can use the environment, because then
+    /// nothing needs to be restored.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         if !stage.several_flows() {
             return Ok(Self::default());
@@ -72,17 +73,17 @@ impl Found {
     }
 }
 
-/// Removes the cluster-scoped objects that a flow created, so that they do not affect the next environment.
+/// Removes the cluster-scoped objects that a flow created, so that they do not affect other environments.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
     delete_created(stage, effects, Which::ClusterScoped).await
 }
 
-/// The objects of a flow that are deleted.
+/// Which of the objects that a flow created are deleted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     All,
-    /// Only cluster-scoped objects are deleted, because other environments see them. The cluster itself says which
-    /// kinds are cluster-scoped.
+    /// Only cluster-scoped objects, because other environments see them. The apiserver says which kinds are
+    /// cluster-scoped.
     ClusterScoped,
 }
 
@@ -98,8 +99,8 @@ async fn delete_created(stage: &Stage<'_>, effects: &SideEffects, which: Which) 
         let namespace = object.metadata.namespace.as_ref().unwrap_or(own);
         let (title, api) = applier.locate(&types.api_version, &types.kind, namespace, name).await?;
         let asked = |source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) };
-        // Skip an object that the flow deleted itself. Also skip an object of the same name that another client has
-        // created since then.
+        // Skip an object that the flow deleted itself. Also skip an object of the same name with another UID, because
+        // another client has created it.
         let there = api.get_opt(name).await.map_err(asked)?;
         if there.is_none_or(|it| it.metadata.uid != object.metadata.uid) {
             continue;

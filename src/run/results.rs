@@ -20,32 +20,32 @@ use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::{Aimed, Target};
 use parallax_language::scenario::template::{Reference, Template, VARIANT};
 
-/// The results of earlier steps.
+/// The results of earlier steps to which later steps can refer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Results {
     /// The value of `{{ variant.nonce }}`.
     nonce: String,
-    /// The value of `{{ STEP }}`, by step.
+    /// The value of `{{ STEP }}`, by the id of the step.
     yielded: BTreeMap<String, String>,
-    /// The value of `{{ STEP.NAME }}`, by step and name.
+    /// The value of `{{ STEP.NAME }}`, by the id of the step and the name in its `capture`.
     captured: BTreeMap<String, BTreeMap<String, Value>>,
     /// The time at which each step ended, by the id of the step.
     ended: BTreeMap<String, OffsetDateTime>,
-    /// The temporary credentials for `as: STEP`, by step.
+    /// The temporary credentials that `as: STEP` uses, by the id of the `sts` step that received them.
     credentials: BTreeMap<String, TemporaryCredentials>,
-    /// The tokens that steps used, by step.
+    /// The tokens that steps used, by the id of the step.
     tokens: BTreeMap<String, Secret>,
-    /// The signed URLs and forms, each with its question, by step.
+    /// The URLs and forms that steps signed, each with its question, by the id of the step.
     pub(super) presigned: Presigned,
-    /// The values that the rounds of the current repeat captured, by step and name.
+    /// The values that the rounds of the current repeat have captured, by the id of the step and the name.
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// A copy of `collected` from before the current round; it is restored if the round is void.
+    /// The content of `collected` before the current round. It is restored if the round is void.
     before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The number of void rounds, by the id of a step inside the repeat.
+    /// The number of void rounds of a repeat, by the id of each step inside the repeat.
     void: BTreeMap<String, u32>,
-    /// The value of `{{ round }}`.
+    /// The value of `{{ round }}`: the number of the current round. `None` outside a repeat.
     round: Option<u32>,
-    /// Earlier observations that matchers compare with.
+    /// Earlier observations with which matchers compare an answer.
     pub(super) seen: Seen,
 }
 
@@ -90,17 +90,17 @@ impl Results {
         }
     }
 
-    /// Returns the time at which a step ended. Returns `None` if the step has not run.
+    /// The time at which a step ended. `None` if the step has not run.
     pub(super) fn ended(&self, step: &str) -> Option<OffsetDateTime> {
         self.ended.get(step).copied()
     }
 
-    /// The temporary credentials that an `sts` step received.
+    /// The temporary credentials that the `sts` step with this id received.
     pub(super) fn credentials(&self, step: &str) -> Option<&TemporaryCredentials> {
         self.credentials.get(step)
     }
 
-    /// The token that an `sts` or `jwt` step used.
+    /// The token that the `sts` or `jwt` step with this id used.
     pub(super) fn token(&self, step: &str) -> Option<&Secret> {
         self.tokens.get(step)
     }
@@ -116,13 +116,14 @@ impl Results {
         self.collected.clone_from(&self.before);
     }
 
-    /// The number of void rounds in the repeat whose values a text refers to.
+    /// The number of void rounds in the repeat to whose values a text refers. 0 if the text refers to no such values.
     pub(super) fn void_of(&self, text: &Template) -> u32 {
         let references = text.references().unwrap_or_default();
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
-    /// Ends the rounds. From now on, a captured name refers to the list of the values from all rounds.
+    /// Ends the rounds of a repeat that had `void` void rounds. From now on, a captured name refers to the list of the
+    /// values from all rounds.
     pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {
@@ -132,7 +133,8 @@ impl Results {
         }
     }
 
-    /// The value of a reference to a step, the round or the variant's nonce.
+    /// The value of a reference to a step, to the round, or to the variant's nonce. The error says why there is no
+    /// value.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
         let value = match &reference.field {
             Some(_) if reference.name == VARIANT => Some(self.nonce.clone()),
@@ -144,12 +146,12 @@ impl Results {
     }
 }
 
-/// A captured value as it is inserted into a text: a string without quotes, everything else as JSON.
+/// The text that replaces a reference to a captured value: a string without quotes, everything else as JSON.
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A scene and the results so far: everything that `{{ }}` can refer to.
+/// Everything to which `{{ }}` can refer: the exports of the scene's fixtures, and the results of earlier steps.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
     pub(super) scene: &'a Scene<'a>,
@@ -157,22 +159,22 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// A copy of `it` in which the references in all texts are replaced.
+    /// A copy of `it` in which the references (`{{ }}`) in all texts are replaced by values.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
         it.filled(&|reference| self.scene.value(reference, self.results))
     }
 
-    /// The target of a step, with the references in its text replaced.
+    /// The target of a step, such as the object of a `log` step, with the references in its text replaced by values.
     pub(super) fn target<T: Target>(&self, it: &Aimed<T>) -> Result<T, String> {
         it.target(&|reference| self.scene.value(reference, self.results))
     }
 
-    /// The question of a step, with the references in all its texts replaced.
+    /// The question of a step, with the references in all its texts replaced by values.
     pub(super) fn question(&self, step: &dyn Asks, asking: &dyn Asking) -> Result<Probe, String> {
         step.question(&|reference| self.scene.value(reference, self.results), asking)
     }
 
-    /// The expectation with the references in all its texts replaced.
+    /// The expectation of a step, with the references in all its texts replaced by values.
     pub(super) fn expect(&self, expect: &WrittenExpect) -> Result<Expect, String> {
         expect.filled(&|reference| self.scene.value(reference, self.results))
     }

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{After, RepeatStep, Step};
 
-/// The state of a running `repeat`.
+/// The state of a `repeat` whose rounds are running.
 #[derive(Clone, Debug)]
 pub(super) struct Rounds {
     of: String,
@@ -18,16 +18,17 @@ pub(super) struct Rounds {
     seed: u64,
     /// The number of the current round; the first is 1.
     pub(super) number: u32,
-    /// The number of void rounds.
+    /// The number of void rounds so far.
     pub(super) void: u32,
     void_at_most: u32,
-    /// Whether the next round replaces a void round (`pending`), and whether the current round does (`repeated`).
+    /// `pending`: whether the next round replaces a void round. `repeated`: whether the current round replaces one.
     pending: bool,
     repeated: bool,
 }
 
 impl Rounds {
-    /// The state before the first round. `seed` overrides the scenario's seed. `drawn` is used if neither seed exists.
+    /// The state before the first round. The seed is `seed` (the user's `--seed`), otherwise the scenario's seed,
+    /// otherwise `drawn`.
     pub(super) fn new(step: &Step, repeat: &RepeatStep, seed: Option<u64>, drawn: u64) -> Self {
         let seed = seed.or(repeat.seed).unwrap_or(drawn);
         Self {
@@ -42,32 +43,33 @@ impl Rounds {
         }
     }
 
-    /// Begins the next round. Returns whether there is a next round.
+    /// Begins the next round. Returns false if there is no further round.
     pub(super) fn next(&mut self) -> bool {
         self.repeated = std::mem::take(&mut self.pending);
         self.number += u32::from(!self.repeated);
         self.number <= self.times
     }
 
-    /// Whether one more round may be void without an error.
+    /// Whether the scenario allows one more void round.
     pub(super) fn may_be_void(&self) -> bool {
         self.void < self.void_at_most
     }
 
-    /// Records that the round was void. The next round has the same number, but its own random start times.
+    /// Records that the current round was void. The next round replaces it: it has the same number, but its own random
+    /// start times.
     pub(super) fn was_void(&mut self) {
         self.void += 1;
         self.pending = true;
     }
 
-    /// The number from which the start times of the current round are computed: normally the number of the round. A
-    /// round that replaces a void round uses a number after the last round. Then the start times of other rounds stay
-    /// the same.
+    /// The number from which the random start times of the current round are computed. Normally this is the number of
+    /// the round. A round that replaces a void round uses a number after the last round, so that the start times of the
+    /// other rounds stay the same.
     fn draw(&self) -> u32 {
         if self.repeated { self.times + self.void } else { self.number }
     }
 
-    /// The note that is shown when the repeat begins.
+    /// The note for the user at the beginning of the repeat.
     pub(super) fn in_words(&self) -> String {
         format!(
             "`{}` runs {} rounds by seed {}; `--seed {}` draws the same moments again",
@@ -75,20 +77,20 @@ impl Rounds {
         )
     }
 
-    /// The round as it is recorded, with the delay before this step begins.
+    /// The current round in the form of the record, with the delay before `step` begins.
     pub(super) fn round(&self, step: &Step) -> Round {
         let after = step.after.map(|after| self.moment(step, after));
         let after_ms = after.map(millis);
         Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
     }
 
-    /// The delay before a step of this round begins. It depends only on the seed, the round and the id of the step. If
-    /// a step is added to the scenario, the delays of other steps stay the same.
+    /// The delay before a step of the current round begins. It depends only on the seed, the round and the step's id.
+    /// So the delays of other steps stay the same if a step is added to the scenario.
     fn moment(&self, step: &Step, after: After) -> Duration {
         let longest = after.span().to_duration();
         let After::Random(_) = after else { return longest };
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        // FNV-1a is used because it gives the same result on every machine and in every version.
+        // The id is hashed by FNV-1a, because its result is the same on every machine and in every version.
         let stream = step
             .id
             .bytes()

@@ -15,7 +15,7 @@ use parallax_language::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use parallax_language::scenario::template::{self, Reference};
 use parallax_plan::EnvironmentPlan;
 
-/// One environment as its steps see it.
+/// One environment from the view of its steps: its plan, its objects, and its cluster.
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     pub(super) plan: &'a EnvironmentPlan,
@@ -24,11 +24,11 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// The value of a reference: an export of a fixture, or a result of an earlier step.
+    /// The value of a reference: an export of a fixture, or a result of an earlier step. The error says why there is no
+    /// value.
     pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // The path is a placeholder, because only the vantage knows the real path. The vantage replaces the
-            // placeholder.
+            // The real path is known only at the vantage. The vantage replaces this placeholder by the path.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
@@ -55,12 +55,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The address of the container that a fixture started outside the cluster.
+    /// The address of the container that a fixture started outside the cluster. `None` if the fixture has no such
+    /// container.
     pub(super) fn address_beside(&self, fixture: &str) -> Option<IpAddr> {
         self.cluster.address_beside(&self.plan.namespace, fixture)
     }
 
-    /// The network view of a vantage: how it resolves and connects, and which certificates it trusts.
+    /// The network view of a vantage: how the vantage resolves names and connects, and which certificates it trusts.
     pub(super) fn view(&self, vantage: &VantageSpec) -> View {
         let trust = match (&vantage.pod, &vantage.outside) {
             (Some(pod), _) => &pod.trust,
@@ -82,24 +83,24 @@ impl<'a> Scene<'a> {
         View { trust, ..self.outside() }
     }
 
-    /// The network view of the harness itself. It is the view of an outside vantage that trusts no authority.
+    /// The network view of the harness itself: the view of an outside vantage, without any trusted authority.
     pub(super) fn outside(&self) -> View {
         self.cluster.outside.clone()
     }
 
-    /// The network view of the set-up for connections to a store. It accepts exactly the certificate that was issued
-    /// for the store, even if a break makes that certificate invalid. Therefore the break fails a step and not the
+    /// The network view with which the set-up connects to a store. It accepts exactly the certificate that was issued
+    /// for the store, even if a break makes this certificate invalid. Therefore such a break fails a step and not the
     /// set-up.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
         View { pin: self.leaf(fixture, store).map(|leaf| leaf.der.clone()), ..self.outside() }
     }
 
-    /// The certificate that the set-up issued for a store.
+    /// The certificate that the set-up issued for a store. `None` if the store has no certificate.
     pub(super) fn leaf(&self, fixture: &str, store: &Store) -> Option<&'a Leaf> {
         self.environment.certificates.leaves.get(&(fixture.to_owned(), store.certificate.clone()?))
     }
 
-    /// The store of a step: the store with this name, or the only store.
+    /// The store that a step uses: the store of the fixture `named`, or the only store of the scenario.
     pub(super) fn store(&self, named: Option<&str>) -> Result<(&'a str, &'a Store), String> {
         let mut stores = self.stores();
         match named {
@@ -112,13 +113,13 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// All stores, by fixture id.
+    /// All stores of the environment, each with the id of its fixture.
     pub(super) fn stores(&self) -> impl Iterator<Item = (&'a str, &'a Store)> + use<'a> {
         let plan = self.plan;
         plan.fixtures.iter().filter_map(|(id, it)| it.store.as_ref().map(|store| (id.as_str(), store)))
     }
 
-    /// Access to a store with its own credentials.
+    /// The endpoint of a store, with the credentials that the store's fixture declares for it.
     pub(super) fn access(&self, fixture: &str, store: &Store) -> Result<S3Access, String> {
         let key = (fixture.to_owned(), store.credentials.clone());
         let missing = |what: &str| format!("credentials `{}` of `{fixture}` have no {what}", store.credentials);

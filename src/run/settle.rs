@@ -12,24 +12,24 @@ use parallax_language::scenario::action::Looks;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
 
-/// Time limit of a step without `eventually`, and of each try of `consistently`.
+/// The time limit of a step without `eventually`, and of each try of `consistently`.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// The time limit of a step that starts a program. A browser or a Java virtual machine may take many seconds to start.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
-/// The shortest pause between two tries of a step. The harness polls because no event reports the effect that the step
-/// waits for.
+/// The pause between two tries of a step, and the shortest one after a program. The harness polls because no event
+/// reports the effect for which the step waits.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The longest pause between two tries of a step.
+/// The longest pause between two tries of a step that starts a program.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// If less time than this is left, no further try starts. Such a try would fail only because of its short deadline, and
-/// the timeout would wrongly be reported as the cause.
+/// If less time than this is left, no further try starts. (For a step with less than 10 s, the limit is a tenth of its
+/// time.) Such a try would fail only because its own time is short, and the timeout would wrongly be reported as the
+/// cause.
 const LEAST: Duration = Duration::from_secs(1);
-/// The time that makes a timeout a valid result. If a try had at least this much time, the end of the step did not cut
-/// the try short.
+/// If a try had at least this much time, a timeout is a valid result: the end of the step's time did not cut the try
+/// short.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// The time that a try may continue after its step's time limit. An answer that arrives at the deadline must still be
-/// transferred, and its witness and evidence must be collected. After this time, the harness reports that there was no
-/// answer.
+/// The time by which a try may exceed its step's time limit. An answer that arrives at the deadline must still be
+/// transferred, and its witness and evidence must be collected. A try that takes even longer counts as not answered.
 const GRACE: Duration = Duration::from_secs(8);
 /// The part of [`GRACE`] during which a try may wait for its witness, the store's report of who sent the request.
 pub(super) const FOR_THE_WITNESS: Duration = Duration::from_secs(6);
@@ -40,16 +40,16 @@ pub(super) struct Settled {
     pub(super) attempts: u32,
     pub(super) last: Option<Tried>,
     pub(super) held: Option<Held>,
-    /// The number of consecutive tries that held at the end, if the step has `stays`.
+    /// The number of tries that held one after the other at the end. `None` if the step has no `stays`.
     pub(super) in_row: Option<u32>,
 }
 
-/// Counts consecutive tries that hold.
+/// Counts how many tries have held one after the other. `wanted` is the number that the step requires.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     wanted: u32,
     held: u32,
-    /// The largest count so far.
+    /// The largest value of `held` so far.
     most: u32,
 }
 
@@ -58,14 +58,14 @@ impl Row {
         Self { wanted: wanted.map_or(1, u32::from), held: 0, most: 0 }
     }
 
-    /// Counts a try. Returns whether enough consecutive tries have held.
+    /// Counts a try. Returns whether enough tries have held one after the other.
     fn take(&mut self, holds: bool) -> bool {
         self.held = if holds { self.held + 1 } else { 0 };
         self.most = self.most.max(self.held);
         self.held >= self.wanted
     }
 
-    /// The cause if too few consecutive tries held.
+    /// The cause for a step whose tries did not hold often enough one after the other.
     fn broken(self) -> Cause {
         Cause::Mismatch {
             matcher: "stays".to_owned(),
@@ -77,13 +77,13 @@ impl Row {
 
 /// The time limit of a try: the remaining time of the step. The first try of a step that asks or reads gets at least
 /// the time of a step without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This
-/// minimum does not apply to steps that wait inside their try.
+/// does not apply to a step that itself waits for an effect during its try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || step.action.looks().is_some_and(Looks::follows);
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 
-/// The time limit for a step until it holds.
+/// The time within which a step must hold.
 pub(super) fn within(step: &Step) -> Duration {
     let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
     given.unwrap_or_else(|| if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN })
@@ -94,8 +94,8 @@ fn runs_a_program(step: &Step) -> bool {
     step.action.asks().is_some_and(|it| it.special().runs.is_some())
 }
 
-/// Tries a step until its result is final. `declared` is the cause with which the step must fail in this variant, if
-/// the variant is a break that declares one.
+/// Tries a step until its result is final. `declared` is the cause with which the step must fail. It is `None` if the
+/// variant does not declare that this step fails.
 pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
     let mut row = Row::of(attempt.step.stays);
     let (attempts, mut tried) = Box::pin(come_to_hold(attempt, declared, &mut row)).await?;
@@ -116,10 +116,11 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// `eventually` is tried more than once.
 ///
 /// - A step that is declared to fail is tried again while it holds, because the failure may come later.
-/// - A declared failure proves nothing as long as the baseline could show the same failure. Therefore two consecutive
-///   tries must show the failure, and it must still be present at the time at which the baseline holds. A cause that
-///   can disappear must last until the end. If only the last try shows it, one more try is made after the time is over.
-/// - If the end of the time cuts the last try short, the result of the previous try is kept.
+/// - A declared failure proves nothing as long as the baseline could show the same failure. Therefore two tries in a
+///   row must show the failure, and it must last until the time at which the step of the baseline held.
+/// - A cause that may disappear without help must last until the end of the step's time. If only the last try shows the
+///   cause, one more try is made after the time is over.
+/// - If the end of the time cuts the last try short, the result of the previous try is used.
 /// - If the apiserver does not answer during a try, the try has no result and is repeated. If this happens in the last
 ///   try, the result is an error of the harness.
 async fn come_to_hold(
@@ -139,8 +140,8 @@ async fn come_to_hold(
     loop {
         attempts += 1;
         let past = baselines.past(variant, step, limit);
-        // A break may have less time than its baseline needed. Then its declared failure would prove nothing at the
-        // time limit, so the limit is extended.
+        // A break's step may have less time than the baseline's step needed. Then a declared failure at the time limit
+        // would prove nothing, so the limit is extended.
         let within = if declared.is_some() && attempt.step.eventually.is_some() { limit.max(past) } else { limit };
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left = longest(attempt.step, left, before.is_none() || is_extra);
@@ -156,8 +157,8 @@ async fn come_to_hold(
             tried => tried?,
         };
         let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
-        // On a busy machine, a try takes about as long as the previous try. The harness allows one and a half times
-        // that time.
+        // On a busy machine, a try takes about as long as the previous try. A try that had one and a half times this
+        // time was not cut short.
         let enough = ENOUGH.max(took.mul_f32(1.5));
         if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {
             return Ok((attempts, before));
@@ -190,15 +191,14 @@ async fn come_to_hold(
     }
 }
 
-/// Returns the pause after a try with the duration `took`. A program, such as a browser, needs processor time that other
-/// flows need too. After such a try, the pause is as long as the program ran, so that the step uses at most half of a
-/// processor.
+/// Returns the pause after a try that took `took`. A program, such as a browser, needs processor time that other flows
+/// need too. After such a try, the pause is as long as the try was, but at most [`LONGEST_PAUSE`].
 fn pause(step: &Step, took: Duration) -> Duration {
     if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_PAUSE) } else { AGAIN_AFTER }
 }
 
-/// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Only this function ends a try
-/// that does not end on its own.
+/// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Nothing else ends a try that
+/// does not end on its own.
 async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     let overdue = |_| RunError::Overdue {
         place: attempt.place.to_owned(),
@@ -209,7 +209,7 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
 }
 
-/// The result of the tries of `consistently` so far.
+/// What the tries of a step with `consistently` have shown so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     /// The last try met the expectation.
@@ -217,7 +217,7 @@ enum Shown {
     /// The last try showed the failure that this variant declares. A single try may fail for another reason, so the
     /// failure proves nothing until the next try shows it too.
     Doubtful,
-    /// The step has failed.
+    /// The step has failed. No further try is made.
     Fail,
 }
 
@@ -233,9 +233,10 @@ impl Shown {
     }
 }
 
-/// Repeats the tries of `consistently` until the span is over or the step has failed. If the state cannot be read for
-/// some time, nothing shows that it stayed the same. Therefore the last try must succeed, and no gap between two
-/// successful tries may be longer than [`STEP_WITHIN`].
+/// Repeats the tries of `consistently` until the span is over or the step has failed.
+///
+/// While the state cannot be read, nothing shows that it stays the same. Therefore the last try must be able to read
+/// the state. If it cannot be read for [`STEP_WITHIN`], the result is an error of the harness.
 async fn stay(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -291,7 +292,8 @@ mod tests {
             (vec![refused(), None, refused()], Some(&declared), false),
             (vec![refused(), refused()], Some(&declared), true),
             (vec![refused(), timeout()], Some(&declared), true),
-            // A failure that is not declared counts at once. So does any failure of a step that must hold.
+            // A failure that is not the declared one counts at once. If no failure is declared, any failure counts at
+            // once.
             (vec![timeout()], Some(&declared), true),
             (vec![refused()], None, true),
         ] {

@@ -12,23 +12,24 @@ use parallax_language::scenario::action::{Alters, Effect, Reach, Touched};
 use parallax_language::scenario::target::Which;
 use parallax_vocab::question::Probe;
 
-/// Kinds of objects that run programs.
+/// The kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
 
-/// The effect of a flow on a node, or on a container outside the cluster.
+/// What a flow last did to a node, or to a container outside the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The flow ended the node or the container.
+    /// The flow ended the node or the container. It need not run any more.
     Ended,
-    /// The flow started the node or the container. From then on, it must run.
+    /// The flow started the node or the container. It must run from then on.
     Started,
 }
 
-/// The effects of one flow.
+/// The effects of one flow on its environment, which the flow's steps record.
 #[derive(Debug, Default)]
 pub(super) struct SideEffects(Mutex<Done>);
 
-/// An object that a step changes, and whether the change may still end pods of the object.
+/// An object that a step changes. `waits` says whether the step waits for the effect of its change, and `state` whether
+/// the change may still end pods of the object.
 #[derive(Debug)]
 struct Acted {
     touched: Touched,
@@ -36,31 +37,31 @@ struct Acted {
     state: State,
 }
 
-/// The progress of a change.
+/// Whether a change to an object is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The step of the change is running.
+    /// The step that makes the change is running.
     Runs,
-    /// The effect of the change is complete. From now on, the pods must stay alive.
+    /// The effect of the change is complete. From now on, the pods of the object must stay alive.
     Complete,
-    /// The change may end pods at any time, because its step does not wait for the effect, or because the step failed.
+    /// The change may still end pods at any time, because its step failed or does not wait for the effect.
     Open,
 }
 
 #[derive(Debug, Default)]
 struct Done {
     acted: Vec<Acted>,
-    /// The last effect of the flow on each node that it ended or started.
+    /// What the flow last did to each node that it ended or started, by the name of the node.
     nodes: BTreeMap<String, Fate>,
-    /// The last effect of the flow on each container outside the cluster that it ended or started, by name:
-    /// `store.minio`.
+    /// What the flow last did to each container outside the cluster that it ended or started. The key is the fixture's
+    /// id, a dot, and the name of the container, for example `store.minio`.
     beside: BTreeMap<String, Fate>,
-    /// The objects that the flow created, as the apiserver first returned them.
+    /// The objects that the flow created, as the apiserver returned them first.
     made: Vec<DynamicObject>,
-    /// Titles of the objects that the flow applied and that existed before the flow.
+    /// The titles (kind and name) of the objects that the flow applied although they existed before the flow.
     changed: Vec<String>,
     wrote: bool,
-    /// The kind of the first step that changed something that cannot be undone.
+    /// The kind of the first step whose change cannot be undone. `None` if every change can be undone.
     irreversible: Option<String>,
 }
 
@@ -69,8 +70,8 @@ impl SideEffects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a change before it is carried out. The references in it are already replaced. `namespace` is the
-    /// namespace of the variant.
+    /// Records a change before it is carried out. `change` contains values in place of references (`{{ }}`).
+    /// `namespace` is the namespace of the variant.
     pub(super) fn note(&self, kind: Kind, change: &dyn Alters, namespace: &str) {
         let Reach { touched, node, beside, starts, waits, applied: _, within: _ } = change.reach();
         let mut done = self.done();
@@ -80,21 +81,22 @@ impl SideEffects {
         let fate = if starts { Fate::Started } else { Fate::Ended };
         done.nodes.extend(node.map(|it| (it.to_string(), fate)));
         done.beside.extend(beside.map(|it| (it.to_owned(), fate)));
-        // An applied object can be undone: it is removed if the flow created it, and listed in `changed` if it existed
-        // before.
+        // An applied object needs no entry in `irreversible`. If the flow created the object, it can be deleted; if the
+        // object existed before, it is listed in `changed`.
         if kind.nature().effect != Effect::Applies {
             done.irreversible.get_or_insert_with(|| kind.to_string());
         }
     }
 
-    /// Records that the step whose changes were recorded last has ended. If the step failed, its effect is not known.
+    /// Records that the step whose changes were recorded last has ended. If the step failed, its effect is unknown, so
+    /// its changes may still end pods.
     pub(super) fn step_ended(&self, has_passed: bool) {
         for it in self.done().acted.iter_mut().filter(|it| it.state == State::Runs) {
             it.state = if it.waits && has_passed { State::Complete } else { State::Open };
         }
     }
 
-    /// Records a question before it is asked.
+    /// Records a question before it is asked, because the question may write to a store.
     pub(super) fn asked(&self, probe: &Probe) {
         if probe.facts().may_write {
             self.done().wrote = true;
@@ -104,7 +106,7 @@ impl SideEffects {
     /// Records an object that a step applied. `there` says whether the object existed before this flow.
     pub(super) fn applied(&self, object: &DynamicObject, there: bool) {
         let mut done = self.done();
-        // The object runs a program, and the program may write to a store.
+        // An object of such a kind runs a program, and the program may write to a store.
         done.wrote |= object.types.as_ref().is_some_and(|it| RUN.contains(&it.kind.as_str()));
         if done.made.iter().any(|it| it.metadata.uid == object.metadata.uid) {
             return;
@@ -117,7 +119,7 @@ impl SideEffects {
         }
     }
 
-    /// The kind of the first step that changed something that cannot be undone; `None` if there is no such step.
+    /// The kind of the first step whose change cannot be undone; `None` if every change can be undone.
     pub(super) fn irreversible(&self) -> Option<String> {
         self.done().irreversible.clone()
     }
@@ -127,7 +129,7 @@ impl SideEffects {
         self.done().made.clone()
     }
 
-    /// The titles of the objects that the flow applied although they existed before the flow.
+    /// The titles (kind and name) of the objects that the flow applied although they existed before the flow.
     pub(super) fn changed(&self) -> Vec<String> {
         self.done().changed.clone()
     }
@@ -137,7 +139,8 @@ impl SideEffects {
         self.done().wrote
     }
 
-    /// Whether the flow changed no objects.
+    /// Whether the flow changed no object, ended or started no node, and ended or started no container outside the
+    /// cluster.
     pub(super) fn is_empty(&self) -> bool {
         let done = self.done();
         done.acted.is_empty() && done.nodes.is_empty() && done.beside.is_empty()
@@ -154,7 +157,7 @@ impl SideEffects {
     }
 
     /// Whether the flow ended or started the node of a pod. The pods of such a node may appear and disappear at any
-    /// later time.
+    /// time after that.
     pub(super) fn touch_its_node(&self, pod: &Pod) -> bool {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
         node.is_some_and(|it| self.done().nodes.contains_key(it))
@@ -165,32 +168,34 @@ impl SideEffects {
         self.done().acted.iter().filter(of).any(|it| touches(&it.touched, pod))
     }
 
-    /// The last effect of the flow on this node; `None` if there was none.
+    /// What the flow last did to this node; `None` if it did nothing.
     pub(super) fn to_node(&self, name: &str) -> Option<Fate> {
         self.done().nodes.get(name).copied()
     }
 
-    /// The last effect of the flow on this container outside the cluster; `None` if there was none.
+    /// What the flow last did to this container outside the cluster; `None` if it did nothing.
     pub(super) fn to_beside(&self, name: &str) -> Option<Fate> {
         self.done().beside.get(name).copied()
     }
 }
 
-/// Whether a pod belongs to an object that a step changes.
+/// Whether a pod is the object that a step changes, or belongs to this object.
 fn touches(it: &Touched, pod: &Pod) -> bool {
     match &it.which {
         Which::Labels(selector) => it.kind == "Pod" && selects(selector, pod),
         Which::Name(name) if it.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
         Which::Name(name) => pod.owner_references().iter().any(|owner| {
             let direct = owner.kind == it.kind && owner.name == *name;
-            // A Deployment owns its pods through a ReplicaSet, whose name is the Deployment's name and a hash.
+            // A Deployment owns its pods through a ReplicaSet. The name of the ReplicaSet is the Deployment's name, a
+            // hyphen and a hash.
             let by_set = owner.kind == "ReplicaSet" && it.kind == "Deployment";
             direct || by_set && owner.name.rsplit_once('-').is_some_and(|(of, _)| of == name)
         }),
     }
 }
 
-/// Whether a selector selects a pod. A requirement that is not an equality is assumed to match.
+/// Whether a label selector selects a pod. A requirement that is not an equality is assumed to match, because the
+/// function does not evaluate it.
 fn selects(selector: &str, pod: &Pod) -> bool {
     selector.split(',').all(|it| match it.split_once('=') {
         Some((key, value)) if !key.contains(['!', ' ']) => {
@@ -255,7 +260,7 @@ mod tests {
             (json!({ "id": "a", "restart": { "deployment": "store" } }), true, false),
             (json!({ "id": "a", "restart": { "deployment": "store" } }), false, true),
             (json!({ "id": "a", "kill": { "pod": "app=store", "container": "app" } }), true, false),
-            // For this step, the controller replaces pods after the step has ended.
+            // A `patch` does not wait for its effect, so the controller replaces pods after the step has ended.
             (json!({ "id": "a", "patch": patch }), true, true),
         ] {
             let step: Step = serde_json::from_value(step).expect("a step");
@@ -265,7 +270,7 @@ mod tests {
             effects.step_ended(has_passed);
             assert_eq!(effects.may_end(&pod, "own"), may_end, "{step:?}");
             assert!(effects.touch(&pod, "own"), "{step:?}");
-            // The next step changes the same object again.
+            // The next step changes the same object again, so its pods may end again.
             note(&effects, &step);
             assert!(effects.may_end(&pod, "own"), "{step:?}");
         }

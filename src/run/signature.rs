@@ -16,13 +16,14 @@ use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 
 /// Error codes that a store returns if a signature does not match the request.
 const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
-/// A part of the message of an `AccessDenied` error with the same meaning.
+/// A part of the message of an `AccessDenied` error that also means that the signature does not match the request.
 const UNSIGNED_HEADERS: &str = "which were not signed";
 
-/// The URLs and forms that steps of this flow signed, by step.
+/// The URLs and forms that steps of this flow signed, by the id of the step.
 pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
 
-/// The facts about a refused request. This type borrows nothing from the flow, so that another thread can analyse it.
+/// The facts about a refused request: what the store received (`seen`), what the vantage sent, and what a step signed.
+/// This type borrows nothing from the flow, so that another thread can analyse it.
 pub(super) struct Known {
     seen: SignedRequest,
     seen_by: SeenBy,
@@ -35,7 +36,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Finds out what is wrong with the signature. The search can take long.
+    /// Finds out what is wrong with the signature. The search may need much processor time.
     pub(super) fn finding(self) -> SignatureFinding {
         let finding = investigate(&Case {
             seen: &self.seen,
@@ -50,7 +51,8 @@ impl Known {
     }
 }
 
-/// The facts about a refused request. `None` if the store refused the request for another reason than its signature.
+/// Collects the facts about a refused request. `None` if the store refused the request for another reason than its
+/// signature, or if the facts are not enough for a search.
 pub(super) fn case(
     scene: &Scene<'_>,
     question: &Question,
@@ -89,8 +91,8 @@ pub(super) fn case(
     }
 }
 
-/// The facts about a request of the SDK. The SDK signs a request when it sends it, so the signed parts are derived from
-/// the operation.
+/// The facts about a request of the SDK. The SDK signs a request only when it sends it, so the signed parts are derived
+/// from the operation.
 fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<Known> {
     let seen = SignedRequest::arrived(arrived, None)?;
     let S3Access { endpoint, .. } = &s3.access;
@@ -104,8 +106,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
         | S3Operation::Head { bucket, key }
         | S3Operation::CreateUpload { bucket, key }
         | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
-        // Only the set-up uses `PutBucketPolicy`. The SDK writes the body of `CompleteUpload`, so the body is not known
-        // here.
+        // No step uses `PutBucketPolicy`, only the set-up. The SDK writes the body of `CompleteUpload`, so the harness
+        // does not know this body.
         S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];
@@ -122,8 +124,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     })
 }
 
-/// The step that signed a URL: the step whose URL has the same signature, otherwise a step that signed the same path at
-/// the same time.
+/// The step that signed the URL of a request, with its id. This is the step whose URL has the same signature, otherwise
+/// a step that signed the same path at the same time.
 fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,
@@ -135,7 +137,7 @@ fn signer<'a>(
     same.or(like).map(|(id, it, _)| (id, it))
 }
 
-/// The secret key that belongs to an access key in a store of the scenario.
+/// The secret key for an access key, if the credentials of a store of the scenario contain this access key.
 fn store_secret(scene: &Scene<'_>, access_key: &str) -> Option<Secret> {
     let mut all = scene.stores().filter_map(|(id, store)| scene.access(id, store).ok());
     all.find(|access| access.access_key == access_key).map(|access| access.secret_key)

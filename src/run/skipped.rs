@@ -1,5 +1,5 @@
-//! Skips scenarios that cannot run on this machine because they need a published image that cannot be obtained and that
-//! has no recipe. Such scenarios are skipped, with this reason, before anything starts.
+//! Skips the scenarios that need a published image if this image cannot be obtained. Such an image has no recipe, so it
+//! cannot be built here. The scenarios are skipped before anything starts, with the reason as their outcome.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +12,18 @@ use super::{Context, images};
 use parallax_images::ImageError;
 use parallax_plan::{Plan, VariantPlan};
 
-/// The skips that the user accepts.
+/// Which skips of scenarios the user accepts, for scenarios that cannot run on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
-    /// Whether a skip that is not expected is an error.
+    /// Whether the skip of a scenario that is not in `expected` is an error (`--deny-skips`, and the default in CI).
     pub denied: bool,
-    /// Scenarios that may be skipped for any reason.
+    /// The scenarios that may be skipped for any reason (`--allow-skip`).
     pub expected: Vec<String>,
 }
 
 impl Skips {
-    /// The outcome of a variant that cannot run because these images are missing.
+    /// The outcome of a variant that cannot run because these images are missing: a skip, or an error if the user does
+    /// not accept the skip.
     fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
         let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
         if self.expected.iter().any(|it| it == scenario) {
@@ -51,7 +52,8 @@ pub(super) struct Lack {
     unpublished: bool,
 }
 
-/// The plan without the variants that cannot run here. The outcome of each removed variant is reported with its reason.
+/// The plan without the variants that cannot run on this machine. Reports the outcome of each removed variant, with the
+/// reason.
 pub(super) async fn possible<'a>(
     context: &Context,
     machine: &Machine,
@@ -71,7 +73,7 @@ pub(super) async fn possible<'a>(
     Ok(Cow::Owned(without(plan, &lacking)))
 }
 
-/// The published images that scenarios require and that cannot be obtained, each with the reason.
+/// The published images that scenarios require and that cannot be obtained, by name. Each has the reason.
 pub(super) async fn lacking(
     plan: &Plan,
     obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
@@ -129,8 +131,8 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, unpublished, skipped) in [
             (skips(false, &[]), true, true),
-            // The image could not be obtained because the network is missing. Such a variant is an error and not a
-            // skip.
+            // The image could not be obtained because the network is missing. It may exist, so the variant ends with an
+            // error and is not skipped.
             (skips(false, &[]), false, false),
             (skips(true, &[]), true, false),
             (skips(true, &["other"]), true, false),

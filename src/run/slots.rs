@@ -1,13 +1,13 @@
-//! A semaphore that gives a free slot to the most urgent waiter. Work that delays the end of the run the most is the
-//! most urgent. While the machine is idle, additional slots can be lent.
+//! A semaphore that gives a free slot to the most urgent waiter. The most urgent work is the work that would delay the
+//! end of the run the most. While the machine is idle, additional slots can be lent.
 
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A limited number of slots. Each waiter has an urgency. Among waiters of equal urgency, the first one gets a slot
-/// first.
+/// A limited number of slots, for which work waits before it begins. Each waiter has an urgency. Among waiters of equal
+/// urgency, the first one gets a slot first.
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Arc<Mutex<State>>,
@@ -16,7 +16,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// The number of lent slots, beyond the fixed number. The next slots that are given back end the loans.
+    /// The number of slots that are lent beyond the fixed number. When slots are given back, this many of them end the
+    /// loans and go to no waiter.
     lent: usize,
     /// The largest number of slots that may be lent.
     lendable: usize,
@@ -24,7 +25,7 @@ struct State {
     waiting: BinaryHeap<Waiting>,
 }
 
-/// One slot. The owner gives it back by dropping this value.
+/// One slot. Dropping this value gives the slot back.
 #[derive(Debug)]
 pub(crate) struct Slot {
     state: Arc<Mutex<State>>,
@@ -38,13 +39,13 @@ struct Waiting {
 }
 
 impl Slots {
-    /// Creates this number of slots (at least one), all free. No additional slots can be lent.
+    /// Creates `number` free slots, at least one. No additional slots can be lent.
     pub(crate) fn new(number: usize) -> Self {
         Self::up_to(number, number)
     }
 
-    /// Creates this number of slots (at least one), all free. Additional slots can be lent, up to `most` slots in
-    /// total.
+    /// Creates `number` free slots, at least one. Additional slots can be lent as long as there are fewer than `most`
+    /// slots in total.
     pub(crate) fn up_to(number: usize, most: usize) -> Self {
         let free = number.max(1);
         let state = State { free, lent: 0, lendable: most.saturating_sub(free), asked: 0, waiting: BinaryHeap::new() };
@@ -61,14 +62,15 @@ impl Slots {
                 next
             };
             let Some(next) = next else { return false };
-            // If the waiter is gone, the slot is dropped, which ends the loan.
+            // If the waiter no longer exists, the slot is dropped, which ends the loan. Then the next waiter is tried.
             if next.give.send(Slot { state: Arc::clone(&self.state) }).is_ok() {
                 return true;
             }
         }
     }
 
-    /// Waits for a slot. If the future is dropped, its place in the queue is given up.
+    /// Waits for a slot. Among all waiters, the one with the highest `urgency` gets the next slot. If the future is
+    /// dropped, it no longer waits.
     pub(crate) async fn take(&self, urgency: u64) -> Slot {
         let taken = {
             let mut state = locked(&self.state);
@@ -107,7 +109,7 @@ impl Drop for Slot {
             if next.give.is_closed() {
                 continue;
             }
-            // If the receiver is dropped at this moment, the slot is dropped too and goes to the next waiter.
+            // If the waiter is dropped at this moment, the slot is dropped too and so goes to the next waiter.
             drop(next.give.send(Self { state: Arc::clone(&self.state) }));
             return;
         }
@@ -180,13 +182,13 @@ mod tests {
         assert!(slots.lend());
         assert!(!slots.lend(), "two is the most");
         let second = second.as_mut().now_or_never().expect("the most urgent waiter gets it");
-        // Two slots are in use and one is lent. The next slot that is given back ends the loan.
+        // Two slots are in use, one of them lent. The slot that is given back first ends the loan.
         drop(first);
         assert!(third.as_mut().now_or_never().is_none());
         drop(second);
         let third = third.as_mut().now_or_never().expect("the fixed slot is free again");
         drop(third);
-        // A waiter that is gone gets no lent slot.
+        // A waiter that was dropped gets no lent slot.
         let held = slots.take(0).now_or_never().expect("it is free");
         let mut gone = Box::pin(slots.take(0));
         assert!(gone.as_mut().now_or_never().is_none());
@@ -211,7 +213,7 @@ mod tests {
         let held = stays.as_mut().now_or_never().expect("the place is passed on");
         let mut late = Box::pin(slots.take(1));
         assert!(late.as_mut().now_or_never().is_none());
-        // The slot goes to a waiter that is dropped before it takes the slot. Then the slot must be free again.
+        // The slot is given to a waiter that is dropped before it takes the slot. The slot must then be free again.
         drop(held);
         drop(late);
         assert!(slots.take(0).now_or_never().is_some());

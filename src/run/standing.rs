@@ -1,5 +1,5 @@
-//! Serves a variant that is kept: its environment stays after its flow, and steps run again when another process
-//! requests it.
+//! Serves a variant that is kept (`parallax up`). Its environment stays after its flow, and its steps run again when
+//! another process requests it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ use parallax_language::scenario::model::Step;
 use parallax_plan::VariantPlan;
 use parallax_record::Redactor;
 
-/// The settings of a run that keeps its environment. Such a run has exactly one variant.
+/// The settings of a run that keeps its environment and serves requests. Such a run has exactly one variant.
 #[derive(Debug)]
 pub struct Standing {
-    /// The place where the first flow stops; `None` runs the whole flow.
+    /// The step at which the first flow stops. `None` runs the whole flow.
     pub until: Option<Until>,
-    /// The requests of other processes, which are served one after the other.
+    /// The channel with the requests of other processes. They are served one after the other.
     pub asked: Mutex<mpsc::Receiver<Asked>>,
-    /// Reads the scenario's file again.
+    /// The function that reads the scenario's file again.
     pub reload: Reload,
 }
 
-/// The place where a flow stops.
+/// Where a flow stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The flow stops after this step.
@@ -46,7 +46,7 @@ pub enum Until {
 }
 
 impl Until {
-    /// The number of steps that run.
+    /// The number of steps of the flow that run. If the flow has no such step, all steps run.
     fn count(&self, steps: &[Step]) -> usize {
         let at = |id: &StepId| steps.iter().position(|it| it.id == id.as_str());
         match self {
@@ -56,8 +56,8 @@ impl Until {
     }
 }
 
-/// A function that reads the scenario's file again. Its error says why the kept variant cannot take over the new
-/// content of the file.
+/// A function that reads the scenario's file again and returns the plan of the kept variant. The error says why the
+/// variant cannot continue with the new content of the file.
 #[derive(Clone)]
 pub struct Reload(pub Arc<dyn Fn() -> Result<VariantPlan, String> + Send + Sync>);
 
@@ -70,75 +70,77 @@ impl std::fmt::Debug for Reload {
 /// A request of another process, and the channel for its answer.
 #[derive(Debug)]
 pub struct Asked {
-    /// The request of another process.
+    /// What the other process asks for.
     pub request: Request,
-    /// The channel for the answer.
+    /// The channel through which the other process gets the answer.
     pub answer: oneshot::Sender<Answer>,
     /// Cancelled when the process that sent the request is gone.
     pub gone: CancellationToken,
 }
 
-/// A request of another process to a variant that is kept.
+/// What another process can ask of a variant that is kept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Tell how the environment can be reached.
+    /// Return the ways to reach the environment.
     Reach,
     /// Restore the environment, and run the flow again from its beginning.
     Flow,
-    /// Runs one step again.
+    /// Run one step again.
     Step(StepId),
-    /// Read the scenario's file again, and run the steps that changed.
+    /// Read the scenario's file again, and run the steps from the first changed step on.
     Reload,
     /// Run a program at a vantage.
     Run {
-        /// The vantage. It may be left out if the scenario has only one.
+        /// The id of the vantage. `None` selects the only vantage of the scenario.
         from: Option<String>,
-        /// The program and its arguments.
+        /// The program, as a name or a path, and its arguments.
         argv: Vec<String>,
-        /// The standard input of the program.
+        /// The standard input of the program. `None` means an empty input.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stdin: Option<String>,
     },
     /// Prepare a shell at a vantage.
     Enter {
-        /// The vantage. It may be left out if the scenario has only one.
+        /// The id of the vantage. `None` selects the only vantage of the scenario.
         from: Option<String>,
     },
-    /// Return the last lines of logs.
+    /// Return the last lines of logs in the environment.
     Logs {
-        /// The log to return; `None` returns the logs of every pod.
+        /// The log to return: a pod, a fixture, a vantage, a node, `world`, or the target of a `log` step. `None`
+        /// returns the logs of every pod.
         of: Option<String>,
-        /// The number of lines from each log.
+        /// The largest number of last lines of each log.
         tail: usize,
     },
-    /// Stop the run, and remove everything.
+    /// End the run, and remove everything that it created.
     End,
 }
 
-/// The answer to a request.
+/// The answer to a request of another process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
-    /// Steps have run. The list contains the differences from what the scenario declares.
+    /// Steps have run. The list contains the differences between their results and what the scenario declares; it is
+    /// empty if there are none.
     Ran(Vec<Problem>),
-    /// The ways to reach the environment: the purpose of each line, and the line.
+    /// The ways to reach the environment: a word for each purpose, and a command for it.
     Reach(Vec<(String, String)>),
-    /// The result of a program.
+    /// The exit code and the output of a program.
     Program(RunReply),
-    /// The place of a prepared shell, and the command that enters it.
+    /// Where a prepared shell runs, and the script that starts it.
     Inside(Inside),
-    /// Logs: the name and the lines of each log.
+    /// The name and the lines of each log.
     Logs(Vec<(String, Vec<String>)>),
     /// The run is about to end, so the request is not carried out.
     Ends,
-    /// The request cannot be fulfilled, for this reason.
+    /// The request cannot be fulfilled, for this reason, through no fault of the harness.
     No(String),
-    /// The harness or the machine failed.
+    /// The harness or the machine failed while it carried out the request. The text is the reason.
     Failed(String),
 }
 
-/// Runs the flow of a variant, and then serves the requests of other processes until one of them asks for the end.
+/// Runs the flow of a variant, and then serves the requests of other processes until one of them ends the run.
 pub(super) async fn serve(
     stage: &Stage<'_>,
     standing: &Standing,
@@ -155,13 +157,13 @@ pub(super) async fn serve(
         let last = until.take();
         let outcome = Box::pin(first(&mut flow, last)).await;
         let outcome = outcome.unwrap_or_else(|error| Outcome::Error { failure: error.failure() });
-        // If only a part of a flow ran, there is no verdict.
+        // There is no verdict if only a part of the flow ran.
         if last.is_none() {
             verdict(stage, &flow, outcome.clone());
         }
         send(stage, waiting.take(), &ran(outcome));
         let next = loop {
-            // The sender is dropped when the session ends.
+            // If the session of the run ends, it drops the sender of this channel.
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
@@ -196,7 +198,8 @@ pub(super) async fn serve(
                 },
                 Request::End => {
                     flow.end_probers().await;
-                    // The variant has no verdict only if its whole flow never ran.
+                    // If the whole flow has run before, the variant already has a verdict, and this report has no
+                    // effect.
                     stage.context.verdicts.say(&flow.variant.id, Outcome::Interrupted, flow.took_ms());
                     send(stage, Some(answer), &Answer::Ends);
                     return Ok(());
@@ -209,7 +212,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Reports how the whole flow ended. The flow may run several times; the last verdict counts.
+/// Reports how the whole flow ended. The flow may run several times, and each end is recorded; the last one is the
+/// variant's verdict.
 fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
     let (variant, took_ms) = (flow.variant.id.clone(), flow.took_ms());
     if !stage.context.verdicts.say(&variant, outcome.clone(), took_ms) {
@@ -229,7 +233,7 @@ pub(super) async fn serve_unready(
         let (said, ends) = match request {
             Request::Reach => (Answer::Reach(reach.lines.clone()), false),
             Request::End => (Answer::Ends, true),
-            // Logs can show why a part of the environment is not ready.
+            // Logs can be read even now, and they can show why a part of the environment is not ready.
             Request::Logs { of, tail } => {
                 let variant = &scene.plan.variants[0];
                 (Box::pin(look::logs(client, scene, variant, of.as_deref(), tail)).await, false)
@@ -245,8 +249,8 @@ pub(super) async fn serve_unready(
     }
 }
 
-/// Sends an answer to the process that asked, unless that process is gone. The answer is redacted, because it may quote
-/// what a step saw.
+/// Sends an answer to the process that asked, if that process still exists. The redactor removes secrets from the
+/// answer, because it may quote what a step saw.
 fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
     let Some(to) = to else { return };
     drop(to.send(clean(&stage.context.redactor, answer)));
@@ -271,7 +275,7 @@ fn answer_of(result: Result<Outcome, RunError>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
 }
 
-/// Runs the flow up to the place that `until` names.
+/// Runs the flow up to the place that `until` names. `None` runs the whole flow.
 async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, RunError> {
     let steps = flow.variant.variant.scenario.flow.clone();
     match until {
@@ -290,10 +294,11 @@ async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
     answer_of(flow.part(&[step]).await)
 }
 
-/// Takes over the new content of the scenario's file, and runs the steps from the first changed step on.
+/// Reads the scenario's file again, replaces the variant by its new content, and runs the steps from the first changed
+/// step on.
 async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
     let reload = Arc::clone(&standing.reload.0);
-    // Reading and planning the project's files blocks, so it needs its own thread.
+    // Reading and planning the project's files blocks the thread, so it needs a thread of its own.
     let new = match tokio::task::spawn_blocking(move || reload()).await {
         Ok(Ok(new)) => new,
         Ok(Err(why)) => return Answer::No(why),
@@ -305,8 +310,8 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
     answer_of(flow.part(&steps).await)
 }
 
-/// The index of the first step that has changed. If another part of the scenario has changed, every step is affected
-/// and the index is 0.
+/// The index of the first step that differs between the two plans. If another part of the scenario has changed, any
+/// step may behave differently, so the index is 0.
 fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     let without_flow = |plan: &VariantPlan| {
         let mut value = plan.variant.value.clone();
@@ -322,8 +327,8 @@ fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     new.iter().zip(&old).take_while(|(new, old)| new == old).count()
 }
 
-/// Restores the state of the environment before its first flow. Returns the range of events and logs that the next flow
-/// may see, and the containers that run now. The user may have replaced some containers.
+/// Restores the state that the environment had before its first flow. Returns what the next flow may see of events and
+/// logs, and the containers that run now. The containers are read again, because the user may have replaced some.
 async fn put_back(
     stage: &Stage<'_>,
     flow: &mut Flow<'_>,

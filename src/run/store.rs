@@ -1,5 +1,5 @@
-//! Waits until a store is ready, and creates its buckets. The connection is pinned: it accepts exactly the store's own
-//! certificate.
+//! Waits until a store is ready, and creates its buckets. The connection is pinned: it accepts exactly the certificate
+//! that was issued for the store.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,16 +15,17 @@ use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
 use parallax_record::Noted as _;
 
-/// The pause between two questions about a state that no event reports: a store's health, or a name server's first
-/// answer.
+/// The pause between two tries of a question. The code polls because no event reports a store's health or the first
+/// answer of a name server.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// The time for which a question of the set-up is repeated if there is no answer.
+/// If a store does not answer a question of the set-up, the question is repeated for this time.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
-/// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason. The wait
-/// ends at the deadline, after a permanent refusal, or as soon as the declared cause is observed.
+/// Waits until the store reports that it is healthy, then creates its buckets. Returns `None` if this succeeds,
+/// otherwise the reason why not. The wait ends at the deadline, after a permanent refusal, or as soon as the declared
+/// cause is observed.
 pub(super) async fn ready(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -44,7 +45,7 @@ pub(super) async fn ready(
     Ok(Some(Unready { what, cause, waited: elapsed, within: wanted.ready.within.to_duration(), evidence }))
 }
 
-/// A store, and the entry of `ready` that waits for it.
+/// A store, its fixture, and the entry of the fixture's `ready` section that waits for the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) fixture: &'a str,
@@ -52,8 +53,8 @@ pub(super) struct Wanted<'a> {
     pub(super) ready: &'a fixture::Ready,
 }
 
-/// Asks for the store's health, and creates its buckets and policies. Returns the cause if the store is not healthy or
-/// a bucket cannot be created.
+/// Asks for the store's health until the store is healthy, then creates its buckets and policies. Returns the cause if
+/// the store does not become healthy or a bucket cannot be created, otherwise `None`.
 async fn answers(
     scene: &Scene<'_>,
     wanted: &Wanted<'_>,
@@ -175,14 +176,15 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
-/// The limits of a repeated question.
+/// The rules that end the repetition of a question without an accepted reply.
 pub(super) struct Bound<'a> {
     /// The longest time for which the question is repeated.
     pub(super) within: Duration,
-    /// The declared cause, if there is one. If this cause is observed without interruption for long enough
-    /// ([`Lasting`]), it becomes the result.
+    /// The cause that a break declares; `None` if there is none. If this cause is observed without interruption for
+    /// long enough ([`Lasting`]), it becomes the result at once.
     pub(super) declared: Option<&'a Accepts<'a>>,
-    /// Whether a cause is permanent, so that another try cannot succeed.
+    /// Decides whether a cause is permanent. If a permanent cause is observed for long enough ([`Lasting`]), it becomes
+    /// the result.
     pub(super) unrecoverable: fn(&Cause) -> bool,
 }
 
@@ -191,13 +193,14 @@ pub(super) fn never(_: &Cause) -> bool {
     false
 }
 
-/// Whether a refusal of a running store is permanent: every 4xx status except those that ask the client to try again
-/// later.
+/// Whether a running store refused a request permanently. This is so for every 4xx status except those that ask the
+/// client to try again later.
 fn is_final(cause: &Cause) -> bool {
     matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
 
-/// Repeats a question until `accept` accepts the reply. Returns the last cause if this does not happen in time.
+/// Repeats a question until `accept` accepts the reply, and then returns `None`. Returns the last cause if `bound` ends
+/// the repetition before.
 pub(super) async fn until(
     bound: &Bound<'_>,
     vantage: &Vantage,
@@ -218,13 +221,15 @@ pub(super) async fn until(
         if as_declared || unrecoverable || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
-        // The code polls, because no event reports a store's health or a change of the node's packet rules.
+        // The code polls, because no event reports a store's health, the first answer of a name server, or a change of
+        // the node's packet rules.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
-/// Repeats a question to a store until the store answers, for at most [`SILENT_FOR`]. It is safe to repeat questions of
-/// the set-up. A store that does not answer for a moment on a busy machine must not end a whole environment.
+/// Repeats a request to a store until the store answers, for at most [`SILENT_FOR`]. On a busy machine, a store may not
+/// answer for a moment, and this must not fail a whole environment. The requests of the set-up can be repeated without
+/// harm.
 pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
@@ -242,7 +247,7 @@ where
     }
 }
 
-/// The reason why a store did not do what the set-up requested.
+/// Why a store did not do what the set-up requested. `is_silence` says whether the store gave no answer at all.
 pub(super) struct Refusal {
     reason: String,
     is_silence: bool,
@@ -260,7 +265,7 @@ impl From<Cause> for Refusal {
     }
 }
 
-/// The error for a store that did not do what the set-up requested.
+/// The error for a store that did not do what the set-up requested. `doing` says what was attempted.
 pub(super) fn failed(namespace: &str, fixture: &str, doing: &str, why: Refusal) -> RunError {
     RunError::Store {
         store: fixture.to_owned(),

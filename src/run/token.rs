@@ -1,4 +1,4 @@
-//! Creates the token that a step declares.
+//! Creates the token that a step declares, or takes the token of an earlier step.
 
 use parallax_vocab::Secret;
 use time::OffsetDateTime;
@@ -11,12 +11,13 @@ use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpe
 
 /// The lifetime of a token in seconds, if the step does not set one.
 const LIFETIME_S: i64 = 3600;
-/// The age that a newly made token declares: it was issued this many seconds ago. Containers use the machine's clock,
-/// but the times in a token are cut off to whole seconds.
+/// The age in seconds of a newly signed token: `iat` is this much before now. So no server considers the token as
+/// issued in the future. A few seconds are enough, because containers use the machine's clock; only the rounding of
+/// times to whole seconds may differ.
 const AGE_S: i64 = 5;
 
-/// The step's own token, if the step declares one. Each try gets a new token, because the token's times are relative to
-/// now.
+/// The token that the step presents, if it declares one. Each try gets a new token, because the times in a token are
+/// relative to now.
 pub(super) async fn of_step(
     it: &Attempt<'_>,
     spec: Option<&TokenSpec>,
@@ -70,7 +71,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
         _ => stage.scene.cluster.issuer.clone(),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    // A token that has already expired must have been issued before it expired.
+    // The scenario may declare a token that has already expired. Such a token must have been issued before it expired.
     let issued_at = (now - AGE_S).min(now + expires_s - LIFETIME_S.min(60));
     let claims = Claims { issuer, namespace, account, audience, issued_at, expires_at: now + expires_s };
     Ok(key.sign(&claims)?)

@@ -1,4 +1,4 @@
-//! Reports the verdict of each variant exactly once.
+//! Collects the verdicts of a run, and reports the verdict of each variant exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use super::error::RunError;
 use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
-/// Reports how variants ended. Only the first report of a variant counts, so a verdict stays valid if the run fails or
-/// is interrupted later. Before a variant runs again, its report is taken back.
+/// The verdicts of a run so far. Only the first report about a variant counts, so a verdict stays valid if the run
+/// fails or is interrupted later. If a variant is to run again, its report is taken back before.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     sink: Sink,
-    /// The number of failed variants after which no further variant begins.
+    /// The number of failed variants after which no further variant begins (`--max-fail`). `None` means no limit.
     limit: Option<u32>,
     state: Mutex<State>,
 }
@@ -23,13 +23,13 @@ pub(crate) struct Verdicts {
 #[derive(Debug)]
 struct State {
     variants: BTreeMap<VariantId, Kind>,
-    /// The number of times that variants without a verdict can still run again.
+    /// How many more times variants without a verdict may run again (`--retry-machine`).
     tries: u32,
     /// Whether the user has been told that no further variant begins.
     noted: bool,
 }
 
-/// The result of a variant, reduced to the differences that matter here.
+/// The outcome of a variant, as far as it decides whether further variants begin and whether the variant runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The variant was as declared, skipped, interrupted or not begun.
@@ -41,7 +41,7 @@ enum Kind {
 }
 
 impl State {
-    /// The number of failed variants. A variant that will run again does not count yet.
+    /// The number of failed variants. A variant that will run again because of the machine does not count yet.
     fn failed(&self) -> usize {
         let counts = |kind: &&Kind| match kind {
             Kind::NotRed => false,
@@ -53,13 +53,14 @@ impl State {
 }
 
 impl Verdicts {
-    /// Creates the verdicts of a run. `limit` is the number of failed variants after which no variant begins. `tries`
-    /// is the number of times that variants without a verdict run again.
+    /// Creates the verdicts of a run that has just begun. `limit` is the number of failed variants after which no
+    /// variant begins; `None` means no limit. `tries` is how many times variants without a verdict may run again.
     pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
         Self { sink, limit, state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }) }
     }
 
-    /// Reports how a variant ended, unless this was already reported. Returns whether it was reported now.
+    /// Reports how a variant ended, unless a report about this variant exists already. Returns whether this call
+    /// reported it.
     pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
         let kind = match &outcome {
             Outcome::NotAsExpected { .. } | Outcome::Error { .. } => Kind::Red,
@@ -70,7 +71,7 @@ impl Verdicts {
         self.note(variant, outcome, kind, took_ms)
     }
 
-    /// Reports that a variant has no verdict because of an error.
+    /// Reports that a variant ended with an error. Returns whether this call reported it, and not an earlier one.
     pub(crate) fn fail(&self, variant: &VariantId, error: &RunError, took_ms: u64) -> bool {
         let outcome = match error {
             RunError::Interrupted => return self.say(variant, Outcome::Interrupted, took_ms),
@@ -95,8 +96,8 @@ impl Verdicts {
         first
     }
 
-    /// Reports all given variants that have no verdict yet as interrupted or as failed with `error`. The record then
-    /// has an outcome for each variant. Returns these variants.
+    /// Reports each of the given variants that has no verdict yet as interrupted or as failed with `error`, so that the
+    /// record has an outcome for each variant. Returns the variants that it reported.
     pub(crate) fn give_up<'a>(
         &self,
         variants: impl Iterator<Item = &'a VariantPlan>,
@@ -106,18 +107,19 @@ impl Verdicts {
         variants.filter(|id| self.fail(id, error, 0)).collect()
     }
 
-    /// Whether a variant of the run failed.
+    /// Whether a variant of the run failed or got no verdict because of the machine.
     pub(crate) fn any_red(&self) -> bool {
         self.state().variants.values().any(|kind| *kind != Kind::NotRed)
     }
 
-    /// Whether enough variants have failed that no further variant begins.
+    /// Whether so many variants have failed that no further variant may begin.
     pub(crate) fn enough(&self) -> bool {
         let state = self.state();
         self.limit.is_some_and(|limit| state.failed() >= usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    /// If no further variant may begin, reports this for the given variants and returns true.
+    /// If no further variant may begin, reports the given variants as not begun and returns true. Otherwise does
+    /// nothing and returns false.
     pub(crate) fn none_begins(&self, variants: &[VariantPlan]) -> bool {
         if !self.enough() {
             return false;
@@ -133,8 +135,8 @@ impl Verdicts {
         true
     }
 
-    /// Takes back the reports of variants that have no verdict because of the harness, the engine or the machine, so
-    /// that they can run again.
+    /// Takes back the reports of variants that have no verdict because of the harness, the engine or the machine.
+    /// Returns these variants, so that they can run again.
     pub(crate) fn take_back(&self) -> BTreeSet<VariantId> {
         let mut state = self.state();
         state.tries = state.tries.saturating_sub(1);

@@ -1,5 +1,5 @@
 //! The witness of a store: reads from the store's trace which address sent a request. Only a store whose fixture
-//! declares a witness has one.
+//! declares a witness has a trace.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,23 +18,25 @@ use super::store::repeated;
 /// missing if this time has passed since the answer and the store has sent [`IDLE_TIMES`] keep-alives. A keep-alive
 /// means that the trace is complete so far.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
-/// The number of keep-alives after which the trace is complete. The store sends one each second. A single one is not
-/// enough, because the store may have sent it before the answer.
+/// The number of keep-alives after an answer that show that the trace is complete. The store sends a keep-alive each
+/// second. A single one is not enough, because the store may have sent it before the answer.
 const IDLE_TIMES: u64 = 3;
-/// The longest wait, if the step's time does not end it earlier. If a store sends no keep-alives for so long, it is
-/// constantly busy, and its trace says nothing about one request.
+/// The longest wait for one request, if the step's time does not end the wait earlier. A store that sends no
+/// keep-alives for so long is constantly busy, and its trace says nothing about one request.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// The time limit for opening a trace. A store may send the response headers only together with the first event, which
 /// is a request or a keep-alive.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
-/// The number of requests that are kept for one store. The oldest requests are dropped. This number is enough because
-/// the witness is needed right after the answer.
+/// The largest number of requests that are remembered for one store. The oldest requests are dropped. This number is
+/// enough, because a request is looked up right after its answer.
 const KEPT_REQUESTS: usize = 4096;
 
-/// The pause between two tries to open the trace of a store that starts or restarts. No event reports that it is ready.
+/// The pause between two tries to open the trace of a store that starts or restarts. The code polls because no event
+/// reports that the store is ready.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// Follows one store's trace until it is dropped. After a restart of the store, it opens the trace again.
+/// A task that follows one store's trace. After a restart of the store, the task opens the trace again. Dropping this
+/// value ends the task.
 #[derive(Debug)]
 pub(super) struct StoreWitness {
     shared: Arc<Shared>,
@@ -42,7 +44,7 @@ pub(super) struct StoreWitness {
     task: JoinHandle<()>,
 }
 
-/// The statement of a trace about one request.
+/// What a trace says about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     /// The trace shows the request.
@@ -53,20 +55,20 @@ pub(super) enum Sight {
     Unknown,
 }
 
-/// The progress of the trace.
+/// How far a trace has been read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// The time since the Unix epoch from which the trace has been followed without a gap. `None` while the trace is
     /// not open.
     since: Option<Duration>,
-    /// The number of keep-alives so far.
+    /// The number of keep-alives that the trace has shown so far.
     idle: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<IndexMap<String, Traced>>,
-    /// The certificates (DER) that the store may present. The newest one comes last.
+    /// The certificates, in DER form, that the store may present. The newest one comes last.
     pins: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -74,7 +76,8 @@ impl StoreWitness {
     /// Opens the trace. When this function returns, the trace is open and shows every later request. Returns `None` if
     /// the store has no witness.
     pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, Cause> {
-        // A pod may reach a new store a moment before the node routes outside connections to the store.
+        // Pods may reach a new store a moment before the node routes connections from outside to it. Therefore the code
+        // repeats the attempt.
         let Some(lines) = repeated(|| opened(kind, view.clone(), access)).await? else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
@@ -102,7 +105,8 @@ impl StoreWitness {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// The statement of the trace about a request that the store has answered. The function waits for at most `within`.
+    /// Waits until the trace tells whether the store received the request with this id, for at most `within`. The store
+    /// has already answered the request.
     pub(super) async fn of(&self, request_id: &str, within: Duration) -> Sight {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
@@ -113,7 +117,7 @@ impl StoreWitness {
         let waited = tokio::time::timeout(within.min(GIVE_UP_AFTER), news.wait_for(is_decided)).await;
         let is_open = match waited {
             Ok(Ok(news)) => news.since.is_some(),
-            // The task that follows the trace has ended.
+            // The task that follows the trace has ended, so the trace is not open.
             Ok(Err(_)) => false,
             Err(_) => {
                 tracing::debug!(request_id, "the store's trace was never idle, and did not show a request");
@@ -141,7 +145,7 @@ impl Shared {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores the requests that the trace shows, until the trace ends.
+    /// Stores the requests that the trace shows, until the trace is interrupted.
     async fn follow(&self, lines: &mut Trace, send: &watch::Sender<Progress>) {
         loop {
             let event = match lines.next().await {
@@ -159,14 +163,14 @@ impl Shared {
                 }
                 seen.insert(traced.request_id.clone(), traced);
             }
-            // The lock of the map must be free here, because a waiting task holds the lock of the channel while it
-            // reads the map.
+            // The lock of the map of requests must be free here. A waiting task locks the channel and then reads the
+            // map, so holding both locks could cause a deadlock.
             send.send_modify(|news| news.idle += u64::from(idle));
         }
     }
 
-    /// Opens the trace again, with any of the known certificates that the store may now present. If the witness is
-    /// dropped, this loop ends.
+    /// Opens the trace again after an interruption. The store may present any of the known certificates, so each is
+    /// tried, the newest first. The loop ends if the witness is dropped.
     async fn again(&self, kind: WitnessKind, view: &View, access: &S3Access) -> Trace {
         loop {
             let pins = self.pins().clone();
@@ -177,7 +181,7 @@ impl Shared {
                     Err(why) => tracing::debug!(%why, "the trace of a store does not open"),
                 }
             }
-            // No event reports that the store is back.
+            // No event reports that the store answers again, so the code polls.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
@@ -189,7 +193,7 @@ pub(super) fn was_given_by<'a>(answer: &Answer, mut serials: impl Iterator<Item 
     leaf.is_some_and(|leaf| serials.any(|serial| serial == leaf.serial))
 }
 
-/// The time since the Unix epoch.
+/// The time since the Unix epoch. `None` if the machine's clock is before the epoch.
 fn now() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }
@@ -283,7 +287,7 @@ mod tests {
         });
         while !asked.is_finished() {
             send.send_modify(|news| news.idle += 1);
-            // A real store sends keep-alives all the time. This test sends them until the question is answered.
+            // A real store sends keep-alives all the time. This test does so until the wait for the request has ended.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(asked.await.expect("it ends"), Sight::Missing);

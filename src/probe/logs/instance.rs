@@ -15,7 +15,8 @@ use crate::cluster::{Pauses, is_transient, pauses};
 use parallax_engine::{CutLine, lines};
 use parallax_record::in_full;
 
-/// The format of the time in the name of a rotated log file (`pkg/kubelet/logs/container_log_manager.go`).
+/// The format of the time in the name of a rotated log file (`pkg/kubelet/logs/container_log_manager.go`), for example
+/// `20260101-120000`.
 const ROTATED: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");
 
 /// One instance (one run) of a container.
@@ -24,23 +25,23 @@ pub(super) struct Instance {
     container: String,
     /// The id of the container, which changes with each start.
     pub(super) id: String,
-    /// The number of restarts of the container.
+    /// The number of times that the container was restarted.
     restarts: i32,
-    /// The previous instance, if its log exists. The kubelet keeps the log of one previous instance.
+    /// The instance before this one, if its log exists. The kubelet keeps the log of one earlier instance.
     pub(super) before: Option<Before>,
-    /// The number of instances whose logs no longer exist.
+    /// The number of earlier instances whose logs no longer exist.
     lost: i32,
-    /// The start of the first instance whose log still exists, if a log was lost.
+    /// The start of the earliest instance whose log still exists. `None` if the container has never ended.
     kept_since: Option<OffsetDateTime>,
 }
 
-/// The instance before the current one.
+/// The instance of a container before the current one. `ended` is the time of its end, if the status contains it.
 pub(super) struct Before {
     ended: Option<OffsetDateTime>,
 }
 
 impl Before {
-    /// Whether the instance may have written lines that count.
+    /// Whether the instance may have written lines after `since`, so that its log must be read.
     pub(super) fn ended_after(&self, since: Option<OffsetDateTime>) -> bool {
         since.is_none_or(|since| self.ended.is_none_or(|it| may_be_after(it, since)))
     }
@@ -49,7 +50,7 @@ impl Before {
 impl Instance {
     /// The current instance of the container according to its status; `None` if the container has not started. While
     /// the container waits for its next start, its current log and its previous log are both the log of the last
-    /// instance.
+    /// instance. Therefore the previous one is left out then.
     fn of(pod: &str, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
         let waits = status.state.as_ref().is_some_and(|it| it.waiting.is_some());
@@ -67,7 +68,8 @@ impl Instance {
         })
     }
 
-    /// Describes the instances whose logs no longer exist, if they may have written lines that count.
+    /// Describes the instances whose logs no longer exist, if they may have written lines after `since`. Otherwise
+    /// returns `None`.
     pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
         let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| may_be_after(it, since)));
         let Self { pod, container, restarts, lost, .. } = self;
@@ -77,7 +79,8 @@ impl Instance {
     }
 }
 
-/// Whether an event at `at` may have been after `since`. Kubernetes rounds the time `at` down to whole seconds.
+/// Whether an event at `at` may have been after `since`. Kubernetes rounds `at` down to whole seconds, so the event may
+/// have been up to one second later.
 fn may_be_after(at: OffsetDateTime, since: OffsetDateTime) -> bool {
     at + Duration::SECOND > since
 }
@@ -139,7 +142,7 @@ impl Reader {
         Ok(status.and_then(|status| Instance::of(pod, status)))
     }
 
-    /// Opens the lines of an instance; `None` if the kubelet has no log of it.
+    /// Opens the log of an instance as a stream of lines. Returns `None` if the kubelet has no log of the instance.
     pub(super) async fn open(
         &self,
         it: &Instance,
@@ -161,14 +164,14 @@ impl Reader {
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
-            // The instance ended, or its pod was deleted, after the harness had seen the instance.
+            // The instance ended, or its pod was deleted, after the harness had read the pod's status.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
     }
 
     /// The lines of an instance that count, as they are written, until the instance ends. If the stream breaks, it is
-    /// opened again after its last line.
+    /// opened again and continues after the last line that was read.
     pub(super) fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
         struct Following {
             reader: Reader,
@@ -215,8 +218,8 @@ impl Reader {
         following.boxed()
     }
 
-    /// Reports that the log of an instance no longer exists. If the pod no longer exists, nothing is reported, because
-    /// the pod is no longer a part of the question.
+    /// Describes that the log of an instance no longer exists. Returns `None` if the pod no longer exists either,
+    /// because then the pod is not one of the selected pods any more.
     pub(super) async fn gone(&self, it: &Instance, previous: bool) -> Result<Option<String>, LogError> {
         let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
         let which = if previous { "the run before the present one" } else { "the present run" };
@@ -224,8 +227,8 @@ impl Reader {
         Ok(pod.is_some().then(words))
     }
 
-    /// Reports a rotated part of the log of an instance, because the apiserver shows only the rest. If the node does
-    /// not list its files, this is reported too, because a part may be missing.
+    /// Reports that a part of the instance's log was rotated into another file, because the apiserver shows only the
+    /// newest file. If the node does not list its log files, this is reported too, because a part may be missing.
     pub(super) async fn rotated(&self, pod: &Pod, it: &Instance) -> Option<String> {
         let (node, uid) = (pod.spec.as_ref()?.node_name.as_ref()?, pod.metadata.uid.as_ref()?);
         let folder = format!("{}_{}_{uid}/{}", self.question.namespace, it.pod, it.container);
@@ -248,7 +251,8 @@ impl Reader {
     }
 }
 
-/// Whether a folder listing (HTML links) contains a rotated file of this instance that may contain lines that count.
+/// Whether the listing of a log folder (HTML links) contains a rotated file of this instance that may contain lines
+/// after `since`. `restarts` is the number in the names of the instance's files.
 fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
     let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let of_run = format!("{restarts}.log.");
@@ -320,7 +324,7 @@ mod tests {
         let before = running(1).before.expect("one");
         assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
         assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));
-        // The kubelet rounds the time down to a second, so the real end may be up to one second later.
+        // The kubelet rounds the time of an end down to a second, so the real end may be up to one second later.
         let (ended, half) = (before.ended.expect("a time"), time::Duration::milliseconds(500));
         assert!(before.ended_after(Some(ended + half)));
         assert!(!before.ended_after(Some(ended + Duration::SECOND)));

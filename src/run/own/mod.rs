@@ -22,15 +22,14 @@ use crate::world::World;
 use parallax_plan::ClusterPlan;
 use parallax_record::Present as _;
 
-/// The number of last lines that are kept as evidence from the logs of the external network (the world) and of the
-/// node.
+/// The largest number of last lines that are kept from the logs of the external network (the world) and of the nodes.
 const WORLD_LINES: usize = 5_000;
 
 /// A cluster that was started.
 pub(super) struct Started {
     pub(super) cluster: Access,
-    /// The certificates and credentials that were generated before the cluster started, by namespace. An error says why
-    /// the environment cannot be set up.
+    /// The certificates and credentials that were generated before the cluster started, by the namespace of the
+    /// environment. An error says why this environment cannot be set up.
     pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
@@ -65,7 +64,7 @@ pub(super) struct NodeEnded {
     pub(super) within: Duration,
 }
 
-/// The end of the node, if this is why the cluster did not start.
+/// Describes the end of the node, if the cluster did not start for this reason. `None` if `error` has another reason.
 pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError) -> Option<NodeEnded> {
     let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
     let (how, lines) = engine.ended(&context.site.name_of(&Own::node_of(plan)))?;
@@ -84,7 +83,7 @@ pub(super) async fn stop(context: &Context, cluster: &Access) {
     }
 }
 
-/// Writes the kubeconfig of a cluster that is kept into the run's folder, and adds a note about its use.
+/// Writes the kubeconfig of a cluster that is kept into the run's folder, and reports how to use it.
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {
@@ -93,9 +92,9 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     }
 }
 
-/// Writes two logs into the run's folder before their containers are removed: the DNS questions that the external
-/// network (the world) received, and the node's log. This function is also called for a cluster that did not start. In
-/// this case, either container may be missing.
+/// Writes logs into the run's folder before their containers are removed: the DNS questions that the external network
+/// (the world) received, and the log of each node. This function is also called for a cluster that did not start, so a
+/// container may be missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
     let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));

@@ -19,9 +19,10 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan};
 /// The containers outside a cluster, and the certificates and credentials of their environments.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The containers that run.
+    /// The containers that have been started.
     pub(super) standing: Vec<Neighbour>,
-    /// The certificates and credentials by namespace. An error says why the environment cannot be set up.
+    /// The certificates and credentials of each environment, by its namespace. An error says why the environment cannot
+    /// be set up.
     pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
@@ -35,7 +36,8 @@ impl Beside {
 }
 
 /// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts this authority. Such a
-/// container needs the authority before the cluster starts.
+/// container starts before the cluster, so it needs the authority's certificate before k3s would create one. `None` if
+/// no container needs it.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
     let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));
     if !trusted {
@@ -52,8 +54,9 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     Ok(Some(issuer))
 }
 
-/// Starts the containers of all environments concurrently, and issues the certificates that agent nodes trust. If a
-/// container does not start, only its environment fails.
+/// Issues the certificates of the environments that have containers, then starts the containers of all environments
+/// concurrently. If an agent node trusts an authority, the certificates of every environment are issued. If a container
+/// does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -110,8 +113,8 @@ async fn of_environment(
     Ok((provisioned, standing))
 }
 
-/// The containers of an environment in the order of their start. If a file of one container names the host of another,
-/// the other starts first, because some programs look up a name only when they start.
+/// The containers of an environment in the order of their start. If a file of one container contains the host name of
+/// another, the named container starts first, because some programs look up a name only when they start.
 fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     let all = plan.fixtures.iter().flat_map(|(id, it)| it.containers.iter().map(move |container| (id, container)));
     let mut left: Vec<(&String, &Container)> = all.collect();
@@ -126,7 +129,7 @@ fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     ordered
 }
 
-/// The secrets and certificates of one fixture.
+/// The secrets and certificates of one fixture, in the form in which the container's files are filled.
 fn of_fixture<'a>(fixture: &str, all: &'a Provisioned, authority: Option<&'a Issuer>) -> world::Provisioned<'a> {
     let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
     let secrets = credentials.flat_map(|((_, name), values)| {

@@ -25,7 +25,7 @@ pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
     step.action.changes().map(|it| it.reach().within.map_or(act::WITHIN, Span::to_duration))
 }
 
-/// Carries out the change of a step.
+/// Carries out the change of a step, by the kind of the step.
 pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried, RunError> {
     match change {
         Changing::Apply(step) => carry_out(it, step).await,
@@ -40,8 +40,8 @@ pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried,
     }
 }
 
-/// Carries out the step. If the cluster refuses the change, or if the effect does not happen in time, the step fails
-/// with this as its cause.
+/// Replaces the references in a step by values and carries out the step's change. If the cluster refuses the change, or
+/// if the effect does not happen in time, the step fails with this as its cause.
 async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
     let step = it.fill(step)?;
     it.effects.note(it.step.kind(), &step, it.namespace());
@@ -59,14 +59,15 @@ async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunErro
     }
 }
 
-/// A kind of step that changes the environment. Its references are replaced before `act` is called.
+/// A kind of step that changes the environment. Before `act` is called, the references (`{{ }}`) in the step are
+/// replaced by values.
 trait Acts: Parts + Alters {
     /// Carries out the change and waits until it has taken effect.
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError>;
 }
 
 impl Attempt<'_> {
-    /// The namespace that the step names, or the variant's.
+    /// The namespace that the step names (`said`), or the namespace of the variant.
     fn namespace_or<'n>(&'n self, said: Option<&'n Template>) -> &'n str {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
@@ -169,13 +170,14 @@ impl Acts for RotateStep {
             let contributions = scene.plan.fixtures.get(fixture)?;
             Some((fixture, contributions.certificates.iter().find(|it| it.name == name)?))
         });
-        // With the parameters of this variant, the fixture may lack a certificate of this name.
+        // A variant may give the fixture other parameters, with which the fixture declares no certificate of this name.
         let (fixture, planned) =
             planned.ok_or_else(|| it.wrong(format!("there is no certificate `{}`", self.certificate)))?;
         let context = it.stage.context;
         let issuers = &scene.environment.certificates.issuers;
         let leaf = act::reissue(planned, self, issuers, context.start).map_err(ActError::from)?;
-        // Connections of the harness's set-up must accept both the old and the new certificate of the store.
+        // The harness itself connects to the store, for example to read its trace. From now on, it must accept the old
+        // and the new certificate of the store.
         it.stage.trust_also(fixture, &planned.name, &leaf.der);
         let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
         Ok(act::rotate(it.stage.applier, it.namespace(), &planned.secret, &leaf, &redact).await?)

@@ -1,6 +1,6 @@
-//! `resource`, `log` and `event`: read an object, the logs of containers, or the events of an object. With
-//! `eventually`, these steps follow logs and events. Then only the deadline shows that an expected line or event is
-//! missing.
+//! The steps `resource`, `log` and `event`: they read an object, the logs of containers, or the events of an object.
+//! With `eventually`, a `log` or `event` step follows the log or the events. Then only the deadline shows that an
+//! expected line or event is missing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
 use parallax_language::scenario::target::{EventTarget, LogTarget};
 
-/// The number of last events that are reported.
+/// The largest number of last events that are reported to the user.
 const EVENTS_REPORTED: usize = 20;
 
 /// The number of last lines that are read from the log of the external network (the world). The limit protects the
@@ -32,7 +32,7 @@ const WORLD_LINES: usize = 100_000;
 /// it.
 const INSTANT_BYTES: usize = 40;
 
-/// The time of one try, and whether the try follows logs and events for this time.
+/// The time limit of one try, and whether the try follows logs and events for this time or reads them only once.
 #[derive(Clone, Copy)]
 struct Patience {
     left: Duration,
@@ -44,13 +44,13 @@ pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tr
     it.resource(step, it.expect()?.as_ref()).await
 }
 
-/// Reads the logs of containers.
+/// Reads the logs of containers for a step and judges them.
 pub(super) async fn log(it: &Attempt<'_>, step: &LogStep) -> Result<Tried, RunError> {
     let target = it.target(&step.of)?;
     it.log(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
 }
 
-/// Reads the events of an object.
+/// Reads the events of an object for a step and judges them.
 pub(super) async fn event(it: &Attempt<'_>, step: &EventStep) -> Result<Tried, RunError> {
     let target = it.target(&step.of)?;
     it.event(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
@@ -117,9 +117,10 @@ impl Attempt<'_> {
             return Ok(read_in(look, expect, title, None));
         }
         let read = async {
-            // An earlier instance of a container writes no more, so its log is not followed; instead, the step is tried
-            // again until such an instance exists. `no-line` can be judged only after the last line, so it cannot be
-            // judged while a log is followed.
+            // The log of an earlier instance (`previous`) is not followed, because this instance writes no more.
+            // Instead, the step is tried again until such an instance exists.
+            //
+            // `no-line` can be judged only after the last line, so a log is never followed for `no-line` alone.
             if patience.follow && !it.previous && look.requires() {
                 let take = |line: &Line| {
                     look.take(&line.text);
@@ -159,8 +160,7 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) => None,
             Err(_) => {
-                // If no line arrives, either nothing was written or the apiserver does not answer. So ask the
-                // apiserver.
+                // Either no line was written, or the apiserver does not answer. A request to the apiserver tells which.
                 self.answers(&title).await?;
                 look.not_read("its end was not reached in time");
                 None
@@ -172,7 +172,8 @@ impl Attempt<'_> {
         Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
-    /// Reads the DNS questions that the external network (the world) received.
+    /// Reads the DNS questions that the external network (the world) received, and judges them. Only questions after
+    /// `since` count.
     async fn world_log(
         &self,
         title: String,
@@ -224,11 +225,13 @@ impl Attempt<'_> {
             let mut unsure: Vec<ObjectEvent> = Vec::new();
             let follow = events::follow(client, &question, async |event| {
                 unsure.push(event);
-                // The event may belong to a new object, so list the objects with these labels again.
+                // The event may belong to an object that was created after the last list. Therefore the objects with
+                // these labels are listed again.
                 if question.name.is_none() && unsure.iter().any(|it| !names.contains(&it.object)) {
                     match applier.names(&target.kind, namespace, &target.which).await {
                         Ok(more) => names.extend(more.into_iter().flat_map(|it| it.names)),
-                        // The lookup is repeated for all events so far, at the next event or at the deadline.
+                        // The next event, or the deadline, repeats this list for all events whose object is still
+                        // unknown.
                         Err(error) => {
                             tracing::debug!(%error, "whose event it is could not be asked");
                             return false;
@@ -241,8 +244,8 @@ impl Attempt<'_> {
                 parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
-                // If no event arrives, either nothing happened or the apiserver does not answer. If it answers, the
-                // list of events is complete.
+                // Either no further event happened, or the apiserver does not answer. If it answers now, the events so
+                // far are complete.
                 self.answers(&title).await?;
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
@@ -270,25 +273,27 @@ impl Attempt<'_> {
         Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
-    /// Checks that the apiserver still answers. If it does not answer, the result is an error of the harness.
+    /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` names the
+    /// resource whose state is then unknown.
     pub(super) async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
 }
 
-/// Records how much of a container's log was read from the engine, which is at most the last `most` lines.
+/// Records in `look` how much of a container's log was read from the engine: `read` lines, of at most the last `most`
+/// lines.
 fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
-    // The engine cuts a line that still has its time stamp, and the time stamp is removed later. Therefore the length
-    // is compared with a margin.
+    // The engine cuts a long line before its time stamp is removed. Therefore a line that is shorter than the limit by
+    // a time stamp may have been cut.
     lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
     look.read_whole(1);
 }
 
-/// The result of a step that reads a log.
+/// The result of a step that reads a log. `missing` says why there is no log, if there is none.
 fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
     let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
     let told: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();

@@ -1,4 +1,4 @@
-//! `sqlite`: reads a database by a program that runs in the container with the database.
+//! The step `sqlite`: reads a database by a program that runs in the container with the database.
 
 use kube::Api;
 use parallax_vocab::{Cause, millis};
@@ -11,7 +11,7 @@ use crate::run::error::RunError;
 use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::model::SqliteStep;
 
-/// The program in the image `writer` that reads the database.
+/// The path of the program, in the image `writer`, that reads the database.
 const PROGRAM: &str = "/parallax-writer";
 
 pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, RunError> {
@@ -26,8 +26,8 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
         Err(NotRan::Failed(detail)) => return Ok(failed(Cause::Resource { resource, detail })),
         Err(NotRan::Lost(reason)) => return Err(ApplyError::Watch { what: resource, reason }.into()),
         Err(NotRan::Late { waited }) => {
-            // Either the program hangs, or the apiserver does not answer. In the second case, nothing is known about
-            // the database.
+            // Either the program hangs, or the apiserver does not answer. In the second case, the database may be
+            // intact, so the result is an error of the harness.
             it.answers(&resource).await?;
             let waited_ms = millis(waited);
             let detail = format!("`{PROGRAM} look` still runs in {resource}");

@@ -1,4 +1,5 @@
-//! `measure` judges a captured number; `figures` judges the statistics of a number from all rounds.
+//! The steps `measure` and `figures`: `measure` judges one captured number, and `figures` judges the statistics of a
+//! number from all rounds of a `repeat`.
 
 use serde_json::json;
 

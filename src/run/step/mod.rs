@@ -1,5 +1,5 @@
 //! One try of a step: executes the step according to its role and kind, and returns the result. There is one file for
-//! each group of similar kinds.
+//! each group of similar kinds of steps.
 
 mod act;
 mod cluster;
@@ -46,69 +46,71 @@ pub(super) struct Attempt<'a> {
     pub(super) probers: &'a Probers,
     pub(super) effects: &'a SideEffects,
     pub(super) pods: &'a Pods,
-    /// The range of events and log lines that the variant may see in its environment.
+    /// What the variant may see of the events and log lines in its environment.
     pub(super) apart: &'a Apart,
     /// The place of the step in the scenario file, as `file:line`.
     pub(super) place: &'a str,
-    /// The remaining time of the step.
+    /// The time that is left for the step.
     pub(super) left: Duration,
 }
 
 /// The result of one try of a step.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// The question, if a vantage was asked.
+    /// The question to the vantage. `None` if the step asks no vantage.
     pub(super) question: Option<Question>,
-    /// The answer to the question.
+    /// The vantage's answer to the question.
     pub(super) answer: Option<Answer>,
-    /// The result if no vantage was asked: an object, events, log lines, or the result of a change.
+    /// The result as JSON if no vantage was asked: an object, events, log lines, or the result of a change. The step's
+    /// `capture` reads values from it.
     pub(super) other: Option<Value>,
-    /// The value of `{{ STEP }}`, if the step's change produces a value.
+    /// The value of `{{ STEP }}` in later steps. `None` if the step produces no value.
     pub(super) value: Option<String>,
-    /// Additional lines to show to the user.
+    /// Additional lines that are shown to the user.
     pub(super) told: Vec<String>,
-    /// The origin of the request, according to the store.
+    /// Where the request came from, according to the store's trace. `None` if no trace tells.
     pub(super) witness: Option<Witness>,
-    /// The expectation with its references replaced.
+    /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
     pub(super) expect: Option<Box<Expect>>,
-    /// The observation, if the step neither asked a vantage nor counted a prober.
+    /// What the step observed. `None` if it asked a vantage or counted a prober.
     pub(super) looked: Option<Box<Looked>>,
-    /// The judgement of the result.
+    /// Whether the result meets the expectation, and the cause if it does not.
     pub(super) judgement: Judgement,
     /// The captured values, by name.
     pub(super) captured: BTreeMap<String, Value>,
     /// The names of captured values that are secret.
     pub(super) secret: BTreeSet<String>,
-    /// The summary of a prober's outcomes.
+    /// The statistics of a prober's outcomes. `None` if the step does not count a prober.
     pub(super) tally: Option<Tally>,
-    /// Events with the time at which each happened.
+    /// Things that happened during the try, each with its time.
     pub(super) moments: Vec<Moment>,
-    /// The statistics of the numbers from all rounds, if the step names them.
+    /// The statistics of a number from all rounds. `None` if the step is not a `figures` step.
     pub(super) figure: Option<Figure>,
     /// The reason why the round is void: the try could not be carried out as intended. `None` if the round is valid.
     pub(super) void: Option<String>,
     /// Whether a failure is final, so that no further try can hold.
     pub(super) decided: bool,
-    /// Whether the time was over before anything was observed. Then the failure counts as a timeout, whatever its cause
-    /// is.
+    /// Whether the time was over before anything was observed. The failure then counts as a timeout, even if its cause
+    /// is another one.
     pub(super) is_cut: bool,
 }
 
 impl Tried {
-    /// A try that has a judgement and no other result.
+    /// A try of which only the judgement is known.
     pub(super) fn judged(judgement: Judgement) -> Self {
         Self { judgement, ..Self::default() }
     }
 
-    /// A try that observed something without a vantage, judged by the expectation.
+    /// A try that observed something without a vantage. The expectation judges the observation.
     pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
         let judgement = parallax_judge::judge_look(expect, &looked);
         let (expect, looked) = (expect.cloned().map(Box::new), Some(Box::new(looked)));
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
-    /// Marks each matcher of the judgement that an altered answer turns red. This function judges hundreds of altered
-    /// answers. It uses its own thread, so that it does not delay other flows.
+    /// Judges altered answers: in each, one place of the real answer is changed. Marks each matcher that then fails,
+    /// because this proves that the matcher can fail. There are hundreds of altered answers, so they are judged on a
+    /// thread of their own, which does not delay other flows.
     pub(super) async fn prove(&mut self, step: &Step, seen: &Seen) {
         let Self { answer, tally, looked, expect, judgement, .. } = self;
         if judgement.cause.is_some() || judgement.matchers.is_empty() {
@@ -130,14 +132,14 @@ impl Tried {
         }
     }
 
-    /// The expectation and the observation, as they are recorded.
+    /// The expectation and the observation as JSON, in the form of the record.
     pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
         let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).noted("record an expectation"));
         (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).noted("record an observation")))
     }
 }
 
-/// The expectation of a step that declares none.
+/// What a step without an expectation expects of its answer.
 fn implied(step: &Step) -> Expected {
     match step.action.rules().implied() {
         Implied::Success => Expected::Success,
@@ -160,7 +162,7 @@ impl<'a> Attempt<'a> {
             Role::Directs(_, Directing::Prober(it)) => prober::count(self, it).await,
             Role::Directs(_, Directing::Measure(it)) => figures::measure(self, &self.fill(it)?),
             Role::Directs(_, Directing::Figures(it)) => figures::run(self, it),
-            // The flow runs the steps of a repeat one by one, so there is nothing to do for the repeat itself.
+            // The flow itself runs the steps of a `repeat`, so there is nothing to do here.
             Role::Directs(_, Directing::Repeat(_)) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
@@ -172,8 +174,8 @@ impl<'a> Attempt<'a> {
         Ok(tried)
     }
 
-    /// The names of the captured values that are secret. These values are registered with the redactor before they can
-    /// be written anywhere.
+    /// The names of the captured values that are secret. Registers these values with the redactor before anything can
+    /// write them.
     fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
         let secret = self.step.capture.iter().filter(|(_, it)| it.secret || concealed::is_within(whole, &it.path));
         let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();
@@ -190,29 +192,29 @@ impl<'a> Attempt<'a> {
         secret
     }
 
-    /// The vantage from which the step asks, with its id.
+    /// The vantage from which the step asks: its id and its declaration.
     pub(super) fn vantage(&self) -> Result<(&'a str, &'a VantageSpec), RunError> {
         let from = self.step.from.as_deref().unwrap_or_default();
         let vantage = self.variant.variant.scenario.vantages.get(from);
         Ok((from, vantage.ok_or_else(|| self.wrong(format!("`{from}` is not a vantage")))?))
     }
 
-    /// The values that `{{ }}` can refer to in this step.
+    /// Everything to which `{{ }}` can refer in this step.
     pub(super) fn words(&self) -> Words<'a> {
         Words { scene: &self.stage.scene, results: self.results }
     }
 
-    /// A part of the step with its references replaced.
+    /// A part of the step, with its references (`{{ }}`) replaced by values.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, RunError> {
         self.words().fill(it).map_err(|reason| self.wrong(reason))
     }
 
-    /// The target of the step with its references replaced.
+    /// The target of the step, such as the object of a `log` step, with its references (`{{ }}`) replaced by values.
     pub(super) fn target<T: Target>(&self, it: &Aimed<T>) -> Result<T, RunError> {
         self.words().target(it).map_err(|reason| self.wrong(reason))
     }
 
-    /// The step's expectation with its references replaced.
+    /// The step's expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
     pub(super) fn expect(&self) -> Result<Option<Expect>, RunError> {
         let expect = self.step.expect.as_ref().map(|it| self.words().expect(it)).transpose();
         let expect = expect.map_err(|reason| self.wrong(reason))?;
@@ -220,8 +222,8 @@ impl<'a> Attempt<'a> {
         Ok(expect)
     }
 
-    /// Returns an error if a reference made a text of the expectation empty. An expectation with an empty text always
-    /// holds or never holds.
+    /// Returns an error if the value of a reference made a text of the expectation empty. Such an expectation would
+    /// always hold or never hold, so it would prove nothing.
     fn says_something(&self, expect: &Expect) -> Result<(), RunError> {
         match empty_texts(expect).first() {
             Some(name) => Err(self.wrong(format!("`{name}` is empty once its references are filled in"))),
@@ -234,7 +236,7 @@ impl<'a> Attempt<'a> {
         &self.stage.scene.plan.namespace
     }
 
-    /// The error for a step that cannot be carried out. The system under test is not the reason.
+    /// The error for a step that cannot be carried out as it is written. The system under test is not the reason.
     pub(super) fn wrong(&self, reason: String) -> RunError {
         RunError::Step { place: self.place.to_owned(), step: self.step.id.clone(), reason }
     }

@@ -1,4 +1,5 @@
-//! Steps that ask a vantage: asks the question, and uses the store's witness to check where the request came from.
+//! Steps that ask a vantage: asks the question, judges the answer, and checks by the store's witness that the request
+//! came from the vantage.
 
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use parallax_language::scenario::action::http::ClientCertificate;
 use parallax_language::scenario::action::{Asks, Special};
 use parallax_language::scenario::model::Confirmation;
 
-/// Asks the question of a step.
+/// Asks the question of a step once, and judges the answer.
 pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunError> {
     let Special { token, token_of, presents, store: _, signs: _, program: _, runs: _ } = step.special();
     let token = token::of_step(it, token, token_of).await?;
@@ -33,7 +34,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let mut question = Question { view, deadline_ms, probe };
     it.effects.asked(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
-    // The judge does not need the client's private key, so the key is removed before anything is recorded.
+    // The private key of the client's certificate is removed before anything is recorded. The judge does not need it.
     question.view.identity = None;
     redact(it, &answer);
     let expected = it.expect()?.map_or_else(|| implied(it.step), |expect| Expected::Declared(Box::new(expect)));
@@ -49,7 +50,8 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
-/// The client certificate, with its private key, that a question presents if the server asks for one.
+/// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says
+/// which certificate; `None` presents none.
 pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Result<Option<Identity>, RunError> {
     match whose {
         Some(ClientCertificate::Administrator) => {
@@ -60,14 +62,15 @@ pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Re
     }
 }
 
-/// The time at which the newest object of a replica was written.
+/// When the newest object of a replica was written, according to the listing in the answer. `None` for any other
+/// answer.
 fn newest(answer: &Answer) -> Option<Moment> {
     let survey = answer.reply()?.facts().survey?;
     let what = format!("the store has {}", survey.newest_key.as_ref()?);
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
-/// Registers the secrets of an answer with the redactor, before the answer can be written anywhere.
+/// Registers the secrets of an answer with the redactor, before anything can write the answer.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in answer.reply().iter().flat_map(|it| it.secrets()) {
         it.stage.context.redactor.register(&secret);
@@ -90,8 +93,8 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     }
 }
 
-/// Fails the step if the store did not confirm the request. The caller uses this function only if the scenario requires
-/// the confirmation.
+/// Fails the step if its answer comes from a store and no witness confirmed the request. The caller uses this function
+/// only if the scenario requires such a confirmation.
 fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
     let of_a_store = answer.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
     if judgement.cause.is_some() || !of_a_store {

@@ -1,4 +1,4 @@
-//! `background` starts a prober; `prober` counts the prober's outcomes so far.
+//! The steps `background` and `prober`: `background` starts a prober, and `prober` judges the prober's outcomes so far.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.effects.asked(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
-    // The record does not need the client's private key, so the key is removed.
+    // The private key of the client's certificate is removed, because the record does not need it.
     question.view.identity = None;
     it.probers
         .keep(&it.step.id, Running { prober, question: question.clone(), expected, seen: it.results.seen.clone() })
@@ -42,7 +42,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 
-/// The parts of an answer that a prober keeps for the matchers, in addition to the parts that it always keeps.
+/// Which parts of each answer a prober keeps for the matchers, in addition to the parts that it always keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Kept {
     headers: BTreeSet<String>,
@@ -61,8 +61,8 @@ impl Kept {
                         kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
                     }
                     Source::Body => kept.body = true,
-                    // The prober always keeps what `Store`, `Name` and `Connection` read. A prober's question has no
-                    // answers of the other sources.
+                    // The prober always keeps what the matchers with the sources `Store`, `Name` and `Connection` read.
+                    // No answer to a prober's question contains the other sources.
                     Source::Store
                     | Source::Name
                     | Source::Connection
@@ -101,8 +101,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
         }
         Ok(tried)
     };
-    // With `eventually`, the prober continues until its count is as expected. Then the prober is stopped, and the
-    // answers to its last questions are counted too.
+    // With `eventually`, the prober continues until its outcomes so far are as expected. Only then it is stopped, and
+    // the answers to its last questions are counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?)?;
         if tried.judgement.cause.is_some() {
@@ -112,7 +112,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     judged(if step.stop { prober.stop().await? } else { prober.read().await? })
 }
 
-/// The judgement of the prober's figures, and whether the prober was too late to measure them.
+/// Judges the prober's statistics. Also returns whether the prober asked so late that the statistics do not decide
+/// about the expectation.
 fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
     let Counted { judgement, decided, blurred } = parallax_judge::judge_tally(expect, tally);
     let (other, expect) = (serde_json::to_value(tally).noted("record a tally"), Some(Box::new(expect.clone())));
