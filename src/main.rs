@@ -7,17 +7,17 @@ use clap::Parser as _;
 use parallax::cli::{self, Cli, CliError};
 use parallax_vocab::event::Exit;
 
-/// The time that unfinished work gets at the end of a command.
+/// The time that unfinished tasks get when a command has ended. After this time, the process ends without them.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // The TLS provider is installed first, because no TLS connection may be opened before the process's only TLS
-    // provider is installed.
+    // The TLS provider is installed first, because every TLS connection needs it, and a process can install only one.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         cli::printer::error("another TLS provider was installed before ours");
         return code(Exit::Harness);
     }
-    // The parser clap exits with 2 after a usage error and with 0 after help, as the documentation says.
+    // The library clap ends the process with exit code 2 after a usage error and with 0 after help. These are the
+    // documented exit codes.
     let cli = Cli::parse();
     match run(cli) {
         Ok(exit) => code(exit),

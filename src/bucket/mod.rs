@@ -29,9 +29,9 @@ const REGION: &str = "us-east-1";
 /// The time limit for one try of one request, including the transfer of its body.
 const TRY_WITHIN: Duration = Duration::from_mins(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// The largest number of objects in a listing.
+/// The largest number of objects in a listing. A folder with more objects is an error.
 const OBJECTS_LIMIT: usize = 20_000;
-/// The largest size of an object that is read, in bytes.
+/// The largest size of an object that is read, in bytes. A larger object is an error.
 const BYTES_LIMIT: i64 = 1024 * 1024 * 1024;
 
 /// The reason why a bucket could not be used.
@@ -158,7 +158,8 @@ where
     }
 }
 
-/// Returns the authorities that the client trusts. They are only those of `AWS_CA_BUNDLE`, or else the machine's.
+/// Returns the authorities that the client trusts. If `AWS_CA_BUNDLE` is set, these are only the authorities in that
+/// file. Otherwise they are the authorities that this machine trusts.
 fn trust() -> Result<TlsContext, BucketError> {
     let store = match std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()) {
         None => TrustStore::default(),

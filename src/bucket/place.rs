@@ -11,12 +11,12 @@ const KEY_BYTES: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     bucket: String,
-    /// The key without a slash at its ends. It is empty for the bucket itself.
+    /// The key without a slash at its start or end. It is empty if the address is that of the bucket itself.
     key: String,
 }
 
 impl Place {
-    /// Whether the user means the text as an address in a bucket, and not as a path.
+    /// Whether the text has the form of an address in a bucket (`s3://…`), and is not the path of a file.
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
@@ -31,7 +31,8 @@ impl Place {
         &self.key
     }
 
-    /// Returns the prefix of the keys of all objects in this folder.
+    /// Returns the prefix that the keys of all objects in this folder have. It is empty for the bucket itself, and
+    /// otherwise ends with a slash.
     pub(super) fn folder(&self) -> String {
         if self.key.is_empty() { String::new() } else { format!("{}/", self.key) }
     }

@@ -8,30 +8,30 @@ use walkdir::WalkDir;
 
 use super::{BundleError, file_error};
 
-/// The largest number of files of one folder.
+/// The largest number of files that are read from one folder. Further files are left out.
 const FILES_LIMIT: usize = 2_000;
-/// The size of the largest file that is included, in bytes. Larger files are left out, such as the record of a long run
-/// or large data of a scenario.
+/// The size of the largest file that is included, in bytes. Larger files, such as the record of a long run, are left
+/// out.
 const FILE_LIMIT: u64 = 32 * 1024 * 1024;
-/// The kinds of files in the run's folder that other people may read. Keys, kubeconfigs and environment files are never
-/// included.
+/// The extensions of the files in a run's folder that are included. Keys, kubeconfigs and environment files have other
+/// extensions and are never included, because they contain secrets.
 const OF_RUN: [&str; 4] = ["html", "jsonl", "log", "xml"];
 
-/// Decides which texts count as secrets.
+/// The rule that decides whether a file of the bundle is redacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// The secrets of the run, and texts that look like a credential.
+    /// A file is redacted if it contains a registered secret of the run, or a text that looks like a credential.
     Form,
-    /// Only the registered secrets of the run are redacted. For example, a list of digests has lines that look like a
-    /// token but are not secret.
+    /// A file is redacted only if it contains a registered secret of the run. For example, a list of digests has lines
+    /// that look like tokens but are not secret.
     Known,
 }
 
 /// A file in the archive: its path and its content.
 pub type Packed = (String, Vec<u8>);
 
-/// The regular files below `folder`, redacted, with `prefix` before their paths, and the paths of the files from which
-/// a secret was removed. Links are left out. With `Look::Known`, only secrets of the run count.
+/// Returns the regular files below `folder`, redacted, with `prefix` before their paths. Also returns the paths of the
+/// files from which a secret was removed. Symbolic links are left out. `look` decides which texts are redacted.
 pub fn below(
     folder: &Path,
     prefix: &str,
@@ -57,12 +57,13 @@ pub fn below(
     Ok((files, redacted))
 }
 
-/// Whether a file in a run's folder is a record, a report or a log. The name of the file decides.
+/// Whether a file in a run's folder is a record, a report or a log, and so may be included in the bundle. The extension
+/// of the file's name decides.
 pub fn is_to_read(path: &Path) -> bool {
     path.extension().is_some_and(|it| OF_RUN.iter().any(|of| it == *of))
 }
 
-/// The record, the reports and the logs in the folder of a run.
+/// Returns the record, the reports and the logs in the folder of a run, redacted.
 pub fn of_run(folder: &Path, redactor: &Redactor) -> Result<Vec<Packed>, BundleError> {
     let mut files = Vec::new();
     for entry in WalkDir::new(folder).max_depth(1).sort_by_file_name().into_iter().take(FILES_LIMIT) {
@@ -71,16 +72,17 @@ pub fn of_run(folder: &Path, redactor: &Redactor) -> Result<Vec<Packed>, BundleE
         let small = entry.metadata().is_ok_and(|about| about.len() <= FILE_LIMIT);
         if entry.file_type().is_file() && wanted && small {
             let content = fs::read(entry.path()).map_err(file_error("read", entry.path()))?;
-            // The file was redacted when it was written. A second redaction costs little, and corrects a mistake of the
-            // first.
+            // The file was already redacted when the run wrote it. A second redaction costs little, and removes a
+            // secret that the first redaction missed.
             files.push((format!("run/{}", entry.file_name().display()), clean(content, redactor, Look::Form).0));
         }
     }
     Ok(files)
 }
 
-/// Removes the secrets of the run from the content of a file. Returns the content and whether a secret was removed. A
-/// content that is not text is unchanged: it belongs to the project and existed before the run had secrets.
+/// Removes the secrets of the run from the content of a file. Returns the content, and whether a secret was removed.
+/// Content that is not text is returned unchanged, because it comes from the project and existed before the run created
+/// its secrets.
 fn clean(content: Vec<u8>, redactor: &Redactor, look: Look) -> (Vec<u8>, bool) {
     let Ok(text) = std::str::from_utf8(&content) else { return (content, false) };
     let cleaned = redactor.text(text);

@@ -1,8 +1,9 @@
 //! Bundles: one file with failed variants, which another machine can use to run these variants again.
 //!
-//! The file is a tar archive. It contains `bundle.json`, the project's files that the variants need (`project/`), the
-//! variants as they were run, with their matrix and their change applied (`resolved/`), and the run's record, reports
-//! and logs (`run/`). Everything in it is redacted. The archive is not compressed, so that any tool can search it.
+//! The file is a tar archive with the description `bundle.json` and three folders. `project/` contains the project's
+//! files that the variants need. `resolved/` contains the variants as they were run, with their matrix and their change
+//! applied. `run/` contains the run's record, reports and logs. Everything in the archive is redacted. The archive is
+//! not compressed, so that any tool can search it.
 
 mod files;
 
@@ -19,13 +20,13 @@ pub use self::files::{Look, Packed, below, is_to_read, of_run};
 
 /// The name of the bundle in the run's folder.
 pub const FILE: &str = "repro.tar";
-/// The name of the description in the archive.
+/// The path of the bundle's description in the archive.
 const ABOUT: &str = "bundle.json";
-/// The folder of the project in the archive.
+/// The folder in the archive that contains the project's files.
 pub const PROJECT: &str = "project";
 /// The version of the bundle format. It is incremented with each change that makes older bundles unreadable.
 const FORMAT: u32 = 1;
-/// The largest number of bytes that are unpacked.
+/// The largest total size of the files that are unpacked, in bytes.
 const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// The largest size of the description, in bytes.
 const ABOUT_LIMIT: u64 = 16 * 1024 * 1024;
@@ -36,20 +37,21 @@ const FILES_LIMIT: usize = 5_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bundle {
-    /// The format of the bundle.
+    /// The version of the bundle format with which the bundle was written.
     pub format: u32,
-    /// The version of Parallax that ran.
+    /// The version of Parallax that ran the variants.
     pub parallax: String,
     /// The id of the run.
     pub run: RunId,
-    /// The kind of node, as `--k3s` names it.
+    /// The kind of node image that the run used, as the value of the option `--k3s`.
     pub k3s: String,
     /// The variants of the run that failed.
     pub failed: Vec<Failed>,
-    /// The origin of each image of the variants: its published reference and digest, and the tag of its build.
+    /// The origin of each image that the variants use, by the image's name: its published reference and digest, and the
+    /// tag of its build.
     pub images: BTreeMap<String, String>,
-    /// The project's files in which a secret of the run was replaced. With such a replacement, the scenario may behave
-    /// differently.
+    /// The paths of the project's files in which a secret of the run was replaced. The scenario may behave differently
+    /// when it runs with such a changed file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
 }
@@ -60,11 +62,11 @@ pub struct Bundle {
 pub struct Failed {
     /// The id of the variant.
     pub variant: VariantId,
-    /// The first step that is not as declared. `None` if the environment did not become ready, or if the machine
-    /// failed.
+    /// The first step that is not as declared. `None` if the environment did not become ready, or if the harness, the
+    /// engine or the machine failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// The seed of the random delays in the variant's repeats.
+    /// The seed of the random delays in the variant's `repeat` steps. `None` if no round of a `repeat` ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -82,7 +84,7 @@ pub enum BundleError {
         /// The reason for the failure.
         source: io::Error,
     },
-    /// The file is not a bundle, or it is a bundle that must not be unpacked.
+    /// The file is not a bundle, or it contains something that must not be unpacked.
     #[error("{path} is no bundle of a failed run: {reason}")]
     Wrong {
         /// The path of the file.
@@ -90,14 +92,14 @@ pub enum BundleError {
         /// The reason for the failure.
         reason: String,
     },
-    /// The bundle has another format.
+    /// The bundle has a format that this version of Parallax cannot read.
     #[error(
         "{path} has format {theirs}, made by parallax {version}, and this version reads {FORMAT}; use that version"
     )]
     Format {
         /// The path of the file.
         path: String,
-        /// The format of the bundle.
+        /// The version of the format with which the bundle was written.
         theirs: u64,
         /// The version of Parallax that wrote the bundle.
         version: String,
@@ -110,14 +112,15 @@ fn file_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleE
 }
 
 impl Bundle {
-    /// Describes the failed variants of a run of this version.
+    /// Creates the description of the failed variants of a run. The run must have been made by this version of
+    /// Parallax.
     pub fn new(run: RunId, k3s: String, failed: Vec<Failed>, images: BTreeMap<String, String>) -> Self {
         let parallax = env!("CARGO_PKG_VERSION").to_owned();
         Self { format: FORMAT, parallax, run, k3s, failed, images, redacted: Vec::new() }
     }
 
-    /// Writes the archive so that only its owner can read it. `files` contains paths in the archive and contents, which
-    /// are already redacted.
+    /// Writes the archive with permissions that allow only its owner to read it. `files` contains pairs of a path in
+    /// the archive and the content, which is already redacted.
     pub fn write(&self, to: &Path, files: &[(String, Vec<u8>)]) -> Result<(), BundleError> {
         let failed = file_error("write", to);
         let about = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
@@ -192,8 +195,8 @@ impl Bundle {
         serde_json::from_value(value).map_err(|error| BundleError::Wrong { path, reason: error.to_string() })
     }
 
-    /// The differences between the machine of the run and this machine, one sentence for each. `images` describes the
-    /// images here.
+    /// Returns the differences between the machine of the run and this machine, one sentence for each difference.
+    /// `images` describes the images of this machine, in the form of the field `images`.
     pub fn differences(&self, images: &BTreeMap<String, String>) -> Vec<String> {
         let mut all = Vec::new();
         let ours = env!("CARGO_PKG_VERSION");
@@ -258,7 +261,8 @@ mod tests {
         let about = serde_json::to_vec(&bundle()).expect("JSON");
         let entry = |path: &str, kind: tar::EntryType| {
             let mut header = tar::Header::new_gnu();
-            // The method `set_path` refuses such paths, but an attacker can write them into an archive.
+            // The tar library's method `set_path` refuses such paths, so the test writes the bytes itself, as an
+            // attacker could do.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(kind);
             header.set_size(0);

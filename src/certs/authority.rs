@@ -7,8 +7,8 @@ use time::{Duration, OffsetDateTime};
 use super::CertError;
 use parallax_language::fixture::{Authority, KeyType};
 
-/// The time before the start of the run at which a CA becomes valid. It is long, so that a leaf that "expired a month
-/// ago" still chains to a valid CA.
+/// The time before the start of the run at which a CA becomes valid. It is a year, so that a leaf that expired a month
+/// ago still chains to a CA that was valid when the leaf was.
 const BEFORE: Duration = Duration::days(365);
 /// The time after the start of the run for which a CA stays valid.
 const AFTER: Duration = Duration::days(3650);
@@ -24,7 +24,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Creates the root and the intermediate. `start` is the start of the run.
+    /// Creates the root certificate and, if the authority has one, the intermediate. `id` is the id of the fixture.
+    /// `start` is the start of the run.
     pub fn create(id: &str, authority: &Authority, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: id.to_owned(), source };
         let root_key = generate(authority.key).map_err(make)?;
@@ -64,7 +65,8 @@ impl Issuer {
         format!("{}{}", self.chain_pem(), self.root_pem)
     }
 
-    /// The private key that issues the leaves, as PEM. It is for a program that issues certificates itself.
+    /// Returns the private key that signs the leaves, as PEM. A program in the environment that issues certificates
+    /// itself needs this key.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }
@@ -73,7 +75,8 @@ impl Issuer {
         &self.signer
     }
 
-    /// Whether each certificate of this authority is signed with the certificate's own key.
+    /// Whether each certificate that this authority issues is signed with the key of that certificate itself, and not
+    /// with the authority's key.
     pub(super) fn is_self_signed(&self) -> bool {
         self.self_signed
     }
@@ -92,8 +95,9 @@ pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     }
 }
 
-/// The parameters of a CA certificate. rcgen's defaults give every CA the same name, a validity of two millennia and no
-/// key ids. A client that looks up the issuer by name could not distinguish two such CAs.
+/// Returns the parameters of a CA certificate. The defaults of rcgen are not used, because they give every CA the same
+/// name, a validity of two millennia and no key ids. A client that looks up the issuer by name could not distinguish
+/// two such CAs.
 fn ca_params(common_name: &str, start: OffsetDateTime, intermediates_below: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);

@@ -18,14 +18,14 @@ pub struct Leaf {
     pub key_pem: Secret,
     /// The certificate of the issuing root as PEM.
     pub root_pem: String,
-    /// The leaf alone as DER. The harness's own set-up connections accept exactly this certificate.
+    /// The leaf alone as DER. The harness's own set-up connections accept exactly this certificate, and no other.
     pub der: Vec<u8>,
-    /// The serial number of the leaf in lower-case hexadecimal, as probes show it.
+    /// The serial number of the leaf in lower-case hexadecimal. Probes report serial numbers in the same form.
     pub serial: String,
 }
 
 impl Leaf {
-    /// Issues a certificate. Its validity is relative to `start`, the start of the run.
+    /// Issues a certificate. The validity that `wanted` declares is relative to `start`, the start of the run.
     pub fn issue(wanted: &Certificate, issuer: &Issuer, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: wanted.name.clone(), source };
         let mut params = CertificateParams::new(wanted.names.clone()).map_err(make)?;
@@ -62,7 +62,8 @@ impl Leaf {
     }
 }
 
-/// The serial number as it is in the certificate, including the leading zero byte that keeps the number positive.
+/// Returns the serial number of a certificate in hexadecimal, with the leading zero byte that keeps the number
+/// positive. The result is empty if the certificate cannot be parsed.
 fn parsed_serial(der: &[u8]) -> String {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(der).map(|(_, it)| hex::encode(it.raw_serial())).unwrap_or_default()

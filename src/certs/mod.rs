@@ -16,13 +16,13 @@ pub use store::{Bundle, issue, write_private};
 /// The reason why a certificate could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
-    /// The certificate names an issuer that the environment does not have. The loader refuses this. A break may remove
-    /// a fixture, so the check is repeated here.
+    /// The certificate names an issuer that the environment does not have. The loader already refuses a scenario with
+    /// this mistake. The check is repeated here, because a break may remove the issuer's fixture.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
         /// The name of the certificate.
         certificate: String,
-        /// The issuer that it names.
+        /// The id of the issuer that the certificate names.
         issuer: String,
     },
     /// The library rcgen refused to make the certificate, for example because a name is not ASCII.

@@ -7,11 +7,11 @@ use parallax_vocab::Secret;
 /// (docs/facts.md#values-that-begin-with-env). With `e`, such a value occurred in one run of a hundred.
 const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
 
-/// A secret with this number of characters.
+/// Returns a random secret of `length` characters.
 ///
 /// # Panics
 ///
-/// If the system has no random source.
+/// Panics if the system has no random source.
 pub fn random(length: usize) -> Secret {
     let mut bytes = vec![0_u8; length];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source answers");

@@ -40,7 +40,8 @@ pub fn issue(fixtures: &BTreeMap<String, Contributions>, start: OffsetDateTime) 
     Ok(bundle)
 }
 
-/// Writes a new file that only its owner can read. Fails if the file already exists.
+/// Writes a new file that only its owner can read. Fails if the file already exists, because another user could have
+/// created and opened an existing file.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CertError> {
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;

@@ -1,4 +1,5 @@
-//! Asks the questions of `parallax check` on both sides, and removes the objects and the pod that this created.
+//! Asks the questions of `parallax check` from this process and from a pod, and removes the pod and the objects that
+//! the check created.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,16 +22,16 @@ use crate::cluster::Access;
 use crate::probe::{PodSession, Vantage};
 use parallax_record::Noted as _;
 
-/// Time limit of one question, in milliseconds.
+/// The time limit of one question, in milliseconds.
 const QUESTION_MS: u64 = 8_000;
 /// The validity of a signed URL, in seconds.
 const SIGNED_S: u64 = 300;
-/// A key with characters that proxies change: a space, a plus, a percent sign, a parenthesis, and a letter that is not
-/// ASCII.
+/// The key of an object, with characters that proxies may change: a space, a plus, a percent sign, parentheses, and a
+/// letter that is not ASCII.
 const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
 /// The name of the row whose question writes objects.
 const PUT: &str = "presigned PUT";
-/// The body of the objects.
+/// The body of the objects that the check writes.
 const BODY: &str = "written by parallax check";
 
 /// The result of a check.
@@ -38,18 +39,18 @@ const BODY: &str = "written by parallax check";
 pub struct Checked {
     /// One row for each question.
     pub rows: Vec<Row>,
-    /// The reason why nothing was asked inside the cluster.
+    /// The reason why no question was asked inside the cluster. `None` if questions were asked there.
     pub no_inside: Option<String>,
-    /// The objects that could not be removed, each with the way to remove it.
+    /// The objects and the pod that could not be removed, one sentence for each, which says how to remove it.
     pub remains: Vec<String>,
-    /// Texts that must not be printed.
+    /// Secret texts that the output must not contain.
     pub secrets: Vec<Secret>,
-    /// Whether the user ended the check before all questions were asked.
+    /// Whether the user cancelled the check before all questions were asked.
     pub cancelled: bool,
 }
 
 /// Asks the questions from this process and, if a guest pod can be created, from that pod. Removes the pod and the
-/// objects before it returns, even if the check is cancelled.
+/// objects that the check wrote before it returns, even if `cancel` is cancelled.
 pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, cancel: &CancellationToken) -> Checked {
     let mut checked = Checked { secrets: wanted.secrets(), ..Checked::default() };
     let (mut inside, mut services) = (None, BTreeMap::new());
@@ -97,7 +98,8 @@ pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, ca
     checked
 }
 
-/// The names of the namespace's Services, by their address. The map is empty if the user may not list Services.
+/// Returns the names of the namespace's Services, by the cluster IP of each Service. The map is empty if the user may
+/// not list Services.
 async fn services_of(access: &Access, namespace: &str) -> BTreeMap<String, String> {
     let services: Api<Service> = Api::namespaced(access.client.clone(), namespace);
     let listed = services.list(&ListParams::default()).await.noted("list the Services of the namespace");
@@ -109,13 +111,15 @@ struct Asking<'a> {
     wanted: &'a Wanted,
     inside: Option<&'a Vantage>,
     services: BTreeMap<String, String>,
-    /// The credentials for which the pod's token was exchanged.
+    /// The temporary credentials that the store gave in exchange for the pod's token. `None` if the token was not
+    /// exchanged.
     gained: Option<TemporaryCredentials>,
-    /// Whether a URL was opened that writes an object.
+    /// Whether a presigned URL that writes an object was opened. If so, there may be objects to remove.
     writes: AtomicBool,
 }
 
-/// The cells of both sides, each with the question and its answer.
+/// The results of one question: for each side its cell, and the question with its answer. `None` if the question was
+/// not asked on that side.
 struct Both {
     inside: (Cell, Option<Asked>),
     outside: (Cell, Option<Asked>),
@@ -171,7 +175,8 @@ impl Asking<'_> {
         rows
     }
 
-    /// The rows for which keys are needed.
+    /// Asks the questions that need the store's keys, and returns their rows. `may` says for the inside and the outside
+    /// whether questions can be asked there.
     async fn signed(&self, access: &S3Access, bucket: &str, may: [bool; 2]) -> Vec<Row> {
         let list = S3Operation::List { bucket: bucket.to_owned(), prefix: self.wanted.prefix() };
         let probe = Probe::S3(S3Question { access: access.clone(), operation: list, headers: BTreeMap::new() });
@@ -215,7 +220,8 @@ impl Asking<'_> {
         all
     }
 
-    /// The URL that a side opens. If the other side can sign, it has signed the URL. Each side has its own object.
+    /// Returns a presigned URL for one side to open. The pod signs the URLs that are opened outside, if there is a pod.
+    /// This process signs all others. Each side has an object of its own. Returns `None` if signing failed.
     async fn signed_for(
         &self,
         inside: bool,
@@ -253,7 +259,8 @@ impl Asking<'_> {
         all
     }
 
-    /// The rows from the pod's token to the rights of its credentials. Only a pod has a token.
+    /// Asks the questions about web identity, and returns their rows: the pod's token, the exchange of the token for
+    /// credentials, and what these credentials may do. Only a pod has a token, so nothing is asked outside.
     async fn web_identity(&mut self, may: [bool; 2]) -> Vec<Row> {
         let Some(identity) = self.wanted.identity.clone() else { return Vec::new() };
         let outside = || Cell::not_asked("only a pod has a token");
@@ -301,8 +308,9 @@ impl Asking<'_> {
         all
     }
 
-    /// Asks both sides at the same time. If an earlier row of a side failed, that side is not asked, and its cell says
-    /// so.
+    /// Asks the question on both sides at the same time. `may` says for the inside and the outside whether the question
+    /// can be asked. If an earlier row of a side failed, the question is not asked there, and the cell gives this
+    /// reason.
     async fn both(
         &self,
         row: &'static str,
@@ -340,7 +348,8 @@ impl Asking<'_> {
         Some(Asked { question, answer })
     }
 
-    /// Adds the name of the Service that a pod reaches, and says whether pods use the way outside the cluster.
+    /// Adds to the row the name of the Service that the pod's name look-up leads to. If it leads to no Service, adds
+    /// whether pods use the address that clients outside use.
     fn named(&self, mut row: Row) -> Row {
         if !row.inside.passes() {
             return row;
@@ -355,7 +364,8 @@ impl Asking<'_> {
         row
     }
 
-    /// Removes the objects, from outside or from the pod. Returns what remains.
+    /// Removes the objects that the check wrote, from outside or else from the pod. Returns a sentence for each object
+    /// that remains.
     async fn remove_objects(&self, rows: &[Row]) -> Vec<String> {
         let (Some(access), Some(bucket)) = (&self.wanted.access, &self.wanted.bucket) else { return Vec::new() };
         if !self.writes.load(Ordering::Relaxed) {
@@ -365,8 +375,8 @@ impl Asking<'_> {
         let mut remains = Vec::new();
         for inside in [true, false] {
             let cell = written.map(|it| if inside { &it.inside } else { &it.outside });
-            // An interruption, or an answer that was lost or replaced on the way, leaves it unknown whether the object
-            // was written.
+            // If the upload was interrupted, or its answer was lost or replaced on the way, it is unknown whether the
+            // object was written. Only an upload that was not attempted certainly wrote nothing.
             if cell.is_some_and(|it| it.state == State::NotAsked) {
                 continue;
             }
@@ -375,7 +385,7 @@ impl Asking<'_> {
             let gone = |status: Option<u16>| status.is_some_and(|it| (200..300).contains(&it));
             let is_gone = gone(self.status(false, access, operation()).await)
                 || gone(self.status(true, access, operation()).await);
-            // If the upload was refused and the keys may not delete, there is most likely no object to remove.
+            // If the store refused the upload, and also refuses the deletion, there is most likely no object to remove.
             if !is_gone && cell.is_none_or(|it| it.state != State::Bad) {
                 remains.push(format!("remove the object {bucket}/{key}, if it is there: it could not be removed"));
             }

@@ -6,10 +6,12 @@ use super::ask::Checked;
 use super::rows::{Cell, Row, State};
 use super::show;
 
-/// One test case for each row and side. A question that was not asked is a skipped case with its reason. If the user
-/// requested questions inside the cluster but none was asked, one case fails, because the command then exits 1 too.
+/// Returns one test case for each row and side. A question that was not asked is a skipped case with its reason. If the
+/// user requested questions inside the cluster but none was asked, one case fails, because the command then also exits
+/// with 1.
 pub fn junit(checked: &Checked, outside_only: bool) -> Result<String, String> {
-    // Redact each text before it becomes XML. XML escapes some characters, so a secret would not be recognised later.
+    // Each text is redacted before it becomes XML. XML escapes some characters, so the redactor would not recognise a
+    // secret afterwards.
     let redactor = show::redactor(checked);
     let clean = |text: &str| redactor.text(text);
     let mut suite = TestSuite::new("parallax check");
@@ -57,7 +59,8 @@ fn case(row: &Row, side: &str, cell: &Cell, clean: &impl Fn(&str) -> String) -> 
     case
 }
 
-/// CI services group test cases by their class, so the side is the class.
+/// Creates a test case. The side (`inside` or `outside`) is the class of the test case, because CI services group test
+/// cases by class.
 fn named(side: &str, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
     case.set_classname(format!("check.{side}"));

@@ -1,8 +1,9 @@
-//! Finds the section of docs/troubleshooting.md that explains a cause.
+//! Finds the section of `docs/troubleshooting.md` that explains a cause.
 
 use parallax_vocab::{Cause, DnsFault, TlsFault};
 
-/// The section for a cause, as the anchor of its heading.
+/// Returns the anchor of the section that explains a cause. `row` is the name of the question, and `inside` says
+/// whether it was asked in the pod. Returns `None` if no section is about the cause.
 pub(super) fn section(row: &str, inside: bool, cause: &Cause) -> Option<&'static str> {
     match cause {
         _ if row == "token" || row == "sign-in" => Some("the-issuer-cannot-be-read"),

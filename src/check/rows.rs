@@ -1,5 +1,5 @@
-//! Turns each answer into a cell: one cell for each side, with a sentence about the problem and the page that explains
-//! it.
+//! Turns the answers of `parallax check` into cells. A row has one cell for each side. The cell of a failed question
+//! has a sentence about the problem, and names the section that explains it.
 
 use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 use parallax_explain::{Subject, clock_apart, sentence};
@@ -13,26 +13,26 @@ use time::Duration;
 
 use super::pages;
 
-/// A difference of clocks from which a store refuses signatures.
+/// The difference between two clocks from which on a store refuses signatures.
 const CLOCKS_LIMIT: Duration = Duration::minutes(15);
-/// A difference of clocks that is worth a note.
+/// The difference between two clocks from which on the cell has a note for the user.
 const CLOCKS_NOTED: Duration = Duration::seconds(5);
-/// The number of characters of a serial number that are shown.
+/// The number of characters of a certificate's serial number that a cell contains.
 const SERIAL_SHOWN: usize = 8;
-/// The text for a signature that the store accepted, although the store did not do what was requested.
+/// The text of a cell whose request had a valid signature, although the store did not carry the request out.
 const RIGHT: &str = "the signature is right";
 
 /// The state of a row on one side: in the pod (inside), or in this process (outside).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// The answer is as it must be.
+    /// The answer is as expected.
     Good,
-    /// The answer is good, but the user should know something about it.
+    /// The answer is as expected, but the user should know the remark in the cell.
     Note,
     /// The answer shows a problem.
     Bad,
-    /// The question was not asked. The text says why.
+    /// The question was not asked. The text of the cell gives the reason.
     NotAsked,
 }
 
@@ -41,12 +41,12 @@ pub enum State {
 pub struct Cell {
     /// The state of the cell.
     pub state: State,
-    /// The observation, in a few words.
+    /// A short description of what was observed, or the reason why nothing was asked.
     pub text: String,
-    /// One sentence that says what is wrong and how to fix it.
+    /// One sentence that says what is wrong and how to fix it. `None` if there is no problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The section of docs/troubleshooting.md about the problem.
+    /// The anchor of the section of `docs/troubleshooting.md` about the problem. `None` if no section is about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<&'static str>,
 }
@@ -56,21 +56,22 @@ pub struct Cell {
 pub struct Row {
     /// The name of the question.
     pub name: &'static str,
-    /// The result in the pod.
+    /// The result of the question in the pod.
     pub inside: Cell,
-    /// The result in this process.
+    /// The result of the question in this process.
     pub outside: Cell,
     /// Whether the results of the two sides differ.
     pub differs: bool,
 }
 
-/// A question that was asked, and its answer. The error is an error of the harness.
+/// A question that was asked, and its answer. The error case contains an error of the harness, and not a fault of the
+/// store or the cluster.
 pub(super) struct Asked {
     pub(super) question: Question,
     pub(super) answer: Result<Answer, String>,
 }
 
-/// The row, and the side on which the question was asked.
+/// The row and the side for which a cell is built.
 #[derive(Clone, Copy)]
 pub(super) struct At {
     pub(super) row: &'static str,
@@ -93,7 +94,7 @@ impl Cell {
 }
 
 impl Row {
-    /// A row with these two cells.
+    /// Creates a row from the cells of the two sides.
     pub(super) fn of(name: &'static str, inside: Cell, outside: Cell) -> Self {
         let asked = inside.state != State::NotAsked && outside.state != State::NotAsked;
         let differs = asked && (inside.text != outside.text || inside.state != outside.state);
@@ -106,8 +107,8 @@ impl Row {
     }
 }
 
-/// Builds the cell of a question. The cell contains the problem that the judge finds, or the result that `good` reads
-/// from the reply. `good` may find a problem too.
+/// Builds the cell of a question. If the judge finds that the answer is not as `expected`, the cell contains this
+/// problem. Otherwise `good` builds the cell from the reply, or returns a cause if `good` finds a problem itself.
 fn cell(
     at: At,
     asked: &Asked,
@@ -116,7 +117,7 @@ fn cell(
 ) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
-        // The pod or its session is gone, so it is not known whether the state is as it must be.
+        // The pod or its session is gone, so no answer shows whether the store works for this side.
         Err(why) => return Cell::new(State::Bad, why.clone()),
     };
     let seen = match &answer.outcome {
@@ -133,7 +134,8 @@ fn cell(
     bad(at, asked, answer, &cause, None)
 }
 
-/// The cell of a question whose answer shows a problem.
+/// Builds the cell of a question whose answer shows a problem. `signer` is the secret key that signed the request, if
+/// there is one.
 fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Secret>) -> Cell {
     let finding = signer.and_then(|secret| signature(&asked.question, answer, secret));
     let why = sentence(
@@ -148,7 +150,7 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Se
         },
         cause,
     );
-    // The answer of a server may contain line breaks.
+    // The message of a server may contain line breaks, but the sentence must fit in one line.
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = cause.to_string();
     let text = text.split_once(" (").map_or(text.as_str(), |(short, _)| short).to_owned();
@@ -160,7 +162,8 @@ pub(super) fn side(inside: bool) -> &'static str {
     if inside { "inside" } else { "outside" }
 }
 
-/// The finding about a store that refused the signature of a URL, although the URL was opened as it was signed.
+/// Explains why the store refused the signature of a URL that was opened exactly as it was signed. Returns `None` if
+/// there is no explanation.
 fn signature(
     question: &Question,
     answer: &Answer,
@@ -210,7 +213,7 @@ pub(super) fn tls(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// The cell of a request without a signature, which shows whether a store answers.
+/// Builds the cell of a request without a signature. The request shows whether a store answers at the endpoint.
 pub(super) fn store(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -235,7 +238,7 @@ fn first_words(body: &str) -> String {
     if text.is_empty() { "no body; this is not a store's answer".to_owned() } else { text }
 }
 
-/// The cell that compares the store's clock with the clock of this side.
+/// Builds the cell that compares the store's clock with the clock of this side.
 pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     let answer = asked.answer.as_ref().ok();
     let subject = Subject {
@@ -260,7 +263,7 @@ pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     if apart.abs() > CLOCKS_NOTED { Cell::new(State::Note, text) } else { Cell::new(State::Good, "as the store's") }
 }
 
-/// The cell of an operation that is signed with the keys.
+/// Builds the cell of a list request that is signed with the user's keys.
 pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.code == "AccessDenied");
     if asked.answer.as_ref().is_ok_and(|it| it.reply().is_some_and(denied)) {
@@ -272,14 +275,16 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// The cell of a URL that the other side signed.
+/// Builds the cell of a presigned URL that this side opened and the other side signed. `signer` is the secret key of
+/// the signature.
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };
     let code = http.and_then(|it| it.s3_error.as_ref()).map(|it| (it.code.as_str(), it.message.as_str()));
     match (http.map(|it| it.status), code) {
         (Some(200..300), None) => Cell::new(State::Good, "opens"),
-        // The answer to HEAD has no body and therefore no error code.
+        // The answer to a HEAD request has no body and therefore no error code. The status 404 shows that the store
+        // accepted the signature.
         (Some(404), None) if matches!(&asked.question.probe, Probe::Http(HttpQuestion { method, .. }) if method == "HEAD") => {
             Cell::new(State::Good, RIGHT)
         }
@@ -303,7 +308,8 @@ pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     }
 }
 
-/// The cell about the bucket's name in the host name. A failure is not a problem, because clients can use path style.
+/// Builds the cell for a host name that begins with the bucket's name. A failure is only a note, because clients can
+/// put the bucket's name in the path of the URL instead.
 pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     let cell = name(at, asked);
     if cell.state == State::Bad {
@@ -312,7 +318,8 @@ pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     cell
 }
 
-/// The cell about CORS: the answer that a browser gets before it sends a PUT from another origin.
+/// Builds the cell about CORS. The question is the preflight request that a browser sends before a PUT from another
+/// origin.
 pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -328,7 +335,7 @@ pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// The cell about the pod's token and the keys of its issuer.
+/// Builds the cell about the pod's ServiceAccount token and the keys of the token's issuer.
 pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Jwt(jwt) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -354,7 +361,7 @@ pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     })
 }
 
-/// The cell about the credentials for which the token is exchanged.
+/// Builds the cell about the credentials that the store gives in exchange for the token.
 pub(super) fn sign_in(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Success, |reply, _| {
         let until =

@@ -10,7 +10,7 @@ use parallax_vocab::Secret;
 use crate::cluster::Access;
 use parallax_record::in_full;
 
-/// Names under which programs store the access key: AWS's names, and those of charts and operators for MinIO.
+/// The names under which Secrets contain the access key: AWS's names, and those of charts and operators for MinIO.
 const ACCESS: [&str; 8] = [
     "AWS_ACCESS_KEY_ID",
     "access_key",
@@ -21,7 +21,8 @@ const ACCESS: [&str; 8] = [
     "root-user",
     "CONSOLE_ACCESS_KEY",
 ];
-/// Names under which programs store the secret key, in the same order.
+/// The names under which Secrets contain the secret key. The name at each position belongs to the name at the same
+/// position of `ACCESS`.
 const SECRET: [&str; 8] = [
     "AWS_SECRET_ACCESS_KEY",
     "secret_key",
@@ -33,7 +34,7 @@ const SECRET: [&str; 8] = [
     "CONSOLE_SECRET_KEY",
 ];
 
-/// The keys of a Secret: access key, secret key and session token.
+/// Reads the keys from a Secret. Returns the access key, the secret key and, if the Secret has one, the session token.
 pub async fn keys_of(access: &Access, namespace: &str, name: &str) -> Result<(String, Secret, Option<Secret>), String> {
     let secrets: Api<Object> = Api::namespaced(access.client.clone(), namespace);
     let found = secrets.get(name).await;
@@ -46,7 +47,7 @@ fn of(data: &BTreeMap<String, ByteString>) -> Result<(String, Secret, Option<Sec
     let text = |name: &str| String::from_utf8(data.get(name)?.0.clone()).ok().map(|it| it.trim_end().to_owned());
     let pair = ACCESS.iter().zip(SECRET).find_map(|(access, secret)| Some((text(access)?, Secret::new(text(secret)?))));
     let token = text("AWS_SESSION_TOKEN").map(Secret::new);
-    // The values are secret, but the names are not.
+    // The values in the Secret must not be printed, but their names may be.
     let names = || data.keys().cloned().collect::<Vec<_>>().join(", ");
     let (access, secret) = pair.ok_or_else(|| {
         format!("holds no keys: it has {}; rename two of them to AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or export them", names())

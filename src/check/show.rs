@@ -8,14 +8,15 @@ use serde_json::json;
 use super::ask::Checked;
 use super::rows::{Cell, Row, State};
 
-/// The largest width of a column. A longer text is cut; the sentence below the row contains the whole text.
+/// The largest width of a column, in characters. A longer text is cut. The sentence below the row contains the whole
+/// text.
 const WIDEST: usize = 52;
 const INDENT: usize = 2;
-/// The page that explains causes.
+/// The page that explains the causes of problems.
 pub(super) const PAGE: &str = "docs/troubleshooting.md";
 
-/// The two columns, followed by the sentences for the red rows. The first red row comes first, because later problems
-/// may be consequences of it.
+/// Returns the table with the two columns, followed by the sentences for the red rows. The first red row comes first,
+/// because later problems may be consequences of that row's problem.
 pub fn text(checked: &Checked) -> String {
     let names = checked.rows.iter().map(|it| it.name.len()).max().unwrap_or_default();
     let inside =
@@ -56,7 +57,8 @@ fn mark(row: &Row) -> &'static str {
     }
 }
 
-/// The sentences of a row's red cells, each with its page. Two equal sentences are shown once.
+/// Returns the sentences of a row's red cells, each followed by the link to its section. Two equal sentences appear
+/// once.
 fn reasons(row: &Row) -> Vec<String> {
     let mut all = Vec::new();
     for cell in [&row.inside, &row.outside] {
@@ -89,8 +91,8 @@ pub fn json(checked: &Checked) -> String {
     format!("{all:#}\n")
 }
 
-/// The redactor for the output. The check itself never writes a secret into a text, but a server may repeat a secret in
-/// its answer, in another form or in part.
+/// Returns the redactor for the output. The check itself never writes a secret into a text. However, a server may
+/// repeat a secret in its answer, in another form or in part.
 pub(super) fn redactor(checked: &Checked) -> Redactor {
     let redactor = Redactor::default();
     for secret in &checked.secrets {

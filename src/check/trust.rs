@@ -15,8 +15,8 @@ const BUNDLES: [&str; 5] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
 
-/// The usable certificates of this machine's bundle, as PEM in one text. `None` if there is no bundle. `named` is the
-/// file that `SSL_CERT_FILE` names; it replaces the bundle, as it does for OpenSSL and Go.
+/// Returns the usable certificates that this machine trusts, as PEM in one text. `None` if the file cannot be read.
+/// `named` is the file that `SSL_CERT_FILE` names. This file replaces the machine's own file, as in OpenSSL and Go.
 pub fn system(named: Option<&Path>) -> Option<String> {
     let mut candidates = BUNDLES.iter().map(Path::new);
     let text = match named {
@@ -26,8 +26,8 @@ pub fn system(named: Option<&Path>) -> Option<String> {
     usable(&text)
 }
 
-/// Removes certificates that cannot be trust anchors. Otherwise one unusable certificate of a system would make each
-/// question fail.
+/// Removes certificates that cannot be trust anchors. Otherwise one unusable certificate in the machine's file would
+/// make each question fail.
 fn usable(text: &str) -> Option<String> {
     const END: &str = "-----END CERTIFICATE-----";
     let mut all = String::new();

@@ -1,45 +1,47 @@
-//! The settings of a check.
+//! The settings of `parallax check`.
 
 use std::net::SocketAddr;
 
 use parallax_vocab::Secret;
 use parallax_vocab::question::{S3Access, View};
 
-/// The settings of a check.
+/// The settings of one run of `parallax check`.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The URL of the endpoint: `https://host[:port]`, without a path.
     pub endpoint: String,
-    /// The host of the endpoint.
+    /// The host of the endpoint: a name or an IP address.
     pub host: String,
     /// The port of the endpoint.
     pub port: u16,
     /// The region for which requests are signed.
     pub region: String,
-    /// Keys for the store, if there are any.
+    /// The access to the store with keys. `None` if the user gave no keys; then no presigned URL is checked.
     pub access: Option<S3Access>,
-    /// A bucket, if one is named.
+    /// The bucket to check. `None` if the user named none; then no question about a bucket is asked.
     pub bucket: Option<String>,
     /// The certificates to trust, in PEM format.
     pub trust: Vec<String>,
     /// The name servers to ask from outside. If the list is empty, this machine's name servers are used.
     pub name_servers: Vec<SocketAddr>,
-    /// The web identity to check.
+    /// The web identity to check. `None` if the user named no ServiceAccount.
     pub identity: Option<Identity>,
     /// A random text that makes the names of this check's pod and objects unique.
     pub id: String,
 }
 
-/// The web identity to check.
+/// The web identity to check: a ServiceAccount whose token the store may exchange for credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name of the `ServiceAccount`.
     pub account: String,
     /// The audience of the ServiceAccount's token.
     pub audience: String,
-    /// The role to assume, if sign-in is checked. It is empty for a provider that maps claims to policies.
+    /// The ARN of the role to assume. `None` if the token is not to be exchanged. It is empty for a store that derives
+    /// the rights from claims of the token.
     pub role: Option<String>,
-    /// The certificate authority of the apiserver, which signs the issuer's certificate in most clusters (PEM).
+    /// The certificate of the apiserver's authority, as PEM. In most clusters, this authority also signs the
+    /// certificate of the token issuer.
     pub authority: Option<String>,
 }
 
@@ -49,26 +51,26 @@ impl Wanted {
         self.endpoint.starts_with("https://")
     }
 
-    /// The prefix of the keys of this check's objects.
+    /// Returns the prefix of the keys of all objects that this check writes.
     pub fn prefix(&self) -> String {
         format!("parallax-check/{}/", self.id)
     }
 
-    /// The network view of one side.
+    /// Returns the trusted certificates and name servers for questions of one side. A pod uses its own name servers.
     pub(super) fn view(&self, inside: bool) -> View {
         let name_servers = if inside { Vec::new() } else { self.name_servers.clone() };
         View { trust: self.trust.clone(), name_servers, ..View::default() }
     }
 
-    /// The texts that must not be printed.
+    /// Returns the secret texts that the output must not contain.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         let access = self.access.iter();
         access.flat_map(|it| [Some(it.secret_key.clone()), it.session_token.clone()]).flatten().collect()
     }
 }
 
-/// Parses the endpoint that the user gave: a URL, or a host with or without a port. Returns the endpoint, its host and
-/// its port.
+/// Parses the endpoint that the user gave: a URL, or a host with or without a port. A text without a scheme means
+/// `https`. Returns the URL, the host and the port.
 pub fn endpoint(given: &str) -> Result<(String, String, u16), String> {
     let text = if given.contains("://") { given.to_owned() } else { format!("https://{given}") };
     let uri: http::Uri = text.parse().map_err(|error| format!("`{given}` is not an endpoint: {error}"))?;

@@ -16,17 +16,20 @@ use parallax_report::Summary;
 /// The variants that were chosen for a run.
 #[derive(Debug)]
 pub(super) struct Chosen {
-    /// The variants, in the order of the list.
+    /// The chosen variants, in the order in which `parallax list` prints them.
     pub(super) selected: Vec<VariantId>,
-    /// A sentence about the breaks that were left out because they are unchanged.
+    /// A sentence about the breaks that were left out because nothing has changed since their last run. `None` without
+    /// `--breaks changed`.
     pub(super) left_out: Option<String>,
-    /// The scenarios' digests, if the choice needed them.
+    /// The digests of the scenarios and of what they use. `None` if the choice did not need them, that is, without
+    /// `--breaks changed`.
     pub(super) prints: Option<Prints>,
-    /// The part of a larger run that the variants are, and the variants of all parts.
+    /// The shard that this run executes, and the variants of all shards. `None` without `--shard`.
     pub(super) part_of: Option<(Shard, Vec<VariantId>)>,
 }
 
-/// Chooses the variants. `out` is the folder that contains the folders of runs.
+/// Chooses the variants that the options select. `out` is the folder that contains the folders of runs. The record of
+/// the last run is read from there if an option needs it.
 pub(super) async fn choose(
     project: &Project,
     selection: &Selection,
@@ -46,7 +49,7 @@ pub(super) async fn choose(
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
         Breaks::Changed => {
-            // Only breaks that the other options select are counted as left out.
+            // Only breaks that the other options select are reported as left out.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
             let known = wiring::prints(project, recipes, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));
@@ -72,12 +75,13 @@ pub(super) async fn choose(
     Ok(Chosen { selected, left_out, prints, part_of: Some((shard, all)) })
 }
 
-/// Returns the variants that were red in the last run: they failed, ended with an error, or were not reached.
+/// Returns the variants that were red in the last run: they failed, ended with an error, or did not run.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
     Ok(red_of(&Summary::from_events(&parallax_record::read(&out.join("latest"))?)))
 }
 
-/// Returns the red variants of a run. Skipped variants are red if the run failed because of them.
+/// Returns the variants of a run that were red. Skipped variants count as red if the run failed because variants were
+/// skipped.
 fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
     let skips_are_red = summary.only_skips();
     let green = |outcome: &Option<Outcome>| match outcome {

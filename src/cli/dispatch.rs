@@ -20,7 +20,8 @@ use parallax_record::Log;
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());
-    // What stands is found from any folder; only a project that does not exist is a mistake.
+    // Variants that `up` keeps running are found from any folder, even from one without a project. It is a mistake only
+    // if `--project` names a folder that is not a project.
     let here = || if cli.project.is_some() { project().map(Some) } else { Ok(project().ok()) };
     match cli.command {
         Command::E2e(options) => {
@@ -107,20 +108,20 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     }
 }
 
-/// Chooses variants for a command that only reads the project.
+/// Chooses variants for a command that only reads the project's files and starts nothing.
 async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
     let recipes = Recipes::Of(project.root.clone());
     choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
 }
 
-/// Prints a command's text. Control characters are escaped, because parts of the text may come from other programs or
-/// files.
+/// Prints the output of a command. Control characters are escaped, because parts of the text may come from other
+/// programs or files.
 fn say(text: &str) -> Exit {
     printer::data(&inert(text));
     Exit::AsExpected
 }
 
-/// Prints output for programs. Its control characters are already escaped.
+/// Prints the output of a command as JSON, for other programs. JSON already escapes control characters.
 fn say_json(text: &str) -> Exit {
     printer::data(text);
     Exit::AsExpected
@@ -137,8 +138,8 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
         let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
         return say_json(&format!("{text}\n"));
     }
-    // The width is limited, because `format!` panics at a width above 65,535, and a name in a stranger's project may be
-    // longer.
+    // The width is limited, because `format!` panics at a width above 65,535, and an untrusted project may contain a
+    // longer name.
     let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0).min(100);
     let text = listed.iter().fold(String::new(), |mut text, row| {
         let line = format!("{:<width$}  {}", row.variant.as_str(), row.summary);
@@ -165,8 +166,8 @@ fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
     Ok(if table.holds() { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// Writes the files that are generated from the types. With `check`, the function writes nothing and names the files
-/// that differ.
+/// Writes files that are generated from the program's types. With `check`, writes nothing, and names the files that
+/// differ from what would be written.
 fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
         let differences = schema::stale(root, files);
@@ -185,8 +186,8 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
     Ok(Exit::AsExpected)
 }
 
-/// Returns the folder that contains `scenarios/`. If a folder is given, it must be that one. Otherwise it is the
-/// current folder, or the nearest such folder above it.
+/// Returns the folder that contains `scenarios/`. If `given` is set, the folder is `given`. Otherwise it is the current
+/// folder, or the nearest folder above the current one that contains `scenarios/`.
 fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
         if given.join("scenarios").is_dir() {

@@ -13,10 +13,10 @@ use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
 use parallax_vocab::Secret;
 
-/// The largest number of bytes that are read from a log. One request is shorter.
+/// The largest number of bytes that are read from a log. The log lines of one request are shorter.
 const LONGEST: u64 = 1 << 20;
 
-/// Returns the explanation as text.
+/// Returns the explanation of a presigned URL or of a record, as text.
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
     match &args.what {
         Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what, args),
@@ -85,7 +85,7 @@ fn json(url: &[Line], logs: &[(saw::Saw, saw::Compared)], between: &[Line]) -> S
     format!("{all:#}\n")
 }
 
-/// Returns the text of the argument `--saw`.
+/// Returns the text that the argument `--saw` means: the content of a file, of standard input, or the argument itself.
 fn shown(argument: &str, url: &str) -> Result<String, CliError> {
     let unreadable = |what: &str, error: &std::io::Error| CliError::Usage(format!("{what} cannot be read: {error}"));
     let mut text = String::new();
@@ -96,8 +96,8 @@ fn shown(argument: &str, url: &str) -> Result<String, CliError> {
         }
         None if argument == "-" => {
             let mut input = std::io::stdin().lock().take(LONGEST);
-            // The trace of a store does not end. Reading stops when the trace contains the answer to the request of
-            // this URL.
+            // The trace of a store does not end by itself. Therefore reading stops as soon as the trace contains the
+            // answer to the request of `url`.
             while !saw::is_answered(&text, url) {
                 let line = input.read_line(&mut text).map_err(|error| unreadable("standard input", &error))?;
                 if line == 0 {

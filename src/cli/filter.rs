@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
 
-/// The reason why nothing matches the selection.
+/// The reason why a selection contains no variant.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A filter matches no scenario and no break.
@@ -12,9 +12,9 @@ pub enum FilterError {
     NoScenario {
         /// The filter that the user gave.
         filter: String,
-        /// The most similar names, best first.
+        /// The most similar names, best first. The list is empty if no name is similar.
         nearest: Vec<String>,
-        /// The number of scenarios.
+        /// The number of scenarios in the project.
         known: usize,
     },
     /// None of the chosen scenarios has the break.
@@ -22,7 +22,7 @@ pub enum FilterError {
     NoBreak {
         /// The name that the user gave.
         name: String,
-        /// The most similar names, best first. If there are few names, all of them.
+        /// The most similar names, best first. If there are only a few breaks, the list contains all their names.
         nearest: Vec<String>,
     },
     /// No scenario has the label.
@@ -30,16 +30,16 @@ pub enum FilterError {
     NoLabel {
         /// The label that the user gave, without `!`.
         label: String,
-        /// The most similar labels, best first.
+        /// The most similar labels, best first. The list is empty if no label is similar.
         nearest: Vec<String>,
     },
     /// One option leaves out everything that another option selects.
     #[error("nothing is left to do: {because}")]
     NothingLeft {
-        /// The option that leaves out everything.
+        /// The option that leaves everything out, as the user writes it.
         because: &'static str,
     },
-    /// The project has no scenarios.
+    /// The project has no scenario.
     #[error(
         "there are no scenarios here: a scenario is scenarios/AREA/NAME/scenario.yaml; is this the project's folder (--project)?"
     )]
@@ -54,12 +54,12 @@ fn did_you_mean(nearest: &[String]) -> String {
     }
 }
 
-/// The largest number of suggested names.
+/// The largest number of names that a message suggests.
 const SUGGESTED: usize = 3;
-/// The least similarity of a suggested name.
+/// The least similarity at which a name is suggested: 0 means completely different, 1 means equal.
 const SIMILAR: f64 = 0.55;
 
-/// A variant that may be chosen.
+/// A variant that a selection may choose, with what the selection compares.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     /// The variant's id.
@@ -79,11 +79,11 @@ pub struct Query {
     pub only_breaks: Vec<String>,
     /// The breaks that are left out.
     pub without: Without,
-    /// The variants that were red in the last run. If set, only these variants are selected.
+    /// The variants that were red in the last run. If set, only these variants are selected. `None` without `--failed`.
     pub red: Option<BTreeSet<VariantId>>,
 }
 
-/// A rule that says which breaks are left out.
+/// The breaks that a selection leaves out.
 #[derive(Clone, Debug, Default)]
 pub enum Without {
     /// No break is left out.
@@ -91,7 +91,7 @@ pub enum Without {
     Nothing,
     /// All breaks are left out; baselines are kept.
     AllBreaks,
-    /// These breaks are left out.
+    /// The breaks in this set are left out.
     These(BTreeSet<VariantId>),
 }
 
@@ -141,7 +141,8 @@ fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> 
     if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
 }
 
-/// Returns the variants that have one of the required labels and none of the excluded labels.
+/// Returns the variants of `chosen` that have one of the required labels and none of the excluded labels. Fails if no
+/// variant of the project has a label that `asked` names.
 fn labelled<'a, 'b>(
     asked: &[String],
     chosen: Vec<&'a Candidate<'b>>,
@@ -161,8 +162,8 @@ fn labelled<'a, 'b>(
     }
 }
 
-/// Whether the labels satisfy the query. They must include one of the labels without `!`, and none of the labels with
-/// `!`.
+/// Whether a scenario's labels satisfy the labels that the user asked for. The scenario needs one of the labels without
+/// `!`, and must have none of the labels with `!`.
 pub fn has_labels(asked: &[String], labels: &[String]) -> bool {
     let has = |label: &str| labels.iter().any(|it| it == label);
     let (without, with): (Vec<&String>, Vec<&String>) = asked.iter().partition(|label| label.starts_with('!'));
@@ -173,7 +174,7 @@ fn plain(label: &str) -> &str {
     label.strip_prefix('!').unwrap_or(label)
 }
 
-/// Returns only the breaks with these names. If `names` is empty, returns all variants.
+/// Returns the breaks of `chosen` whose names match one of `names`. If `names` is empty, returns all of `chosen`.
 fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
     if names.is_empty() {
         return Ok(chosen);
@@ -186,7 +187,7 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
-/// Whether a filter matches a scenario or one of its breaks. The scenario is given as a path below `scenarios/`.
+/// Whether a filter matches a scenario or one of its breaks. `scenario` is the path of the scenario below `scenarios/`.
 pub fn means(filter: &str, scenario: &str) -> bool {
     matches(filter, &VariantId::new(scenario))
 }
@@ -200,21 +201,21 @@ fn matches(filter: &str, variant: &VariantId) -> bool {
     let scenario_is = |filter: &str| glob(filter, scenario) || glob(filter, last(scenario));
     match filter.split_once('+') {
         Some((of, name)) => scenario_is(of) && its.is_some_and(|its| glob(name, its)),
-        // A folder matches every scenario in it.
+        // A filter that names a folder matches every scenario in the folder.
         None => scenario_is(filter) || scenario.match_indices('/').any(|(end, _)| glob(filter, &scenario[..end])),
     }
 }
 
-/// Returns a scenario's own name, without its area.
+/// Returns the last part of a scenario's path, which is its name without its area.
 fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
 /// Whether a pattern matches a text. `*` matches any text without `/`, and `**` matches any text. The function compares
-/// each part of the pattern only once with each position of the text, so a pattern with many stars is not slow.
-/// `globset` is not used, because its `**` matches only whole parts of a path.
+/// each part of the pattern only once with each position of the text, so a pattern with many stars is not slow. The
+/// library `globset` is not used, because its `**` matches only whole parts of a path.
 fn glob(pattern: &str, text: &str) -> bool {
-    // The positions in the text that the pattern may have reached so far.
+    // The positions in the text at which the rest of the pattern may begin.
     let mut reached = BTreeSet::from([0]);
     let mut rest = pattern;
     while let Some(next) = rest.chars().next() {
@@ -241,7 +242,7 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
         names
     };
     let known = scenarios().len();
-    // For a wrong break of an existing scenario, the breaks of that scenario are suggested.
+    // If the filter names an existing scenario but a wrong break, the breaks of that scenario are suggested.
     let breaks: Option<Vec<&str>> = filter.split_once('+').and_then(|(scenario, _)| {
         let mut its = variants.iter().map(|it| it.id).filter(|id| id.scenario() == scenario).peekable();
         its.peek()?;
@@ -259,8 +260,8 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     FilterError::NoScenario { filter: filter.to_owned(), nearest, known }
 }
 
-/// Returns the names that are most similar to `wanted`, best first. The comparison uses the whole name or its last
-/// part.
+/// Returns the names that are most similar to `wanted`, best first. A name counts as similar if the whole name or its
+/// last part is similar. `at_least` is the least similarity, from 0 to 1.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, at_least: f64) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = names
         .map(|name| {
@@ -359,7 +360,8 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
-        // An algorithm that tries each star again at each position would not end in reasonable time.
+        // An algorithm that tries each star at each position of the text would not end in reasonable time for this
+        // pattern.
         assert!(!glob(&"*a".repeat(30), &format!("{}b", "a".repeat(60))));
     }
 

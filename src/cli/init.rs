@@ -7,7 +7,7 @@ use parallax_vocab::event::Exit;
 
 use super::{CliError, printer};
 
-/// The files of a new project, each with its path and its text. The scenario is that of README.
+/// The files of a new project, each with its path and its text. The scenario is the one that README shows.
 const FILES: [(&str, &str); 2] =
     [("scenarios/first/scenario.yaml", include_str!("first.yaml")), (".gitignore", "/target/\n")];
 
@@ -18,8 +18,8 @@ next:
   parallax e2e     runs it; needs a container engine (`parallax doctor` says whether there is one)
 ";
 
-/// Writes the project's files to `folder`. A folder with scenarios is already a project, which is an error. An existing
-/// file is not changed.
+/// Writes the files of a new project to `folder`. Fails if the folder already contains scenarios. An existing file is
+/// not changed.
 pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
     if folder.join("scenarios").exists() {
         return Err(CliError::Usage(format!("{} holds scenarios/ already; nothing was written", folder.display())));
@@ -39,10 +39,10 @@ pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
     Ok(Exit::AsExpected)
 }
 
-/// Returns the message about an existing file, which names the missing lines.
+/// Returns the message about a file that already exists. The message names the lines that the user should add.
 fn left(path: &str, text: &str, file: &Path) -> String {
     let there = fs::read_to_string(file).unwrap_or_default();
-    // `target`, `/target` and `target/` all exclude the same folder.
+    // `target`, `/target` and `target/` exclude the same folder, so they count as the same line.
     let bare = |line: &str| line.trim().trim_matches('/').to_owned();
     let missing: Vec<&str> = text.lines().filter(|line| there.lines().all(|it| bare(it) != bare(line))).collect();
     if missing.is_empty() {

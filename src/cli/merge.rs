@@ -7,8 +7,8 @@ use super::{CliError, session, wiring};
 use crate::bucket::Place;
 use parallax_report::{Summary, merge};
 
-/// Joins the records, writes the joint record and its reports, and prints the summary. The exit code is the one that a
-/// single run of all variants would have.
+/// Joins the records of the shards, writes the joint record and its reports, and prints the summary. The exit code is
+/// the one that a single run of all variants would have.
 pub(super) async fn merge(args: &Merge) -> Result<Exit, CliError> {
     if args.out.join(parallax_record::RECORD_FILE).exists() {
         let out = args.out.display();

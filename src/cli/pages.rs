@@ -14,7 +14,8 @@ use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
 /// The first line of each page.
 const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
-/// The width at which the help text is wrapped. It is fixed, so that the pages do not depend on the terminal.
+/// The width at which the help text in the pages is wrapped, in characters. It is fixed, so that the pages do not
+/// depend on the terminal.
 const WIDTH: usize = 100;
 
 /// Returns the path of each page below the project, and the text of the page.
@@ -27,12 +28,12 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Returns the pages below `root` that differ from the generated pages.
+/// Returns the paths of the pages below `root` whose content is not what the program would generate now.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     parallax_language::scenario::schema::stale(root, &files())
 }
 
-/// The JSON schemas below the project, and their texts.
+/// Returns the paths of the JSON schemas below the project, and their texts.
 pub fn schemas() -> Vec<(&'static str, String)> {
     let of_records = (parallax_record::SCHEMA_FILE, parallax_record::schema());
     parallax_language::scenario::schema::files().into_iter().chain([of_records]).collect()
@@ -66,7 +67,8 @@ fn fixture_file() -> String {
     out
 }
 
-/// Writes the keys of the root type, and then every type that the root type uses.
+/// Writes the sections of a reference page: first the keys of the root type, and then every type that the root type
+/// uses.
 fn write_types(out: &mut String, schema: &Value) {
     write_type(out, schema["title"].as_str().unwrap_or_default(), schema);
     for (name, schema) in schema["$defs"].as_object().into_iter().flatten() {
@@ -90,11 +92,11 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
-            // A variant with a value is written as an object with a single key.
+            // An enum's variant with a value is written in the schema as an object with a single key.
             for (key, value) in word["properties"].as_object().into_iter().flatten() {
                 let _ = writeln!(out, "| `{key}: …`, {} | {} |", kind(value), says(word));
             }
-            // Variants without a description of their own share one list in the schema.
+            // The schema has one list for all variants of an enum that have no description.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {
                 let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));
@@ -114,7 +116,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Returns a type in words, with links to the other types on the page.
+/// Describes a type of the schema in words, with links to the other types on the page.
 fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
@@ -150,7 +152,7 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-/// Returns the description as a single line that fits into a table cell.
+/// Returns the description in a schema as a single line, so that the text fits into a table cell.
 fn says(schema: &Value) -> String {
     schema["description"]
         .as_str()

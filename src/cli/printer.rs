@@ -6,7 +6,8 @@ use parallax_vocab::inert;
 
 use parallax_record::by_form;
 
-/// Prints data unchanged. A closed pipe is not an error, so that `parallax list | head` ends without a message.
+/// Prints data unchanged to standard output. A closed pipe is not an error, so that `parallax list | head` ends without
+/// a message.
 pub fn data(text: &str) {
     let mut out = std::io::stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
@@ -17,8 +18,8 @@ pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Prints why the command failed. The text is redacted and its control characters are escaped, because it may quote
-/// output of other programs and an address with a password.
+/// Prints why the command failed. The text is redacted and its control characters are escaped, because the text may
+/// quote the output of other programs or an address with a password.
 pub fn error(text: &str) {
     word(&format!("error: {}", inert(&by_form(text))));
 }
@@ -38,7 +39,8 @@ pub(in crate::cli) fn is_ci() -> bool {
     is_set(&|name| std::env::var(name).ok(), "CI")
 }
 
-/// Whether the output may become part of a log whose reader executes commands in the log, as GitHub's runner does.
+/// Whether the output may become part of a CI log whose reader executes commands that it finds in the log. GitHub's
+/// runner is such a reader.
 pub(in crate::cli) fn acts_on_commands() -> bool {
     of_ci(&|name| std::env::var(name).ok())
 }

@@ -9,12 +9,13 @@ use super::args::Report;
 use super::{CliError, printer, session};
 use parallax_report::{Summary, Table};
 
-/// Returns the folder of the last run.
+/// Returns the folder of the last run: the link `target/e2e/latest` in the project.
 pub(super) fn latest(project: Option<&Path>) -> PathBuf {
     project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
 }
 
-/// Prints the summary of a record, and writes its page and its JUnit report.
+/// Prints the summary of a record, and writes its page and its JUnit report. With `--tables`, prints only the tables in
+/// the record.
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
     let record = args.record.clone().unwrap_or_else(|| latest(project));
     let events = parallax_record::read(&record)?;

@@ -11,7 +11,8 @@ use super::{CliError, printer, standing};
 use crate::bundle::{self, Bundle};
 use clap::ValueEnum as _;
 
-/// Unpacks the bundle, reports the differences from this machine, and starts the variant up to the step that failed.
+/// Unpacks the bundle, prints how this machine differs from the one of the run, and runs the variant up to the step
+/// that failed.
 pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     let Repro { file, variant, into, mut common } = args;
     let file = if file.is_dir() { file.join(bundle::FILE) } else { file };
@@ -54,7 +55,8 @@ pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// Returns the id of a run in a form that is safe as the name of a folder. A stranger may have written the id.
+/// Returns the id of a run in a form that is safe as the name of a folder. The id comes from a bundle, which may be
+/// untrusted.
 fn plain(run: &str) -> String {
     run.chars().filter(char::is_ascii_alphanumeric).take(32).collect()
 }

@@ -26,43 +26,45 @@ use parallax_record::{Live, Log, Mark, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
 
-/// Everything that the runner of a session receives.
+/// The input of the function that executes a run.
 #[derive(Debug)]
 pub struct Run {
     /// The id of the run.
     pub id: RunId,
     /// The project's root folder.
     pub project: PathBuf,
-    /// The run's own folder, which already exists.
+    /// The folder of the run. It already exists.
     pub directory: PathBuf,
     /// The options of the command line.
     pub options: E2e,
-    /// The sink for events. The session itself sends `RunStarted` and `RunEnded`.
+    /// The sink to which the run sends its events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
-    /// The redactor. The runner registers every secret here before it uses the secret.
+    /// The redactor. Every secret must be registered here before it is used.
     pub redactor: Redactor,
     /// The token that the first Ctrl-C cancels. The runner then stops, cleans up and returns.
     pub cancel: CancellationToken,
-    /// The settings of a run that keeps its environment. They are `None` for any other run.
+    /// The settings of a run whose environment `parallax up` keeps. `None` for any other run.
     pub standing: Option<Standing>,
 }
 
-/// A run whose only variant is kept until `parallax down` removes it.
+/// The settings of a run whose only variant is kept until `parallax down` removes it.
 #[derive(Debug)]
 pub(super) struct Stands {
     /// The run's id, which the parent process has chosen.
     pub(super) run: RunId,
-    /// The step at which the first flow stops.
+    /// The step at which the flow stops when it runs for the first time. `None` if the whole flow runs.
     pub(super) until: Option<Until>,
 }
 
-/// The first line on standard output of a run that is kept. It says that other processes can now send requests.
+/// The first line that the process of `parallax hold` prints on standard output. The line says that other processes can
+/// now send requests.
 pub(super) const LISTENING: &str = "listening";
 
-/// The result of the runner. The events contain the verdicts.
+/// The result of executing a run. It has no verdicts, because the events contain them.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// The reason why the run itself failed.
+    /// The reason why the run itself failed, for example because the engine failed. `None` if the run did not fail;
+    /// variants may have failed nevertheless.
     pub failure: Option<Failure>,
 }
 
@@ -91,8 +93,8 @@ pub(super) async fn run(
     log.write_to(&directory, recorder.redactor())?;
     let display = live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci());
     let began = Instant::now();
-    // The signal handlers are installed before the first output, because a user who sees that the run has started may
-    // already stop it.
+    // The signal handlers are installed before the first output. A user who sees that the run has started may stop it
+    // at once, and the run must then clean up.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     let is_evidence = stands.is_none();
     let redactor = recorder.redactor();
@@ -139,7 +141,7 @@ pub(super) async fn run(
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
-            // Without digests, the next run treats everything as changed.
+            // A variant without a digest counts as changed in the next run with `--breaks changed`.
             None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
@@ -155,7 +157,8 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    // A person may have changed a variant that is kept, so its verdict is no evidence for later runs.
+    // A user may have changed the environment of a variant that is kept. Therefore its verdict is no evidence for later
+    // runs.
     if is_evidence {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
@@ -173,15 +176,15 @@ pub(super) async fn run(
         pack(project, failed, (&recipes, k3s), &redactor, &directory).await;
     }
     if let Some(host) = host {
-        // The host is closed only after the reports are written, because the user who removes the variant may read the
-        // reports at once.
+        // The host answers `parallax down` when it is closed. It is closed only after the reports are written, because
+        // the user may read them as soon as `down` ends.
         host.close().await;
     }
     worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
 }
 
-/// Adds an error of writing the reports to the exit code. A worse verdict keeps its exit code, and the error is only
-/// printed.
+/// Returns the exit code of the verdicts, or the error of writing the reports if all verdicts are good. If the verdicts
+/// are not good, their exit code is kept, and the error is only printed.
 fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     match written {
         Err(error) if exit == Exit::AsExpected => Err(error),
@@ -193,12 +196,13 @@ fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     }
 }
 
-/// Returns the name of the run's folder in a bucket. A shard that is tried again gets the same name.
+/// Returns the name of the run's folder in a bucket. A shard gets the same name each time it is tried, so that a
+/// repeated try replaces the record of the earlier one.
 fn own_folder(shard: Option<&ShardOf>, run: &RunId) -> String {
     shard.map_or_else(|| run.to_string(), |it| format!("shard-{}-of-{}", it.number, it.of))
 }
 
-/// Returns the part of a larger run that this run is, if it is a part.
+/// Returns the description of the shard that this run executes. `None` if the run is not a shard.
 async fn shard_of(
     project: &Project,
     chosen: &Chosen,
@@ -210,8 +214,8 @@ async fn shard_of(
     Ok(Some(Box::new(ShardOf { number: shard.number, of: shard.of, whole: whole.clone(), digests })))
 }
 
-/// Writes the bundle of the failed variants, and says how to use it. A failure to write it does not change the verdict
-/// of the run.
+/// Writes the bundle of the failed variants, and prints how to use it. A failure to write the bundle does not change
+/// the verdict of the run.
 async fn pack(
     project: &Project,
     failed: Vec<Failed>,
@@ -230,8 +234,8 @@ async fn pack(
     }
 }
 
-/// The parts of a run that is kept. They are the display, which also sends events to other processes, the state of the
-/// kept variant, and the server that answers other processes.
+/// The parts of a run whose variant is kept. The first is the display, which also sends the events to other processes.
+/// The second is the settings of the run. The third is the server that answers other processes.
 type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 
 fn of_one_that_stands(
@@ -257,7 +261,7 @@ fn of_one_that_stands(
     Ok((Box::new(feed), Some(standing), Some(host)))
 }
 
-/// Makes a seed from the run's id, which is random. 32 bits are enough to shuffle an order.
+/// Derives the seed of a random order from the run's id, which is random. 32 bits are enough for an order.
 fn seed_of(run: &RunId) -> u64 {
     u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
@@ -269,8 +273,8 @@ fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     whole.map(|it| it.path.clone()).collect()
 }
 
-/// Removes the scenarios with a variant that was not started. A break that never ran proves nothing, so its matchers
-/// must not be reported as unproven.
+/// Removes from `whole` the scenarios with a variant that was not started. Their matchers must not be reported as
+/// unproven, because a break that did not run proves nothing.
 fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
     for event in events {
         if let EventKind::VariantEnded(ended) = &event.event
@@ -282,18 +286,18 @@ fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
     whole
 }
 
-/// Returns the default folder for the folders of runs.
+/// Returns the folder in which each run creates its own folder, if the user names none.
 pub(super) fn default_out(project: &Path) -> PathBuf {
     project.join("target").join("e2e")
 }
 
-/// Returns the folder for the folders of runs.
+/// Returns the folder in which each run creates its own folder: the value of `--out`, or else the default.
 pub(super) fn out_folder(project: &Path, options: &E2e) -> PathBuf {
     options.common.out.clone().unwrap_or_else(|| default_out(project))
 }
 
-/// Runs `work` with a live display and signal handlers, and without a record. Commands that only prepare something use
-/// it.
+/// Runs `work` with a live display and signal handlers, but without a record. This is for commands that start something
+/// but run no scenario, such as `gc`.
 pub(super) async fn watched<F>(work: impl FnOnce(Sink, CancellationToken) -> F) -> Result<Exit, CliError>
 where
     F: Future<Output = Result<Exit, CliError>>,
@@ -306,8 +310,9 @@ where
     if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
 }
 
-/// Writes the files that tools read, and prints the summary. Returns the exit code of the summary. A run is not a
-/// success if its reports could not be written, or its record (`unwritten` has the reason).
+/// Writes the JUnit report and the page, and prints the summary. Returns the exit code of the summary, and an error if
+/// a report could not be written. `unwritten` is the reason why the record could not be written. A run is not a success
+/// if its record or a report is missing.
 pub(super) fn publish(
     summary: Summary,
     unwritten: Option<String>,
@@ -316,8 +321,8 @@ pub(super) fn publish(
 ) -> (Exit, Result<(), CliError>) {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    // The second call adds a failure to write the reports. The reports and the printed summary differ only in that
-    // failure.
+    // The second call adds the failure to write the reports. The reports themselves cannot contain this failure. In
+    // everything else they are equal to the printed summary.
     let summary = summary.unwritten(unwritten);
     let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
     let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));
@@ -354,12 +359,12 @@ fn watch_signals(sink: &Sink, run: Option<RunId>) -> Result<CancellationToken, C
     signal::watch(first, second).map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))
 }
 
-/// Other processes read the path, which may be in other folders.
+/// Returns the absolute form of a path. Other processes read the path, and their current folder may be another one.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A path for messages: relative to the current folder if it is inside it.
+/// Returns a path as messages contain it: relative to the current folder if the path is inside this folder.
 pub(super) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()

@@ -8,11 +8,12 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Completions, Manual, Shell};
 use super::{CliError, printer};
 
-/// Arguments whose values are scenarios or variants, in the notation of zsh's script.
+/// The arguments whose values are scenarios or variants. Each text is the part of a line by which the argument is found
+/// in the generated zsh script.
 const NAMED_BY_SCENARIO: [&str; 3] = ["::filters --", ":variant --", "::paths --"];
 
-/// A bash script that also completes the names of scenarios and breaks. The shell gets the names from `parallax list`,
-/// because the project may change at any time.
+/// The addition to the bash script that completes the names of scenarios and breaks. The script gets the names from
+/// `parallax list` at each completion, because the project may change at any time.
 const BASH: &str = r#"
 _parallax_names() {
     # `compgen -W` expands what it is given, and a folder may have any name.
@@ -67,7 +68,8 @@ fn script(shell: Shell) -> String {
         Shell::Fish => made(clap_complete::Shell::Fish) + FISH,
         Shell::Zsh => {
             let script = made(clap_complete::Shell::Zsh);
-            // The first line must stay the first, because it tells zsh for which command the script is.
+            // The first line of the script must stay the first line, because it tells zsh which command the script
+            // completes.
             let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
             let lines = rest.lines().map(|line| {
                 let names = NAMED_BY_SCENARIO.iter().any(|it| line.contains(it));
@@ -78,7 +80,7 @@ fn script(shell: Shell) -> String {
     }
 }
 
-/// Returns the command line without the commands that only the harness itself starts.
+/// Returns the definition of the command line without the commands that only the harness itself starts.
 fn shown() -> Command {
     let whole = Cli::command();
     let commands = whole.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
@@ -93,7 +95,7 @@ fn shown() -> Command {
     }
 }
 
-/// Prints a manual page, or writes all of them.
+/// Prints a manual page, or with `--out` writes all manual pages.
 pub(super) fn man(args: &Manual) -> Result<Exit, CliError> {
     let failed = |error: std::io::Error| CliError::Harness(format!("failed to write a manual page: {error}"));
     let mut whole = shown();

@@ -1,5 +1,5 @@
-//! Handles Ctrl-C. After the first Ctrl-C, the run cleans up. The second Ctrl-C stops the process at once and lists the
-//! remaining objects.
+//! Handles Ctrl-C and other signals that end a run. After the first signal, the run cleans up. The second signal ends
+//! the process at once, and the process lists the objects that remain.
 
 use parallax_vocab::event::Exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 /// The message after the first signal.
 pub const CLEANING_UP: &str = "interrupted: cleaning up; press Ctrl-C again to stop at once";
 
-/// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the runtime ends.
+/// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the async runtime ends.
 ///
-/// The first signal calls `first` and cancels the token. The second signal calls `second`, which lists the remaining
-/// objects. The function then ends the process with exit code 130 without waiting.
+/// The first signal calls `first` and cancels the returned token. The second signal calls `second`, and then ends the
+/// process with exit code 130 without waiting.
 pub fn watch(
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,
@@ -25,8 +25,8 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        // The message comes before the cancellation, because a run that ends at once would close its record before the
-        // message.
+        // The message is sent before the cancellation, because a run that ends at once would close its record before
+        // the message is in it.
         first();
         token.cancel();
         signals.next().await;

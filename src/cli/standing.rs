@@ -1,5 +1,5 @@
-//! The commands for a variant that is kept. `up` starts the variant in a process of its own, and the other commands
-//! send requests to that process.
+//! The commands for a variant that is kept. `up` starts the variant in a separate process, which keeps it running. The
+//! other commands send requests to that process.
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -22,17 +22,17 @@ use parallax_report::explanation::{explained_step, step_in_a_line};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// The interval between two checks whether the process that holds the environment has ended.
+/// The interval between two checks of whether the process that keeps the environment has ended.
 const POLL: Duration = Duration::from_millis(50);
-/// The largest length of a script that a shell without a terminal reads. The size of a request is limited, and JSON
-/// escapes some characters.
+/// The largest length of a script that `parallax shell` reads from standard input, in bytes. The script is sent in a
+/// request, whose size is limited. The limit of the script is lower, because JSON needs more bytes for some characters.
 const SCRIPT_LIMIT_BYTES: u64 = 24 * 1024;
-/// The time for which `status` waits for a process to describe the access to its environment.
+/// The time for which `status` waits for a process to describe how to reach its environment.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 
-/// Starts a variant in a process of its own, and prints how to reach it.
+/// Starts a variant in a separate process, which keeps it running, and prints how to reach the variant.
 pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
-    // Mistakes are reported before a process is started.
+    // Mistakes in the scenario or the options are reported before a process is started.
     chosen(&Project::load(project)?, args).await?;
     let run = wiring::fresh_run_id();
     wiring::can_stand(&run)?;
@@ -45,7 +45,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
             return None;
         }
         let handle = wiring::standing(Wanted { project: None, run: Some(run.as_str()) }).ok()?;
-        // If it ends before it answers, its exit code and its messages say why.
+        // If the process ends before it answers, the exit code and the messages of the process say why.
         let answer = wiring::ask(&handle, Request::Reach, |_| {}).await.ok()?;
         Some((handle, answer))
     };
@@ -62,7 +62,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     Ok(Exit::AsExpected)
 }
 
-/// Returns the single variant that `up` names.
+/// Returns the single variant that the arguments of `up` name. Fails if they name none or several.
 async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
     let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
     let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
@@ -84,10 +84,10 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
     Ok(chosen)
 }
 
-/// The child process that holds the environment.
+/// The child process of `up` that keeps the environment.
 struct Holder {
     child: Child,
-    /// The threads that pass on the output of the process.
+    /// The threads that copy the output of the child process to the output of this process.
     printing: Vec<JoinHandle<()>>,
 }
 
@@ -115,8 +115,8 @@ impl Holder {
         command.args(args.common.provision.then_some("--provision"));
         let allowed = args.common.allow_host_programs;
         command.args(allowed.map(|it| format!("--allow-host-programs={}", wiring::flag(&it))));
-        // The process has a process group of its own, because Ctrl-C in this terminal must not end the environment
-        // after `up` has ended.
+        // The child process gets a process group of its own. Otherwise a Ctrl-C in this terminal would end the
+        // environment after `up` has ended.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
@@ -124,15 +124,16 @@ impl Holder {
         Ok(Self { child, printing: vec![printing] })
     }
 
-    /// Waits until the process can receive requests, which its first line reports. Returns `false` if the process ends
-    /// before.
+    /// Waits until the child process can receive requests, which its first line of output reports. Returns `false` if
+    /// the process ends before that.
     fn listening(&mut self) -> impl Future<Output = bool> + use<> {
         let stdout = self.child.stdout.take();
         let (send, receive) = oneshot::channel();
-        // A thread reads the rest of the output too. If the process ends early, the rest is the summary of the run.
+        // The thread continues to read after the first line. If the child process ends early, the following lines are
+        // the summary of the run.
         self.printing.push(std::thread::spawn(move || {
             let mut lines = lines(stdout);
-            // The receiver may have stopped waiting. In that case sending fails, which does no harm.
+            // The receiver may no longer be waiting. Then sending fails, and the error is ignored.
             let _ = send.send(lines.next().is_some_and(|line| line == session::LISTENING));
             lines.for_each(|line| printer::data(&format!("{line}\n")));
         }));
@@ -142,12 +143,13 @@ impl Holder {
     fn interrupt(&self) {
         let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
-            // The process may already have ended, so an error is ignored.
+            // The child process may already have ended, so an error is ignored.
             let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
         }
     }
 
-    /// Waits for the end of the process, and passes an interruption on to it.
+    /// Waits for the end of the child process. If the user interrupts this process, sends an interrupt to the child
+    /// process.
     async fn wait(mut self, interrupted: &CancellationToken) -> Result<Exit, CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to wait for a process: {error}"));
@@ -157,7 +159,7 @@ impl Holder {
                 break ended;
             }
             tokio::select! {
-                // The standard library cannot wait for a child in a task, so this code polls.
+                // The standard library has no asynchronous wait for a child process, so this code polls.
                 () = tokio::time::sleep(POLL) => {}
                 () = interrupted.cancelled(), if !told => {
                     told = true;
@@ -181,7 +183,8 @@ fn lines(from: Option<impl Read>) -> impl Iterator<Item = String> {
     from.into_iter().flat_map(|from| BufReader::new(from).lines()).map_while(Result::ok)
 }
 
-/// Runs a variant and keeps it until `down` removes it. This is the command of the child process.
+/// Runs a variant and keeps it running until `parallax down` removes it. This is the command `hold`, which `up` starts
+/// as a child process.
 pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, CliError> {
     let project = Project::load(project)?;
     let chosen = chosen(&project, &args.up).await?;
@@ -209,7 +212,7 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
     session::run(&project, chosen, recipes, options, log, Some(stands)).await
 }
 
-/// Shows the variants that are kept.
+/// Prints the variants that are kept, with their state and how to reach them.
 pub(super) async fn status() -> Result<Exit, CliError> {
     let all = wiring::all_standing()?;
     if all.is_empty() {
@@ -218,7 +221,8 @@ pub(super) async fn status() -> Result<Exit, CliError> {
     for handle in all {
         let now = match wiring::now(&handle).await {
             Ok(now) => now,
-            // The process may be ending, or may be of another version. The other processes still answer.
+            // The process of this variant may be ending, or may have another version. The error is printed, and the
+            // processes of the other variants are asked as well.
             Err(error) => {
                 printer::error(&error.to_string());
                 continue;
@@ -230,7 +234,8 @@ pub(super) async fn status() -> Result<Exit, CliError> {
             handle.project.display(),
             handle.directory.display()
         )));
-        // While a process handles another request, it does not answer this one.
+        // While the process carries out another request, it does not answer this one. Therefore the wait has a time
+        // limit.
         let reach = tokio::time::timeout(REACH_WITHIN, wiring::ask(&handle, Request::Reach, |_| {})).await;
         if let Ok(Ok(answer @ Answer::Reach(_))) = reach {
             reached(answer)?;
@@ -239,14 +244,14 @@ pub(super) async fn status() -> Result<Exit, CliError> {
     Ok(Exit::AsExpected)
 }
 
-/// Runs a step, or the whole flow, again.
+/// Runs a step, or the whole flow, again in the environment of a kept variant.
 pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.of.run.as_deref() })?;
     let request = args.step.as_ref().map_or(Request::Flow, |step| Request::Step(StepId::new(step.clone())));
     again(&handle, request).await
 }
 
-/// Runs what changed, each time the scenario's folder changes.
+/// Runs the changed steps again, each time a file in the scenario's folder changes.
 pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     let file = handle.project.join(&handle.file);
@@ -257,14 +262,15 @@ pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, 
         changes = changes.next().await?;
         match again(&handle, Request::Reload).await {
             Ok(_) => {}
-            // The error is a mistake in the file, which the next save may repair.
+            // The scenario file contains a mistake, which the user may correct with the next save. Therefore the watch
+            // continues.
             Err(error @ CliError::Usage(_)) => printer::error(&error.to_string()),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Runs a program at a vantage, and ends as it does.
+/// Runs a program at a vantage. Returns the exit code of the program.
 pub(super) async fn exec(project: Option<&Path>, args: &Exec) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.of.run.as_deref() })?;
     run(&handle, args.from.clone(), args.command.clone(), None).await
@@ -278,8 +284,8 @@ async fn run(
 ) -> Result<Exit, CliError> {
     match wiring::ask(handle, Request::Run { from, argv, stdin }, |_| {}).await? {
         Answer::Program(reply) => {
-            // Control characters are escaped for a terminal and for the log of a CI service, because both would execute
-            // them. A file or a pipe gets the output unchanged.
+            // The text is made safe for a terminal and for the log of a CI service, because both would execute control
+            // characters or commands in it. A file or a pipe gets the output unchanged.
             let to = |text: &str, terminal: bool| {
                 if terminal || printer::acts_on_commands() { inert(text).into_owned() } else { text.to_owned() }
             };
@@ -293,7 +299,7 @@ async fn run(
     }
 }
 
-/// Opens a shell at a vantage, and ends as it does.
+/// Opens a shell at a vantage. Returns the exit code of the shell.
 pub(super) async fn shell(project: Option<&Path>, args: Enter) -> Result<Exit, CliError> {
     let Enter { from, of, command } = args;
     let handle = wiring::standing(Wanted { project, run: of.run.as_deref() })?;
@@ -319,7 +325,7 @@ pub(super) async fn shell(project: Option<&Path>, args: Enter) -> Result<Exit, C
     run(&handle, from, vec!["sh".to_owned()], Some(script)).await
 }
 
-/// Shows the last lines that something wrote.
+/// Prints the last log lines of pods, nodes or containers of a kept variant.
 pub(super) async fn logs(project: Option<&Path>, args: Logs) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     match wiring::ask(&handle, Request::Logs { of: args.of, tail: args.tail }, |_| {}).await? {
@@ -337,7 +343,8 @@ pub(super) async fn logs(project: Option<&Path>, args: Logs) -> Result<Exit, Cli
     }
 }
 
-/// Takes down the run that is named, the only one of the project, or those of an age.
+/// Removes kept runs: the run that the user names, the only run of the project, or all runs that are older than the
+/// given age.
 pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, CliError> {
     let all = match args.older_than {
         Some(age) => wiring::older_than(project, age.to_duration())?,
@@ -357,7 +364,7 @@ pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, Cl
     Ok(if clean { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Takes a variant down: its process removes everything and ends.
+/// Sends the request to end to the process of a kept variant. The process removes everything and ends.
 async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let mut ended = None;
     let answer = wiring::ask(handle, Request::End, |event| {
@@ -368,7 +375,7 @@ async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let answer = answer.await?;
     let Answer::Ends = answer else { return unexpected(answer) };
     let Some((removed, remaining)) = ended else {
-        // The process is ending because of another request, or was busy with another request.
+        // There was no event of the clean-up, because the process was already ending or was busy with another request.
         printer::data(&format!("run {}: ended\n", handle.run));
         return Ok(Exit::AsExpected);
     };
@@ -401,7 +408,7 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
     }
 }
 
-/// Returns the text for an event of a step. The text is empty for all other events.
+/// Returns the text that is printed for the end of a step. The text is empty for all other events.
 fn happened(event: &Event) -> String {
     let text = match &event.event {
         EventKind::StepEnded(step) => {

@@ -1,8 +1,8 @@
-//! `parallax stores` makes the table of stores from the steps of scenarios.
+//! `parallax stores` generates a table of what each S3 store supports, from the steps of scenarios.
 //!
-//! A step that shows a capability of a store declares it (`shows`). `scenarios/stores/table.yaml` has the rows and
-//! their order. For each cell that no step shows, it also has the reason why the capability was not tried. A cell has
-//! steps or a reason, never both.
+//! A step that shows a capability of a store declares this with `shows`. The file `scenarios/stores/table.yaml` lists
+//! the rows of the table. For each cell that no step shows, the file also contains the reason why the capability was
+//! not tried. A cell has either steps or such a reason, never both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,18 +18,18 @@ use serde::{Deserialize, Serialize};
 use super::CliError;
 use super::wiring::Project;
 
-/// The title of the table, as steps name it.
+/// The title of the table. Steps name the table by it (`shows`).
 const TITLE: &str = "stores";
-/// The page, below the project.
+/// The path of the page with the table, below the project.
 pub const PAGE: &str = "docs/stores.md";
 /// The path of the file with the rows of the table, below the project.
 pub const TABLE: &str = "scenarios/stores/table.yaml";
-/// The label of an image that contains the version of its program.
+/// The label in the recipe of an image that contains the version of the image's program.
 const VERSION: &str = "org.opencontainers.image.version";
 /// The first line of the page.
 const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; do not edit. -->";
 
-/// The rows in the format of the file.
+/// The content of `scenarios/stores/table.yaml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
@@ -42,7 +42,7 @@ struct Written {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WrittenStore {
     name: String,
-    /// The name of the image whose recipe has the version.
+    /// The name of the image whose recipe contains the version of the store.
     image: String,
 }
 
@@ -51,7 +51,7 @@ struct WrittenStore {
 struct WrittenRow {
     id: String,
     asks: String,
-    /// The reason why a store was not tried, by the name of its fixture.
+    /// The reasons why the capability was not tried with a store, by the name of the store's fixture.
     #[serde(default)]
     not_tried: BTreeMap<String, String>,
 }
@@ -79,25 +79,25 @@ pub struct Store {
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// The id of the capability that steps name.
+    /// The id of the capability in this row. Steps name the capability by it.
     pub id: String,
-    /// The request to a store, in words.
+    /// The request that the row is about, in words.
     pub asks: String,
-    /// One cell for each store.
+    /// The cells of the row, one for each store, in the order of the columns.
     pub cells: Vec<Cell>,
 }
 
-/// The knowledge about one capability of one store.
+/// What the scenarios show about one capability of one store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// The short answer in the cell.
     pub answer: Answer,
-    /// The explanation of the short answer.
+    /// The details of the short answer, or the reason why the capability was not tried.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub how: String,
-    /// The steps that show the answer.
+    /// The steps that show the answer. The list is empty if the capability was not tried.
     pub proofs: Vec<Proof>,
-    /// The result of a run, if the table was compared with a record.
+    /// Whether a run confirms the cell. `None` if the table was not compared with a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
@@ -106,15 +106,15 @@ pub struct Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// The store works as S3 does.
+    /// The store supports the capability as S3 does.
     Works,
-    /// The store works, but differs from S3.
+    /// The store supports the capability, but differs from S3.
     WorksOtherwise,
     /// The store does not have the capability.
     Missing,
-    /// An attack on the store succeeds.
+    /// The store is vulnerable: an attack succeeds.
     Hole,
-    /// Nobody has tried the capability with the store.
+    /// No scenario tries the capability with this store.
     NotTried,
 }
 
@@ -129,7 +129,7 @@ pub struct Proof {
     pub breaks: Vec<String>,
 }
 
-/// The result of a run for a cell.
+/// What a run shows about a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen {
@@ -141,11 +141,12 @@ pub enum Seen {
     NotRun,
 }
 
-/// One step's contribution to a cell.
+/// What one step shows about a capability of a store.
 #[derive(Clone, Debug)]
 struct Shown {
     fixture: String,
-    /// Whether its scenario has a fixture of that name.
+    /// Whether the scenario of the step uses the fixture `fixture`. If it does not, the step's declaration is a
+    /// mistake.
     used: bool,
     capability: String,
     answer: Answer,
@@ -154,7 +155,8 @@ struct Shown {
 }
 
 impl Table {
-    /// Makes the table of a project's scenarios.
+    /// Creates the table from a project's scenarios. Fails if a cell has neither a step nor a reason, or if steps
+    /// contradict each other.
     pub fn of(project: &Project) -> Result<Self, CliError> {
         let file = project.root.join(TABLE);
         let bytes = std::fs::read(&file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -220,7 +222,7 @@ impl Table {
     pub fn compare(&mut self, events: &[Event]) {
         let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for event in events {
-            // A variant that starts again was repeated after a failure of the machine, so its earlier results do not
+            // A variant that starts a second time is repeated because the machine failed. Its earlier results do not
             // count.
             if let EventKind::VariantStarted(it) = &event.event {
                 seen.retain(|(variant, _), _| *variant != it.variant.as_str());
@@ -243,13 +245,13 @@ impl Table {
 
     /// Whether no run contradicts the table. If the table was compared with a run, the run must confirm at least one
     /// cell and contradict none. Cells whose steps did not run are ignored, because a run of one scenario does not run
-    /// the steps of others.
+    /// the steps of the others.
     pub fn holds(&self) -> bool {
         let seen: Vec<Seen> = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen).collect();
         seen.is_empty() || seen.contains(&Seen::Held) && !seen.contains(&Seen::Failed)
     }
 
-    /// Returns the Markdown page of the table.
+    /// Returns the Markdown page that contains the table.
     pub fn page(&self) -> String {
         let mut out = format!(
             "{MADE}\n\n# Which store does what\n\nEach cell that was tried is shown by steps of a scenario, which a run carries out against the \
@@ -334,7 +336,7 @@ fn shown(loaded: &Loaded) -> Vec<Shown> {
 }
 
 /// Joins what several steps show about one cell. The steps may complement each other, but must not contradict each
-/// other.
+/// other. `not_tried` is the reason why the capability was not tried, if the file contains one.
 fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static str> {
     let some = |answer: Answer| shown.iter().any(|it| it.answer == answer);
     let answer = match not_tried {

@@ -1,5 +1,5 @@
-//! Access to a cluster for code that does not own it: the client, and the network of the cluster as seen from outside.
-//! If the harness started the cluster, the owner's operations are also reachable from here.
+//! Access to a cluster, for code that need not own the cluster: the Kubernetes client, and the cluster's network as
+//! seen from outside. If the harness started the cluster, [`Access::own`] gives access to the owner's operations.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,22 +16,26 @@ use parallax_engine::Life;
 /// A cluster whose apiserver answers. This type is a plain value: dropping it removes nothing.
 #[derive(Clone)]
 pub struct Access {
-    /// The name of the cluster in the plan.
+    /// The name of the cluster: its name in the plan or, for a cluster that the harness did not start, the name of the
+    /// kubeconfig's context.
     pub name: String,
-    /// The Kubernetes client, as cluster administrator.
+    /// A Kubernetes client. For a cluster that the harness started, it has the rights of the administrator.
     pub client: Client,
-    /// The certificate authority of the cluster's apiserver (PEM).
+    /// The certificate of the apiserver's authority, as PEM. It is empty if the kubeconfig does not contain the
+    /// certificate.
     pub authority: String,
-    /// The issuer of the tokens of the cluster's ServiceAccounts.
+    /// The issuer that the tokens of the cluster's ServiceAccounts name. It is empty if the harness did not start the
+    /// cluster, because the issuer is then unknown.
     pub issuer: String,
-    /// The view of this process on the network outside the cluster: the name servers that it asks, and the redirections
-    /// of its connections. The view contains no trusted authorities.
+    /// The name servers that this process asks on the network outside the cluster, and the redirections of its
+    /// connections. The view contains no trusted authorities.
     pub outside: View,
-    /// The view of a container outside the cluster on that network.
+    /// The name servers that a container on the network outside the cluster asks. A container needs no redirections,
+    /// and the view contains none.
     pub beside: View,
     /// The address of the edge on the network outside the cluster, if there is an edge.
     pub edge: Option<IpAddr>,
-    /// The source address of pods' requests after they leave the cluster, if it is known.
+    /// The source address that pods' requests have after they leave the cluster. `None` if it is unknown.
     pub egress: Option<IpAddr>,
     /// The owner's operations; `None` if the harness did not start the cluster.
     pub(super) own: Option<Arc<Own>>,
@@ -44,32 +48,33 @@ impl std::fmt::Debug for Access {
 }
 
 impl Access {
-    /// The owner's operations on the cluster.
+    /// Returns the owner's operations on the cluster.
     ///
     /// # Errors
     ///
-    /// Fails if the harness does not own the cluster. `purpose` says which operation is then impossible, for example
-    /// `end a process on its node`.
+    /// Fails if the harness does not own the cluster. `purpose` says for the error message which operation is
+    /// impossible, for example `end a process on its node`.
     pub fn own(&self, purpose: &str) -> Result<&Own, ClusterError> {
         let not_owned = || ClusterError::NotOwned { cluster: self.name.clone(), purpose: purpose.to_owned() };
         self.own.as_deref().ok_or_else(not_owned)
     }
 
-    /// The address of the container that a fixture started outside the cluster.
+    /// Returns the address of the container that a fixture started outside the cluster. `None` if there is no such
+    /// container.
     pub fn address_beside(&self, namespace: &str, fixture: &str) -> Option<IpAddr> {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
 
-    /// The source address of requests from the pods of a node after they leave the cluster. Without `node`, the address
-    /// is the one for pods that run only on the server node.
+    /// Returns the source address that requests from the pods of a node have after they leave the cluster. Without
+    /// `node`, or if the node is no agent node, returns the address for pods on the server node.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
         let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.0.get(node)?.address());
         agent.or(self.egress)
     }
 
-    /// The addresses outside the cluster from which requests can come. These are the edge and the containers of an
-    /// environment's fixtures, which forward requests, and the vantages in containers, whose addresses a balancer may
-    /// keep.
+    /// Returns the addresses outside the cluster from which requests can reach a store. These are the edge and the
+    /// containers of an environment's fixtures, which forward requests. They also include the vantages in containers,
+    /// because a load balancer may keep their addresses as source.
     pub fn hops(&self, namespace: &str) -> Vec<IpAddr> {
         let beside = self.own.iter().flat_map(|own| {
             let vantages = own.outside.values().map(|it| it.address);
@@ -78,7 +83,8 @@ impl Access {
         self.edge.into_iter().chain(beside).collect()
     }
 
-    /// The states of the containers outside the cluster that an environment uses.
+    /// Returns the states of the containers outside the cluster that an environment uses. `images` are the images of
+    /// the environment's vantages.
     pub async fn lives_beside(
         &self,
         namespace: &str,
@@ -90,7 +96,7 @@ impl Access {
         }
     }
 
-    /// The state of each agent node, by name.
+    /// Returns whether each agent node runs, by the name of the node.
     pub async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         match &self.own {
             Some(own) => own.lives_of_nodes().await,
@@ -107,8 +113,8 @@ impl Access {
         }
     }
 
-    /// Limits the time of a wait for the cluster. If the limit is exceeded, the error contains the last log lines of
-    /// the node, if the harness owns the node.
+    /// Limits the time of a wait for the cluster. `what` names the expected event for the error. If the limit is
+    /// exceeded, the error also contains the last log lines of the server node, if the harness owns it.
     pub async fn within<T>(
         &self,
         what: &str,

@@ -9,7 +9,7 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::{ContainerSpec, Life, Site};
 
-/// The time for a node to stop its components before they are killed.
+/// The time that a node gets to stop its components by itself. After this time, the engine kills them.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The agent nodes, by name.
@@ -21,7 +21,7 @@ pub(super) struct Agents(pub(super) BTreeMap<String, Agent>);
 pub(super) struct Agent {
     site: Site,
     spec: ContainerSpec,
-    /// The container's name in the engine.
+    /// The name of the container in the engine. The container may not exist yet.
     container: String,
     /// The address of the container at its last start. `None` if the container does not exist yet. Another start can
     /// change the address.
@@ -34,7 +34,8 @@ impl Agent {
         Self { site: site.clone(), spec, container, address: Mutex::default() }
     }
 
-    /// Starts the container of the node. An existing container is started again and keeps the content of its disk.
+    /// Starts the container of the agent node. If the container already exists, it is started again and keeps the
+    /// content of its disk. Returns the new address.
     pub(super) async fn start(&self) -> Result<IpAddr, ClusterError> {
         let exists = self.present().is_some();
         let container = if exists {
@@ -53,7 +54,7 @@ impl Agent {
         &self.container
     }
 
-    /// The address of the node's container.
+    /// The address of the node's container. `None` if the container does not exist yet.
     pub(super) fn address(&self) -> Option<IpAddr> {
         *self.present()
     }
@@ -63,12 +64,13 @@ impl Agent {
     }
 }
 
-/// The error of an operation on a node that does not run, or that runs already.
+/// The error that a node or a container could not be stopped because it does not run, or could not be started because
+/// it already runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSo;
 
 impl Own {
-    /// Ends every process of an agent node at once.
+    /// Kills all processes of an agent node at once, without giving them time to stop.
     ///
     /// # Errors
     ///
@@ -83,7 +85,7 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Stops an agent node as an administrator does.
+    /// Stops an agent node as an administrator does: its components get time to stop by themselves.
     ///
     /// # Errors
     ///
@@ -97,11 +99,11 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Starts an agent node. Returns its address.
+    /// Starts an agent node, and returns its address.
     ///
     /// # Errors
     ///
-    /// The inner error says that the node runs already.
+    /// The inner error says that the node already runs.
     pub async fn start_node(&self, name: &str) -> Result<Result<IpAddr, NotSo>, ClusterError> {
         let agent = self.agent(name)?;
         if self.runs(agent).await? {
@@ -110,7 +112,7 @@ impl Own {
         Ok(Ok(agent.start().await?))
     }
 
-    /// The state of each agent node, by name. A node that was never started does not run.
+    /// Returns the state of each agent node, by name. A node that was never started counts as not running.
     pub(super) async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         let mut lives = Vec::new();
         for (name, agent) in &self.agents.0 {

@@ -8,28 +8,29 @@ use super::own::Own;
 use crate::world::Neighbour;
 use parallax_engine::Life;
 
-/// A container that a fixture runs outside the cluster, as a flow names it.
+/// Identifies a container that a fixture runs outside the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
     /// The namespace of the environment.
     pub namespace: &'a str,
-    /// The name of the fixture and of its container: `store.minio`.
+    /// The fixture's id and the container's name, joined by a dot, for example `store.minio`.
     pub name: &'a str,
 }
 
 /// The state of a container outside the cluster.
 #[derive(Clone, Debug)]
 pub struct LifeBeside {
-    /// The title of the container in messages.
+    /// A description of the container for messages.
     pub title: String,
-    /// The name of the fixture and of its container, if the container belongs to a fixture: `store.minio`.
+    /// The fixture's id and the container's name, joined by a dot, for example `store.minio`. `None` if the container
+    /// belongs to no fixture.
     pub name: Option<String>,
-    /// The state of the container.
+    /// The state of the container: whether it runs, since when, and how it ended.
     pub life: Life,
 }
 
 impl Own {
-    /// Ends every process of a container outside the cluster at once.
+    /// Kills all processes of a container outside the cluster at once.
     ///
     /// # Errors
     ///
@@ -44,11 +45,11 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Starts a container outside the cluster. Returns its address.
+    /// Starts a container outside the cluster that was stopped. Returns its address.
     ///
     /// # Errors
     ///
-    /// The inner error says that the container runs already.
+    /// The inner error says that the container already runs.
     pub async fn start_beside(&self, which: Beside<'_>) -> Result<Result<IpAddr, NotSo>, ClusterError> {
         let container = &self.beside(which)?.container;
         if self.engine.is_running(&container.name).await? {
@@ -58,8 +59,8 @@ impl Own {
         Ok(Ok(self.engine.locate(&container.what, &container.name).await?.address))
     }
 
-    /// The states of the containers outside the cluster that an environment uses: the external network (the world),
-    /// whose name server and edge every environment uses, the containers of its fixtures, and the containers of its
+    /// Returns the states of the containers outside the cluster that an environment uses: the world, whose name server
+    /// and edge every environment uses, the containers of the environment's fixtures, and the containers of its
     /// vantages.
     pub(super) async fn lives_beside(
         &self,
@@ -80,17 +81,17 @@ impl Own {
         Ok(lives)
     }
 
-    /// The first container that a fixture of a namespace started outside the cluster.
+    /// Returns the first container that a fixture of a namespace started outside the cluster.
     pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
         self.neighbours(namespace).find(|it| it.fixture == fixture)
     }
 
-    /// The fixtures of a namespace that have a container outside the cluster.
+    /// Returns the ids of the fixtures of a namespace that have a container outside the cluster.
     pub fn fixtures_beside(&self, namespace: &str) -> impl Iterator<Item = &str> {
         self.neighbours(namespace).map(|it| it.fixture.as_str())
     }
 
-    /// The addresses of the containers that the fixtures of a namespace started outside the cluster.
+    /// Returns the addresses of the containers that the fixtures of a namespace started outside the cluster.
     pub(super) fn addresses_beside(&self, namespace: &str) -> impl Iterator<Item = IpAddr> {
         self.neighbours(namespace).map(|it| it.container.address)
     }

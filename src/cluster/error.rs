@@ -4,7 +4,8 @@ use parallax_vocab::event::Failure;
 
 use parallax_engine::EngineError;
 
-/// The reason why a cluster cannot be started or used. None of these errors says anything about the system under test.
+/// The reason why a cluster cannot be started or used. All these errors are faults of the harness or the machine, and
+/// never of the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The engine could not start a container.
@@ -33,9 +34,9 @@ pub enum ClusterError {
     Deadline {
         /// The name of the cluster.
         cluster: String,
-        /// The event that was expected.
+        /// The event that was expected, in words.
         what: String,
-        /// The duration of the wait, in seconds.
+        /// The time after which the wait ended, in seconds.
         within_s: u64,
         /// The last log lines of the node.
         lines: Vec<String>,
@@ -87,7 +88,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// The failure as it is shown to the user.
+    /// Describes the error for the user, with a fix and evidence.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
             Self::Engine(error) => {
@@ -109,8 +110,8 @@ impl ClusterError {
     }
 }
 
-/// The fix, if a node's log shows that the machine's limit of inotify instances was reached. This cannot be predicted
-/// before the start, because the nodes of other runs count too.
+/// Returns a fix if the log of a node shows that the machine's limit of inotify instances was reached. The harness
+/// cannot predict this before the start, because the nodes of other runs use instances, too.
 fn limit_reached(lines: &[String]) -> Option<String> {
     let reached = lines.iter().any(|line| line.contains("inotify") && line.contains("too many open files"));
     reached.then(|| {

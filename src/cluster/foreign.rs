@@ -9,11 +9,12 @@ use super::access::Access;
 use super::error::ClusterError;
 use super::kubeconfig;
 
-/// Access to a cluster that the harness does not own, and the namespace that its context names.
+/// Returns the access to a cluster that the harness does not own, and the namespace that the kubeconfig's context
+/// names.
 ///
-/// Without a path, the kubeconfig is the one that kubectl uses: `KUBECONFIG`, or the file in the home folder. Without a
-/// context, the current context is used. The network outside the cluster is this process's own: its name servers, and
-/// no redirections.
+/// Without `path`, the kubeconfig is the one that kubectl uses: the file in `KUBECONFIG`, or the one in the home
+/// folder. Without `context`, the current context is used. Questions from outside use the name servers of this machine
+/// and no redirections.
 pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Access, String), ClusterError> {
     let failed = |reason: String| ClusterError::Kubeconfig {
         cluster: context.unwrap_or("of the current context").to_owned(),
@@ -26,7 +27,8 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Acce
     let read = read.map_err(|error| failed(error.to_string()))?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
-    // The authority may be in a file, which only the client reads.
+    // The kubeconfig may contain only the path of a file with the authority, which only the client reads. The field is
+    // empty then.
     let authority = serde_json::to_string(&read).map_err(|it| it.to_string()).and_then(|it| kubeconfig::authority(&it));
     let (client, namespace) = kubeconfig::of_context(read, &options).await.map_err(failed)?;
     let access = Access {

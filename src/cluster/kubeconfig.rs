@@ -14,22 +14,23 @@ use serde_json::Value;
 
 use super::transport;
 
-/// The time limit for opening a connection, including TLS. After this time, the apiserver counts as not answering.
+/// The time limit for opening a connection, including the TLS handshake. If it is exceeded, the apiserver counts as not
+/// answering.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The variable with the address (`address:port`) of a proxy that a test puts in front of the apiserver, as
-/// `tests/it/e2e/unanswered.rs` does.
+/// The environment variable with the address (`address:port`) of a proxy that a test puts in front of the apiserver.
+/// Only `tests/it/e2e/unanswered.rs` sets it.
 const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
 
-/// The address at which the harness connects to an apiserver with this published address. If a test has set a proxy,
-/// this is the address of the proxy.
+/// Returns the address at which the harness connects to the apiserver. It is the address `published`, or that of the
+/// proxy that a test has set.
 pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
     let before = std::env::var(BEFORE_APISERVER).ok();
     before.and_then(|it| it.parse().ok()).unwrap_or(published)
 }
 
-/// Adapts the kubeconfig that a node wrote for use on this machine: the server becomes the published port of the
-/// apiserver.
+/// Changes the kubeconfig that a node wrote so that it works on this machine: the address of the server becomes the
+/// published port of the apiserver.
 pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     for cluster in &mut kubeconfig.clusters {
@@ -40,20 +41,20 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// Builds a client for a kubeconfig. The client ignores the proxy variables of the caller's environment. Each of its
+/// Builds a client for a kubeconfig. The client ignores the proxy variables of this process's environment. Each of its
 /// calls has a time limit ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     of_context(kubeconfig, &KubeConfigOptions::default()).await.map(|(client, _)| client)
 }
 
-/// A client for the kubeconfig in a file.
+/// Builds a client for the kubeconfig in a file.
 pub async fn client_of_file(path: &Path) -> Result<Client, String> {
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
     client(kubeconfig).await
 }
 
-/// Builds a client for a context of the kubeconfig, with the properties of [`client`]. Also returns the namespace that
-/// the context names.
+/// Builds a client for a context of the kubeconfig, with the time limits of [`client`] and without a proxy. Also
+/// returns the namespace that the context names.
 pub(super) async fn of_context(
     kubeconfig: Kubeconfig,
     options: &KubeConfigOptions,
@@ -67,7 +68,8 @@ pub(super) async fn of_context(
     Ok((transport::bounded(client, transport::CALL_WITHIN), namespace))
 }
 
-/// The certificate authority of the apiserver (PEM). It is embedded in the kubeconfig that a node wrote.
+/// Returns the certificate of the apiserver's authority, as PEM. Fails if the kubeconfig does not contain the
+/// certificate itself.
 pub fn authority(kubeconfig: &str) -> Result<String, String> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);
@@ -77,7 +79,8 @@ pub fn authority(kubeconfig: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
 }
 
-/// The certificate and the key of the first user of a kubeconfig that has both.
+/// Returns the client certificate and the private key of a kubeconfig's user. If there are several users, the first
+/// that has both counts.
 pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     let kubeconfig: Value = serde_json::from_str(kubeconfig).map_err(|error| error.to_string())?;
     let text = |user: &Value, name: &str| {
@@ -92,7 +95,7 @@ pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     all.next().ok_or_else(|| "no user of the cluster's kubeconfig signs in with a certificate".to_owned())
 }
 
-/// The secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
+/// Returns the secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
 pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
     let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
     let users = kubeconfig.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(|it| it.get("user"));

@@ -28,23 +28,25 @@ const READY_LINE: &str = "k3s is up and running";
 /// The time limit from the start of a node's container until `READY_LINE` appears. The limit is enough for a machine
 /// with two cores and a cold disk cache.
 pub const UP_WITHIN: Duration = Duration::from_mins(2);
-/// The folder in which k3s looks for manifests (docs/facts.md#paths-and-flags-of-k3s).
+/// The folder on the node in which k3s looks for manifests that it applies (docs/facts.md#paths-and-flags-of-k3s).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// The key of the taint of an agent node. The taint keeps away pods that do not tolerate it.
+/// The key of the taint that each agent node gets. The taint keeps away pods that do not tolerate it, so a pod runs on
+/// an agent node only if its scenario says so.
 pub const AGENT_TAINT: &str = "parallax.dev/agent";
-/// The path of the secret that the nodes of a cluster share.
+/// The path on the node of the token with which agent nodes join the cluster. All nodes of a cluster share the token.
 const TOKEN: &str = "/etc/parallax/token";
 const TOKEN_CHARACTERS: usize = 32;
-/// The authorities of a server node: their paths on the server, and their paths on an agent node. Published k3s fetches
-/// the authorities itself, but the source-built agent needs them before it starts (docs/facts.md#source-built-node).
+/// The files with the certificates of the server node's authorities. Each pair is the path on the server and the path
+/// on an agent node. Published k3s fetches the authorities itself, but the source-built agent needs them before it
+/// starts (docs/facts.md#source-built-node).
 const AUTHORITIES: [(&str, &str); 2] = [
     ("/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/agent/server-ca.crt"),
     ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "/var/lib/rancher/k3s/agent/client-ca.crt"),
 ];
-/// The paths at which k3s finds the certificate and the key of its apiserver's authority, if k3s must not create its
-/// own authority.
+/// The paths on the server node of the certificate and the key of the apiserver's authority. If the files exist, k3s
+/// uses this authority and does not create its own.
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
 /// The issuer of ServiceAccounts' tokens on k3s (docs/facts.md#issuer-and-discovery).
@@ -53,43 +55,43 @@ const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
 /// The folders in which the node unpacks images and writes the files of its pods. They are removed with the node, so
-/// they need not be on a disk. Memory is faster, because containerd waits for the disk at each step of each container.
+/// they can be in memory. Memory is faster, because containerd waits for the disk at each step of each container.
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
-/// The amount of available memory from which the [`UNPACKED`] folders are kept in memory.
+/// The available memory from which on the [`UNPACKED`] folders are kept in memory, in MiB.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
 
-/// The images that a cluster is started with.
+/// The images with which a cluster is started.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// The image of the node.
+    /// The reference of the node image.
     pub node: String,
-    /// The agent image, which runs the external network (the world).
+    /// The reference of the agent image, with which the world is started.
     pub agent: String,
-    /// References of the images of vantages outside the cluster, by image name.
+    /// The references of the images of vantages outside the cluster, by image name.
     pub outside: BTreeMap<String, String>,
-    /// Image archives for the node's air-gap folder, by image name. A cluster gets only the archives that its plan
-    /// names.
+    /// The paths of image archives for the node's air-gap folder, by image name. A cluster gets only the archives of
+    /// the images that its plan names.
     pub archives: Vec<(String, PathBuf)>,
-    /// The names of the archives that every node gets.
+    /// The names of the images whose archives every node gets, whether its plan names them or not.
     pub everywhere: BTreeSet<String>,
 }
 
-/// The objects that exist before a cluster starts.
+/// The objects that already exist when a cluster is started.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// The network of the engine to which the containers belong.
+    /// The network of the engine to which the cluster's containers are connected.
     pub network: Network,
-    /// The fixtures' containers that already run on the network.
+    /// The containers of fixtures outside the cluster that already run on the network.
     pub neighbours: Vec<Neighbour>,
-    /// The authority that issues the apiserver's certificate, if a container outside the cluster must trust it before
-    /// the cluster starts. If it is `None`, the cluster creates its own authority.
+    /// The authority that issues the apiserver's certificate. It is given if a container outside the cluster must trust
+    /// the authority before the cluster starts. If it is `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
     /// The root certificates (PEM) that agent nodes trust instead of the cluster's CA, by authority.
     pub roots: BTreeMap<String, String>,
 }
 
-/// Starts the external network (the world) and the node on the network of `before`, where fixtures' containers may
-/// already run. Returns when k3s reports that its server is ready.
+/// Starts the world and the nodes of a cluster on the network of `before`. Returns when k3s reports that its server is
+/// ready.
 pub async fn start(
     site: &Site,
     plan: &ClusterPlan,
@@ -140,11 +142,11 @@ pub async fn start(
         authority,
         issuer: ISSUER.to_owned(),
         outside: View { name_servers: vec![world.name_server()], detours: world.detours(), ..View::default() },
-        // Containers on the cluster's network reach the edge at its real address, so their connections need no
+        // Containers on the cluster's network reach the edge at its own address, so their connections need no
         // redirection.
         beside: View { name_servers: vec![world.name_server_within()], ..View::default() },
         edge: Some(world.address()),
-        // The node replaces a pod's source address with its own when a packet leaves the cluster.
+        // When a packet leaves the cluster, the node replaces the pod's source address with the address of the node.
         egress: Some(node.address),
         own: Some(Arc::new(Own {
             engine: site.engine().clone(),
@@ -159,8 +161,8 @@ pub async fn start(
     })
 }
 
-/// Starts the agent nodes, except late ones. The function does not wait until they join the cluster. The Node objects
-/// show that later.
+/// Starts the agent nodes, except those that a flow starts later (`late`). The function does not wait until the nodes
+/// join the cluster. The caller sees this in the Node objects.
 async fn start_agents(
     site: &Site,
     plan: &ClusterPlan,
@@ -175,7 +177,8 @@ async fn start_agents(
     }
     let [(_, of_servers), _] = AUTHORITIES;
     let all = plan.traits.agents.iter().map(|agent| {
-        // If a step stops a node and starts it again, the node must keep its files, so they are never in memory.
+        // If a step stops this node and starts it again, the node must keep its files. Therefore the files of such a
+        // node are never in memory.
         let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
         let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
@@ -190,7 +193,8 @@ async fn start_agents(
             spec.files.retain(|it| it.path != of_servers);
             spec.files.push(text_file(of_servers, root));
         }
-        // The node finds the containers outside the cluster by their names on the external network.
+        // The node uses the world as its resolver, so that it finds the containers outside the cluster by their host
+        // names.
         spec.dns = vec![world.address()];
         (agent.name.clone(), Agent::of(site, spec), agent.late)
     });
@@ -204,8 +208,8 @@ fn token_file(token: &Secret) -> InlineFile {
     InlineFile { path: TOKEN.to_owned(), mode: 0o600, bytes: token.expose().as_bytes().to_vec() }
 }
 
-/// The specification of the server's container. It contains everything that must exist before the container's first
-/// process runs, including the DNS rules.
+/// Returns the specification of the server node's container. It contains everything that must exist before the
+/// container's first process runs, including the DNS rules.
 fn node_spec(
     site: &Site,
     what: &str,
@@ -217,12 +221,12 @@ fn node_spec(
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
-    // The name of this file sorts first. Manifests are applied in the order of their names, and CoreDNS must find its
+    // The name of this file sorts first. k3s applies manifests in the order of their names, and CoreDNS must find its
     // rules when it starts.
     let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
-        // The file is JSON, because JSON is valid YAML.
+        // The text is JSON, because JSON is valid YAML.
         spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
     }
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
@@ -230,14 +234,15 @@ fn node_spec(
     spec
 }
 
-/// The amount of memory for the [`UNPACKED`] folders; `None` if they must be on a disk.
+/// Returns the available memory for the [`UNPACKED`] folders, in MiB. `None` if the folders must be on a disk, because
+/// there is too little memory or the engine is on another machine.
 fn in_memory(site: &Site) -> Option<u64> {
     let local = site.engine().endpoint().is_local();
     local.then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB)
 }
 
-/// The specification of a node's container, for a server or an agent node. `memory_mib` is the memory that is available
-/// for the [`UNPACKED`] folders, if they are kept in memory.
+/// Returns the specification of a node's container, for a server or an agent node. `memory_mib` is the available memory
+/// for the [`UNPACKED`] folders. `None` keeps the folders on a disk.
 fn machine_spec(
     what: &str,
     plan: &ClusterPlan,
@@ -261,8 +266,8 @@ fn machine_spec(
         }
         None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
     }
-    // A node unpacks every archive that it gets. Therefore it gets only the images that its pods use. A browser's image
-    // alone takes gigabytes.
+    // A node unpacks every archive that it gets. Therefore it gets only the images that its pods use. For example, the
+    // image of a browser takes gigabytes.
     let named = plan.images();
     spec.binds = images
         .archives
@@ -278,13 +283,14 @@ fn machine_spec(
     spec
 }
 
-/// The address of the container that a fixture started outside the cluster.
+/// Returns the address of the first container that a fixture started outside the cluster. `None` if there is no such
+/// container.
 fn address_of(world: &World, namespace: &str, fixture: &str) -> Option<IpAddr> {
     let mut all = world.neighbours().iter();
     all.find(|it| it.namespace == namespace && it.fixture == fixture).map(|it| it.container.address)
 }
 
-/// The arguments of `k3s server`: the arguments that the harness needs, and those of the plan's traits.
+/// Returns the arguments of `k3s server`: those that the harness needs, and those of the plan's traits.
 fn arguments(plan: &ClusterPlan) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["server", "--disable", "traefik,servicelb,metrics-server,local-storage", "--resolv-conf", RESOLV_CONF]
@@ -302,20 +308,20 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
         Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
     };
     if !opening.is_empty() {
-        // The default URI contains the node's address, which need not be in the certificate
+        // The default URI of the issuer's keys contains the node's address, which need not be in the certificate
         // (docs/facts.md#issuer-and-discovery).
         pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
     }
     pass("--kube-apiserver-arg", &opening);
-    // The flags of the traits come after `opening`. If a flag occurs twice, the last one counts.
+    // The flags of the traits come after `opening`. If a flag occurs twice, the last one takes effect.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kube-controller-manager-arg", &plan.traits.controller_manager_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
 }
 
-/// A configuration that allows anonymous requests to the two discovery paths and to no other path
-/// (docs/facts.md#issuer-and-discovery).
+/// Returns a configuration of the apiserver that allows anonymous requests to the two paths of the issuer's documents
+/// and to no other path (docs/facts.md#issuer-and-discovery).
 fn narrow_opening() -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -328,7 +334,7 @@ fn narrow_opening() -> Value {
 }
 
 fn manifest(name: &str, object: &Value) -> InlineFile {
-    // The file is JSON, because JSON is valid YAML.
+    // The text is JSON, because JSON is valid YAML.
     text_file(&format!("{MANIFESTS}/{name}.yaml"), &object.to_string())
 }
 

@@ -1,6 +1,6 @@
-//! The owner's operations on a cluster that the harness started: its nodes, its external network (the world), and the
-//! fixtures' containers outside it. All of them need access to these containers. Therefore none is available for a
-//! cluster that the harness does not own.
+//! The owner's operations on a cluster that the harness started: on its nodes, on the world, and on the fixtures'
+//! containers outside the cluster. All operations need access to these containers. Therefore they are not available for
+//! a cluster that the harness does not own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,8 +22,8 @@ use parallax_record::Noted as _;
 
 /// The number of last lines of the node's log that an error contains.
 const EVIDENCE_LINES: usize = 40;
-/// The files in which k3s stores the keys that sign ServiceAccounts' tokens. The first file contains the current key.
-/// If the first file does not exist, the second file contains the only key.
+/// The files in which k3s stores the keys that sign ServiceAccounts' tokens. If the first file exists, it contains the
+/// key that signs new tokens. Otherwise the second file contains the only key.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
 
@@ -39,50 +39,53 @@ pub struct Own {
     pub(super) node: Container,
     /// The agent nodes, by name.
     pub(super) agents: Agents,
-    /// The containers of vantages outside the cluster that need an image, by image name.
+    /// The containers of vantages outside the cluster, by image name. There is one container for each image that such a
+    /// vantage names.
     pub(super) outside: BTreeMap<String, Container>,
 }
 
 impl Own {
-    /// The name of the node's container within the run.
+    /// Returns the name of the server node's container within the run.
     pub fn node_of(plan: &ClusterPlan) -> String {
         format!("{}-node", plan.name)
     }
 
-    /// The role of an agent node's container in the run. The role is a part of the container's name.
+    /// Returns the name of an agent node's container within the run.
     pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
         format!("{}-agent-{agent}", plan.name)
     }
 
-    /// A kubeconfig of the cluster's administrator for use on this machine. The text is JSON, which is valid YAML.
+    /// A kubeconfig with which the cluster's administrator can use the cluster from this machine. The text is JSON,
+    /// which is valid YAML.
     pub fn kubeconfig(&self) -> &Secret {
         &self.kubeconfig
     }
 
-    /// The certificate with which the administrator signs in.
+    /// Returns the client certificate and the private key with which the administrator authenticates.
     pub fn administrator(&self) -> Result<Identity, String> {
         kubeconfig::identity(self.kubeconfig.expose())
     }
 
-    /// The credentials of the administrator and of agent nodes, for the redactor.
+    /// The credentials of the administrator and of the agent nodes. The caller registers them with the redactor.
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// The containers that belong to the cluster and end with it. The nodes come first. The containers of vantages are
-    /// not included.
+    /// Returns the names of the containers that belong to the cluster and end with it: the agent nodes, the server
+    /// node, the world, and the fixtures' containers outside the cluster. The containers of vantages are not included.
     pub fn containers(&self) -> impl Iterator<Item = &str> {
         let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
         let agents = self.agents.0.values().map(Agent::container);
         agents.chain([self.node.name.as_str(), self.world.container()]).chain(beside)
     }
 
-    /// The address on this machine at which a port of the edge is published.
+    /// Returns the address on this machine at which a port of the edge is published. `None` if the edge does not have
+    /// the port.
     pub fn edge_on_this_machine(&self, port: u16) -> Option<SocketAddr> {
         self.world.detours().iter().find(|it| it.from.port() == port).map(|it| it.to)
     }
 
-    /// The private key that signs ServiceAccounts' tokens, PEM.
+    /// Reads from the node the private key that signs new tokens of ServiceAccounts, as PEM.
     pub async fn token_key(&self) -> Result<Secret, ClusterError> {
         let [current, only] = TOKEN_KEYS;
         let bytes = match self.engine.read_file(&self.node.name, current).await.noted("read the newest token key") {
@@ -92,13 +95,14 @@ impl Own {
         Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The last `tail` lines of the external network's log. This log has a line for each question to its name server.
+    /// Returns the last `tail` lines of the world's log. The log has a line for each question to the world's name
+    /// server.
     pub async fn asked_outside(&self, tail: usize) -> Result<Vec<String>, ClusterError> {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// The log of the container that a fixture started outside the cluster. From the last `tail` lines, only lines
-    /// whose time satisfies `counts` are returned.
+    /// Returns log lines of the container that a fixture started outside the cluster. Of the last `tail` lines, only
+    /// those whose time satisfies `counts` are returned.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -110,7 +114,7 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// The log of a node. From the last `tail` lines, only lines whose time satisfies `counts` are returned.
+    /// Returns log lines of a node. Of the last `tail` lines, only those whose time satisfies `counts` are returned.
     pub async fn written_by_node(
         &self,
         node: &str,
@@ -124,32 +128,33 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// The names of the cluster's nodes. The server comes first.
+    /// Returns the names of the cluster's nodes. The server node comes first.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         [SERVER_NODE].into_iter().chain(self.agents.0.keys().map(String::as_str))
     }
 
-    /// The container outside the cluster that runs this image.
+    /// Returns the name of the container outside the cluster that runs this image for vantages.
     pub fn container_of(&self, image: &str) -> Option<&str> {
         self.outside.get(image).map(|it| it.name.as_str())
     }
 
-    /// The vantage in the container outside the cluster that runs this image.
+    /// Opens a vantage in the container outside the cluster that runs this image.
     ///
     /// # Panics
     ///
-    /// If the plan of the cluster does not name the image. Each image that the plan names has a container.
+    /// Panics if the plan of the cluster does not name the image. Each image that the plan names has a container.
     pub async fn vantage(&self, image: &str) -> Result<Vantage, ProbeError> {
         let container = self.outside.get(image).expect("a cluster starts a container for each image that is named");
         Ok(Vantage::Container(ContainerSession::open(&self.engine, &container.name).await?))
     }
 
-    /// Runs a command on the node.
+    /// Runs a command in the container of the server node. `within` is the time limit of the command.
     pub(super) async fn exec(&self, command: &[&str], within: Duration) -> Result<Executed, ClusterError> {
         Ok(self.engine.exec(&self.node.name, command, within).await?)
     }
 
-    /// Resolves when the node's container ends, which is always an error.
+    /// Resolves when the container of the server node ends. This is always an error, because the node should run until
+    /// the cluster is removed.
     pub(super) async fn exited(&self) -> ClusterError {
         match self.engine.wait_exit(&self.node.name).await {
             Ok(code) => {
@@ -160,7 +165,7 @@ impl Own {
         }
     }
 
-    /// The last lines of the node's log, as evidence for an error.
+    /// Returns the last lines of the server node's log, as evidence for an error.
     pub(super) async fn last_lines(&self) -> Vec<String> {
         let lines = self.engine.logs(&self.node.name, EVIDENCE_LINES).await;
         lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::until::{Ended, until};
 use super::watched::watched;
 
-/// Resolves when a node reports that it is ready. The caller sets the time limit. A watch that breaks is started again,
-/// because watches often break while a node starts.
+/// Resolves when some node of the cluster reports that it is ready. The caller sets the time limit. If the watch
+/// breaks, it is started again, because watches often break while a node starts.
 pub async fn nodes_ready(client: Client) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = watched(nodes, watcher::Config::default(), "nodes");
@@ -19,11 +19,12 @@ pub async fn nodes_ready(client: Client) {
             return;
         }
     }
-    // The end of the stream does not mean that a node is ready, so the future never resolves here.
+    // The watch ended, but no node is ready. Therefore the future never resolves, and the caller's time limit ends the
+    // wait.
     std::future::pending::<()>().await;
 }
 
-/// Waits until this node is ready.
+/// Waits until the node with this name is ready.
 pub async fn node_ready(client: Client, name: &str, deadline: Instant) -> Ended<Node> {
     until(&Api::<Node>::all(client), name, |it: Option<&Node>| it.is_some_and(is_ready), deadline).await
 }
@@ -33,7 +34,8 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// Waits until a namespace has its default ServiceAccount. Before that, no pod can be created in the namespace.
+/// Waits until a namespace has its default ServiceAccount. Before that, the apiserver refuses to create a pod in the
+/// namespace.
 pub async fn service_account_ready(client: Client, namespace: &str, deadline: Instant) -> Ended<ServiceAccount> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
     until(&accounts, "default", |it: Option<&ServiceAccount>| it.is_some(), deadline).await

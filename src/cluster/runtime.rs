@@ -1,16 +1,16 @@
-//! The container runtime of a node that the harness owns. Without the apiserver, only the runtime can signal a
-//! container's main process. The published k3s image and the source-built node both have containerd's `ctr` in `PATH`,
-//! and its default socket is the node's own.
+//! The container runtime of a node that the harness owns. The harness needs the runtime because the apiserver offers no
+//! way to signal a container's main process. Both the published k3s image and the source-built node have containerd's
+//! `ctr` in `PATH`, and the default socket of `ctr` is the node's own.
 
 use std::time::Duration;
 
 use super::error::ClusterError;
 use super::own::Own;
 
-/// The containerd namespace in which the kubelet keeps its containers.
+/// The namespace of containerd in which the kubelet keeps its containers.
 const NAMESPACE: &str = "k8s.io";
-/// The messages with which containerd reports that a task has ended (`errdefs.ErrNotFound`, and the message of the
-/// shim).
+/// Parts of the messages with which containerd reports that a process to be signalled has ended (`errdefs.ErrNotFound`,
+/// and the message of the shim).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
 /// The time limit for the runtime to deliver a signal.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
@@ -39,8 +39,8 @@ impl Own {
         Err(ClusterError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output })
     }
 
-    /// Kills the main processes of several containers at the same time. Returns the error output of the runtime, if
-    /// there is any.
+    /// Kills the main processes of several containers at the same time. Returns the error output of the runtime. `None`
+    /// if there is none.
     pub async fn kill_at_once(
         &self,
         container_ids: impl Iterator<Item = &str>,
@@ -48,7 +48,7 @@ impl Own {
         let one = |id: &str| format!("ctr --namespace {NAMESPACE} tasks kill --signal SIGKILL {} &", bare(id));
         let script = format!("{} wait", container_ids.map(one).collect::<Vec<_>>().join(" "));
         let delivered = self.exec(&["sh", "-c", &script], DELIVERED_WITHIN).await?;
-        // `wait` without arguments succeeds even if a job failed, so only the output shows a failure.
+        // The shell's `wait` succeeds even if a background command failed, so only the output shows a failure.
         let said = delivered.output.trim();
         Ok((!said.is_empty()).then(|| said.to_owned()))
     }

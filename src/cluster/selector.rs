@@ -1,15 +1,15 @@
-//! Converts a workload's selector into the form that the apiserver accepts in a query.
+//! Converts the pod selector of a workload, such as a Deployment, into the form that the apiserver accepts in a query.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 
-/// The label selector by which a workload finds its pods. An empty selector is an error: in a workload it selects no
-/// pods, but in a query it selects all pods.
+/// Returns the label selector by which a workload finds its pods, as text for a query. An empty selector is an error:
+/// in a workload it selects no pods, but in a query it selects all pods.
 pub fn selector(of: LabelSelector) -> Result<String, String> {
     pod_selector(of).map(|it| it.to_string())
 }
 
-/// The label selector by which a workload finds its pods, as a value that can be matched against labels. An empty
+/// Returns the label selector by which a workload finds its pods, as a value that can be compared with labels. An empty
 /// selector is an error.
 pub fn pod_selector(of: LabelSelector) -> Result<Selector, String> {
     let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?;

@@ -10,22 +10,22 @@ use tokio::task::JoinSet;
 
 use super::transport;
 
-/// The way in which the fake apiserver handles a request.
+/// What the fake apiserver does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Does {
     /// Reset the connection.
     Reset,
     /// Send this status and body, then close the connection.
     Answer(u16, String),
-    /// Send the beginning of a body, and never end the answer.
+    /// Send the first part of a body, and then keep the answer open without an end.
     Begin(String),
     /// Keep the connection open and send nothing.
     Nothing,
 }
 
-/// Starts a fake apiserver and returns a client for it. `script` decides how a request is handled; it gets the number
-/// of the request (the first is 1) and its first line. The server stops when the returned set is dropped. `within`
-/// limits each call of the client.
+/// Starts a fake apiserver, and returns a client for it. `script` decides what the server does with a request. It gets
+/// the number of the request (the first is 1) and the first line of the request. The server stops when the returned
+/// `JoinSet` is dropped. `within` is the time limit of each call of the client.
 pub(crate) async fn apiserver(
     within: Duration,
     script: impl Fn(usize, &str) -> Does + Send + Sync + 'static,
@@ -72,7 +72,7 @@ pub(crate) async fn apiserver(
     (transport::bounded(Client::try_from(config).unwrap(), within), tasks)
 }
 
-/// An answer with a Kubernetes `Status` object.
+/// Returns an answer whose body is a Kubernetes `Status` object with this code and message.
 pub(crate) fn status(code: u16, message: &str) -> Does {
     let reason = if code == 404 { "NotFound" } else { "X" };
     let body = serde_json::json!({

@@ -1,8 +1,9 @@
-//! Time limits and retries for calls to the apiserver. Each call has a time limit, and is retried a few times if a
-//! repeated call is safe.
+//! Time limits and retries for calls to the apiserver. Each call has a time limit. It is retried a few times if it
+//! fails temporarily and a repetition is safe.
 //!
-//! kube's own retry policy is switched off: it retries a constant 503 for minutes, and gives up at once if a connection
-//! is reset. Watches, followed logs and exec sessions have their own deadlines; this module only handles their start.
+//! The retry policy of the library kube is switched off: it retries a constant 503 for minutes, and gives up at once if
+//! a connection is reset. Watches, followed logs and exec sessions have deadlines of their own; this module only
+//! handles their start.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -18,15 +19,15 @@ use tokio::time::Instant;
 
 use parallax_record::in_full;
 
-/// The time limit for a call that is not a stream, including its body. The limit is generous, because the apiserver
-/// answers all calls of the harness within a second.
+/// The time limit for a call whose answer is not a stream, including the body of the answer. The limit is far above the
+/// normal time, because the apiserver answers all calls of the harness within a second.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// The pauses before each retry of a call. Their sum is longer than the pause that an overloaded apiserver requests
-/// (one second), and much shorter than the deadline of any step.
+/// The pauses before each retry of a call. Together they are longer than the pause that an overloaded apiserver
+/// requests (one second), and much shorter than the deadline of any step.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400), Duration::from_secs(1)];
 
-/// The apiserver did not answer.
+/// The error that the apiserver did not answer a call within its time limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the apiserver has not answered {method} {path} within {} s", within.as_secs())]
 struct Unanswered {
@@ -35,8 +36,8 @@ struct Unanswered {
     within: Duration,
 }
 
-/// Whether an error says nothing about the requested object: there was no answer, or the apiserver was overloaded or
-/// failed itself. The apiserver also answers 500 if a webhook fails. That error is not transient, because the webhook
+/// Whether an error says nothing about the requested object: the apiserver did not answer, was overloaded, or failed
+/// itself. The apiserver also answers 500 if a webhook fails. Such an error is not transient, because the webhook
 /// belongs to the system under test.
 pub fn is_transient(error: &kube::Error) -> bool {
     match error {
@@ -51,28 +52,29 @@ pub fn is_transient(error: &kube::Error) -> bool {
 }
 
 /// Whether the TLS handshake failed for a permanent reason, such as a certificate of another authority. k3s sends the
-/// alert `internal_error` while it still creates its certificate, so that alert is temporary.
+/// alert `internal_error` while it is still creating its certificate, so a failure with this alert is temporary.
 fn rejects_peer(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref() {
             return !matches!(tls, rustls::Error::AlertReceived(rustls::AlertDescription::InternalError));
         }
-        // The source of an `io::Error` is the source of the wrapped error. The wrapped error itself must be read by
-        // `get_ref`.
+        // `source` of an `io::Error` skips the error that it wraps and returns the source of the wrapped error.
+        // `get_ref` returns the wrapped error itself.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = wrapped.map_or_else(|| error.source(), |it| Some(it as &(dyn StdError + 'static)));
     }
     false
 }
 
-/// A client whose calls have a time limit.
+/// Returns a client whose calls have the time limit `within` and are retried if this is safe.
 pub(super) fn bounded(client: Client, within: Duration) -> Client {
     let namespace = client.default_namespace().to_owned();
     Client::new(Bounded { client, within }, namespace)
 }
 
-/// The service between the client that the harness uses and the inner client, which owns the connections.
+/// The service of the client that [`bounded`] returns. It sends each request through the inner client, which owns the
+/// connections.
 struct Bounded {
     client: Client,
     within: Duration,
@@ -84,7 +86,7 @@ impl tower_service::Service<Request<Body>> for Bounded {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), kube::Error>> {
-        // There is nothing to wait for: the inner client itself waits until it is ready to send.
+        // This service is always ready, because the inner client itself waits until it can send.
         Poll::Ready(Ok(()))
     }
 
@@ -110,13 +112,13 @@ async fn send(client: &Client, request: Request<Body>, within: Duration) -> Resu
             return sent;
         }
         tracing::debug!(method = %call.method, path = call.path, %why, "the apiserver is asked again");
-        // No event reports that the apiserver is reachable again, so the code polls.
+        // No event reports that the apiserver can be reached again, so the code waits for a fixed pause.
         tokio::time::sleep(*pause).await;
         next = Some(copy);
     }
 }
 
-/// Makes one try. If the call is not a stream, the body is read here, so that the time limit includes it.
+/// Sends the request once. If the answer is not a stream, also reads the body, so that the time limit includes it.
 async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Response<Body>, kube::Error> {
     let response = client.send(request).await?;
     if call.streams {
@@ -126,7 +128,7 @@ async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Re
     Ok(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
 }
 
-/// A copy of a request; `None` if the body of the request is a stream, which cannot be copied.
+/// Copies a request. Returns `None` if the body of the request is a stream, which cannot be copied.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();
@@ -144,10 +146,10 @@ struct Call {
     within: Duration,
     /// Whether the answer is a stream: a log, a watch, or an upgraded connection.
     streams: bool,
-    /// Whether the answer may start late. For example, a container whose log is followed may write nothing for a long
-    /// time.
+    /// Whether the answer may start late, so that no time limit applies to its start. For example, a container whose
+    /// log is followed may write nothing for a long time.
     silent: bool,
-    /// Whether the request is idempotent.
+    /// Whether the request may be sent twice without a different effect.
     repeatable: bool,
 }
 
@@ -185,7 +187,7 @@ impl Call {
         })
     }
 
-    /// The reason to retry the call; `None` if it must not be retried.
+    /// Returns the reason to retry the call. `None` if the call succeeded or must not be retried.
     fn again(&self, sent: &Result<Response<Body>, kube::Error>) -> Option<String> {
         match sent {
             Ok(response) => {
@@ -194,7 +196,7 @@ impl Call {
                 let out = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
                 (busy || (out && self.repeatable)).then(|| status.to_string())
             }
-            // If no connection was made, nothing was sent, so it is safe to repeat any request.
+            // If no connection was made, the request was not sent. Then any request can be sent again safely.
             Err(error) if is_transient(error) && (self.repeatable || never_sent(error)) => Some(in_full(error)),
             Err(_) => None,
         }
@@ -215,8 +217,9 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{Does, apiserver, status};
 
-    /// Starts a fake apiserver that handles the first requests as `does` says and answers all later requests with 200.
-    /// Returns a client for it and a counter of its requests.
+    /// Starts a fake apiserver. It handles the first requests as `does` says, in order, and answers all later requests
+    /// with 200. Returns a client for the server and a counter of its requests. The server stops when the last value is
+    /// dropped.
     async fn first(does: Vec<Does>) -> (Client, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
@@ -271,7 +274,7 @@ mod tests {
                 assert!(is_transient(&error), "{error:?}");
                 assert_eq!(asked.load(Ordering::Relaxed), 1, "{method} {kind}");
             }
-            // If the apiserver answers 429, it has not executed the request. Therefore the request is repeated.
+            // An apiserver that answers 429 has not executed the request. Therefore every request can be sent again.
             let (client, asked, _server) = first(vec![status(429, "slower")]).await;
             ask(&client, method, kind).await.expect("the second time");
             assert_eq!(asked.load(Ordering::Relaxed), 2);

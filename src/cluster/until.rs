@@ -1,5 +1,5 @@
-//! The functions that wait for an object. Each watches the object until a condition holds, even if the watch breaks in
-//! between.
+//! Functions that wait for a Kubernetes object. Each watches the object until a condition holds, even if the watch
+//! breaks in between.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -17,36 +17,37 @@ use tokio::time::Instant;
 use super::transport::is_transient;
 use parallax_record::in_full;
 
-/// The shortest pause before a broken watch is started again. The longest pause follows.
+/// The shortest and the longest pause before a broken watch is started again. `LONGEST` is the longest one.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
-/// The time limit for a single request at the deadline, or for a request that only checks whether the apiserver
-/// answers.
+/// The time limit for the last request for the object at the deadline, and for a request that only checks whether the
+/// apiserver answers.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
-/// The result of a wait.
+/// The result of a wait for an object.
 #[derive(Debug)]
 pub enum Ended<K> {
-    /// The condition holds for this object; `None` if the object does not exist.
+    /// The condition holds for this object. `None` means that it holds because the object does not exist.
     Met(Option<K>),
     /// At the deadline, the apiserver answered and the condition did not hold for this object. `None` means that the
     /// object does not exist.
     NotMet(Option<K>),
-    /// At the deadline, the apiserver did not answer, for this reason. This says nothing about the object.
+    /// At the deadline, the apiserver did not answer. The text is the reason. Nothing is known about the object.
     Unseen(String),
 }
 
 /// Waits until a condition holds for an object or for its absence.
 ///
-/// A watch that fails is started again after a pause. At the deadline the object is requested once more, because a
-/// watch without events has two possible reasons: nothing changed, or the apiserver does not answer. Only the first
-/// reason is a fault of the system under test.
+/// A watch that fails is started again after a pause. At the deadline, the object is requested once more. A watch
+/// without events can mean that nothing changed, or that the apiserver does not answer. Only in the first case is the
+/// missing object a fault of the system under test.
 pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
 {
     let matches = |object: Option<&K>| condition.matches_object(object);
-    // The future is boxed, so that the buffers of the watch do not enlarge every future that awaits it.
+    // The future is boxed, because the buffers of the watch would otherwise enlarge every future that awaits this
+    // function.
     if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(met(api.clone(), name, matches))).await {
         return Ended::Met(object);
     }
@@ -58,8 +59,8 @@ where
     }
 }
 
-/// Resolves with the object for which a condition holds. If the condition holds for the absence of the object, resolves
-/// with `None`. There is no deadline, and a watch that fails is started again after a pause.
+/// Resolves with the object as soon as the condition holds for it, or with `None` if the condition holds because the
+/// object does not exist. There is no deadline. A watch that fails is started again after a pause.
 pub async fn met<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -72,16 +73,17 @@ where
             Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is started again"),
         }
     }
-    // The end of the stream does not mean that the condition holds, so the future never resolves here.
+    // The watch ended, but the condition does not hold. Therefore the future never resolves, and the caller's deadline
+    // ends the wait.
     std::future::pending().await
 }
 
-/// Checks whether the apiserver answers now. The error says why it does not. A caller that received no event uses this
-/// check: either nothing happened, or the apiserver could not report it.
+/// Checks whether the apiserver answers now. The error contains the reason why it does not. A caller whose watch had no
+/// event uses this check to distinguish two cases: nothing happened, or the apiserver could not report it.
 pub async fn answers(client: &Client) -> Result<(), String> {
     match tokio::time::timeout(LOOK_WITHIN, client.apiserver_version()).await {
         Ok(Err(error)) if is_transient(&error) => Err(in_full(&error)),
-        // A refusal is an answer too.
+        // A refusal shows that the apiserver answers.
         Ok(_) => Ok(()),
         Err(_) => Err(silent()),
     }
@@ -91,12 +93,12 @@ fn silent() -> String {
     format!("the apiserver has not answered within {} s", LOOK_WITHIN.as_secs())
 }
 
-/// The pauses between two tries of a watch. Each pause is twice as long as the previous one, up to two seconds. kube's
-/// own pauses grow to half a minute, which is longer than most waits.
+/// An iterator over the pauses before a broken watch is started again. Each pause is twice as long as the previous one,
+/// up to two seconds. The pauses of the library kube grow to half a minute, which is longer than most waits.
 #[derive(Clone, Debug)]
 pub struct Pauses(Duration);
 
-/// The pauses for a new watch.
+/// Returns the pauses for a new watch, which begin with the shortest one.
 pub fn pauses() -> Pauses {
     Pauses(SHORTEST)
 }
@@ -164,7 +166,7 @@ mod tests {
             _ if watches(line) && number > 14 => {
                 Does::Begin(format!("{}\n", json!({ "type": "ADDED", "object": map() })))
             }
-            // The watch ends at once. This says nothing about the object.
+            // The server ends the watch at once. This says nothing about the object, so the wait must continue.
             _ if watches(line) => Does::Answer(200, String::new()),
             _ => listed(),
         })
@@ -185,7 +187,7 @@ mod tests {
         let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
         assert!(matches!(ended, Ended::NotMet(None)), "{ended:?}");
 
-        // The watch has no events again, but now the apiserver does not answer.
+        // The watch has no events again, but in this case the apiserver does not answer the request at the deadline.
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => Does::Nothing,

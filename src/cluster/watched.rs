@@ -1,4 +1,4 @@
-//! Watches several objects. A watch that fails is started again.
+//! Watches all objects of a type. A watch that fails is started again.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use super::until::pauses;
 use parallax_record::in_full;
 
-/// A stream of each object that exists, and of each object that is created or changed later. The stream does not end:
-/// after a failure, the watch is started again, and existing objects are repeated. `what` names the objects in
-/// `harness.log`.
+/// Returns a stream of each object that exists, and of each object that is created or changed later. The stream does
+/// not end. After a failure, the watch is started again, and the existing objects occur once more. `only` restricts the
+/// objects. `what` names the objects in `harness.log`.
 pub fn watched<K>(api: Api<K>, only: watcher::Config, what: &'static str) -> BoxStream<'static, K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -31,7 +31,8 @@ where
     logged.boxed()
 }
 
-/// Resolves as soon as `stays` returns false for every existing object. `what` names the objects in `harness.log`.
+/// Resolves as soon as `stays` returns false for every existing object, or no object exists. `only` restricts the
+/// objects. `what` names the objects in `harness.log`.
 pub async fn until_none<K>(api: Api<K>, only: watcher::Config, stays: impl Fn(&K) -> bool, what: &'static str)
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -58,6 +59,7 @@ where
             return;
         }
     }
-    // The end of the stream says nothing about the objects, so the future never resolves here.
+    // The watch ended, which says nothing about the objects. Therefore the future never resolves, and the caller's time
+    // limit ends the wait.
     std::future::pending::<()>().await;
 }

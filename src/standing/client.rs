@@ -1,4 +1,4 @@
-//! The client of a process that keeps an environment.
+//! Sends requests to the process that keeps an environment (`parallax up`).
 
 use parallax_vocab::Event;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -7,8 +7,8 @@ use tokio::net::UnixStream;
 use super::handle::{Handle, Handles};
 use super::{Line, Question, StandingError};
 
-/// Sends a question to the process that keeps a variant, and passes every following event to `see`. Returns the last
-/// line.
+/// Sends a question to the process that keeps a variant. Calls `see` with every event that the process sends, and
+/// returns the last line.
 pub async fn ask(
     handles: &Handles,
     handle: &Handle,

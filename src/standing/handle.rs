@@ -1,4 +1,4 @@
-//! The handles: files through which other processes find a variant that is kept.
+//! The handles of kept variants. A handle is a file by which other processes find the process that keeps the variant.
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::StandingError;
 use parallax_record::Present as _;
 
-/// The length of the longest path of a socket, in bytes (`sun_path` of unix(7), without the final zero byte).
+/// The largest length of the path of a Unix socket, in bytes (`sun_path` of unix(7), without the final zero byte).
 const SOCKET_PATH_LIMIT: usize = 107;
 
-/// The description of a kept variant, written by the process that keeps it.
+/// The description of a kept variant. The process that keeps the variant writes it to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handle {
@@ -29,7 +29,7 @@ pub struct Handle {
     pub project: PathBuf,
     /// The folder of the run.
     pub directory: PathBuf,
-    /// The id of the process.
+    /// The process id of the process that keeps the variant.
     pub process: u32,
     /// The time at which the process wrote the handle, in seconds since the Unix epoch.
     pub since: i64,
@@ -41,22 +41,22 @@ impl std::fmt::Display for Handle {
     }
 }
 
-/// The folder with the handles of one user.
+/// The folder that contains the handles of one user's kept variants.
 #[derive(Clone, Debug)]
 pub struct Handles(PathBuf);
 
 impl Handles {
-    /// The handles below the state folder that `parallax_engine::StateDir` names.
+    /// Returns the folder of handles below the state folder that `parallax_engine::StateDir` names.
     pub fn below(state: &Path) -> Self {
         Self(state.join("standing"))
     }
 
-    /// The path of the socket of a run.
+    /// Returns the path of the socket on which the process of a run receives requests.
     pub(super) fn socket(&self, run: &RunId) -> PathBuf {
         self.0.join(format!("{run}.sock"))
     }
 
-    /// Checks that the socket of a run can exist. The kernel limits the length of its path.
+    /// Checks that the socket of a run can be created. The kernel limits the length of a socket's path.
     pub fn check(&self, run: &RunId) -> Result<(), StandingError> {
         let socket = self.socket(run);
         if socket.as_os_str().len() <= SOCKET_PATH_LIMIT {
@@ -69,21 +69,21 @@ impl Handles {
         self.0.join(format!("{run}.json"))
     }
 
-    /// Creates the folder so that only the user can access it, because everyone who can write to a socket can run
-    /// programs.
+    /// Creates the folder with permissions that allow only the user to access it. Everyone who can write to a socket in
+    /// it can run programs.
     pub(super) fn create(&self) -> Result<(), StandingError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.map_err(|source| failed("create", &self.0, source))
     }
 
-    /// Writes a handle to disk.
+    /// Writes the handle of a run to disk.
     pub(super) fn keep(&self, handle: &Handle) -> Result<(), StandingError> {
         let path = self.file(&handle.run);
         let text = serde_json::to_vec(handle).expect("a handle becomes JSON");
         fs::write(&path, text).map_err(|source| failed("write", &path, source))
     }
 
-    /// Removes a handle and its socket.
+    /// Removes the handle of a run and the run's socket.
     pub(super) fn forget(&self, run: &RunId) {
         for path in [self.file(run), self.socket(run)] {
             match fs::remove_file(&path) {
@@ -94,7 +94,7 @@ impl Handles {
         }
     }
 
-    /// All kept variants, the oldest first. The handles of processes that are gone are removed.
+    /// Returns the handles of all kept variants, the oldest first. Removes the handles whose process has ended.
     pub fn all(&self) -> Result<Vec<Handle>, StandingError> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
@@ -104,7 +104,7 @@ impl Handles {
         let paths = entries.flatten().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "json"));
         let mut handles = Vec::new();
         for path in paths {
-            // The process may remove its handle at any time, so a missing file is ignored.
+            // The process may remove its handle at any time, so a file that is no longer there is ignored.
             let Some(handle) = fs::read(&path).ok().and_then(|it| serde_json::from_slice::<Handle>(&it).ok()) else {
                 continue;
             };
@@ -112,10 +112,10 @@ impl Handles {
                 Ok(_) => handles.push(handle),
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                     self.forget(&handle.run);
-                    // The process was killed, so it could not remove its secret files itself.
+                    // The process of this run was killed, so it could not remove the files with its secrets itself.
                     remove_secrets(&handle.directory);
                 }
-                // The process cannot be asked, for example because it belongs to another user.
+                // The process cannot be reached, for example because it belongs to another user.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }
@@ -124,8 +124,8 @@ impl Handles {
     }
 }
 
-/// Removes the files that say how an environment can be reached, and the folders of shells. They contain secrets, and
-/// the environment does not exist any more.
+/// Removes from a run's folder the files that say how an environment can be reached, and the folders of shells. They
+/// contain secrets, and the environment no longer exists.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,4 +1,4 @@
-//! The server in the process that keeps an environment.
+//! The server for requests, in the process that keeps an environment.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -20,32 +20,32 @@ use crate::run::standing::{Answer, Asked, Request};
 
 /// The largest size of a request, in bytes.
 const REQUEST_LIMIT: u64 = 64 * 1024;
-/// The time limit for a client to send its request, or to receive a line.
+/// The time limit for receiving a request from a client, and for sending a line to a client.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// The pause after a connection that could not be accepted.
+/// The pause after a connection could not be accepted, before the next one is accepted.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The time limit for connections to deliver their last lines after the run has ended.
+/// The time for which connections may send their last lines after the run has ended.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Passes events to the connection that waits for them, and to the run's own display.
+/// A display that passes each event to the run's own display and to the client whose request is being carried out.
 pub struct Feed {
     display: Box<dyn Live>,
     shared: Arc<Shared>,
 }
 
-/// The state that the feed and the connections share.
+/// The state that the feed shares with the connections.
 #[derive(Default)]
 struct Shared {
-    /// The receiver of the events that follow from the present request.
+    /// The receiver of the events of the request that is being carried out.
     listening: Mutex<Listening>,
-    /// A description of what the run does at this moment.
+    /// A description of what the run does at this moment, for `parallax status`.
     now: Mutex<String>,
 }
 
 #[derive(Default)]
 struct Listening {
     sender: Option<mpsc::UnboundedSender<Event>>,
-    /// Whether no further event follows.
+    /// Whether the run has sent its last event.
     closed: bool,
 }
 
@@ -54,7 +54,8 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
-            // This event is the last one of the set-up. If a part of the set-up is not ready, no step runs.
+            // A set-up that ends for an environment is the last event of the set-up. No event of a step follows if a
+            // part of the environment is not ready.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
                 Some(format!("stands; {detail}"))
             }
@@ -66,7 +67,7 @@ impl Live for Feed {
             *self.shared.now() = now;
         }
         if let Some(sender) = &self.shared.listening().sender {
-            // The client may be gone, so an error is ignored.
+            // The client may have closed its connection, so an error is ignored.
             drop(sender.send(event.clone()));
         }
         self.display.see(event);
@@ -82,7 +83,7 @@ impl Live for Feed {
     }
 }
 
-/// Accepts the requests of other processes to a run.
+/// The server that accepts requests of other processes to a run.
 #[derive(Debug)]
 pub struct Host {
     handles: Handles,
@@ -93,9 +94,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the socket and writes the handle. Requests go to `asked`, and `cancel` ends the run. The returned feed
-    /// replaces `display`, the run's own display, and passes events on to it. `mark` tells when the feed has seen all
-    /// events so far.
+    /// Opens the socket and writes the handle. The server sends requests to `asked`, and ends the run with `cancel`.
+    /// The returned feed takes the place of the run's own display `display`, and passes events on to it. `mark` is used
+    /// to wait until the feed has received all events so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
@@ -120,7 +121,8 @@ impl Host {
         Ok((Self { handles, run, directory, connections, over }, Feed { display, shared }))
     }
 
-    /// Removes the handle and answers the request for the end, after all work is done.
+    /// Removes the handle, and answers the client that asked for the end of the run. The caller must have removed the
+    /// environment before.
     pub async fn close(mut self) {
         self.handles.forget(&self.run);
         remove_secrets(&self.directory);
@@ -142,11 +144,11 @@ struct Door {
     shared: Arc<Shared>,
     asked: mpsc::Sender<Asked>,
     mark: Mark,
-    /// Cancelled after everything is removed and the reports are written.
+    /// The token that is cancelled when everything is removed and the reports are written.
     over: CancellationToken,
-    /// Ends the run in the same way as a signal.
+    /// The token that ends the run, as a signal does.
     cancel: CancellationToken,
-    /// The lock that lets only one request run at a time.
+    /// The lock that a request holds while it is carried out. So only one request is carried out at a time.
     one: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -165,7 +167,8 @@ async fn accept(listener: UnixListener, door: Door) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no request can be accepted");
-                    // No event reports that a file descriptor is free again, so the code polls.
+                    // A connection cannot be accepted if there are too many open files. No event reports that a file
+                    // was closed, so the code waits for a fixed pause.
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             },
@@ -185,7 +188,7 @@ impl Door {
         let mut line = String::new();
         tokio::time::timeout(SENT_WITHIN, read.read_line(&mut line)).await??;
         if line.is_empty() {
-            // Another process only checked whether this process is alive.
+            // The other process sent nothing. It only checked whether this process is alive.
             return Ok(());
         }
         let request = match serde_json::from_str(&line) {
@@ -200,7 +203,7 @@ impl Door {
                 return say(&mut write, &Line::Answer(Answer::No(why))).await;
             }
         };
-        // The client sends nothing more. The end of its stream therefore means that the client is gone.
+        // The client sends nothing after its request. Therefore the end of its stream means that the client is gone.
         let mut rest = [0];
         let left = async { drop(read.read(&mut rest).await) };
         tokio::pin!(left);
@@ -208,7 +211,8 @@ impl Door {
         let one = match self.one.try_lock() {
             Ok(one) => one,
             Err(_) if ends => {
-                // A request for the end does not wait for the present request, or for the set-up of an environment.
+                // A request for the end of the run does not wait for the request that is being carried out, or for the
+                // set-up of an environment.
                 self.cancel.cancel();
                 self.over.cancelled().await;
                 return say(&mut write, &Line::Answer(Answer::Ends)).await;
@@ -227,7 +231,7 @@ impl Door {
                 tokio::select! {
                     Some(event) = events.recv() => tell(&mut write, event, &gone).await,
                     () = &mut left, if !gone.is_cancelled() => gone.cancel(),
-                    // If the run ended before it answered, the connection ends without an answer.
+                    // If the run ends before it answers the request, the connection closes without an answer.
                     answer = &mut answered => break answer.ok(),
                 }
             }
@@ -236,16 +240,17 @@ impl Door {
         };
         if !ends {
             let mark = self.mark.clone();
-            // The writer is a thread, so this wait blocks.
+            // The wait for the thread that writes the record blocks, so it is done outside the async runtime.
             drop(tokio::task::spawn_blocking(move || mark.wait()).await);
             self.shared.listening().sender.take();
         }
-        // The clean-up follows a request for the end. The events end when the feed closes with the record.
+        // After a request for the end of the run, the clean-up follows. Its events end when the feed is closed together
+        // with the record.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
         }
         if ends {
-            // The answer waits until the reports are written, because they are written after the record.
+            // The answer is sent only after the reports are written. They are written after the record is closed.
             self.over.cancelled().await;
             return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
@@ -266,7 +271,7 @@ impl Shared {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the stream of events from now on. The stream is empty if the feed is closed.
+    /// Returns a stream of the events from now on. The stream is empty if the run has sent its last event.
     fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
         let (send, receive) = mpsc::unbounded_channel();
         let mut listening = self.listening();
@@ -277,7 +282,7 @@ impl Shared {
     }
 }
 
-/// Passes an event to a client, unless the client is gone or does not read.
+/// Sends an event to a client, unless the client is gone. A client that does not read in time counts as gone.
 async fn tell(to: &mut OwnedWriteHalf, event: Event, gone: &CancellationToken) {
     if gone.is_cancelled() {
         return;

@@ -1,10 +1,10 @@
-//! Variants that are kept after their run: another process finds them by a handle on disk, and sends requests to their
-//! process over a socket.
+//! Variants that are kept running after their flow (`parallax up`). Another process finds a kept variant by its handle
+//! on disk, and sends requests over a socket to the process that keeps the variant.
 //!
 //! `$XDG_STATE_HOME/parallax/standing/` contains two files for each such variant: `RUN.json` (the handle) and
-//! `RUN.sock` (the socket). A connection carries one request and its results, with one JSON document on each line:
-//! events, and the answer at the end. The process that keeps the environment answers. When that process ends, the
-//! environment is removed as after any run.
+//! `RUN.sock` (the socket). A connection carries one request and its results, with one JSON document in each line:
+//! first the events, and last the answer. When the process that keeps the variant ends, it removes the environment as
+//! after any run.
 
 mod client;
 mod handle;
@@ -20,21 +20,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::standing::{Answer, Request};
 
-/// A request from another process.
+/// What another process sends to the process that keeps a variant.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Question {
-    /// Tell what the process does at this moment. This is answered even while another request is being carried out.
+    /// Asks what the process does at this moment. The process answers even while it carries out another request.
     Status,
     /// Asks the process to carry out a request.
     Do(Request),
 }
 
-/// One line of the results.
+/// One line that the process sends back.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Line {
-    /// An event that happened during the request. It is redacted.
+    /// An event that happened while the request was carried out. It is redacted.
     Event(Box<Event>),
     /// The answer to [`Question::Status`].
     Now(String),
@@ -45,14 +45,14 @@ pub enum Line {
 /// The reason why a request to a kept variant failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StandingError {
-    /// A file of a handle could not be read or written.
+    /// A handle or a socket could not be read, written or created.
     #[error("failed to {doing} {path}: {source}")]
     File {
         /// The operation that failed.
         doing: &'static str,
         /// The path of the file.
         path: String,
-        /// The reason for the failure.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The path of the socket is longer than the kernel allows.
@@ -61,19 +61,19 @@ pub enum StandingError {
         /// The path of the socket.
         path: String,
     },
-    /// The process that keeps the environment is gone.
+    /// The process that keeps the environment no longer exists.
     #[error("run {run} does not stand any more: its process is gone; `parallax gc` removes what it left")]
     Gone {
         /// The id of the run.
         run: String,
     },
-    /// The process ended before it answered.
+    /// The process ended before it answered the request.
     #[error("run {run} ended before it answered")]
     Ended {
         /// The id of the run.
         run: String,
     },
-    /// The process sent something that this program does not understand.
+    /// The process sent a line that this program does not understand, perhaps because its version differs.
     #[error("run {run} answers with something unknown, perhaps another version of this program holds it: {reason}")]
     Unknown {
         /// The id of the run.

@@ -2,7 +2,7 @@
 
 use crate::cluster::is_transient;
 
-/// The reason why there is no token.
+/// The reason why a token could not be requested or signed.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The apiserver refused to issue a token.
@@ -15,10 +15,10 @@ pub enum TokenError {
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
-    /// The apiserver's answer contains no token.
+    /// The answer of the apiserver contains no token. The text is the name of the ServiceAccount.
     #[error("the apiserver's TokenRequest for ServiceAccount {0} came back without a token")]
     Empty(String),
-    /// A key cannot be used.
+    /// A key cannot be used for signing. The text is the reason.
     #[error("the key that is to sign a token cannot be used: {0}")]
     Key(String),
     /// A token could not be signed.
@@ -27,7 +27,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether the error is temporary: it says nothing about the request, and a retry may succeed.
+    /// Whether the error is temporary: the apiserver did not answer or was overloaded, so a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if is_transient(source))
     }

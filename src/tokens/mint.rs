@@ -1,4 +1,4 @@
-//! Signs tokens with the claims that the apiserver writes, and with chosen keys.
+//! Signs tokens that contain the same claims as those of the apiserver, with a key that the scenario chooses.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::TokenError;
 
-/// The claims of a token.
+/// The values for the claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The issuer of the cluster's tokens.
@@ -34,27 +34,27 @@ pub struct Claims {
 /// A key that signs tokens.
 #[derive(Debug)]
 pub enum Key {
-    /// The key is an RSA key.
+    /// An RSA key, for the algorithm RS256.
     Rsa {
         /// The private key in PEM format.
         pem: Secret,
-        /// The key id, computed as the apiserver computes it.
+        /// The key id (`kid`), computed in the same way as the apiserver does.
         id: String,
         /// The public half as a JSON Web Key (RFC 7517).
         public: Value,
     },
-    /// A shared secret, with the key id that the verifier looks up.
+    /// A shared secret, for the algorithm HS256.
     Shared {
-        /// The secret of the key.
+        /// The shared secret itself.
         secret: String,
-        /// The id of the key.
+        /// The key id (`kid`) that the token names, by which a verifier looks up the key.
         id: String,
     },
 }
 
 impl Key {
-    /// Reads the key from a PEM file (PKCS#1 or PKCS#8). The id of the key is the hash of its public half, as in
-    /// Kubernetes (`pkg/serviceaccount/jwt.go`).
+    /// Reads an RSA key from PEM text (PKCS#1 or PKCS#8). The key id is the hash of the public half, as in Kubernetes
+    /// (`pkg/serviceaccount/jwt.go`).
     pub fn rsa(pem: Secret) -> Result<Self, TokenError> {
         let wrong = |why: String| TokenError::Key(why);
         let der = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|why| wrong(why.to_string()))?;
@@ -75,7 +75,7 @@ impl Key {
         Ok(Self::Rsa { pem, id, public })
     }
 
-    /// The public half as a JSON Web Key. A shared secret has no public half.
+    /// The public half of the key as a JSON Web Key. `None` for a shared secret.
     pub fn public(&self) -> Option<&Value> {
         match self {
             Self::Rsa { public, .. } => Some(public),
@@ -83,7 +83,7 @@ impl Key {
         }
     }
 
-    /// The secret part of the key, for the redactor.
+    /// The secret part of the key. The caller registers it with the redactor.
     pub fn private(&self) -> Secret {
         match self {
             Self::Rsa { pem, .. } => pem.clone(),
@@ -91,7 +91,7 @@ impl Key {
         }
     }
 
-    /// Generates a new key that no cluster knows.
+    /// Generates a new RSA key. No cluster publishes its public half, so a verifier must refuse tokens of this key.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))
@@ -110,7 +110,8 @@ impl Key {
 }
 
 impl Claims {
-    /// The claims as the apiserver writes them for a token that is bound only to its ServiceAccount.
+    /// Returns the claims in the form in which the apiserver writes them for a token that is bound only to its
+    /// ServiceAccount, and not to a pod.
     fn json(&self) -> Value {
         json!({
             "aud": [self.audience],

@@ -1,4 +1,4 @@
-//! Tokens that the apiserver issues.
+//! Requests tokens of ServiceAccounts from the apiserver.
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -17,13 +17,14 @@ pub struct Wanted<'a> {
     pub account: &'a str,
     /// The audience for which the token is valid.
     pub audience: &'a str,
-    /// The token's lifetime in seconds.
+    /// The validity of the token from now on, in seconds.
     pub expires_s: i64,
-    /// The pod to which the token is bound, as in tokens that the kubelet projects.
+    /// The pod to which the token is bound, as in tokens that the kubelet mounts into pods. `None` if the token is
+    /// bound only to the ServiceAccount.
     pub pod: Option<&'a str>,
 }
 
-/// Requests a token of a ServiceAccount.
+/// Requests a token of a ServiceAccount from the apiserver.
 pub async fn request(client: Client, it: &Wanted<'_>) -> Result<Secret, TokenError> {
     let Wanted { namespace, account, audience, expires_s, pod } = *it;
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);

@@ -1,9 +1,10 @@
-//! Reads evidence from the log of the external network (the world).
+//! Reads DNS questions as evidence from the log of the world.
 
 use parallax_vocab::world::Entry;
 
-/// The DNS questions in a log. Only questions whose time (milliseconds since the Unix epoch) satisfies `counts` are
-/// returned. Each is one sentence: who asked, for which name, and the answer.
+/// Returns the DNS questions in the lines of a log, one sentence for each: the client's address, the name and the type
+/// that were asked for, and the answer. Only questions whose time (in milliseconds since the Unix epoch) satisfies
+/// `counts` are returned.
 pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {

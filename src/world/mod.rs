@@ -20,15 +20,15 @@ pub use self::neighbour::{Neighbour, Provisioned};
 use parallax_engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
 use parallax_plan::ClusterPlan;
 
-/// Port of the name server.
+/// The port of the name server.
 const DNS_PORT: u16 = 53;
-/// The port of the apiserver, both at the node and where the apiserver is published.
+/// The port of the apiserver. The node and the edge use the same port.
 const API_PORT: u16 = 6443;
-/// A part of the log line with which the container reports that it is ready (`crates/vocab/src/world.rs`,
+/// A part of the log line by which the world reports that it is ready (`crates/vocab/src/world.rs`,
 /// `Entry::Listening`).
 const READY_LINE: &str = "\"kind\":\"listening\"";
 
-/// The running external network of a cluster.
+/// A running world: the container of a cluster's external network.
 #[derive(Clone, Debug)]
 pub struct World {
     container: Container,
@@ -37,8 +37,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts the external network of a cluster. Its edge forwards connections to `node`, which is the name of a
-    /// container on the same network. That container need not exist yet.
+    /// Starts the world of a cluster. Its edge forwards connections to `node`, which is the name of a container on the
+    /// same network. The node need not exist yet.
     pub async fn start(
         site: &Site,
         cluster: &ClusterPlan,
@@ -54,7 +54,7 @@ impl World {
         ports.dedup();
         let mut spec = ContainerSpec::new(Self::of(cluster), image, network);
         spec.command = vec!["world".to_owned()];
-        // Containers outside the cluster find the edge by this name. The edge forwards their connections to the
+        // Containers outside the cluster resolve this host name to the edge, which forwards their connections to the
         // apiserver.
         spec.hostname.clone_from(&cluster.traits.published);
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
@@ -65,38 +65,39 @@ impl World {
         Ok(Self { container: site.start(spec).await?, ports, neighbours })
     }
 
-    /// The name, within the run, of the container of a cluster's external network.
+    /// Returns the name of the world's container within the run.
     pub fn of(cluster: &ClusterPlan) -> String {
         format!("{}-world", cluster.name)
     }
 
-    /// The container's name in the engine.
+    /// The name of the container in the engine.
     pub fn container(&self) -> &str {
         &self.container.name
     }
 
-    /// The address of the container on the engine's network. CoreDNS uses it as upstream, and edge names resolve to it.
+    /// The address of the container on the engine's network. The cluster's CoreDNS uses the name server at this address
+    /// as upstream, and the host names of the edge resolve to this address.
     pub fn address(&self) -> IpAddr {
         self.container.address
     }
 
-    /// The address at which the harness reaches the name server.
+    /// Returns the address at which the harness reaches the name server: a published port on this machine.
     pub fn name_server(&self) -> SocketAddr {
         self.published(Port::udp(DNS_PORT))
     }
 
-    /// The address at which containers of the cluster's network reach the name server.
+    /// Returns the address at which containers of the cluster's network reach the name server.
     pub fn name_server_within(&self) -> SocketAddr {
         SocketAddr::new(self.address(), DNS_PORT)
     }
 
-    /// The containers outside the cluster.
+    /// The containers of fixtures outside the cluster.
     pub fn neighbours(&self) -> &[Neighbour] {
         &self.neighbours
     }
 
-    /// The redirections through which the harness reaches the edge and the containers outside the cluster: connections
-    /// to their addresses go to the ports that are published on loopback.
+    /// Returns the redirections through which the harness reaches the edge and the fixtures' containers outside the
+    /// cluster. They redirect connections to a container's address to a published port on loopback.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
@@ -114,7 +115,7 @@ fn as_json(config: &WorldConfig) -> String {
     serde_json::to_string(config).expect("a configuration of strings and numbers is JSON")
 }
 
-/// The names and the edge rules of a cluster's external network.
+/// Returns the configuration of a cluster's world: the host names with their addresses, and the rules of the edge.
 fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
     let mut names: BTreeMap<String, NameTarget> =
         cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();

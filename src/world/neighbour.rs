@@ -1,4 +1,5 @@
-//! Containers with a host name outside the cluster, such as a store in an office or a site on the internet.
+//! Containers of fixtures that run outside the cluster under a host name, such as a store in an office or a site on the
+//! internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,42 +11,43 @@ use parallax_engine::{ContainerSpec, EngineError, InlineFile, Port, Site};
 use parallax_language::fixture::{self, Part};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
-/// A container outside the cluster, and the fixture that declares it.
+/// A container of a fixture outside the cluster.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     /// The namespace of the environment that the container belongs to.
     pub namespace: String,
     /// The id of the fixture.
     pub fixture: String,
-    /// The name of the container in the fixture.
+    /// The name that the fixture gives to the container.
     pub name: String,
-    /// The host name of the container outside the cluster.
+    /// The host name by which clients outside the cluster reach the container.
     pub host: String,
-    /// The ports of the container outside the cluster.
+    /// The TCP ports of the container.
     pub ports: Vec<u16>,
-    /// Whether the container runs only after a flow has started it.
+    /// Whether the container does not run until a flow starts it.
     pub late: bool,
-    /// The container in the engine. Another start can change its address.
+    /// The container in the engine, with its address. The address can change when the container is started again.
     pub container: parallax_engine::Container,
 }
 
-/// The secrets and certificates of a fixture's container.
+/// The secrets and certificates that may be written into a fixture's container.
 #[derive(Debug)]
 pub struct Provisioned<'a> {
-    /// Secret values, by the name of the credentials and the key.
+    /// The secret values. The key is the name of the credentials and the key within them.
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
-    /// The server certificates, by name.
+    /// The server certificates of the fixture, by the certificate's name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
-    /// Root certificates of authorities by id (PEM).
+    /// The root certificates of authorities as PEM, by the authority's fixture id.
     pub roots: BTreeMap<&'a str, &'a str>,
-    /// The authority of the cluster's apiserver (PEM), if it is known before the cluster starts.
+    /// The certificate of the apiserver's authority, as PEM. `None` if the cluster creates the authority itself when it
+    /// starts.
     pub cluster_authority: Option<&'a str>,
 }
 
 impl Neighbour {
     /// Starts the container of a fixture on a cluster's network. `what` is the name of the container within the run. A
-    /// container that is declared as `late` must not run before a flow starts it. It is started and killed at once, so
-    /// that it exists.
+    /// container that is declared as `late` must not run before a flow starts it. Therefore it is started and killed at
+    /// once, so that it exists but does not run.
     pub async fn start(
         site: &Site,
         what: String,
@@ -68,8 +70,8 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
-                // The id names an authority and not a certificate of the fixture. An authority has only a root
-                // certificate.
+                // If the id is not that of a certificate of the fixture, it names an authority. An authority has only a
+                // root certificate, and no chain or key.
                 let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
@@ -83,11 +85,12 @@ impl Neighbour {
         let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
             path: path.clone(),
             mode: 0o644,
-            // The template engine drops the last newline. Without this newline, HAProxy treats the file as truncated.
+            // The template engine drops the last newline of the text. HAProxy treats a file without a final newline as
+            // truncated.
             bytes: format!("{}\n", text.trim_end_matches('\n')).into_bytes(),
         });
         spec.files = files.chain(texts).collect();
-        // The other containers find this container by its host name.
+        // The other containers on the network find this container by its host name.
         spec.hostname = Some(wanted.host.clone());
         spec.ports = wanted.ports().map(Port::tcp).collect();
         let container = site.start(spec).await?;
@@ -98,13 +101,13 @@ impl Neighbour {
         Ok(container)
     }
 
-    /// The title of the container in messages.
+    /// Describes the container in messages.
     pub fn title(&self) -> String {
         format!("container {} of `{}` beside the cluster", self.name, self.fixture)
     }
 
-    /// The redirections through which the harness reaches the container: connections to its address go to the ports
-    /// that are published on loopback.
+    /// Returns the redirections through which the harness reaches the container. They redirect connections to the
+    /// container's address to its published ports on loopback.
     pub fn detours(&self) -> impl Iterator<Item = Detour> {
         self.ports.iter().filter_map(|port| {
             let from = SocketAddr::new(self.container.address, *port);

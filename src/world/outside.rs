@@ -1,5 +1,5 @@
-//! Vantages outside the cluster that need an image. They are containers on the cluster's network, and the external
-//! network (the world) is their resolver.
+//! Vantages outside the cluster that name an image. They are containers on the cluster's network, and use the world as
+//! their resolver.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::World;
 use crate::probe::AGENT_PATH;
 use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
-/// Starts one container for each image. The agent in the container waits for questions. The container resolves names as
-/// clients outside the cluster do, and it reaches the edge at the real address.
+/// Starts one container for each image of `images`, in which the agent waits for questions. The container resolves
+/// names as clients outside the cluster do. It connects to the edge at the edge's own address, without a redirection.
 pub async fn start(
     site: &Site,
     cluster: &str,

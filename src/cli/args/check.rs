@@ -8,55 +8,58 @@ use clap::Args;
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 pub struct Check {
-    /// The store: a host, or a URL without a path.
+    /// The store to check: a host, with or without a port, or a URL without a path, for example `minio.example.com`.
     #[arg(value_name = "ENDPOINT")]
     pub endpoint: String,
-    /// The kubeconfig [default: as for kubectl].
+    /// The path of the kubeconfig [default: the kubeconfig that kubectl uses].
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig [default: its current one].
+    /// The context of the kubeconfig [default: the current context].
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-    /// The namespace for the pod [default: that of the context].
+    /// The namespace in which the pod is created [default: the namespace of the context].
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Make no pod, and ask from this machine only.
+    /// Ask only from this machine, and create no pod.
     #[arg(long, conflicts_with_all = ["kubeconfig", "context", "namespace", "service_account", "image"])]
     pub outside_only: bool,
-    /// The image with the agent. The cluster's nodes must be able to get it.
+    /// The image that contains `parallax-agent`, for the pod. The cluster's nodes must be able to pull the image.
     #[arg(long, value_name = "IMAGE", required_unless_present = "outside_only")]
     pub image: Option<String>,
     /// A bucket of the store.
     ///
-    /// With keys in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and `AWS_SESSION_TOKEN`), presigned URLs are checked,
-    /// too. Two objects are then written below `parallax-check/` and removed.
+    /// If `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and, if needed, `AWS_SESSION_TOKEN`) are set, presigned URLs
+    /// are checked, too. The check then writes two objects below `parallax-check/` and removes them.
     #[arg(long, value_name = "NAME")]
     pub bucket: Option<String>,
-    /// Take the keys from this Secret of the namespace, `secret/NAME`, and not from the environment.
+    /// Read the keys from this Secret of the namespace, in the form `secret/NAME`, and not from the environment
+    /// variables.
     #[arg(long, value_name = "secret/NAME", conflicts_with = "outside_only")]
     pub credentials_from: Option<String>,
-    /// The region to sign for [default: `AWS_REGION`, else `us-east-1`].
+    /// The region for which requests are signed [default: `AWS_REGION`, else `us-east-1`].
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// A certificate to trust, PEM, instead of those of this machine. Can be repeated.
+    /// A PEM file of certificates to trust, in place of the certificates that this machine trusts. Can be repeated.
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
-    /// Ask this name server outside, and not those of this machine. Can be repeated.
+    /// The address of a name server to ask from this machine, in place of the machine's own name servers. Can be
+    /// repeated.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub name_server: Vec<SocketAddr>,
-    /// Check the web identity of this `ServiceAccount`: the pod gets its token.
+    /// Check the web identity of this `ServiceAccount`. The pod gets a token of the `ServiceAccount`.
     #[arg(long, value_name = "NAME")]
     pub service_account: Option<String>,
-    /// The audience of the token.
+    /// The audience of the ServiceAccount's token.
     #[arg(long, value_name = "AUDIENCE", default_value = "sts.amazonaws.com", requires = "service_account")]
     pub audience: String,
-    /// The role to assume with the token; empty for a provider that maps claims to policies. Without it, nothing signs in.
+    /// The ARN of the role to assume with the token. Give an empty text for a store that derives the rights from the
+    /// token's claims. Without this option, the token is not exchanged for credentials.
     #[arg(long, value_name = "ARN", requires = "service_account")]
     pub role: Option<String>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Also write the result as JUnit XML into this file: one case for each row and side.
+    /// Also write the result as JUnit XML to this file: one test case for each row and side.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

@@ -11,64 +11,68 @@ use crate::bucket::Place;
 /// Arguments of `e2e`.
 #[derive(Clone, Debug, Args)]
 pub struct E2e {
-    /// Which variants.
+    /// The options that select the variants to run.
     #[command(flatten)]
     pub selection: Selection,
-    /// What a run needs.
+    /// The options for the node image, the recipes, programs and folders.
     #[command(flatten)]
     pub common: Common,
-    /// What is kept after the run.
+    /// The options for what the run keeps after its end.
     #[command(flatten)]
     pub kept: Kept,
-    /// How much runs at the same time.
+    /// The options that limit how much runs at the same time.
     #[command(flatten)]
     pub at_once: AtOnce,
-    /// Run environments and variants in a random order that depends on SEED. Without SEED, a new one is drawn and printed.
-    /// Verdicts must not depend on the order.
+    /// Run environments and variants in a random order that depends on SEED. Without SEED, the run chooses a seed and
+    /// prints it. Use this option to find verdicts that depend on the order; no verdict should.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
-    /// Fail (exit 1) if a matcher is unproven. `any` accepts as proof that a break made the matcher fail, or that it failed
-    /// on an altered answer; `faults` accepts only a break. Only scenarios that run with the baseline and every break are
-    /// checked.
+    /// Fail (exit 1) if a matcher is unproven. With `any`, a matcher is proven if it failed in a break or on an altered
+    /// answer. With `faults`, it is proven only if it failed in a break. The option checks only those scenarios whose
+    /// baseline and breaks all run.
     #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
     pub require_proof: Option<ProofBy>,
-    /// Accept a run in which everything was skipped. Without this option it exits 3, because it tested nothing.
+    /// Accept a run in which every variant was skipped. Without this option, such a run exits 3, because it tested
+    /// nothing.
     #[arg(long)]
     pub allow_skips: bool,
-    /// Fail (exit 3) if a scenario cannot run because one of its images exists nowhere. This is the default if `CI` is set,
-    /// unless `--allow-skips` is given.
+    /// Fail (exit 3) if a scenario cannot run because one of its images is in no source. This is the default if `CI` is
+    /// set, unless `--allow-skips` is given.
     #[arg(long, conflicts_with = "allow_skips")]
     pub deny_skips: bool,
-    /// This scenario may be skipped, for any reason.
+    /// A scenario that may be skipped for any reason, without making the run fail. Can be repeated.
     #[arg(long, value_name = "SCENARIO")]
     pub allow_skip: Vec<String>,
-    /// The seed of the random delays in repeats. It overrides the seeds in scenarios. The report shows the seeds of a run.
+    /// The seed of the random delays in `repeat` steps. It overrides the seeds in scenarios. The report of a run
+    /// contains the seeds that the run used.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Begin no further variant after N variants failed or ended with an error. Variants that are running end. The report
-    /// names those that were not begun.
+    /// Start no further variant after N variants failed or ended with an error. Variants that are already running
+    /// continue to their end. The report names the variants that were not started.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_fail: Option<u32>,
-    /// Run variants again, up to N times, if the harness, the engine or the machine failed, so that they have no verdict. A
-    /// variant that is not as declared is never run again. The report says what was run again, and why.
+    /// Run a variant again, up to N times, if it has no verdict because the harness, the engine or the machine failed.
+    /// A variant that is not as declared is never run again. The report names the variants that were run again, and the
+    /// reasons.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=5))]
     pub retry_machine: u32,
-    /// Time limit of the whole run, for example `30m`. After it, the run ends as after Ctrl-C: it cleans up and reports which
-    /// variants have no verdict. It exits 3.
+    /// The time limit of the whole run, for example `30m`. At the limit, the run stops as after Ctrl-C: it cleans up,
+    /// reports which variants have no verdict, and exits 3.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub timeout: Option<Span>,
-    /// Put the record and the reports into a folder of a bucket: below it, into `shard-K-of-N`, or into the run's id without
-    /// --shard. `parallax merge` reads them there.
+    /// Upload the record and the reports to this folder of a bucket (`s3://BUCKET/FOLDER`). The run creates a folder in
+    /// it: `shard-K-of-N` with `--shard`, and otherwise the run's id. `parallax merge` can read the records there.
     ///
-    /// Which store it is and who asks comes from `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_CA_BUNDLE` and the other
-    /// variables of the AWS CLI. The bucket is tried before anything starts. If it cannot be written, the run exits 3.
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_CA_BUNDLE` and the other variables of the AWS CLI set the store
+    /// and the credentials. Before anything starts, the run tests whether it can write to the bucket. If it cannot, it
+    /// exits 3.
     #[arg(long, value_name = "s3://BUCKET/FOLDER")]
     pub upload: Option<Place>,
 }
 
 impl E2e {
-    /// Returns the options that decide how a variant behaves, as words of a command line. A run with these options
-    /// repeats this run.
+    /// Returns the options that decide how a variant behaves, as words of a command line. A run with these words
+    /// behaves like this run.
     pub fn again(&self) -> Vec<String> {
         let mut words = Vec::new();
         if self.common.k3s != K3s::Auto {
@@ -89,40 +93,40 @@ impl E2e {
     }
 }
 
-/// Returns the value of an option as a user writes it.
+/// Returns the value of an option in the form in which a user writes it on the command line.
 fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }
 
-/// What is kept after a run.
+/// The options for what a run keeps after its end.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Kept {
-    /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
-    /// down` removes everything. To look into one variant, use `parallax up`.
+    /// Remove nothing at the end of the run. The run's folder then contains a kubeconfig and the certificates of the
+    /// authorities. `parallax down` removes everything. To examine a single variant, use `parallax up`.
     #[arg(long)]
     pub keep: bool,
-    /// Remove nothing if a variant failed or ended with an error, as with --keep. Nothing is removed before the end either,
-    /// so select few variants.
+    /// Remove nothing if a variant failed or ended with an error, as with `--keep`. To make this possible, nothing is
+    /// removed during the run either, so select few variants.
     #[arg(long, conflicts_with = "keep")]
     pub keep_on_failure: bool,
 }
 
-/// What a run needs, and where its results go: the same for `e2e` and `up`.
+/// The options of `e2e` and `up` for the node image, the recipes, programs and folders.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Install and start what is missing: a container engine, and toolchains for image builds. This needs Debian or Ubuntu,
-    /// and root. Each installation is reported.
+    /// Install and start what is missing: a container engine, and the tools for image builds. This works on Debian and
+    /// Ubuntu only, and needs root. The run reports each installation.
     #[arg(long)]
     pub provision: bool,
-    /// Which node image to use.
+    /// The node image that the run uses.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
-    /// Which images.lock and recipes to use.
+    /// The source of images.lock and the recipes.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
-    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without
-    /// an image. `parallax plan` lists these programs. They can use your files. Without HOW, they run apart from the
-    /// other processes of the machine, which needs user namespaces.
+    /// Allow scenarios to run programs on this machine, under your account: each `script` at an `outside` vantage
+    /// without an image. `parallax plan` lists these programs. They can use your files. Without HOW, the programs are
+    /// isolated from the other processes of the machine, which needs user namespaces.
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "apart")]
     pub allow_host_programs: Option<HostPrograms>,
     /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].
@@ -136,41 +140,42 @@ fn positive(text: &str) -> Result<Span, String> {
     if span.to_duration().is_zero() { Err(format!("`{text}` is not longer than zero")) } else { Ok(span) }
 }
 
-/// How much runs at the same time: the same for `e2e` and `plan`.
+/// The limits of what runs at the same time, for `e2e` and `plan`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Load")]
 pub struct AtOnce {
-    /// How many environments (a namespace each) are brought up at the same time, on all clusters together. This is the work
-    /// that needs processors. By default one and a half for each processor, at most 8, and more while the processors are idle.
-    /// A node that starts counts as one.
+    /// The maximum number of environments (one namespace each) that are set up at the same time, on all clusters
+    /// together. Setting up an environment needs processors. The default is one and a half for each processor, at most
+    /// 8, and more while the processors are idle. A node that starts counts as one environment.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
-    /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose steps
-    /// wait needs memory but no processor. By default as many as memory allows, at most three for each processor, and up to
-    /// eight while the processors are idle.
+    /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose
+    /// steps only wait needs memory but no processor. The default is as many as the memory allows, at most three for
+    /// each processor, and up to eight for each processor while the processors are idle.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
-    /// The maximum number of clusters that exist at the same time. By default two more than there are processors, if memory
-    /// allows. Further clusters start when others have ended.
+    /// The maximum number of clusters that exist at the same time. The default is two more than there are processors,
+    /// if the memory allows it. Further clusters start when others have ended.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub clusters: Option<u16>,
 }
 
-/// How programs of scenarios run on this machine.
+/// The way in which programs of scenarios run on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HostPrograms {
-    /// They see no other processes, cannot read the environment of any, and leave none behind.
+    /// The programs see no other processes of the machine, cannot read the environment variables of other processes,
+    /// and leave no process behind.
     Apart,
-    /// Like every program of yours.
+    /// The programs run like any other program of your account.
     Unconfined,
 }
 
-/// What shows that a matcher can fail.
+/// What counts as proof that a matcher can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProofBy {
-    /// A break that turned it red, or an altered answer.
+    /// The matcher failed in a break, or on an altered answer.
     Any,
-    /// A break that turned it red.
+    /// The matcher failed in a break.
     Faults,
 }
 

@@ -5,30 +5,33 @@ use clap::Args;
 /// Arguments of `explain`.
 #[derive(Clone, Debug, Args)]
 pub struct Explain {
-    /// The record, or the run's folder [default: target/e2e/latest in the project]; or a presigned URL, in quotes.
+    /// What to explain: a record, or the folder of a run [default: target/e2e/latest in the project]; or a presigned
+    /// URL, in quotes.
     #[arg(value_name = "RECORD|URL")]
     pub what: Option<String>,
-    /// Only this scenario, variant or step.
+    /// Explain only this scenario, variant or step.
     #[arg(value_name = "VARIANT|STEP")]
     pub only: Option<String>,
-    /// Explain the steps that failed as declared, too.
+    /// Also explain the steps that failed as declared.
     #[arg(long)]
     pub all: bool,
-    /// What somebody's log shows of the request, to be compared with the URL; `@FILE` reads a file, `-` standard input.
+    /// The request as a log shows it, to be compared with the URL. `@FILE` reads a file, and `-` reads standard input.
     ///
-    /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of the log of nginx,
-    /// Apache, Traefik, Envoy, Istio or `HAProxy`, a line in JSON, or the request's lines of `mc admin trace -v`. What the
-    /// text does not show counts as unchanged. Given several times, in the order of the request's way, it also tells
-    /// between which two logs something changed.
+    /// The text may be `METHOD URL`, the head of a request (as `curl -v` prints it), or only its headers. It may also
+    /// be a line in JSON, or a line of the log of nginx, Apache, Traefik, Envoy, Istio or `HAProxy`. It may also be the
+    /// lines of one request from `mc admin trace -v`. What the text does not contain counts as unchanged. The option
+    /// can be repeated, in the order in which the request passed the logs. The command then also says between which two
+    /// logs something changed.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub saw: Vec<String>,
-    /// The environment variable with the secret key that signed. With it the comparison becomes a proof.
+    /// The environment variable that contains the secret key with which the URL was signed. With the key, the command
+    /// can prove that no other part of the request was changed.
     #[arg(long, value_name = "VAR", requires = "saw")]
     pub secret_env: Option<String>,
-    /// The method that the URL was signed for, if the URL does not say it.
+    /// The HTTP method for which the URL was signed, if the URL does not contain the method.
     #[arg(long, value_name = "METHOD", requires = "saw")]
     pub method: Option<String>,
-    /// Print what is found about a URL as JSON.
+    /// Print the findings about a URL as JSON.
     #[arg(long)]
     pub json: bool,
 }

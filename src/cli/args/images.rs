@@ -7,48 +7,48 @@ use super::{K3s, LockOf};
 /// Arguments of `images`.
 #[derive(Clone, Debug, Args)]
 pub struct Images {
-    /// What to do with them.
+    /// The subcommand of `images`.
     #[command(subcommand)]
     pub command: ImagesCommand,
 }
 
-/// What to do with images.
+/// The subcommands of `images`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ImagesCommand {
-    /// Show each image: reference, digest, recipe, and whether the engine has it.
+    /// List each image: its reference, its digest, its recipe, and whether the engine has the image.
     List,
-    /// Obtain the images of all scenarios, each from the first source that has it: the engine, the cache, a registry, its
-    /// recipe.
+    /// Obtain the images of all scenarios. Each image comes from the first of these sources that has it: the engine,
+    /// the cache, a registry, a build by its recipe.
     Fetch {
-        /// Which node image to use.
+        /// The node image to obtain.
         #[arg(long, value_enum, default_value_t = K3s::Auto)]
         k3s: K3s,
-        /// Which images.lock and recipes to use.
+        /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
-        /// Install and start what is missing, as for `e2e`.
+        /// Install and start missing programs, as for `e2e`.
         #[arg(long)]
         provision: bool,
     },
-    /// Remove built images that no present recipe makes, from the engine and from the cache.
+    /// Remove built images that no current recipe makes, from the engine and from the cache.
     ///
-    /// Each change of a recipe, or of this program, makes images with new tags; the old ones stay. Images that a container
-    /// uses stay, too, and so do cached files that were used in the last hour. Do not prune while another project's run
-    /// begins.
+    /// When a recipe or this program changes, the new images get new tags, and the old images stay. Images that a
+    /// container uses, and cached files that were used in the last hour, are not removed. Do not prune while a run of
+    /// another project starts.
     Prune {
-        /// Which images.lock and recipes to use.
+        /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
     },
-    /// Build images by their recipes; no registry is asked.
+    /// Build images by their recipes, without asking a registry for finished images.
     Build {
-        /// Names as in images/images.lock; without any, all.
+        /// The names of the images, as in images/images.lock. Without a name, all images are built.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Which images.lock and recipes to use.
+        /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
-        /// Install and start what is missing, as for `e2e`.
+        /// Install and start missing programs, as for `e2e`.
         #[arg(long)]
         provision: bool,
     },

@@ -15,11 +15,12 @@ Examples:
 /// Arguments of `merge`.
 #[derive(Clone, Debug, Args)]
 pub struct Merge {
-    /// The records of the shards, or their runs' folders. `s3://BUCKET/FOLDER`: all records below that folder of a bucket;
-    /// which store it is and who asks comes from `AWS_ENDPOINT_URL_S3` and the other variables of the AWS CLI.
+    /// The records of the shards, or the folders of the shards' runs. `s3://BUCKET/FOLDER` means all records below this
+    /// folder of a bucket. `AWS_ENDPOINT_URL_S3` and the other variables of the AWS CLI set the store and the
+    /// credentials.
     #[arg(value_name = "RECORD", required = true)]
     pub records: Vec<PathBuf>,
-    /// The folder for the joint record and its reports; it is created.
+    /// The folder into which the joint record and its reports are written. The command creates it.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
 }

@@ -64,40 +64,42 @@ Examples:
 
 /// End-to-end tests for S3 storage in Kubernetes, seen from inside and outside the cluster at once.
 ///
-/// Parallax brings up a cluster and a store in containers, asks the same questions from a pod and from outside, and says
-/// whether both see the same thing. Each scenario is a baseline that must hold, and breaks: small changes that must
-/// make it fail, each with its cause.
+/// Parallax brings up a cluster and a store in containers. It asks the same questions from a pod and from outside, and
+/// says whether the answers agree. Each scenario has a baseline, in which every step must hold, and breaks. A break is
+/// a small change that must make named steps fail, each with a named cause.
 #[derive(Debug, Parser)]
 #[command(name = "parallax", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// The folder that contains `scenarios/` [default: the nearest one, from the current folder upwards].
+    /// The folder that contains `scenarios/` [default: the current folder, or the nearest folder above it that contains
+    /// `scenarios/`].
     #[arg(long, global = true, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// Show what the harness does, on standard error: repeated requests, broken watches, ignored errors. Given twice: also
-    /// each request to the apiserver. The file `harness.log` of a run has all of it. `RUST_LOG` filters both.
+    /// Print on standard error what the harness does: repeated requests, broken watches, ignored errors. Given twice
+    /// (`-vv`), also print each request to the apiserver. The file `harness.log` of a run contains all of this.
+    /// `RUST_LOG` filters the output and the file.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run scenarios and their breaks, and report.
+    /// Run scenarios and their breaks, and report the verdicts.
     #[command(after_long_help = concat_help(E2E_EXAMPLES))]
     E2e(E2e),
-    /// Begin a project in this folder: a first scenario and a .gitignore.
+    /// Create a project in this folder: a first scenario and a .gitignore.
     ///
-    /// Overwrites nothing; says what to do next.
+    /// The command overwrites no file, and prints which commands to run next.
     #[command(
         after_long_help = "Examples:\n  parallax init\n  parallax --project storage-tests init    in another folder"
     )]
     Init,
-    /// Check scenario and fixture files. Needs no engine.
+    /// Check scenario and fixture files. The command needs no engine.
     ///
-    /// Says for each mistake the file, line and column, shows the line, and names the likely fix.
+    /// For each mistake, prints the file, the line and the column, shows the line, and names the likely fix.
     #[command(after_long_help = "Examples:\n  parallax lint\n  parallax lint scenarios/presign/presigned-url")]
     Lint(Lint),
     /// List scenarios and their breaks.
@@ -105,10 +107,10 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax list\n  parallax list presign --breaks none\n  parallax list --json"
     )]
     List(List),
-    /// Show what a run would do, and do nothing. Needs no engine.
+    /// Show what a run would do, without doing it. The command needs no engine.
     ///
-    /// Images, certificates, DNS rules, clusters with their traits, which variants share them, the order, and how long it
-    /// is expected to take by what earlier runs on this machine took.
+    /// Prints the images, certificates, DNS rules, clusters with their traits, the variants that share them, the order,
+    /// and the expected duration. The duration is estimated from earlier runs on this machine.
     #[command(after_long_help = "Examples:\n  parallax plan\n  parallax plan presign/presigned-url --json")]
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
@@ -116,22 +118,23 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
     )]
     Images(Images),
-    /// Bring up one variant, run its flow, and keep it running, so that you can look inside and run its steps again.
+    /// Bring up one variant, run its flow, and keep it running, so that you can examine it and run its steps again.
     ///
-    /// Prints how to reach it: lines for kubectl, aws, mc and curl that you can paste into a shell. A background process
-    /// keeps the environment until `parallax down`. The other commands find it by themselves.
+    /// Prints how to reach the variant: lines for kubectl, aws, mc and curl that you can paste into a shell. A
+    /// background process keeps the environment until `parallax down`. Commands such as `rerun` and `exec` find the
+    /// environment by themselves.
     #[command(after_long_help = UP_EXAMPLES)]
     Up(Up),
     /// Bring up a variant that failed on another machine, from the bundle of its run, and stop before the failed step.
     ///
-    /// A failed run writes the bundle into its folder: the scenario, its fixtures, the images' names, and the record. The
-    /// command says what is different here: the version, an image. A bundle is a program, as a scenario is: bring up only
-    /// what you trust.
+    /// A run with failed variants writes the bundle into its folder. The bundle contains the scenario, its fixtures,
+    /// the names of the images, and the record. The command prints what differs on this machine, for example the
+    /// version or an image. A bundle can run programs, as a scenario can, so bring up only bundles that you trust.
     #[command(
         after_long_help = "Examples:\n  parallax repro target/e2e/latest/repro.tar\n  parallax repro repro.tar presign/presigned-url+no-rewrite && parallax rerun inside"
     )]
     Repro(Repro),
-    /// Show the variants that `up` keeps running, what each one does at the moment, and how to reach it.
+    /// List the variants that `up` keeps running, with what each one does at the moment, and how to reach it.
     #[command(after_long_help = "Examples:\n  parallax status")]
     Status,
     /// Run one step again, or the whole flow, in the environment that `parallax up` keeps running.
@@ -144,42 +147,43 @@ pub enum Command {
     Rerun(Rerun),
     /// Run the steps again each time the scenario's file is saved, from the first step that changed.
     ///
-    /// Only changes of steps can be applied. If fixtures, vantages or traits changed, the command says so: then run
+    /// Only changes of steps can be applied. If fixtures, vantages or traits changed, the command says so. Then run
     /// `parallax down` and `parallax up` again.
     #[command(after_long_help = "Examples:\n  parallax up presign/presigned-url && parallax watch")]
     Watch(Which),
     /// Run a program at a vantage of a variant that `up` keeps running: in the vantage's pod, with its environment.
     ///
-    /// The program gets the `AWS_*` variables of the store, as a `script` step does, and the variables by which programs
-    /// find trusted certificates (`SSL_CERT_FILE`, `AWS_CA_BUNDLE` and others) name those of the vantage. Exits with the
-    /// program's exit code.
+    /// The program gets the same `AWS_*` variables of the store as a `script` step. Programs find trusted certificates
+    /// by variables such as `SSL_CERT_FILE` and `AWS_CA_BUNDLE`. These variables name the certificates that the vantage
+    /// trusts. The command exits with the program's exit code.
     #[command(
         after_long_help = "Examples:\n  parallax exec --from app -- aws s3 ls\n  parallax exec --from app -- sh -c 'cat /etc/resolv.conf'"
     )]
     Exec(Exec),
     /// Open a shell at a vantage of a variant that `up` keeps running, or run a program there in your terminal.
     ///
-    /// The shell has the environment and the trust that `exec` gives a program. What is typed and shown is not recorded and
-    /// not redacted. Without a terminal, it is `exec`; without a command, `sh` reads standard input then. Exits with the
-    /// exit code of the shell or the program.
+    /// The shell gets the same environment variables and trusted certificates as a program of `exec`. What you type and
+    /// what the shell prints is not recorded and not redacted. Without a terminal, the command works like `exec`.
+    /// Without a terminal and without a program, `sh` reads its commands from standard input. Exits with the exit code
+    /// of the shell or the program.
     #[command(
         after_long_help = "Examples:\n  parallax shell --from app\n  parallax shell --from app -- aws s3 ls\n  echo 'curl -sS $AWS_ENDPOINT_URL' | parallax shell --from host"
     )]
     Shell(Enter),
-    /// Show the last log lines of a variant that `up` keeps running: of every pod, or with `--of` of one pod, node or
+    /// Print the last log lines of a variant that `up` keeps running: of every pod, or with `--of` of one pod, node or
     /// container.
     ///
-    /// Secrets are redacted. It also works if something in the environment does not become ready.
+    /// Secrets are redacted. The command also works while something in the environment is not ready.
     #[command(
         after_long_help = "Examples:\n  parallax logs                              every pod\n  parallax logs --of store --tail 200        a fixture\n  parallax logs r5f09a2c1 --of node          a node\n  parallax logs --of world                   what the name server outside was asked"
     )]
     Logs(Logs),
-    /// Remove what `up` or `e2e --keep` keeps running.
+    /// Remove the environments that `up` or `e2e --keep` keeps running.
     #[command(
         after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1\n  parallax down target/e2e/r5f09a2c1\n  parallax down --older-than 2h    every run of this project that began before that"
     )]
     Down(Down),
-    /// Holds a variant that stands. Started by `up`.
+    /// Keeps a variant running until `down` removes it. `up` starts this command as a background process.
     #[command(hide = true)]
     Hold(Hold),
     /// Remove what killed runs left behind.
@@ -190,120 +194,130 @@ pub enum Command {
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources, the clock, DNS, and the variables
-    /// for proxies and certificates. Lists every program that a run, an image recipe or a test looks for: its path, what
-    /// needs it, and, if it is missing, how to install it.
+    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources, the clock, DNS, and the
+    /// variables for proxies and certificates. Also lists every program that a run, an image recipe or a test looks
+    /// for: its path, its users, and, if it is missing, how to install it.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --json                 for a program\n  parallax doctor --fix                  also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]
     Doctor(Doctor),
-    /// Make the reports of a recorded run again.
+    /// Write the reports of a recorded run again.
     ///
-    /// Prints the summary, and writes report.html and junit.xml into the folder of the record. Exits 0 if that worked, no
-    /// matter how the run ended.
+    /// Prints the summary, and writes report.html and junit.xml into the folder of the record. Exits 0 if the reports
+    /// were written, whatever the verdicts of the run are.
     #[command(
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]
     Report(Report),
-    /// Make one report of the records of all shards of a run (`e2e --shard`).
+    /// Join the records of all shards of a run (`e2e --shard`), and make one report of them.
     ///
-    /// Writes record.jsonl, report.html and junit.xml into a new folder, and prints the summary. Exits as one run of
-    /// everything would. If a shard is missing, its variants have no verdict, and the exit code is 3. Records of different
-    /// scenarios, versions or selections are refused.
+    /// Writes record.jsonl, report.html and junit.xml into a new folder, and prints the summary. The exit code is the
+    /// one that a single run of all variants would have. If a shard is missing, its variants have no verdict, and the
+    /// exit code is 3. The command refuses records of different scenarios, versions or selections.
     #[command(after_long_help = merge::EXAMPLES)]
     Merge(Merge),
-    /// Print what runs a selection of scenarios in shards on a Kubernetes cluster, for `kubectl create -f -`.
+    /// Print a manifest that runs a selection of scenarios in shards on a Kubernetes cluster. Pass it to `kubectl
+    /// create -f -`.
     ///
-    /// The Job has one privileged pod for each shard, with a container engine of its own. Each puts its record into a
-    /// bucket, and `parallax merge s3://...` makes one report of them. The command asks no cluster and starts nothing.
+    /// The manifest is a Job with one privileged pod for each shard. Each pod has a container engine of its own, and
+    /// uploads its record to a bucket. `parallax merge s3://...` makes one report of the records. The command starts
+    /// nothing and sends no request to a cluster.
     #[command(after_long_help = shards::EXAMPLES)]
     Shards(Shards),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
     /// For a record: explains each step that failed or was blocked, with its evidence, in the variants that are not as
-    /// declared. With --all, or with the name of a variant or step, also in variants that are as declared. Scenario files
-    /// are not read.
+    /// declared. With `--all`, or with the name of a variant or step, also explains variants that are as declared. The
+    /// command does not read scenario files.
     ///
-    /// For a URL: shows the host, object, region and time for which it is signed, and hints. Credentials are not shown. The
-    /// URL may be escaped as the shell, JSON or HTML escapes it. With --saw and a line of a log: shows the differences
-    /// between the URL and the request. With --secret-env, proves that there is no other difference.
+    /// For a URL: prints the host, the object, the region and the time for which the URL is signed, and hints. It
+    /// prints no credentials. The URL may contain the escapes of a shell, JSON or HTML. With `--saw` and a line of a
+    /// log, it also prints the differences between the URL and the request in the log. With `--secret-env`, it proves
+    /// that there is no other difference.
     ///
-    /// Exits 0 whether or not something is found to be wrong, 2 if the URL or the log cannot be read, 3 if a record
-    /// cannot.
+    /// Exits 0 if the explanation was printed, whether or not something is wrong. Exits 2 if the URL or the log cannot
+    /// be read, and 3 if a record cannot be read.
     #[command(
         after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'\n  parallax explain URL --saw '10.0.0.1 - - [...] \"GET /s3/photos/a.txt?X-Amz-... HTTP/1.1\" 403 421'\n  mc admin trace -v store | parallax explain URL --saw - --secret-env MINIO_ROOT_PASSWORD"
     )]
     Explain(Explain),
-    /// Look at a store and a cluster of your own, from this machine and from a pod. Needs no scenario and no engine.
+    /// Check a store and a cluster of your own, from this machine and from a pod. The command needs no scenario and no
+    /// engine.
     ///
-    /// Asks the same on both sides and shows two columns: DNS, TLS, the store, clocks, keys, presigned URLs that each side
-    /// opens of the other, virtual-host style, CORS, and web identity. Says what it makes before it makes it, and removes
-    /// it. Keys are never printed. `docs/your-own-stack.md` explains each row.
+    /// Asks the same questions on both sides, and prints the answers in two columns: DNS, TLS, the store, clocks, keys,
+    /// presigned URLs that one side signs and the other opens, virtual-host style, CORS, and web identity. The command
+    /// announces what it creates before it creates it, and removes it at the end. It never prints keys.
+    /// `docs/your-own-stack.md` explains each row.
     ///
-    /// Exits 0 if nothing is red, 1 if something is or nothing could be asked inside, 2 if the command line is wrong, 3 if
-    /// something could not be removed.
+    /// Exits 0 if no row has a problem, and 1 if a row has a problem or no question could be asked inside the cluster.
+    /// Exits 2 if the command line is wrong, and 3 if something could not be removed.
     #[command(
         after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem\n  parallax check minio.example.com --outside-only --junit check.xml    for CI"
     )]
     Check(Check),
-    /// Print the script that completes command lines in a shell, with the names of scenarios and breaks.
+    /// Print the script with which a shell completes command lines, including the names of scenarios and breaks.
     #[command(after_long_help = shells::COMPLETIONS_EXAMPLES)]
     Completions(Completions),
-    /// Print the manual page of a command, or write the pages of all of them.
+    /// Print the manual page of a command, or write the manual pages of all commands.
     #[command(after_long_help = shells::MAN_EXAMPLES)]
     Man(Manual),
-    /// Write the JSON schemas of scenario and fixture files, for editors, and of a record's lines, for programs.
+    /// Write the JSON schemas of scenario and fixture files, which editors use, and of the lines of a record, which
+    /// programs use.
     #[command(
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
     )]
     Schema(Schema),
-    /// Write the reference pages of this repository (docs/reference), made from the types.
+    /// Write the reference pages of this repository (docs/reference). They are generated from the types of the program.
     #[command(
         after_long_help = "Examples:\n  parallax docs            write them\n  parallax docs --check    only say whether they are up to date"
     )]
     Docs(Schema),
-    /// Show which store does what, made from what the steps of scenarios show of each store. Needs no engine.
+    /// Print a table of what each S3 store supports. It is made from the steps that show a capability of a store. The
+    /// command needs no engine.
     #[command(after_long_help = STORES_EXAMPLES)]
     Stores(Stores),
-    /// Outlives a run and removes what it left. Started by the harness itself.
+    /// Waits for the end of the harness, and removes what a killed run left. The harness starts this command itself.
     #[command(hide = true)]
     Reaper(Reaper),
 }
 
-/// Which node image a run uses.
+/// The node image that a run uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum K3s {
-    /// The published image if it is available, otherwise the one built from source. The report says which.
+    /// The published image if it is available, otherwise the one built from source. The report names the image that was
+    /// used.
     #[default]
     Auto,
-    /// The published image; an error if it is not available.
+    /// The published image. The run fails if it is not available.
     Published,
     /// The image built from source.
     Built,
 }
 
-/// Which images.lock and recipes a run uses. They name images that run privileged, and tools that run on this machine.
+/// The source of images.lock and the recipes. The files name images that run privileged, and tools that run on this
+/// machine, so their author must be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LockOf {
-    /// Those of the project, if it has any. If `CI` is set, they must be equal to the shipped ones.
+    /// The files of the project, if it has any. If `CI` is set, they must be equal to the shipped files.
     #[default]
     Auto,
-    /// Those of the project, if it has any. You trust their author.
+    /// The files of the project, if it has any. Use this value only if you trust their author.
     Project,
-    /// The shipped ones, even if the project has others.
+    /// The files that Parallax ships, even if the project has others.
     Shipped,
 }
 
 /// Arguments of `lint`.
 #[derive(Clone, Debug, Args)]
 pub struct Lint {
-    /// Files or folders, or scenarios by name, path or pattern as for `e2e`; without any, everything.
+    /// Files or folders to check, or scenarios by name, path or pattern, as for `e2e`. Without any, everything is
+    /// checked.
     #[arg(value_name = "PATH|FILTER")]
     pub paths: Vec<String>,
-    /// Only scenarios with this label, as for `e2e`. A scenario that cannot be read is reported with any label.
+    /// Check only scenarios with this label, as for `e2e`. A scenario that cannot be read is reported in any case.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Exit 2 if there is a warning, too.
+    /// Also exit 2 if there is only a warning.
     #[arg(long)]
     pub deny_warnings: bool,
 }
@@ -311,10 +325,10 @@ pub struct Lint {
 /// Arguments of `list`.
 #[derive(Clone, Debug, Args)]
 pub struct List {
-    /// Which variants.
+    /// The options that select the variants to list.
     #[command(flatten)]
     pub selection: Selection,
-    /// As JSON.
+    /// Print the list as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -322,16 +336,16 @@ pub struct List {
 /// Arguments of `plan`.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
-    /// Which variants.
+    /// The options that select the variants of the plan.
     #[command(flatten)]
     pub selection: Selection,
-    /// How much runs at the same time. The expected time depends on it.
+    /// The limits of what runs at the same time. The expected duration depends on them.
     #[command(flatten)]
     pub at_once: AtOnce,
-    /// In the order of this seed, as for `e2e`.
+    /// Show the plan in the random order of this seed, as for `e2e`.
     #[arg(long, value_name = "SEED", require_equals = true)]
     pub shuffle: Option<u64>,
-    /// As JSON.
+    /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -339,14 +353,15 @@ pub struct Plan {
 /// Arguments of `doctor`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Doctor {
-    /// Install and start a container engine if there is none, and raise the kernel's limits that are too low.
+    /// Install and start a container engine if there is none, and raise limits of the kernel that are too low.
     #[arg(long, visible_alias = "fix")]
     pub provision: bool,
-    /// As JSON: `can-run` (an engine answers, and no check has the state `error`), `checks` (name, state, seen, why, fix)
-    /// and `programs`.
+    /// Print the result as JSON with three keys: `can-run` (true if an engine answers, and no check has the state
+    /// `error`), `checks` (name, state, seen, why, fix) and `programs`.
     #[arg(long)]
     pub json: bool,
-    /// Look for the programs that this repository's tests need, too; with --provision, install those that are missing.
+    /// Also look for the programs that this repository's tests need. With `--provision`, also install those that are
+    /// missing.
     #[arg(long)]
     pub tests: bool,
 }
@@ -354,13 +369,13 @@ pub struct Doctor {
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct Report {
-    /// The record, or the run's folder [default: target/e2e/latest in the project].
+    /// The path of the record, or of the run's folder [default: target/e2e/latest in the project].
     #[arg(value_name = "RECORD")]
     pub record: Option<PathBuf>,
-    /// Where to write the JUnit report [default: junit.xml beside the record].
+    /// The path of the JUnit report to write [default: junit.xml beside the record].
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Write nothing, and print the tables that the steps of the record show, as Markdown.
+    /// Write no file, and print as Markdown the tables that the steps of the record fill (`shows`).
     #[arg(long, conflicts_with = "junit")]
     pub tables: bool,
 }
@@ -368,7 +383,7 @@ pub struct Report {
 /// Arguments of `schema` and `docs`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Schema {
-    /// Write nothing; fail if a file differs from what would be written.
+    /// Write nothing, and fail if a file differs from what would be written.
     #[arg(long)]
     pub check: bool,
 }
@@ -376,17 +391,17 @@ pub struct Schema {
 /// Arguments of `stores`.
 #[derive(Clone, Debug, Args)]
 pub struct Stores {
-    /// Print JSON.
+    /// Print the table as JSON.
     #[arg(long, conflicts_with_all = ["write", "check"])]
     pub json: bool,
-    /// Compare the table with the record of a run (the file, or the run's folder): exit 1 if a step that shows something did not
-    /// pass in it.
+    /// Compare the table with the record of a run (the file, or the run's folder). Exits 1 if a step that shows a
+    /// capability of a store did not pass in the run.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["write", "check"])]
     pub of: Option<PathBuf>,
-    /// Write docs/stores.md.
+    /// Write the table to docs/stores.md.
     #[arg(long)]
     pub write: bool,
-    /// Write nothing; fail if docs/stores.md differs from what would be written.
+    /// Write nothing, and fail if docs/stores.md differs from what would be written.
     #[arg(long, conflicts_with = "write")]
     pub check: bool,
 }
@@ -397,10 +412,11 @@ const STORES_EXAMPLES: &str = "Examples:
   parallax stores --of target/e2e/latest  compared with what a run saw
   parallax stores --write                 renew docs/stores.md";
 
-/// Arguments of `reaper`, which the engine crate passes.
+/// Arguments of `reaper`. The engine crate starts the command with them.
 #[derive(Clone, Debug, Args)]
 pub struct Reaper {
-    /// Passed through.
+    /// The arguments that the command hands to the engine crate unchanged: the run's id, the engine's endpoint and the
+    /// state folder.
     #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
 }
@@ -445,7 +461,8 @@ mod tests {
         }
     }
 
-    /// Returns the parallax commands in a line of examples, without the explanation and without a redirection.
+    /// Returns the parallax commands in a line of the help's examples, without the explanation at the end of the line
+    /// and without a redirection.
     fn commands(line: &str) -> impl Iterator<Item = &str> {
         let line = line.split("  ").next().unwrap_or_default();
         let line = line.split(" > ").next().unwrap_or_default();

@@ -4,40 +4,47 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-/// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.
+/// The options that select scenarios and breaks, for `e2e`, `list` and `plan`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub struct Selection {
-    /// Scenarios by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, the file itself), by pattern
-    /// (`presign/*`), or one break (`presign/presigned-url+no-rewrite`). Without any: everything.
+    /// The scenarios to select: by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, or the path of
+    /// the file), or by pattern (`presign/*`). `presign/presigned-url+no-rewrite` selects one break. Without any,
+    /// everything is selected.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Only scenarios with this label; `!LABEL` excludes scenarios with it. With several: any of the labels, and none of the
-    /// excluded ones.
+    /// Select only scenarios with this label. `!LABEL` excludes the scenarios with the label. If the option is
+    /// repeated, a scenario needs one of the labels, and must have none of the excluded labels.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Only this break (or pattern) of the chosen scenarios. It may be given several times.
+    /// Select only the breaks with this name (or pattern) of the chosen scenarios. Can be repeated.
     #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
     pub only_breaks: Vec<String>,
     /// Which breaks to run in addition to the baselines.
     ///
-    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were green.
-    /// One kind of evidence is their last run on this machine: the scenario's folder, its fixtures, the recipes and lock
-    /// entries of its images, the program and --k3s are the same, by digest. The other is git: no file of the scenario, of
-    /// its fixtures, of images/ or of the program differs between the working tree and the commit at which the branch left
-    /// origin/main or main; on main itself this is no evidence. A break that was red in its last run counts as changed.
-    /// Without evidence a break runs. The breaks that are left out are reported.
+    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were as
+    /// declared. There are two kinds of evidence.
+    ///
+    /// The first is the last run on this machine: the scenario's folder, its fixtures, the recipes and lock entries of
+    /// its images, the program and `--k3s` have the same digest as in that run.
+    ///
+    /// The second is git: no file of the scenario, its fixtures, images/ or the program differs between the working
+    /// tree and the commit at which the branch left origin/main or main. On main itself, git is no evidence.
+    ///
+    /// A break that was red in its last run counts as changed. A break without evidence is run. The run reports the
+    /// breaks that it leaves out.
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
     pub breaks: Breaks,
-    /// Only variants that were red in the last run: they failed, ended with an error, or did not run. The record of the last
-    /// run is in target/e2e/latest, or in --out.
+    /// Select only variants that were red in the last run: they failed, ended with an error, or did not run. The record
+    /// of the last run is read from target/e2e/latest, or from `--out`.
     #[arg(long)]
     pub failed: bool,
-    /// Only this part of the chosen variants, for example `2/3`: the second of three. Each machine of a CI job runs one part,
-    /// and `parallax merge` makes one report of their records.
+    /// Select only one part of the chosen variants, for example `2/3`, the second of three parts. Each machine of a CI
+    /// job runs one part, and `parallax merge` makes one report of the records.
     ///
-    /// The parts have about the same expected time. A scenario is not divided, because its breaks are compared with its
-    /// baseline. The parts depend only on the project's files and on the other options here, so all machines divide alike.
+    /// The parts have about the same expected duration. All variants of a scenario are in one part, because its breaks
+    /// are compared with its baseline. The parts depend only on the project's files and on the other options, so all
+    /// machines compute the same parts.
     #[arg(long, value_name = "K/N", conflicts_with = "failed")]
     pub shard: Option<Shard>,
 }
@@ -47,7 +54,7 @@ pub struct Selection {
 pub enum Breaks {
     /// No breaks: baselines only.
     None,
-    /// The breaks of scenarios that changed since they were green.
+    /// The breaks of scenarios that changed since the breaks were last as declared.
     Changed,
     /// All breaks.
     #[default]
@@ -59,7 +66,7 @@ pub enum Breaks {
 pub struct Shard {
     /// The number of the part, counted from 1.
     pub number: u16,
-    /// The number of parts.
+    /// The total number of parts.
     pub of: u16,
 }
 

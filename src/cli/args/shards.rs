@@ -18,61 +18,62 @@ Examples:
 /// Arguments of `shards`.
 #[derive(Clone, Debug, Args)]
 pub struct Shards {
-    /// What to print: `job` is a Kubernetes Indexed Job, and a `ConfigMap` with the project's files.
+    /// The form of the output. `job` is a Kubernetes Indexed Job, and a `ConfigMap` with the project's files.
     #[arg(long = "as", value_enum, value_name = "FORM")]
     pub form: Form,
-    /// How many shards, one pod each. A scenario is not divided.
+    /// The number of shards. Each shard is one pod. All variants of a scenario are in one shard.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: u16,
-    /// How many of them run at the same time [default: all].
+    /// The number of shards that run at the same time [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallelism: Option<u16>,
-    /// The image of the pods: `runner` of images.lock, from the registry to which you pushed it.
+    /// The image of the pods: the image `runner` of images.lock, with the registry to which you pushed it.
     #[arg(long, value_name = "IMAGE")]
     pub image: String,
-    /// The name of the Job and of its folder in the bucket [default: parallax- and a new id].
+    /// The name of the Job, and of its folder in the bucket [default: `parallax-` followed by a new id].
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The namespace [default: that of the kubectl context].
+    /// The namespace of the Job [default: the namespace of the kubectl context].
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Where the shards put their records: into a folder below this one with the name of the Job.
+    /// The folder of a bucket, `s3://BUCKET/FOLDER`, to which the shards upload their records. They create a folder
+    /// with the name of the Job in it.
     #[arg(long, value_name = "s3://BUCKET/FOLDER")]
     pub upload: Place,
-    /// The store's URL, as the pods reach it [default: AWS].
+    /// The URL of the store that has the bucket, as the pods reach it [default: AWS].
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
     /// The region of the bucket [default: us-east-1].
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
-    /// The Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` for the bucket.
+    /// The Secret that contains `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` for the bucket.
     #[arg(long, value_name = "NAME")]
     pub secret: Option<String>,
-    /// The `ServiceAccount` of the pods, if they sign in to the store with its token.
+    /// The `ServiceAccount` of the pods, if they authenticate to the store with its token.
     #[arg(long, value_name = "NAME")]
     pub service_account: Option<String>,
-    /// The `ConfigMap` whose `ca.crt` has the authorities of the store's certificate.
+    /// The `ConfigMap` whose key `ca.crt` contains the authorities that issued the store's certificate.
     #[arg(long, value_name = "NAME")]
     pub ca: Option<String>,
-    /// The processors that each pod requests.
+    /// The CPU request of each pod, as a Kubernetes quantity.
     #[arg(long, value_name = "QUANTITY", default_value = "2")]
     pub cpu: String,
-    /// The memory that each pod requests.
+    /// The memory request of each pod, as a Kubernetes quantity.
     #[arg(long, value_name = "QUANTITY", default_value = "8Gi")]
     pub memory: String,
-    /// A folder on the cluster's nodes that keeps the cache of images between Jobs; it is created.
+    /// A folder on the cluster's nodes in which the image cache is kept between Jobs. Kubernetes creates it.
     #[arg(long, value_name = "DIR")]
     pub node_cache: Option<PathBuf>,
-    /// The folder of the project in the image. Without it, the project's `scenarios`, `fixtures` and `images` travel in a
-    /// `ConfigMap`.
+    /// The folder of the project in the image. Without this option, a `ConfigMap` contains the project's `scenarios`,
+    /// `fixtures` and `images`.
     #[arg(long, value_name = "DIR")]
     pub project_in_image: Option<PathBuf>,
-    /// Arguments of `parallax e2e`, after `--`: filters and options.
+    /// Filters and options for `parallax e2e`, after `--`.
     #[arg(value_name = "E2E-ARG", last = true)]
     pub e2e: Vec<String>,
 }
 
-/// What `shards` prints.
+/// The form of the manifest that `shards` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// A Kubernetes Indexed Job.

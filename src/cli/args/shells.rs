@@ -20,7 +20,7 @@ Examples:
 /// Arguments of `completions`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Completions {
-    /// The shell.
+    /// The shell for which the script is written.
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -39,10 +39,11 @@ pub enum Shell {
 /// Arguments of `man`.
 #[derive(Clone, Debug, Args)]
 pub struct Manual {
-    /// The command, for example `e2e`; without one, the page of the whole program.
+    /// The command whose page is printed, for example `e2e`. Without a command, the page of the whole program is
+    /// printed.
     #[arg(value_name = "COMMAND", conflicts_with = "out")]
     pub command: Option<String>,
-    /// Write the pages of all commands into this folder, and print none.
+    /// Write the pages of all commands into this folder, and print nothing.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
 }

@@ -10,19 +10,20 @@ use parallax_language::scenario::Span;
 /// Arguments of `up`.
 #[derive(Clone, Debug, Args)]
 pub struct Up {
-    /// The scenario by name or path, as for `e2e`, for its baseline; or one break (`presign/presigned-url+no-rewrite`).
+    /// The variant: a scenario by name or path, as for `e2e`, which means its baseline; or one break, for example
+    /// `presign/presigned-url+no-rewrite`.
     #[arg(value_name = "SCENARIO[+BREAK]")]
     pub variant: String,
-    /// Run the flow only up to and including this step.
+    /// The last step to run. The flow stops after this step.
     #[arg(long, value_name = "STEP", conflicts_with = "before")]
     pub until: Option<String>,
-    /// Run the flow only up to this step, and not the step itself: `parallax rerun STEP` then runs it.
+    /// The step before which the flow stops. `parallax rerun STEP` then runs the step.
     #[arg(long, value_name = "STEP")]
     pub before: Option<String>,
-    /// The seed of the random delays in repeats. It overrides the seed in the scenario.
+    /// The seed of the random delays in `repeat` steps. It overrides the seed in the scenario.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// What the run needs.
+    /// The options for the node image, the recipes, programs and folders.
     #[command(flatten)]
     pub common: Common,
 }
@@ -33,13 +34,13 @@ pub struct Repro {
     /// The bundle: `repro.tar` in the folder of the run that failed.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Which of its variants [default: the first].
+    /// The variant of the bundle to bring up [default: the first].
     #[arg(value_name = "VARIANT")]
     pub variant: Option<String>,
     /// The new folder into which the bundle is unpacked [default: repro-RUN in the current folder].
     #[arg(long, value_name = "FOLDER")]
     pub into: Option<PathBuf>,
-    /// What the run needs.
+    /// The options for the node image, the recipes, programs and folders.
     #[command(flatten)]
     pub common: Common,
 }
@@ -47,18 +48,19 @@ pub struct Repro {
 /// Arguments of `hold`.
 #[derive(Clone, Debug, Args)]
 pub struct Hold {
-    /// The run.
+    /// The id of the run.
     #[arg(long, value_name = "RUN")]
     pub id: String,
-    /// As for `up`.
+    /// The arguments of the `up` command that starts this process.
     #[command(flatten)]
     pub up: Up,
 }
 
-/// Which of the variants that stand.
+/// The option that names one of the variants that `up` keeps running.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
-    /// The run by its id or its folder; required if several variants of this project stand, or if it is of another one.
+    /// The id or the folder of the run. It is required if several variants of this project are kept running, or if the
+    /// variant belongs to another project.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 }
@@ -66,10 +68,10 @@ pub struct Which {
 /// Arguments of `rerun`.
 #[derive(Clone, Debug, Args)]
 pub struct Rerun {
-    /// The step; without one, the whole flow.
+    /// The id of the step to run. Without it, the whole flow is run.
     #[arg(value_name = "STEP")]
     pub step: Option<String>,
-    /// Which variant.
+    /// The variant in which the step runs.
     #[command(flatten)]
     pub of: Which,
 }
@@ -77,10 +79,10 @@ pub struct Rerun {
 /// Arguments of `exec`.
 #[derive(Clone, Debug, Args)]
 pub struct Exec {
-    /// The vantage; required if the scenario has several.
+    /// The vantage at which the program runs. It is required if the scenario has several vantages.
     #[arg(long, value_name = "VANTAGE")]
     pub from: Option<String>,
-    /// Which variant.
+    /// The variant in which the program runs.
     #[command(flatten)]
     pub of: Which,
     /// The program and its arguments.
@@ -91,13 +93,13 @@ pub struct Exec {
 /// Arguments of `shell`.
 #[derive(Clone, Debug, Args)]
 pub struct Enter {
-    /// The vantage; required if the scenario has several.
+    /// The vantage at which the shell is opened. It is required if the scenario has several vantages.
     #[arg(long, value_name = "VANTAGE")]
     pub from: Option<String>,
-    /// Which variant.
+    /// The variant in which the shell is opened.
     #[command(flatten)]
     pub of: Which,
-    /// A program and its arguments, in place of the shell.
+    /// A program and its arguments, to run in place of the shell.
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<String>,
 }
@@ -105,14 +107,16 @@ pub struct Enter {
 /// Arguments of `logs`.
 #[derive(Clone, Debug, Args)]
 pub struct Logs {
-    /// The run by its id or its folder; required if several variants of this project stand, or if it is of another one.
+    /// The id or the folder of the run. It is required if several variants of this project are kept running, or if the
+    /// variant belongs to another project.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
-    /// Whose log: a pod, a fixture, a vantage, a node (`node`), `world`, or what a `log` step names (`deployment/NAME`,
-    /// `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE`, `node/NAME`) [default: every pod].
+    /// The source of the log lines: a pod, a fixture, a vantage, a node (`node`), `world`, or a name in the form of a
+    /// `log` step (`deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE`, `node/NAME`) [default: every
+    /// pod].
     #[arg(long, value_name = "NAME")]
     pub of: Option<String>,
-    /// How many of the last lines of each container.
+    /// The number of last lines to print for each container.
     #[arg(long, value_name = "LINES", default_value_t = 50)]
     pub tail: usize,
 }
@@ -120,10 +124,12 @@ pub struct Logs {
 /// Arguments of `down`.
 #[derive(Clone, Debug, Args)]
 pub struct Down {
-    /// The run by its id or its folder; required if several of this project stand, or if it is of another one.
+    /// The id or the folder of the run to remove. It is required if several runs of this project are kept, or if the
+    /// run belongs to another project.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
-    /// Every run of this project that began longer ago than this, for example `2h`; `0s` is every run.
+    /// Remove every run of this project that started longer ago than this duration, for example `2h`. `0s` removes
+    /// every run.
     #[arg(long, value_name = "AGE", conflicts_with = "run", value_parser = not_negative)]
     pub older_than: Option<Span>,
 }

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use tar::{Builder, Header};
 use walkdir::WalkDir;
 
-/// The folders of a project.
+/// The folders of a project that the archive contains.
 const FOLDERS: [&str; 3] = ["scenarios", "fixtures", "images"];
 /// The largest size of the archive, in bytes. The apiserver refuses a `ConfigMap` with more than 1 MiB of data.
 const BYTES_LIMIT: usize = 1024 * 1024;
@@ -20,7 +20,7 @@ pub(super) enum ArchiveError {
     /// A file could not be read.
     #[error("failed to read {path}: {source}")]
     Read {
-        /// The path of the file.
+        /// The path of the file that could not be read.
         path: PathBuf,
         /// The I/O error that caused the failure.
         source: io::Error,
@@ -35,7 +35,8 @@ pub(super) enum ArchiveError {
     },
 }
 
-/// Returns a compressed tar archive of the project's regular files. The same files always give the same bytes.
+/// Returns a compressed tar archive of the project's regular files. The same files always give the same bytes, so that
+/// the manifest does not change without a reason.
 pub(super) fn of_project(root: &Path) -> Result<Vec<u8>, ArchiveError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -103,7 +104,8 @@ mod tests {
     fn a_project_that_is_too_large_is_refused_with_the_way_out() {
         let home = tempfile::tempdir().expect("a folder");
         fs::create_dir(home.path().join("scenarios")).expect("made");
-        // The digits come from a random generator, because such digits do not compress.
+        // The content of this file is pseudo-random, because random bytes do not compress. The archive therefore
+        // exceeds the limit.
         let mut state = 1_u64;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

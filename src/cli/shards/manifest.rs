@@ -11,25 +11,26 @@ use crate::bucket::Place;
 const SCRIPT: &str = include_str!("script.sh");
 /// The key of the archive in the `ConfigMap`, which is also its file name in the pod.
 const ARCHIVE: &str = "project.tar.gz";
-/// The paths in the pod: of the archive, and then of the project's files, the store's authorities and the cache
-/// (`PARALLAX_CACHE` in the image).
+/// Paths in the pod. `AT` is the folder of the archive, and `PROJECT` that of the unpacked project. `AUTHORITIES` is
+/// the folder of the store's authorities, and `CACHE` that of the image cache (`PARALLAX_CACHE` in the image).
 const AT: &str = "/etc/parallax/project";
 const PROJECT: &str = "/project";
 const AUTHORITIES: &str = "/etc/parallax/store";
 const CACHE: &str = "/var/cache/parallax";
-/// The time in seconds for a run that was told to stop. In this time, the run cleans up and uploads its record.
+/// The time in seconds between the signal that stops a pod and the kill. In this time, the run cleans up and uploads
+/// its record.
 const GRACE_S: u32 = 120;
 
-/// The place of the project's files.
+/// Where a pod finds the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// The files are in this archive, which a `ConfigMap` contains.
+    /// In this compressed tar archive, which a `ConfigMap` contains.
     Archive(Vec<u8>),
-    /// The files are in this folder of the image.
+    /// In this folder of the pod's image.
     Image(String),
 }
 
-/// The values in the manifest. Every text may contain any character.
+/// The values that the manifest contains. A text may contain any character, because each text is quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     pub(super) name: String,
@@ -38,7 +39,7 @@ pub(super) struct Manifest {
     pub(super) parallelism: u16,
     pub(super) image: String,
     pub(super) files: Files,
-    /// The folder of the Job in the bucket.
+    /// The folder of the Job in the bucket. Each shard uploads its record into a folder below it.
     pub(super) upload: Place,
     pub(super) endpoint: Option<String>,
     pub(super) region: String,
@@ -48,11 +49,11 @@ pub(super) struct Manifest {
     pub(super) cpu: String,
     pub(super) memory: String,
     pub(super) node_cache: Option<String>,
-    /// The arguments of `parallax e2e`.
+    /// The arguments of `parallax e2e` in each pod.
     pub(super) arguments: Vec<String>,
 }
 
-/// Displays a text as YAML. A JSON string is also a valid YAML string in double quotes.
+/// Writes a text as a YAML string. The form is a JSON string, which is also a valid YAML string in double quotes.
 struct Quoted<'a>(&'a str);
 
 impl Display for Quoted<'_> {
@@ -158,7 +159,8 @@ spec:
         }
         writeln!(f, "            - shard")?;
         for argument in &self.arguments {
-            // The `$` is doubled, because Kubernetes would replace `$(NAME)` by the value of a variable.
+            // The `$` before a parenthesis is doubled, because Kubernetes would replace `$(NAME)` with the value of a
+            // variable.
             writeln!(f, "            - {}", Quoted(&argument.replace("$(", "$$(")))?;
         }
         if let Files::Image(folder) = &self.files {
@@ -196,10 +198,10 @@ spec:
         Ok(())
     }
 
-    /// Returns the volumes, each with its name, its mount point and its source.
+    /// Returns the volumes of a pod, each with its name, its mount point and its source.
     fn mounts(&self) -> Vec<(&'static str, &'static str, String)> {
-        // The engine needs a volume for its data. The container's own file system is an overlay, on which the engine
-        // cannot create another overlay.
+        // The engine needs a volume for its data. The pod's own file system is an overlay, on which the engine cannot
+        // create another overlay.
         let mut mounts = vec![("engine", "/var/lib/docker", "emptyDir: {}".to_owned())];
         if matches!(self.files, Files::Archive(_)) {
             mounts.push(("project", AT, format!("configMap: {{ name: {} }}", Quoted(&self.name))));
@@ -288,7 +290,8 @@ mod tests {
         assert_eq!(container.command.as_ref().expect("a command")[4..], ["--provision", "presign/*"]);
     }
 
-    /// No text of a user changes the structure of the manifest, and the shell interprets none of the texts.
+    /// Tests that no text of a user changes the structure of the manifest, and that the shell in the pod interprets
+    /// none of the texts.
     #[test]
     fn texts_stay_texts() {
         let nasty = "a\"\n  b: $(id) # ' {{ x }}";

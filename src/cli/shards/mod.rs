@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 /// The region for signatures if the user names none.
 const REGION: &str = "us-east-1";
-/// The largest length of the Job's name. Kubernetes adds `-INDEX` for the host names of the pods, which have at most 63
-/// characters.
+/// The largest length of the Job's name. Kubernetes appends `-INDEX` for the host names of the pods, which have at most
+/// 63 characters.
 const NAME_LENGTH: usize = 59;
 
 /// Checks the arguments against the project, and prints the manifest. The command starts nothing and sends no request
@@ -26,7 +26,8 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     check(&args, &name)?;
     let options = e2e(&args)?;
     let recipes = wiring::recipes(&project.root, options.common.lock)?;
-    // The choice fails if the filters select nothing, or if there are more shards than scenarios.
+    // The chosen variants are not used. The call only makes the command fail if the filters select nothing, or if there
+    // are more shards than scenarios.
     let out = session::out_folder(&project.root, &options);
     choose::choose(project, &options.selection, (options.common.k3s, &recipes), &out).await?;
     let files = match &args.project_in_image {
@@ -35,7 +36,7 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     };
     let mut arguments = args.e2e;
     if !options.common.provision {
-        // The option `--provision` starts the engine in the pod.
+        // With the option `--provision`, the run in the pod starts a container engine.
         arguments.insert(0, "--provision".to_owned());
     }
     let manifest = Manifest {
@@ -60,7 +61,8 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     Ok(Exit::AsExpected)
 }
 
-/// Returns the options of `e2e` that a pod uses.
+/// Parses the arguments after `--` as options of `e2e`, together with the options that every pod gets. Each pod has
+/// another shard; the function uses the first one.
 fn e2e(args: &Shards) -> Result<E2e, CliError> {
     let shard = format!("1/{}", args.shards);
     let upload = args.upload.to_string();
@@ -73,7 +75,7 @@ fn e2e(args: &Shards) -> Result<E2e, CliError> {
     }
 }
 
-/// Checks values that Kubernetes would refuse, some of them only when the Job runs.
+/// Checks the values that Kubernetes would refuse. Kubernetes would refuse some of them only when the Job already runs.
 fn check(args: &Shards, name: &str) -> Result<(), CliError> {
     let label = |text: &str, length: usize| text.len() <= length && !text.contains('.') && is_host(text);
     let wrong = |what: &str, text: &str, rule: &str| Err(CliError::Usage(format!("{what} `{text}`: {rule}")));
@@ -125,7 +127,7 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// Whether a text is a Kubernetes quantity in a form that people write.
+/// Whether a text is a Kubernetes quantity, such as `2` or `8Gi`. Exponents are not accepted.
 fn is_quantity(text: &str) -> bool {
     const UNITS: [&str; 10] = ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');

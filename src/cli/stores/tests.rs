@@ -96,7 +96,7 @@ fn a_run_confirms_a_cell_or_does_not() {
     let scenario = |verdict| ended("stores/s3", "url", verdict);
     for (events, seen) in [
         (vec![], Seen::NotRun),
-        // The result of a break says nothing about the store.
+        // A break changes the environment on purpose, so the result of its steps says nothing about the store.
         (vec![ended("stores/s3+wrong", "url", Verdict::Passed)], Seen::NotRun),
         (vec![scenario(Verdict::Passed)], Seen::Held),
         (vec![scenario(Verdict::Blocked)], Seen::Failed),

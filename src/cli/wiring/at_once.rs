@@ -1,28 +1,29 @@
-//! The number of environments and clusters that a run may use at the same time.
+//! The number of environments and clusters that a run may set up or keep at the same time.
 
 use crate::cli::args;
 use parallax_plan::AtOnce;
 
-/// The memory of an environment with a store and vantage pods, in MiB.
+/// The estimated memory of an environment with a store and the pods of vantages, in MiB.
 const ENVIRONMENT_MIB: u64 = 300;
-/// The memory of a cluster, in MiB.
+/// The estimated memory of a cluster without environments, in MiB.
 const CLUSTER_MIB: u64 = 1_500;
 
-/// Returns the limits of what runs at the same time. A limit is the value from the command line, or else a value that
-/// fits this machine. Existing clusters and environments need memory, and starting them needs processors.
+/// Returns the limits of what runs at the same time. Each limit is the value from the command line, or else a value
+/// that fits the processors and the memory of this machine. Existing clusters and environments need memory; starting
+/// them needs processors.
 pub fn at_once(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within(asked, processors, available_mib)
 }
 
-/// Returns the limits for the time in which the processors are idle. A limit is the value from the command line, or
-/// else a larger value than that of `at_once`.
+/// Returns the limits that apply while the processors are idle. Each limit is the value from the command line, or else
+/// a value that is not smaller than that of `at_once`.
 pub fn at_once_when_idle(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within_when_idle(asked, processors, available_mib)
 }
 
-/// Returns the number of processors and the available memory in MiB.
+/// Returns the number of processors and the available memory of this machine in MiB.
 fn of_this_machine() -> (usize, u64) {
     (
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -67,7 +68,7 @@ mod tests {
         };
         assert_eq!(default(2, 22), (3, 6, 4));
         assert_eq!(default(16, 60), (8, 48, 18));
-        // A small machine works too, with few environments at the same time.
+        // Even a small machine can work, with few environments at the same time.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };
         for within in [within, within_when_idle] {

@@ -17,7 +17,7 @@ use parallax_language::scenario::Variant;
 use parallax_record::Redactor;
 use parallax_report::Summary;
 
-/// The project's folder that contains images.lock and the recipes.
+/// The folder of the project that contains images.lock and the recipes.
 const IMAGES: &str = "images";
 
 impl From<BundleError> for CliError {
@@ -46,8 +46,8 @@ pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     all
 }
 
-/// Returns the step of the flow with this id, or the `repeat` step that contains the step with this id. A readiness
-/// condition is not in the flow, so the result is `None`.
+/// Returns the step of the flow with the id `step`, or the `repeat` step that contains that step. Returns `None` if the
+/// flow has no such step, for example because `step` is a readiness condition of the environment.
 fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     let is = |it: &&parallax_language::scenario::model::Step| {
         it.id == step || it.repeat().is_some_and(|repeat| repeat.flow.iter().any(|inner| inner.id == step))
@@ -55,7 +55,7 @@ fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     variant.scenario.flow.iter().find(is).map(|it| it.id.clone())
 }
 
-/// Writes the bundle of a run into the run's folder. Returns the path of the bundle.
+/// Writes the bundle of the failed variants into the run's folder. Returns the path of the bundle.
 pub async fn pack(
     project: &Project,
     failed: Vec<Failed>,
@@ -70,7 +70,7 @@ pub async fn pack(
     let (redactor, directory) = (redactor.clone(), directory.to_owned());
     let (root, mut files) = (project.root.clone(), resolved(project, &ids, &redactor));
     let folders = folders(project, &ids, &mut files, &redactor);
-    // Reading and writing files blocks, so it is done on a separate thread.
+    // Reading and writing files blocks the thread, so it is done outside the async runtime.
     let written = tokio::task::spawn_blocking(move || {
         for folder in folders {
             let prefix = format!("{}/{folder}", bundle::PROJECT);
@@ -86,7 +86,8 @@ pub async fn pack(
     Ok(written.await.map_err(|error| CliError::Harness(error.to_string()))??)
 }
 
-/// Returns the variants in the form in which they ran, with their matrix expanded and their change applied.
+/// Returns one file for each variant, which contains the variant as it ran: with its matrix expanded and its change
+/// applied.
 fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -> Vec<bundle::Packed> {
     let variants = project.scenarios.iter().flat_map(|it| &it.variants).filter(|it| ids.contains(&it.id));
     let files = variants.map(|variant| {
@@ -96,8 +97,8 @@ fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -
     files.collect()
 }
 
-/// Returns the folders of the project that the variants need. Fixtures that the project does not have itself are added
-/// to `files`, so that another version of Parallax does not replace them by its own fixtures.
+/// Returns the folders of the project that the variants need. Shipped fixtures that the variants use are added to
+/// `files`, so that another version of Parallax does not use its own version of them.
 fn folders(
     project: &Project,
     ids: &BTreeSet<VariantId>,
@@ -124,20 +125,22 @@ fn folders(
             }
         }
     }
-    // Images that Parallax ships are already on the other machine.
+    // The folder with images.lock and recipes is included only if it differs from the one that Parallax ships. The
+    // other machine already has the shipped one.
     if Recipes::Of(project.root.clone()).are_foreign() {
         folders.insert(IMAGES.to_owned());
     }
     folders
 }
 
-/// Returns the differences between the machine of a bundle and this machine.
+/// Returns the differences between the machine of the bundle's run and this machine, one sentence for each difference.
 pub async fn differences(project: &Project, bundle: &Bundle, recipes: &Recipes) -> Result<Vec<String>, CliError> {
     let ids = bundle.failed.iter().map(|it| it.variant.clone()).collect();
     Ok(bundle.differences(&images_of(project, &ids, recipes).await?))
 }
 
-/// Returns the published reference and digest, and the tag of the build, of each image of the variants.
+/// Returns a description of the origin of each image that the variants use, by the image's name: the published
+/// reference and digest, and the tag of the build.
 async fn images_of(
     project: &Project,
     ids: &BTreeSet<VariantId>,

@@ -1,4 +1,5 @@
-//! `parallax check` gathers what the user named, runs the check, and prints the findings.
+//! `parallax check`: reads the settings from the command line and the environment, runs the check, and prints the
+//! result.
 
 use std::path::{Path, PathBuf};
 
@@ -74,8 +75,8 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     Ok(if good { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// Returns the access to the cluster, and the pod that is created in the cluster. The error is the reason why there is
-/// none.
+/// Returns the access to the cluster, and the pod that is to be created in it. The error is the reason why nothing can
+/// be asked inside the cluster.
 async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
     let (access, namespace) = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref())
         .await
@@ -89,7 +90,7 @@ async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
     Ok((access, guest))
 }
 
-/// Returns lines that announce what `check` creates, before it is created.
+/// Returns lines that announce which objects `check` is going to create.
 fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Ok((access, guest)) = there {
@@ -105,7 +106,7 @@ fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<St
     lines
 }
 
-/// An access key, a secret key and a session token.
+/// The keys for a store: the access key, the secret key and, if there is one, the session token.
 type Keys = (String, Secret, Option<Secret>);
 
 fn of_environment() -> Option<Keys> {
@@ -122,7 +123,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 
-/// Returns the certificates to trust. They are those that the user names, or else this machine's.
+/// Returns the certificates to trust: those in the files of `--ca`, or else those that this machine trusts.
 fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
     if args.ca.is_empty() {
         let named = variable("SSL_CERT_FILE");

@@ -1,5 +1,5 @@
-//! Asks for the user's permission where the project of an untrusted author could do harm. Such a project may choose
-//! images and recipes in CI, and run programs on this machine itself, only with permission.
+//! Asks for the user's permission where an untrusted project could do harm. Without permission, such a project can
+//! neither choose images and recipes in CI, nor run programs on this machine itself.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,12 +13,13 @@ use crate::cli::printer::is_ci;
 use parallax_images::Recipes;
 use parallax_language::scenario::HostProgram;
 
-/// Returns the source of images.lock and recipes for a run.
+/// Returns where images.lock and the recipes of a run come from: the project, or the files that Parallax ships.
 pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, is_ci())
 }
 
-/// Returns the source of images.lock and recipes for a project that somebody else wrote.
+/// Returns where images.lock and the recipes come from, for a project whose author is unknown, such as an unpacked
+/// bundle. The rules are those of CI.
 pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, true)
 }
@@ -43,8 +44,8 @@ pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeS
     selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
 }
 
-/// Fails if the selected variants would run programs on this machine, unless the user allows it and the programs can
-/// run in the allowed way.
+/// Fails if the selected variants would run programs on this machine, unless `allowed` permits this and the machine can
+/// run them in the permitted way.
 pub fn check_host_programs(
     project: &Project,
     selected: &[VariantId],
@@ -59,7 +60,7 @@ pub fn check_host_programs(
     refused.map_or(Ok(()), |why| Err(CliError::Usage(format!("{why}; nothing was started:\n  {list}"))))
 }
 
-/// Returns the reason why programs may not run on this machine, if there is one.
+/// Returns the reason why programs may not run on this machine. `None` if they may.
 fn refusal(allowed: Option<HostPrograms>, can_run_apart: impl FnOnce() -> Result<(), String>) -> Option<String> {
     match allowed {
         None => Some(

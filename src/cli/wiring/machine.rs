@@ -1,4 +1,4 @@
-//! Commands that need an engine.
+//! The functions behind the commands that need an engine.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,11 +18,12 @@ use parallax_language::scenario::Span;
 use parallax_plan::Plan;
 use parallax_record::Sink;
 
-/// The default engine, which `--provision` starts.
+/// The address of the engine that `--provision` starts.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
-/// Finds the engine before any thread or file exists. Starts this program again if testcontainers needs other
-/// environment variables. A missing engine is reported later, when the run has a record.
+/// Finds the engine before any thread or file exists. If the library testcontainers needs other environment variables,
+/// starts this program again with them. A missing engine is not an error here. It is reported later, when the run has a
+/// record.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) | Command::Hold(_) => true,
@@ -32,7 +33,8 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // An engine that the user chose is kept even if it does not answer. No other engine replaces it.
+    // If no engine answers, the address in `DOCKER_HOST` is used, or else that of the default engine. So no other
+    // engine takes the place of the one that the user chose.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
@@ -43,7 +45,7 @@ pub fn fresh_run_id() -> RunId {
     parallax_engine::fresh_run_id()
 }
 
-/// Runs the plan, and sends all events to `run.sink`.
+/// Executes the plan, and sends all events to `run.sink`.
 pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     let options = run::Options {
         id: run.id,
@@ -51,7 +53,8 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         directory: run.directory,
         recipes,
         k3s: policy(run.options.common.k3s),
-        // Without the option, no scenario runs a program here. Only the user's own `exec` commands do.
+        // Without `--allow-host-programs`, no scenario may run a program on this machine. The value then applies only
+        // to the programs that the user runs with `parallax exec`.
         programs: match run.options.common.allow_host_programs {
             Some(HostPrograms::Apart) => run::Programs::Apart,
             Some(HostPrograms::Unconfined) | None => run::Programs::Unconfined,
@@ -83,16 +86,18 @@ pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     }
 }
 
-/// Returns the objects that remain if a run stops at once, according to the run's ledger.
+/// Returns the objects that the run's ledger lists, each with its kind and its name. They remain if the run stops at
+/// once.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
 }
 
-/// Returns the table of images.
+/// Returns the table of all images as text.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
-    // Listing images changes nothing, so the project's own lock file is safe to use.
+    // Listing images changes nothing and runs nothing, so the project's own lock file can be used even if its author is
+    // not trusted.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
     let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match parallax_engine::find(&RealSurroundings) {
@@ -193,7 +198,7 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes the objects that `--keep` kept of a run.
+/// Removes the objects of a run that was kept with `e2e --keep`.
 pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let engine = connected(&sink, false).await?;
@@ -209,8 +214,7 @@ pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Runs the reaper. The reaper ends when the harness tells it to end. If the harness is gone, the reaper first removes
-/// the run's objects.
+/// Runs the reaper until the harness ends. If the harness was killed, the reaper removes the run's objects.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
@@ -238,7 +242,7 @@ impl From<parallax_images::ImageError> for CliError {
     }
 }
 
-/// Returns a failure with its fix and its evidence, as the last output of a command.
+/// Turns a failure into an error of the command line, with the fix and the evidence.
 pub(super) fn failed(failure: &Failure) -> CliError {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {

@@ -1,4 +1,4 @@
-//! The calls from commands into the modules that do the work.
+//! The functions through which commands call the other modules of `src`.
 
 mod at_once;
 mod bundle;

@@ -1,4 +1,4 @@
-//! Results and times of a project's earlier runs on this machine. They are stored in the state folder, next to the
+//! Results and durations of a project's earlier runs on this machine. They are stored in the state folder, next to the
 //! runs' ledgers.
 
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use parallax_plan::{History, Plan};
 use parallax_record::{Noted as _, Present as _};
 use parallax_report::Summary;
 
-/// The stored data of a project.
+/// What is stored about the earlier runs of one project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
-    /// The duration of each part of a run.
+    /// The durations of the parts of earlier runs.
     #[serde(default)]
     pub took: History,
     /// The last result of each variant.
@@ -31,17 +31,17 @@ pub struct Past {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Last {
-    /// The run that gave the result.
+    /// The run in which the variant had this result.
     pub run: RunId,
-    /// Whether the variant did what it declares.
+    /// Whether the variant was as declared.
     pub green: bool,
-    /// The digest of everything on which the variant's verdict depended, if the digest is known.
+    /// The digest of everything on which the variant's verdict depends. `None` if it could not be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<String>,
 }
 
 impl Past {
-    /// Reads the stored times and last results of the project in the folder `root`. The result is empty if nothing is
+    /// Reads the stored results and durations of the project in the folder `root`. The result is empty if nothing is
     /// stored, or if this version cannot read the file.
     pub fn of(root: &Path) -> Self {
         let text = file(root).and_then(|file| std::fs::read_to_string(file).present("read the times of earlier runs"));
@@ -49,7 +49,8 @@ impl Past {
             .unwrap_or_default()
     }
 
-    /// Adds the results and times of a run's variants. A skipped or interrupted variant is ignored.
+    /// Adds the results and durations of a run's variants. A variant that was skipped or interrupted is ignored,
+    /// because it has no verdict.
     pub fn learn(&mut self, plan: &Plan, events: &[Event], prints: &Prints) {
         self.took.learn(plan, events);
         let summary = Summary::from_events(events);
@@ -67,22 +68,23 @@ impl Past {
         }
     }
 
-    /// Stores the times and results of the project atomically.
+    /// Stores the results and durations of the project in the folder `root`. The file is replaced atomically.
     pub fn keep(&self, root: &Path) -> Result<(), String> {
         let path = file(root).ok_or("there is no state folder")?;
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        // The file is readable only by its owner, because a temporary file has that mode and keeps it under its final
-        // name.
+        // Only the owner can read the file. A temporary file is created with such a mode, and keeps it when it is
+        // renamed.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         whole.write_all(text.as_bytes()).map_err(failed)?;
         whole.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
 }
 
-/// Returns the path of the file for the project in the folder `root`. Each project has a file of its own.
+/// Returns the path of the file in which the results of the project in the folder `root` are stored. Each project has a
+/// file of its own.
 fn file(root: &Path) -> Option<PathBuf> {
     let state = StateDir::of_user().ok()?;
     let root = root.canonicalize().ok()?;

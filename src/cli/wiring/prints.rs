@@ -1,4 +1,5 @@
-//! A digest of everything on which a scenario's verdicts depend. The verdicts stay valid while the digest is unchanged.
+//! Digests of everything on which the verdicts of a scenario depend. The verdicts stay valid while the digest is
+//! unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,15 +17,15 @@ use parallax_record::Noted as _;
 use parallax_vocab::VariantId;
 use walkdir::WalkDir;
 
-/// The digests of scenarios, by scenario.
+/// The digests of scenarios, by the path of the scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// The largest number of entries in a scenario's folder.
+/// The largest number of files and folders in a scenario's folder. A scenario with more of them has no digest.
 const FILES_LIMIT: usize = 2_000;
 
-/// Returns the digest of each scenario of the project. A digest covers the scenario's folder, its fixtures, its images
-/// (by the tag with the hash of their recipe), the program itself and the kind of node. The result lacks a scenario
-/// whose digest cannot be computed. Such a scenario counts as changed.
+/// Returns the digest of each scenario of the project. A digest covers the scenario's folder, its fixtures, its images,
+/// the program itself and the kind of node image. An image is covered by its tag, which contains the hash of its
+/// recipe. A scenario whose digest cannot be computed is missing in the result, and so counts as changed.
 pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Prints, CliError> {
     let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
     let images = image_tags(recipes).await?;
@@ -46,8 +47,8 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
     Ok(prints)
 }
 
-/// Adds the texts of a scenario, the definitions and manifests of its fixtures, and the other files in the scenario's
-/// folder. Returns whether all of these files could be read.
+/// Adds to the digest the text of a scenario, the definitions and manifests of its fixtures, and the other files in the
+/// scenario's folder. Returns `false` if one of these files could not be read.
 async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
     for name in fixtures_of(loaded) {
         let Some(fixture) = project.library.get(&name) else { continue };
@@ -55,8 +56,8 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
-    // A run may be in progress at the same time. For this reason, the files are read on a separate thread, and the rest
-    // is done in small parts.
+    // The files are read on a separate thread, because a run may be in progress at the same time and must not be
+    // delayed.
     let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
     let Some(files) = files.noted("read a scenario's folder").flatten() else { return false };
     for (name, digest) in &files {
@@ -65,7 +66,7 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     true
 }
 
-/// Adds the texts of a fixture: its definition and all its manifests.
+/// Adds to the digest the texts of a fixture: its definition and all its manifests.
 fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
     fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
     for (path, text) in fixture.all_manifests() {
@@ -73,8 +74,9 @@ fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
     }
 }
 
-/// Returns what the shards of a run must have in common: the files of each scenario, the list of images, and the kind
-/// of node. The program is not included, because each machine may have built its own.
+/// Returns what the shards of a run must have in common, by name: the digest of the files of each scenario, the digest
+/// of the list of images, and the kind of node image. The program is not included, because each machine may have built
+/// its own.
 pub async fn contents(
     project: &Project,
     whole: &[VariantId],
@@ -101,8 +103,8 @@ pub async fn contents(
     Ok(contents)
 }
 
-/// Returns the published reference and digest of each image, and the tag of its build. The tag contains the hash of all
-/// inputs.
+/// Returns the published reference and digest of each image, and the tag of its build, by the image's name. The tag
+/// contains the hash of all inputs of the build.
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -113,8 +115,8 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
     Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
 }
 
-/// Returns a description of each image for people, with the image's published reference and digest, and the tag of its
-/// build.
+/// Returns a description of each image for messages, by the image's name: its published reference and digest, and the
+/// tag of its build.
 pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -128,7 +130,8 @@ pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, St
     Ok(words.collect())
 }
 
-/// Returns the names of the images that a scenario with all its breaks needs.
+/// Returns the names of the images that a scenario with all its breaks needs. `None` if no plan can be made for the
+/// scenario.
 fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
     let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
     let plan = parallax_plan::build(&project.library, std::slice::from_ref(loaded), &selected).ok()?;
@@ -141,8 +144,8 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
     used.map(|used| used.fixture.clone()).collect()
 }
 
-/// Returns the name and the digest of every other file in the scenario's folder. Returns `None` if one of them cannot
-/// be read.
+/// Returns the name and the digest of each file in the scenario's folder, except the scenario file itself. Returns
+/// `None` if a file cannot be read.
 fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();
@@ -151,8 +154,8 @@ fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let own = walk.filter_entry(|entry| !entry.file_type().is_dir() || !entry.path().join("scenario.yaml").exists());
     for (seen, entry) in own.enumerate() {
         let entry = entry.ok().filter(|_| seen < FILES_LIMIT)?;
-        // A link counts as its target, because a file elsewhere in the project may belong to the scenario too. The
-        // content of a linked folder is not read, so such a scenario has no digest.
+        // A symbolic link to a file counts as the file to which it points, because that file may belong to the
+        // scenario, too. The content of a linked folder is not read, so a scenario with such a link has no digest.
         let about = entry.path().metadata().ok()?;
         if entry.file_type().is_symlink() && about.is_dir() {
             return None;

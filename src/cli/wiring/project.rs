@@ -1,4 +1,4 @@
-//! Commands that only read the project's files.
+//! The functions behind the commands that only read the project's files.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -15,12 +15,12 @@ use parallax_language::fixture::Library;
 use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
 use parallax_plan::{AtOnce, Order, PlanError};
 
-/// A variant as `parallax list` shows it.
+/// One variant in the output of `parallax list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The id of a baseline or a break.
+    /// The id of the variant, which is a baseline or a break.
     pub variant: VariantId,
-    /// The scenario's or the break's summary.
+    /// The summary of the scenario or of the break.
     pub summary: String,
     /// The scenario's labels.
     pub labels: Vec<String>,
@@ -40,7 +40,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads all scenarios and fixtures. Mistakes are printed and returned as a usage error. Nothing is started.
+    /// Reads all scenarios and fixtures of the project. If the files contain mistakes, prints the mistakes and returns
+    /// a usage error.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, diagnostics) = read(root, &[]);
         if diagnostics.is_empty() {
@@ -62,13 +63,13 @@ impl Project {
         listed.collect()
     }
 
-    /// Returns the ids of the steps of a variant's flow.
+    /// Returns the ids of the steps in the flow of a variant.
     pub fn steps(&self, variant: &VariantId) -> Vec<String> {
         let variants = self.scenarios.iter().flat_map(|it| &it.variants).filter(|it| it.id == *variant);
         variants.flat_map(|it| &it.scenario.flow).map(|it| it.id.clone()).collect()
     }
 
-    /// Returns the selected variants.
+    /// Returns the variants that the query selects.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
         let candidates = self.scenarios.iter().flat_map(|loaded| {
             loaded.variants.iter().map(|variant| Candidate { id: &variant.id, labels: &loaded.scenario.labels })
@@ -76,7 +77,7 @@ impl Project {
         filter::select(query, &candidates.collect::<Vec<_>>())
     }
 
-    /// Whether a filter matches one of the scenarios, including those that could not be read.
+    /// Whether a filter matches one of the project's scenarios, including scenarios that could not be read.
     fn has(&self, filter: &str, diagnostics: &[Diagnostic]) -> bool {
         let files =
             self.scenarios.iter().map(|it| it.file.as_str()).chain(diagnostics.iter().map(|it| it.file.as_str()));
@@ -105,8 +106,8 @@ fn count(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Checks files and prints each mistake. The function also computes the plan of all scenarios, because some mistakes
-/// appear only there.
+/// Checks files and prints each mistake. Also computes the plan of all scenarios, because some mistakes are found only
+/// in the plan.
 pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
     // An argument that is an existing file or folder is a path. Any other argument selects scenarios.
     let (paths, filters): (Vec<&String>, Vec<&String>) = args.paths.iter().partition(|it| Path::new(it).exists());
@@ -115,7 +116,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         return Err(CliError::Usage(format!("{missing} is not there")));
     }
     let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
-    // The result has the files on the command line and the files of the selected scenarios.
+    // The files to check are those on the command line and those of the selected scenarios.
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
     if !filters.is_empty() {
@@ -168,7 +169,7 @@ fn warned(warnings: usize) -> String {
     }
 }
 
-/// Returns the plan as text or JSON.
+/// Returns the plan and its expected duration, as text or as JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
     let at_once = super::at_once(args.at_once);
     let plan = arranged(project, selected, args.shuffle, at_once)?;
@@ -189,7 +190,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
     Ok(parallax_plan::show(&plan, &expected) + &on_this_machine(project, selected))
 }
 
-/// Returns the programs that would run on this machine itself, one line each.
+/// Returns the programs that would run on this machine itself, one in each line. The text is empty if there are none.
 fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     let programs = super::consent::host_programs(project, selected);
     let lines = programs.iter().fold(String::new(), |lines, it| lines + &format!("  {it}\n"));
@@ -199,8 +200,8 @@ fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     format!("on this machine itself, as you, and only with `e2e --allow-host-programs`:\n{lines}")
 }
 
-/// Returns the plan in the order in which it runs. With a seed, the order is random. Otherwise the longest expected
-/// duration is first.
+/// Returns the plan, arranged in the order in which it runs. With a seed, the order is random. Otherwise the work with
+/// the longest expected duration comes first.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],
@@ -214,7 +215,7 @@ pub fn arranged(
     })
 }
 
-/// Returns the variants of one part of the selected variants.
+/// Returns the variants of one shard. Fails if there are more shards than scenarios, because a scenario is not divided.
 pub fn part(project: &Project, selected: &[VariantId], shard: Shard) -> Result<BTreeSet<VariantId>, CliError> {
     let plan = planned(project, &selected.iter().cloned().collect())?;
     let parts = plan.parts(usize::from(shard.of));

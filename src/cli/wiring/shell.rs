@@ -1,4 +1,4 @@
-//! Connects a person's terminal with a shell at a vantage.
+//! Connects the user's terminal with a shell at a vantage.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -15,12 +15,13 @@ use crate::probe::terminal;
 use crate::run::look::{Inside, Place};
 use parallax_engine::{Engine, RealSurroundings, Terminal, Window};
 
-/// The largest number of bytes that are passed on at once.
+/// The largest number of bytes that are copied between the terminal and the shell at once.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The exit code after SIGTERM, in the convention of shells.
+/// The exit code for a program that SIGTERM ended, by the convention of shells: 128 and the number of the signal.
 const TERMINATED: i32 = 128 + 15;
 
-/// Enters a prepared shell, or runs `argv` instead of the shell. Returns the exit code.
+/// Opens the shell that the process of the kept variant has prepared. If `argv` is not empty, runs this program instead
+/// of the shell. Returns the exit code.
 pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
     let failed = |why: String| CliError::Harness(format!("no shell can be entered: {why}"));
     let argv: Vec<&str> = ["sh", &inside.enter].into_iter().chain(argv.iter().map(String::as_str)).collect();
@@ -40,18 +41,18 @@ pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
     connect(terminal).await.map_err(failed)
 }
 
-/// Runs a shell on this machine, in this terminal.
+/// Runs a shell on this machine, in the user's terminal. Returns the exit code.
 async fn here(argv: &[&str]) -> Result<i32, CliError> {
     let failed = |error| CliError::Harness(format!("no shell can be started: {error}"));
-    // The handler makes this process ignore Ctrl-C. Ctrl-C is for the program in the shell, which is in the same
-    // process group.
+    // With a handler, this process ignores Ctrl-C. The signal is meant for the program in the shell, which is in the
+    // same process group.
     let _interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let status = Command::new(argv[0]).args(&argv[1..]).status().await.map_err(failed)?;
     Ok(status.code().unwrap_or(128))
 }
 
-/// Connects the terminal with a process. The function passes typed bytes to the process, and the output of the process
-/// to the screen. It ends when the process or this program ends.
+/// Connects the terminal with a process: typed bytes go to the process, and the output of the process goes to the
+/// screen. Returns the exit code when the process has ended or this program is told to end.
 async fn connect(there: Terminal) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
     let Terminal { stdin, mut stdout, sizes, exit } = there;
@@ -59,10 +60,10 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let mut written = vec![0; PIECE_BYTES];
-    // The keyboard has a task of its own, because the process may read nothing until its own output is read. Both sides
-    // would then wait forever.
+    // Typed bytes are sent by a separate task. Otherwise this program could wait for the process to read while the
+    // process waits for its output to be read.
     let keyboard = tokio::spawn(type_into(stdin));
-    // The channel is empty, so the first size always fits.
+    // The channel is empty, so sending the first size cannot fail.
     let _ = sizes.try_send(window());
     let ended = loop {
         tokio::select! {
@@ -82,7 +83,7 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     if ended { exit.await } else { Ok(TERMINATED) }
 }
 
-/// Passes typed bytes on until the process accepts no more.
+/// Sends typed bytes to the process until the process accepts no more.
 async fn type_into(mut there: Pin<Box<dyn AsyncWrite + Send>>) {
     let mut keys = vec![0; PIECE_BYTES];
     let mut keyboard = tokio::io::stdin();
@@ -102,7 +103,8 @@ fn window() -> Window {
     size.map_or(Window { columns: 80, rows: 24 }, |size| Window { columns: size.ws_col, rows: size.ws_row })
 }
 
-/// A terminal in raw mode, which passes on every key. Dropping this value restores the earlier mode.
+/// A terminal in raw mode, in which every key is sent to the program. Dropping this value restores the mode that the
+/// terminal had before.
 struct Raw(Termios);
 
 impl Raw {
@@ -117,7 +119,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // An error is ignored, because the user's shell restores its terminal too.
+        // An error is ignored, because the user's shell restores the mode of the terminal, too.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Finds variants that are kept, and sends requests to them.
+//! Finds variants that `up` keeps running, and sends requests to their processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,8 @@ impl From<StandingError> for CliError {
     }
 }
 
-/// Fails if a run could not be kept because other processes could not send requests to it.
+/// Checks that a run can be kept with `up`. Fails if other processes could not send requests to it, because the path of
+/// its socket would be too long.
 pub fn can_stand(run: &RunId) -> Result<(), CliError> {
     Ok(handles()?.check(run)?)
 }
@@ -39,21 +40,23 @@ fn handles() -> Result<Handles, CliError> {
     Ok(Handles::below(state.path()))
 }
 
-/// Returns every variant that is kept.
+/// Returns the handles of all variants that `up` keeps running.
 pub fn all_standing() -> Result<Vec<Handle>, CliError> {
     Ok(handles()?.all()?)
 }
 
-/// Which runs a command is for.
+/// The runs for which the user calls a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The project's root folder: without a name, only its runs count. `None` outside of a project: then all count.
+    /// The root folder of the project in which the command was called. If `run` is `None`, only the runs of this
+    /// project count. `None` outside of a project; then the runs of all projects count.
     pub project: Option<&'a Path>,
-    /// The run by its id or its folder.
+    /// The id or the folder of the run that the user named. `None` if the user named none.
     pub run: Option<&'a str>,
 }
 
-/// The variant that stands in this run, or the only one of the project.
+/// Returns the handle of the variant that is kept in the named run. Without a name, returns that of the only kept
+/// variant of the project.
 pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
         none: "nothing stands; `parallax up SCENARIO` brings a variant up",
@@ -67,18 +70,18 @@ pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     }
 }
 
-/// A run that stands.
+/// A run whose environments are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A variant that a process holds (`up`).
+    /// A variant whose process is alive and keeps it running (`up`).
     Held(Handle),
-    /// A run whose process has ended (`e2e --keep`).
+    /// A run whose process has ended and left its environments (`e2e --keep`).
     Left {
-        /// The run.
+        /// The id of the run.
         run: RunId,
-        /// What it belongs to, if that is known.
+        /// The project and the folder of the run. `None` if they are unknown.
         kept: Option<Kept>,
-        /// When it began, in seconds since 1970.
+        /// The time at which the run began, in seconds since the Unix epoch.
         since: i64,
     },
 }
@@ -98,7 +101,8 @@ impl Standing {
         }
     }
 
-    /// Whether it is of this project. `repro` unpacks a project below the present one.
+    /// Whether the run belongs to `project`. A run of a project in a folder below `project` counts, too, because
+    /// `repro` unpacks a bundle into such a folder.
     fn is_of(&self, project: &Path) -> bool {
         let its = match self {
             Self::Held(handle) => Some(&handle.project),
@@ -112,7 +116,8 @@ impl Standing {
         now.saturating_sub(*since).max(0)
     }
 
-    /// The run, what stands in it, how old it is, and its folder.
+    /// Describes the run for a message: its id, its variant or `e2e --keep`, its age, and its folder. `now` is in
+    /// seconds since the Unix epoch.
     fn named(&self, now: i64) -> String {
         let what = match self {
             Self::Held(handle) => handle.variant.as_str(),
@@ -123,7 +128,7 @@ impl Standing {
     }
 }
 
-/// An age in its largest unit.
+/// Formats an age in its largest unit, for example `2h`.
 fn in_short(seconds: i64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
     let unit = units.iter().find(|(of, _)| seconds >= *of);
@@ -138,26 +143,27 @@ fn unix_seconds() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// Everything that stands. A run that still runs does not stand yet.
+/// Returns all runs that can be removed with `down`. A run with `--keep` whose process is still alive is not included.
 fn all_to_take_down() -> Result<Vec<Standing>, CliError> {
     let state = StateDir::of_user().map_err(|error| CliError::Harness(error.to_string()))?;
     let runs = state.runs().map_err(|error| CliError::Harness(error.to_string()))?;
     let left = runs.into_iter().filter(|run| state.is_standing(run)).filter_map(|run| {
         let file = state.run_file(&run);
         let runs = file.as_ref().is_some_and(|it| it.owner.liveness(true) == Liveness::Living);
-        // A run whose age is not known is not old.
+        // If the time of the beginning is unknown, the run counts as new, so that `--older-than` does not remove it.
         let since = file.and_then(|it| i64::try_from(it.created).ok()).unwrap_or_else(unix_seconds);
         (!runs).then(|| Standing::Left { kept: state.kept(&run), run, since })
     });
     Ok(all_standing()?.into_iter().map(Standing::Held).chain(left).collect())
 }
 
-/// The run to take down: the given one, or the only one of the project.
+/// Returns the run that `down` removes: the named run, or the only kept run of the project.
 pub fn to_take_down(wanted: Wanted<'_>) -> Result<Standing, CliError> {
     one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN)
 }
 
-/// The runs of a project that began longer ago than this.
+/// Returns the kept runs of a project that began longer ago than `age`. Outside of a project, returns those of all
+/// projects.
 pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>, CliError> {
     let (mut all, now) = (all_to_take_down()?, unix_seconds());
     let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
@@ -165,20 +171,21 @@ pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>
     Ok(all)
 }
 
-/// The messages for a choice without a result.
+/// The messages for the cases in which no single run can be chosen.
 struct Words {
-    /// The message if there is nothing to choose from.
+    /// The message if no run is kept.
     none: &'static str,
-    /// The message if there are several, and the user named none.
+    /// The message if several runs are kept and the user named none.
     several: &'static str,
-    /// How one is named.
+    /// How the user names a run, for a message about runs of other projects.
     name: &'static str,
 }
 
 const DOWN: Words =
     Words { none: "nothing stands", several: "several runs stand; name one of them", name: "name one of them" };
 
-/// The named run, or the only one of the project.
+/// Returns the run that the user named, or the only run of the project. Fails if there is no such run, or if there are
+/// several. `now` is in seconds since the Unix epoch.
 fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Result<Standing, CliError> {
     let names = |of: &[Standing]| of.iter().map(|it| it.named(now)).collect::<Vec<_>>().join(", ");
     if let Some(run) = wanted.run {
@@ -205,8 +212,8 @@ fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Re
     }
 }
 
-/// Sends a request to the process of a kept variant, and returns the answer. Events that arrive before the answer are
-/// passed to `see`.
+/// Sends a request to the process of a kept variant, and returns the answer. The function calls `see` with each event
+/// that arrives before the answer.
 pub async fn ask(handle: &Handle, request: Request, see: impl FnMut(&Event)) -> Result<Answer, CliError> {
     match crate::standing::ask(&handles()?, handle, &Question::Do(request), see).await? {
         Line::Answer(answer) => Ok(answer),
@@ -214,7 +221,8 @@ pub async fn ask(handle: &Handle, request: Request, see: impl FnMut(&Event)) -> 
     }
 }
 
-/// Returns what the process that holds a variant does at this moment.
+/// Asks the process of a kept variant what it does at this moment, and returns the answer, for example `runs step
+/// inside`.
 pub async fn now(handle: &Handle) -> Result<String, CliError> {
     match crate::standing::ask(&handles()?, handle, &Question::Status, |_| {}).await? {
         Line::Now(now) => Ok(now),
@@ -224,7 +232,8 @@ pub async fn now(handle: &Handle) -> Result<String, CliError> {
     }
 }
 
-/// Opens the socket on which other processes send requests for a variant. Also returns how the run is kept.
+/// Opens the socket on which other processes send requests for a variant. Returns the settings of the kept run, the
+/// server for the socket, and the display that also sends events to other processes.
 pub fn open(
     handle: &Handle,
     (until, reload): (Option<standing::Until>, Reload),
@@ -236,8 +245,8 @@ pub fn open(
     Ok((standing::Standing { until, asked: Mutex::new(receive), reload }, host, feed))
 }
 
-/// Returns a function that reads a project again, for the variant of a plan. The kept environment cannot change, so
-/// that function fails if the environment would differ.
+/// Returns a function that reads the project again and returns the changed plan of the variant. The kept environment
+/// cannot change. Therefore the returned function fails if the new plan needs another environment.
 pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
     let (root, variant, stands) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
@@ -261,7 +270,8 @@ fn only_variant(plan: Plan) -> Option<VariantPlan> {
     plan.clusters.into_iter().next()?.environments.into_iter().next()?.variants.into_iter().next()
 }
 
-/// Returns a plan without its variants. The rest is the environment that the run starts.
+/// Returns the clusters of a plan without their variants, as JSON. What remains describes the environment that a run
+/// starts, so two plans can be compared.
 fn without_variants(plan: &Plan) -> Value {
     let mut clusters = serde_json::to_value(&plan.clusters).unwrap_or_default();
     for cluster in clusters.as_array_mut().into_iter().flatten() {
@@ -274,12 +284,12 @@ fn without_variants(plan: &Plan) -> Value {
     clusters
 }
 
-/// Watches a folder, and reports when a file in it was written or replaced.
+/// A watch on a folder. It reports when a file in the folder was written or replaced.
 #[derive(Debug)]
 pub struct Changes(std::os::fd::OwnedFd);
 
-/// Starts to watch a folder. A watch of the file itself would not be enough, because many editors replace the file that
-/// they save.
+/// Starts to watch a folder. Watching the file itself would not be enough, because many editors replace the file when
+/// they save it.
 pub fn changes(folder: &Path) -> Result<Changes, CliError> {
     let failed = |error| CliError::Harness(format!("failed to watch {}: {error}", folder.display()));
     let watch = inotify::init(CreateFlags::CLOEXEC).map_err(failed)?;
@@ -288,9 +298,9 @@ pub fn changes(folder: &Path) -> Result<Changes, CliError> {
 }
 
 impl Changes {
-    /// Waits for the next change.
+    /// Waits until a file in the folder was written or replaced. Returns the watch, for the next wait.
     pub async fn next(self) -> Result<Self, CliError> {
-        // Reading blocks, so it is done on a separate thread.
+        // Reading the events blocks the thread, so it is done outside the async runtime.
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
             let read = rustix::io::read(&self.0, &mut buffer).map(|_| ());
@@ -302,7 +312,7 @@ impl Changes {
     }
 }
 
-/// Returns the text of a value on the command line.
+/// Returns the value of an option in the form in which a user writes it on the command line.
 pub fn flag(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

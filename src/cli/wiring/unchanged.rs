@@ -1,4 +1,4 @@
-//! Implements `--breaks changed`: decides which breaks may be left out, and on which evidence.
+//! Implements `--breaks changed`: decides which breaks may be left out, and by which evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -10,22 +10,23 @@ use super::past::Past;
 use super::prints::{Prints, fixtures_of};
 use super::project::Project;
 
-/// Breaks that may be left out.
+/// The breaks that may be left out, by the kind of evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unchanged {
-    /// Breaks whose last run on this machine was green with the same digest, each with the id of that run.
+    /// The breaks that were as declared in their last run on this machine, with the same digest as now. Each has the id
+    /// of that run.
     pub since_run: BTreeMap<VariantId, RunId>,
-    /// Breaks that do not differ from the main branch.
+    /// The breaks whose files do not differ from the main branch.
     pub since_main: BTreeSet<VariantId>,
 }
 
 impl Unchanged {
-    /// Returns all breaks that may be left out.
+    /// Returns all breaks that may be left out, by either kind of evidence.
     pub fn all(&self) -> BTreeSet<VariantId> {
         self.since_run.keys().chain(&self.since_main).cloned().collect()
     }
 
-    /// Returns a sentence for the record.
+    /// Describes in one sentence how many breaks were left out, and why. The sentence is written to the record.
     pub fn words(&self) -> String {
         let breaks = |number: usize| if number == 1 { "1 break".to_owned() } else { format!("{number} breaks") };
         let all = self.since_run.len() + self.since_main.len();
@@ -71,15 +72,17 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
-/// Whether a path of the project may matter for a scenario. `program` says that this program is built from the project.
-/// In that case, every file matters that is not a scenario, a fixture, an image or documentation.
+/// Whether a change of the file `path` may change the verdicts of a scenario. `program` says that this program is built
+/// from the project. Then every file counts that is not part of another scenario, another fixture, or the
+/// documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
         (Some("scenarios"), _) => path.starts_with(&format!("{folder}/")),
         (Some("fixtures"), Some(name)) => fixtures.contains(name),
-        // A change of any image counts, because every scenario needs the node's images. Recipes change rarely.
+        // A change of any image counts, because every scenario needs the images of the node. Recipes rarely change, so
+        // little is lost.
         (Some("images"), _) => true,
         (Some("docs"), _) => false,
         _ if Path::new(path).extension().is_some_and(|it| it == "md") => false,
@@ -87,8 +90,8 @@ fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bo
     }
 }
 
-/// Whether the running program was built in the project's own `target` folder. The result is `true` if this cannot be
-/// found out.
+/// Whether the running program was built in the project's own `target` folder. The result is `true` if the paths cannot
+/// be determined, so that a change of the program is not overlooked.
 fn program_within(root: &Path) -> bool {
     let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
     let root = root.canonicalize().ok();
@@ -97,8 +100,9 @@ fn program_within(root: &Path) -> bool {
     matches!(below, Some(Some(Component::Normal(first))) if first == "target")
 }
 
-/// Returns the project's paths that differ between the working tree and the commit where the branch left main. Returns
-/// `None` if git cannot tell: there is no repository or no main branch, or main itself is checked out.
+/// Returns the paths of the project's files that differ between the working tree and the commit at which the branch
+/// left main. Returns `None` if git cannot tell: there is no repository or no main branch, or main itself is checked
+/// out.
 fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
@@ -111,8 +115,8 @@ fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     Some(changed.split('\0').chain(new.split('\0')).filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
-/// Returns the published main branch if there is one. Otherwise returns a local main branch that is not the current
-/// branch.
+/// Returns the name of the published main branch. If there is none, returns a local main branch that is not checked
+/// out. `git` runs git with the given arguments.
 fn main_of(git: &dyn Fn(&[&str]) -> Option<String>) -> Option<String> {
     let exists = |name: &&str| git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_some();
     if let Some(published) = ["origin/HEAD", "origin/main", "origin/master"].iter().find(|name| exists(name)) {
@@ -149,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Creates a repository with one commit on main.
+    /// Creates a git repository with one commit on the branch main.
     fn repository() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("a"), "1").expect("written");
@@ -181,7 +185,7 @@ mod tests {
         std::fs::write(dir.path().join("c"), "1").expect("written");
         let differing = differing_from_main(dir.path()).expect("git says");
         assert_eq!(differing, ["a", "b", "c"]);
-        // A project in a subfolder gets only its own files.
+        // For a project in a subfolder of the repository, only files in this subfolder are returned.
         std::fs::create_dir(dir.path().join("below")).expect("made");
         assert_eq!(differing_from_main(&dir.path().join("below")), Some(vec![]));
         let nowhere = tempfile::tempdir().expect("a folder");

@@ -14,23 +14,23 @@ use parallax_engine::{Engine, Facts, available_memory_mib};
 use parallax_images::{Cache, ImageStore, Lock, Recipes};
 use parallax_record::{Noted as _, address};
 
-/// The largest difference between the clock of this machine and that of the engine's machine, in seconds.
+/// The largest accepted difference between the clock of this machine and the clock of the engine's machine, in seconds.
 const CLOCKS_APART_S: u64 = 5;
-/// Variables that name a proxy for downloads.
+/// The environment variables that name a proxy for downloads, or hosts without one.
 const PROXIES: [&str; 8] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
-/// Variables that name a file with certificates, which the tools of image builds read.
+/// The environment variables that name a file with certificates. The tools of image builds read these variables.
 const BUNDLES: [&str; 6] =
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"];
 
-/// The state that a check found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
     Ok,
     Warning,
     Error,
-    /// The check could not be done.
+    /// The check could not be carried out.
     Unknown,
 }
 
@@ -45,17 +45,17 @@ impl State {
     }
 }
 
-/// The result of one check.
+/// One check with its result.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
     /// The name of what was checked.
     pub(super) name: &'static str,
     pub(super) state: State,
-    /// The value that was observed.
+    /// What the check observed, in words.
     pub(super) seen: String,
     /// The reason why the check matters.
     pub(super) why: &'static str,
-    /// Instructions for a person, if something must be done.
+    /// Instructions for the user. `None` if nothing needs to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
 }
@@ -74,7 +74,7 @@ impl Check {
     }
 }
 
-/// Returns the reason why a check matters.
+/// Returns the reason why the check with this name matters.
 fn why(name: &str) -> &'static str {
     match name {
         "engine" => "clusters, the external network and image builds are containers",
@@ -93,7 +93,7 @@ fn why(name: &str) -> &'static str {
     }
 }
 
-/// Runs all checks. `engine` is the engine that answers, or the reason why none answers.
+/// Runs all checks. `engine` is the engine that was found, or the reason why no engine answers.
 pub(super) async fn all(engine: Result<&Engine, &Failure>) -> Vec<Check> {
     let mut checks = match engine {
         Ok(engine) => of_engine(engine.facts(), &run::findings(engine)),
@@ -186,8 +186,9 @@ async fn image_sources(engine: Option<&Engine>) -> Check {
     )
 }
 
-/// Compares the engine's time with this machine's times before the question and after the answer. The engine's time
-/// must lie between the two.
+/// Checks the clock of the engine's machine. `theirs` is the engine's time. The other two times are those of this
+/// machine before the question and after the answer, in seconds since the Unix epoch. The engine's time should lie
+/// between them.
 fn clock(theirs: &str, (asked, answered): (u64, u64)) -> Check {
     let Ok(theirs) = OffsetDateTime::parse(theirs, &Rfc3339) else { return Check::unknown("clock") };
     let theirs_s = u64::try_from(theirs.unix_timestamp()).unwrap_or_default();
@@ -273,8 +274,8 @@ mod tests {
         assert_eq!(clock(&at(60), asked).state, State::Error);
         assert_eq!(clock(&at(-60), asked).state, State::Error);
         assert_eq!(clock("", asked).state, State::Unknown);
-        // The time of a slow engine may be older than its answer. The time after the engine read its clock does not
-        // count as a difference.
+        // A slow engine answers long after it has read its clock. The time that the answer takes does not count as a
+        // difference.
         assert_eq!(clock(&at(3), (1_800_000_000, 1_800_000_020)).state, State::Ok);
         assert_eq!(dns("# nothing\n").state, State::Warning);
         assert_eq!(dns("nameserver 192.0.2.1\n").seen, "asks 192.0.2.1");

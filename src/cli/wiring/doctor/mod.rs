@@ -18,15 +18,15 @@ use parallax_record::{Redactor, Sink, by_form};
 use parallax_vocab::inert;
 use serde_json::json;
 
-/// Checks whether a run can work here. On request, it also checks whether the tests can. Fails if a row reports an
-/// error.
+/// Checks whether a run can work on this machine. With `--tests`, also looks for the programs that the tests need.
+/// Fails if a check has the state `error`.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, args.provision).await.map_err(|error| error.failure());
     let mut tools = Ok(());
     if args.tests {
         tools = ensure_tools(Use::Test, args.provision, &sink).await;
     }
-    // The tables are printed even if something is missing.
+    // The tables are printed even if a program or the engine is missing.
     let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
     let standings = parallax_provision::standings().await;
     let sound = sound(&checks);
@@ -53,7 +53,7 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     Ok(Exit::AsExpected)
 }
 
-/// Fails if a check found that a run cannot work.
+/// Fails if a check has the state `error`, because a run could not work then.
 fn sound(checks: &[Check]) -> Result<(), CliError> {
     let wrong: Vec<&str> = checks.iter().filter(|it| it.state == State::Error).map(|it| it.name).collect();
     if wrong.is_empty() {
@@ -66,7 +66,8 @@ fn sound(checks: &[Check]) -> Result<(), CliError> {
     )))
 }
 
-/// Returns the checks as text. A check without a problem has one line. Any other check also has its reason and its fix.
+/// Returns the results of the checks as text. A check without a problem takes one line. Any other check also has its
+/// reason and its fix.
 fn table(checks: &[Check]) -> String {
     let mut text = "machine\n".to_owned();
     for check in checks {

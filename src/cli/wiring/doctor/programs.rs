@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use parallax_provision::{Standing, Use};
 use serde_json::{Value, json};
 
-/// Returns the table of programs. It has the path of each program, the uses of the program, and instructions for
-/// programs that are missing.
+/// Returns the table of programs as text, with the path of each program and the purposes for which it is used. For a
+/// missing program, the table contains instructions.
 pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
     let mut text = "programs\n".to_owned();
     for standing in standings {
@@ -18,7 +18,7 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
         for (of, purpose) in standing.uses {
             writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
         }
-        // If an engine answers, the programs that only start an engine are not needed.
+        // If an engine answers, the programs that only serve to start an engine are not needed.
         let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
         if standing.found.is_err() && !settled {
             writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");
@@ -27,7 +27,7 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
     text
 }
 
-/// Returns the command or the instruction that installs the program.
+/// Returns how a missing program can be installed: a command, or an instruction.
 fn fix(standing: &Standing) -> String {
     let by_itself = match standing.uses {
         uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
