@@ -1,4 +1,5 @@
-//! A second process in a running container, with its three standard streams.
+//! A second process in a running container, in addition to the container's main process, with its three standard
+//! streams (as `docker exec -i`).
 
 use std::pin::Pin;
 
@@ -12,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The size of the buffers between the engine's single connection and the streams that it carries.
+/// The size of each buffer between the one connection to the engine and a standard stream of the process. The
+/// connection carries all three streams of the process.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process in a container. If the streams are dropped, the input of the process is closed, but the process does not
@@ -24,7 +26,8 @@ pub struct Attached {
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// The standard error of the process.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves with the reason when the process or its container ends.
+    /// Resolves when the process or its container ends. The text says what ended and how, for example that the
+    /// container ended with an exit code.
     pub ended: BoxFuture<'static, String>,
 }
 
@@ -36,14 +39,15 @@ impl std::fmt::Debug for Attached {
 
 /// A process in a container that was just started.
 pub(super) struct Begun {
-    /// The engine's id of the process.
+    /// The id that the engine gave to the process.
     pub(super) id: String,
     pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 impl Engine {
-    /// Starts a process with its streams attached in a running container, with or without a terminal.
+    /// Starts a process in a running container, with its standard streams attached. With `tty`, the process gets a
+    /// terminal.
     pub(super) async fn begin(&self, container: &str, argv: &[&str], tty: bool) -> Result<Begun, EngineError> {
         let doing = || format!("run {} in container {container}", argv.join(" "));
         let options = CreateExecOptions {
@@ -65,8 +69,8 @@ impl Engine {
         }
     }
 
-    /// Starts a process in a running container. This creates no object in the engine that must be removed later,
-    /// because the process ends with its container.
+    /// Starts a process in a running container. The caller has nothing to remove afterwards, because the process ends
+    /// with its container at the latest.
     pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
         let Begun { id, mut output, input } = self.begin(container, argv, false).await?;
         let (stdout, mut to_stdout) = tokio::io::duplex(BUFFER_BYTES);
@@ -88,7 +92,7 @@ impl Engine {
         });
         let ended = async move {
             tokio::select! {
-                // The output ends when the process ends.
+                // `carried` copies the output of the process, and ends when the process ends.
                 _ = carried => {}
                 code = engine.wait_exit(&container) => {
                     return match code {

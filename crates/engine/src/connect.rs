@@ -1,4 +1,5 @@
-//! The connection to the engine.
+//! The connection to the container engine (Docker): its time limits, and what the engine said about itself when the
+//! connection was made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,15 @@ use super::facts::Facts;
 use super::find::Endpoint;
 use super::identity::{host_name, kernel_release, unix_seconds};
 
-/// The time limit for the beginning of the answer to a call. An engine that works at all answers within seconds.
+/// The time limit until the engine begins to answer a call. A healthy engine answers within seconds.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
-/// The time limit for a call whose answer begins only when its work is done. The work may be large on a slow disk, for
-/// example to load an image or to remove a volume. The client library's own limit of 120 s is too short for this.
+/// The time limit for a call that the engine answers only when the work is done, for example to load an image or to
+/// remove a volume. On a slow disk this takes long, and the client library's own limit of 120 s is too short.
 const WORK_LIMIT: Duration = Duration::from_mins(15);
 /// The time limit of the first two calls together (ping and info), which show whether an engine answers.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
-/// An engine that answered. A clone is cheap.
+/// A connection to an engine that has answered at least once. A clone is cheap.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(super) docker: Docker,
@@ -29,7 +30,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects to the engine and reads its facts.
+    /// Connects to the engine and reads the facts about it.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
         let unreachable = |reason: String| EngineError::Unreachable {
             endpoint: endpoint.shown(),
@@ -50,12 +51,13 @@ impl Engine {
         Ok(Self { docker, endpoint: Arc::new(endpoint.clone()), facts: Arc::new(facts) })
     }
 
-    /// The client for calls whose answer begins only when their work is done.
+    /// A client with a long time limit, for calls that the engine answers only when the work is done.
     pub(super) fn patient(&self) -> Docker {
         self.docker.clone().with_timeout(WORK_LIMIT)
     }
 
-    /// The client for a call whose answer begins after this time.
+    /// A client for a call that the engine answers only after `time`, for example to stop a container with a grace
+    /// period. The time limit is longer by `time`.
     pub(super) fn after(&self, time: Duration) -> Docker {
         self.docker.clone().with_timeout(CALL_LIMIT + time)
     }
@@ -65,9 +67,9 @@ impl Engine {
         &self.endpoint
     }
 
-    /// Whether the engine probably runs on this machine: its socket is local, and its host name and kernel are the
-    /// same. A local socket alone proves nothing, because it may be forwarded from another machine or passed into a
-    /// container.
+    /// Whether the engine probably runs on this machine. This is so if the socket is local, and the engine reports the
+    /// host name and the kernel release of this machine. A local socket alone proves nothing, because it may be
+    /// forwarded from another machine or mounted into a container.
     pub fn is_here(&self) -> bool {
         self.endpoint.is_local() && is_same(&self.facts, &host_name(), &kernel_release())
     }
@@ -87,8 +89,8 @@ impl Engine {
         )
     }
 
-    /// The current time by the clock of the engine's machine, in seconds since 1970. If the engine does not report a
-    /// time, the time of this machine.
+    /// The current time by the clock of the engine's machine, in seconds since 1970. If the engine reports no time,
+    /// this machine's clock is used.
     pub(super) async fn time(&self) -> Result<u64, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::call("ask the engine for its time".to_owned()))?;
         Ok(info.system_time.as_deref().and_then(seconds_of).unwrap_or_else(unix_seconds))
@@ -116,7 +118,8 @@ fn client(endpoint: &Endpoint) -> Result<Docker, testcontainers::bollard::errors
     }
 }
 
-/// Parses a time in the form that engines write, `2026-11-27T03:40:00.123456789Z`. Returns seconds since 1970.
+/// Parses a time in the form that engines write, `2026-11-27T03:40:00.123456789Z`. Returns seconds since 1970; `None`
+/// for another form.
 fn seconds_of(time: &str) -> Option<u64> {
     OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
 }

@@ -18,11 +18,12 @@ use super::error::{EngineError, status};
 use super::ledger::Kind;
 use super::spec::{Container, Protocol};
 
-/// The largest size of a file that is read from a container.
+/// The largest size of a file that the harness reads out of a container.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 impl Engine {
-    /// Stops a container: SIGTERM (or the image's signal), and SIGKILL after `grace`.
+    /// Stops a container. The engine sends SIGTERM, or the signal that the image names, and sends SIGKILL if the
+    /// container still runs after `grace`.
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
@@ -32,13 +33,13 @@ impl Engine {
             .map_err(EngineError::call(format!("stop container {name}")))
     }
 
-    /// Removes a container with its anonymous volumes, even while it runs. A container that does not exist is not an
-    /// error. The error gives the reason why the container still exists.
+    /// Removes a container and its anonymous volumes, even while the container runs. A container that does not exist is
+    /// not an error. The error text is the reason why the container still exists.
     pub async fn take_away(&self, name: &str) -> Result<(), String> {
         self.remove(Kind::Container, name).await
     }
 
-    /// Sends a signal: `SIGKILL`, `SIGHUP`.
+    /// Sends a signal to the main process of a container, for example `SIGKILL` or `SIGHUP`.
     pub async fn kill(&self, name: &str, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         self.docker
@@ -47,8 +48,8 @@ impl Engine {
             .map_err(EngineError::call(format!("send {signal} to container {name}")))
     }
 
-    /// Starts a stopped container again. The start may change the container's published ports and its address: see
-    /// [`Engine::locate`].
+    /// Starts a stopped container again. The container may get another address and other published ports;
+    /// [`Engine::locate`] returns the new ones.
     pub async fn start_again(&self, name: &str) -> Result<(), EngineError> {
         self.docker.start_container(name, None).await.map_err(EngineError::call(format!("start container {name}")))
     }
@@ -63,7 +64,7 @@ impl Engine {
         self.docker.unpause_container(name).await.map_err(EngineError::call(format!("unpause container {name}")))
     }
 
-    /// Waits until a container is not running, and returns its exit code. Drop the future to stop waiting.
+    /// Waits until a container no longer runs, and returns its exit code. To stop waiting, drop the future.
     pub async fn wait_exit(&self, name: &str) -> Result<i64, EngineError> {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
         let mut answers = Box::pin(self.patient().wait_container(name, Some(options)));
@@ -88,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// The present address and published ports of a running container.
+    /// The address and the published ports of a running container at this moment.
     pub async fn locate(&self, what: &str, name: &str) -> Result<Container, EngineError> {
         let inspected = self.inspect(name).await?;
         Ok(Container {
@@ -103,7 +104,7 @@ impl Engine {
         })
     }
 
-    /// Reads one regular file out of a container, running or not.
+    /// Reads one regular file out of a container. The container need not run.
     pub async fn read_file(&self, name: &str, path: &str) -> Result<Vec<u8>, EngineError> {
         let doing = format!("read {path} in container {name}");
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
@@ -139,7 +140,8 @@ fn address(inspected: &ContainerInspectResponse) -> Option<IpAddr> {
     networks.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
 }
 
-/// The addresses at which ports are published on this machine, by the container's port.
+/// The addresses on this machine at which the container's ports are published. The key is the port inside the
+/// container.
 fn ports(inspected: &ContainerInspectResponse) -> BTreeMap<(u16, Protocol), SocketAddr> {
     let published = inspected.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
     published

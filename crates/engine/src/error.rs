@@ -1,4 +1,4 @@
-//! The errors of the container engine, each with its fix.
+//! The errors of the container engine. For most of them, the error also knows how the user can fix it.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ use testcontainers::bollard;
 
 use parallax_provision::ProvisionError;
 
-/// One place where the harness looked for an engine.
+/// One place where the harness looked for an engine, and what it found there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// The setting that names the place: `DOCKER_HOST`, `context colima`, `default socket`.
+    /// The setting that names the place, for example `DOCKER_HOST`, `context colima` or `default socket`.
     pub source: String,
-    /// The place where an engine may be: a socket or an address.
+    /// The address where the harness looked: the path of a socket, or a host with a port.
     pub place: String,
-    /// The result of the attempt to connect.
+    /// The result of the attempt to connect, for example "nothing listens".
     pub said: String,
 }
 
@@ -25,14 +25,15 @@ impl std::fmt::Display for Tried {
     }
 }
 
-/// An error of this crate. Messages are sentence fragments in lower case; [`EngineError::fix`] describes the fix.
+/// An error of this crate. Messages are sentence fragments in lower case; [`EngineError::fix`] tells the user how to
+/// fix the error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// No engine answers at any place.
+    /// The harness looked at all usual places, and found no engine that answers.
     #[error("no container engine answers here; tried {}", list(.tried))]
     NotFound {
-        /// All places that were tried, in order.
+        /// All places where the harness looked, in order.
         tried: Vec<Tried>,
     },
     /// An engine exists, but this user is not allowed to use it.
@@ -40,17 +41,17 @@ pub enum EngineError {
     Denied {
         /// The path of the socket.
         socket: String,
-        /// The setting that names the socket.
+        /// The setting that names the socket, for example `DOCKER_HOST`.
         source_of: String,
     },
     /// The setting that names the engine is not usable.
     #[error("the engine named by {source_of} cannot be used: {reason}")]
     Unusable {
-        /// The setting that names the engine.
+        /// The setting, for example `DOCKER_HOST` or `context colima`.
         source_of: String,
         /// The reason why the setting is not usable.
         reason: String,
-        /// The instruction for the user.
+        /// What the user must do, as a sentence fragment.
         fix: String,
     },
     /// The engine's address is known, but the engine does not answer.
@@ -58,7 +59,7 @@ pub enum EngineError {
     Unreachable {
         /// The address of the engine.
         endpoint: String,
-        /// The setting that names the engine.
+        /// The setting that names the engine, for example `DOCKER_HOST`.
         source_of: String,
         /// The error that the connection reported.
         reason: String,
@@ -99,7 +100,8 @@ pub enum EngineError {
         reason: String,
         /// The last log lines of the container.
         log: Vec<String>,
-        /// The object that remains and the way to remove it. `None` if the container was removed.
+        /// The object that remains in the engine, and how to remove it. `None` if nothing remains, because the
+        /// container was removed.
         left: Option<String>,
     },
     /// The container's specification is not valid.
@@ -110,10 +112,10 @@ pub enum EngineError {
         /// The reason why the specification is not valid.
         reason: String,
     },
-    /// The run is being cleaned up, so no new object is created.
+    /// The run is removing its objects, so the harness creates no new one.
     #[error("{what} was not created: the run is being taken down")]
     Closing {
-        /// The object that was not created.
+        /// The object that was not created, for example "network x".
         what: String,
     },
     /// An expected event did not happen in time.
@@ -135,12 +137,12 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
-    /// This program could not start itself again, or could not start a helper process.
+    /// This program could not start itself again, or an operation of a process on this machine failed.
     #[error("failed to {doing}: {reason}")]
     Process {
         /// The operation that failed.
         doing: String,
-        /// The reason for the failure.
+        /// The reason why the operation failed.
         reason: String,
     },
     /// Installing the engine or a tool failed.
@@ -148,26 +150,27 @@ pub enum EngineError {
     Provision(#[from] ProvisionError),
 }
 
-/// Whether a reason says that a container exited on its own (`Engine::exited`).
+/// Whether the reason of a failed start says that the container exited on its own, and was not killed. The reasons are
+/// written by `Engine::exited`.
 fn is_exit(reason: &str) -> bool {
     let was_killed = reason.starts_with("exited with code 137") || reason.ends_with("out of memory");
     reason.starts_with("exited ") && !was_killed
 }
 
 impl EngineError {
-    /// Wraps an error of a call to the engine.
+    /// Returns a function that wraps an error of the client library. `doing` is the operation that failed.
     pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Call { doing, source }
     }
 
-    /// Wraps an I/O error of a file operation.
+    /// Returns a function that wraps an I/O error. `doing` is the verb of the operation, `path` the file.
     pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }
     }
 
-    /// The fix for the error, if a fix is known.
+    /// What the user can do about the error; `None` if no fix is known.
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotFound { tried } => Some(fix_absent(tried)),
@@ -192,8 +195,8 @@ impl EngineError {
         }
     }
 
-    /// The way in which the container of this name ended, and its last log lines. `None` unless the error says that the
-    /// container exited on its own. A container that the kernel or a person killed did not exit on its own.
+    /// How the container with this name ended, and its last log lines. `None` unless the error says that this container
+    /// exited on its own. A container that was killed, by the kernel or by a person, did not exit on its own.
     pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
         match self {
             Self::StartFailed { name, reason, log, .. } if name == container && is_exit(reason) => Some((reason, log)),
@@ -201,7 +204,8 @@ impl EngineError {
         }
     }
 
-    /// The last log lines and similar evidence, if any.
+    /// What the user needs in addition to the message: the last log lines of the container, the places where the
+    /// harness looked, or the output of a command. Often empty.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::StartFailed { log, .. } => log.clone(),
@@ -245,7 +249,7 @@ pub(super) fn message(error: &bollard::errors::Error) -> String {
     }
 }
 
-/// The HTTP status of the engine's error response.
+/// The HTTP status of the engine's error response; `None` if the error is not a response of the engine.
 pub(super) fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),

@@ -9,7 +9,7 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The largest output that is accepted from one command. The commands of the harness write less.
+/// The largest output that is accepted from one command. All commands that the harness runs in this way write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The result of a command in a container.
@@ -17,12 +17,13 @@ const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 pub struct Executed {
     /// The exit code of the command.
     pub code: i64,
-    /// The stdout and stderr of the command, in the order in which they arrived; at most 64 KiB.
+    /// The stdout and stderr of the command together, in the order in which they arrived; at most 64 KiB.
     pub output: String,
 }
 
 impl Engine {
-    /// Runs a command in a container, with the container's environment, and waits until the command ends.
+    /// Runs a command in a container, with the container's environment, and waits until the command ends. After
+    /// `within`, the function gives up with an error.
     pub async fn exec(&self, name: &str, command: &[&str], within: Duration) -> Result<Executed, EngineError> {
         let doing = format!("run `{}` in container {name}", command.join(" "));
         match tokio::time::timeout(within, self.executed(name, command, &doing)).await {

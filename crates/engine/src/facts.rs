@@ -4,46 +4,49 @@ use std::path::Path;
 
 use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
-/// The facts about the engine and its machine that are known without starting anything.
+/// The facts about the engine and its machine. The engine and the kernel report them, so nothing must be started to
+/// learn them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The host name of the engine's machine.
     pub host: String,
-    /// Release of the engine: `26.1.5+dfsg1`.
+    /// The release of the engine, for example `26.1.5+dfsg1`.
     pub version: String,
-    /// The operating system of the engine's machine: `Debian GNU/Linux 12 (bookworm)`.
+    /// The operating system of the engine's machine, for example `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
-    /// The processor architecture: `x86_64` or `aarch64`.
+    /// The processor architecture of the engine's machine: `x86_64` or `aarch64`.
     pub architecture: String,
-    /// The release of the kernel.
+    /// The kernel release of the engine's machine.
     pub kernel: String,
-    /// 1 or 2; 0 if the engine does not report it.
+    /// The cgroup version of the engine's machine: 1 or 2; 0 if the engine does not report it.
     pub cgroup_version: u8,
     /// The storage driver: `overlay2`, `overlayfs`, `vfs` or another.
     pub storage_driver: String,
     /// Whether the engine runs as a non-root user.
     pub rootless: bool,
-    /// Whether the engine maps users of containers to other users of the machine (`userns-remap`).
+    /// Whether the engine maps the users inside containers to other users of the machine (dockerd's option
+    /// `userns-remap`).
     pub remaps_users: bool,
-    /// The number of processors.
+    /// The number of processors of the engine's machine.
     pub cpus: u32,
     /// The memory of the engine's machine, in bytes.
     pub memory_bytes: u64,
-    /// Whether the engine is reached over the network. The files and ports that it names may then be those of another
-    /// machine.
+    /// Whether the engine is reached over the network. If so, the engine may run on another machine, and files and
+    /// published ports may be on that machine.
     pub remote: bool,
-    /// The time of the engine's machine when the engine answered, as RFC 3339. Empty if the engine does not report it.
+    /// The time by the clock of the engine's machine at the moment of its answer, as RFC 3339. Empty if the engine does
+    /// not report a time.
     pub time: String,
-    /// The times at which the engine was asked and at which it answered, by this machine's clock, in seconds since
-    /// 1970.
+    /// The times at which this machine sent the question to the engine and received the answer, by this machine's
+    /// clock, in seconds since 1970. With `time`, they show whether the two clocks differ.
     pub asked_s: (u64, u64),
     /// The folder in which the engine stores images and containers.
     pub root: String,
-    /// Free space in that folder; `None` if the folder is not on this machine.
+    /// The free space in the folder `root`, in bytes; `None` if the folder is not on this machine.
     pub free_disk_bytes: Option<u64>,
-    /// The kernel's limit of inotify instances for a user; `None` if the engine is on another machine.
+    /// The kernel's limit of inotify instances for each user; `None` if the engine is on another machine.
     pub inotify_instances: Option<u64>,
-    /// The kernel's limit of inotify watches for a user; `None` if the engine is on another machine.
+    /// The kernel's limit of inotify watches for each user; `None` if the engine is on another machine.
     pub inotify_watches: Option<u64>,
 }
 
@@ -80,14 +83,14 @@ impl Facts {
     }
 }
 
-/// Memory that is available to programs on this machine, in MiB; `None` if the kernel does not report it.
+/// The memory that is available to programs on this machine, in MiB; `None` if the kernel does not report it.
 pub fn available_memory_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// Free space, available to non-root users, on the file system of `path`.
+/// The free bytes on the file system of `path` that users other than root can use.
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))

@@ -1,8 +1,9 @@
 //! Finds the engine in the same way as Docker's own clients.
 //!
 //! The order is the same as in the `docker` command: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in the configuration
-//! file, the default socket. If none of the first three is set, rootless and desktop sockets are tried as well. If the
-//! user chose an engine, that engine is used or reported as an error. It is never replaced by another engine.
+//! file, the default socket. If the user set none of the first three, the search also tries the sockets of rootless and
+//! desktop engines. If the user chose an engine that cannot be used, the result is an error. The search never takes
+//! another engine in its place.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,30 +14,30 @@ use serde::Deserialize;
 
 use super::error::{EngineError, Tried};
 
-/// The result for a socket file that no process serves.
+/// The result of a connection to a socket file on which no process listens.
 pub(super) const SILENT: &str = "nothing listens";
-/// The socket that Docker's packages use.
+/// The path of the socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The source of an endpoint that is the default socket, because the user chose no engine. A tried place can have this
-/// source too.
+/// The value of [`Endpoint::source`] for the default socket, if the user chose no engine. A place where no engine was
+/// found (`Tried`) can have this source too.
 pub(super) const BY_DEFAULT: &str = "default socket";
 
-/// An engine's address, and the setting that it comes from.
+/// The address of an engine, and the setting that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address in the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. If the engine is reached over the
-    /// network (`tcp://host:2376`), existing runs can be removed, but no run can be started
+    /// The address in the form of `DOCKER_HOST`, for example `unix:///var/run/docker.sock`. If the engine is reached
+    /// over the network (`tcp://host:2376`), Parallax can remove existing runs, but cannot start a run
     /// ([`preflight`](super::preflight)).
     pub host: String,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem`, if the engine is reached over TLS.
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`; `None` if the engine is not reached over TLS.
     pub tls: Option<PathBuf>,
-    /// The setting that names the engine: `DOCKER_HOST`, `context colima`, `default socket`.
+    /// The setting that names the engine, for example `DOCKER_HOST`, `context colima` or `default socket`.
     pub source: String,
 }
 
 impl Endpoint {
-    /// An endpoint that another process of Parallax has already found.
+    /// An endpoint whose address another process of Parallax has found and passed on. TLS comes from the environment.
     pub fn given(host: impl Into<String>) -> Self {
         let tls = (std::env::var("DOCKER_TLS_VERIFY").is_ok_and(|value| !value.is_empty()))
             .then(|| std::env::var_os("DOCKER_CERT_PATH").map(PathBuf::from))
@@ -44,38 +45,39 @@ impl Endpoint {
         Self { host: host.into(), tls, source: "given".to_owned() }
     }
 
-    /// The path of the socket, if the address is a Unix socket.
+    /// The path of the socket; `None` if the address is not a Unix socket.
     pub fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
-    /// The address without user and password, so that it may be shown.
+    /// The address without user and password, so that reports can contain it.
     pub fn shown(&self) -> String {
         parallax_record::address(&self.host)
     }
 
-    /// Whether the engine may run on this machine, because it is reached over a Unix socket.
+    /// Whether the engine is reached over a Unix socket, so that it may run on this machine.
     pub fn is_local(&self) -> bool {
         self.socket().is_some()
     }
 }
 
-/// The result of a connection to a socket.
+/// The result of a connection to the socket file of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The engine accepted the connection.
+    /// A process accepted the connection.
     Answers,
-    /// The file does not exist.
+    /// The socket file does not exist.
     Absent,
-    /// The file exists, and this user is not allowed to use it.
+    /// The socket file exists, but this user is not allowed to connect to it.
     Denied,
-    /// The file exists, and no process serves it.
+    /// The socket file exists, but no process listens on it.
     Silent,
-    /// The connection failed for another reason.
+    /// The connection failed for another reason, which is the value.
     Other(String),
 }
 
-/// The environment and the files that the search reads. This is a trait, so that tests need no real machine.
+/// What the search for an engine reads from the machine: variables, files and sockets. It is a trait, so that tests
+/// need no real machine.
 pub trait Surroundings {
     /// The value of an environment variable. An empty value counts as unset.
     fn env(&self, name: &str) -> Option<String>;
@@ -85,7 +87,7 @@ pub trait Surroundings {
     fn reach(&self, socket: &Path) -> Reach;
 }
 
-/// The real surroundings: the environment of this process and the files of this machine.
+/// The real machine: the environment of this process, and its files and sockets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealSurroundings;
 
@@ -111,7 +113,8 @@ impl Surroundings for RealSurroundings {
     }
 }
 
-/// Finds the engine.
+/// Finds the engine in the order that the module documentation gives. The error lists all places where the harness
+/// looked.
 pub fn find(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     if let Some(host) = around.env("DOCKER_HOST") {
         return chosen(around, host, tls_from_env(around), "DOCKER_HOST");
@@ -129,7 +132,8 @@ pub fn find(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     unchosen(around)
 }
 
-/// Uses the engine that the user chose.
+/// Makes an endpoint from the address that the user chose in `DOCKER_HOST` or in a context. If the address cannot be
+/// used, the result is an error, and no other engine is tried.
 fn chosen(
     around: &dyn Surroundings,
     host: String,
@@ -147,7 +151,7 @@ fn chosen(
                 tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
             }),
         },
-        // There is no check here, because the first call to the engine shows whether it answers.
+        // An address of the network is not tried here. The first call to the engine shows whether the engine answers.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
             format!("{} is reached by ssh, which the container library cannot do", endpoint.shown()),
@@ -158,8 +162,7 @@ fn chosen(
     }
 }
 
-/// Tries the default socket, then the sockets of rootless and desktop engines. This is used if the user chose no
-/// engine.
+/// Tries the default socket, then the sockets of rootless and desktop engines. Called only if the user chose no engine.
 fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     let mut places = vec![(BY_DEFAULT, PathBuf::from(DEFAULT_SOCKET))];
     if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {
@@ -228,7 +231,8 @@ struct MetaEndpoint {
     host: String,
 }
 
-/// The context that `config.json` names.
+/// The name of the context that Docker's `config.json` selects, and the setting for error messages. `None` if the file
+/// does not exist or selects no context.
 fn current_context(
     around: &dyn Surroundings,
     directory: Option<&Path>,
@@ -248,7 +252,8 @@ fn current_context(
     Ok((!file.current_context.is_empty()).then_some((file.current_context, source)))
 }
 
-/// The address and the TLS folder of a context. The name of the context's folder is the SHA-256 of the context's name.
+/// The address and the TLS folder of a Docker context. Docker stores a context in a folder whose name is the SHA-256 of
+/// the context's name.
 fn context(
     around: &dyn Surroundings,
     directory: &Path,

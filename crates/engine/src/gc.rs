@@ -1,9 +1,9 @@
 //! Removes the objects of killed runs, and no other objects (garbage collection).
 //!
-//! The label of an object names its owner, so this works even without ledgers. Three kinds of runs are spared: runs
-//! whose process is alive, runs that are kept on purpose, and, for one day, runs whose process is not visible from
-//! here. A run of the third kind may belong to another machine with another clock. Therefore its age is the difference
-//! of two times from the engine's own clock.
+//! The label of an object names its owner, so the garbage collection works even without ledgers. It spares three kinds
+//! of runs: runs whose process is alive, runs that the user keeps on purpose, and, for one day, runs whose process is
+//! not visible from here. A run of the third kind may belong to another machine with another clock. Therefore the age
+//! of its objects is the difference of two times that both come from the engine's clock.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,19 @@ use super::identity::{LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liveness, Owner, u
 use super::ledger::StateDir;
 use super::sweep::{Labelled, Swept, Unfinished};
 
-/// The time for which a run is spared if its process may be alive on another machine or in another container.
+/// The time for which the garbage collection spares a run whose process it cannot see. Such a process may be alive on
+/// another machine or in another container.
 const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// The runs that were examined, sorted by name.
+    /// The runs that the garbage collection examined, sorted by name, each with what was done.
     pub runs: Vec<(RunId, Collected)>,
 }
 
 impl Collection {
-    /// The commands that remove objects that still exist, or may exist, although their run is dead.
+    /// The commands with which the user removes objects that still exist, or may exist, although their run is dead.
     pub fn commands(&self) -> Vec<String> {
         let of = |collected: &Collected| match collected {
             Collected::Swept(swept) => swept.commands(),
@@ -45,29 +46,31 @@ impl Collection {
     }
 }
 
-/// The treatment of one run.
+/// What the garbage collection did with one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// The run was dead, and its objects were removed. The value is the result of the sweep.
+    /// The run was dead, and its objects were swept. The value says which objects were removed and which remain.
     Swept(Swept),
-    /// The run was spared, with the reason.
+    /// The run was spared. The value is the reason.
     Spared(String),
 }
 
-/// The facts about a run from its ledger and from the labels of its objects.
+/// What is known about a run from its ledger and from the labels of its objects.
 #[derive(Clone, Debug, Default)]
 struct Traces {
     owner: Option<Owner>,
-    /// The time at which the engine created the newest object of the run, by the engine's clock.
+    /// The time at which the engine created the newest object of the run, by the engine's clock, in seconds since 1970.
+    /// `None` if no object was found.
     made: Option<u64>,
-    /// The time at which the ledger of the run was created, by this machine's clock.
+    /// The time at which the ledger of the run was created, by this machine's clock, in seconds since 1970. 0 without a
+    /// ledger.
     begun: u64,
     standing: bool,
     swept: bool,
     has_objects: bool,
 }
 
-/// The current time by both clocks, in seconds since 1970.
+/// The current time by the engine's clock and by this machine's clock, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 struct Now {
     engine: u64,
@@ -75,14 +78,15 @@ struct Now {
 }
 
 impl Traces {
-    /// The time since the last sign that the run was alive, in seconds. The difference uses two times of the same
-    /// clock.
+    /// The time since the last sign that the run was alive, in seconds. The sign is the newest object or, without
+    /// objects, the ledger. Both times of the difference come from the same clock, because the engine's clock and this
+    /// machine's clock may differ.
     fn age(&self, now: Now) -> u64 {
         self.made.map_or_else(|| now.here.saturating_sub(self.begun), |made| now.engine.saturating_sub(made))
     }
 }
 
-/// Sweeps every dead run that the engine's labels or the ledgers name.
+/// Sweeps every dead run that a label in the engine or a ledger names.
 pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineError> {
     let mut runs = traces_of_labels(engine).await?;
     for run in state.runs()? {
@@ -113,7 +117,8 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     Ok(collection)
 }
 
-/// Whether a ledger belongs to this engine. The ledgers of other engines say nothing about this engine.
+/// Whether a ledger belongs to a run in this engine. The ledgers of other engines name objects that this engine does
+/// not have.
 fn same_engine(endpoint: &str, engine: &Engine) -> bool {
     endpoint == engine.endpoint().host
 }
@@ -133,7 +138,8 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// The reason why a run is spared. `None` if the run must be removed.
+/// The reason why the garbage collection spares a run. `None` if it must remove the run. `here` says whether the engine
+/// runs on this machine.
 fn why_spared(traces: &Traces, here: bool, now: Now) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());
@@ -157,7 +163,8 @@ mod tests {
     fn only_dead_runs_are_swept() {
         let living = Owner::this_process().unwrap();
         let dead: Owner = {
-            // The owner has the id of this process but another start time, so the owner's process is dead.
+            // The owner has the process id of this process, but another start time. So the owner's process has ended,
+            // and the id was given to this process later.
             let text = living.to_string();
             let mut parts: Vec<&str> = text.split(':').collect();
             parts[2] = "1";

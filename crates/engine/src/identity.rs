@@ -1,10 +1,10 @@
 //! The owner of an object, and the check whether the owner is still alive.
 //!
-//! Every container, network and volume carries a label with its owner: boot id, process id, the start time of the
-//! process, the process-id namespace in which the process id is valid, and the machine. With this label, a later run
-//! can distinguish the objects of a killed run from those of a running one, even without ledgers. An owner that cannot
-//! be checked from here counts as unknown and not as dead. The engine may be that of another machine, reached over a
-//! socket that looks local.
+//! Every container, network and volume has a label with its owner: boot id, process id, the start time of the process,
+//! the process-id namespace in which the process id is valid, and the machine. With this label, a later run can
+//! distinguish the objects of a killed run from those of a running one, even without ledgers. The engine may run on
+//! another machine, and be reached over a socket that looks local. Therefore an owner that cannot be checked from here
+//! counts as unknown and not as dead.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,22 +16,23 @@ use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
 
-/// The label that contains the run's id.
+/// The key of the label that contains the run's id.
 pub(super) const LABEL_RUN: &str = "io.parallax.run";
-/// Label: what the object is within its run.
+/// The key of the label that contains the object's role in its run, for example `world`.
 pub(super) const LABEL_WHAT: &str = "io.parallax.what";
-/// Label: the object's owner ([`Owner`]).
+/// The key of the label that contains the object's owner ([`Owner`]).
 pub(super) const LABEL_OWNER: &str = "io.parallax.owner";
-/// Label: when the object was created, in seconds since 1970.
+/// The key of the label that contains the time at which the object was created, in seconds since 1970.
 pub(super) const LABEL_CREATED: &str = "io.parallax.created";
-/// Label: the object is kept on purpose after its process has ended.
+/// The key of the label of objects that the user keeps on purpose after the run's process has ended.
 pub(super) const LABEL_STANDING: &str = "io.parallax.standing";
 
-/// The inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`). From this namespace, every process
-/// is visible.
+/// The inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`). A process in this namespace sees
+/// every process of the machine.
 const INITIAL_NAMESPACE: &str = "4026531836";
 
-/// A process, distinguished from every other process that has had or will have the same process id.
+/// The process that an object belongs to. The fields distinguish it from an earlier or later process with the same
+/// process id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Owner {
@@ -39,34 +40,34 @@ pub struct Owner {
     pid: u32,
     started_ticks: u64,
     namespace: String,
-    /// A digest of the machine's id; empty if the machine has none, as in most containers.
+    /// A digest of the machine's id. Empty if the machine has no id, as is usual in containers.
     machine: String,
 }
 
-/// The knowledge of this process about another process.
+/// What this process can find out about another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
-    /// The process runs. It was started at this clock tick since boot.
+    /// The process runs. The value is its start time, in clock ticks since boot.
     Runs(u64),
     /// No process has this id, or the process has exited and its parent has not yet waited for it.
     Gone,
-    /// A process has this id, but `/proc` is mounted with `hidepid` and shows nothing more.
+    /// A process has this id. Nothing more is known, because `/proc` is mounted with the option `hidepid`.
     Hidden,
 }
 
 /// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// The process that owns the object exists.
+    /// The process of the owner exists.
     Living,
-    /// The owner is dead, so its objects can be removed.
+    /// The process of the owner has ended, so the owner's objects can be removed.
     Dead,
     /// The owner is, or was, on another machine or in another container, where this process cannot see it.
     Unknown,
 }
 
 impl Owner {
-    /// The owner value for this process.
+    /// The owner that stands for this process.
     pub fn this_process() -> Result<Self, EngineError> {
         let pid = std::process::id();
         let boot = boot_id()?;
@@ -77,8 +78,8 @@ impl Owner {
         Ok(Self { boot, pid, started_ticks, namespace: own_namespace(), machine: machine() })
     }
 
-    /// Whether the owner is alive. `here` means that the engine runs on this machine. In that case, an owner on this
-    /// machine with another boot id comes from an earlier boot and is dead.
+    /// Whether the owner is alive. `here` says whether the engine runs on this machine. If so, an owner with another
+    /// boot id but this machine's id comes from an earlier boot, and is dead.
     pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {
@@ -105,11 +106,11 @@ impl Owner {
         }
     }
 
-    /// Searches `/proc` for the owner in a process-id namespace below this one. The owner's process id is different
-    /// here, but its start time is the same.
+    /// Searches `/proc` for the owner, which runs in a process-id namespace below this one, for example in a container.
+    /// The owner has another process id here, so the search compares the namespace and the start time.
     fn lives_in_a_namespace_below(&self) -> bool {
         let Some(entries) = std::fs::read_dir("/proc").noted("list the processes") else { return false };
-        // A process may end while the folder is read.
+        // A process may end while `/proc` is read, so an entry that is missing is no error.
         let entries = entries.filter_map(|entry| entry.present("read an entry of the processes"));
         entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|pid| {
             namespace_of(&pid.to_string()).is_some_and(|namespace| namespace == self.namespace)
@@ -156,7 +157,7 @@ impl From<Owner> for String {
     }
 }
 
-/// A run id that no other run has: `r` and eight hexadecimal digits.
+/// A new random run id: `r` and eight hexadecimal digits.
 pub fn fresh_run_id() -> RunId {
     let mut bytes = [0_u8; 4];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -167,12 +168,11 @@ pub fn fresh_run_id() -> RunId {
     RunId::new(format!("r{}", hex::encode(bytes)))
 }
 
-/// The name of a run's object: `parallax-<run>-<what>`.
+/// The name of an object of a run in the engine: `parallax-<run>-<what>`.
 pub(super) fn object_name(run: &RunId, what: &str) -> String {
     format!("parallax-{run}-{what}")
 }
 
-/// Returns the seconds since 1970.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -182,7 +182,8 @@ fn boot_id() -> Result<String, EngineError> {
     Ok(std::fs::read_to_string(path).map_err(EngineError::file("read", path))?.trim().to_owned())
 }
 
-/// A digest of the machine's id. The id itself must not be published (`man machine-id`).
+/// A digest of the machine's id; empty if the machine has no id. The id itself must not be published (`man
+/// machine-id`).
 fn machine() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     if id.trim().is_empty() {
@@ -192,23 +193,23 @@ fn machine() -> String {
     hex::encode(&digest.as_ref()[..8])
 }
 
-/// Returns the host name of the machine.
+/// The host name of this machine.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Returns the release of the kernel.
+/// The release of this machine's kernel.
 pub(super) fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Returns the knowledge of this process about a process in its own namespace.
+/// Looks up a process id in the process-id namespace of this process.
 fn sight(pid: u32) -> Sight {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => start_time(&stat).map_or(Sight::Gone, Sight::Runs),
-        // The option `hidepid` hides entries of `/proc`, but a check by signal still works.
+        // The option `hidepid` of `/proc` hides the entry. A test signal still shows that the process exists.
         Err(_) if exists() => Sight::Hidden,
         Err(_) => Sight::Gone,
     }
@@ -218,7 +219,7 @@ fn own_namespace() -> String {
     namespace_of("self").unwrap_or_default()
 }
 
-/// The inode of a process-id namespace, which is the number in `pid:[4026531836]`.
+/// The inode of the process-id namespace of a process: `4026531836` in the link `pid:[4026531836]`.
 fn namespace_of(pid: &str) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
     Some(link.to_str()?.trim_start_matches("pid:[").trim_end_matches(']').to_owned())
@@ -229,8 +230,9 @@ fn started(pid: u32) -> Option<u64> {
     start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads the start time from `/proc/PID/stat`. The command may contain spaces and parentheses, so fields are counted
-/// after its last `)`: the state is the first, the start time the 20th.
+/// Reads the start time from the text of `/proc/PID/stat`. The name of the command may contain spaces and parentheses,
+/// so fields are counted after the last `)`: the state is the first field, the start time the 20th. `None` for a
+/// zombie.
 fn start_time(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     if matches!(*fields.first()?, "Z" | "X") {

@@ -1,4 +1,4 @@
-//! Images in the engine: inspect, load, save and pull.
+//! Images in the engine: inspecting, loading, saving, pulling and removing them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,12 +16,12 @@ use tokio_util::codec::{BytesCodec, FramedRead};
 use super::connect::Engine;
 use super::error::{EngineError, message, status};
 
-/// The longest time without a message during a pull.
+/// The limits of a pull. A pull that makes progress may take any time.
 #[derive(Clone, Copy, Debug)]
 pub struct PullLimits {
     /// The time limit until the registry first answers.
     pub first_answer: Duration,
-    /// The time limit between two signs of progress.
+    /// The time limit between two messages about progress.
     pub silence: Duration,
 }
 
@@ -31,10 +31,10 @@ impl Default for PullLimits {
     }
 }
 
-/// The parts of an image.
+/// The id of an image, and the digests of its layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageParts {
-    /// The id of the image in the engine (`sha256:…`).
+    /// The id (`sha256:…`) that the engine gave to the image.
     pub id: String,
     /// The digests of the uncompressed layers of the image (`sha256:…`), the lowest first.
     pub layers: Vec<String>,
@@ -50,7 +50,8 @@ impl Engine {
         }
     }
 
-    /// The digests (`sha256:…`) of the manifests under which registries store an image.
+    /// The digests (`sha256:…`) of the image's manifests in registries. Empty if the image was not pulled from a
+    /// registry.
     pub async fn image_digests(&self, reference: &str) -> Result<Vec<String>, EngineError> {
         let image = self.docker.inspect_image(reference).await;
         let image = image.map_err(EngineError::call(format!("look for image {reference}")))?;
@@ -58,7 +59,7 @@ impl Engine {
         Ok(digests.iter().filter_map(|it| it.split_once('@')).map(|(_, digest)| digest.to_owned()).collect())
     }
 
-    /// The parts of the image with this name; `None` if the engine does not have the image.
+    /// The id and the layers of the image with this reference; `None` if the engine does not have the image.
     pub async fn image_parts(&self, reference: &str) -> Result<Option<ImageParts>, EngineError> {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(Some(ImageParts {
@@ -85,13 +86,14 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// Writes an image as an archive. The file gets its name only when it is complete.
+    /// Writes an image to the file `path` as an archive. The data goes to a temporary file first, so that `path` never
+    /// names an incomplete archive.
     pub async fn save_image(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
         let partial = path.with_extension("partial");
         let written = self.save_to(reference, &partial).await;
         if let Err(error) = written {
-            // The incomplete file is useless. If it cannot be removed either, the first error is still the important
-            // one.
+            // The incomplete file is useless. If its removal fails, the caller still gets the first error, which is the
+            // important one.
             tokio::fs::remove_file(&partial).await.present("remove an incomplete image archive");
             return Err(error);
         }
@@ -117,7 +119,7 @@ impl Engine {
             .map_err(EngineError::call(format!("tag image {reference} as {repository}:{tag}")))
     }
 
-    /// Removes an image. An image that does not exist is not an error.
+    /// Removes an image from the engine. An image that does not exist is not an error.
     pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         match self.patient().remove_image(reference, Some(options), None).await {
@@ -127,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// The references of the images whose repository matches a pattern, as in `docker images PATTERN`; sorted.
+    /// The references of the images that match a pattern, as in `docker images PATTERN`; sorted.
     pub async fn images_of(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
         let filters = HashMap::from([("reference", vec![pattern])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -138,7 +140,7 @@ impl Engine {
         Ok(references)
     }
 
-    /// Removes an image unless a container uses it. Returns whether the image is gone.
+    /// Removes an image unless a container uses the image. Returns whether the engine no longer has it.
     pub async fn remove_unused_image(&self, reference: &str) -> Result<bool, EngineError> {
         match self.patient().remove_image(reference, None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(true),
@@ -148,7 +150,7 @@ impl Engine {
         }
     }
 
-    /// Pulls an image without credentials, and reports each step to `progress`.
+    /// Pulls an image without credentials. Calls `progress` with one line for each message of the engine.
     pub async fn pull_image(
         &self,
         reference: &str,
@@ -177,7 +179,7 @@ impl Engine {
     }
 }
 
-/// One line of progress for people: `a1b2c3 Downloading 12 of 40 MB`.
+/// One line about the progress of a pull, for people: `a1b2c3 Downloading 12 of 40 MB`.
 fn step(layer: Option<&str>, status: &str, detail: Option<&testcontainers::bollard::models::ProgressDetail>) -> String {
     let megabytes = |bytes: i64| bytes / 1_000_000;
     let amount = detail.and_then(|detail| {

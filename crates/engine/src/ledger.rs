@@ -1,9 +1,10 @@
-//! The ledger: the list of a run's objects. An object is written to disk before it is created.
+//! The ledger: the list of a run's objects. The name of an object is written to disk before the engine creates the
+//! object.
 //!
-//! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of the run) and
-//! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files. `swept` means
-//! that no object of the run is left. `standing` means that the run is kept after its process has ended; it holds what
-//! the run belongs to.
+//! The folder `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of
+//! the run) and `ledger.jsonl` (one object a line). It can hold two more files. The file `swept` means that no object
+//! of the run is left. The file `standing` means that the run is kept after its process has ended; it names the project
+//! that the run belongs to.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -23,7 +24,7 @@ const LEDGER_FILE: &str = "ledger.jsonl";
 const SWEPT_FILE: &str = "swept";
 const STANDING_FILE: &str = "standing";
 
-/// The kind of an object.
+/// The kind of an object in the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -45,7 +46,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// One object, given by its kind and its name.
+/// One object of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -61,15 +62,15 @@ pub struct Entry {
 pub struct RunFile {
     /// The id of the run.
     pub run: RunId,
-    /// The process that started the run.
+    /// The process that started the run, by which a later process can tell whether the run is alive.
     pub owner: Owner,
-    /// The address of the run's engine, as in `DOCKER_HOST`.
+    /// The address of the run's engine, in the form of `DOCKER_HOST`.
     pub endpoint: String,
     /// The time at which the run was created, in seconds since 1970.
     pub created: u64,
 }
 
-/// What a run belongs to that is kept after its process has ended.
+/// The content of the file `standing`: the project and the folder of a run that is kept after its process has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -79,12 +80,12 @@ pub struct Kept {
     pub directory: PathBuf,
 }
 
-/// The folder that holds all runs' ledgers.
+/// The folder in which Parallax stores the ledgers of all runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The folder of this user: `$XDG_STATE_HOME/parallax`, or `~/.local/state/parallax`.
+    /// The state folder of this user: `$XDG_STATE_HOME/parallax`, or `~/.local/state/parallax`.
     pub fn of_user() -> Result<Self, EngineError> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
@@ -95,7 +96,7 @@ impl StateDir {
         Ok(Self(state.join("parallax")))
     }
 
-    /// The state directory at a given path, for example for a test.
+    /// The state folder at a given path, for example for a test.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -110,7 +111,7 @@ impl StateDir {
         self.0.join("runs").join(run.as_str())
     }
 
-    /// Every run that has a folder, sorted by name.
+    /// Every run that has a folder in the state folder, sorted by name.
     pub fn runs(&self) -> Result<Vec<RunId>, EngineError> {
         let path = self.0.join("runs");
         let entries = match fs::read_dir(&path) {
@@ -130,25 +131,26 @@ impl StateDir {
         serde_json::from_str(&text).noted("understand a run's file")
     }
 
-    /// The objects in a run's ledger. A last line that a crash cut short is left out. The engine was never asked for
-    /// that object, because a line is synced first.
+    /// The objects in a run's ledger. A last line that a crash cut short is left out. This loses no object: the harness
+    /// asks the engine for an object only after the object's line is complete on disk.
     pub fn entries(&self, run: &RunId) -> Vec<Entry> {
         let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).present("read a ledger").unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).noted("understand a line of a ledger")).collect()
     }
 
-    /// Whether a run is kept on purpose after its process has ended.
+    /// Whether a run is kept on purpose after its process has ended, as its file `standing` says.
     pub fn is_standing(&self, run: &RunId) -> bool {
         self.run(run).join(STANDING_FILE).exists()
     }
 
-    /// What a run belongs to that is kept; `None` if that is not known.
+    /// The project and the folder of a run that is kept after its process has ended; `None` if the file `standing` is
+    /// missing or invalid.
     pub fn kept(&self, run: &RunId) -> Option<Kept> {
         let text = fs::read_to_string(self.run(run).join(STANDING_FILE)).present("read what a kept run belongs to")?;
         serde_json::from_str(&text).noted("understand what a kept run belongs to")
     }
 
-    /// Whether no object of a run is left.
+    /// Whether the run's folder records that no object of the run is left.
     pub fn is_swept(&self, run: &RunId) -> bool {
         self.run(run).join(SWEPT_FILE).exists()
     }
@@ -158,7 +160,7 @@ impl StateDir {
         mark(&self.run(run).join(SWEPT_FILE), &[])
     }
 
-    /// Removes the folder of a run.
+    /// Removes the folder of a run with its ledger. A folder that does not exist is not an error.
     pub fn forget(&self, run: &RunId) -> Result<(), EngineError> {
         let path = self.run(run);
         match fs::remove_dir_all(&path) {
@@ -179,7 +181,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Creates the ledger of a new run. Only this user can read it (folder 0700, files 0600).
+    /// Creates the ledger of a new run. `endpoint` is the address of the run's engine. Only this user can read the
+    /// ledger (folder 0700, files 0600).
     pub fn open(state: StateDir, run: &RunId, owner: Owner, endpoint: &str) -> Result<Self, EngineError> {
         let directory = state.run(run);
         DirBuilder::new()
@@ -198,7 +201,8 @@ impl Ledger {
         Ok(Self { state, run: run.clone(), file: Mutex::new(ledger) })
     }
 
-    /// Appends an object and syncs the file to disk. Call it before the object is created.
+    /// Appends an object to the ledger and syncs the file to disk. Call this function before the engine creates the
+    /// object.
     pub fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let entry = Entry { kind, name: name.to_owned() };
         let write = || {
@@ -211,20 +215,20 @@ impl Ledger {
         write().map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
     }
 
-    /// The objects that were recorded so far.
+    /// The objects that the ledger names so far.
     pub fn entries(&self) -> Vec<Entry> {
         self.state.entries(&self.run)
     }
 
-    /// The folder that holds all runs' ledgers.
+    /// The state folder, which holds the ledgers of all runs.
     pub fn state(&self) -> &StateDir {
         &self.state
     }
 
-    /// Marks the run as kept after its process ends: from now on gc spares it.
+    /// Marks the run as kept after its process has ended: gc spares it from now on.
     pub fn keep_standing(&self, kept: &Kept) -> Result<(), EngineError> {
         let path = self.state.run(&self.run).join(STANDING_FILE);
-        // JSON cannot hold a path that is not UTF-8.
+        // The conversion to JSON fails for a path that is not UTF-8.
         let text = serde_json::to_vec(kept).map_err(|error| EngineError::file("write", &path)(error.into()))?;
         mark(&path, &text)
     }
@@ -239,7 +243,8 @@ fn mark(path: &Path, text: &[u8]) -> Result<(), EngineError> {
     written.map_err(EngineError::file("write", path))
 }
 
-/// Syncs a directory, so that not only the contents of new files but also their names are durable.
+/// Syncs a directory to disk. Without this, a crash could lose the names of new files although their contents are on
+/// disk.
 fn sync_directory(path: &Path) -> Result<(), EngineError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(EngineError::file("sync", path))
 }

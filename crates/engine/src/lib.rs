@@ -1,16 +1,16 @@
 //! All code that talks to a container engine.
 //!
 //! This crate finds the engine in the same way as Docker's own clients ([`find`]), installs one on request
-//! ([`install`]), reports beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]),
-//! and removes them, even after SIGKILL ([`reaper`], [`gc()`]).
+//! ([`install`]), and reports beforehand what would make a run fail ([`preflight`]). It starts the containers of a run
+//! ([`Site`]), and removes them, even after the harness was killed by SIGKILL ([`reaper`], [`gc()`]).
 //!
-//! testcontainers creates and starts the containers (`start`), because this project is required to use it. For
+//! testcontainers creates and starts the containers (module `start`), because this project is required to use it. For
 //! everything else (networks, exec, logs, images, removal) this crate uses bollard, the client that testcontainers
 //! itself uses.
 //!
 //! **Architecture invariant:** only this crate uses Docker, testcontainers or bollard. It returns names, addresses and
-//! plain values; dropping them removes nothing. Each object is in the ledger *before* it is created. Each object has
-//! labels that name its owner, so that it is found even without the ledger.
+//! plain values; dropping such a value removes nothing from the engine. Each object is in the ledger *before* it is
+//! created. Each object has labels that name its owner, so that it is found even without the ledger.
 
 mod attach;
 mod connect;

@@ -1,4 +1,4 @@
-//! Detects whether a container has ended, or was restarted, since it was last inspected.
+//! Detects whether a container has ended or was restarted between two inspections.
 
 use testcontainers::bollard::models::ContainerState;
 
@@ -8,18 +8,19 @@ use super::error::{EngineError, status};
 /// The state of a container at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// The time at which the container was last started. It is `None` if the engine has no such container.
+    /// The time at which the container was last started, as the engine writes it. `None` if the engine has no such
+    /// container.
     pub began: Option<String>,
     /// Whether the container runs.
     pub runs: bool,
-    /// The exit code of the container, if it ended.
+    /// The exit code of the container. `None` if the engine has no such container.
     pub exit_code: Option<i64>,
-    /// Whether the container ended because the memory was used up.
+    /// Whether the kernel killed the container because its memory was used up.
     pub out_of_memory: bool,
 }
 
 impl Engine {
-    /// Reads the state of a container. A container that does not exist counts as not running.
+    /// Reads the present state of a container. A container that does not exist counts as not running.
     pub async fn life(&self, name: &str) -> Result<Life, EngineError> {
         match self.docker.inspect_container(name, None).await {
             Ok(inspected) => Ok(inspected.state.map(Life::of).unwrap_or_default()),
@@ -39,7 +40,7 @@ impl Life {
         }
     }
 
-    /// The way in which the container ended; `None` if it runs.
+    /// How the container ended, as a text for people; `None` if the container runs.
     pub fn end(&self) -> Option<String> {
         if self.runs {
             return None;
@@ -51,8 +52,8 @@ impl Life {
         })
     }
 
-    /// The way in which the container ended between this state and `now`. `None` if it still runs and was not
-    /// restarted.
+    /// How the container ended between the moment of `self` and the moment of `now`, as a text for people. `None` if it
+    /// did not run at the first moment, or ran all the time.
     pub fn ended(&self, now: &Self) -> Option<String> {
         if !self.runs || now.runs && now.began == self.began {
             return None;

@@ -1,8 +1,8 @@
 //! Splits the output of a container, a tool or an agent into lines of bounded length.
 //!
-//! `LinesCodec` refuses a line that is too long and a byte that is not UTF-8. Here, the line is cut and the byte is
-//! replaced. The lines that a program prints before it fails are the evidence, and a single invalid byte must not
-//! remove them.
+//! The usual `LinesCodec` refuses a line that is too long, and a byte that is not UTF-8. This module cuts the line and
+//! replaces the byte instead. The lines that a program prints before it fails are the evidence, and one invalid byte
+//! must not remove them.
 
 use std::io;
 
@@ -10,19 +10,20 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _, Stream};
 use tokio_util::bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
 
-/// The length from which a line is cut. No line that the harness reads needs to be longer, and a buffer needs a limit.
+/// The length at which a line is cut. No line that the harness reads needs to be longer, and a limit keeps the memory
+/// bounded.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// One line, without its end.
+/// One line of output, without the newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CutLine {
     /// The text of the line, without the part that was cut off.
     pub text: String,
-    /// Whether the line was longer than `text`. If so, its rest is lost.
+    /// Whether the line was longer than `text`. If so, the end of the line is lost.
     pub cut: bool,
 }
 
-/// Cuts a stream of bytes into lines.
+/// Splits bytes into lines. The bytes may arrive in pieces that end anywhere.
 #[derive(Clone, Debug)]
 pub struct LineCutter {
     limit_bytes: usize,
@@ -43,13 +44,13 @@ impl LineCutter {
         Self { limit_bytes, ends: b"\n", line: Vec::new(), cut: false }
     }
 
-    /// Makes a carriage return end a line too, for tools that show their progress.
+    /// Makes a carriage return end a line too, because tools that show their progress print carriage returns.
     #[must_use]
     pub fn at_returns(self) -> Self {
         Self { ends: b"\n\r", ..self }
     }
 
-    /// Reads bytes up to the end of the line. Returns the number of bytes that were read, and the line if it is
+    /// Takes bytes up to the end of the current line. Returns how many bytes were taken, and the line if it is
     /// complete.
     pub fn take(&mut self, bytes: &[u8]) -> (usize, Option<CutLine>) {
         let end = bytes.iter().position(|byte| self.ends.contains(byte));
@@ -60,7 +61,7 @@ impl LineCutter {
         (part.len() + usize::from(end.is_some()), end.map(|_| self.line()))
     }
 
-    /// Returns the last line after the input has ended. This line has no line end.
+    /// Returns what is left after the input has ended: a last line that has no newline.
     pub fn rest(&mut self) -> Option<CutLine> {
         (!self.line.is_empty()).then(|| self.line())
     }
@@ -87,8 +88,8 @@ impl Decoder for LineCutter {
     }
 }
 
-/// Cuts a stream into lines. If the stream breaks, the last item is its error, so that a broken stream differs from a
-/// complete one.
+/// Splits a stream into lines. If reading fails, the last item is the error, so that the caller can distinguish a
+/// broken stream from a complete one.
 pub fn lines(reader: impl AsyncBufRead + Send + 'static) -> impl Stream<Item = io::Result<CutLine>> + Send + 'static {
     let state = Some((Box::pin(reader), LineCutter::default()));
     futures::stream::unfold(state, async |state| {

@@ -25,23 +25,24 @@ pub enum Stream {
 /// One line that a container printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// The stream on which it was printed.
+    /// The stream on which the line was printed.
     pub stream: Stream,
     /// The line, without the newline.
     pub text: String,
 }
 
-/// The part of a container's log that was read.
+/// Lines that were read from a container's log and selected by their time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The lines that were selected by their time.
+    /// The lines that the caller's filter selected by their time.
     pub lines: Vec<String>,
-    /// The number of lines that were read in total.
+    /// The number of lines that were read, including those that the filter did not select.
     pub read: usize,
 }
 
 impl Engine {
-    /// The last lines that a container printed. Both streams are included, in the order in which their lines arrived.
+    /// The last lines that a container printed, at most `tail`. The lines of stdout and stderr are mixed in the order
+    /// of their arrival.
     pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail.to_string()).build();
         let mut lines = VecDeque::new();
@@ -55,8 +56,8 @@ impl Engine {
         Ok(lines.into())
     }
 
-    /// Reads the last lines that a container printed, and returns those that `counts` selects by their time. The times
-    /// come from the engine's clock.
+    /// Reads the last lines that a container printed, at most `tail`, and returns the lines whose time `counts`
+    /// accepts. The times come from the engine's clock.
     pub async fn logs_when(
         &self,
         name: &str,
@@ -70,7 +71,7 @@ impl Engine {
         Ok(Written { lines: counting.collect(), read: lines.len() })
     }
 
-    /// Every line of a container from its start until it exits. Drop the stream to stop.
+    /// Every line that a container prints, from its start until it exits. To stop reading, drop the stream.
     pub fn follow_logs(&self, name: &str) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         self.lines(name, LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build())
     }
@@ -82,8 +83,8 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // The final `None` makes the cutter return a last line that has no newline. If the log is followed, the client
-        // must be patient: some engines begin their answer only with the first line, which may be late.
+        // The final `None` makes the cutter return a last line that has no newline. A followed log needs the client
+        // with the long time limit: some engines begin their answer only with the first line, which may come late.
         let docker = if options.follow { self.patient() } else { self.docker.clone() };
         docker
             .logs(name, Some(options))
@@ -99,14 +100,14 @@ impl Engine {
     }
 }
 
-/// The text of a line that begins with its timestamp; `None` if `counts` does not accept the timestamp.
+/// The text of a log line without the timestamp at its beginning; `None` if `counts` does not accept the timestamp.
 fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
     counts(at).then_some(text)
 }
 
-/// Splits chunks into lines, separately for each stream.
+/// Splits the output of a container into lines, separately for stdout and stderr.
 #[derive(Default)]
 struct Cutter {
     stdout: LineCutter,

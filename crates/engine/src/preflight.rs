@@ -1,59 +1,62 @@
-//! Checks before a run: finds problems that would make the run fail later, and names the fix for each.
+//! Checks before a run whether the engine and its machine meet the requirements of the run. Each problem comes with its
+//! fix.
 
 use super::facts::Facts;
 
-/// The Kubernetes minor version from which the kubelet refuses cgroup v1, unless its configuration allows it
+/// The Kubernetes minor version from which the kubelet refuses cgroup v1, unless the kubelet's configuration allows it
 /// (docs/facts.md#cgroup-v1).
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
-/// The inotify instances that one cluster needs. If the limit is exceeded, the kubelet exits with "too many open
-/// files". The number was counted on a node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
+/// The number of inotify instances that one cluster needs. If the kernel's limit is exceeded, the kubelet exits with
+/// "too many open files". On a node, 19 instances were counted: kubelet 7, apiserver 6, controller manager 5,
+/// containerd 1. The number is higher, as a reserve.
 const INOTIFY_INSTANCES: u64 = 24;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// The requirements of a run on the machine.
+/// What a run needs from the engine and its machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Whether the run starts privileged containers. Each cluster node is one.
+    /// Whether the run starts privileged containers. Each node of a cluster is a privileged container.
     pub privileged: bool,
-    /// Free disk space for images and containers.
+    /// The free disk space for images and containers, in bytes.
     pub free_disk_bytes: u64,
-    /// Total memory of the machine.
+    /// The total memory of the machine, in bytes.
     pub memory_bytes: u64,
-    /// Kubernetes' minor version, if the kubelet of the node is not configured to accept cgroup v1.
+    /// The minor version of Kubernetes, if the kubelet would refuse cgroup v1; `None` if the kubelet is configured to
+    /// accept it.
     pub strict_kubernetes_minor: Option<u32>,
     /// The number of clusters that run at the same time.
     pub clusters: u64,
 }
 
-/// The severity of a finding.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The problem may cause a failure.
+    /// The problem may make the run fail.
     Warning,
-    /// The problem will cause a failure.
+    /// The problem will make the run fail.
     Error,
 }
 
-/// One problem that a run will have.
+/// One problem that would disturb a run. (Not a finding of a scenario in the glossary's sense.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The subject of the finding: one of [`Finding::ABOUT`].
+    /// What the problem is about: one of [`Finding::ABOUT`].
     pub about: &'static str,
-    /// The severity of the finding.
+    /// The severity of the problem.
     pub severity: Severity,
-    /// The problem: a sentence that begins in lower case.
+    /// The problem, as a sentence that begins in lower case.
     pub what: String,
-    /// The instruction for the user.
+    /// What the user must do, as a sentence fragment.
     pub fix: String,
 }
 
 impl Finding {
-    /// The subjects that a finding may have.
+    /// The values that [`Finding::about`] may have.
     pub const ABOUT: [&str; 6] = ["engine", "privileges", "cgroups", "inotify", "disk", "memory"];
 }
 
-/// Compares the facts about the engine with the requirements of a run. Errors come first.
+/// Compares the facts about the engine with the requirements of a run. Returns the problems, errors first.
 pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
         remote(facts, needs),
@@ -80,8 +83,8 @@ fn warning(about: &'static str, what: String, fix: impl Into<String>) -> Finding
     Finding { about, severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// The error for a remote engine. A run reaches its containers through ports that are published on loopback, and it
-/// gives images to nodes as files of this machine.
+/// The error if the engine is reached over the network. A run reaches its containers through ports on this machine's
+/// loopback, and gives images to nodes as files of this machine, so the engine must be here.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
@@ -113,8 +116,8 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
         ));
     }
-    // The runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not report
-    // the version of runc, but the engine's own version shows it.
+    // The runc of Debian's docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does
+    // not report the version of runc, so an old version of the engine must serve as the sign of an old runc.
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
         return Some(warning(
@@ -195,7 +198,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-/// Formats bytes in GiB with one decimal, rounded down.
+/// Formats bytes as GiB with one decimal, rounded down.
 fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     format!("{}.{} GiB", tenths / 10, tenths % 10)

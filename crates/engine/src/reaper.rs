@@ -1,8 +1,9 @@
 //! The reaper: the process that removes the objects of a run after the harness was killed with SIGKILL.
 //!
-//! The reaper is the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its
-//! standard input is a pipe that only the harness holds. The word `closed` means that the run has already removed its
-//! objects. If the pipe ends without that word, the harness has died, and the reaper removes the run's objects.
+//! The reaper runs the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its
+//! standard input is a pipe, and only the harness holds the other end. The harness writes the word `closed` into the
+//! pipe when it has removed the run's objects itself. If the pipe ends without that word, the harness has died, and the
+//! reaper removes the objects.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -24,13 +25,14 @@ pub const SUBCOMMAND: &str = "reaper";
 /// The word that the harness writes when it has removed the run's objects itself.
 const CLOSED: &str = "closed";
 
-/// The harness's end of the pipe to the reaper. If it is dropped without [`Reaper::closed`], the reaper sweeps the run.
+/// The reaper as the harness sees it: the child process, with the pipe to it. If this value is dropped without
+/// [`Reaper::closed`], the reaper sweeps the run.
 #[derive(Debug)]
 pub struct Reaper {
     child: Child,
 }
 
-/// The command that runs this program as the reaper of a site.
+/// The command that runs this program as the reaper of a run.
 pub fn command(site: &Site) -> Result<Command, EngineError> {
     let program = std::env::current_exe()
         .map_err(|error| EngineError::Process { doing: "find this program".to_owned(), reason: error.to_string() })?;
@@ -40,12 +42,12 @@ pub fn command(site: &Site) -> Result<Command, EngineError> {
 }
 
 impl Reaper {
-    /// Starts the reaper of a site. Its messages go to `reaper.log` in the ledger's folder.
+    /// Starts the reaper of a run. It writes its messages to `reaper.log` in the run's folder of the state folder.
     pub fn spawn(site: &Site) -> Result<Self, EngineError> {
         Self::spawn_as(command(site)?, site)
     }
 
-    /// Starts a given command as the reaper; see [`command`].
+    /// Starts the given command as the reaper of a run. [`command`] returns the usual command.
     pub fn spawn_as(mut command: Command, site: &Site) -> Result<Self, EngineError> {
         let log = site.state().run(site.run()).join("reaper.log");
         let file = std::fs::File::create(&log).map_err(EngineError::file("create", &log))?;
@@ -63,22 +65,22 @@ impl Reaper {
         Ok(Self { child })
     }
 
-    /// Tells the reaper that the run has removed its objects itself, and waits for the reaper to exit. The reaper exits
-    /// at once.
+    /// Reports to the reaper that the harness has removed the run's objects itself, and waits until the reaper exits,
+    /// which it does at once.
     pub fn closed(mut self) {
         if let Some(mut pipe) = self.child.stdin.take() {
-            // If the write fails, the reaper has exited already.
+            // If the write fails, the reaper has already exited, and nothing is left to report.
             let _ = pipe.write_all(CLOSED.as_bytes());
         }
         let _ = self.child.wait();
     }
 }
 
-/// Runs the reaper: waits until the harness writes `closed` or dies. Returns the result of the sweep, or `None` if the
-/// run removed its objects itself.
+/// The main function of the reaper process. Waits until the harness writes `closed` or dies. Returns the result of the
+/// sweep, or `None` if the harness removed the run's objects itself.
 pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
     let mut word = String::new();
-    // A read error also means that the harness has died.
+    // If reading from the pipe fails, the harness counts as dead, as if the pipe had ended.
     let _ = std::io::stdin().take(64).read_to_string(&mut word);
     if word.trim() == CLOSED {
         return Ok(None);

@@ -1,8 +1,8 @@
 //! Starts this program again with the address of the engine in its environment.
 //!
-//! testcontainers reads `DOCKER_HOST` itself, ignores Docker's contexts and accepts no client, and it is unsafe to set
-//! a variable of the running process. With `TESTCONTAINERS_COMMAND=keep`, testcontainers removes nothing, so that only
-//! sweeps remove objects.
+//! testcontainers reads `DOCKER_HOST` from the environment, ignores Docker's contexts, and accepts no client from its
+//! caller. A running process cannot safely set its own variables, so the program starts itself again. With
+//! `TESTCONTAINERS_COMMAND=keep`, testcontainers removes nothing, so that only sweeps remove objects.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -10,11 +10,11 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// The variable that is set for the second start. If it is set and the environment is still wrong, another program
-/// reverts the variables of this module.
+/// The variable that marks the second start of this program. If it is set and the other variables are still wrong,
+/// something (such as a wrapper script) resets them, and another start would not help.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
-/// The variables that an endpoint needs.
+/// The environment variables with which testcontainers uses this endpoint and removes nothing.
 fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     let mut wanted = vec![("DOCKER_HOST", endpoint.host.clone()), ("TESTCONTAINERS_COMMAND", "keep".to_owned())];
     if let Some(tls) = &endpoint.tls {
@@ -24,8 +24,8 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     wanted
 }
 
-/// Whether the environment already has the wanted variables. Without `DOCKER_HOST`, testcontainers uses the default
-/// socket.
+/// Whether the environment already has the wanted variables. `DOCKER_HOST` may be missing if the engine is at the
+/// default socket, because testcontainers uses the default socket then.
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
     wanted.iter().all(|(name, value)| match env(name) {
         Some(set) => set == *value,
@@ -37,14 +37,14 @@ fn is_default(host: &str) -> bool {
     host.strip_prefix("unix://") == Some(DEFAULT_SOCKET)
 }
 
-/// Whether, in this process, testcontainers will use `endpoint` and remove nothing.
+/// Whether the environment of this process makes testcontainers use `endpoint` and remove nothing.
 pub fn environment_fits(endpoint: &Endpoint) -> bool {
     is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
 
-/// Returns if the environment already names `endpoint`. Otherwise starts the same program again with the same
-/// arguments, in the same process (`exec`). Call this function before the program creates a thread, a file or a child
-/// process that must not be lost.
+/// Makes sure that the environment names `endpoint`. If it does already, returns. Otherwise replaces this process by
+/// the same program with the same arguments and the right variables (`exec`). Call this function before the program
+/// creates a thread, a temporary file or a child process, because `exec` would lose them.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());
@@ -58,8 +58,8 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    // If the engine is at the default socket, DOCKER_HOST stays unset, so that the engine does not count as chosen by
-    // the user. `--provision` may install and start an engine only there.
+    // If the engine is at the default socket, DOCKER_HOST stays unset. Otherwise the second start would take the engine
+    // as chosen by the user, and `--provision` could not install or start one.
     let must_be_set = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };

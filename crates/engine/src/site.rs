@@ -1,4 +1,4 @@
-//! The objects of one run in the engine. Each object has a name and labels, and is in the ledger before it is created.
+//! The objects of one run in the engine. Each object gets a name and labels, and is in the ledger before it is created.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,10 +19,10 @@ use super::identity::{
 use super::ledger::{Kept, Kind, Ledger, StateDir};
 use super::sweep::{Swept, Unfinished};
 
-/// The time for which the clean-up waits for creations that are still in progress.
+/// The time for which [`Site::close`] waits for creations of objects that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
-/// The objects of one run in the engine. A clone is cheap, and dropping this value removes nothing.
+/// All objects of one run in the engine. The value can be cloned cheaply, and dropping it removes nothing.
 #[derive(Clone, Debug)]
 pub struct Site(pub(super) Arc<Inner>);
 
@@ -37,20 +37,20 @@ pub(super) struct Inner {
     standing: bool,
 }
 
-/// A network of the run.
+/// A network that belongs to the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The name of the network in the engine.
     pub name: String,
     /// The address range of the network, for example `172.18.0.0/16`.
     pub subnet: String,
-    /// The address of the engine's machine on this network.
+    /// The address of the engine's machine on this network. `None` if the engine reports no address.
     pub gateway: Option<IpAddr>,
 }
 
 impl Site {
-    /// Opens a run and creates its ledger. With `kept`, the objects are kept after this process has ended, and gc spares
-    /// them.
+    /// Begins a run in the engine and creates the run's ledger. With `kept`, the objects stay after this process has
+    /// ended, and gc spares them.
     pub fn open(engine: Engine, state: StateDir, run: RunId, kept: Option<&Kept>) -> Result<Self, EngineError> {
         let owner = Owner::this_process()?;
         let ledger = Ledger::open(state, &run, owner.clone(), &engine.endpoint().host)?;
@@ -72,31 +72,31 @@ impl Site {
         &self.0.run
     }
 
-    /// The folder of the ledgers.
+    /// The state folder, in which the ledger of the run is.
     pub fn state(&self) -> &StateDir {
         self.0.ledger.state()
     }
 
-    /// The name that an object has in the engine.
+    /// The name in the engine of the object with the role `what`.
     pub fn name_of(&self, what: &str) -> String {
         object_name(&self.0.run, what)
     }
 
-    /// Appends an object to the ledger and syncs it to disk, before the object is created. The sync blocks, so it runs
-    /// on a thread for blocking work.
+    /// Appends an object to the ledger and syncs the file to disk. Call it before the object is created. The sync
+    /// blocks, so it runs on a thread for blocking work.
     pub(super) async fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let (site, name) = (self.clone(), name.to_owned());
         let written = tokio::task::spawn_blocking(move || site.0.ledger.record(kind, &name));
         joined(written.await, "write the run's ledger")
     }
 
-    /// Creates a network. Containers of different networks cannot reach each other.
+    /// Creates a network with the role `what`. Containers of different networks cannot reach each other.
     pub async fn network(&self, what: &str) -> Result<Network, EngineError> {
         let name = self.name_of(what);
         self.refuse_when_closing(&format!("network {name}"))?;
         let (site, what) = (self.clone(), what.to_owned());
-        // The creation runs in its own task. If the caller gives up, a network that the engine is creating is still
-        // recorded.
+        // The creation runs in its own task. If the caller stops waiting, the creation still runs to its end, and the
+        // clean-up waits for the end.
         let creation = self.0.tasks.spawn(async move {
             site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
@@ -122,9 +122,9 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Removes every object of the run, then the ledger. New creations are refused, and creations in progress are
-    /// awaited first. Objects that cannot be removed are returned, each with the command that removes it. In this case
-    /// the ledger is kept.
+    /// Removes every object of the run, and then the ledger. New creations are refused, and the function first waits
+    /// for creations in progress. The result names the objects that could not be removed, each with the command that
+    /// removes it; in this case the ledger is kept.
     pub async fn close(&self) -> Swept {
         self.0.closing.cancel();
         self.0.tasks.close();
@@ -132,7 +132,7 @@ impl Site {
         let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
         if swept.is_clean() {
-            // If the ledger cannot be removed, the next garbage collection examines the run once more, which is
+            // If the removal of the ledger fails, the next garbage collection examines this run once more, which is
             // harmless.
             self.0.ledger.state().forget(&self.0.run).noted("remove the ledger of a run");
         }
@@ -143,7 +143,7 @@ impl Site {
         if self.0.closing.is_cancelled() { Err(EngineError::Closing { what: what.to_owned() }) } else { Ok(()) }
     }
 
-    /// The labels of all objects of the run.
+    /// The labels of an object of the run. `what` is the object's role.
     pub(super) fn labels(&self, what: &str) -> HashMap<String, String> {
         let mut labels = HashMap::from([
             (LABEL_RUN.to_owned(), self.0.run.to_string()),
@@ -158,7 +158,7 @@ impl Site {
     }
 }
 
-/// The result of a task. A panic of the task becomes an error.
+/// The result of a finished task. A panic of the task becomes an error.
 pub(super) fn joined<T>(
     result: Result<Result<T, EngineError>, tokio::task::JoinError>,
     doing: &str,

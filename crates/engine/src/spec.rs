@@ -1,38 +1,41 @@
-//! The specification of a container, and the started container.
+//! What a container must look like before its start ([`ContainerSpec`]), and what is known of it afterwards
+//! ([`Container`]).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A container to start. It inherits nothing from the caller's environment.
+/// The description of a container to start. The container inherits no variable of the harness's environment.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
-    /// The role of the container in the run: `world`, `c1`, `c1-minio`. The role is unique in the run, and part of the
-    /// container's name.
+    /// The role of the container in the run, for example `world`, `c1` or `c1-minio`. The role is unique in the run,
+    /// and part of the container's name.
     pub what: String,
-    /// Image reference with a tag or digest. The image must be in the engine.
+    /// The image reference, with a tag or a digest. The engine must already have the image.
     pub image: String,
-    /// The entry point that replaces the image's entry point.
+    /// The entry point, in place of the image's entry point. `None` keeps the image's entry point.
     pub entrypoint: Option<Vec<String>>,
     /// The command that replaces the image's command. An empty list keeps the image's command.
     pub command: Vec<String>,
     /// The environment variables.
     pub env: BTreeMap<String, String>,
-    /// The name of the network, which was created with [`super::Site::network`].
+    /// The name in the engine of the network to which the container is attached ([`super::Site::network`] creates one).
     pub network: String,
-    /// A second name, in addition to the full name, under which containers of the same network can resolve the
-    /// container.
+    /// A second name of the container for the engine's DNS, in addition to its full name. Containers of the same
+    /// network can resolve it.
     pub hostname: Option<String>,
-    /// The name servers to which the engine's own resolver forwards questions.
+    /// The name servers to which the engine's DNS forwards questions of this container.
     pub dns: Vec<IpAddr>,
     /// Files and folders of the engine's machine that are mounted into the container.
     pub binds: Vec<Bind>,
-    /// Paths at which a tmpfs is mounted, each with its mount options (`size=64m`), which may be empty.
+    /// The paths at which a memory file system (tmpfs) is mounted. The values are mount options such as `size=64m`, and
+    /// may be empty.
     pub tmpfs: BTreeMap<String, String>,
-    /// Paths at which anonymous volumes are mounted. The volumes are labelled, and removed with the container.
+    /// The paths at which anonymous volumes are mounted. Each volume has the run's labels, and is removed with the
+    /// container.
     pub volumes: Vec<String>,
-    /// Ports to publish on 127.0.0.1, each at a free port that the engine chooses.
+    /// The container's ports that are published on 127.0.0.1. The engine chooses a free port for each.
     pub ports: Vec<Port>,
     /// Whether the container is privileged. A privileged container may do everything on the engine's machine.
     pub privileged: bool,
@@ -42,16 +45,16 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Small files that are written before the container starts.
     pub files: Vec<InlineFile>,
-    /// The condition for the container to count as ready.
+    /// The condition under which the container counts as ready.
     pub ready: Ready,
     /// The time limit for the container to become ready, counted from its start.
     pub ready_within: Duration,
-    /// Additional labels of the container.
+    /// Labels of the container, in addition to those that every object of a run has.
     pub labels: BTreeMap<String, String>,
 }
 
 impl ContainerSpec {
-    /// A container of an image on a network. It counts as ready when it runs.
+    /// Describes a container with defaults for all other fields. It counts as ready when its first process runs.
     pub fn new(what: impl Into<String>, image: impl Into<String>, network: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -76,7 +79,7 @@ impl ContainerSpec {
         }
     }
 
-    /// The reason why the specification is not valid, if this is known before the start.
+    /// The reason why the specification is not valid; `None` if no mistake is found before the start.
     pub(super) fn problem(&self) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.what.is_empty() || !self.what.chars().all(allowed) {
@@ -91,8 +94,8 @@ impl ContainerSpec {
             }
         }
         for file in &self.files {
-            // The engine writes files before it mounts memory file systems, so a memory file system would hide such a
-            // file.
+            // The engine writes the files before it mounts the memory file systems, so a tmpfs would hide a file below
+            // its path.
             let hiding = self.tmpfs.keys().find(|folder| below(folder, &file.path));
             if let Some(folder) = hiding {
                 return Some(format!("file {} would be hidden by the tmpfs at {folder}", file.path));
@@ -110,7 +113,7 @@ fn below(folder: &str, path: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// A file or folder of the engine's machine.
+/// A file or folder of the engine's machine that is mounted into the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     /// The path on the engine's machine. It must exist.
@@ -121,14 +124,14 @@ pub struct Bind {
     pub read_only: bool,
 }
 
-/// A small file to write before the container starts.
+/// A small file that the engine writes into the container before the start.
 #[derive(Clone)]
 pub struct InlineFile {
-    /// Absolute path in the container. Missing folders are created.
+    /// The absolute path in the container. Missing folders are created.
     pub path: String,
     /// The permissions of the file, for example `0o600`.
     pub mode: u32,
-    /// Content. It may be secret, so `Debug` does not print it.
+    /// The content of the file. It may be secret, so `Debug` does not print it.
     pub bytes: Vec<u8>,
 }
 
@@ -148,7 +151,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Parses a port in the engine's form: `9000/tcp`.
+    /// Parses a port in the form that the engine writes: `9000/tcp`. `None` for another protocol than TCP and UDP.
     pub(super) fn parse_port(text: &str) -> Option<(u16, Self)> {
         let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let protocol = match protocol {
@@ -160,7 +163,7 @@ impl Protocol {
     }
 }
 
-/// A container's port to publish.
+/// A port of a container that is published on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     /// The port in the container.
@@ -180,7 +183,7 @@ impl Port {
         Self { container, protocol: Protocol::Udp }
     }
 
-    /// The port in the engine's form: `9000/tcp`.
+    /// The port in the form that the engine reads: `9000/tcp`.
     pub(super) fn key(self) -> String {
         let protocol = match self.protocol {
             Protocol::Tcp => "tcp",
@@ -190,7 +193,7 @@ impl Port {
     }
 }
 
-/// The condition for a container to count as ready.
+/// The condition under which a container counts as ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
     /// The first process of the container runs.
@@ -199,10 +202,10 @@ pub enum Ready {
     LogLine(String),
 }
 
-/// A container that was started. This is a plain value: dropping it removes nothing.
+/// A container that was started. Dropping this value does not remove the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The role of the container in the run, as in [`ContainerSpec::what`].
+    /// The role of the container in the run ([`ContainerSpec::what`]), for example `world`.
     pub what: String,
     /// The name of the container in the engine: `parallax-<run>-<what>`.
     pub name: String,
@@ -210,17 +213,18 @@ pub struct Container {
     pub id: String,
     /// The address of the container on its network.
     pub address: IpAddr,
-    /// The addresses of the container's published ports on this machine (always 127.0.0.1).
+    /// The addresses on this machine (always 127.0.0.1) at which the container's ports are published. The key is the
+    /// port inside the container.
     pub ports: BTreeMap<(u16, Protocol), SocketAddr>,
 }
 
 impl Container {
-    /// The address at which a TCP port is published.
+    /// The address on this machine at which the container's TCP port is published; `None` if the port is not published.
     pub fn tcp(&self, port: u16) -> Option<SocketAddr> {
         self.ports.get(&(port, Protocol::Tcp)).copied()
     }
 
-    /// The address at which a UDP port is published.
+    /// The address on this machine at which the container's UDP port is published; `None` if the port is not published.
     pub fn udp(&self, port: u16) -> Option<SocketAddr> {
         self.ports.get(&(port, Protocol::Udp)).copied()
     }

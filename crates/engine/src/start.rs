@@ -1,9 +1,9 @@
 //! Starts a container with testcontainers, which this project is required to use.
 //!
-//! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
-//! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
-//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]), that drop removes nothing: a sweep removes
-//! containers.
+//! Creation and start run in a task that always runs to its end, even if the caller stops waiting. A caller can only
+//! cancel the wait for readiness. testcontainers returns a handle that normally removes the container when it is
+//! dropped. This module drops the handle at once; with `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`])
+//! this removes nothing. Only a sweep removes containers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,14 +25,15 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 use parallax_record::Noted as _;
 
-/// The time limit for create and start together. Files are copied between the two, which is slow on a busy disk.
+/// The time limit for creation and start together. Between the two, files are copied into the container, which is slow
+/// on a busy disk.
 const START_WITHIN: Duration = Duration::from_mins(2);
-/// The number of last log lines that an error shows.
+/// The number of log lines in the error, if a container does not start. The last lines are taken.
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
-    /// Starts a container and waits until it is ready. A container that does not start in time is removed, and the
-    /// error shows its last log lines.
+    /// Starts a container and waits until it is ready. If it is not ready in time, it is removed, and the error
+    /// contains its last log lines.
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, EngineError> {
         let name = self.name_of(&spec.what);
         if let Some(reason) = spec.problem() {
@@ -50,11 +51,12 @@ impl Site {
         }
     }
 
-    /// Creates and starts a container. If this fails, the container is removed here, so that the removal does not
-    /// depend on a waiting caller.
+    /// Creates and starts a container. If this fails, this function itself removes the container, because the caller
+    /// may have stopped waiting.
     async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
         let engine = &self.0.engine;
-        // testcontainers would pull a missing image and create a missing network, so both are checked first.
+        // testcontainers would silently pull a missing image and create a missing network. So both are checked first,
+        // and are errors here.
         if engine.image_id(&spec.image).await?.is_none() {
             return Err(EngineError::ImageMissing { image: spec.image.clone(), name: name.to_owned() });
         }
@@ -70,7 +72,8 @@ impl Site {
         }
         match engine.locate(&spec.what, name).await {
             Ok(container) => Ok(container),
-            // The container has no address because its first process has already exited.
+            // The look-up of the address failed. A container whose first process has already exited has no address, so
+            // the error reports such an exit if there was one.
             Err(error) => {
                 let reason = match (engine.exited(name).await, &spec.ready) {
                     (Some(end), Ready::LogLine(wanted)) => too_early(&end, wanted),
@@ -82,7 +85,8 @@ impl Site {
         }
     }
 
-    /// Removes a container that did not become ready. The removal runs in a task that a caller cannot cancel.
+    /// Removes a container that did not become ready. The removal runs in its own task, so that it also happens if the
+    /// caller stops waiting.
     async fn give_up(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
         let (site, task_spec, task_name) = (self.clone(), spec.clone(), name.to_owned());
         let removal = tokio::spawn(async move { site.failed(&task_spec, &task_name, reason).await });
@@ -108,8 +112,8 @@ impl Site {
 
     fn request(&self, spec: &ContainerSpec, name: &str) -> ContainerRequest<OurImage> {
         let image = OurImage::new(spec);
-        // The engine joins the entry point and the command into one list. testcontainers accepts only one word as the
-        // entry point, so the other words are put before the command.
+        // In the engine, a container's command line is the entry point followed by the command. testcontainers accepts
+        // only one word as the entry point, so the other words of the entry point are put in front of the command.
         let rest = spec.entrypoint.iter().flat_map(|words| words.iter().skip(1));
         let command: Vec<String> = rest.chain(&spec.command).cloned().collect();
         let host = self.host_config(spec);
@@ -159,7 +163,8 @@ impl Site {
     }
 }
 
-/// The settings of the host configuration. One modifier applies them all, because testcontainers keeps only one.
+/// The settings that one function writes into the container's host configuration. testcontainers keeps only one such
+/// function, so it must apply all of them.
 struct HostParts {
     mounts: Vec<Mount>,
     tmpfs: HashMap<String, String>,
@@ -193,8 +198,8 @@ fn loopback() -> PortBinding {
     PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) }
 }
 
-/// The image in the form that testcontainers takes. testcontainers joins name and tag with a colon, which works for
-/// digests too.
+/// An image in the form that testcontainers takes: name and tag. testcontainers joins the two with a colon, so a
+/// reference by digest can be split at its last colon too.
 #[derive(Debug)]
 struct OurImage {
     name: String,
@@ -241,7 +246,8 @@ impl Image for OurImage {
     }
 }
 
-/// Splits a reference at its last colon, unless that colon belongs to the port of a registry.
+/// Splits an image reference at its last colon. A colon in front of a registry's port does not count; the tag is then
+/// `latest`.
 fn name_and_tag(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -249,7 +255,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
     }
 }
 
-/// The innermost message of a testcontainers error. It is the engine's own message.
+/// The engine's own message, which is the innermost message of a testcontainers error.
 fn start_reason(error: &TestcontainersError) -> String {
     match sources(error).last().and_then(|it| it.downcast_ref::<testcontainers::bollard::errors::Error>()) {
         Some(error) => format!("did not start: {}", super::error::message(error)),
@@ -262,7 +268,7 @@ fn too_early(end: &str, wanted: &str) -> String {
 }
 
 impl Engine {
-    /// Waits until a container is ready. The error describes what happened instead.
+    /// Waits until a container is ready. The error is a text that says what happened instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {
@@ -285,7 +291,7 @@ impl Engine {
             .unwrap_or_else(|_| Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs())))
     }
 
-    /// The way in which a container ended; `None` if it still runs.
+    /// How a container ended, as a text for people; `None` if it still runs.
     async fn exited(&self, name: &str) -> Option<String> {
         let state = self.inspect(name).await.noted("look at a container that does not get ready")?.state?;
         if state.running.unwrap_or_default() {

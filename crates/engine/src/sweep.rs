@@ -1,9 +1,9 @@
-//! Removes every object of a run. Objects are found by their labels *and* by the ledger, until two consecutive searches
-//! find nothing.
+//! Removes every object of a run. A search finds objects by their labels *and* by the ledger. Searches are repeated
+//! until two in succession find nothing.
 //!
-//! The engine may complete a creation after the process that requested it was killed. Therefore the second search waits
-//! until the engine has created nothing for one second. An object that no longer exists, or that another process is
-//! removing, counts as removed.
+//! The engine may complete the creation of an object after the process that requested it was killed. Therefore the
+//! second search waits until the engine has created nothing for one second. An object that no longer exists, or that
+//! another process is removing, counts as removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -25,11 +25,12 @@ use super::ledger::{Entry, Kind};
 
 /// The time limit of a whole sweep.
 const SWEEP_WITHIN: Duration = Duration::from_mins(2);
-/// The time without a new object of the run after which all creations count as finished.
+/// The time after which all creations count as finished, if the engine creates no object of the run during it.
 const QUIET: Duration = Duration::from_secs(1);
-/// The largest number of searches in one sweep. Each search removes an object, finds nothing, or ends the sweep.
+/// The largest number of searches in one sweep. Each search removes an object, finds nothing, or ends the sweep. The
+/// limit is for a process that creates new objects again and again.
 const LOOKS: usize = 12;
-/// The time limit for another process to remove an object.
+/// The time limit for another process to finish the removal of a container that it has begun.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether the engine may still be creating objects of the run.
@@ -37,7 +38,7 @@ const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 pub enum Unfinished {
     /// The engine has finished all creations of objects.
     None,
-    /// Some creations may be unfinished: the process that requested them was killed, or did not wait for them.
+    /// Some creations may be unfinished, because the process that requested them was killed or did not wait for them.
     Maybe,
 }
 
@@ -46,37 +47,38 @@ pub enum Unfinished {
 pub struct Swept {
     /// The objects that were removed.
     pub removed: BTreeSet<Entry>,
-    /// The objects that still exist, as far as they are known.
+    /// The objects that still exist. If a search failed, the objects of the ledger that were not removed, because they
+    /// may still exist.
     pub remaining: Vec<Remaining>,
-    /// The reason why further objects of the run may exist: no search has shown that there are none. `None` if a search
-    /// has shown it.
+    /// The reason why more objects of the run may exist, for example that a search failed. `None` if a search has shown
+    /// that no other object exists.
     pub unsure: Option<String>,
 }
 
 impl Swept {
-    /// Whether no object of the run exists any more. Only in this case may its ledger be removed.
+    /// Whether no object of the run exists any more. Only then may the run's ledger be removed.
     pub fn is_clean(&self) -> bool {
         self.remaining.is_empty() && self.unsure.is_none()
     }
 
-    /// The commands that remove the objects that remain or may remain.
+    /// The commands with which the user removes the objects that remain or may remain.
     pub fn commands(&self) -> Vec<String> {
         let search_again = self.unsure.iter().map(|why| format!("parallax gc  # {why}"));
         self.remaining.iter().map(Remaining::command).chain(search_again).collect()
     }
 }
 
-/// An object that could not be removed.
+/// An object that the sweep could not remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// The object that remains.
+    /// The kind and the name of the object.
     pub entry: Entry,
     /// The reason why the object could not be removed.
     pub why: String,
 }
 
 impl Remaining {
-    /// The command that removes it.
+    /// The command with which the user removes the object.
     pub fn command(&self) -> String {
         let name = &self.entry.name;
         match self.entry.kind {
@@ -93,13 +95,14 @@ impl std::fmt::Display for Remaining {
     }
 }
 
-/// An object that carries a label.
+/// An object of the engine that has labels.
 #[derive(Clone, Debug)]
 pub(super) struct Labelled {
     pub(super) entry: Entry,
     /// All labels of the object.
     pub(super) labels: HashMap<String, String>,
-    /// The time at which the engine created the object, in seconds since 1970 by the engine's clock.
+    /// The time at which the engine created the object, in seconds since 1970 by the engine's clock. `None` if the
+    /// engine does not report it.
     pub(super) made: Option<u64>,
 }
 
@@ -110,7 +113,7 @@ impl Swept {
 }
 
 impl Engine {
-    /// Removes all objects of a run: the objects with its label, and the objects that `ledger` names.
+    /// Removes all objects of a run: those that have the run's label, and those that `ledger` names.
     pub async fn sweep(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished) -> Swept {
         let deadline = Instant::now() + SWEEP_WITHIN;
         let mut swept = Swept::default();
@@ -133,7 +136,8 @@ impl Engine {
                 Err(error) => {
                     let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
                     swept.remaining = Swept::failed(left, &error.to_string());
-                    // An object without an entry in the ledger can be found only by its label.
+                    // The search failed. An object that is missing in the ledger can be found only by a search for its
+                    // label, so more objects may exist.
                     swept.unsure = Some(format!("the search for what is left failed: {error}"));
                     return;
                 }
@@ -159,7 +163,8 @@ impl Engine {
         swept.unsure = Some(format!("{LOOKS} searches in a row found objects of the run"));
     }
 
-    /// Removes all containers in parallel, then the networks that they were attached to, then the volumes.
+    /// Removes all containers in parallel, then the networks, then the volumes. An object that is still in use cannot
+    /// be removed, so the order matters.
     async fn remove_all(&self, found: BTreeSet<Entry>, swept: &mut Swept) {
         for kind in [Kind::Container, Kind::Network, Kind::Volume] {
             let of_kind = found.iter().filter(|entry| entry.kind == kind).cloned();
@@ -178,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// The existing objects of a run: those with its label, and those whose names are in its ledger.
+    /// The objects of a run that exist: those that have the run's label, and those whose names are in the ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
         let mut found: BTreeSet<Entry> =
             self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|found| found.entry).collect();
@@ -190,7 +195,7 @@ impl Engine {
         Ok(found)
     }
 
-    /// All objects with a label (`key` or `key=value`).
+    /// All objects that have a label. `label` is `key` or `key=value`.
     pub(super) async fn labelled(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -237,7 +242,7 @@ impl Engine {
         }
     }
 
-    /// Removes one object, whatever its state is. The error says why the object still exists.
+    /// Removes one object, in whatever state the object is. The error is the reason why the object still exists.
     pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
         let result = match kind {
             Kind::Container => {
@@ -258,7 +263,8 @@ impl Engine {
         }
     }
 
-    /// Waits until another process has removed the container. The engine reports such a removal with status 409.
+    /// Waits until another process has removed the container. It is called when the engine refuses a removal with
+    /// status 409, because the container is already being removed.
     async fn removed_by_others(&self, name: &str) -> Result<(), String> {
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         let mut answers = Box::pin(self.patient().wait_container(name, Some(options)));
@@ -273,13 +279,14 @@ impl Engine {
         }
     }
 
-    /// Returns when the engine creates an object of the run, or when the engine has created none for [`QUIET`].
+    /// Returns when the engine creates an object of the run, but after [`QUIET`] at the latest.
     fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
         let label = format!("{LABEL_RUN}={run}");
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
         let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
         async move {
-            // The search that follows shows which objects exist, whether an event arrived or the time limit passed.
+            // It does not matter whether an event arrived or the time limit passed: the next search shows which objects
+            // exist.
             let _ = tokio::time::timeout(QUIET, events.next()).await;
         }
     }

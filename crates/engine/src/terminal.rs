@@ -1,4 +1,4 @@
-//! A process with its own terminal in a running container, for use by a person.
+//! Runs a process with its own terminal in a container, so that a person can work in it (a shell, for example).
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,14 +14,15 @@ use super::connect::Engine;
 use super::error::EngineError;
 use parallax_record::Noted as _;
 
-/// The number of window sizes that can wait to be sent. Only the last one matters.
+/// The number of window sizes that can wait to be sent to the engine. Few are enough, because only the latest size
+/// matters.
 const SIZES: usize = 8;
-/// The time limit for the engine to report how a process ended, after the output of the process has ended.
+/// The time limit for the engine to report the exit code of a process whose output has ended.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
-/// The interval between two questions about the end of the process.
+/// The interval between two requests for the exit code of a process.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Columns and rows of a window.
+/// The size of a terminal window, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The number of columns.
@@ -30,15 +31,15 @@ pub struct Window {
     pub rows: u16,
 }
 
-/// A process with a terminal. Standard error is part of its output.
+/// A process with a terminal. A terminal has one output, so standard error is part of `stdout`.
 pub struct Terminal {
-    /// The input that the user types.
+    /// The input of the process: what the user types.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
-    /// The output of the process.
+    /// The output of the process, with its standard error.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// Receives the size of the window, first at the start and then after each change.
+    /// Send the size of the window here: once at the start, and after each change.
     pub sizes: mpsc::Sender<Window>,
-    /// The exit code of the process, after its output has ended.
+    /// Resolves with the exit code of the process, after its output has ended. The error is a text for people.
     pub exit: BoxFuture<'static, Result<i32, String>>,
 }
 
@@ -64,7 +65,8 @@ impl Engine {
         let (docker, exec) = (self.docker.clone(), id.clone());
         tokio::spawn(async move {
             while let Some(Window { columns, rows }) = changed.recv().await {
-                // The process may have ended. Then the size does not matter, and an error is ignored.
+                // The process may have ended in the meantime. Its window no longer matters then, so the error is only
+                // logged.
                 let size = ResizeExecOptions { height: rows, width: columns };
                 let _ = docker.resize_exec(&exec, size).await.noted("tell the size of a window");
             }
@@ -77,8 +79,8 @@ impl Engine {
                     if let Some(code) = told.exit_code {
                         return Ok(i32::try_from(code).unwrap_or(i32::MAX));
                     }
-                    // The engine records the end of a process after its output. No event reports this, so the code
-                    // polls.
+                    // The engine records the exit code of a process some time after its output has ended. No event
+                    // reports this, so the code polls.
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
             };

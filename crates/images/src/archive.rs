@@ -1,6 +1,6 @@
-//! Image archives in the form that `docker save` writes and that engines and containerd load: `manifest.json`, the
-//! config, and uncompressed layers. Parallax writes them itself for two reasons: the engine's own build needs a
-//! registry for its frontend, and one file then serves both the engine and a node's image folder.
+//! Image archives in the form of `docker save`, which engines and containerd can load: `manifest.json`, the config, and
+//! uncompressed layers. Parallax writes them itself for two reasons. The engine's own build (`docker build`) needs a
+//! registry for its frontend. And one archive serves both the engine and a node's image folder.
 //!
 //! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
 
@@ -16,7 +16,7 @@ use super::digest;
 use super::recipe::Config;
 use super::tree::{Interruptible, header};
 
-/// The largest manifest that is read. A manifest from Parallax has a few hundred bytes.
+/// The largest `manifest.json` that is read. Parallax writes a few hundred bytes.
 const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// One image in `manifest.json` of an archive.
@@ -30,13 +30,13 @@ struct Manifest {
 
 /// The content of an image archive.
 pub(super) struct Content<'a> {
-    /// The names under which the image is loaded.
+    /// The image references under which the archive is loaded.
     pub(super) tags: &'a [String],
-    /// The configuration that says how a container of the image starts.
+    /// How a container of the image starts, from the recipe.
     pub(super) config: &'a Config,
-    /// The recipe's name and hash. `docker image inspect` shows them as labels.
+    /// The name of the recipe and its hash. They become labels, which `docker image inspect` prints.
     pub(super) title: (&'a str, &'a str),
-    /// The tar files of the layers, the lowest first.
+    /// The uncompressed tar files of the layers, the lowest first.
     pub(super) layers: &'a [PathBuf],
 }
 
@@ -54,7 +54,8 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
         layers: digests.iter().map(|digest| format!("{digest}.tar")).collect(),
     }];
     let mut tar = Builder::new(out);
-    // The manifest comes first, so that [`identity`] finds it without reading hundreds of megabytes.
+    // The manifest is the first file of the archive, so that [`identity`] finds it without reading hundreds of
+    // megabytes.
     append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?)?;
     append(&mut tar, &manifest[0].config, &config)?;
     for (index, (layer, name)) in content.layers.iter().zip(&manifest[0].layers).enumerate() {
@@ -69,7 +70,8 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
     Ok(format!("sha256:{id}"))
 }
 
-/// The identity of an image in an archive. Two different images never have the same identity.
+/// What identifies an image in an archive: its config and its layers. Two different images never have the same
+/// identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The digest of the image's config (`sha256:…`). Most engines use it as the image's id.
@@ -78,7 +80,7 @@ pub(super) struct Identity {
     pub(super) layers: Vec<String>,
 }
 
-/// The identity of the image in an archive that [`write()`] made.
+/// Reads the identity of the image in an archive that [`write()`] made.
 pub(super) fn identity(archive: &Path) -> io::Result<Identity> {
     let foreign = || io::Error::new(io::ErrorKind::InvalidData, "it is not an image archive of ours");
     let mut tar = tar::Archive::new(File::open(archive)?);
@@ -136,7 +138,7 @@ fn some_list(list: &[String]) -> Option<serde_json::Value> {
     (!list.is_empty()).then(|| list.into())
 }
 
-/// The machine's architecture, by the name that Go and registries use.
+/// The machine's architecture, by the name that Go and image registries use: `amd64` or `arm64`.
 pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

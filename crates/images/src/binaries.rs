@@ -1,4 +1,4 @@
-//! Finds the static programs of this workspace. The caller of `parallax` has built them.
+//! Finds the static programs of this workspace. They are built together with `parallax`, before `parallax` runs.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::error::ImageError;
 
-/// The folder with the programs of this workspace. It is the folder of the running program.
+/// The folder with the programs of this workspace, which is the folder of the running program.
 pub fn beside_this_program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
-    // Test programs are one folder deeper, in `deps`.
+    // Cargo puts test programs into the subfolder `deps`.
     Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
-/// The path of a program. The function checks that the program can run in an empty image.
+/// The path of a program of this workspace. The error says that the program is missing, or that it is linked
+/// dynamically and so cannot run in an empty image.
 pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, ImageError> {
     let path = folder.join(binary);
     let fault = |why: String| ImageError::Binary { image: image.to_owned(), binary: binary.to_owned(), why };
@@ -28,11 +29,11 @@ pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, 
     }
 }
 
-/// The dynamic loader that an ELF program requests (`PT_INTERP`), or `None` for a static program.
+/// The path of the dynamic loader that an ELF program names (`PT_INTERP`); `None` for a static program.
 fn interpreter(path: &Path) -> io::Result<Option<String>> {
     const PT_INTERP: u64 = 3;
-    /// The largest number of program headers. Real programs have about a dozen. A file with more headers than this is
-    /// not a program.
+    /// The largest number of program headers that is accepted. Real programs have about a dozen headers, so a file with
+    /// more than this number is no program.
     const PROGRAM_HEADERS_LIMIT: u64 = 512;
     let mut file = File::open(path)?;
     let mut head = [0_u8; 64];
@@ -87,7 +88,8 @@ mod tests {
         assert_eq!(interpreter(&program).expect("an ELF program"), None);
     }
 
-    /// A minimal ELF program: a header and one segment.
+    /// The bytes of a minimal ELF program: a header and one segment. With `loader`, the program names this dynamic
+    /// loader.
     fn elf(loader: Option<&str>) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");

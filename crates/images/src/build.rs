@@ -1,5 +1,5 @@
-//! Builds images. Layers are built in parallel as far as the machine allows. Each layer is built once and kept in the
-//! cache.
+//! Builds images. Layers are built in parallel, as far as the machine allows. Each layer is built once and then kept in
+//! the cache.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -28,18 +28,18 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// The number of Go builds that run at the same time. Each may use all cores, so that the last build can use the whole
-/// machine. Two builds are enough to keep the cores busy while one downloads or links. More builds would need too much
+/// The number of Go builds that run at the same time. Each build may use all cores, so that the last one can use the
+/// whole machine. Two builds keep the cores busy while one of them downloads or links. More builds would need too much
 /// memory.
 const GO_BUILDS: usize = 2;
-/// The size of the buffer for writing an archive. With this size, only the disk limits the speed.
+/// The size of the buffer with which an archive is written. It is large enough that only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// The folders and tools with which images are built.
+/// What all builds of one call share: the cache, the folder of Parallax's programs, and the tools.
 pub(super) struct Workshop<'a> {
     pub(super) cache: &'a Cache,
     pub(super) binaries: &'a Path,
-    /// Cancels every build of this workshop. The user, or the first build that fails, triggers it.
+    /// Cancels every build that shares this value. The user cancels it, or the first build that fails.
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
     found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
@@ -54,8 +54,8 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
     }
 
-    /// Builds the archives of an image, and the layers that are missing for them. When this function returns, the
-    /// builds of all its layers have ended, successfully or not.
+    /// Builds the archives of an image that `wanted` names, and the layers that are missing for them. When this
+    /// function returns, the builds of all layers of the image have ended, successfully or not.
     pub(super) async fn build(
         &self,
         image: &str,
@@ -194,7 +194,8 @@ impl<'a> Workshop<'a> {
         build.run(&|line| progress.say(index, &format!("go {what}"), line), &self.cancel).await
     }
 
-    /// Finds or installs a tool. Only one installation runs at a time, because installations share the package manager.
+    /// Finds a tool on the machine, or installs it. The mutex allows one installation at a time, because all
+    /// installations use the machine's package manager.
     async fn tool(&self, image: &str, tool: Tool) -> Result<PathBuf, ImageError> {
         let mut found = self.found.lock().await;
         if self.cancel.is_cancelled() {
@@ -207,7 +208,8 @@ impl<'a> Workshop<'a> {
         program.map_err(|why| ImageError::Tool { image: image.to_owned(), tool, why })
     }
 
-    /// Writes a file on a thread for blocking work, and renames it to its final name when it is complete.
+    /// Writes a file of the cache on a thread for blocking work. The file gets the name `name` only when it is
+    /// complete.
     async fn write(
         &self,
         temporary: &Temporary,
@@ -230,8 +232,8 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Returns all values. If there are errors, returns the first error that is not [`ImageError::Cancelled`], because
-/// after a failure the other tasks are cancelled.
+/// Returns all values, or the error that the user must see. After a failure, the other builds are cancelled and end
+/// with [`ImageError::Cancelled`]. So the first other error is the cause.
 pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
     let mut good = Vec::new();
     let mut fault = None;
@@ -249,7 +251,7 @@ fn file_name(path: &Path) -> String {
     path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The present activity of an image's layers, reported as one line.
+/// What the builds of an image's layers are doing now, shown to the user as one line.
 struct Progress<'a> {
     setup: &'a Setup,
     layers: Mutex<BTreeMap<usize, (Instant, String)>>,
@@ -265,8 +267,8 @@ impl<'a> Progress<'a> {
     }
 
     fn say(&self, layer: usize, what: &str, line: &str) {
-        /// The largest number of characters of a line that are shown. The end is kept, because the end of a long
-        /// package path says more than its beginning.
+        /// The largest number of characters of a progress line. If a line is longer, its end is kept, because the end
+        /// of a long package path says more than the beginning.
         const WIDTH: usize = 60;
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, text) = layers.entry(layer).or_insert_with(|| (Instant::now(), String::new()));

@@ -1,8 +1,9 @@
-//! The cache of layers and image archives. The hash of its inputs names each file. A file is either complete or absent.
+//! The cache of layers and image archives. The name of a file contains the hash of the inputs from which it was built.
+//! A file is either complete or absent.
 //!
-//! **Architecture Invariant:** a file gets its name by a rename when it is complete. Therefore a killed build leaves
-//! nothing that looks complete. Its remains are under `tmp/`, with a lock that ends with the process, and the next run
-//! removes them.
+//! **Architecture Invariant:** a file is written under `tmp/` and renamed when it is complete. Therefore a killed build
+//! leaves no file that looks complete. The folder of a build under `tmp/` has a lock that ends with the process, and
+//! the next run removes folders without a lock.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -19,26 +20,27 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{self, Entry};
 use super::error::ImageError;
 
-/// The interval in which the code tries again to take a lock that another process holds. The kernel cannot tell an
-/// asynchronous task that a file lock became free, and a blocked thread could not be interrupted.
+/// The interval between two attempts to take a file lock that another process holds. The kernel cannot notify an
+/// asynchronous task, and a thread that waits for the lock could not be interrupted.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
-/// The time limit of the wait for a lock. No build takes longer.
+/// The time limit of the wait for a lock. It is longer than any build takes.
 const LOCK_LIMIT: Duration = Duration::from_mins(45);
-/// The time since its last use in which a file is never pruned, because another run may be about to read it.
+/// A file that was used within this time is never pruned, because another run may be about to read it.
 const IN_USE: Duration = Duration::from_hours(1);
-/// The largest total size, in bytes, of files that no present recipe names. Such files make it cheap to return to an
-/// earlier recipe.
+/// The largest total size, in bytes, of files that no present recipe produces. They are kept so that the user can
+/// return to an earlier recipe without a new build.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 
-/// A cache of layers and image archives in one folder.
+/// The cache of layers and image archives, in one folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    /// The files that were refused, one line for each.
+    /// One line for each file that was refused because its content is not the original, or because another user could
+    /// write it.
     refused: Arc<Mutex<Vec<String>>>,
 }
 
-/// The result of a prune.
+/// What a prune removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// The number of files that were removed.
@@ -47,7 +49,7 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// A folder for work in progress. It is removed when this value is dropped.
+/// A temporary folder for the files of a build. The folder is removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Temporary {
     folder: TempDir,
@@ -61,18 +63,20 @@ impl Temporary {
 }
 
 impl Cache {
-    /// The cache of the user: `PARALLAX_CACHE`, otherwise `parallax` in `XDG_CACHE_HOME` or `~/.cache`.
+    /// Opens the cache of the user. Its folder is `PARALLAX_CACHE`, otherwise `parallax` in `XDG_CACHE_HOME`, otherwise
+    /// `~/.cache/parallax`.
     pub fn open() -> Result<Self, ImageError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match folder(&set) {
             Some(root) => Self::at(root),
-            // There is no fallback to a folder that all users can write, such as /tmp. Another user could put images
-            // there, and these images would run privileged.
+            // Without HOME there is no cache, and no fallback to a folder that all users can write, such as /tmp.
+            // Another user could put images there, and images from the cache run privileged.
             None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
         }
     }
 
-    /// The cache in a given folder, which is created if it is missing. The remains of killed builds are removed.
+    /// Opens the cache in a given folder, and creates the folder if it is missing. Temporary folders of killed builds
+    /// are removed.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let cache = Self { root: root.into(), refused: Arc::default() };
         fs::DirBuilder::new()
@@ -86,7 +90,8 @@ impl Cache {
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
         if !entry::has_records(&cache.root) {
-            // The work folder is next to its final place, because `tmp` may be on another disk.
+            // The temporary folder is inside the cache's folder and not in `tmp`, because `tmp` may be on another disk,
+            // and a rename works only within one disk.
             let work = tempfile::Builder::new().prefix(".adopted-").tempdir_in(&cache.root);
             let work = work.map_err(ImageError::cache("use", &cache.root))?;
             entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
@@ -100,32 +105,33 @@ impl Cache {
         &self.root
     }
 
-    /// The path of a layer, whether it exists or not.
+    /// The path in the cache of a layer of a kind (such as `go`) whose inputs have this hash. The file need not exist.
     pub(super) fn layer(&self, kind: &str, hash: &str) -> PathBuf {
         self.root.join("layers").join(format!("{kind}-{hash}.tar"))
     }
 
-    /// The path of a built image's archive, whether it exists or not.
+    /// The path in the cache of the archive of an image that is built from a recipe. The file need not exist.
     pub(super) fn image(&self, name: &str, hash: &str) -> PathBuf {
         self.root.join("images").join(format!("{name}-{hash}.tar"))
     }
 
-    /// The path of a published image's archive, whether it exists or not. `id` is the image's id in the engine.
+    /// The path in the cache of the archive of a published image, which was saved from the engine. `id` is the image's
+    /// id in the engine. The file need not exist.
     pub(super) fn saved(&self, name: &str, id: &str) -> PathBuf {
         let id: String = id.rsplit(':').next().unwrap_or(id).chars().take(16).collect();
         self.root.join("images").join(format!("{name}-saved-{id}.tar"))
     }
 
-    /// The folder of a set of shipped recipes, whether it exists or not.
+    /// The path in the cache of the folder into which the shipped recipes are unpacked. The folder need not exist.
     pub(super) fn recipes(&self, hash: &str) -> PathBuf {
         self.root.join("recipes").join(hash)
     }
 
-    /// Whether a file exists and still has its original content. If so, marks the file as used now. A file that was
-    /// changed is removed, so that it is built again.
+    /// Whether a file of the cache exists and still has its original content. If so, it is marked as used now. A file
+    /// with other content is removed, so that it is built again.
     pub(super) async fn has(&self, path: &Path) -> bool {
         let file = path.to_owned();
-        // The check runs on a thread for blocking work, because the file may have hundreds of megabytes.
+        // The check runs on a thread for blocking work, because it reads files of hundreds of megabytes.
         let checked = tokio::task::spawn_blocking(move || entry::check(&file)).await;
         match checked.expect("a verification does not panic") {
             Entry::Whole => true,
@@ -139,12 +145,12 @@ impl Cache {
         }
     }
 
-    /// The files that were refused since the last call, one line each.
+    /// Returns one line for each file that was refused since the last call of this function.
     pub(super) fn refused(&self) -> Vec<String> {
         std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Creates a folder for work in progress.
+    /// Creates a temporary folder for the files of a build.
     pub(super) fn temporary(&self) -> Result<Temporary, ImageError> {
         let parent = self.root.join("tmp");
         let folder = tempfile::Builder::new()
@@ -157,20 +163,20 @@ impl Cache {
         Ok(Temporary { folder, _lock: lock })
     }
 
-    /// Renames a finished file to its final name, and records its digest.
+    /// Renames a finished file of the cache from `finished` to `name`, and records its digest.
     pub(super) async fn keep(finished: &Path, name: &Path) -> Result<(), ImageError> {
         let (from, to) = (finished.to_owned(), name.to_owned());
         let kept = tokio::task::spawn_blocking(move || entry::keep(&from, &to)).await;
         kept.expect("hashing does not panic").map_err(ImageError::cache("name", name))
     }
 
-    /// Renames a finished folder to its final name.
+    /// Renames a finished folder of the cache from `finished` to `name`.
     pub(super) fn settle(finished: &Path, name: &Path) -> Result<(), ImageError> {
         fs::rename(finished, name).map_err(ImageError::cache("name", name))
     }
 
-    /// Takes the lock of one layer or image, which excludes all other processes. If another process holds the lock,
-    /// calls `waiting` once and then waits.
+    /// Takes the lock of one layer or image, so that no other process builds it at the same time. If another process
+    /// holds the lock, calls `waiting` once and then waits.
     pub(super) async fn lock(
         &self,
         what: &str,
@@ -205,8 +211,8 @@ impl Cache {
         }
     }
 
-    /// Removes files that `keep` does not name, the oldest first, until at most `spare_bytes` of such files remain.
-    /// Files that were used in the last hour are not removed.
+    /// Removes files from the cache that `keep` does not name, the oldest first, until at most `spare_bytes` of them
+    /// remain. Files that were used in the last hour are not removed.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let mut spare = Vec::new();
         for folder in ["layers", "images"] {
@@ -237,7 +243,7 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// Removes temporary folders whose process has ended. If a folder cannot be removed now, the next run tries again.
+    /// Removes temporary folders of processes that have ended. If a removal fails, the next run tries again.
     fn sweep(&self) {
         let folders = fs::read_dir(self.root.join("tmp")).present("list the folders for work in progress");
         for folder in folders.into_iter().flatten() {
@@ -245,8 +251,8 @@ impl Cache {
             let path = folder.path();
             let abandoned = match File::open(path.join(".lock")) {
                 Ok(lock) => lock.try_lock().is_ok(),
-                // The lock file is missing. Either the folder was just created and is not locked yet, or another
-                // process is removing it.
+                // The folder has no lock file. Either another process has just created the folder and not locked it
+                // yet, or is just removing it. So only an old folder counts as abandoned.
                 Err(_) => folder
                     .metadata()
                     .and_then(|about| about.modified())
@@ -259,9 +265,10 @@ impl Cache {
     }
 }
 
-/// The folder of the cache, according to environment variables.
+/// The folder of the cache. `set` returns the value of an environment variable. `None` if no variable names a usable
+/// folder.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // The XDG specification says that a relative path is invalid. Such a path would name another folder for each
+    // The XDG specification declares relative paths invalid. A relative path would also mean another folder for each
     // working directory.
     let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
     set("PARALLAX_CACHE")
@@ -269,7 +276,8 @@ fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache/parallax")))
 }
 
-/// Checks that only this user can write to the cache, because images from the cache run privileged.
+/// Checks that the cache belongs to this user and that no other user can write to it, because images from the cache run
+/// privileged.
 fn belongs_to_us(root: &Path) -> io::Result<()> {
     let about = root.metadata()?;
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -297,8 +305,8 @@ mod tests {
             fs::set_permissions(&root, fs::Permissions::from_mode(mode)).expect("set");
             assert_eq!(Cache::at(&root).is_ok(), good, "{mode:o}");
         }
-        // If the test runs as root, folders such as `/var/tmp` belong to root too. Therefore the test gives its own
-        // folder to another user.
+        // If the test runs as root, folders such as `/var/tmp` belong to root too and would be accepted. Therefore the
+        // test gives its own folder to another user.
         if rustix::process::geteuid().is_root() {
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
             std::os::unix::fs::chown(&root, Some(12345), None).expect("given away");

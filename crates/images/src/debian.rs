@@ -1,7 +1,7 @@
 //! Debian layers: mmdebstrap creates a root file system from the apt sources of the machine.
 //!
-//! The machine's configuration names its mirror, its proxies and its keys, and this repository names no mirror. A
-//! machine that is not Debian has no such sources; mmdebstrap then uses Debian's own default.
+//! Mirror, proxies and keys come from the machine's apt configuration; this repository names no mirror. On a machine
+//! that is not Debian, mmdebstrap uses its default mirror.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,10 +15,10 @@ use super::process::Step;
 use super::recipe::Debian;
 use parallax_provision::{Tool, debian_sources};
 
-/// The time limit for downloading and unpacking about a hundred packages. This usually takes a minute.
+/// The time limit for downloading and unpacking about a hundred packages, which usually takes a minute.
 const LIMIT: Duration = Duration::from_mins(20);
 
-/// The build of one root file system.
+/// The build of one Debian layer.
 pub(super) struct DebianBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct DebianBuild<'a> {
 }
 
 impl DebianBuild<'_> {
-    /// Creates the root file system and writes it as a tar file to `to`.
+    /// Creates the root file system, and writes it to the file `to` as a tar file. `say` receives the progress.
     pub(super) async fn run(
         &self,
         to: &Path,
@@ -41,11 +41,12 @@ impl DebianBuild<'_> {
         let suite = &self.debian.suite;
         let mut arguments: Vec<OsString> = [
             "--format=tar",
-            // The image needs no documentation.
+            // Manuals and documentation would only make the image larger.
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
-            // The image must not contain the machine's mirror and proxies.
+            // The files that mmdebstrap copied from the machine must not be in the image: they name the machine's
+            // mirror and proxies.
             "--customize-hook=rm -rf \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
             "--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap \"$1\"/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
             "--customize-hook=rm -f \"$1\"/etc/hostname \"$1\"/etc/resolv.conf",
@@ -55,8 +56,8 @@ impl DebianBuild<'_> {
         let variant = format!("--variant={}", self.debian.variant.as_str());
         arguments.push(variant.clone().into());
         if self.has_java() {
-            // Java's packages register their manuals, and their installation fails if the folder for manuals is
-            // missing.
+            // Packages of Java register their manuals when they are installed, and fail if the folder for manuals is
+            // missing. The image has no manuals, so the folder is created for them.
             arguments.push("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1".into());
         }
         if !self.debian.packages.is_empty() {
@@ -71,11 +72,12 @@ impl DebianBuild<'_> {
         let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
         let mut program = self.program.to_owned();
         if rustix::process::geteuid().is_root() {
-            // With root, the files of a killed run are in this build's scratch folder, which is swept later. Without
-            // root, mmdebstrap works in its own user namespace, which cannot access that folder.
+            // As root, mmdebstrap works in the build's scratch folder, so that a later run removes the files of a
+            // killed build. Without root, mmdebstrap works in its own user namespace, which cannot access that folder.
             environment.push(("TMPDIR", self.scratch.into()));
-            // mmdebstrap runs in its own mount and process-id namespaces, so its mounts and processes always end with
-            // it. Therefore the remaining files can be removed, and no package is installed for a run that was killed.
+            // mmdebstrap runs in mount and process-id namespaces of its own. When it ends, its mounts and processes end
+            // too, even after SIGKILL. So its files can be removed, and no installation continues for a run that was
+            // killed.
             let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
             arguments.splice(0..0, alone.into_iter().chain([program.into()]));
             program = Tool::Unshare.command().into();
@@ -96,8 +98,8 @@ impl DebianBuild<'_> {
         .map(drop)
     }
 
-    /// Whether the layer contains a Java package. Other layers do not get the folder for manuals, so that their bytes
-    /// stay the same.
+    /// Whether the layer contains a Java package. Only such a layer gets the folder for manuals, so that the bytes of
+    /// all other layers stay the same.
     fn has_java(&self) -> bool {
         let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
         self.debian.packages.iter().any(of_java)

@@ -1,5 +1,5 @@
-//! SHA-256, computed by the single cryptographic library of the build. That library is optimised even if the rest of
-//! the code is not, and image archives have hundreds of megabytes.
+//! SHA-256, computed by aws-lc-rs, the only cryptographic library of the build. It is optimised even if the rest of the
+//! program is not, which matters because image archives have hundreds of megabytes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,22 +9,23 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 
-/// The number of bytes of a file that are read at once.
+/// The number of bytes that are read from a file at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// A digest over named fields. It includes the lengths of the fields, so that different lists of fields never give the
-/// same input.
+/// A digest over named fields. The length of each field is part of the input, so that two different lists of fields
+/// never give the same input.
 pub struct Fields(Context);
 
 impl Fields {
-    /// Starts a digest. `domain` separates digests of different things, and includes the version of their format.
+    /// Starts a digest. `domain` says what is hashed, with the version of its format, for example `shipped images 1`.
+    /// Equal fields of different domains give different digests.
     pub fn new(domain: &str) -> Self {
         let mut fields = Self(Context::new(&SHA256));
         fields.add("domain", domain.as_bytes());
         fields
     }
 
-    /// Adds one field to the hash.
+    /// Adds one field, by name and value, to the digest.
     pub fn add(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update(&(part.len() as u64).to_be_bytes());
@@ -38,8 +39,8 @@ impl Fields {
     }
 }
 
-/// The hash of a module for `go.sum`, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`). The hash covers
-/// the digests of all files in the order of their names, which begin with `module@version/`.
+/// The hash of a Go module, as `go.sum` contains it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`). The hash covers the
+/// digests of all files, sorted by name. The name of each file begins with `module@version/`.
 pub(super) fn of_module(module: &str, files: &[(String, PathBuf)]) -> io::Result<String> {
     let mut context = Context::new(&SHA256);
     for (name, file) in files {
@@ -48,12 +49,12 @@ pub(super) fn of_module(module: &str, files: &[(String, PathBuf)]) -> io::Result
     Ok(format!("h1:{}", STANDARD.encode(context.finish())))
 }
 
-/// SHA-256 of some bytes, lower-case hexadecimal.
+/// The SHA-256 of `bytes`, in lower-case hexadecimal.
 pub(super) fn of_bytes(bytes: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&SHA256, bytes))
 }
 
-/// SHA-256 of a file, lower-case hexadecimal.
+/// The SHA-256 of a file's content, in lower-case hexadecimal.
 pub fn of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut context = Context::new(&SHA256);

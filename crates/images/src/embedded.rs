@@ -1,8 +1,7 @@
-//! The shipped images.lock and recipes. They are embedded in the binary, so that the binary works outside this
-//! repository.
+//! The shipped images.lock and recipes. They are embedded in the program, so that it works outside this repository.
 //!
-//! A project with its own `images/` uses only its own files, so that one file shows which images a run uses. A project
-//! can also add to the shipped list; then its file says so.
+//! If a project has its own `images/images.lock`, a run uses only the images that this file lists, so that one file
+//! shows which images run. Such a file can extend the shipped list; then it says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +18,7 @@ use super::tree::files_below;
 
 static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images");
 
-/// Returns each shipped file, with its path below `images/` and its text.
+/// Each embedded file: its path below `images/`, and its text.
 fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     let mut folders = vec![&IMAGES];
     let mut files = Vec::new();
@@ -30,18 +29,18 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     files.into_iter().filter_map(|it| Some((it.path().to_str()?, it.contents_utf8()?)))
 }
 
-/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the user
-/// must decide whose recipes are used.
+/// Where the images.lock and the recipes of a run come from. Recipes name programs that run as the user, and images
+/// that run privileged. So the user must decide whose recipes a run may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
-    /// The recipes in `images/` of the project in this folder, or the shipped recipes if the project has none.
+    /// The recipes in `images/` of the project whose root folder this is. If the project has none, the shipped recipes.
     Of(PathBuf),
     /// The recipes that Parallax ships.
     Shipped,
 }
 
 impl Recipes {
-    /// Whether the recipes belong to a project and differ from the shipped ones.
+    /// Whether the recipes belong to a project and differ from the shipped ones, so that the user has to allow them.
     pub fn are_foreign(&self) -> bool {
         let Self::Of(project) = self else { return false };
         let own = project.join("images");
@@ -54,13 +53,13 @@ impl Recipes {
         let is_shipped = |(path, file): &(String, PathBuf)| {
             shipped.get(path.as_str()).is_some_and(|text| fs::read(file).is_ok_and(|own| own == text.as_bytes()))
         };
-        // Recipes that cannot be read count as foreign.
+        // If the recipes cannot be read, they cannot be compared and count as foreign.
         files_below(&own).map_or(true, |files| files.len() != shipped.len() || !files.iter().all(is_shipped))
     }
 }
 
 impl Lock {
-    /// The lock that belongs to the recipes.
+    /// Loads the list of images (images.lock) that belongs to these recipes.
     pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
         match recipes {
             Recipes::Of(project) if project.join("images/images.lock").exists() => {
@@ -71,7 +70,8 @@ impl Lock {
     }
 }
 
-/// Unpacks the shipped files into a folder of the cache. The hash of the content names the folder.
+/// Unpacks the shipped files into a folder of the cache, and returns the folder. Its name contains the hash of the
+/// files.
 fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     let mut fields = Fields::new("shipped images 1");
     for (path, text) in files() {
@@ -94,7 +94,7 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
         }
     }
     match Cache::settle(&whole, &folder) {
-        // Another process was faster. Its folder has the same name and therefore the same content.
+        // Another process has created the folder in the meantime. It has the same name, and therefore the same content.
         Err(_) if folder.is_dir() => Ok(folder),
         settled => settled.map(|()| folder),
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::tree;
 
-    /// Returns the text of each file, and whether the file is executable. Both are part of an image.
+    /// The text of each file, and whether the file is executable. An image contains both, so both are compared.
     fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
         let files = tree::files_below(folder).expect("readable");
         let read =

@@ -1,8 +1,8 @@
 //! Verifies the files of the cache: that a file still has its original content, and that no other user can write it.
 //!
-//! Each file has a record with the SHA-256 of its content. If the inode, the size and the change time of a file are
-//! those of its last verification, the file is not read again. This is safe because only the kernel sets the change
-//! time.
+//! Each file has a record (a JSON file) with the SHA-256 of its content. If the inode, the size and the change time of
+//! a file are the same as at its last verification, the file is not read again. This is safe, because only the kernel
+//! can set the change time.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -15,43 +15,45 @@ use serde::{Deserialize, Serialize};
 
 use super::digest;
 
-/// The name of the folder with the records, in the folder of the cache.
+/// The name of the folder with the digest records of the files, within the folder of the cache.
 const RECORDS: &str = "digests";
-/// The time after a file was marked as used in which it is not marked again.
+/// A file that was marked as used within this time is not marked again. Pruning needs no more exact time.
 const RECENT: Duration = Duration::from_mins(10);
-/// The mode of a file of the cache: only its owner can write it.
+/// The file mode of each file of the cache: only the owner can write it.
 const MODE: u32 = 0o644;
 
-/// The recorded facts about a file of the cache.
+/// What the cache has recorded about one of its files: the digest record.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
-    /// The SHA-256 of the file's content; `None` for a file of a cache that is older than the records.
+    /// The SHA-256 of the file's content. `None` if the file was already in the cache when the digest records were
+    /// introduced, and was not used since.
     sha256: Option<String>,
-    /// The inode, size and change time at the last verification.
+    /// The inode, size and change time of the file at its last verification; `None` before the first one.
     seen: Option<String>,
 }
 
-/// The result of a verification.
+/// The result of verifying a file of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// There is no such file.
+    /// The file does not exist.
     Absent,
     /// The file has its original content.
     Whole,
-    /// The file is not usable, for this reason.
+    /// The file must not be used. The value is the reason, as a sentence fragment.
     Refused(&'static str),
 }
 
-/// Whether a cache has its folder of records.
+/// Whether a cache has the folder with the digest records. A cache of an old version of Parallax has none.
 pub(super) fn has_records(root: &Path) -> bool {
     root.join(RECORDS).symlink_metadata().is_ok_and(|about| about.is_dir())
 }
 
-/// Creates the folder of the records for a cache that has none. The files of the cache are adopted: their digests are
-/// computed at their first use. `work` is a folder for this call only, on the same disk.
+/// Creates the folder with the digest records for a cache that has none. The existing files are adopted: each gets an
+/// empty digest record, and its digest is computed at its first use. `work` is a folder for this call only, on the same
+/// disk.
 ///
-/// The folder gets its name when it is complete. If this process is killed before that, the next process adopts all
-/// files. Until then, no process can find a file without a record and remove it.
+/// The folder with the records gets its final name when it is complete. If this process is killed before that, the next
+/// process adopts all files. Until then, no process can find a file without a record and remove it.
 pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
     let records = root.join(RECORDS);
     let adopted = work.join(RECORDS);
@@ -64,8 +66,8 @@ pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
     give_name(&adopted, &records)
 }
 
-/// Renames the complete folder of the records to its final name, unless another process adopted the files in the
-/// meantime.
+/// Renames the complete folder with the digest records to its final name. If another process was faster, the folder of
+/// that process stays.
 fn give_name(adopted: &Path, records: &Path) -> io::Result<()> {
     match fs::rename(adopted, records) {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => Ok(()),
@@ -73,19 +75,19 @@ fn give_name(adopted: &Path, records: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames a finished file to its final name, and records its digest.
+/// Renames a finished file from `finished` to `name`, and records its digest.
 pub(super) fn keep(finished: &Path, name: &Path) -> io::Result<()> {
     fs::set_permissions(finished, Permissions::from_mode(MODE))?;
     let sha256 = Some(digest::of_file(finished)?);
-    // The record is written first. If the process is killed in between, a file without a record would be refused and
-    // built again.
+    // The digest record is written before the rename. If the process were killed after a rename without a record, the
+    // file would be refused and built again.
     write(name, &Record { sha256: sha256.clone(), seen: None })?;
     fs::rename(finished, name)?;
     let seen = Some(seen(&name.symlink_metadata()?));
     write(name, &Record { sha256, seen })
 }
 
-/// Verifies a file, and marks it as used now. A file that is refused is removed.
+/// Verifies a file of the cache. A good file is marked as used now. A file that is refused is removed.
 pub(super) fn check(path: &Path) -> Entry {
     let entry = verify(path).unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Entry::Absent,
@@ -97,7 +99,7 @@ pub(super) fn check(path: &Path) -> Entry {
     entry
 }
 
-/// Removes a file and its record. If the removal fails, the file is replaced when it is built again.
+/// Removes a file of the cache and its digest record. A failure is only logged, because a new build replaces the file.
 pub(super) fn remove(path: &Path) {
     fs::remove_file(path).present("remove a file of the cache");
     fs::remove_file(record_of(path)).present("remove the digest of a file of the cache");
@@ -124,7 +126,7 @@ fn verify(path: &Path) -> io::Result<Entry> {
     }
     let used = about.modified().ok().and_then(|it| it.elapsed().ok());
     if used.is_none_or(|age| age > RECENT) {
-        // A read-only cache is still useful. Only the order of pruning is lost.
+        // In a read-only cache, the mark fails. The cache is still usable; only the order of pruning suffers.
         let marked = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         marked.noted("mark a file of the cache as used");
     }
@@ -141,7 +143,7 @@ fn record_of(path: &Path) -> PathBuf {
     record_in(&records_of(path), path)
 }
 
-/// The folder of the records of the cache in which this file is.
+/// The folder with the digest records of the cache that contains this file.
 fn records_of(path: &Path) -> PathBuf {
     path.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join(RECORDS)
 }
@@ -158,7 +160,8 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     write_in(&records_of(path), path, record)
 }
 
-/// Writes a record through a temporary file, so that another process never reads a part of it.
+/// Writes the digest record of a file of the cache. It goes to a temporary file that is then renamed, so that another
+/// process never reads an incomplete digest record.
 fn write_in(records: &Path, path: &Path, record: &Record) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(records)?;
     file.write_all(&serde_json::to_vec(record)?)?;
@@ -179,7 +182,7 @@ mod tests {
         (root, path)
     }
 
-    /// Prepares the records in the same way as `Cache::at`.
+    /// Creates the folder with the digest records as `Cache::at` does, if the cache has none.
     fn prepared(root: &Path) -> io::Result<()> {
         if has_records(root) { Ok(()) } else { adopt(root, tempfile::tempdir_in(root).expect("a folder").path()) }
     }
@@ -190,8 +193,8 @@ mod tests {
         keep(&finished, path).expect("kept");
     }
 
-    /// Waits until the kernel's clock for files is later than the last change of a file. This clock ticks every few
-    /// milliseconds.
+    /// Waits until the kernel gives a new change time to files that are written now. The kernel's clock for files ticks
+    /// only every few milliseconds, and two changes within one tick would look equal.
     fn tick(root: &Path, path: &Path) {
         let changed = |path: &Path| {
             let about = path.symlink_metadata().expect("there");
@@ -220,7 +223,8 @@ mod tests {
                 std::os::unix::fs::symlink(root.path().join("elsewhere"), &path).expect("linked");
             }),
             ("was changed", &|| {
-                // The modification time is restored, but the kernel's own change time is not.
+                // This change restores the modification time. A process cannot restore the change time, so the change
+                // must be noticed.
                 let modified = path.metadata().expect("there").modified().expect("known");
                 fs::write(&path, "another").expect("written");
                 File::options().write(true).open(&path).expect("opens").set_modified(modified).expect("set");
@@ -260,7 +264,8 @@ mod tests {
         tick(root.path(), &path);
         fs::write(&path, "changed").expect("written");
         assert_eq!(check(&path), Entry::Refused("was changed"));
-        // Files are adopted only once. After that, a file without a record of its digest is refused.
+        // Only a cache without digest records is adopted. This cache has them now, so a new file without a digest
+        // record is refused.
         fs::write(&path, "content").expect("written");
         prepared(root.path()).expect("prepared");
         assert_eq!(check(&path), Entry::Refused("has no digest"));
@@ -274,7 +279,8 @@ mod tests {
         }
         let path = root.path().join("layers/a.tar");
         fs::write(&path, "content").expect("written");
-        // The folder of the images is read last, so the record of the layer has already been written.
+        // The folder `images` is missing, so the adoption fails after the digest record of the layer was written. No
+        // folder with digest records may remain.
         fs::remove_dir(root.path().join("images")).expect("removed");
         prepared(root.path()).expect_err("a folder is missing");
         assert!(!root.path().join(RECORDS).exists());
@@ -288,7 +294,8 @@ mod tests {
         let (root, path) = cache();
         kept(root.path(), &path);
         let record = fs::read_to_string(record_of(&path)).expect("a record");
-        // The other process checked for records before the first process had finished.
+        // The test imitates a second process that looked for the digest records before the first process had finished,
+        // and then adopts the files too.
         let (records, aside) = (root.path().join(RECORDS), root.path().join("aside"));
         fs::rename(&records, &aside).expect("moved");
         let work = tempfile::tempdir_in(root.path()).expect("a folder");

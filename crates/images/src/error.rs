@@ -1,4 +1,4 @@
-//! The errors of obtaining images. Each message names the image; most errors have a fix.
+//! The errors of obtaining images. Each message names the image. Most errors tell the user how to fix them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use parallax_vocab::event::Failure;
 use super::java;
 use parallax_provision::Tool;
 
-/// The reason why an image could not be obtained. If [`ImageError::is_usage`] holds, the error is in the user's input.
-/// All other errors come from the machine. None says anything about the system under test.
+/// The reason why an image could not be obtained. If [`ImageError::is_usage`] is true, the user's input is wrong;
+/// otherwise the machine or a registry has a problem. No such error says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The file `images.lock` or a recipe has a mistake.
@@ -18,11 +18,11 @@ pub enum ImageError {
     Invalid {
         /// The file that contains the mistake: `images.lock` or a recipe.
         file: PathBuf,
-        /// Line, counted from 1, if it is known.
+        /// The line of the mistake, counted from 1; `None` if it is not known.
         line: Option<u64>,
-        /// Column, counted from 1, if it is known.
+        /// The column of the mistake, counted from 1; `None` if it is not known.
         column: Option<u64>,
-        /// The description of the mistake, with its fix.
+        /// What is wrong, and how to fix it.
         message: String,
     },
     /// The file `images.lock`, a recipe, or an input file of a recipe cannot be read.
@@ -36,9 +36,9 @@ pub enum ImageError {
     /// The image is not in `images.lock`.
     #[error("no image is called {name:?} in images.lock; it lists {known}")]
     Unknown {
-        /// The name that was asked for.
+        /// The name that the user or a scenario gave.
         name: String,
-        /// The image names that `images.lock` has.
+        /// The names of all images in `images.lock`, separated by commas.
         known: String,
     },
     /// A recipe needs a tool that the machine lacks.
@@ -48,22 +48,22 @@ pub enum ImageError {
         image: String,
         /// The tool that is missing.
         tool: Tool,
-        /// The description of the problem.
+        /// Why the tool cannot be used, for example that it is not installed.
         why: String,
     },
-    /// A step of a build failed.
+    /// A command of a build failed.
     #[error("image {image}: {command} {how}")]
     Step {
         /// The image that was being built.
         image: String,
-        /// The step's command in short.
+        /// A short form of the command, for example `go install example.com/x@v1`.
         command: String,
-        /// The way in which the command failed, for example `failed with exit status 1` or `took longer than …`.
+        /// How the command failed, for example `failed with exit status 1` or `took longer than …`.
         how: String,
-        /// The whole command, without paths of the machine, and its last lines.
+        /// The whole command, without paths of the machine, and the last lines that it printed.
         lines: Vec<String>,
     },
-    /// The hash of a Go module, as in `go.sum`, differs from the hash that the recipe pins.
+    /// The hash of a downloaded Go module, as in `go.sum`, differs from the hash in the recipe.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// The image that was being built.
@@ -75,7 +75,7 @@ pub enum ImageError {
         /// The hash of the module that the module proxy returned.
         seen: String,
     },
-    /// The extracted files of a Go module differ from the module that was downloaded.
+    /// The extracted files of a Go module, in Go's cache, differ from the module that the recipe pins.
     #[error("image {image}: the files of {module} in {} have the sum {seen}, and the recipe pins {pinned}", folder.display())]
     Extracted {
         /// The image that was being built.
@@ -86,7 +86,7 @@ pub enum ImageError {
         folder: PathBuf,
         /// The hash in the recipe.
         pinned: String,
-        /// The hash of the files.
+        /// The hash of the extracted files.
         seen: String,
     },
     /// The jars that Maven fetched differ from those that `jars.sha256` lists.
@@ -94,9 +94,9 @@ pub enum ImageError {
     Jars {
         /// The image that was being built.
         image: String,
-        /// The folder of the pom, in the recipe's folder.
+        /// The folder with `pom.xml`, relative to the recipe's folder.
         folder: String,
-        /// The differences, one line for each jar.
+        /// One line for each jar that is missing, unexpected, or has another hash.
         faults: Vec<String>,
     },
     /// A program of this workspace is missing, or cannot run in an empty image.
@@ -106,10 +106,10 @@ pub enum ImageError {
         image: String,
         /// The name of the program.
         binary: String,
-        /// The description of the problem.
+        /// What is wrong with the program.
         why: String,
     },
-    /// The published image is required, and a registry answered that it does not exist.
+    /// The user allowed only the published image, and a registry answered that it does not have the image.
     #[error("the published image {reference} ({image}) is not in the engine and cannot be pulled: {why}")]
     NotPublished {
         /// The name of the image.
@@ -119,9 +119,9 @@ pub enum ImageError {
         /// The message of the registry or the engine.
         why: String,
     },
-    /// It is not known whether the registry has the image. The registry does not answer, requires a password or limits
-    /// the rate of requests, or the machine could not store the image. This is a problem of the machine, and by itself
-    /// no reason to skip a variant.
+    /// No answer shows whether the registry has the image. The registry does not answer, requires a password or limits
+    /// the rate of requests, or the machine could not store the image. This is a problem of the machine, and not a
+    /// reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
         /// The name of the image.
@@ -157,12 +157,12 @@ pub enum ImageError {
         /// The I/O error that caused the failure.
         source: io::Error,
     },
-    /// Another process has held a lock for longer than any build takes.
+    /// Another process has held a lock of the cache for longer than any build takes.
     #[error("image cache: another run has been building {what} for {} s", waited.as_secs())]
     Locked {
         /// The name of the layer or image.
         what: String,
-        /// The time that this process has waited.
+        /// The time for which this process has waited.
         waited: Duration,
     },
     /// The user interrupted the run.
@@ -171,7 +171,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// The error as a failure, with its evidence and its fix.
+    /// The error in the form that the record stores: the message, with evidence and fix.
     pub fn failure(&self) -> Failure {
         let evidence = match self {
             Self::Step { lines, .. } => lines.clone(),
@@ -180,12 +180,13 @@ impl ImageError {
         Failure { what: self.to_string(), fix: self.fix(), evidence }
     }
 
-    /// Whether the error is in the user's input (`images.lock`, a recipe, a name) and not in the machine.
+    /// Whether the user's input is wrong (`images.lock`, a recipe, or the name of an image). Otherwise the machine has
+    /// the problem.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Invalid { .. } | Self::Unreadable { .. } | Self::Unknown { .. } | Self::NoRecipe { .. })
     }
 
-    /// Wraps an I/O error of the cache.
+    /// Returns a function that wraps an I/O error of the cache. `doing` is the verb of the failed operation.
     pub(super) fn cache(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Cache { doing, path, source }
@@ -231,8 +232,8 @@ impl ImageError {
     }
 }
 
-/// The likely fix for a failed pull, chosen by the message of the registry or the engine. Another source of images
-/// helps in each case.
+/// The likely fix for a failed pull, chosen by the message of the registry or the engine. Each fix also names other
+/// ways to get the image: `docker load`, or a build.
 fn pull_fix(why: &str) -> String {
     const SIGNS: &[(&[&str], &str)] = &[
         (
@@ -253,7 +254,7 @@ fn pull_fix(why: &str) -> String {
     format!("{first}; or `docker load` the image, or use `--k3s auto` or `--k3s built`, which build what has a recipe")
 }
 
-/// The likely fix for a failed build step, chosen by what its tool printed.
+/// The likely fix for a failed build step, chosen by the output of the step's command. `None` if no known text occurs.
 fn step_fix(lines: &[String]) -> Option<String> {
     const SIGNS: &[(&[&str], &str)] = &[
         (&["no space left on device"], "free some disk space, or set PARALLAX_CACHE to a folder on a larger disk"),
@@ -292,13 +293,13 @@ fn step_fix(lines: &[String]) -> Option<String> {
     fix_of(SIGNS, &lines.join("\n")).map(str::to_owned)
 }
 
-/// Returns the fix for the first group with a pattern that occurs in the text, ignoring case.
+/// Searches the text for patterns, ignoring case. Returns the fix of the first group that has a pattern in the text.
 fn fix_of<'a>(signs: &[(&[&str], &'a str)], text: &str) -> Option<&'a str> {
     let text = text.to_lowercase();
     signs.iter().find(|(words, _)| words.iter().any(|word| text.contains(word))).map(|(_, fix)| *fix)
 }
 
-/// Formats `file:line:column`, as far as line and column are known.
+/// A place in a file, displayed as `file:line:column`. Line and column are left out if they are not known.
 struct Place<'a> {
     file: &'a Path,
     line: Option<u64>,

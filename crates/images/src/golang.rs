@@ -16,16 +16,17 @@ use super::process::Step;
 use super::recipe::{Go, GoFiles, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// The time limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several
-/// times that on a slow machine.
+/// The time limit of one Go build. A build of Kubernetes without a cache takes about ten minutes on one core, and
+/// several times longer on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
-/// A pattern that matches no module path.
+/// A pattern that matches no module path. It is the value of Go variables that list the modules whose checks are
+/// switched off; with it, every module is checked.
 const NOTHING: &str = "nothing.invalid";
-/// The time limit of the download of one module.
+/// The time limit for downloading one Go module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 impl Go {
-    /// Checks the layer. The error is a sentence about the problem.
+    /// Checks this part of the recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         match (&self.module, &self.install) {
@@ -49,8 +50,8 @@ impl Go {
         }
     }
 
-    /// Returns the module of the key `install`, as `module@version`. The key `of` names the module if it differs from
-    /// the package.
+    /// The module that the key `install` of the recipe needs, as `module@version`. If the package is not the root of
+    /// its module, the key `of` names the module.
     fn module_of_install(&self) -> String {
         let install = self.install.as_deref().unwrap_or_default();
         let (package, version) = install.split_once('@').unwrap_or((install, ""));
@@ -59,7 +60,7 @@ impl Go {
 }
 
 impl GoFiles {
-    /// Checks the layer. The error is a sentence about the problem.
+    /// Checks this part of the recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         check_pinned(&self.module, Some(&self.sum), &self.module)?;
         check_path(&self.from)?;
@@ -67,7 +68,7 @@ impl GoFiles {
     }
 }
 
-/// Checks that a published package has a version, and that its module has a hash.
+/// Checks that the recipe gives a version for a published package, and a hash for its module.
 fn check_pinned(package: &str, sum: Option<&str>, module: &str) -> Result<(), String> {
     let version = package.split_once('@').map(|(_, version)| version).unwrap_or_default();
     if !version.starts_with('v') {
@@ -91,7 +92,7 @@ pub(super) struct GoBuild<'a> {
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
-    /// The number of compilers that may run at the same time.
+    /// The number of compilers that this build may run at the same time.
     pub(super) jobs: usize,
 }
 
@@ -128,12 +129,14 @@ impl GoBuild<'_> {
         })
     }
 
-    /// A `go` command with the flags that make programs static, small, and independent of the folder they are built in.
+    /// Makes a `go` command. Its flags make the program static and small, and independent of the folder in which it is
+    /// built.
     fn step(&self, verb: &[&str], what: &str, out: Option<&Path>, folder: Option<&Path>) -> Step<'_> {
         let mut ldflags = "-s -w".to_owned();
         for flag in &self.go.ldflags {
             ldflags.push(' ');
-            // The go command splits this list at spaces that are not inside quotes.
+            // The go command splits `-ldflags` at spaces, except inside quotes. So a flag that contains a space gets
+            // quotes.
             if flag.contains(char::is_whitespace) {
                 ldflags.extend(["'", flag, "'"]);
             } else {
@@ -166,7 +169,8 @@ impl GoBuild<'_> {
             program: self.program.to_owned(),
             arguments,
             environment: self.environment(),
-            // `go install` runs in the scratch folder, outside any module of the machine.
+            // `go install` runs in the scratch folder. There it finds no `go.mod` of the machine that would change the
+            // result.
             folder: Some(folder.unwrap_or(self.scratch).to_owned()),
             output: None,
             limit: BUILD_LIMIT,
@@ -179,13 +183,14 @@ impl GoBuild<'_> {
             ("CGO_ENABLED", "0".into()),
             ("GOOS", "linux".into()),
             ("GOARCH", architecture().into()),
-            // These values select the oldest processors and are Go's own defaults. An image must also run on other
-            // machines.
+            // These values select the oldest processors, and are Go's own defaults. They are set because the user's
+            // settings may select newer ones, and an image must also run on other machines.
             ("GOAMD64", "v1".into()),
             ("GOARM64", "v8.0".into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler runs only for seconds. Below the memory limit, garbage collection costs more than it gains.
+            // A compiler runs only for seconds. Below the memory limit, collecting garbage costs more time than it
+            // saves.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]);
@@ -193,11 +198,11 @@ impl GoBuild<'_> {
     }
 }
 
-/// The build of a layer with the files of a folder of one module.
+/// The build of a layer that contains the files of one folder of a published Go module.
 pub(super) struct GoFilesBuild<'a> {
     /// The name of the image to which the layer belongs.
     pub(super) image: &'a str,
-    /// The files as the recipe describes them.
+    /// The part of the recipe that describes the files.
     pub(super) files: &'a GoFiles,
     /// The path of the `go` program.
     pub(super) program: &'a Path,
@@ -206,7 +211,7 @@ pub(super) struct GoFilesBuild<'a> {
 }
 
 impl GoFilesBuild<'_> {
-    /// Fetches the module and returns the layer's entries.
+    /// Downloads the Go module, and returns the layer's entries.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -219,8 +224,8 @@ impl GoFilesBuild<'_> {
     }
 }
 
-/// The files of a folder, as entries below another folder. An empty folder is an error, because it is certainly a
-/// mistake in the recipe.
+/// The files below `folder`, as entries of the layer below the path `to`. A folder without files is an error, because
+/// it is certainly a mistake in the recipe.
 fn entries(folder: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let files = tree::files_below(folder)?;
     if files.is_empty() {
@@ -231,22 +236,21 @@ fn entries(folder: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     Ok(files.into_iter().map(entry).collect())
 }
 
-/// The download of one published module.
+/// The download of one published Go module.
 struct Download<'a> {
     image: &'a str,
-    /// The module in the form `module@version`.
+    /// The Go module in the form `module@version`.
     module: &'a str,
-    /// The hash (`h1:…`) of the module.
+    /// The hash (`h1:…`) of the Go module in the recipe.
     sum: &'a str,
     program: &'a Path,
     scratch: &'a Path,
 }
 
 impl Download<'_> {
-    /// Downloads the module. Before any file of the module is used, two hashes are compared with the hash that the
-    /// recipe pins: the hash of the download, and the hash of the extracted files. Go's cache stores the first hash
-    /// next to the files, so that hash says nothing about a file that was changed later. Returns the module's folder,
-    /// which is read-only.
+    /// Downloads the module and returns its folder, which is read-only. Before any file is used, two hashes are
+    /// compared with the hash in the recipe: the hash of the download, and the hash of the extracted files. The first
+    /// is not enough, because Go's cache stores it next to the files, and does not notice if a file is changed later.
     async fn run(
         &self,
         environment: Vec<(&'static str, OsString)>,
@@ -278,8 +282,8 @@ impl Download<'_> {
         };
         say(&format!("downloading {module}"));
         let lines = step.run(&|_| (), cancel).await?;
-        // Messages about downloads are on stderr, and stdout and stderr are read as one stream, so skip all lines
-        // around the JSON object.
+        // `go` prints a JSON object on stdout and messages about downloads on stderr. The lines come as one stream, so
+        // all lines around the JSON object are skipped.
         let json = lines.iter().skip_while(|line| *line != "{").take_while(|line| *line != "}");
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
@@ -302,7 +306,7 @@ impl Download<'_> {
 }
 
 impl Download<'_> {
-    /// Compares the hash of the extracted files with the hash that the recipe pins.
+    /// Compares the hash of the extracted files with the hash in the recipe. Returns the folder if they are equal.
     async fn extracted(&self, folder: PathBuf) -> Result<PathBuf, ImageError> {
         let (module, from) = (self.module.to_owned(), folder.clone());
         // The hash is computed on a thread for blocking work, because a module can have tens of megabytes.
@@ -321,17 +325,17 @@ impl Download<'_> {
     }
 }
 
-/// The environment variables for every `go` command.
+/// The environment variables that every `go` command gets.
 fn environment() -> Vec<(&'static str, OsString)> {
     vec![
         ("GOWORK", "off".into()),
         ("GO111MODULE", "on".into()),
-        // Debian's Go may be older than a module requires. Then Go downloads the right toolchain, as `provision`
-        // assumes.
+        // Debian's Go may be older than a module requires. With `auto`, Go then downloads a newer toolchain. The
+        // minimum version in the table of programs (`provision`) relies on this.
         ("GOTOOLCHAIN", "auto".into()),
-        // The user's own settings of these variables would change the result of the build or the trusted sources. An
-        // empty value would not override the setting in Go's own file. The machine still decides from which proxy
-        // modules come.
+        // The user may have set these variables so that a check is weaker or the build differs. An empty value would
+        // not help, because Go would then read its own settings file. GOPROXY is not set here, so the machine still
+        // decides from which proxy modules come.
         ("GOFLAGS", "-buildvcs=false".into()),
         ("GOINSECURE", NOTHING.into()),
         ("GONOSUMDB", NOTHING.into()),
@@ -339,14 +343,15 @@ fn environment() -> Vec<(&'static str, OsString)> {
 }
 
 /// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
-/// share half of the machine's memory. The result is never so small that a compiler only collects garbage.
+/// share half of the machine's memory. The lower limit prevents that a compiler spends all its time on collecting
+/// garbage.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);
     (machine_bytes / 2 / compilers).clamp(256 * MIB, 2048 * MIB)
 }
 
-/// The machine's memory in bytes.
+/// The memory of the machine, in bytes.
 fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit))
@@ -402,7 +407,7 @@ mod tests {
         fs::create_dir_all(folder.join("deploy")).expect("made");
         fs::write(folder.join("go.mod"), "module x.test/y\n").expect("written");
         fs::write(folder.join("deploy/a.yaml"), "kind: A\n").expect("written");
-        // The expected sum is what `dirhash.HashDir` of golang.org/x/mod returns for these two files.
+        // The expected hash is what `dirhash.HashDir` of golang.org/x/mod returns for the two files of this test.
         let sum = "h1:9/fssreAt9tL2lZN2HK9WPgYrb52SdYiWd9RW5c/nXg=";
         let program = scratch.path().join("go");
         let said = serde_json::json!({ "Sum": sum, "Dir": folder });
@@ -415,7 +420,7 @@ mod tests {
         let cancel = CancellationToken::new();
         let entries = build.run(&|_| (), &cancel).await.expect("as it was downloaded");
         assert_eq!(entries.iter().map(Entry::path).collect::<Vec<_>>(), ["kinds/a.yaml"]);
-        // A file outside `from` counts too, because the hash covers the whole module.
+        // The hash covers the whole module, so a change outside the folder `from` must be noticed too.
         for changed in ["deploy/a.yaml", "go.mod", "new"] {
             let before = fs::read(folder.join(changed)).ok();
             fs::write(folder.join(changed), "changed").expect("written");
@@ -448,8 +453,8 @@ mod tests {
             scratch: Path::new("/s"),
             jobs: 2,
         };
-        // The user's own settings (`GOFLAGS=-insecure GONOSUMDB=*`) neither weaken a check nor change the result of the
-        // build. The machine still decides from which proxy modules come.
+        // A user who has set `GOFLAGS=-insecure` and `GONOSUMDB=*` must not weaken a check or change the build. Only
+        // the choice of the module proxy stays with the machine.
         let environment = build.environment();
         let set = |name: &str| environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
         for (name, value) in [

@@ -1,9 +1,9 @@
-//! Maven layers: the jars of a `pom.xml`, checked against a list of their hashes, and classes compiled against these
-//! jars.
+//! Maven layers: the jars that a `pom.xml` needs, checked against a list of their hashes, and classes that are compiled
+//! against these jars.
 //!
-//! Maven fetches the jars from the repository in the machine's settings. If a pom names a repository, the recipe is
-//! refused when it is read. A pom pins no hashes, and the dependencies of its jars decide which other jars are fetched.
-//! Therefore `jars.sha256` lists every jar.
+//! Maven fetches the jars from the repository in the machine's settings. A recipe whose pom names a repository is
+//! refused when it is read. A pom contains no hashes, and the dependencies of its jars decide which other jars are
+//! fetched. Therefore the file `jars.sha256` lists every jar with its hash.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,32 +19,32 @@ use super::process::Step;
 use super::recipe::{Maven, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// The time limit for fetching a few dozen jars. The first run also fetches about as many jars for Maven itself.
+/// The time limit for fetching a few dozen jars. The first run also fetches about as many jars that Maven itself needs.
 const LIMIT: Duration = Duration::from_mins(10);
 const POM: &str = "pom.xml";
 const SUMS: &str = "jars.sha256";
-/// The name of the folder with the jars, in the scratch folder and in the image.
+/// The name of the folder for the jars, both in the scratch folder and in the image.
 const JARS: &str = "lib";
 const CLASSES: &str = "classes";
-/// The arguments with which `mvn` fetches the jars. The pom pins the version of the plugin.
+/// The arguments with which `mvn` fetches the jars. The version of the plugin is in the pom.
 const COPY: [&str; 5] = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"];
 const PLUGIN: &str = "maven-dependency-plugin";
-/// The XML elements in which a pom can name a host.
+/// The XML elements with which a pom can name a repository's host.
 const HOSTS: [&str; 3] = ["<repositories", "<pluginRepositories", "<distributionManagement"];
 
-/// Maps the name of a jar to its SHA-256 in lower-case hexadecimal.
+/// The SHA-256 of each jar in lower-case hexadecimal, by the name of the jar.
 type Sums = BTreeMap<String, String>;
 
 impl Maven {
-    /// Checks the layer. The error is a sentence about the problem.
+    /// Checks this part of the recipe, and its pom. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(POM))?;
         let unreadable = |error| format!("folder {:?} cannot be read: {error}", self.folder);
         let folder = folder.join(&self.folder);
         let pom = fs::read_to_string(folder.join(POM)).map_err(unreadable)?;
-        // With such an element, Maven would contact that host instead of the repository that the machine's settings
-        // name.
+        // With one of these elements, Maven would contact the named host instead of the repository in the machine's
+        // settings.
         if let Some(element) = HOSTS.iter().find(|element| pom.contains(**element)) {
             return Err(format!("{POM} names a repository's host: leave {element}> to the machine's own settings"));
         }
@@ -62,7 +62,8 @@ impl Maven {
     }
 }
 
-/// The files in the layer's folder from which the layer is built. Each comes with its path below the folder.
+/// The files from which the layer is built, each with its path below `folder`: the pom, the list of hashes, and the
+/// Java sources.
 pub(super) fn inputs(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     let named = [POM, SUMS].map(|name| (name.to_owned(), folder.join(name)));
     Ok(named.into_iter().chain(sources(folder)?).collect())
@@ -73,13 +74,13 @@ fn sources(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(tree::files_below(folder)?.into_iter().filter(|(path, _)| is_source(path)).collect())
 }
 
-/// The instruction for the user: how to write the list again.
+/// The instruction for the user that writes the list of hashes (`jars.sha256`) again.
 pub(super) fn anew(folder: &str) -> String {
     let copy = COPY.join(" ");
     format!("write it with `mvn {copy} && (cd {JARS} && sha256sum *.jar) > {SUMS} && rm -r {JARS}` in {folder}")
 }
 
-/// Parses the list in the format of `sha256sum`.
+/// Parses the list of hashes, which has the format of `sha256sum`.
 fn sums(text: &str) -> Result<Sums, String> {
     let mut sums = Sums::new();
     for (index, line) in text.lines().enumerate() {
@@ -96,7 +97,7 @@ fn sums(text: &str) -> Result<Sums, String> {
     if sums.is_empty() { Err("line 1: no jar is listed".to_owned()) } else { Ok(sums) }
 }
 
-/// The differences between the fetched jars and the listed jars, one line for each jar.
+/// The differences between the list of hashes and the jars that Maven fetched, one line for each jar.
 fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
     let known = listed.iter().filter_map(|(name, sum)| match came.get(name) {
         None => Some(format!("{name} is listed, and Maven brings no such jar")),
@@ -107,7 +108,7 @@ fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
     known.chain(extra).collect()
 }
 
-/// The build of one layer with jars and the classes that use them.
+/// The build of one layer with jars and with classes that use the jars.
 pub(super) struct MavenBuild<'a> {
     /// The image that the layer belongs to.
     pub(super) image: &'a str,
@@ -124,7 +125,8 @@ pub(super) struct MavenBuild<'a> {
 }
 
 impl MavenBuild<'_> {
-    /// Fetches the jars, checks them before they are used, compiles the classes, and returns the layer's entries.
+    /// Fetches the jars, compares their hashes with the list before they are used, and compiles the classes. Returns
+    /// the layer's entries.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -173,8 +175,8 @@ impl MavenBuild<'_> {
     }
 
     fn compile(&self, project: &Path, sources: impl Iterator<Item = String>) -> Step<'_> {
-        // The classes get no debug information, so that they contain no paths. Annotation processors in jars do not
-        // run.
+        // The classes get no debug information, because it would contain paths of the machine. Annotation processors
+        // are code in the jars, and do not run.
         let plain = ["--release", "17", "-g:none", "-proc:none", "-encoding", "UTF-8"];
         let places = ["-cp", "lib/*", "-d", CLASSES];
         let arguments = plain.into_iter().chain(places).map(OsString::from).chain(sources.map(OsString::from));

@@ -1,4 +1,5 @@
-//! Hashes of the inputs of layers and images. If a hash is unchanged, nothing has to be built again.
+//! Hashes of everything from which a layer or an image is built. If the hash is unchanged, the layer or image is not
+//! built again.
 
 use std::path::{Path, PathBuf};
 
@@ -14,40 +15,41 @@ use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
 use super::tree::{self, Entry};
 
-/// The version of the layer format. It must be raised when this crate creates other bytes from the same recipe.
+/// The version of the layer format. Raise it when this crate writes other bytes for the same recipe, so that old layers
+/// in caches are not used.
 const LAYER_DOMAIN: &str = "parallax layer 1";
 const IMAGE_DOMAIN: &str = "parallax image 1";
-/// The registry in the tags of built images. No such host exists, so an engine that lacks an image cannot pull a
-/// different one instead.
+/// The registry in the tags of images that are built here. No such host exists, so an engine that lacks an image cannot
+/// pull a foreign image of that name.
 pub(super) const REGISTRY: &str = "parallax.local";
 
-/// An image's recipe, with all hashes that are computed from it.
+/// The recipe of an image, with all hashes and names that are computed from it.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) recipe: Recipe,
-    /// The path of each layer in the cache. The order is that of the recipe.
+    /// The path of each layer in the cache, in the order of the recipe.
     pub(super) layers: Vec<PathBuf>,
     /// The recipe's name and the first 16 digits of its hash.
     pub(super) title: (String, String),
-    /// The image reference that contains the recipe's hash.
+    /// The image reference of the built image. It contains the recipe's hash.
     pub(super) tag: String,
-    /// More names by which a node refers to the image.
+    /// Other names of the image, by which software in a node refers to it (`also` in images.lock).
     pub(super) also: Vec<String>,
     cache: Cache,
 }
 
-/// The receiver of an image archive.
+/// Who loads an image archive. The two need different names of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// The engine. The archive has only the image's own name. The other names are names of published images. With these
-    /// names, the engine would treat this image as the published one.
+    /// The engine. The archive contains only the image's own tag. The other names are those of a published image, and
+    /// the engine would then take the built image for the published one.
     Engine,
-    /// The image folder of a node. The archive has all names of the image.
+    /// The image folder of a node. The archive contains all names of the image.
     Node,
 }
 
 impl Prepared {
-    /// Reads an image's recipe and hashes its inputs. `None` if the image has no recipe.
+    /// Reads the recipe of an image and hashes its inputs. `None` if the image has no recipe.
     pub(super) fn new(listed: &Listed, binaries: &Path, cache: &Cache) -> Result<Option<Self>, ImageError> {
         let Some(name) = listed.recipe.as_ref().map(|recipe| recipe.value.as_str()) else { return Ok(None) };
         let recipe = Recipe::load(&listed.folder.join(name))?;
@@ -70,7 +72,7 @@ impl Prepared {
         Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
     }
 
-    /// The path of an archive in the cache.
+    /// The path in the cache of the image's archive for the engine or for a node.
     pub(super) fn archive(&self, of: For) -> PathBuf {
         let (name, hash) = &self.title;
         match of {
@@ -79,7 +81,7 @@ impl Prepared {
         }
     }
 
-    /// The names of the image in an archive.
+    /// The names that the image has in the archive for the engine or for a node.
     pub(super) fn tags(&self, of: For) -> Vec<String> {
         let also: &[String] = if of == For::Node { &self.also } else { &[] };
         std::iter::once(&self.tag).chain(also).cloned().collect()
@@ -91,7 +93,7 @@ fn unreadable(file: &Path) -> impl FnOnce(std::io::Error) -> ImageError {
     move |source| ImageError::Unreadable { file, source }
 }
 
-/// Adds files to a digest: their paths in a folder, and the hashes of their content.
+/// Adds files to a hash: the path of each file within its folder, and the hash of its content.
 fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) -> Result<(), ImageError> {
     for (path, file) in files {
         fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
@@ -99,7 +101,7 @@ fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) 
     Ok(())
 }
 
-/// The hash of all inputs of a layer.
+/// The hash of everything from which a layer is built.
 fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<String, ImageError> {
     let mut fields = Fields::new(LAYER_DOMAIN);
     fields.add("recipe", &json(layer));
@@ -133,7 +135,8 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
         }
         Layer::GoFiles(_) | Layer::Links(_) | Layer::Directories(_) => {}
     }
-    // Whether `bin/x` is written to `usr/bin/x` depends on the whole recipe.
+    // In an image with a merged /usr, a file `bin/x` is written to `usr/bin/x`. So the bytes of this layer depend on
+    // the other layers of the recipe.
     if !matches!(layer, Layer::Debian(_)) && recipe.merged_usr() {
         fields.add("merged-usr", b"");
     }
@@ -144,7 +147,8 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs with text keys serialise")
 }
 
-/// The entries of a layer that needs no tool; `None` for a layer that needs one.
+/// The entries of a layer that Parallax writes without another program. `None` for a layer that needs a program such as
+/// `go` or `npm`.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
         Layer::Debian(_) | Layer::Go(_) | Layer::GoFiles(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => {
@@ -226,7 +230,8 @@ config: { entrypoint: [/bin/main] }
             Prepared::new(listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
         }
 
-        /// Writes `text` to `file`. Returns which layers have another hash now, and whether the image has another hash.
+        /// Writes `text` to `file` of the recipe. Returns for each layer whether its hash has changed, and whether the
+        /// image's hash has changed.
         fn change(&self, file: &str, text: &str) -> (Vec<bool>, bool) {
             let before = self.prepare();
             let file = self.folder.path().join(file);

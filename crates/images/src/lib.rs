@@ -1,12 +1,12 @@
 //! Gets every image of a run from the first source that has it.
 //!
 //! `images/images.lock` lists the images. `images/NAME/recipe.yaml` describes how an image is built from package
-//! registries. [`obtain()`] takes each image from the engine, the cache, a registry or a build, and reports the source.
-//! [`supply`] decides the order without I/O. This crate writes image archives itself; one archive serves both the
-//! engine and a node's image folder.
+//! registries. [`obtain()`] takes each image from the engine, the cache, a registry or a build, and reports which
+//! source it used. [`supply`] decides the order of the sources without I/O. This crate writes image archives itself;
+//! one archive serves both the engine and a node's image folder.
 //!
 //! **Architecture Invariant:** the tag of a built image contains the hash of its recipe and of every input. The image
-//! is built again if, and only if, that hash changes. An image that already exists needs no network.
+//! is built again if, and only if, that hash changes. An image that already exists on the machine needs no network.
 
 mod archive;
 mod binaries;

@@ -1,4 +1,4 @@
-//! The user's commands for images: list them, build them, and prune the cache.
+//! The functions behind the user's commands for images (`parallax images`): list them, build them, and prune the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,37 +14,38 @@ use super::store::ImageStore;
 use super::supply::K3s;
 use parallax_record::Sink;
 
-/// An image of `images.lock`, with its state on this machine.
+/// One image of `images.lock`, with its state on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The name of the image.
     pub name: String,
-    /// The purpose of the image.
+    /// The purpose of the image, in one sentence.
     pub purpose: String,
-    /// The reference under which the image is published.
+    /// The reference under which the image is published; `None` if it is not published.
     pub reference: Option<String>,
-    /// The path of the recipe's folder.
+    /// The path of the recipe's folder; `None` if the image has no recipe.
     pub recipe: Option<String>,
-    /// The tag of the image that the present recipe builds.
+    /// The tag of the image that the present recipe builds; `None` if the image has no recipe, or the tag is not known.
     pub built: Option<String>,
-    /// The reason why that tag is not known: a program of this workspace is not built yet.
+    /// The reason why the tag in `built` is not known: a program of this workspace, which is part of the image, is not
+    /// built yet. Otherwise `None`.
     pub unknown: Option<String>,
-    /// The places that have the image now.
+    /// The places that have the image now; empty if it must be pulled or built.
     pub at: Vec<Place>,
 }
 
-/// The place where an image is now.
+/// A place that has an image now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The published image is in the engine.
     EnginePublished,
     /// The built image is in the engine.
     EngineBuilt,
-    /// The built image's archive is in the cache.
+    /// The archive of the built image is in the cache.
     Cache,
 }
 
-/// Lists every image and the places that have it. Without an engine, only the cache is examined.
+/// Lists every image, with the places that have it. Without an engine (`store` is `None`), only the cache is examined.
 pub async fn list(
     lock: &Lock,
     binaries: &Path,
@@ -55,7 +56,8 @@ pub async fn list(
     for entry in &lock.images {
         let name = entry.name.value.clone();
         let inputs = (entry.clone(), binaries.to_owned(), cache.clone());
-        // This runs on a thread for blocking work, because it hashes megabytes and must not delay other tasks.
+        // Hashing the inputs reads megabytes. It runs on a thread for blocking work, so that it does not delay other
+        // tasks.
         let prepared = tokio::task::spawn_blocking(move || {
             let (entry, binaries, cache) = inputs;
             Prepared::new(&entry, &binaries, &cache)
@@ -96,8 +98,8 @@ pub async fn list(
     Ok(rows)
 }
 
-/// Builds images from their recipes without contacting an image registry. If `names` is empty, builds all images that
-/// have a recipe. Images that are up to date are not built again.
+/// Builds images from their recipes, without a request to an image registry. If `names` is empty, builds every image
+/// that has a recipe. An image that is up to date is not built again.
 pub async fn build(
     request: &Request<'_>,
     names: &[String],
@@ -121,20 +123,21 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// The layers and images that the present recipes produce. This value is computed only once, because the computation
-/// hashes megabytes.
+/// All layers and images that the present recipes produce. Keep the value instead of computing it again, because the
+/// computation hashes megabytes.
 #[derive(Debug, Default)]
 pub struct Present {
-    /// The references of the built images.
+    /// The references of the images that the recipes build.
     tags: BTreeSet<String>,
-    /// The files of these images in the cache.
+    /// The paths of the images' archives and layers in the cache.
     files: BTreeSet<PathBuf>,
-    /// The images whose recipe cannot be hashed now, because a program for them is not built.
+    /// The names of the images whose recipe cannot be hashed now, because a program of this workspace that they contain
+    /// is not built.
     unknown: BTreeSet<String>,
 }
 
 impl Present {
-    /// Reads and hashes all recipes.
+    /// Reads all recipes, and hashes their inputs.
     pub fn of(lock: &Lock, binaries: &Path, cache: &Cache) -> Self {
         let mut present = Self::default();
         for entry in &lock.images {
@@ -151,13 +154,13 @@ impl Present {
         present
     }
 
-    /// A pattern that matches the references of built images in the engine.
+    /// A pattern (as in `docker images PATTERN`) that matches the references of all built images in the engine.
     pub fn pattern() -> String {
         format!("{REGISTRY}/*")
     }
 
-    /// The references in `all` of built images that no present recipe produces, because their inputs have changed. An
-    /// image whose recipe cannot be hashed is never among them.
+    /// Returns those references in `all` that belong to built images and that no present recipe produces, because the
+    /// recipe or its inputs have changed. The result contains no image whose recipe cannot be hashed now.
     pub fn outdated(&self, all: &[String]) -> Vec<String> {
         let name = |reference: &str| {
             let path = reference.rsplit('/').next().unwrap_or_default();
@@ -167,7 +170,7 @@ impl Present {
     }
 
     /// Removes files from the cache that no present recipe produces, the oldest first, until at most `spare_bytes` of
-    /// such files remain. If a recipe cannot be hashed, only their age protects its files.
+    /// them remain. If a recipe cannot be hashed now, its files count as files that no recipe produces.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
         cache.prune(&self.files, spare_bytes)
     }

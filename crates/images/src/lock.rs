@@ -1,4 +1,4 @@
-//! `images/images.lock`: every image that a run may need, in one strict list.
+//! `images/images.lock`: the list of every image that a run may need. The file is checked strictly.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// The name of the node's image. If the published node image is used, the published forms of the images inside it are
-/// used too.
+/// The name of the node's image in images.lock. The published node image contains some other images of the list, such
+/// as `pause`. If the published node image is used, these images are not built.
 pub const NODE: &str = "k3s";
 
 /// The list of images from `images.lock`.
 #[derive(Clone, Debug, Default)]
 pub struct Lock {
-    /// The images, in the file's order.
+    /// The images, in the order of the file.
     pub images: Vec<Entry>,
 }
 
@@ -34,16 +34,17 @@ pub struct Entry {
     /// The digest (`sha256:…`) of the published manifest, if it is known.
     #[serde(default)]
     pub digest: Option<Spanned<String>>,
-    /// The folder with `recipe.yaml`, in the folder of the lock.
+    /// The name of the folder with `recipe.yaml`, within the folder of images.lock. `None` if the image has no recipe.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// The folder of the images.lock that lists the image.
+    /// The folder of the images.lock file that lists the image. The folder of its recipe is in it.
     #[serde(skip)]
     pub folder: PathBuf,
-    /// Further names of the built image. Other software refers to the image by these names.
+    /// Further names of the built image, for example the name by which Kubernetes refers to its pause image.
     #[serde(default)]
     pub also: Vec<Spanned<String>>,
-    /// The image whose published form contains this image. This image is needed only if the built form is used.
+    /// The name of the image whose published form contains this image. If the published form of that image is used,
+    /// this image need not be obtained.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
 }
@@ -51,7 +52,7 @@ pub struct Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The list that this list extends.
+    /// The list of images that this file extends; without it, the file lists all images.
     #[serde(default)]
     extends: Option<Extends>,
     images: Vec<Entry>,
@@ -60,12 +61,13 @@ struct File {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Extends {
-    /// The shipped list. An entry of the same name replaces the shipped entry; other entries are added.
+    /// The list that Parallax ships. An image of this file replaces the shipped image of the same name, or is added.
     Shipped,
 }
 
 impl Lock {
-    /// Reads and checks `images.lock` in `folder`. `shipped` is called if the list extends the shipped one.
+    /// Reads and checks `images.lock` in `folder`. If the file extends the shipped list, `shipped` is called to load
+    /// that list.
     pub fn load(folder: &Path, shipped: impl FnOnce() -> Result<Self, ImageError>) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::read(&file)?;
@@ -76,19 +78,19 @@ impl Lock {
         base.with(&file, read.images, folder)
     }
 
-    /// Reads and checks an `images.lock` that extends no other list.
+    /// Reads and checks an `images.lock` that extends no other list of images.
     pub(crate) fn alone(folder: &Path) -> Result<Self, ImageError> {
         Self::load(folder, || Ok(Self::default()))
     }
 
-    /// Parses and checks the text of `folder/images.lock`. The list must not extend another list.
+    /// Parses and checks the text of `folder/images.lock`. The text must not extend another list of images.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::parse(&file, text)?;
         Self::default().with(&file, read.images, folder)
     }
 
-    /// The image of that name.
+    /// The image with this name. A name that is not in the list is an error.
     pub fn entry(&self, name: &str) -> Result<&Entry, ImageError> {
         self.images.iter().find(|entry| entry.name.value == name).ok_or_else(|| ImageError::Unknown {
             name: name.to_owned(),
@@ -96,7 +98,8 @@ impl Lock {
         })
     }
 
-    /// Returns this list with the entries of `file`. An entry of the same name replaces the entry in this list.
+    /// Returns this list with the images that `file` lists. An image of the same name is replaced, and all others are
+    /// added.
     fn with(mut self, file: &Path, entries: Vec<Entry>, folder: &Path) -> Result<Self, ImageError> {
         let mut names: Vec<String> = Vec::new();
         for mut entry in entries {
@@ -123,7 +126,7 @@ impl Lock {
 }
 
 impl Entry {
-    /// Returns the published reference of the image.
+    /// The reference under which the image is published; `None` if it is not published.
     pub fn published(&self) -> Option<&str> {
         self.reference.as_ref().map(|reference| reference.value.as_str())
     }
@@ -162,7 +165,7 @@ impl Entry {
     }
 }
 
-/// Whether a name is safe in a path, a tag and a file name.
+/// Whether a name is safe as a part of a path, of an image tag and of a file name.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 40
@@ -176,7 +179,8 @@ fn is_digest(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Checks that a reference names one build of one image. A floating tag would change runs without a commit.
+/// Checks that a reference names exactly one image, by its tag. Under a floating tag such as `latest`, a run could
+/// change without a commit.
 fn check_reference(reference: &str) -> Result<(), String> {
     if reference.contains(|c: char| c.is_whitespace() || c == '@') || reference.is_empty() {
         return Err(format!("{reference:?} is not an image reference of the form name:tag"));

@@ -1,7 +1,7 @@
-//! npm layers: the packages of a `package-lock.json`, checked against its hashes.
+//! npm layers: the packages that a `package-lock.json` lists, checked against the hashes in it.
 //!
-//! npm fetches the packages from the registry in the machine's settings. If a lock file names a host, the recipe is
-//! refused when it is read. The scripts of packages do not run.
+//! npm fetches the packages from the registry in the machine's settings. A recipe whose lock file names a host is
+//! refused when it is read. The scripts in packages do not run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,16 @@ use super::process::Step;
 use super::recipe::{Npm, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// The time limit for fetching some hundred small packages.
+/// The time limit for fetching some hundreds of small packages.
 const LIMIT: Duration = Duration::from_mins(10);
 const PACKAGE: &str = "package.json";
 const LOCK: &str = "package-lock.json";
-/// The name of npm's own state file. It names the registry that npm used.
+/// The name of the file in which npm stores its own state. It names the registry that npm used, so it must not be in
+/// the image.
 const NOTES: &str = ".package-lock.json";
 
 impl Npm {
-    /// Checks the layer. The error is a sentence about the problem.
+    /// Checks this part of the recipe, and its lock file. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(PACKAGE))?;
@@ -32,7 +33,8 @@ impl Npm {
             self.folder
         );
         match std::fs::read_to_string(&lock) {
-            // With such a field, npm would contact that host instead of the registry that the machine's settings name.
+            // The field `resolved` names a host. npm would fetch the package from there, instead of from the registry
+            // in the machine's settings.
             Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
             Ok(text) => match without_hash(&text) {
                 None => Ok(()),
@@ -43,8 +45,8 @@ impl Npm {
     }
 }
 
-/// The first package of a lock file that npm would accept without comparing a hash. npm itself reports a file that is
-/// not JSON. The entry with the empty name is the project.
+/// The name of the first package in the lock file that has no hash, so that npm would not check it. `None` if all have
+/// one, or if the file is not JSON, which npm itself reports. The entry with the empty name is the project itself.
 fn without_hash(lock: &str) -> Option<String> {
     let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
     let packages = lock["packages"].as_object()?;
@@ -53,7 +55,7 @@ fn without_hash(lock: &str) -> Option<String> {
     packages.iter().find(unchecked).map(|(name, _)| name.clone())
 }
 
-/// The files in the layer's folder from which the layer is built. Each comes with its path below the folder.
+/// The files from which the layer is built, each with its path below `folder`: `package.json` and the lock file.
 pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
     [PACKAGE, LOCK].map(|name| (name.to_owned(), folder.join(name)))
 }
@@ -87,8 +89,8 @@ impl NpmBuild<'_> {
     }
 
     fn step(&self, project: &Path) -> Step<'_> {
-        // No symbolic links to the packages' programs (`node_modules/.bin`) are created: nothing uses them, and a layer
-        // accepts no links.
+        // npm would create symbolic links to the packages' programs (`node_modules/.bin`). Nothing uses them, and a
+        // layer accepts no links.
         let plain = ["ci", "--omit=dev", "--ignore-scripts", "--no-bin-links"];
         let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--prefer-offline"];
         Step {
@@ -105,7 +107,8 @@ impl NpmBuild<'_> {
     }
 }
 
-/// The entries of the layer: everything below `node_modules`, except npm's state file and the files for developers.
+/// The entries of the layer: everything below `node_modules`, except npm's state file, type declarations and source
+/// maps.
 fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let files = tree::files_below(modules)?.into_iter().filter(|(path, _)| path != NOTES && !is_for_developers(path));
     files
@@ -116,7 +119,8 @@ fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
         .collect()
 }
 
-/// Whether a file is a type declaration or a source map. Such files are a third of the bytes and half of the files.
+/// Whether a file is a type declaration or a source map, which only developers need. They would be a third of the
+/// layer's bytes and half of its files.
 fn is_for_developers(path: &str) -> bool {
     [".d.ts", ".d.mts", ".d.cts", ".map"].iter().any(|end| path.ends_with(end))
 }

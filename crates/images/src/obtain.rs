@@ -20,56 +20,57 @@ use super::supply::{Form, K3s, Known, Move, Rule, Source, next, rule};
 use super::tool::Tools;
 use parallax_record::{Setup, Sink};
 
-/// The inputs that all images of one call share.
+/// What all images of one call of [`obtain()`] share.
 pub struct Request<'a> {
     /// The list of images from `images.lock`.
     pub lock: &'a Lock,
-    /// The form that is used: published or built.
+    /// Which form of the k3s images the user allows: published or built.
     pub policy: K3s,
     /// The folder with the static programs of Parallax; usually [`super::beside_this_program`].
     pub binaries: &'a Path,
     /// The cache of layers and archives.
     pub cache: &'a Cache,
-    /// The access to the images in the engine.
+    /// Access to the images of the engine.
     pub store: &'a dyn ImageStore,
-    /// Ensures that the machine has the tools.
+    /// Finds the programs that builds need, and installs missing ones.
     pub tools: &'a dyn Tools,
-    /// The run's knowledge about registries so far.
+    /// What the run has learned about registries so far, for example that none can be reached.
     pub registries: &'a Registries,
 }
 
-/// One image that is requested, and the forms in which it is requested.
+/// One image that a run needs, and where the run needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// The name of the image in `images.lock`.
     pub name: String,
     /// Whether the image must be in the engine, to run as a container.
     pub engine: bool,
-    /// Whether the image must be an archive, for a node's image folder.
+    /// Whether an archive of the image is needed, for a node's image folder.
     pub archive: bool,
 }
 
-/// An image that was obtained.
+/// An image that was obtained, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obtained {
     /// The name of the image in `images.lock`.
     pub name: String,
-    /// The reference by which containers use the image.
+    /// The reference that containers name as their image.
     pub reference: String,
-    /// Whether this is the published image. Otherwise the image was built here.
+    /// Whether this is the published image. If not, it was built from its recipe.
     pub published: bool,
-    /// The source of the image.
+    /// The source that the image came from.
     pub source: Source,
-    /// The archive of the image, if one was requested; `None` if another image contains this one.
+    /// The path of the image's archive. `None` if no archive was requested, or if the published form of another image
+    /// contains this one.
     pub archive: Option<PathBuf>,
-    /// The id of the image in the engine, or the digest of its config. Empty if another image contains this one, or if
-    /// it is requested in neither form.
+    /// The id of the image in the engine or, if only an archive was requested, the digest of its config. Empty if the
+    /// published form of another image contains this one, or if nothing was requested.
     pub id: String,
 }
 
-/// Obtains images, or returns the error of the first image that cannot be obtained. That error ends the other builds.
+/// Obtains images in parallel. If one cannot be obtained, the other builds are cancelled and its error is returned.
 ///
-/// The function ends early when `cancel` is cancelled. Then running tools are stopped, and their incomplete output is
+/// If `cancel` is cancelled, the function ends early. Running tools are stopped, and their incomplete output is
 /// removed.
 pub async fn obtain(
     request: &Request<'_>,
@@ -99,8 +100,9 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
-/// Reads a recipe and hashes its inputs. This runs on a thread for blocking work, because the inputs have megabytes. A
-/// missing program of this workspace is an error only if the image has to be built.
+/// Reads the recipe of an image, and hashes its inputs. This runs on a thread for blocking work, because the inputs
+/// have megabytes. The outer error is a mistake in the recipe. The inner one (a program of this workspace is missing)
+/// matters only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
     let entry = entry.clone();
     let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
@@ -111,7 +113,7 @@ async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<P
     }
 }
 
-/// Removes old layers from the cache after a build has produced new ones.
+/// Removes old files from the cache. Called after a build has added new ones.
 fn tidy(request: &Request<'_>, sink: &Sink) {
     let present = super::Present::of(request.lock, request.binaries, request.cache);
     match present.prune(request.cache, SPARE_BYTES) {
@@ -119,12 +121,12 @@ fn tidy(request: &Request<'_>, sink: &Sink) {
             sink.note(format!("removed {} MB of unused layers from the image cache", pruned.bytes / 1_000_000));
         }
         Ok(_) => {}
-        // The images were obtained, so this failure is only a warning.
+        // The run has its images, so a failed removal of old files is only a warning.
         Err(error) => sink.warn(format!("the image cache could not be tidied: {error}")),
     }
 }
 
-/// One image that is being obtained.
+/// One image while it is being obtained.
 struct Image<'a> {
     request: &'a Request<'a>,
     want: &'a Want,
@@ -132,9 +134,9 @@ struct Image<'a> {
     prepared: Result<Option<Prepared>, ImageError>,
     workshop: &'a Workshop<'a>,
     sink: &'a Sink,
-    /// Publishes the form of the node's image to the other images. Only the node's image has this sender.
+    /// Tells the other images which form of the node's image is used. `None` for an image other than the node's.
     decided: Option<watch::Sender<Option<Form>>>,
-    /// The form of the node's image, as soon as it is known.
+    /// Receives the form of the node's image: `None` until it is decided.
     node: watch::Receiver<Option<Form>>,
 }
 
@@ -149,8 +151,8 @@ impl Image<'_> {
             Ok(image) if matches!(image.source, Source::Within(_)) => setup.done(image.source.to_string()),
             Ok(image) => setup.done(format!("{}: {}", image.source, image.reference)),
             Err(error) => {
-                // `Cancelled` means that another image failed or that the user interrupted the run. That event is
-                // reported once, in the place where it happened.
+                // `Cancelled` means that another image failed or that the user interrupted the run. The image that
+                // failed, or the interrupt, is reported elsewhere, and must not be reported twice.
                 if !matches!(error, ImageError::Cancelled) {
                     setup.failed(error.failure());
                 }
@@ -211,8 +213,8 @@ impl Image<'_> {
         }
     }
 
-    /// The rule for this image. If the published node image contains this image, the obtained image is returned
-    /// instead.
+    /// The allowed forms of this image. If the node's published image is used and contains this image, there is nothing
+    /// to obtain, and the inner error is the finished result.
     async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
         let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
         let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
@@ -250,7 +252,8 @@ impl Image<'_> {
     }
 
     /// The engine's id of the published image. `None` if the engine does not have the image, or has an image with
-    /// another digest than `images.lock` states. An entry without a digest accepts any digest.
+    /// another digest than `images.lock` states. If `images.lock` states no digest, any image with this reference is
+    /// accepted.
     async fn as_locked(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(reference).await? else { return Ok(None) };
         let Some(digest) = self.entry.digest.as_ref().map(|digest| digest.value.as_str()) else { return Ok(Some(id)) };
@@ -263,18 +266,19 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// The id of an image in the engine, if the engine has it.
+    /// The id of an image in the engine; `None` if the engine does not have the image.
     async fn in_engine(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let asked = self.unless_cancelled(self.request.store.image_id(reference)).await?;
         asked.map_err(|message| self.engine_fault("be asked for it", message))
     }
 
-    /// The id of the built image in the engine, if the engine has it and if it is the image of the archive. This is
-    /// checked because every user of the engine can give the tag to another image, and the node's image runs
-    /// privileged.
+    /// The engine's id of the built image. `None` if the engine does not have the image, or has an image that differs
+    /// from the archive in the cache. The comparison is needed because every user of the engine can give the tag to
+    /// another image, and the node's image runs privileged.
     async fn as_built(&self, prepared: &Prepared) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(&prepared.tag).await? else { return Ok(None) };
-        // Without an archive from this cache, nothing shows which image the tag names. The image is then built again.
+        // The cache has no archive of this image, so nothing shows whether the engine's image is the right one. The
+        // image is built again.
         let Ok(archive) = archive::identity(&prepared.archive(For::Engine)) else { return Ok(None) };
         let asked = self.request.store.is_built(&prepared.tag, &archive.id, &archive.layers);
         let asked = self.unless_cancelled(asked).await?;
@@ -286,7 +290,8 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// The source of the built image, if the image already exists in the requested forms.
+    /// The source of the built image, if it already exists where the run needs it (engine, archive or both). Otherwise
+    /// `None`.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
         if self.want.archive && !self.request.cache.has(&prepared.archive(For::Node)).await {
             return Ok(None);
@@ -349,7 +354,7 @@ impl Image<'_> {
         Ok(Obtained { name: self.want.name.clone(), reference, published: true, source, archive: saved, id })
     }
 
-    /// Saves a published image from the engine as an archive in the cache.
+    /// Saves a published image from the engine as an archive in the cache, unless the cache has the archive already.
     async fn save(&self, reference: &str, path: &Path, setup: &Setup) -> Result<(), ImageError> {
         let what = path.file_stem().unwrap_or_default().to_string_lossy();
         let waits = || setup.progress("another run is saving it; waiting for that");
@@ -377,7 +382,7 @@ impl Image<'_> {
         Ok(Obtained { name: self.want.name.clone(), reference, published: false, source, archive, id })
     }
 
-    /// Loads a built image into the engine, if the engine does not have it.
+    /// Loads a built image into the engine, unless the engine has it already. Returns the image's id.
     async fn loaded(&self, prepared: &Prepared, setup: &Setup) -> Result<String, ImageError> {
         if let Some(id) = self.as_built(prepared).await? {
             return Ok(id);

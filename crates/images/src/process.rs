@@ -1,5 +1,5 @@
-//! Runs a step of a build: a tool in its own process group, with a deadline. The last lines of its output are kept for
-//! errors. If the step is cancelled, no process is left running.
+//! Runs one step of a build: a command in its own process group, with a deadline. The last lines of its output are kept
+//! for an error message. If the step is cancelled, no process of it is left running.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -21,42 +21,44 @@ use parallax_engine::LineCutter;
 use parallax_provision::Tool;
 use parallax_record::by_form;
 
-/// The number of lines of a failed step that are shown.
+/// The number of last lines that the error of a failed step contains.
 const LAST_LINES: usize = 15;
-/// The length from which a line is cut. Compilers may print long generated code.
+/// The length at which a line of output is cut. Compilers may print very long lines of generated code.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
-/// The largest number of lines of a step's output that are kept.
+/// The largest number of lines of a step's output that are kept for its caller.
 const OUTPUT_LIMIT_LINES: usize = 2_000;
-/// The time for a tool to clean up after SIGTERM.
+/// The time for a command to end after SIGTERM, before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// The time after the end of a tool in which its output is still read, if children of the tool keep the output open.
+/// The time for which the output of a command is still read after the command has ended. A child of the command may
+/// keep the output open for longer.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// One command of an image build.
+/// One command that builds a part of an image.
 pub(super) struct Step<'a> {
-    /// The image that the step belongs to.
+    /// The name of the image that is being built.
     pub(super) image: &'a str,
-    /// The description of the step, as a part of a sentence: `go install example.com/x@v1`.
+    /// What the step does, as a part of a sentence, for example `go install example.com/x@v1`.
     pub(super) title: String,
-    /// The command in the form that is shown, without paths of the machine.
+    /// The command as error messages print it, without paths of the machine.
     pub(super) shown: String,
     /// The program that the command runs.
     pub(super) program: PathBuf,
     /// The arguments of the program.
     pub(super) arguments: Vec<OsString>,
-    /// Variables that are added to the machine's environment. The machine's own variables are passed on, because they
-    /// name proxies and registries.
+    /// Environment variables of the command, in addition to those of the machine. The machine's variables are passed
+    /// on, because they name proxies and registries.
     pub(super) environment: Vec<(&'static str, OsString)>,
-    /// The folder in which the program runs.
+    /// The folder in which the program runs; `None` for the present folder of this process.
     pub(super) folder: Option<PathBuf>,
-    /// The file that receives the standard output. Without a file, the lines are reported as progress.
+    /// The file that receives the standard output. If it is `None`, each line of output is reported as progress.
     pub(super) output: Option<File>,
-    /// The time limit of the command.
+    /// The time limit of the command. After it, the command is stopped.
     pub(super) limit: Duration,
 }
 
 impl Step<'_> {
-    /// Runs the step and returns the lines that it printed. `say` receives each line.
+    /// Runs the command and waits for its end. Returns the lines that it printed. `say` receives each line at once, as
+    /// progress.
     pub(super) async fn run(
         self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -96,8 +98,9 @@ impl Step<'_> {
         let held_open = drained.await.is_err();
         match ended {
             Ok(status) if status.success() => {
-                // A process can outlive a successful step and hold its output open, for example a key agent that apt
-                // started. Such a process is useless, so its group is killed.
+                // The command has ended, but a process that it started may still run and hold the output open, for
+                // example a key agent that apt started. Nobody needs such a process, so the process group stays set and
+                // is killed.
                 if !held_open {
                     running.group = None;
                 }
@@ -111,7 +114,7 @@ impl Step<'_> {
 
 type Lines = futures::stream::BoxStream<'static, String>;
 
-/// A running tool. When this value is dropped, the whole process group of the tool is killed at once.
+/// A running command. When this value is dropped, the whole process group of the command is killed at once.
 struct Running {
     child: Child,
     group: Option<Pid>,
@@ -146,12 +149,12 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // An error is ignored, because the group may just have ended.
+            // The process group may have ended by itself, so an error is ignored.
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Sends SIGTERM, so that the tool can clean up. After [`GRACE`], sends SIGKILL.
+    /// Sends SIGTERM to the process group, so that the command can clean up. Sends SIGKILL after [`GRACE`].
     async fn stop(&mut self) {
         self.signal(Signal::TERM);
         let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
@@ -169,9 +172,9 @@ impl Drop for Running {
     }
 }
 
-/// Creates a command that the kernel kills when this process dies. Otherwise a build could continue for minutes
-/// although its result is not needed any more. `setpriv` is part of every Debian. If it is missing, such a build runs
-/// to its end.
+/// Returns a command that the kernel kills when this process dies. Otherwise, a build could run on for minutes although
+/// nobody needs its result. The program `setpriv` does this; it is part of every Debian. Without `setpriv`, a build
+/// runs to its end.
 fn bound_to_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
     if setpriv.is_file() {
@@ -183,13 +186,13 @@ fn bound_to_us(program: &Path) -> Command {
     }
 }
 
-/// The lines of a pipe until its end.
+/// The lines that a pipe delivers until its end. A carriage return ends a line too.
 fn lines_of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Lines {
     let lines = FramedRead::new(pipe, LineCutter::new(LINE_LIMIT_BYTES).at_returns());
     lines.filter_map(async |line| Some(line.ok()?.text)).boxed()
 }
 
-/// The output of a step.
+/// The lines that a step has printed so far.
 #[derive(Default)]
 struct Seen {
     all: Vec<String>,
@@ -199,7 +202,7 @@ struct Seen {
 
 impl Seen {
     fn take(&mut self, line: &str, say: &(dyn Fn(&str) + Send + Sync)) {
-        // A tool may print the proxies and mirrors of the machine with their passwords, so the line is redacted.
+        // A tool may print a proxy or mirror of the machine with its password, so passwords in the line are redacted.
         let line = by_form(line.trim_end());
         if line.is_empty() {
             return;
@@ -208,7 +211,8 @@ impl Seen {
         if self.keep_all && self.all.len() < OUTPUT_LIMIT_LINES {
             self.all.push(line.clone());
         }
-        // `go build -v` prints the names of packages. After a failure, these lines would only hide the error.
+        // `go build -v` prints the names of packages, one in each line. In the error of a failed step, they would hide
+        // the message of the compiler, so they are not kept.
         if line.contains(char::is_whitespace) || line.contains(':') {
             self.last.push_back(line);
             if self.last.len() > LAST_LINES {

@@ -1,5 +1,4 @@
-//! `images/NAME/recipe.yaml`: the description of how an image is built from package registries and files of this
-//! repository.
+//! `images/NAME/recipe.yaml`: how an image is built from package registries and from files of this repository.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,45 +9,46 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// A recipe: the layers, the lowest first, and the configuration that says how a container of the image starts.
+/// A recipe of an image. It lists the layers, and says how a container of the image starts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The content of the image, in one line.
+    /// What the image contains, in one line.
     pub summary: String,
-    /// The layers, the lowest first. Each is cached by the hash of its own part of the recipe and of its input files.
+    /// The layers of the image, the lowest first. Each layer is cached by the hash of its part of the recipe and of its
+    /// input files.
     pub layers: Vec<Spanned<Layer>>,
     /// The configuration with which a container of the image starts.
     #[serde(default)]
     pub config: Config,
-    /// The recipe's folder. It also contains the input files.
+    /// The folder of the recipe, which also contains its input files.
     #[serde(skip)]
     pub folder: PathBuf,
 }
 
-/// One layer of an image.
+/// One layer of an image. Its key in the recipe is its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
-    /// A Debian root file system.
+    /// A Debian root file system, or a part of one.
     Debian(Debian),
-    /// A program built by the Go toolchain.
+    /// A program that the Go toolchain builds.
     Go(Go),
-    /// Files of a published Go module.
+    /// Files from a published Go module.
     GoFiles(GoFiles),
     /// A static program of this workspace.
     Cargo(Cargo),
-    /// Wheels of a Python package index.
+    /// Wheels from a Python package index.
     Pypi(Pypi),
-    /// Packages of an npm registry.
+    /// Packages from an npm registry.
     Npm(Npm),
-    /// Jars of a Maven repository, and classes that use them.
+    /// Jars from a Maven repository, and classes that use them.
     Maven(Maven),
-    /// Symbolic links: path in the image → target.
+    /// Symbolic links. Maps the path of each link in the image to its target.
     Links(BTreeMap<String, String>),
-    /// A folder in the recipe's folder, copied to `/`.
+    /// The name of a folder in the recipe's folder. Its content is copied to `/` in the image.
     Files(String),
-    /// Directories: path in the image → mode, octal.
+    /// Directories. Maps the path of each directory in the image to its mode, an octal text such as `"0755"`.
     Directories(BTreeMap<String, String>),
 }
 
@@ -56,29 +56,29 @@ pub enum Layer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Debian {
-    /// Code name, for example `trixie`.
+    /// The code name of the Debian release, for example `trixie`.
     pub suite: String,
-    /// Packages in addition to Debian's essential ones.
+    /// The names of packages, in addition to Debian's essential ones.
     pub packages: Vec<String>,
-    /// The extent of the Debian system in the layer.
+    /// How complete the Debian system in the layer is.
     #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
     pub variant: DebianVariant,
 }
 
-/// The extent of a Debian system, with mmdebstrap's names.
+/// How complete a Debian system is. The names are mmdebstrap's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DebianVariant {
-    /// The essential packages and the named ones, installed.
+    /// Debian's essential packages and the packages of the recipe, all installed.
     #[default]
     Minbase,
-    /// The variant has only the named packages and their dependencies. The packages are unpacked, and their scripts do
-    /// not run.
+    /// Only the packages of the recipe and their dependencies, without the essential packages. They are unpacked, but
+    /// their installation scripts do not run.
     Extract,
 }
 
 impl DebianVariant {
-    /// The name that mmdebstrap uses.
+    /// The name of the variant that mmdebstrap reads.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minbase => "minbase",
@@ -86,58 +86,59 @@ impl DebianVariant {
         }
     }
 
-    // The argument is a reference because serde passes one.
+    // serde calls this function with a reference, so the argument cannot be a value.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A program built by the Go toolchain, static, without debug information.
+/// A static program that the Go toolchain builds, without debug information.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Go {
-    /// A module in the recipe's folder: `go build` of its root. Exactly one of this and `install` is given.
+    /// The name of a folder with a Go module, in the recipe's folder. `go build` builds the root package of the module.
+    /// A recipe gives either this key or `install`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
-    /// The package for `go install`, as `package@version`.
+    /// The package that `go install` builds, as `package@version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<String>,
-    /// The module that contains the package of `install`, if the package is not the module's root.
+    /// The Go module that contains the package of `install`. Needed only if the package is not the root of the module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// The hash (`h1:…`) of the module of `install`. It is checked before the build.
+    /// The hash (`h1:…`) of the Go module of `install`, as in `go.sum`. The build checks it before it uses the module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<String>,
     /// The path of the program in the image.
     pub to: String,
-    /// The build tags.
+    /// The Go build tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Linker flags in addition to `-s -w`.
+    /// Flags for Go's linker, in addition to `-s -w`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ldflags: Vec<String>,
 }
 
-/// The files of one folder of a published Go module, such as the manifests that belong to a program.
+/// The files of one folder of a published Go module, for example the Kubernetes manifests that belong to a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoFiles {
-    /// The module, as `module@version`.
+    /// The Go module, as `module@version`.
     pub module: String,
-    /// The hash (`h1:…`) of the module. It is checked before a file is used.
+    /// The hash (`h1:…`) of the Go module, as in `go.sum`. The build checks it before it uses a file.
     pub sum: String,
-    /// The folder in the module.
+    /// The path of the folder within the Go module.
     pub from: String,
-    /// The folder in the image.
+    /// The path of the folder in the image.
     pub to: String,
 }
 
-/// A static program of this workspace, built by the caller.
+/// A static program of this workspace, which the caller of Parallax has built already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cargo {
-    /// The Cargo package of the program.
+    /// The name of the Cargo package that contains the program.
     pub package: String,
     /// The name of the program.
     pub binary: String,
@@ -145,62 +146,65 @@ pub struct Cargo {
     pub to: String,
 }
 
-/// Wheels of exact versions from the machine's own Python package index: libraries, or programs that wheels contain.
+/// Wheels of exact versions, from the machine's own Python package index. The image gets either libraries (`to`) or
+/// programs that wheels contain (`programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pypi {
-    /// Maps `name==version` to the hashes (`sha256:…`) of its wheels, one for each architecture. Dependencies must be
-    /// listed too.
+    /// Maps `name==version` of each package to the hashes (`sha256:…`) of its wheels, one for each architecture.
+    /// Dependencies must be listed too, because nothing else is fetched.
     pub packages: BTreeMap<String, Vec<String>>,
-    /// The version of Python in the image, for wheels that are made for one version.
+    /// The version of Python in the image, for example `3.13`. pip selects wheels for this version.
     #[serde(default = "debians_python")]
     pub python: String,
-    /// For libraries: the folder in the image into which they are unpacked, without their scripts.
+    /// The folder in the image that gets the libraries. Scripts in the wheels are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// For programs: maps a path in a wheel to a path in the image. Without `to`, no other file of the wheels is used.
+    /// Maps the path of a program in a wheel to its path in the image. Without `to`, the image gets no other file of
+    /// the wheels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
 }
 
-/// The packages of a `package-lock.json`, from the machine's own npm registry.
+/// The packages that a `package-lock.json` lists, from the machine's own npm registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npm {
-    /// A folder in the recipe's folder, with `package.json` and `package-lock.json`.
+    /// The name of a folder in the recipe's folder, with `package.json` and `package-lock.json`.
     pub folder: String,
-    /// The folder in the image that gets `node_modules`.
+    /// The path of the folder in the image that gets the content of `node_modules`.
     pub to: String,
 }
 
-/// The jars of a `pom.xml`, from the Maven repository of the machine's own settings, and classes compiled against them.
+/// The jars that a `pom.xml` needs, from the Maven repository of the machine's own settings, and Java classes that are
+/// compiled against them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maven {
-    /// A folder in the recipe's folder, with `pom.xml`, `jars.sha256` (every jar, in the format of `sha256sum`) and
-    /// Java sources.
+    /// The name of a folder in the recipe's folder. It contains `pom.xml`, Java sources, and `jars.sha256`, which lists
+    /// every jar in the format of `sha256sum`.
     pub folder: String,
-    /// The folder in the image that gets the jars in `lib` and the classes in `classes`.
+    /// The path of a folder in the image. The jars are put into its subfolder `lib`, the classes into `classes`.
     pub to: String,
 }
 
-/// The configuration that says how a container of the image starts.
+/// How a container of the image starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The program and its fixed arguments.
+    /// The program that a container runs, and its fixed arguments.
     pub entrypoint: Vec<String>,
-    /// The default arguments of the program.
+    /// The arguments of the program that a container may replace.
     pub cmd: Vec<String>,
     /// The environment variables.
     pub env: BTreeMap<String, String>,
     /// The working directory of the program.
     pub workdir: Option<String>,
-    /// The user of the program, as `uid[:gid]`.
+    /// The user that runs the program, as `uid[:gid]`.
     pub user: Option<String>,
-    /// The signal that asks the container to stop.
+    /// The signal that the engine sends to stop the container, for example `SIGTERM`.
     pub stop_signal: Option<String>,
-    /// Labels. Containers of the image inherit them.
+    /// The labels of the image. Its containers have them too.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -217,9 +221,9 @@ impl Recipe {
         yaml::parse::<Self>(&file, text)?.checked(&file, folder)
     }
 
-    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as in Debian. If a layer of such an image wrote to
-    /// `bin/x`, it would replace the link by a directory and hide every program behind the link. Packages that are only
-    /// unpacked do not create these links.
+    /// Whether `/bin`, `/sbin` and `/lib` of the image are links into `/usr`, as in an installed Debian. If a layer of
+    /// such an image wrote to `bin/x`, it would replace the link by a directory and hide every program behind it. With
+    /// packages that are only unpacked, the links do not exist.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
         self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))
@@ -243,7 +247,7 @@ impl Recipe {
 }
 
 impl Layer {
-    /// The kind of the layer, as recipes name it.
+    /// The name of the layer's kind, as recipes write it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Debian(_) => "debian",
@@ -302,7 +306,7 @@ impl Debian {
     }
 }
 
-/// The version of Python in Debian trixie.
+/// The version of Python in Debian trixie, which a recipe gets if it names none.
 fn debians_python() -> String {
     "3.13".to_owned()
 }
@@ -324,7 +328,7 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// Checks a path inside an image: it must be relative to `/`, without `.`, `..` and empty parts.
+/// Checks a path inside an image. It must be relative to `/`, and must not have `.`, `..` or empty parts.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
     let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if plain {

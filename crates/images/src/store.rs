@@ -1,5 +1,4 @@
-//! The operations that this crate needs of the engine. This is a trait, so that tests of the order of sources need no
-//! engine.
+//! The calls to the engine that this crate needs. They are a trait, so that tests can use a fake engine in memory.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -8,17 +7,17 @@ use futures::future::BoxFuture;
 
 use parallax_engine::{Engine, EngineError, ImageParts, PullLimits};
 
-/// Access to the images in the engine.
+/// Access to the images of the engine. The errors are the engine's messages.
 pub trait ImageStore: Send + Sync {
-    /// The id of an image; `None` if the engine does not have the image.
+    /// The engine's id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
-    /// The digests (`sha256:…`) under which registries store an image. An image that was loaded from an archive has
-    /// none.
+    /// The digests (`sha256:…`) under which registries store an image. Empty for an image that was loaded from an
+    /// archive.
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
 
-    /// Whether the engine's image has this config and these layers (`sha256:…`), so that it is the image that was built
-    /// here.
+    /// Whether the engine's image has this config digest and these layer digests (`sha256:…`). If so, it is the image
+    /// that was built here.
     fn is_built<'a>(
         &'a self,
         reference: &'a str,
@@ -26,14 +25,14 @@ pub trait ImageStore: Send + Sync {
         layers: &'a [String],
     ) -> BoxFuture<'a, Result<bool, String>>;
 
-    /// Loads an archive. The image gets the names in the archive.
+    /// Loads an archive into the engine. The image gets the names that the archive contains.
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Writes an image as an archive.
+    /// Writes an image of the engine to the file `to` as an archive.
     fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Pulls an image. If a digest is given, exactly that image is pulled, and it gets the reference as its name. The
-    /// time until the registry's first answer is limited, and so is each later time without progress.
+    /// Pulls an image. If a digest is given, pulls the image with this digest, and gives it the reference as its name.
+    /// The time until the registry's first answer is limited, and so is the time between two messages about progress.
     fn pull<'a>(
         &'a self,
         reference: &'a str,
@@ -85,14 +84,15 @@ impl ImageStore for Engine {
             let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
             let pinned = format!("{repository}@{digest}");
             self.pull_image(&pinned, limits, progress).await.map_err(reason)?;
-            // An image that is pulled by digest has no tag, but containers and archives need one.
+            // An image that is pulled by digest has no tag. Containers and archives refer to the image by a tag, so it
+            // gets one.
             self.tag_image(&pinned, repository, tag).await.map_err(reason)
         })
     }
 }
 
-/// Whether an image of an engine with this storage driver has this config and these layers. An engine that stores its
-/// images in containerd uses its own manifest digests as ids. For such an engine, only the layers are compared.
+/// Whether an image of the engine has this config digest and these layer digests. An engine that stores its images in
+/// containerd (its storage driver is `overlayfs`) has other ids than config digests, so only the layers are compared.
 fn is_it(seen: &ImageParts, storage_driver: &str, (config, layers): (&str, &[String])) -> bool {
     let is_containerd = storage_driver == "overlayfs";
     seen.layers == layers && (is_containerd || seen.id == config)
@@ -105,18 +105,19 @@ fn reason(error: EngineError) -> String {
     }
 }
 
-/// The run's knowledge about registries. After a pull failed because no registry could be reached, no other image is
-/// pulled.
+/// What the run has learned about registries. After a pull failed because no registry could be reached, no other image
+/// is pulled. The value is the reason of that failure.
 #[derive(Debug, Default)]
 pub struct Registries(Mutex<Option<String>>);
 
 impl Registries {
-    /// The reason why no registry is contacted any more, if there is one.
+    /// The reason why no registry is contacted any more; `None` if registries can be reached as far as is known.
     pub(super) fn out_of_reach(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records a failed pull. Returns whether this is the first time that no registry could be reached.
+    /// Records a failed pull. Returns `true` at the first pull for which no registry could be reached, so that the user
+    /// is warned once.
     pub(super) fn learn(&self, why: &str) -> bool {
         if registry_refused(why) {
             return false;
@@ -128,8 +129,8 @@ impl Registries {
     }
 }
 
-/// Whether a registry answered that it does not have the image. All other errors (no network, a required password, too
-/// many requests, a full disk) do not show whether the image exists.
+/// Whether the error of a pull means that a registry answered that it does not have the image. Any other error (no
+/// network, a required password, too many requests, a full disk) leaves open whether the image exists.
 pub(super) fn registry_has_none(why: &str) -> bool {
     const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
     let why = why.trim().to_lowercase();
@@ -137,7 +138,8 @@ pub(super) fn registry_has_none(why: &str) -> bool {
     !denied && (SIGNS.iter().any(|sign| why.contains(sign)) || why.ends_with(": not found"))
 }
 
-/// Whether a pull failed although the registry was reachable. Such a failure says nothing about the next image.
+/// Whether the error of a pull came from a registry that could be reached. Then the pull of another image may still
+/// succeed.
 pub(super) fn registry_refused(why: &str) -> bool {
     const SIGNS: [&str; 8] = [
         "manifest unknown",

@@ -1,20 +1,21 @@
 //! Decides, without I/O, from which source an image comes.
 //!
-//! Sources that need no network come first, so that a run with warm caches needs no network. The order is: the
-//! published image in the engine, the built image in the engine or the cache, a registry, a build.
+//! The order is: the published image in the engine, the built image in the engine or the cache, a registry, a build.
+//! Sources that need no network come first, so that a run whose images are all at hand needs no network.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The choice of k3s images for a run (option `--k3s`).
+/// Which k3s images a run may use (option `--k3s`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum K3s {
     /// The published images. If they cannot be obtained, the result is an error.
     Published,
     /// The images that are built from package registries. No image registry is contacted.
     Built,
-    /// The published images if they can be obtained, otherwise the built images. The report names the images that ran.
+    /// The published images if they can be obtained, otherwise the built images. The report names the images that were
+    /// used.
     #[default]
     Auto,
 }
@@ -42,7 +43,7 @@ impl fmt::Display for K3s {
     }
 }
 
-/// The source of an image.
+/// Where an image of a run came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The image was already in the engine.
@@ -59,7 +60,8 @@ pub enum Source {
         /// The duration of the build.
         took: Duration,
     },
-    /// The published form of the named image contains the image, so there is nothing to load.
+    /// There is nothing to load, because the published form of another image contains this image. The value is the name
+    /// of that other image.
     Within(String),
 }
 
@@ -76,18 +78,18 @@ impl fmt::Display for Source {
     }
 }
 
-/// The forms of one image that are allowed.
+/// Which forms of an image a run may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Only the published image may be used.
     Published,
     /// Only the image that is built here may be used.
     Built,
-    /// Both forms; the published form is preferred.
+    /// Both forms may be used; the published form is preferred.
     Either,
 }
 
-/// The form of the node's image.
+/// A form in which the node's image exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The image that its publisher offers.
@@ -96,7 +98,8 @@ pub(super) enum Form {
     Built,
 }
 
-/// The rule for an image that has these forms.
+/// Which forms of an image a run may use. `has_reference` says that the image is published; `has_recipe` says that it
+/// can be built. If only one form exists, the choice of the user does not matter.
 pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
     match (has_reference, has_recipe, policy) {
         (false, _, _) | (true, true, K3s::Built) => Rule::Built,
@@ -105,29 +108,30 @@ pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
     }
 }
 
-/// The known facts about one image.
+/// What is known about one image before the next action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Whether the published image is in the engine.
+    /// Whether the engine has the published image.
     pub(super) published: bool,
-    /// Whether the image that the present recipe builds exists in the requested form (in the engine, or as an archive).
+    /// Whether the image that the present recipe builds exists where the run needs it (in the engine, or as an
+    /// archive).
     pub(super) built: bool,
-    /// Whether a pull was tried in this run and failed.
+    /// Whether this run has tried to pull the image, and failed.
     pub(super) pull_failed: bool,
 }
 
-/// The next action for one image.
+/// What the harness does next for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     UsePublished,
     UseBuilt,
     Pull,
     Build,
-    /// The rule allows no further attempt.
+    /// No allowed form can be obtained.
     GiveUp,
 }
 
-/// Decides the next action for one image.
+/// Decides what the harness does next for one image.
 pub(super) fn next(rule: Rule, known: Known) -> Move {
     let Known { published, built, pull_failed } = known;
     match rule {
@@ -148,7 +152,8 @@ mod tests {
         use Move::{Build, GiveUp, Pull, UseBuilt, UsePublished};
         let known = |published, built, pull_failed| Known { published, built, pull_failed };
         let table = [
-            // The columns of the table: the known facts, then the results for the rules published, built, either.
+            // Each row of the table has the known facts, then the expected actions for the rules `Published`, `Built`
+            // and `Either`.
             (known(false, false, false), [Pull, Build, Pull]),
             (known(false, false, true), [GiveUp, Build, Build]),
             (known(false, true, false), [Pull, UseBuilt, UseBuilt]),

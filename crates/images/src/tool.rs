@@ -1,4 +1,4 @@
-//! The trait that provides the tools for building recipes.
+//! The trait that provides the programs with which recipes are built.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,10 @@ use futures::future::BoxFuture;
 
 use parallax_provision::Tool;
 
-/// Ensures that the machine has a tool.
+/// Provides programs such as `go` and `mmdebstrap`.
 pub trait Tools: Send + Sync {
-    /// The path of the tool's program. If the tool is missing, it is installed first, if this is allowed. The error
-    /// describes the problem. In a run, the function is called at most once for each tool, and for one tool at a time.
+    /// Returns the path of the tool's program. If the tool is missing, it is installed, provided that the user allows
+    /// this. The error describes the problem. In a run, the function is called at most once for each tool, and never
+    /// for two tools at the same time.
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<PathBuf, String>>;
 }

@@ -1,5 +1,5 @@
 //! Layers that Parallax writes itself: files, links and directories in a tar file. The bytes of the tar file depend
-//! only on the recipe.
+//! only on the recipe, and not on the machine or the time.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,14 +11,14 @@ use walkdir::WalkDir;
 
 use super::error::ImageError;
 
-/// One entry of a layer. Paths are relative to `/`.
+/// One entry of a layer. All paths in the image are relative to `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// A regular file with the content of `source`.
+    /// A regular file. Its content is that of the file `source` on this machine.
     File { path: String, source: PathBuf, executable: bool },
-    /// The entry is a symbolic link.
+    /// A symbolic link.
     Link { path: String, target: String },
-    /// A directory with a mode.
+    /// A directory with its mode.
     Directory { path: String, mode: u32 },
 }
 
@@ -31,8 +31,8 @@ impl Entry {
     }
 }
 
-/// Writes a layer. Entries are sorted, owned by root and dated 1970. Parent directories get no entries, so that a layer
-/// never changes the mode of a directory in a lower layer.
+/// Writes the tar file of a layer. The entries are sorted by path, belong to root, and have the date 1970. A parent
+/// directory gets no entry of its own, because such an entry could change the mode of the directory in a lower layer.
 pub(super) fn write(
     mut entries: Vec<Entry>,
     merged_usr: bool,
@@ -61,7 +61,7 @@ pub(super) fn write(
     tar.finish()
 }
 
-/// Copies files into a folder, each to its relative path.
+/// Copies files into a folder. Each pair has the path below `folder` and the source file.
 pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), ImageError> {
     for (path, from) in files {
         let to = folder.join(path);
@@ -72,7 +72,7 @@ pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), Ima
     Ok(())
 }
 
-/// A tar header that depends neither on the machine nor on the time.
+/// A tar header without any property of this machine or the present time.
 pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
@@ -84,7 +84,8 @@ pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     header
 }
 
-/// Resolves a path in a file system in which `/bin`, `/lib` and so on are links into `/usr`.
+/// The real path of a file in an image in which `/bin`, `/lib` and similar directories are links into `/usr`:
+/// `usr/bin/x` for `bin/x`.
 fn through_usr(path: &str) -> String {
     match path.split('/').next() {
         Some("bin" | "sbin" | "lib" | "lib32" | "lib64" | "libx32") => format!("usr/{path}"),
@@ -92,8 +93,9 @@ fn through_usr(path: &str) -> String {
     }
 }
 
-/// Every regular file below a folder, with its path relative to the folder, sorted. A name that is not UTF-8, and an
-/// entry that is neither a file nor a folder, is an error, because it would not be the same on every machine.
+/// Every regular file below a folder, with its path relative to the folder, sorted. A name that is not UTF-8 is an
+/// error, and so is an entry that is neither a file nor a folder, because such entries are not the same on every
+/// machine.
 pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1) {
@@ -118,8 +120,8 @@ pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
 }
 
-/// A reader that stops when the run is interrupted. It is needed because a blocking task cannot be cancelled by
-/// dropping its future.
+/// A reader that returns an error when the run is interrupted. A blocking task does not end when its future is dropped,
+/// so the reader must end it.
 pub(super) struct Interruptible<'a, R> {
     pub(super) inner: R,
     pub(super) cancel: &'a CancellationToken,
@@ -134,8 +136,8 @@ impl<R: Read> Read for Interruptible<'_, R> {
     }
 }
 
-/// The error of an interrupted run. The I/O error is not of kind `ErrorKind::Interrupted`, because `io::copy` retries
-/// that kind.
+/// The error that an interrupted reader returns. It does not use the kind `ErrorKind::Interrupted`, because `io::copy`
+/// would try again.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Cancelled;

@@ -1,9 +1,9 @@
-//! Layers of a Python package index: wheels of exact versions. The wheels are checked against the recipe's hashes and
-//! unpacked without changes.
+//! Python layers: wheels of exact versions from a package index, checked against the recipe's hashes and unpacked
+//! without changes.
 //!
 //! pip fetches the wheels, because pip knows the machine's index, proxies, authorities and credentials. This repository
 //! names no index. pip does not run code of the wheels. Parallax unpacks the wheels itself for two reasons: packages
-//! that pip installs contain paths of the machine, and the image's Python is not the machine's.
+//! that pip installs contain paths of the machine, and the image may have another version of Python than the machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,15 +19,16 @@ use super::process::Step;
 use super::recipe::{Pypi, check_name, check_path};
 use super::tree::{Entry, Interruptible};
 
-/// The time limit of the download. A wheel may have several dozen megabytes.
+/// The time limit for downloading the wheels. A wheel may have several dozen megabytes.
 const LIMIT: Duration = Duration::from_mins(10);
-/// The minor version of the newest glibc whose wheels are accepted: the glibc of the newest Debian that recipes name.
+/// The minor version of the newest glibc (2.41) whose wheels are accepted. It is the glibc of the newest Debian that
+/// recipes use.
 const GLIBC_MINOR: u32 = 41;
-/// The oldest minor version in platform tags of the form `manylinux_2_N`.
+/// The oldest glibc minor version for which platform tags of the form `manylinux_2_N` are used.
 const GLIBC_MINOR_FIRST: u32 = 5;
 
 impl Pypi {
-    /// Checks the layer. The error is a sentence about the problem.
+    /// Checks this part of the recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.packages.is_empty() {
             return Err("a pypi layer has no packages".to_owned());
@@ -64,7 +65,7 @@ pub(super) struct PypiBuild<'a> {
     pub(super) image: &'a str,
     /// The layer of the recipe that this build makes.
     pub(super) pypi: &'a Pypi,
-    /// The path of a Python that has pip.
+    /// The path of a `python3` program that has pip.
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
@@ -112,8 +113,8 @@ impl PypiBuild<'_> {
     fn download(&self, requirements: &Path, wheels: &Path) -> Step<'_> {
         let names: Vec<&str> = self.pypi.packages.keys().map(String::as_str).collect();
         let names = names.join(" ");
-        // With these options, pip fetches no dependency that the recipe does not pin, and no package that would have to
-        // be built.
+        // With these options, pip fetches only packages that the recipe pins by hash, no further dependencies, and no
+        // package that would have to be compiled.
         let plain = ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"];
         let quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"];
         let mut arguments: Vec<OsString> = plain.into_iter().chain(quiet).map(OsString::from).collect();
@@ -127,8 +128,8 @@ impl PypiBuild<'_> {
             shown: format!("python3 {} {names}", plain.join(" ")),
             program: self.program.to_owned(),
             arguments,
-            // Some machines forbid pip outside a virtual environment. The download is allowed anyway, because it
-            // installs nothing.
+            // On some machines, pip refuses to work outside a virtual environment. This download installs nothing, so
+            // the setting is switched off.
             environment: vec![("PIP_REQUIRE_VIRTUALENV", "0".into())],
             folder: Some(self.scratch.to_owned()),
             output: None,
@@ -137,8 +138,8 @@ impl PypiBuild<'_> {
     }
 }
 
-/// The platforms whose wheels run in an image: those for glibc versions up to the image's own. All of them are listed,
-/// because pip does not derive older platforms from the newest.
+/// The platform tags of the wheels that can run in an image: those for any glibc up to the image's own. All tags are
+/// listed, because pip does not derive the older ones from the newest.
 fn platforms() -> Vec<String> {
     let arch = std::env::consts::ARCH;
     let newest_first = (GLIBC_MINOR_FIRST..=GLIBC_MINOR).rev().map(|minor| format!("manylinux_2_{minor}_{arch}"));
@@ -159,14 +160,14 @@ fn unpack_all(pypi: &Pypi, wheels: &Path, into: &Path, cancel: &CancellationToke
     }
 }
 
-/// Unpacks the files of a wheel that belong to the layer.
+/// Unpacks those files of a wheel that belong to the layer, and returns their entries.
 fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) -> io::Result<Vec<Entry>> {
     let mut archive = ZipArchive::new(File::open(wheel)?).map_err(io::Error::other)?;
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let file = archive.by_index(index).map_err(io::Error::other)?;
-        // The wheel has the pinned hash, but one of its paths points outside the target folder. Such a wheel is
-        // refused.
+        // A path in the wheel may lead out of the target folder (`../x`). The wheel is then refused, although it has
+        // the pinned hash.
         let path = file.enclosed_name().and_then(|path| path.to_str().map(str::to_owned));
         let Some(path) = path else {
             return Err(io::Error::other(format!("{:?} leads out of the wheel", file.name())));
@@ -183,7 +184,8 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
     Ok(entries)
 }
 
-/// The path in the image of a file of a wheel, and whether the file is executable. `None` if the file is left out.
+/// The path in the image of a file of a wheel, and whether the file is executable. `None` if the image does not get the
+/// file.
 fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     if let Some(to) = pypi.programs.get(path) {
         return Some((to.clone(), true));
@@ -192,7 +194,7 @@ fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     let mut parts = path.splitn(3, '/');
     let inside = match (parts.next(), parts.next(), parts.next()) {
         (Some(data), Some("purelib" | "platlib"), Some(rest)) if is_data(data) => rest,
-        // Scripts and headers do not belong in the folder of libraries.
+        // These are scripts and headers, which do not belong into the folder of the libraries.
         (Some(data), _, _) if is_data(data) => return None,
         _ => path,
     };

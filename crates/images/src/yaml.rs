@@ -1,4 +1,4 @@
-//! Reads strict YAML, and keeps the places of values for error messages.
+//! Reads strict YAML: unknown and repeated keys are errors. It keeps the line and column of values for error messages.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,17 +9,17 @@ use serde_saphyr::Spanned;
 
 use super::error::ImageError;
 
-/// The size of the largest file that is read.
+/// The size of the largest YAML file that is read.
 const SIZE_LIMIT_BYTES: u64 = 256 * 1024;
 
-/// Reads a file. Unknown and repeated keys are errors.
+/// Reads and parses a YAML file. Unknown and repeated keys are errors.
 pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
     let text = read_text(file).map_err(|source| ImageError::Unreadable { file: file.to_owned(), source })?;
     parse(file, &text)
 }
 
-/// Reads a regular file of a project that may not be trusted. A link is refused, because an error message could show
-/// the content of its target. A pipe is refused, because reading it could block.
+/// Reads a file of a project that the user may not trust. A symbolic link is refused, because an error message could
+/// show the content of its target. A pipe is refused, because reading it could block.
 fn read_text(file: &Path) -> io::Result<String> {
     let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     if !file.symlink_metadata()?.is_file() {
@@ -33,7 +33,7 @@ fn read_text(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses the text of `file`.
+/// Parses a YAML text. `file` is the path for error messages.
 pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, ImageError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location();
@@ -46,7 +46,7 @@ pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, I
     })
 }
 
-/// The error for a value, with the place of the value in the file.
+/// The error for a mistake in a value. It contains the line and column of the value.
 pub(super) fn invalid<T>(file: &Path, at: &Spanned<T>, message: impl Into<String>) -> ImageError {
     let place = at.referenced;
     ImageError::Invalid {
@@ -57,7 +57,7 @@ pub(super) fn invalid<T>(file: &Path, at: &Spanned<T>, message: impl Into<String
     }
 }
 
-/// A message without the place at its end. The parser appends the place to some messages, but errors begin with it.
+/// Removes the line and column from the end of a parser's message, because our errors already begin with them.
 fn without_place(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The answers of a vantage to questions.
+//! The answer of a vantage to a question.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,31 +12,31 @@ pub use crate::probes::{
     StsError, StsReply, Survey, TemporaryCredentials, TlsReply,
 };
 
-/// The answer to one question: a reply, or the cause of the failure, with evidence in both cases.
+/// The answer to one question: a reply, or the cause of the failure. Both come with evidence.
 ///
-/// On the wire and in the record it is an object with `evidence` and one of `reply` and `cause`.
+/// In frames and in the record, an answer is a JSON object with `evidence` and either `reply` or `cause`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 pub struct Answer {
-    /// The response, whatever its status (an HTTP 403 is a reply), or the cause if there was no response.
+    /// The reply, whatever its status (an HTTP 403 is a reply too). If there was no reply, the cause.
     pub outcome: Result<Reply, Cause>,
-    /// Timings, addresses and certificates, as far as the probe came.
+    /// What the probe observed until it ended or failed: times, addresses and certificates.
     pub evidence: Evidence,
 }
 
 impl Answer {
-    /// The response, if there was one.
+    /// The reply; `None` if there was none.
     pub fn reply(&self) -> Option<&Reply> {
         self.outcome.as_ref().ok()
     }
 
-    /// The cause if there was no response.
+    /// The cause of the failure; `None` if there was a reply.
     pub fn cause(&self) -> Option<&Cause> {
         self.outcome.as_ref().err()
     }
 }
 
-/// An answer as it is serialised.
+/// The form in which an answer is serialised: exactly one of `reply` and `cause` is present.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -73,11 +73,12 @@ impl Serialize for Answer {
     }
 }
 
-/// What a probe observed on its way. Fields of the layers after the one that failed stay empty.
+/// What a probe observed. The order of the layers is DNS, TCP, TLS. If a layer fails, the fields of the layers after it
+/// stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// Start, milliseconds since the Unix epoch, by the clock of the vantage.
+    /// The time at which the probe started, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub started_unix_ms: u64,
     /// The total duration in microseconds.
     pub took_us: u64,
@@ -90,27 +91,27 @@ pub struct Evidence {
     /// The duration of the TLS handshake in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_us: Option<u64>,
-    /// Addresses that the name resolved to.
+    /// The addresses to which the name resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    /// The address to which the name resolved, before any redirection.
+    /// The address to which the probe meant to connect, before a detour replaced it. `None` if no connection was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// The address that was dialled, if a redirection (detour) changed it.
+    /// The address to which the probe really connected, if a detour replaced the resolved address. Otherwise `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
-    /// The local address of the connection.
+    /// The address of this end of the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
     /// The TLS version, for example `TLSv1.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<String>,
-    /// The chain that the server sent, leaf first. The chain is recorded even if it was not accepted.
+    /// The certificate chain that the server sent, leaf first. It is recorded even if the probe did not accept it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
 }
 
-/// A summary of a certificate.
+/// What the record contains of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -120,12 +121,12 @@ pub struct Certificate {
     pub issuer: String,
     /// The serial number, in lower-case hexadecimal.
     pub serial: String,
-    /// Subject alternative names: DNS names and addresses.
+    /// The subject alternative names (SANs): DNS names and IP addresses.
     pub names: Vec<String>,
     /// The beginning of the certificate's validity, in the format of RFC 3339.
     pub not_before: String,
     /// The end of the certificate's validity, in the format of RFC 3339.
     pub not_after: String,
-    /// SHA-256 of the DER, lower-case hexadecimal.
+    /// The SHA-256 of the certificate's DER encoding, in lower-case hexadecimal.
     pub sha256: String,
 }

@@ -1,4 +1,4 @@
-//! Causes of failures, classified by the first layer that failed.
+//! Causes of failures. A cause belongs to the first layer that failed: DNS, connection, TLS, and so on.
 
 use std::fmt;
 
@@ -7,143 +7,143 @@ use serde::{Deserialize, Serialize};
 
 /// The cause of a failed step: the first layer that did not do what the step expected.
 ///
-/// A crash of the agent or of the harness is never a cause: it is an error of the run.
+/// A crash of the agent or of the harness is never a cause. It is an error of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Cause {
     /// The name could not be resolved.
     Dns {
-        /// The result that the resolver reported.
+        /// What the resolver reported.
         fault: DnsFault,
-        /// The name that was asked, the response, and the name servers.
+        /// The name in the question, the resolver's response, and the name servers.
         detail: String,
     },
-    /// No TCP connection could be made, or it broke.
+    /// The TCP connection could not be made, or it broke.
     Connect {
-        /// The error that the kernel reported.
+        /// The kind of failure, from the error of the kernel.
         fault: ConnectFault,
-        /// The address and the error message.
+        /// The address to which the connection was tried, and the kernel's error message.
         detail: String,
     },
     /// The TLS handshake failed.
     Tls {
-        /// The fault of the peer or its certificate.
+        /// What is wrong with the peer or with its certificate.
         fault: TlsFault,
-        /// The TLS library's message, with names and times.
+        /// The message of the TLS library, with the names and times that it compared.
         detail: String,
     },
-    /// An HTTP answer has another status than expected. `s3` is the error code of the S3 XML body, if there is one.
+    /// The HTTP status differs from the expected one.
     Status {
         /// The HTTP status code of the response.
         status: u16,
-        /// S3 error code, for example `SignatureDoesNotMatch`.
+        /// The S3 error code in the XML body, for example `SignatureDoesNotMatch`; `None` if the body has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         s3: Option<String>,
-        /// The server's own message, or the beginning of the body.
+        /// The server's own message, or the beginning of the body if it contains no message.
         detail: String,
     },
-    /// The security token service gave another answer than expected.
+    /// The security token service gave another answer than the step expected.
     Sts {
         /// The HTTP status code of the response.
         status: u16,
-        /// The error code of the service, for example `InvalidParameterValue`.
+        /// The service's error code, for example `InvalidParameterValue`; `None` if the answer has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// The message of the server.
+        /// The message of the token service.
         detail: String,
     },
-    /// There was an answer, but one matcher of `expect` did not hold.
+    /// There was an answer, but a matcher of `expect` did not hold.
     Mismatch {
-        /// The matcher's name in the scenario, for example `body`.
+        /// The name of the matcher in the scenario, for example `body`.
         matcher: String,
-        /// The value that was expected.
+        /// The value that the scenario expects.
         expected: String,
-        /// The value that was seen.
+        /// The value in the answer.
         seen: String,
     },
-    /// A Kubernetes object is missing or not as described, or the apiserver refused it.
+    /// A Kubernetes object is missing, is not as the step expects, or was refused by the apiserver.
     Resource {
         /// The kind, the namespace and the name of the object.
         resource: String,
-        /// The description of the problem.
+        /// What is wrong with the object.
         detail: String,
     },
-    /// A program ended with another exit code than expected.
+    /// A program ended with another exit code than the step expected.
     Exit {
         /// The exit code of the program; 128 plus the signal's number if a signal ended it.
         exit: i32,
-        /// The last lines that the program wrote.
+        /// The last lines of the program's output.
         detail: String,
     },
-    /// The client could not send the request (the question is invalid, or the program does not exist), or it failed in
-    /// a way that no other cause describes.
+    /// The client could not send the request, because the question is invalid or the program does not exist. Also any
+    /// failure that no other cause describes.
     Client {
-        /// The message of the client library.
+        /// The message of the client, which says what it could not do.
         detail: String,
     },
-    /// There was no result before the deadline.
+    /// No result came before the deadline.
     Deadline {
-        /// The time that the harness waited, in milliseconds.
+        /// The time that the harness waited until the deadline, in milliseconds.
         waited_ms: u64,
-        /// The last observation before the failure.
+        /// What was observed last before the deadline.
         detail: String,
     },
 }
 
-/// What a resolver said.
+/// The fault that a resolver reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DnsFault {
     /// NXDOMAIN: the name does not exist.
     NoSuchName,
-    /// NOERROR without an address record.
+    /// NOERROR without an address record: the name exists, but has no address.
     NoAddress,
-    /// SERVFAIL.
+    /// SERVFAIL: the name server failed.
     ServerFailure,
-    /// REFUSED.
+    /// REFUSED: the name server does not answer this question.
     Refused,
-    /// No answer came from any name server.
+    /// No name server answered in time.
     Timeout,
 }
 
-/// Why no connection came about.
+/// The reason why there is no TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectFault {
-    /// Nothing listens there (RST on SYN).
+    /// No process listens at the port (the answer to SYN was RST).
     Refused,
-    /// No answer to SYN in time.
+    /// No answer to SYN came in time.
     Timeout,
-    /// No route, network or host unreachable.
+    /// There is no route, or the network or the host is unreachable.
     Unreachable,
     /// The peer closed or reset the connection before it answered.
     Reset,
 }
 
-/// Why a TLS handshake failed.
+/// The reason why a TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsFault {
-    /// The chain does not end at a trusted certificate.
+    /// The certificate chain does not end at a trusted certificate.
     UnknownAuthority,
     /// The certificate's validity has ended.
     Expired,
     /// The certificate's validity has not begun.
     NotYetValid,
-    /// The certificate does not hold the name that was asked.
+    /// The certificate does not contain the name to which the probe connected.
     NameMismatch,
     /// The peer does not speak TLS.
     NotTls,
-    /// The peer sent an alert, or the handshake broke off.
+    /// The peer sent a TLS alert, or the handshake broke off.
     Handshake,
-    /// The certificate is otherwise unusable (bad signature, bad encoding, wrong purpose).
+    /// The certificate is unusable for another reason: bad signature, bad encoding, wrong purpose.
     BadCertificate,
 }
 
 macro_rules! words {
     ($ty:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $ty {
-            /// The word that scenarios use.
+            /// The word for this fault in scenarios.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -169,8 +169,8 @@ words!(TlsFault {
 });
 
 impl Cause {
-    /// Whether a system that is still starting can fail in this way: no process listens yet, or a server answers that
-    /// it is not ready. A single such failure says nothing about the state after the start.
+    /// Whether a system that is still starting can fail in this way, because no process listens yet or a server answers
+    /// that it is not ready. Such a failure says nothing about the system after its start.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -179,13 +179,13 @@ impl Cause {
         }
     }
 
-    /// Whether no server answered, or a server answered that it cannot answer now. Such a failure says nothing about
-    /// the requested resource.
+    /// Whether no server answered, or a server answered that it cannot work now. Such a failure says nothing about the
+    /// bucket or object in question.
     pub fn is_silence(&self) -> bool {
         self.is_timeout() || self.may_heal()
     }
 
-    /// Whether a process that has just died can cause this failure.
+    /// Whether the failure can come from a server process that has just ended, for example by a broken connection.
     pub fn may_be_a_death(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Deadline { .. } => true,
@@ -194,8 +194,8 @@ impl Cause {
         }
     }
 
-    /// Whether the cause is a timeout. If the try had little time left, a timeout says nothing about the system under
-    /// test.
+    /// Whether the cause is a timeout. If only little time was left for the try, a timeout says nothing about the
+    /// system under test.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Dns { fault, .. } => *fault == DnsFault::Timeout,

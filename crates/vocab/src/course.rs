@@ -1,4 +1,4 @@
-//! Details of a step beyond its last question and answer.
+//! Details of a step in the record, in addition to the step's last question and answer.
 
 use std::collections::BTreeMap;
 
@@ -8,107 +8,112 @@ use serde_json::Value;
 
 use crate::tally::Tally;
 
-/// Details of a step; each is present only if the step's kind or its fields call for it.
+/// Details of a step. Most steps have only a few of them, so each field may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
-    /// The expectation with all references resolved, so that the step can be judged again from the record.
+    /// The step's expectation with all references filled in. With it, the step can be judged again from the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Value>,
-    /// The observation of a step that asked neither a vantage nor a prober.
+    /// What the step observed, if it asked no vantage and no prober: for example the fields of a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
-    /// The captured values, by name.
+    /// The values that the step captured for later steps, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
-    /// The number of consecutive tries that held at the end, if more than one was required.
+    /// The number of consecutive tries that held at the end. Present only if the step requires more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_row: Option<u32>,
-    /// The time for which the expectation held, if it had to hold for a span.
+    /// How long the expectation held. Present only if the step requires it to hold for a span (`consistently`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Further lines for the user: the fields in which an object differs, the last lines of a log, events, and the
-    /// changes of an action.
+    /// Further lines for people: the fields in which an object differs, the last lines of a log, events, and what an
+    /// action changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
-    /// The vulnerability that the step demonstrated, if its attack succeeded in this build.
+    /// The vulnerability that the step demonstrated. Present only if the attack of the step succeeded in the version
+    /// under test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
-    /// The cell of a table that the step shows.
+    /// The cell of a table for which this step is the evidence (`shows` in the scenario).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<Shows>,
-    /// The advisory whose attack the step tried without success.
+    /// The advisory of the vulnerability whose attack the step tried in vain. The version under test is not vulnerable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
-    /// Statistics of a prober's outcomes.
+    /// Statistics of a prober's outcomes. Present only for a step that reads a prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
-    /// Events in the system with their times, as far as the step observed them.
+    /// Events in the system under test with their times, as far as the step observed them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<Moment>,
-    /// Statistics of a number that was measured in each round, if it has a name.
+    /// Statistics of the number that the rounds of a `repeat` measured. Present only if the scenario gives the number a
+    /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
-    /// The reason why the step could not be done as intended, so that its round does not count.
+    /// The reason why the step could not be carried out as intended. Its round of the `repeat` is then void, and is run
+    /// again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
-    /// The round of a repeat.
+    /// The round of the `repeat` to which the step belongs. `None` for a step outside a `repeat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
-    /// The broken link in the web identity chain, with its fix, if a token exchange failed.
+    /// The first broken link in the chain of web identity (token, issuer, keys, role), with its fix. Present only if a
+    /// token exchange failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// A known vulnerability that was demonstrated.
+/// A known vulnerability that a step demonstrated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
-    /// The advisory, or another description of the fault.
+    /// The id of the advisory, or another description of the vulnerability.
     pub advisory: String,
-    /// The consequence for users of this build.
+    /// What the vulnerability means for users of the version under test.
     pub means: String,
-    /// The alternative that the finding recommends.
+    /// What users should do or use instead.
     pub instead: String,
 }
 
-/// The cell of a table that a step shows. The report makes the tables of a run from what their steps were answered. A step that
-/// fails in a break shows its cell only if the break says so: `change: { flow: { STEP: { shows: … } } }`.
+/// The cell of a table for which a step is the evidence. The report makes the tables from the results of these steps. A
+/// step that fails in a break fills its cell only if the break says so: `change: { flow: { STEP: { shows: … } } }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Shows {
-    /// The table's title. `stores` is the table of `parallax stores`, whose rows and columns are in `scenarios/stores/table.yaml`.
+    /// The title of the table. The title `stores` means the table of `parallax stores`, whose rows and columns are in
+    /// `scenarios/stores/table.yaml`.
     pub table: String,
-    /// The row: what is tried.
+    /// The row of the cell: what is tried, for example an operation.
     pub row: String,
-    /// The column: where or with what it is tried.
+    /// The column of the cell: where or with what it is tried, for example a store.
     pub column: String,
-    /// How it works, if it works otherwise than people expect.
+    /// Text of the cell if the row's subject works, but in another way than people expect. It says in which way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<String>,
-    /// What happens instead, if it does not work at all.
+    /// Text of the cell if the row's subject does not work at all. It says what happens instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }
 
 impl Course {
-    /// Whether no detail is present.
+    /// Whether all details are empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Statistics of a number that each round of a `repeat` step measured.
+/// Statistics of a number that each round of a `repeat` measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The name of the measured number.
+    /// The name that the scenario gives to the number.
     pub name: String,
-    /// Id of the `repeat` step.
+    /// The id of the `repeat` step.
     pub of: String,
-    /// The unit of the values.
+    /// The unit of the measured number.
     pub unit: String,
-    /// The number of values.
+    /// The number of measured values: one for each round that counts.
     pub count: usize,
     /// The smallest value.
     pub least: f64,
@@ -116,9 +121,9 @@ pub struct Figure {
     pub median: f64,
     /// The largest value.
     pub worst: f64,
-    /// The round with the largest value, counted from 1; the first if there are several.
+    /// The number of the round with the largest value, counted from 1. If several rounds have this value, the first.
     pub worst_round: usize,
-    /// Number of rounds that were void and were run again.
+    /// The number of void rounds, which were run again.
     pub void: u32,
 }
 
@@ -141,39 +146,39 @@ impl std::fmt::Display for Figure {
 pub struct Moment {
     /// The time of the event, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// The description of the event.
+    /// What happened, in words.
     pub what: String,
 }
 
-/// How long an expectation held that had to hold for a span (`consistently`).
+/// How long an expectation held that must hold for a span (`consistently`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
-    /// The duration of the span, in milliseconds.
+    /// The length of the span, in milliseconds.
     pub span_ms: u64,
-    /// The time from the first try that held until the last one that held, or until the one that failed, in
-    /// milliseconds.
+    /// The time from the first try that held, in milliseconds. It ends at the last try that held, or at the try that
+    /// failed.
     pub held_ms: u64,
-    /// Number of tries that held.
+    /// The number of tries that held.
     pub tries: u32,
-    /// The number of the try that failed, counted from the step's first try. `None` if no try failed.
+    /// The number of the try that failed within the span, counted from the step's first try. `None` if no try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke: Option<u32>,
 }
 
-/// One round of a repeat.
+/// One round of a `repeat`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// The id of the repeat.
+    /// The id of the `repeat` step.
     pub of: String,
-    /// The number of this round, from 1.
+    /// The number of this round, counted from 1.
     pub number: u32,
-    /// The total number of rounds.
+    /// The number of rounds that the `repeat` has.
     pub times: u32,
-    /// The seed of the round's random delays.
+    /// The seed from which the random delays of the round are made.
     pub seed: u64,
-    /// The delay between the previous step and this step, in milliseconds, if one was drawn.
+    /// The random delay before this step, in milliseconds. `None` if the scenario asks for no random delay here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
 }

@@ -19,58 +19,59 @@ use crate::signature::SignatureFinding;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
-    /// Milliseconds since the run began.
+    /// The time since the run began, in milliseconds.
     pub at_ms: u64,
     /// The kind of the event, with its data.
     pub event: EventKind,
 }
 
-/// The kinds of event.
+/// What happened in a run, with its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// The first event of every record.
+    /// The run begins. This is the first event of every record.
     RunStarted(RunStarted),
-    /// An action of the harness that the user should know about, for example "installed docker.io 26.1.5".
+    /// The harness did something that the user should know about, for example "installed docker.io 26.1.5".
     Note {
-        /// One sentence, lower case, no full stop.
+        /// One sentence in lower case, without a full stop.
         text: String,
     },
     /// A condition that will probably cause trouble, with its fix.
     Warning {
-        /// One sentence about the problem, and the fix.
+        /// One sentence about the problem, and how to fix it.
         text: String,
     },
-    /// A part of the environment is being set up: the engine, an image, the external network, a cluster, a namespace.
-    /// Each part is a separate test case in the reports.
+    /// The set-up of a part of the environment begins: the engine, an image, the external network, a cluster or a
+    /// namespace. Reports show each part as a separate test case.
     SetupStarted {
-        /// Stable id, for example `image/minio`, `cluster/c1`, `variant/presign/presigned-url/fixtures`.
+        /// The id of the part, the same in every run, for example `image/minio`, `cluster/c1` or
+        /// `variant/presign/presigned-url/fixtures`.
         id: String,
-        /// A description of the set-up for the user.
+        /// What is set up, in words for the user.
         title: String,
     },
-    /// Progress within a set-up step. Shown live, not recorded.
+    /// The set-up of a part makes progress. This event is only for the live display, and is not recorded.
     SetupProgress {
-        /// The id of the set-up.
+        /// The id of the part that is being set up.
         id: String,
-        /// The present activity of the set-up.
+        /// What the set-up is doing now, in words for the user.
         text: String,
     },
-    /// A set-up step ended.
+    /// The set-up of a part ended.
     SetupEnded {
-        /// The id of the set-up.
+        /// The id of the part that was set up.
         id: String,
-        /// The duration in milliseconds.
+        /// The duration of the set-up in milliseconds.
         took_ms: u64,
-        /// The result in words for the user: `from engine`, `built in 12 s`, `ready`.
+        /// The result in words for the user, for example `from engine`, `built in 12 s` or `ready`.
         detail: String,
-        /// The reason for a failure; `None` if the set-up succeeded.
+        /// The failure of the set-up; `None` if it succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Failure>,
     },
-    /// A variant's flow begins.
+    /// The flow of a variant begins.
     VariantStarted(VariantStarted),
-    /// A step begins. Shown live, not recorded.
+    /// A step begins. This event is only for the live display, and is not recorded.
     StepStarted {
         /// The id of the variant.
         variant: VariantId,
@@ -85,31 +86,31 @@ pub enum EventKind {
     CleanedUp {
         /// The number of containers, networks and volumes that were removed.
         removed: usize,
-        /// The objects that still exist, each with the command that removes it.
+        /// One line for each object that still exists, with the command that removes it.
         remaining: Vec<String>,
-        /// The duration in milliseconds.
+        /// The duration of the clean-up in milliseconds.
         took_ms: u64,
     },
-    /// The last event of every record of a run that was not killed.
+    /// The run ended. This is the last event of every record, unless the run was killed.
     RunEnded(RunEnded),
 }
 
 impl EventKind {
-    /// Whether the event is written to the record. Other events are only for the live display.
+    /// Whether the event is written to the record. An event that is not written is only for the live display.
     pub fn is_recorded(&self) -> bool {
         !matches!(self, Self::SetupProgress { .. } | Self::StepStarted { .. })
     }
 }
 
-/// The text between the name of a cluster and the number of the try, if a run starts the cluster again
-/// (`--retry-machine`).
+/// The text in the name of a cluster that a run starts again after a failure of the machine (`--retry-machine`). It
+/// stands between the cluster's first name and the number of the try.
 pub const AGAIN: &str = "-again";
 
-/// The version of the record format. It is incremented with each change that makes older records unreadable or makes
-/// them be read wrongly.
+/// The version of the record format. It is incremented with each change after which older records cannot be read, or
+/// would be read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
 
-/// The run and its surroundings.
+/// What a run is and what the user asked for: the content of its first event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
@@ -119,51 +120,52 @@ pub struct RunStarted {
     pub run: RunId,
     /// The version of Parallax.
     pub parallax: String,
-    /// The start time, in the format of RFC 3339.
+    /// The time at which the run started, in the format of RFC 3339.
     pub started: String,
-    /// The filters from the command line.
+    /// The filters from the command line, which select scenarios and variants.
     pub filters: Vec<String>,
-    /// Variants that will run, in order.
+    /// The variants that the run will run, in their order.
     pub variants: Vec<VariantId>,
-    /// The folder of the record and the reports.
+    /// The path of the folder with the record and the reports.
     pub directory: String,
-    /// The requirements of the run in addition to the verdicts.
+    /// What must be true for the run to succeed, in addition to the verdicts.
     #[serde(default)]
     pub demands: Demands,
-    /// The seed of a random order, if one was requested.
+    /// The seed of the random order of the variants; `None` if the user asked for no random order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The command-line options that another run of one of these variants needs in order to behave like this run.
+    /// The options with which a user must start one of these variants alone, so that it behaves as in this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<String>,
-    /// The part of a larger run that this run is, if several machines share the larger run.
+    /// Which shard this run is; `None` if the run is not sharded (`--shard K/N`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,
 }
 
-/// A run that is a part of a larger one, which several machines do.
+/// A shard: one part of a run that several machines share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShardOf {
-    /// The number of this part, from 1.
+    /// The number of this shard, counted from 1.
     pub number: u16,
-    /// The number of parts of the whole run.
+    /// The number of shards.
     pub of: u16,
-    /// The variants of all parts, in order.
+    /// The variants of all shards, in their order.
     pub whole: Vec<VariantId>,
-    /// Digests of the run's input: of each scenario with its fixtures and files, and of the input that all of them
-    /// share, by name. Parts with other digests belong to another run.
+    /// The hashes of the run's input files by name: one for each scenario with its fixtures, and one for what all
+    /// scenarios share. Only shards with equal hashes belong to the same run.
     pub digests: BTreeMap<String, String>,
 }
 
-/// What a run demands beyond verdicts.
+/// What must be true for a run to succeed, in addition to the verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
-    /// Whether the run fails if there is a matcher that was never shown to be able to fail.
+    /// Whether an unproven matcher makes the run fail (a matcher that never failed, neither in a break nor on an
+    /// altered answer).
     #[serde(default)]
     pub proof: bool,
-    /// Whether a run in which everything was skipped is accepted.
+    /// Whether a run may succeed although it skipped every variant.
     #[serde(default)]
     pub allow_skips: bool,
 }
@@ -172,39 +174,39 @@ pub struct Demands {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// The failure in one sentence, which names the resource.
+    /// What failed, in one sentence that names the resource.
     pub what: String,
-    /// The instruction for the user.
+    /// What the user must do; `None` if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// The last lines of a log, an object's status, or other proof.
+    /// The last lines of a log, the status of an object, or other lines that show the failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
 }
 
-/// A variant, and where it runs.
+/// A variant begins: what it is and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantStarted {
     /// The id of the variant.
     pub variant: VariantId,
-    /// The scenario's or break's summary.
+    /// One sentence about the variant: the summary of the scenario or of the break.
     pub summary: String,
-    /// The cluster, by its name in the plan.
+    /// The name of the cluster in the plan, for example `c1`.
     pub cluster: String,
     /// The namespace of the variant.
     pub namespace: String,
-    /// Host names: maps the name in the scenario to the name that the run uses.
+    /// The host names of the variant. Maps each name in the scenario to the name that the run uses instead.
     pub hosts: BTreeMap<String, String>,
-    /// The scenario file, relative to the project.
+    /// The path of the scenario file, relative to the project.
     pub file: String,
 }
 
-/// The `kind` of a [`StepEnded`] that reports a fixture which did not become ready. Its step is `fixture.name`. A
-/// fixture that became ready has no such event.
+/// The value of [`StepEnded::kind`] for a fixture that did not become ready. The id of the step is then `fixture.name`.
+/// There is no event for a fixture that became ready.
 pub const READINESS: &str = "ready";
 
-/// One step with all its evidence.
+/// The result of one step, with all its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
@@ -212,51 +214,52 @@ pub struct StepEnded {
     pub variant: VariantId,
     /// The id of the step.
     pub step: StepId,
-    /// The kind of the step: `dns`, `http`, `apply` or another.
+    /// The kind of the step, for example `dns`, `http` or `apply`.
     pub kind: String,
-    /// The vantage, if the step is a probe.
+    /// The vantage that the step asked; `None` if the step asks no vantage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<VantageId>,
-    /// The verdict of the step.
+    /// Whether the step passed, failed or was blocked.
     pub verdict: Verdict,
-    /// The cause of a failure.
+    /// The cause of the failure; `None` if the step did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// The results of all matchers of `expect`, each with whether the matcher held.
+    /// The matchers of `expect`, each with the expected value, the seen value, and whether it held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matchers: Vec<Matched>,
-    /// The number of tries.
+    /// How often the step was tried.
     pub attempts: u32,
-    /// The duration in milliseconds.
+    /// The duration of the step in milliseconds.
     pub took_ms: u64,
-    /// The deadline in milliseconds; the difference from `took_ms` is the margin.
+    /// The time limit of the step in milliseconds. The difference from `took_ms` is the time that was left.
     pub deadline_ms: u64,
-    /// The last question. It is redacted when it is written.
+    /// The question of the last try. Its secrets are redacted before it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
-    /// The last answer that the step got.
+    /// The answer to the last try; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// The report of the store's trace about the request.
+    /// What the store's trace says about the last request; `None` if there is no trace of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
-    /// Further details, such as captured values, and how long an expectation held.
+    /// Details beyond question and answer, such as captured values, and how long an expectation held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// The reason why the store refused a signature, as far as the run found it out.
+    /// Why the store refused the signature of the request, as far as the run found out. `None` for any other result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
-    /// Whether the vantage is a pod.
+    /// Whether the step asked a vantage in a pod.
     #[serde(default)]
     pub inside: bool,
-    /// The steps that a blocked step needs and that did not pass.
+    /// For a blocked step: the steps that it needs and that did not pass. Otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<StepId>,
     /// The place of the step in the scenario, as `file:line`.
     pub place: String,
 }
 
-/// Whether a store gave the answer. This is so for S3, the store's token service, and the answer to a presigned URL.
+/// Whether a reply comes from a store. Replies of an S3 operation or of the store's token service do, and so does the
+/// reply to a presigned URL. `question` is the question to which the reply belongs.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     let signed =
         || question.and_then(|it| it.probe.facts().http).is_some_and(|http| http.url.contains("X-Amz-Signature"));
@@ -265,8 +268,8 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether a store gave this answer but no trace of the store confirms it. The answers of a prober are in its tally
-    /// ([`crate::tally::Tally::of_a_store`]).
+    /// Whether the step's reply comes from a store, but no trace confirms which address sent the request. The replies
+    /// that a prober got are not counted here, but in [`crate::tally::Tally::of_a_store`].
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
@@ -281,42 +284,42 @@ impl StepEnded {
     }
 }
 
-/// How a step ended.
+/// The verdict on a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every matcher of the step held.
     Passed,
-    /// A matcher did not hold, or there was no answer.
+    /// A matcher of the step did not hold, or there was no answer.
     Failed,
-    /// The step was not tried, because a step that it depends on failed.
+    /// The step was not run, because a step that it needs did not pass.
     Blocked,
 }
 
-/// One matcher and whether it held.
+/// One matcher of a step, and whether it held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matched {
-    /// The name of the matcher in the scenario: `status`, `body`, `header.content-type`.
+    /// The name of the matcher in the scenario, for example `status`, `body` or `header.content-type`.
     pub matcher: String,
     /// Whether the matcher held.
     pub held: bool,
-    /// The value that was expected.
+    /// The value that the scenario expects.
     pub expected: String,
-    /// The value that was seen.
+    /// The value that the step saw. If there was no value, the reason.
     pub seen: String,
-    /// Whether there was nothing to compare: no answer, no listing, no log. In this case the matcher did not hold, but
-    /// it has not shown that it can distinguish a wrong value from a right one.
+    /// Whether there was no value to compare: no answer, no listing, no log. The matcher then did not hold. But this
+    /// does not show that it can tell a wrong value from a right one, so it is no proof.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// Whether a matcher that held fails on a copy of this answer that was altered in one place. This shows that the
-    /// matcher compares something. Only a break shows that the system can make it fail.
+    /// Whether the matcher held, but fails on a copy of the answer that was altered in one place. This shows that it
+    /// compares something. It does not show that the system can make it fail; only a break shows that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
 }
 
 impl Matched {
-    /// A matcher that had something to compare.
+    /// Creates the result of a matcher that had a value to compare.
     pub fn new(matcher: impl Into<String>, held: bool, expected: impl Into<String>, seen: impl Into<String>) -> Self {
         Self {
             matcher: matcher.into(),
@@ -328,43 +331,45 @@ impl Matched {
         }
     }
 
-    /// A matcher that had nothing to compare and therefore did not hold. `why` says what was missing.
+    /// Creates the result of a matcher that had no value to compare and therefore did not hold. `why` says what was
+    /// missing.
     pub fn unseen(matcher: impl Into<String>, expected: impl Into<String>, why: impl Into<String>) -> Self {
         Self { unseen: true, ..Self::new(matcher, false, expected, why) }
     }
 }
 
-/// What the store's own trace says about a request.
+/// What the trace of a store says about one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Witness {
-    /// The source address of the request, as the store saw it.
+    /// The address from which the request came, as the store saw it.
     pub source: String,
-    /// The `Host` header as the store saw it.
+    /// The `Host` header of the request, as the store saw it.
     pub host: String,
-    /// Whether the address fits the vantage. For a pod, it must be the pod's address. For the outside, it must be an
-    /// address through which outside clients reach the cluster.
+    /// Whether `source` is an address of the vantage that sent the request. For a pod, it must be the pod's address.
+    /// For a vantage outside, it must be an address through which outside clients reach the cluster.
     pub agrees: bool,
-    /// The request as the store saw it, if the store refused it.
+    /// The request as the store saw it. `None` unless the store refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Arrived>,
 }
 
-/// A request as it arrived at the store.
+/// A request as it reached the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arrived {
     /// The method of the request.
     pub method: String,
-    /// Path as the store's trace shows it: decoded, or as it was sent if its encoding is unusual.
+    /// The path as the store's trace shows it. The trace shows it decoded or, if its encoding is unusual, as it was
+    /// sent.
     pub path: String,
-    /// Query, as it was sent.
+    /// The query as it was sent, still percent-encoded.
     pub query: String,
-    /// Headers with lower-case names. Values of equal names are joined with `,`.
+    /// The headers, with lower-case names. If a header occurs several times, its values are joined with `,`.
     pub headers: BTreeMap<String, String>,
 }
 
-/// How a variant ended.
+/// A variant ended: its outcome and duration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantEnded {
@@ -376,104 +381,106 @@ pub struct VariantEnded {
     pub took_ms: u64,
 }
 
-/// A variant's outcome.
+/// The outcome of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Everything was as declared: each expected success and each expected failure, with its cause, occurred.
+    /// Everything happened as the scenario declares: each expected success, and each expected failure with its cause.
     AsExpected,
-    /// The system under test is not as declared.
+    /// Something happened that the scenario does not declare, or something declared did not happen.
     NotAsExpected {
         /// The differences from the declaration, in the order of the flow.
         problems: Vec<Problem>,
     },
-    /// The harness, the engine or the machine failed; this says nothing about the system under test.
+    /// The harness, the engine or the machine failed. This says nothing about the system under test.
     Error {
-        /// The description of the failure.
+        /// What failed, and what the user can do.
         failure: Failure,
     },
-    /// The variant could not run on this machine.
+    /// The variant was not run, because this machine cannot run it.
     Skipped {
-        /// The reason for this outcome.
+        /// The reason why the variant was skipped.
         reason: String,
     },
-    /// The run was interrupted before the variant ended.
+    /// The user interrupted the run before the variant ended.
     Interrupted,
     /// The variant was not begun, because enough other variants had failed (`--max-fail`).
     NotBegun {
-        /// The reason for this outcome.
+        /// The reason why the variant was not begun.
         reason: String,
     },
 }
 
-/// One difference between what was declared and what was seen.
+/// One difference between what a scenario declares and what happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
-    /// The id of the step.
+    /// The id of the step that differs.
     pub step: StepId,
-    /// The place of the declaration, as `file:line`.
+    /// The place of the step's declaration, as `file:line`.
     pub place: String,
-    /// One sentence: what is wrong, with the fix if one is known.
+    /// What is wrong, in one sentence, with the fix if one is known.
     pub sentence: String,
-    /// The result that the scenario declares.
+    /// What the scenario declares for this step, in words.
     pub expected: String,
-    /// The result that was seen.
+    /// What happened, in words.
     pub seen: String,
 }
 
-/// Totals, and the exit status.
+/// The end of a run: the number of variants by outcome, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunEnded {
-    /// The exit status of the run.
+    /// The exit code of the run, as its meaning.
     pub exit: Exit,
-    /// The number of variants that were as expected.
+    /// The number of variants that were as declared.
     pub passed: usize,
-    /// The number of variants that were not as expected or ended with an error.
+    /// The number of variants that were not as declared, or that ended with an error.
     pub failed: usize,
     /// The number of variants that were skipped.
     pub skipped: usize,
-    /// Matchers that were not shown to be able to fail, as `scenario: step.matcher`.
+    /// The unproven matchers, as `scenario: step.matcher`: they failed neither in a break nor on an altered answer.
     pub unproven: Vec<String>,
-    /// Matchers that failed on an altered answer, but in no break of the run.
+    /// The matchers that failed on an altered answer but in no break of the run, as `scenario: step.matcher`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven_by_altered: Vec<String>,
-    /// The duration in milliseconds.
+    /// The duration of the run in milliseconds.
     pub took_ms: u64,
-    /// The reason why the run itself failed; `None` if it did not fail.
+    /// The failure of the run itself, for example of the engine; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
 /// The matchers of baselines that failed in no break, as `scenario: step.matcher`, sorted. A matcher that failed in a
-/// break is fully proven and is not listed.
+/// break is proven, and is in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// The matchers that failed in no break, but failed on an answer that was altered in one place.
+    /// The matchers that failed on an altered answer. This is the weaker proof.
     pub by_altered: Vec<String>,
-    /// The matchers that never failed.
+    /// The unproven matchers, which failed neither in a break nor on an altered answer.
     pub none: Vec<String>,
 }
 
-/// Exit codes. They distinguish *your system is wrong* from *the harness or the machine failed*.
+/// The meanings of the exit code. They distinguish a fault of the system under test from a failure of the harness or
+/// the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// Exit code 0: everything was as declared.
     AsExpected,
-    /// Exit code 1: an expectation failed, or a break did not cause the declared failures.
+    /// Exit code 1: the system under test is not as declared. An expectation did not hold, or a break did not cause the
+    /// declared failures.
     NotAsExpected,
-    /// Exit code 2: a scenario or the command line is wrong, and nothing was started.
+    /// Exit code 2: a scenario or the command line has a mistake, and nothing was started.
     Usage,
     /// Exit code 3: the harness, the engine or the machine failed.
     Harness,
-    /// Exit code 130: the run was interrupted.
+    /// Exit code 130: the user interrupted the run.
     Interrupted,
 }
 
 impl Exit {
-    /// Returns the exit code of the process.
+    /// The number that the process exits with.
     pub fn code(self) -> u8 {
         match self {
             Self::AsExpected => 0,
@@ -484,7 +491,7 @@ impl Exit {
         }
     }
 
-    /// The meaning of a process's exit code; `None` for any other code.
+    /// The meaning of an exit code; `None` if Parallax never exits with this code.
     pub fn of_code(code: u8) -> Option<Self> {
         let all = [Self::AsExpected, Self::NotAsExpected, Self::Usage, Self::Harness, Self::Interrupted];
         all.into_iter().find(|it| it.code() == code)

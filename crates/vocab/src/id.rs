@@ -13,12 +13,12 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Wraps a name that the loader has already checked.
+            /// Makes an id from a name that was already checked when the scenario was loaded.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
 
-            /// The name as the scenario spells it.
+            /// The id as text, as the scenario writes it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -45,37 +45,38 @@ macro_rules! id {
 }
 
 id!(
-    /// One run of the harness: `r` and eight hexadecimal digits, for example `r5f09a2c1`. It is part of the name and of
-    /// the labels of everything that the run creates.
+    /// The id of a run: `r` and eight hexadecimal digits, for example `r5f09a2c1`. The name and the labels of
+    /// everything that the run creates contain it.
     RunId
 );
 id!(
-    /// A step of a scenario's flow.
+    /// The id of a step in a scenario's flow.
     StepId
 );
 id!(
-    /// A vantage: a place from which probes run, as the scenario names it.
+    /// The name of a vantage in a scenario.
     VantageId
 );
 id!(
-    /// A scenario's baseline (`presign/presigned-url`) or one of its breaks (`presign/presigned-url+no-rewrite`).
+    /// The id of a variant: `presign/presigned-url` for the baseline of that scenario,
+    /// `presign/presigned-url+no-rewrite` for its break or declared change `no-rewrite`.
     VariantId
 );
 impl VariantId {
-    /// The scenario: `presign/presigned-url` of `presign/presigned-url+no-rewrite`.
+    /// The id of the scenario: `presign/presigned-url` for the variant `presign/presigned-url+no-rewrite`.
     #[must_use]
     pub fn scenario(&self) -> &str {
         self.parts().0
     }
 
-    /// The name of the break, or of the declared change that must pass: `no-rewrite` of
+    /// The name of the break or of the declared change: `no-rewrite` for the variant
     /// `presign/presigned-url+no-rewrite`. `None` for a baseline.
     #[must_use]
     pub fn change(&self) -> Option<&str> {
         self.parts().1
     }
 
-    /// The scenario, and the name of the break or of the declared change.
+    /// The id of the scenario, and the name of the break or of the declared change (`None` for a baseline).
     #[must_use]
     pub fn parts(&self) -> (&str, Option<&str>) {
         self.0.split_once('+').map_or((&self.0, None), |(scenario, name)| (scenario, Some(name)))

@@ -1,17 +1,17 @@
-//! Makes untrusted text (from pods, servers, and foreign scenario files) safe to display. All such text passes through
-//! this module before it reaches a terminal, GitHub's log or an HTML page.
+//! Makes untrusted text (from pods, servers, and scenario files of other people) safe to display. All untrusted text
+//! passes through this module before it reaches a terminal, GitHub's log or an HTML page.
 //!
 //! A terminal interprets control characters. GitHub's runner interprets `::command::` at the beginning of a line, and
 //! `##[command]` anywhere in a line (actions/runner, `ActionCommand.TryParse`). Bidirectional control characters make a
-//! line appear in another order than its real one.
+//! reader see the characters of a line in another order.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Escapes everything in the text that a terminal or GitHub would interpret. Control characters and bidirectional marks
-/// become `\u{1b}`, and a backslash is put before GitHub's commands. Newlines and tabs stay. A carriage return before a
-/// newline is dropped.
+/// Escapes everything in the text that a terminal or GitHub would interpret. A control character or bidirectional mark
+/// becomes an escape such as `\u{1b}`. GitHub's commands get a backslash in front. Newlines and tabs stay. A carriage
+/// return before a newline is dropped.
 pub fn inert(text: &str) -> Cow<'_, str> {
     let acts =
         |(at, c): (usize, char)| is_mark(c) || (c == '[' && text[..at].ends_with("##")) || begins_command(text, at);
@@ -35,7 +35,7 @@ pub fn inert(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Applies [`inert`] to every string within a value, including field names.
+/// Applies [`inert`] to every string and every field name in a JSON value.
 pub fn inert_value(value: Value) -> Value {
     match value {
         Value::String(text) => match inert(&text) {
@@ -51,7 +51,8 @@ pub fn inert_value(value: Value) -> Value {
     }
 }
 
-/// Whether a character has an effect instead of a visible form.
+/// Whether a character has an effect on the display but no visible form, such as a control character or a bidirectional
+/// mark.
 fn is_mark(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t'))
         || matches!(
@@ -60,8 +61,8 @@ fn is_mark(c: char) -> bool {
         )
 }
 
-/// Whether GitHub would treat the text at `at` as a command. This is so for two colons and a word, with only white
-/// space before them in the line.
+/// Whether GitHub would read a command at the byte `at` of the text: two colons and a word, with only white space
+/// before them in the line.
 fn begins_command(text: &str, at: usize) -> bool {
     let Some(word) = text[at..].strip_prefix("::") else { return false };
     let before = text[..at].rsplit('\n').next().unwrap_or_default();

@@ -1,10 +1,8 @@
-//! The shared data types of Parallax.
+//! The data types that all other crates share: questions to a vantage, its answers, causes of failures, events of a
+//! run, and the frames that carry questions to a pod.
 //!
-//! They are the questions to a vantage, its answers, the causes of failures, the events of a run, and the frames that
-//! carry questions to a pod. All other crates use these types.
-//!
-//! **Architecture Invariant:** this crate depends on serde and on nothing that has effects. It has no I/O, no clock and
-//! no randomness, so that its types can be compared and tested without a network.
+//! **Architecture Invariant:** this crate has no I/O, no clock and no randomness, and depends on no crate that has. So
+//! its types can be compared and tested without a network.
 
 pub mod answer;
 pub mod cause;

@@ -1,8 +1,8 @@
-//! Converts durations to the milliseconds of records, questions and causes.
+//! Converts durations to milliseconds, the unit of records, questions and causes.
 
 use std::time::Duration;
 
-/// A duration in whole milliseconds. A duration that is too long for the type becomes the largest value.
+/// The duration in whole milliseconds. A duration too long for `u64` becomes the largest `u64`.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

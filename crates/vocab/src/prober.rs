@@ -1,5 +1,5 @@
-//! A prober: it asks one question at a fixed rate, each time over a new connection. It does not wait for earlier
-//! answers.
+//! A prober asks one question at a fixed rate, each time over a new connection. It does not wait for the answer before
+//! it asks again.
 
 use std::collections::BTreeSet;
 
@@ -10,98 +10,101 @@ use crate::answer::Answer;
 use crate::event::is_of_a_store;
 use crate::question::Question;
 
-/// The highest rate, in questions per second.
+/// The highest rate of a prober, in questions per second.
 pub const RATE_LIMIT: u32 = 200;
-/// The largest number of unanswered questions at the same time. Further questions are dropped and counted.
+/// The largest number of questions of a prober that may be unanswered at the same time. At this limit, a question that
+/// is due is not asked, but counted as dropped.
 pub const IN_FLIGHT_LIMIT: usize = 256;
 /// The largest number of outcomes that a prober keeps. At this limit, the prober stops asking and counts as broken,
-/// because it does not see what happens afterwards.
+/// because it cannot observe what happens afterwards.
 pub const OUTCOMES_LIMIT: usize = 200_000;
-/// The number of outcomes in one page. A page must be shorter than a frame.
+/// The largest number of outcomes in one page of a series. A page is sent in one frame, so it must be smaller than the
+/// limit of a frame.
 pub const PAGE: usize = 8_000;
-/// The largest number of different answers that are kept. All further ones count as one additional kind, which is a
-/// failure.
+/// The largest number of different answers that a prober keeps. All other answers count as one more kind of answer,
+/// which is a failure.
 pub const KINDS_LIMIT: usize = 12;
-/// The largest number that a prober may report. It is enough for a hundred days in microseconds, and for a time since
-/// 1970 in milliseconds. A sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
+/// The largest number that is accepted from a prober. It is enough for a hundred days in microseconds, and for a time
+/// since 1970 in milliseconds. The sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
-/// The largest part of a body that is compared, in bytes.
+/// The number of bytes at the beginning of a body that a prober compares. The rest of a longer body is not compared.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
-/// What a prober asks, and how often.
+/// The question that a prober repeats, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProberQuestion {
-    /// The question. Its deadline applies to each repetition.
+    /// The question. Its time limit applies to each repetition.
     pub question: Question,
     /// The number of questions per second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// The headers of an HTTP answer that are compared, with names in lower case. All others are ignored, because some
-    /// of them differ in each answer.
+    /// The names of the headers that are compared in HTTP answers, in lower case. Other headers are ignored, because
+    /// some of them differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
-    /// Whether the body of an HTTP answer is compared.
+    /// Whether the bodies of HTTP answers are compared.
     #[serde(default)]
     pub body: bool,
 }
 
-/// An order to a prober.
+/// An order of the harness to a prober.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
-    /// Start. If a prober with the same number exists, it ends.
+    /// Start asking. If a prober with the same number exists, that prober ends.
     Start(Box<ProberQuestion>),
-    /// Return the outcomes after `Known`.
+    /// Return the outcomes that follow those that the harness already has ([`Known`]).
     Read(Known),
-    /// Stop asking, wait for outstanding answers, and return the outcomes after `Known`.
+    /// Stop asking, wait for the answers that are outstanding, and return the outcomes that follow those that the
+    /// harness already has ([`Known`]).
     Stop(Known),
-    /// End without a response.
+    /// End the prober without a response.
     End,
 }
 
-/// How much of a series the harness has received already.
+/// What the harness has already received from a prober.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// The number of outcomes that the receiver knows.
+    /// The number of outcomes that the harness has received.
     pub outcomes: usize,
-    /// Number of kinds of answer.
+    /// The number of different answers that the harness has received.
     pub kinds: usize,
 }
 
-/// What a prober observed: one page, or all pages joined.
+/// What a prober observed: one page of it, or all pages joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
     /// The time at which the prober began, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// The time for which the prober has been asking, in microseconds: until now, or until it was stopped.
+    /// The time from the start of the prober until now, or until it was stopped, in microseconds.
     pub asked_for_us: u64,
-    /// The number of questions that were due but not asked, because too many were unanswered.
+    /// The number of questions that were due but not asked, because [`IN_FLIGHT_LIMIT`] questions were unanswered.
     pub dropped: u64,
-    /// The number of questions that have no outcome yet.
+    /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The longest delay between the time at which a question was due and the time at which it was asked, in
-    /// microseconds. It is the error that the prober itself, or its machine, adds to its measurements.
+    /// The longest time by which a question was asked later than it was due, in microseconds. The measured times can be
+    /// wrong by so much, because of the prober itself or its machine.
     pub late_us: u64,
-    /// The outcome of each question, in the order of the answers.
+    /// The outcome of each answered question, in the order of the answers.
     pub outcomes: Vec<Outcome>,
-    /// The different answers of the series.
+    /// The different answers in this series, without what differs each time. [`Outcome::kind`] refers to them by index.
     pub kinds: Vec<Answer>,
-    /// Whether there are further pages.
+    /// Whether the prober has further outcomes, on the next page.
     pub more: bool,
-    /// The reason why the prober itself broke; `None` if it did not break.
+    /// The reason why the prober itself failed; `None` if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
 }
 
 impl Series {
-    /// The number of outcomes and kinds in this series.
+    /// The numbers of outcomes and of different answers in this series.
     pub fn known(&self) -> Known {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }
 
-    /// The number of outcomes that are answers of a store. `question` is the prober's question.
+    /// The number of outcomes that are replies of a store. `question` is the question that the prober repeats.
     pub fn of_a_store(&self, question: &Question) -> u64 {
         let is_of_a_store = |it: &Answer| it.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
         let kinds: Vec<bool> = self.kinds.iter().map(is_of_a_store).collect();
@@ -112,9 +115,8 @@ impl Series {
     /// Appends a page to the series.
     ///
     /// # Errors
-    /// Describes what is invalid in the page. The agent runs in an image that a scenario chooses, so its data is not
-    /// trusted. A page that always announces another one, or a number that no clock shows, would stop the whole
-    /// harness and not only the session.
+    /// Describes what is invalid in the page. A scenario can choose the image in which the agent runs, so pages are not
+    /// trusted. For example, an agent that always announces one more page would make the harness read forever.
     pub fn join(&mut self, page: Self) -> Result<(), String> {
         let Self { mut outcomes, mut kinds, .. } = std::mem::take(self);
         if page.more && page.outcomes.is_empty() {
@@ -139,15 +141,15 @@ impl Series {
     }
 }
 
-/// The outcome of one question.
+/// The outcome of one question of a prober.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "(u64, u64, usize)", into = "(u64, u64, usize)")]
 pub struct Outcome {
-    /// The time at which the question was asked, in microseconds since the prober began.
+    /// The time at which the question was asked, in microseconds since the start of the prober.
     pub at_us: u64,
-    /// The duration until the answer, in microseconds.
+    /// The time from the question to its answer, in microseconds.
     pub took_us: u64,
-    /// The index of the answer in the list of kinds.
+    /// The answer, as an index into [`Series::kinds`].
     pub kind: usize,
 }
 

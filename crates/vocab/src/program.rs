@@ -1,5 +1,5 @@
-//! Programs that run at a vantage: a user's script, or another client that does the same as one of the harness's
-//! probes.
+//! Programs that run at a vantage: the user's script, or another client that does what one of the harness's probes
+//! does.
 
 use std::collections::BTreeMap;
 
@@ -10,88 +10,90 @@ use serde_json::Value;
 use crate::question::{HttpQuestion, PresignQuestion, S3Question};
 use crate::secret::Secret;
 
-/// The environment variable with the path of a program's certificate bundle. The bundle is a file with the view's
-/// trusted certificates.
+/// The name of the environment variable that tells a program where its certificate bundle is. The bundle is a PEM file
+/// with the certificates that the vantage trusts.
 pub const CA_BUNDLE_ENV: &str = "PARALLAX_CA_BUNDLE";
-/// The placeholder for that path in arguments and in values of variables. It has the form in which a shell would expand
-/// it.
+/// The text that is replaced by the path of the certificate bundle, in arguments and in values of variables. A shell
+/// would write the variable in the same form.
 pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
-/// The largest part of each output stream that an answer contains, in bytes.
+/// The largest part of stdout, and of stderr, that a reply contains, in bytes.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Run one program until it ends.
+/// Runs one program until it ends.
 ///
-/// It runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends, or the
-/// deadline passes, its whole process group is killed.
+/// The program runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends
+/// or the time limit passes, its whole process group is killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuestion {
     /// The program and its arguments. The list is never empty.
     pub argv: Vec<String>,
-    /// The environment of the program. Only `PATH` is inherited.
+    /// The environment variables of the program. From the vantage's environment, the program gets only `PATH`.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// The standard input of the program; empty if absent.
+    /// The standard input of the program; `None` for an empty input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Secret>,
 }
 
-/// How a program ended, and what it wrote.
+/// How a program ended, and its output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunReply {
     /// The exit code of the program; 128 plus the signal's number if a signal ended it, as shells report it.
     pub exit: i32,
-    /// The signal that ended the program.
+    /// The number of the signal that ended the program; `None` if it ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Standard output, cut after [`OUTPUT_LIMIT_BYTES`]. Bytes that are not UTF-8 are replaced.
+    /// The standard output, as UTF-8 text. It is cut after [`OUTPUT_LIMIT_BYTES`], and bytes that are not UTF-8 are
+    /// replaced.
     pub stdout: String,
-    /// Full length of standard output in bytes.
+    /// The full length of the standard output in bytes.
     pub stdout_bytes: u64,
-    /// Standard error, with the same limit.
+    /// The standard error, as UTF-8 text, cut after [`OUTPUT_LIMIT_BYTES`].
     pub stderr: String,
-    /// Full length of standard error in bytes.
+    /// The full length of the standard error in bytes.
     pub stderr_bytes: u64,
-    /// Standard output as JSON, if it is one complete document.
+    /// The standard output as a JSON value; `None` if it is not exactly one JSON document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
 }
 
-/// Let another client do what a probe would do. The task goes in as JSON and the outcome comes out as JSON
-/// (`images/clients/programs/clients/contract.py`). The reply has the same type as the probe's: a signed URL, an HTTP
-/// answer, an S3 answer.
+/// Lets another client (an SDK, curl, a browser) do what one of the harness's probes does. The client reads the task as
+/// JSON and prints the outcome as JSON (`images/clients/programs/clients/contract.py`). The reply has the type of that
+/// probe's reply: a signed URL, an HTTP reply or an S3 reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientQuestion {
-    /// The client's name, for messages.
+    /// The name of the client, for messages.
     pub client: String,
     /// The path of the client's program at the vantage.
     pub program: String,
-    /// The variable from which this client reads the path of its certificate bundle.
+    /// The name of the environment variable from which this client reads the path of its certificate bundle.
     pub trust_in: String,
     /// Additional environment variables of the program.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Whether the client gets endpoint, region and credentials from its own default chain. The task then contains none
-    /// of them.
+    /// Whether the client must find endpoint, region and credentials itself, by its default credential chain. If so,
+    /// the task contains none of them.
     #[serde(default)]
     pub chain: bool,
-    /// The origin of the page that sends the request, for a browser.
+    /// For a browser: the origin of the web page that sends the request, for example `https://app.example.com`. `None`
+    /// for other clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// The task of the client.
+    /// What the client must do.
     pub task: ClientTask,
 }
 
-/// What a client is asked to do.
+/// What another client must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientTask {
-    /// The task to sign a URL.
+    /// Sign a URL.
     Presign(PresignQuestion),
-    /// The task to execute one S3 operation.
+    /// Do one S3 operation.
     S3(S3Question),
-    /// The task to send one HTTP request.
+    /// Send one HTTP request.
     Http(HttpQuestion),
 }

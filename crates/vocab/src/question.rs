@@ -1,4 +1,5 @@
-//! Questions to a vantage. A question is complete: the process that answers it uses nothing from its own environment.
+//! Questions to a vantage. A question contains everything that the answer depends on. The process that answers takes
+//! nothing from its own environment.
 
 use std::net::SocketAddr;
 
@@ -15,55 +16,55 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// The vantage's view of the network.
+    /// How the vantage sees the network for this question.
     pub view: View,
-    /// The time limit for the whole answer, in milliseconds.
+    /// The time limit until the complete answer, in milliseconds.
     pub deadline_ms: u64,
-    /// The probe that the vantage runs.
+    /// What the vantage must do, by the kind of probe.
     pub probe: Probe,
 }
 
-/// How a vantage sees the network: the certificates it trusts, its name servers, and redirected connections.
+/// How a vantage sees the network: the certificates that it trusts, its name servers, and its detours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct View {
-    /// The trusted certificates, PEM. If the list is empty, no server is trusted.
+    /// The trusted certificates in PEM format. If the list is empty, no server certificate is accepted.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// The only accepted leaf certificate (DER). Nothing else about the server is verified. The harness uses this for
-    /// its own set-up connections, which must work even when a break makes the certificate invalid. A scenario's steps
-    /// never set it.
+    /// The only leaf certificate that is accepted, in DER format. No other property of the server is verified. The
+    /// harness uses it for its own set-up connections, which must work even if a break makes the server's certificate
+    /// invalid. The steps of a scenario never set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Vec<u8>>,
-    /// The name servers to ask. If the list is empty, those of `/etc/resolv.conf` at the vantage are asked, with its
-    /// search path and `ndots`.
+    /// The name servers that the probe asks. If the list is empty, it asks those of `/etc/resolv.conf` at the vantage,
+    /// with the search path and `ndots` of that file.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
-    /// Redirections: connections to `from` are made to `to` instead. The URL, `Host` and SNI stay unchanged. With them,
-    /// an outside vantage reaches a port that the engine published on loopback.
+    /// The detours: a connection to an address `from` is made to `to` instead. URL, `Host` and SNI do not change. With
+    /// detours, a vantage outside the cluster reaches a port that the engine published on loopback.
     #[serde(default)]
     pub detours: Vec<Detour>,
-    /// The client certificate that is presented if the server asks for one.
+    /// The client certificate that the probe presents if the server asks for one; `None` for no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
 }
 
-/// A client certificate with its key.
+/// A client certificate with its private key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// The certificate and its intermediates, PEM.
+    /// The client certificate and its intermediates, in PEM format.
     pub chain: String,
     /// The private key in PEM format.
     pub key: Secret,
 }
 
-/// A redirected TCP connection.
+/// A detour: a TCP connection that is made to another address than the resolved one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detour {
-    /// The address that the name resolved to.
+    /// The address to which the name resolved.
     pub from: SocketAddr,
-    /// The address that is dialled.
+    /// The address to which the connection is made.
     pub to: SocketAddr,
 }

@@ -1,14 +1,14 @@
-//! Values that must never be shown.
+//! Secret values, such as keys and tokens.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A secret. It is sent to the probe that needs it, and prints as `[redacted]` everywhere else.
+/// A secret. It is sent to the probe that needs it. Everywhere else it is printed as `[redacted]`.
 ///
-/// Serialising keeps the value, because the frame that reaches a pod must carry it. The record writer redacts the text
-/// of every secret of the run (`crates/record`).
+/// Serialising a secret writes its value, because a frame to a pod must contain it. The writer of the record
+/// (`crates/record`) redacts the text of every secret of the run.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -19,7 +19,8 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself. Callers pass the value to a client or to a Kubernetes Secret, and never put it into a message.
+    /// The value of the secret. A caller may pass it to a client or to a Kubernetes Secret, and must never put it into
+    /// a message.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,8 @@
-//! The finding about a signature that a store refused. The run determines the finding while it still has the secrets.
+//! The result of examining a signature that a store refused. The run examines the signature while it still has the
+//! secrets.
 //!
-//! The record contains no secret, so nobody can verify a signature from the record. Therefore the run verifies the
-//! signature (`crates/explain/src/signature`) and records the result. Reports build their sentences from the result.
+//! The record contains no secret, so nobody can verify a signature from the record later. Therefore the run verifies
+//! the signature (`crates/explain/src/signature`) and records the result. Reports make their sentences from the result.
 
 use std::fmt;
 
@@ -10,32 +11,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StepId;
 
-/// The request for which a signature is valid, compared with the request that the store refused.
+/// Why a store refused a signature: how the request that arrived differs from the request that was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureFinding {
-    /// The place of the signature in the request.
+    /// Where the request carries the signature.
     pub form: SignatureForm,
-    /// The observer whose view of the request was examined.
+    /// Who saw the request that was examined.
     pub seen_by: SeenBy,
-    /// The step that created the signature, if a step of the variant did.
+    /// The id of the step that made the signature; `None` if no step of the variant made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<StepId>,
-    /// Whether the signature is valid for the request as it was signed, with the store's own secret key.
+    /// Whether the signature fits the request as it was signed, with the store's own secret key. `None` if this was not
+    /// examined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_signed: Option<bool>,
-    /// Whether the signature is valid for the request as it arrived, with the store's own secret key.
+    /// Whether the signature fits the request as it arrived, with the store's own secret key. `None` if this was not
+    /// examined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_seen: Option<bool>,
-    /// The smallest set of parts that differ from what was signed.
+    /// The parts of the request that differ from what was signed. If `proven`, this is the smallest set that explains
+    /// the refusal.
     pub differs: Vec<Difference>,
-    /// Whether the signer's secret key equals the store's.
+    /// Whether the signer used the secret key that the store has.
     pub secret: SecretFinding,
-    /// Whether the signature is valid after exactly these parts are restored (with the signer's secret key, if it
-    /// differs from the store's). If `true`, nothing else is wrong. If `false`, `differs` comes from a comparison of
-    /// texts and may be incomplete.
+    /// Whether restoring exactly the parts in `differs` makes the signature valid (with the signer's secret key, if it
+    /// is not the store's). If `true`, nothing else is wrong. If `false`, `differs` comes only from comparing texts and
+    /// may be incomplete.
     pub proven: bool,
-    /// The number of combinations that were verified.
+    /// The number of combinations of parts with which the signature was verified.
     pub tried: u32,
 }
 
@@ -43,81 +47,82 @@ pub struct SignatureFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureForm {
-    /// The signature is in the query of a presigned URL.
+    /// In the query of the URL (presigned URL).
     Url,
-    /// The signature is in the `Authorization` header.
+    /// In the `Authorization` header.
     Header,
 }
 
-/// Whose view of a request was examined.
+/// Who saw the request that was examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenBy {
-    /// The store, according to its own trace.
+    /// The store, by its own trace.
     Store,
-    /// The sender. Changes on the way to the store are not known.
+    /// The sender. A change of the request on its way to the store is not known.
     Sender,
-    /// A log on the way. Changes after that log are not known.
+    /// A log on the way, such as that of a proxy. A change of the request after the log is not known.
     Log,
 }
 
-/// Whether the signer used the store's secret key.
+/// Whether the signer used the secret key that the store has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretFinding {
-    /// The signer used the store's key.
+    /// The signer used the store's secret key.
     Same,
-    /// The signer used another key.
+    /// The signer used another secret key.
     Other,
-    /// The secret is unknown, because no combination that was tried makes the signature valid.
+    /// This is not known. Either no combination of parts makes the signature valid, or the signer's key does, but the
+    /// store's key is not known.
     Unknown,
 }
 
-/// One part of the request that differs from what was signed.
+/// One part of the request that arrived with another value than was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
     /// The part that differs.
     pub part: Part,
-    /// The value that was signed; empty if absent.
+    /// The value that was signed; empty if the part was not there.
     pub signed: String,
-    /// The value that arrived; empty if absent.
+    /// The value that arrived; empty if the part was not there.
     pub seen: String,
-    /// Whether the client already sent this value. If not, the value was changed on the way.
+    /// Whether the client already sent the value that arrived. If `false`, something on the way changed it.
     pub sent_so: bool,
 }
 
-/// The parts of a request that a signature covers.
+/// A part of a request that the signature covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// The method differs.
+    /// The HTTP method.
     Method,
-    /// The name in `Host`, with or without its port.
+    /// The host name in the header `Host`, with or without its port.
     Host,
-    /// Only the port in `Host` differs.
+    /// The port in the header `Host`; the host name is equal.
     Port,
-    /// The decoded path differs.
+    /// The path, after decoding.
     Path,
-    /// Query parameters other than those of the signature.
+    /// The query parameters, except those that belong to the signature.
     Query,
-    /// A signed header differs.
+    /// A signed header; the value is its name.
     Header(String),
-    /// The hash of the payload that the request declares.
+    /// The hash of the body, as the request declares it.
     Payload,
-    /// The signing time (`X-Amz-Date`) differs.
+    /// The signing time (`X-Amz-Date`).
     Date,
-    /// Date, region and service in the credential.
+    /// The date, the region and the service in the credential.
     Scope,
     /// The access key in the credential.
     AccessKey,
-    /// The value of `X-Amz-Expires` differs.
+    /// The validity of a presigned URL (`X-Amz-Expires`).
     Expires,
     /// The list of signed headers.
     SignedHeaders,
-    /// The session token. Its value is never shown, only whether there is one.
+    /// The session token. Reports never contain its value, but only say whether there is one.
     Token,
-    /// The signature itself. It is never shown.
+    /// The signature itself. Reports never contain it.
     Signature,
 }
 

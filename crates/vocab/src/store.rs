@@ -1,26 +1,27 @@
-//! The properties of a store beyond S3, as its fixture declares them.
+//! What a store has beyond S3, as its fixture declares it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The API that a store has besides S3. The set-up uses it, and the explanations know its messages.
+/// The API that a store has in addition to S3. The set-up of users and policies uses this API. The explanations of
+/// failures know its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
-    /// Only S3: no named policies, and nothing is known about how it signs users in.
+    /// No other API than S3: the store has no named policies, and nothing is known about how users sign in.
     #[default]
     S3,
-    /// `MinIO`: named policies through its admin API, and sign-in by its OpenID settings.
+    /// `MinIO`: named policies by its admin API, and sign-in of users by its OpenID settings.
     Minio,
 }
 
-/// What reports which address sent a request to a store.
+/// The witness of a store: what tells which address sent a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WitnessKind {
-    /// Nothing: the report gives the number of unconfirmed answers.
+    /// No witness. Answers of such a store count, and the report gives the number of unconfirmed answers.
     #[default]
     None,
-    /// The trace of `MinIO`'s admin API.
+    /// The trace that `MinIO`'s admin API delivers.
     MinioTrace,
 }

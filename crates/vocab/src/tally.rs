@@ -7,78 +7,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 
-/// The statistics of one series. Times are milliseconds since the prober began.
+/// Statistics of one prober. Fields that end in `_ms` are in milliseconds; points in time count from the start of the
+/// prober.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
     /// The time at which the prober began, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// The time for which the prober has been asking.
+    /// The time during which the prober asked, in milliseconds.
     pub asked_for_ms: u64,
     /// The number of all outcomes, successes and failures.
     pub count: u64,
-    /// The number of outcomes that did not match the expectation.
+    /// The number of outcomes that are not as the step expects.
     pub failures: u64,
-    /// The number of questions that were due but not asked, because too many were unanswered.
+    /// The number of questions that were due but not asked, because too many questions were unanswered.
     pub dropped: u64,
-    /// The number of questions without an outcome yet.
+    /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The number of answers of a store. No trace confirms these answers.
+    /// The number of answers that come from a store. No trace of the store confirms which address asked for them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of_a_store: u64,
-    /// The longest time without a success.
+    /// The longest time during which the prober had no success.
     pub longest_gap: Gap,
-    /// Median duration of a success.
+    /// The median time of a success, in milliseconds.
     pub median_ms: u64,
-    /// Longest duration of a success.
+    /// The longest time of a success, in milliseconds.
     pub worst_ms: u64,
-    /// The longest delay between the time at which a question was due and the time at which it was asked.
+    /// The longest time by which a question was asked later than it was due, in milliseconds.
     pub late_ms: u64,
-    /// The causes of failures, in the order of their first occurrence.
+    /// The causes of the failures, in the order of their first occurrence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Failing>,
-    /// The leaf certificates, in the order of their first occurrence.
+    /// The leaf certificates that the server presented, in the order of their first occurrence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<Serving>,
 }
 
-/// A time without a success: from one success to the next, or from the start of the series, or to its end.
+/// A time without a success. It begins at a success or at the start of the prober, and ends at the next success or at
+/// the end of the prober.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// The length of the gap.
+    /// The length of the gap, in milliseconds.
     pub took_ms: u64,
-    /// The time at which the gap begins.
+    /// The time at which the gap begins, in milliseconds since the start of the prober.
     pub from_ms: u64,
-    /// The time at which the gap ends.
+    /// The time at which the gap ends, in milliseconds since the start of the prober.
     pub to_ms: u64,
 }
 
-/// How often, and from when to when, one cause of failure occurred.
+/// One cause of failures: how often it occurred, and from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failing {
     /// The cause, with the details of its first occurrence.
     pub cause: Cause,
-    /// The number of occurrences.
+    /// The number of failures with this cause.
     pub count: u64,
-    /// Time of the first occurrence.
+    /// The time of the first failure with this cause, in milliseconds since the start of the prober.
     pub first_ms: u64,
-    /// Time of the last occurrence.
+    /// The time of the last failure with this cause, in milliseconds since the start of the prober.
     pub last_ms: u64,
 }
 
-/// How often, and from when to when, one leaf certificate was served.
+/// One leaf certificate: how often the server presented it, and from when to when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
     /// The serial number of the certificate, in lower-case hexadecimal.
     pub serial: String,
-    /// The number of times that the certificate was seen.
+    /// The number of answers with this certificate.
     pub count: u64,
-    /// The time at which the certificate was first seen.
+    /// The time of the first answer with this certificate, in milliseconds since the start of the prober.
     pub first_ms: u64,
-    /// The time at which the certificate was last seen.
+    /// The time of the last answer with this certificate, in milliseconds since the start of the prober.
     pub last_ms: u64,
 }
 
@@ -99,7 +101,7 @@ impl fmt::Display for Serving {
     }
 }
 
-/// Writes `WHAT, COUNT times from FIRST to LAST`.
+/// Writes `WHAT, COUNT times from FIRST to LAST`, or `WHAT, once at FIRST`.
 fn times(f: &mut fmt::Formatter<'_>, what: &dyn fmt::Display, count: u64, first_ms: u64, last_ms: u64) -> fmt::Result {
     match count {
         1 => write!(f, "{what}, once at {}", Instant(first_ms)),
@@ -113,7 +115,7 @@ impl fmt::Display for Gap {
     }
 }
 
-/// A time since the prober began, displayed in seconds.
+/// A point in time, in milliseconds since the start of the prober. It is displayed in seconds.
 struct Instant(u64);
 
 impl fmt::Display for Instant {

@@ -1,9 +1,9 @@
 //! Frames between the harness and the agent in a pod.
 //!
 //! A frame is a length in four bytes, big-endian, followed by that many bytes of JSON. The agent sends the first frame
-//! ([`FromAgent::Hello`]). Several questions may be unanswered at the same time. Answers come in any order and are
-//! matched by `request`. The agent ends when its standard input ends, or when no frame arrives for
-//! [`SILENCE_LIMIT_MS`].
+//! ([`FromAgent::Hello`]). Several questions may be unanswered at the same time. Answers come in any order, and the
+//! number `request` says to which question an answer belongs. The agent ends when its standard input ends, or when it
+//! receives no frame for [`SILENCE_LIMIT_MS`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,13 +11,13 @@ use crate::answer::Answer;
 use crate::prober::{ProberOrder, Series};
 use crate::question::Question;
 
-/// Version of this protocol. Both ends are built from one source tree, so any difference is an error.
+/// The version of this protocol. The harness and the agent are built from one source tree, so a difference is an error.
 pub const VERSION: u32 = 2;
 /// The largest length of a frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
-/// The interval between two heartbeats of the harness, in milliseconds.
+/// The interval at which the harness sends heartbeats, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;
-/// The time without a frame after which the agent ends, in milliseconds.
+/// The agent ends when it has received no frame for this time, in milliseconds.
 pub const SILENCE_LIMIT_MS: u64 = 15_000;
 
 /// A message from the harness to the agent.
@@ -26,21 +26,21 @@ pub const SILENCE_LIMIT_MS: u64 = 15_000;
 pub enum ToAgent {
     /// Asks a question.
     Ask {
-        /// The number that the answer repeats.
+        /// The number of this question. The answer repeats it.
         request: u64,
-        /// The question to answer.
+        /// The question that the agent must answer.
         question: Box<Question>,
     },
-    /// An order to a prober.
+    /// Gives an order to a prober.
     Prober {
-        /// The number that the response repeats.
+        /// The number of this order. The response repeats it.
         request: u64,
-        /// The number of the prober.
+        /// The number that names the prober within the session.
         prober: u64,
         /// The order to the prober.
         order: ProberOrder,
     },
-    /// Sent at intervals, so that the agent knows that the harness is alive.
+    /// Shows that the harness is alive. The harness sends it at intervals.
     Heartbeat,
 }
 
@@ -48,27 +48,27 @@ pub enum ToAgent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromAgent {
-    /// The first frame of a session.
+    /// Begins the session. The agent sends it as its first frame.
     Hello {
-        /// The [`VERSION`] of the agent.
+        /// The [`VERSION`] of the protocol that the agent uses.
         version: u32,
-        /// Host name of the pod or container.
+        /// The host name of the pod or container.
         host: String,
-        /// Addresses of the pod or container.
+        /// The IP addresses of the pod or container.
         addresses: Vec<std::net::IpAddr>,
     },
-    /// Gives the answer to a question.
+    /// Gives the answer to a question ([`ToAgent::Ask`]).
     Told {
-        /// The number of the question.
+        /// The number of the question ([`ToAgent::Ask`]).
         request: u64,
         /// The answer to the question.
         answer: Box<Answer>,
     },
-    /// Gives the response to [`ToAgent::Prober`].
+    /// Gives the response to an order to a prober ([`ToAgent::Prober`]).
     Series {
-        /// The number of the order.
+        /// The number of the order ([`ToAgent::Prober`]).
         request: u64,
-        /// The series so far; `None` if there is no such prober.
+        /// What the prober observed; `None` if no prober has this number.
         series: Option<Box<Series>>,
     },
 }
@@ -76,10 +76,11 @@ pub enum FromAgent {
 /// The reason why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The length exceeds the limit: the stream is not of this protocol, or frame boundaries were lost.
+    /// The length is greater than [`FRAME_LIMIT_BYTES`]. Either the bytes are not of this protocol, or the reader does
+    /// not stand at the start of a frame.
     #[error("frame of {0} bytes is longer than the limit of {FRAME_LIMIT_BYTES}")]
     TooLong(u64),
-    /// The bytes are not the JSON of a frame.
+    /// The bytes of the frame are not the JSON of a message.
     #[error("frame is not valid: {0}")]
     Invalid(#[from] serde_json::Error),
 }
@@ -95,7 +96,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// Takes one frame from the front of `buffer`. Returns `None` while the frame is incomplete.
+/// Takes one frame from the front of `buffer`, and decodes its message. Returns `None` while the frame is incomplete.
 pub fn decode<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> Result<Option<T>, FrameError> {
     let Some(head) = buffer.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*head);

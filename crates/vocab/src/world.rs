@@ -2,9 +2,10 @@
 //! log.
 //!
 //! The external network is one container on the engine's network, with a name server and a proxy (the edge). The name
-//! server answers for the run's names and denies all others. The edge passes TLS connections through to the backend
-//! that the server name selects, and plain HTTP connections to the backend that `Host` selects. The container reads its
-//! configuration from [`CONFIG_ENV`] and writes one JSON document ([`Entry`]) per line.
+//! server answers for the run's names, and answers NXDOMAIN for all others. The edge passes TLS connections through to
+//! the backend that the server name selects. It passes plain HTTP connections to the backend that the `Host` header
+//! selects. The container reads its configuration from [`CONFIG_ENV`], and writes one JSON document ([`Entry`]) per
+//! line to its log.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,29 +16,29 @@ use serde::{Deserialize, Serialize};
 /// The environment variable that holds a [`WorldConfig`] as JSON.
 pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 
-/// The whole configuration. There is never an upstream name server: a verdict must not depend on the network that a
-/// laptop is connected to.
+/// The configuration of the external network. It has no upstream name server, because no verdict may depend on the
+/// network to which a laptop is connected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
-    /// The target of each host name (lower case, no trailing dot). All other names do not exist.
+    /// Maps each host name (lower case, no trailing dot) to what it resolves to. Other names get NXDOMAIN.
     pub names: BTreeMap<String, NameTarget>,
-    /// The routes of the edge.
+    /// The rules by which the edge passes connections on.
     #[serde(default)]
     pub edge: Vec<EdgeRule>,
-    /// The container (name or address) in which the cluster runs. Questions from it get NXDOMAIN for names of the edge.
-    /// Pods must reach the store by the cluster's own DNS rule, and a way through the edge would hide that the rule is
-    /// missing.
+    /// The container, by name or address, in which the cluster runs. Questions from it get NXDOMAIN for names of the
+    /// edge. Pods must reach the store by the cluster's own DNS rule. If they could also reach it through the edge,
+    /// nobody would notice that the rule is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The edge's address, as clients reach it. If it is absent, the address of the container's first interface that is
-    /// not loopback is used.
+    /// The address at which clients reach the edge. If it is absent, it is the address of the container's first
+    /// interface that is not loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// The address to listen on. If it is absent, the servers listen on all interfaces.
+    /// The address on which the name server and the edge listen. If it is absent, they listen on all interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
-    /// Port of the name server.
+    /// The port of the name server.
     #[serde(default = "dns_port")]
     pub dns_port: u16,
 }
@@ -54,71 +55,72 @@ pub enum NameTarget {
     Edge,
     /// The name resolves to these addresses.
     Addresses(Vec<IpAddr>),
-    /// The name resolves to these addresses, but questions from the cluster get NXDOMAIN. So pods can resolve the name
-    /// only by the cluster's own DNS rule.
+    /// The name resolves to these addresses for clients outside, but questions from the cluster get NXDOMAIN. So pods
+    /// can resolve the name only by the cluster's own DNS rule.
     Outside(Vec<IpAddr>),
 }
 
-/// One route of the edge: TLS for `host` that arrives at `port` is passed through to `backend` without decryption.
+/// One rule of the edge: a connection for `host` that arrives at `port` is passed to `backend`. TLS is not decrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeRule {
-    /// The host that selects this rule: the server name (SNI) of a TLS connection, or the `Host` of plain HTTP.
+    /// The host that selects this rule: the server name (SNI) of a TLS connection, or the `Host` header of plain HTTP.
     pub host: String,
-    /// Port that the edge listens on.
+    /// The port on which the edge listens.
     pub port: u16,
-    /// The backend as `name-or-address:port`. The container's own resolver resolves the name for each connection.
+    /// The backend, as `name-or-address:port`. A name is resolved anew for each connection, by the resolver of the
+    /// container.
     pub backend: String,
 }
 
-/// One line of the log. Times are milliseconds since the Unix epoch.
+/// One line of the log of the external network. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
-    /// The name server and the edge accept connections from now on.
+    /// The name server and the edge have started, and accept connections from now on.
     Listening {
-        /// The time of the event.
+        /// The time at which this happened.
         at: u64,
-        /// Address of the name server.
+        /// The address on which the name server listens.
         dns: SocketAddr,
-        /// Ports of the edge, in the order of the rules, without duplicates.
+        /// The ports on which the edge listens, in the order of the rules, without duplicates.
         edge: Vec<u16>,
-        /// The address to which edge names resolve.
+        /// The address to which the names of the edge resolve.
         address: IpAddr,
     },
     /// The name server answered a question.
     Dns {
-        /// The time of the event.
+        /// The time of the answer.
         at: u64,
-        /// The address of the client.
+        /// The address of the client that asked.
         from: SocketAddr,
-        /// Name, lower case, no trailing dot.
+        /// The name in the question, in lower case, without a trailing dot.
         name: String,
-        /// The type of the question: `A`, `AAAA` or another.
+        /// The record type in the question: `A`, `AAAA` or another.
         #[serde(rename = "type")]
         kind_asked: String,
-        /// Addresses joined by a space, `no-address` or `no-such-name`.
+        /// What the name server answered: the addresses, separated by spaces, or `no-address` or `no-such-name`.
         answer: String,
     },
-    /// A connection at the edge ended.
+    /// A connection through the edge has ended.
     Edge {
         /// The time at which the connection was accepted.
         at: u64,
-        /// The address of the client.
+        /// The address of the client that connected.
         from: SocketAddr,
-        /// Port on which it arrived.
+        /// The port of the edge at which the connection arrived.
         port: u16,
-        /// The server name that the client requested.
+        /// The host that the client asked for: the server name (SNI) of TLS, or the `Host` header of plain HTTP.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sni: Option<String>,
-        /// The backend to which the connection was passed.
+        /// The backend to which the connection was passed; `None` if no rule fits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backend: Option<String>,
-        /// Bytes from client to backend.
+        /// The number of bytes from the client to the backend.
         bytes_in: u64,
-        /// Bytes from backend to client.
+        /// The number of bytes from the backend to the client.
         bytes_out: u64,
-        /// The reason of a failure; `None` if there was none.
+        /// The reason why the connection failed; `None` if it did not fail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },

@@ -1,10 +1,10 @@
-//! Tests the places where an engine is searched, and the error if there is none.
+//! Tests of the search for an engine: the places and their order, and the error if there is no engine.
 
 use std::collections::HashMap;
 
 use super::*;
 
-/// A fake machine: its environment, files and sockets are tables.
+/// A fake machine for tests: its environment, files and sockets are tables.
 #[derive(Default)]
 struct Machine {
     env: HashMap<&'static str, &'static str>,
@@ -28,7 +28,8 @@ impl Machine {
         self
     }
 
-    /// Adds a context. The name of its folder is the output of `printf NAME | sha256sum`.
+    /// Adds a Docker context to the fake machine. The name of the context's folder is the output of `printf NAME |
+    /// sha256sum`.
     fn context(self, name: &str, host: &str) -> Self {
         let id = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()));
         self.file(

@@ -21,10 +21,11 @@ const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const OUTPUT_LINES: usize = 20;
 
-/// Starts the engine if it does not run (with systemd if systemd runs), and waits until it answers.
+/// Starts dockerd if it does not run, and waits until it answers. If systemd runs on the machine, systemd starts
+/// dockerd.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
-    // Lines from an earlier start in the log are not evidence for this start.
+    // The log may contain lines of an earlier start. An error must not show them as evidence of this start.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
@@ -39,7 +40,7 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
             return Ok(());
         }
         if child.is_none() && !by_systemd && !is_starting() {
-            // The dockerd that was starting before has ended.
+            // Reached if dockerd was not started yet, or if the dockerd that was starting has ended without an answer.
             sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
             child = Some(spawn()?);
         }
@@ -49,27 +50,28 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
         if begun.elapsed() > ANSWERS_WITHIN {
             return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
         }
-        // The socket does not exist yet, so the code must poll.
+        // Nothing reports when dockerd has created its socket, so the code polls.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Whether a dockerd runs already. Its package, or another process, may have just started it.
+/// Whether a dockerd process exists already. The installation of its package, or another process, may have just started
+/// it.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
     stat.is_some_and(|stat| is_living_dockerd(&stat))
 }
 
-/// Whether `/proc/PID/stat` describes a living dockerd. A process that has ended keeps its name there until its parent
-/// reaps it (states Z and X).
+/// Whether `/proc/PID/stat` describes a dockerd that has not ended. A process that has ended keeps its entry, in state
+/// Z or X, until its parent reads its exit code.
 fn is_living_dockerd(stat: &str) -> bool {
     let Some((before, after)) = stat.rsplit_once(')') else { return false };
     let name = before.split_once('(').map_or("", |(_, name)| name);
     name == "dockerd" && !after.trim_start().starts_with(['Z', 'X'])
 }
 
-/// Starts dockerd in its own session, so that it survives the end of the terminal and of this process.
+/// Starts dockerd in a session of its own, so that dockerd continues when the terminal closes or this process ends.
 fn spawn() -> Result<Child, ProvisionError> {
     let failed =
         |reason: String| ProvisionError::Command { command: "setsid dockerd".to_owned(), reason, output: Vec::new() };
@@ -83,14 +85,14 @@ fn spawn() -> Result<Child, ProvisionError> {
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
     let mut command = Command::new(Tool::Setsid.command());
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
-    // These variables are meant for the client. The server dockerd would interpret them in another way.
+    // These variables configure Docker's client. dockerd would read some of them in another sense, so they are removed.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
         command.env_remove(name);
     }
     command.spawn().map_err(|error| failed(error.to_string()))
 }
 
-/// The path of the installed dockerd.
+/// The path of the dockerd program; `None` if it is not installed.
 pub(super) fn dockerd() -> Option<PathBuf> {
     on_path(Tool::Dockerd.command()).next()
 }

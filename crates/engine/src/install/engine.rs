@@ -1,4 +1,4 @@
-//! Finds an engine that answers, and on request installs and starts one.
+//! Finds an engine that answers. If the user allows it, installs and starts one.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use parallax_record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
 
-/// Finds the engine. If no engine answers and `provision` is set, installs and starts one, and reports each step
-/// beforehand. An engine that the user chose (`DOCKER_HOST`, a context) is never replaced.
+/// Finds the engine. If no engine answers and `provision` is set, installs and starts one. Each step is reported before
+/// it begins. An engine that the user chose (`DOCKER_HOST`, a context) is never replaced.
 pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Sink) -> Result<Endpoint, EngineError> {
     let absent = match find(around) {
         Ok(endpoint) => return Ok(endpoint),
@@ -33,8 +33,8 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     find(around)
 }
 
-/// The engine's package, and packages that the engine needs although its package does not depend on them. In newer
-/// releases, the client for users is in a separate package.
+/// The package of the engine, and the packages that the engine needs although its package does not depend on them.
+/// Newer Debian releases have Docker's client in a separate package, which is added if the client is missing.
 fn engine_package(has_client: bool) -> Wanted {
     const ALONG: &[&str] = &[Tool::Iptables.package()];
     const CLIENT: &[&str] = &[Tool::Docker.package()];
@@ -48,13 +48,14 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Whether a missing engine may be started here. This is so only at the default socket, and only if the user chose no
-/// engine. A user who names that socket in `DOCKER_HOST` or in a context chose the engine behind it.
+/// Whether Parallax may start an engine in place of one that does not answer. It may only start the default one, at the
+/// default socket, and only if the user chose no engine. A user who names the default socket in `DOCKER_HOST` or in a
+/// context has chosen the engine behind it.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.source == BY_DEFAULT))
 }
 
-/// Whether a new enough dockerd is installed. If so, it only needs to be started.
+/// Whether a dockerd of a sufficient version is installed. If so, it only has to be started.
 async fn is_installed() -> bool {
     let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
     let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();
@@ -74,7 +75,7 @@ mod tests {
         };
         assert!(is_ours_to_start(&absent(BY_DEFAULT, DEFAULT_SOCKET)));
         assert!(!is_ours_to_start(&absent("rootless engine", "/somewhere/else.sock")));
-        // A user who names the default socket has chosen the engine behind it.
+        // A user who names the default socket has chosen an engine, so Parallax must not start another one there.
         assert!(!is_ours_to_start(&absent("DOCKER_HOST", DEFAULT_SOCKET)));
         assert!(!is_ours_to_start(&absent("context here, named by DOCKER_CONTEXT", DEFAULT_SOCKET)));
         let denied = EngineError::Denied { socket: DEFAULT_SOCKET.to_owned(), source_of: String::new() };

@@ -1,17 +1,18 @@
-//! The only kernel limit that clusters reach: inotify instances.
+//! The kernel's limit of inotify instances: the only kernel limit that clusters reach.
 
 use std::path::Path;
 
 use crate::error::EngineError;
 use parallax_record::Sink;
 
-/// The kernel's limit for each user, counted over all containers. The default is 128.
+/// The file with the kernel's limit of inotify instances for each user, in which all containers count. The kernel's
+/// default is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// A limit that is enough for about forty clusters at the same time.
+/// The lowest limit that Parallax accepts without a change. It is enough for about forty clusters at the same time.
 const ENOUGH: u64 = 1024;
 
-/// Raises the limit of inotify instances if it is too low for several runs at once. The change is reported before it is
-/// made.
+/// Raises the kernel's limit of inotify instances if it is too low for several runs at once and this process is root.
+/// The change is reported before it is made.
 pub fn ensure_inotify(sink: &Sink) -> Result<(), EngineError> {
     let path = Path::new(INSTANCES);
     let now = std::fs::read_to_string(path).map_err(EngineError::file("read", path))?;

@@ -1,5 +1,5 @@
-//! Installs and starts an engine that can run privileged containers, and raises the only kernel limit that clusters
-//! reach.
+//! Installs and starts an engine that can run privileged containers. Also raises the limit of inotify instances, the
+//! only kernel limit that clusters reach.
 
 mod daemon;
 mod engine;

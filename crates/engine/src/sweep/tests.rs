@@ -1,4 +1,4 @@
-//! Tests a sweep with an engine that cannot search.
+//! Tests of a sweep with an engine that cannot search.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tokio::net::UnixListener;
 use super::*;
 use crate::find::Endpoint;
 
-/// A fake engine that answers, but fails each search by label with `status`.
+/// Starts a fake engine that answers, but fails each search by label with the HTTP status `status`.
 fn broken(socket: &Path, status: u16) {
     let listener = UnixListener::bind(socket).expect("the socket is free");
     tokio::spawn(async move {
@@ -47,14 +47,15 @@ async fn a_search_that_failed_is_not_taken_for_an_empty_one() {
     broken(&socket, 500);
     let endpoint = Endpoint::given(format!("unix://{}", socket.display()));
     let engine = Engine::connect(&endpoint).await.expect("it answers");
-    // The ledger is empty, so only the search by label could find something.
+    // The ledger is empty, so the failed search by label is the only way to find an object. The sweep must report that
+    // it is unsure.
     let swept = engine.sweep(&RunId::new("r1"), &[], Unfinished::None).await;
     assert!(swept.removed.is_empty() && swept.remaining.is_empty(), "{swept:?}");
     assert!(!swept.is_clean(), "nobody knows what is left");
     let commands = swept.commands();
     assert!(matches!(commands.as_slice(), [only] if only.starts_with("parallax gc  # the search")), "{commands:?}");
     assert!(commands[0].contains("its database is locked"), "{commands:?}");
-    // The objects in the ledger may still exist too.
+    // With an entry in the ledger, the sweep must also name the object of that entry, which may still exist.
     let entry = Entry { kind: Kind::Container, name: "node".to_owned() };
     let swept = engine.sweep(&RunId::new("r1"), &[entry], Unfinished::None).await;
     assert_eq!(swept.commands().first().map(String::as_str), Some("docker rm -fv node"));

@@ -1,4 +1,4 @@
-//! Tests how images are obtained, with a fake engine in memory and recipes that need no tool.
+//! Tests of how images are obtained, with a fake engine in memory and with recipes that need no tool.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,11 +20,11 @@ images:
   - { name: agent, for: probes, recipe: agent }
 ";
 
-/// The digest of each image of the fake registry.
+/// The digest that the fake registry reports for each image.
 const OF_THE_REGISTRY: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const ANOTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
-/// The way in which the fake registry answers.
+/// How the fake registry answers a pull.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registry {
     Serves,
@@ -109,7 +109,7 @@ impl ImageStore for Engine {
     }
 }
 
-/// Fails if a recipe needs a tool. No recipe of these tests needs one.
+/// A source of tools that fails. The recipes of these tests need no tool, so it must never be called.
 struct NoTools;
 
 impl Tools for NoTools {
@@ -118,7 +118,7 @@ impl Tools for NoTools {
     }
 }
 
-/// The names of the image in an archive.
+/// The names that the image has in an archive, from its `manifest.json`.
 fn tags(archive: &Path) -> Vec<String> {
     let mut tar = tar::Archive::new(fs::File::open(archive).expect("opens"));
     let manifest = tar.entries().expect("a tar").next().expect("an entry").expect("whole");
@@ -155,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// Obtains the images of a run. Returns `name: source` for each, sorted.
+    /// Obtains the images of a run. Returns a line `name: source` for each image, sorted.
     async fn obtain(&self, policy: K3s) -> Result<Vec<String>, ImageError> {
         let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
         let wanted = [
@@ -198,7 +198,7 @@ impl Machine {
         obtain(&request, wanted, &sink, CancellationToken::new()).await
     }
 
-    /// The calls that the engine received since the last call of this function, sorted.
+    /// The calls that the fake engine received since the last call of this function, sorted.
     fn asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.engine.asked.lock().expect("not poisoned"));
         asked.sort();
@@ -250,7 +250,8 @@ async fn published_offline_is_an_error_and_never_a_substitute() {
         let machine = Machine::new(registry);
         machine.obtain(K3s::Built).await.expect("the built set is at hand");
         let error = machine.obtain(K3s::Published).await.expect_err("no registry");
-        // Only the answer of a registry shows that the image does not exist.
+        // Only a registry that answers can say that the image does not exist. If no registry answers, the error must
+        // not say so.
         let said = matches!(error, ImageError::NotPublished { .. });
         let away = matches!(error, ImageError::Unreachable { .. });
         assert!(if registry == Registry::Refuses { said } else { away }, "{error}");
@@ -323,14 +324,15 @@ async fn an_image_in_the_engine_must_be_the_one_that_was_built() {
     let built = &machine.obtain_these(K3s::Auto, &wanted).await.expect("built")["k3s"];
     let (tag, id) = (built.reference.clone(), built.id.clone());
     assert_eq!(machine.asked(), ["load parallax.local/node", "pull rancher/k3s:1"]);
-    // Another user gives the tag to another image.
+    // Another user of the engine gives the tag to another image. The right image must be loaded again from the cache.
     machine.engine.add(&tag);
     let again = &machine.obtain_these(K3s::Built, &wanted).await.expect("loaded")["k3s"];
     assert_eq!((&again.id, again.source.to_string().as_str()), (&id, "from cache"));
     assert_eq!(machine.asked(), ["load parallax.local/node"]);
     let said = machine.said.lock().expect("not poisoned").clone();
     assert!(said.iter().any(|it| it.contains("is not the image that was built here")), "{said:?}");
-    // Without the archive, nothing shows which image the tag names.
+    // The archive is gone from the cache, and another user gives the tag to another image. The image must be built
+    // again.
     for file in fs::read_dir(machine.cache.root().join("images")).expect("listed") {
         fs::remove_file(file.expect("readable").path()).expect("removed");
     }

@@ -1,4 +1,4 @@
-//! `dns`: resolves a name.
+//! The probe `dns`: resolves a name.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Resolve `name` as an absolute name. The result with `ndots` and the search path is recorded separately.
+/// Resolves `name` as an absolute name. The vantage also resolves the name by its search path and `ndots`, which is
+/// recorded separately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuestion {
@@ -37,18 +38,19 @@ impl Asked for DnsQuestion {
     }
 }
 
-/// Addresses of a name.
+/// The addresses to which a name resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsReply {
-    /// A and AAAA records, sorted.
+    /// The addresses from the A and AAAA records, sorted.
     pub addresses: Vec<IpAddr>,
-    /// Canonical names (CNAME) in the answer.
+    /// The canonical names (CNAME records) in the answer.
     #[serde(default)]
     pub cnames: Vec<String>,
-    /// The smallest TTL in seconds.
+    /// The smallest TTL of the records, in seconds.
     pub ttl_s: u32,
-    /// The result of the vantage's search path for the same name, if it differs from the absolute answer.
+    /// What the same name resolves to by the search path of the vantage. `None` if this is equal to the absolute
+    /// answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `http`: sends one HTTP request.
+//! The probe `http`: sends one HTTP request.
 
 use std::collections::BTreeMap;
 
@@ -10,55 +10,55 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::{self, ProberQuestion};
 use crate::secret::Secret;
 
-/// One HTTP/1.1 request: no redirects, no proxy, no retries, no cookies.
+/// One HTTP/1.1 request, sent directly: redirects are not followed, and there is no proxy, no repetition and no cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpQuestion {
     /// The method: `GET`, `HEAD`, `PUT`, `POST`, `DELETE` or `OPTIONS`.
     pub method: String,
-    /// Absolute URL, sent without normalisation of its query.
+    /// The absolute URL. Its query is sent exactly as given.
     pub url: String,
-    /// The `Host` header to send (`name` or `name:port`). The connection still goes to the host of the URL. This
-    /// imitates a proxy that rewrites the header.
+    /// The `Host` header of the request (`name` or `name:port`), if it differs from the host of the URL. The connection
+    /// goes to the host of the URL. So the request looks as if a proxy had rewritten the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Additional headers of the request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body of the request, which is UTF-8 text.
+    /// The body of the request, as UTF-8 text; `None` for no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// A form to send instead of a body, as `multipart/form-data`.
+    /// A form that is sent as `multipart/form-data`, in place of a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,
 }
 
-/// A form as a browser sends it: the fields first, the file last.
+/// A form, sent as a browser sends it: the fields first, the file last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// The names and values of the form's fields.
     pub fields: BTreeMap<String, String>,
-    /// The file, sent as the field `file`.
+    /// The file of the form, sent as the field `file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FormFile>,
 }
 
-/// The file of a form.
+/// The file in a form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormFile {
-    /// The file's name on the sender's machine.
+    /// The name that the file has for its sender.
     pub name: String,
     /// The media type of the file.
     pub content_type: String,
-    /// The content, which is UTF-8 text.
+    /// The content of the file, as UTF-8 text.
     pub body: String,
 }
 
 impl HttpQuestion {
-    /// A request without `Host`, headers or body. With struct update syntax, code that uses this function need not
-    /// change when `HttpQuestion` gets a new field.
+    /// A request with method and URL only: no own `Host`, headers, body or form. If `HttpQuestion` gets a new field,
+    /// code that starts from this function and sets single fields need not change.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
     }
@@ -95,7 +95,8 @@ impl HttpQuestion {
 }
 
 impl Form {
-    /// The names of the form's fields and file. The values are left out, because they contain a signature.
+    /// The form in words, for reports: the names of its fields and of the file. The values are left out, because they
+    /// contain a signature.
     fn in_words(&self) -> String {
         let Self { fields, file } = self;
         let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
@@ -103,26 +104,27 @@ impl Form {
     }
 }
 
-/// An HTTP answer.
+/// The reply to an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpReply {
     /// The status code of the response.
     pub status: u16,
-    /// Headers with lower-case names. Values of equal names are joined with `, `.
+    /// The headers, with lower-case names. If a header occurs several times, its values are joined with `, `.
     pub headers: BTreeMap<String, String>,
-    /// The body, cut after [`BODY_LIMIT_BYTES`]. Bytes that are not UTF-8 are replaced.
+    /// The body, as UTF-8 text. It is cut after [`BODY_LIMIT_BYTES`], and bytes that are not UTF-8 are replaced.
     pub body: String,
-    /// Full length of the body in bytes.
+    /// The length of the full body in bytes.
     pub body_bytes: u64,
-    /// SHA-256 of the full body, lower-case hexadecimal.
+    /// The SHA-256 of the full body, in lower-case hexadecimal.
     pub body_sha256: String,
-    /// The S3 error. It comes from the body, or from the headers if the answer has no body.
+    /// The S3 error of the reply, from the body or, if there is no body, from the headers. `None` if the reply is no S3
+    /// error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3_error: Option<S3Error>,
 }
 
-/// The largest part of a body that an answer contains, in bytes.
+/// The largest part of a body that a reply contains, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 impl Replied for HttpReply {

@@ -1,4 +1,4 @@
-//! `jwt`: decodes and verifies a token.
+//! The probe `jwt`: decodes a token and verifies its signature.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,13 +8,13 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Decode a token and verify it from the vantage.
+/// Decodes a token, and verifies its signature with the issuer's published keys, which the vantage fetches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtQuestion {
-    /// The source of the token.
+    /// Where the vantage gets the token from.
     pub token: TokenSource,
-    /// The issuer's address, `https://host[:port]`. If it is absent, the token's own `iss` is used.
+    /// The address of the issuer, `https://host[:port]`. `None` means the issuer that the token's claim `iss` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
 }
@@ -42,39 +42,39 @@ impl Asked for JwtQuestion {
     }
 }
 
-/// A decoded token.
+/// A decoded token, with the result of its verification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtReply {
-    /// The claims of the token.
+    /// The claims of the token, as a JSON object.
     pub claims: serde_json::Value,
-    /// Signature algorithm, for example `RS256`.
+    /// The algorithm of the signature, for example `RS256`.
     pub algorithm: String,
-    /// The key id (`kid`) in the token's header.
+    /// The key id (`kid`) in the header of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
-    /// Whether the published keys verify the token's signature.
+    /// Whether one of the published keys verifies the signature of the token.
     pub signature: Signature,
-    /// The key set's URL, from the issuer's discovery document.
+    /// The URL of the issuer's key set, from the issuer's discovery document.
     pub jwks_uri: String,
-    /// Ids of the published keys.
+    /// The ids of the keys that the issuer publishes.
     pub published: Vec<String>,
 }
 
-/// Whether a token's signature is its issuer's.
+/// The result of verifying the signature of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signature {
-    /// A published key made it.
+    /// A key that the issuer publishes verifies the signature.
     Valid,
-    /// The key that it names is published and did not make it.
+    /// The issuer publishes the key that the token names, but this key does not verify the signature.
     Invalid,
-    /// The key that it names is not published.
+    /// The issuer does not publish the key that the token names.
     UnknownKey,
 }
 
 impl Signature {
-    /// The word as scenarios write it.
+    /// The word for this result in scenarios.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Valid => "valid",

@@ -1,5 +1,6 @@
-//! The kinds of probe. Each has one module with its question, its reply, and the properties that other modules need to
-//! know. A kind is a row of the table below. No other module needs a list of kinds: each asks for the properties here.
+//! The kinds of probe. Each kind has one module with its question, its reply, and the facts about them that other
+//! modules need. Each kind is a row of the table below. No other module needs a list of the kinds, because each asks
+//! for the facts here.
 
 mod dns;
 mod http;
@@ -27,136 +28,142 @@ use crate::prober::ProberQuestion;
 use crate::program::{ClientQuestion, RunQuestion, RunReply};
 use crate::secret::Secret;
 
-/// A kind of question that a vantage can answer.
+/// What every kind of question states about itself.
 pub trait Asked {
-    /// The question in words, for reports.
+    /// The question as a text for reports.
     fn in_words(&self) -> String;
 
-    /// The properties of the question that other modules need to know.
+    /// The facts about the question that other modules need.
     fn facts(&self) -> QuestionFacts<'_>;
 }
 
-/// The properties of a question that other modules need to know. All fields are required, so that each kind states all
+/// The facts about a question that other modules need. No field has a default, so each kind of question must state all
 /// of them.
 #[derive(Clone, Copy, Debug)]
 pub struct QuestionFacts<'a> {
-    /// The host or URL that the question addresses.
+    /// The host or the URL to which the question is directed.
     pub address: Addressed<'a>,
-    /// The source of the names that the question's probe resolves.
+    /// Where the names come from that the probe resolves for this question.
     pub names: Names,
-    /// The HTTP request that is sent, either by the harness's own probe or by another client.
+    /// The HTTP request that the question sends, either by the harness's own probe or by another client. `None` if it
+    /// sends none.
     pub http: Option<&'a HttpQuestion>,
-    /// The request of the harness's own probe to a store. Its signature can be verified.
+    /// The signed request that the harness's own probe sends to a store. The run can verify its signature. `None` if
+    /// the question sends none.
     pub signed: Option<Signed<'a>>,
-    /// The token that is exchanged or read.
+    /// The token that the question exchanges or decodes; `None` if there is none.
     pub token: Option<&'a TokenSource>,
-    /// The URL or form that the harness's own probe signs.
+    /// The question itself, if the harness's own probe signs a URL or a form for it.
     pub signs: Option<&'a PresignQuestion>,
-    /// The exchange of a token for credentials.
+    /// The question itself, if it exchanges a token for credentials.
     pub exchange: Option<&'a StsQuestion>,
-    /// Whether a program answers the question. A program describes failures in its own words.
+    /// Whether a program answers the question. A program describes its failures in its own words, so they have no
+    /// precise cause.
     pub is_program: bool,
-    /// Whether the question may change the contents of a store. This is assumed for a program, because its effects are
-    /// unknown.
+    /// Whether the question may change the contents of a store. `true` for a program, because nobody knows what it
+    /// does.
     pub may_write: bool,
 }
 
-/// The address of a question.
+/// To which host a question is directed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addressed<'a> {
-    /// A host, or a word that replaces it in a sentence.
+    /// The name of the host, or a phrase such as `the issuer` that stands in place of a name.
     Host(&'a str),
-    /// The host of a URL.
+    /// A URL that contains the host.
     Url(&'a str),
 }
 
-/// The source of the names that a probe resolves.
+/// Where the names come from that a probe resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The names come from the question.
+    /// The names are in the question.
     Question,
-    /// The names come from a token and from its issuer's documents.
+    /// The names are in a token and in the documents of its issuer.
     Issuer,
 }
 
-/// A request of the harness's own probe to a store.
+/// A signed request that the harness's own probe sends to a store.
 #[derive(Clone, Copy, Debug)]
 pub enum Signed<'a> {
-    /// A request as the step gives it.
+    /// An HTTP request, sent as the step gives it.
     Http(&'a HttpQuestion),
-    /// An operation that the SDK signs.
+    /// An S3 operation, which the AWS SDK signs.
     S3(&'a S3Question),
 }
 
-/// A kind of reply to a question.
+/// What every kind of reply states about itself.
 pub trait Replied {
-    /// The facts of the reply that matchers and other modules read.
+    /// The facts about the reply that matchers and other modules read.
     fn facts(&self) -> ReplyFacts<'_>;
 
-    /// The values that later steps can use.
+    /// The values of the reply that later steps can use.
     fn outputs(&self) -> Outputs<'_>;
 
-    /// A copy of the reply with `entry` in its list, if the list is empty and therefore missing in the serialised
-    /// reply.
+    /// A copy of the reply with `entry` in its list. A list that is empty is missing in the JSON of the reply, so it
+    /// cannot be altered there. `None` if the reply has no empty list.
     fn with_entry(&self, entry: &str) -> Option<Reply>;
 
-    /// The secrets in the reply that neither a pattern nor a field name reveals.
+    /// The secrets in the reply that the redactor finds neither by a pattern nor by the name of a field.
     fn secrets(&self) -> Vec<Secret>;
 
-    /// The content of the reply for reports: labels with texts.
+    /// The content of the reply for reports: pairs of label and text.
     fn rows(&self) -> Vec<(&'static str, String)>;
 
-    /// Removes the parts that differ from reply to reply, such as a TTL, and the parts that the prober does not
-    /// compare.
+    /// Removes what differs from reply to reply, such as a TTL, and what the prober does not compare. Afterwards, equal
+    /// replies are equal values.
     fn shorten(&mut self, question: &ProberQuestion);
 }
 
-/// The facts of a reply that matchers and other modules read. All fields are required, so that each kind states all of
-/// them.
+/// The facts about a reply that matchers and other modules read. No field has a default, so each kind of reply must
+/// state all of them. `None` means that this kind has no such fact.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyFacts<'a> {
     /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// The error document of the store.
+    /// The error document that the store sent.
     pub s3_error: Option<&'a S3Error>,
-    /// The answer of a token service.
+    /// The reply itself, if it comes from a token service.
     pub sts: Option<&'a StsReply>,
-    /// The addresses of a name.
+    /// The addresses to which a name resolved.
     pub addresses: Option<&'a [IpAddr]>,
     /// The headers of the response.
     pub headers: Option<&'a BTreeMap<String, String>>,
     /// The body of the response.
     pub body: Option<&'a str>,
-    /// The full length of a body of which `body` is only the beginning, in bytes.
+    /// The full length of the body in bytes, if `body` is only its beginning.
     pub body_cut_from: Option<u64>,
-    /// The keys of a listing that the store did not refuse.
+    /// The keys in a listing. `None` if the store refused the listing.
     pub keys: Option<&'a [String]>,
-    /// The totals of a replica.
+    /// The totals of the objects in a replica.
     pub survey: Option<&'a Survey>,
-    /// The content of the decoded token.
+    /// The reply itself, if it is a decoded token.
     pub jwt: Option<&'a JwtReply>,
-    /// The result of a program.
+    /// The reply itself, if it is the result of a program.
     pub run: Option<&'a RunReply>,
-    /// The id that the store gave the request. The store's trace contains the same id.
+    /// The id that the store gave to the request. The store's trace contains the same id, so the two can be matched.
     pub request_id: Option<&'a str>,
-    /// Whether the reply is a refusal whose request may be recorded as the store saw it.
+    /// Whether the reply is a refusal, and the record may contain the refused request as the store saw it (a request
+    /// with a token must not be recorded).
     pub is_refusal_to_show: bool,
-    /// Whether only a store, or its token service, gives such a reply.
+    /// Whether replies of this kind come only from a store or its token service.
     pub is_of_a_store: bool,
 }
 
-/// The values of a reply that later steps can use. All fields are required, so that each kind states all of them.
+/// The values of a reply that later steps can use. No field has a default, so each kind of reply must state all of
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
-    /// The signed URL or form. The value of `{{ STEP }}` is its URL.
+    /// The signed URL or form. A later step gets its URL by `{{ STEP }}`.
     pub signed: Option<&'a PresignReply>,
-    /// The credentials that a step uses with `as: STEP`.
+    /// The credentials. A later step uses them by `as: STEP`.
     pub credentials: Option<&'a TemporaryCredentials>,
-    /// The text that captures can read as JSON, at `/reply/KIND/json`.
+    /// A text whose JSON content captures can read, at `/reply/KIND/json`.
     pub json: Option<&'a str>,
 }
 
-/// The table of kinds. A row has the name and the type; the key on the wire and in the record follows from the name.
+/// Makes two enums from the table of the kinds of probe: one of the questions, one of the replies. A row has the name
+/// and the type of a kind. The key in frames and in the record follows from the name.
 macro_rules! kinds {
     (
         $(#[$of_questions:meta])* questions { $($(#[$asked_doc:meta])* $asked:ident($question:ty),)* }
@@ -201,94 +208,95 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The kinds of probe.
+    /// What a probe does, by its kind.
     questions {
-        /// Resolve a name.
+        /// Resolves a name.
         Dns(DnsQuestion),
-        /// Do a TLS handshake and read the chain.
+        /// Makes a TLS handshake and reads the certificate chain.
         Tls(TlsQuestion),
-        /// Send one HTTP request as it is.
+        /// Sends one HTTP request, exactly as given.
         Http(HttpQuestion),
-        /// One S3 operation by the AWS SDK for Rust.
+        /// Does one S3 operation by the AWS SDK for Rust.
         S3(S3Question),
-        /// Make a presigned URL. This is offline: the endpoint only determines the host in the URL.
+        /// Signs a URL (presigned URL). This needs no network: the endpoint only determines the host in the URL.
         Presign(PresignQuestion),
-        /// Exchange a web identity token for credentials (`AssumeRoleWithWebIdentity`).
+        /// Exchanges a web identity token for credentials (`AssumeRoleWithWebIdentity`).
         Sts(StsQuestion),
-        /// Decode a web identity token, and verify its signature with the keys that its issuer publishes.
+        /// Decodes a web identity token, and verifies its signature with the keys that its issuer publishes.
         Jwt(JwtQuestion),
-        /// Run a program.
+        /// Runs a program.
         Run(RunQuestion),
-        /// Let another client (an SDK, curl, a browser) do what one of the probes above does.
+        /// Lets another client (an SDK, curl, a browser) do what one of the probes above does.
         Client(ClientQuestion),
     }
-    /// A response.
+    /// The reply to a question, by the kind of the probe.
     replies {
-        /// Addresses of a name.
+        /// The addresses of a name.
         Dns(DnsReply),
-        /// A finished handshake; the chain is in the evidence.
+        /// A completed TLS handshake. The certificate chain is in the evidence.
         Tls(TlsReply),
-        /// An HTTP answer.
+        /// The reply to an HTTP request.
         Http(HttpReply),
-        /// An S3 answer.
+        /// The reply to an S3 operation.
         S3(S3Reply),
-        /// A signed URL.
+        /// A signed URL or a signed form.
         Presign(PresignReply),
-        /// Credentials for a token, or a refusal.
+        /// Credentials in exchange for a token, or a refusal.
         Sts(StsReply),
-        /// The claims of a token, and whether its issuer's keys verify it.
+        /// The claims of a token, and whether its issuer's keys verify its signature.
         Jwt(JwtReply),
-        /// A program that ended.
+        /// How a program ended, and its output.
         Run(RunReply),
     }
 }
 
 impl Probe {
-    /// The question in words, for reports.
+    /// The question as a text for reports.
     pub fn in_words(&self) -> String {
         self.kind().in_words()
     }
 
-    /// The properties of the question that other modules need to know.
+    /// The facts about the question that other modules need.
     pub fn facts(&self) -> QuestionFacts<'_> {
         self.kind().facts()
     }
 }
 
 impl Reply {
-    /// The facts of the reply that matchers and other modules read.
+    /// The facts about the reply that matchers and other modules read.
     pub fn facts(&self) -> ReplyFacts<'_> {
         self.kind().facts()
     }
 
-    /// The values that later steps can use.
+    /// The values of the reply that later steps can use.
     pub fn outputs(&self) -> Outputs<'_> {
         self.kind().outputs()
     }
 
-    /// A copy of the reply with `entry` in its list, if the list is empty and therefore missing in the serialised
-    /// reply.
+    /// A copy of the reply with `entry` in its list. A list that is empty is missing in the JSON of the reply, so it
+    /// cannot be altered there. `None` if the reply has no empty list.
     pub fn with_entry(&self, entry: &str) -> Option<Self> {
         self.kind().with_entry(entry)
     }
 
-    /// The secrets in the reply that neither a pattern nor a field name reveals.
+    /// The secrets in the reply that the redactor finds neither by a pattern nor by the name of a field.
     pub fn secrets(&self) -> Vec<Secret> {
         self.kind().secrets()
     }
 
-    /// The content of the reply for reports: labels with texts.
+    /// The content of the reply for reports: pairs of label and text.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         self.kind().rows()
     }
 
-    /// Removes the parts that differ from reply to reply, and the parts that a prober does not compare.
+    /// Removes what differs from reply to reply, such as a TTL, and what the prober does not compare. Afterwards, equal
+    /// replies are equal values.
     pub fn shorten(&mut self, question: &ProberQuestion) {
         self.kind_mut().shorten(question);
     }
 }
 
-/// The status of a store with its error, as reports show it.
+/// The HTTP status and, for a refusal, the error code and message of a store, in one text for reports.
 fn refusal(status: u16, error: Option<(&str, &str)>) -> String {
     error.map_or_else(|| status.to_string(), |(code, message)| format!("{status}: {code}: {message}"))
 }

@@ -1,4 +1,4 @@
-//! `presign`: signs a URL or a form.
+//! The probe `presign`: signs a URL or a form.
 
 use std::collections::BTreeMap;
 
@@ -10,49 +10,49 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).
+/// Signs a URL (SigV4 in its query), or a form (SigV4 in its fields). This needs no network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
-    /// The store and the credentials.
+    /// The endpoint of the store, and the credentials that sign.
     pub access: S3Access,
-    /// The method: `GET`, `PUT`, `HEAD` or `DELETE`. With a `policy`, it is `POST`.
+    /// The method that is signed: `GET`, `PUT`, `HEAD` or `DELETE`. With a `policy`, the method is `POST`.
     pub method: String,
     /// The name of the bucket.
     pub bucket: String,
-    /// The object key. With a policy that leaves the rest of the key open, the prefix of the key.
+    /// The key of the object. If the policy of a form allows every key with a prefix, this is the prefix.
     pub key: String,
-    /// The validity in seconds. The SDK refuses more than seven days. The probe then signs with `aws-sigv4`, so that a
-    /// scenario can show how the server refuses the URL.
+    /// How long the URL is valid, in seconds. The SDK refuses more than seven days. In that case the probe signs with
+    /// the crate `aws-sigv4`, so that a scenario can show how the server refuses the URL.
     pub expires_s: u64,
-    /// The signing time, relative to now, in seconds. A negative value is in the past.
+    /// The signing time as a difference from the present time, in seconds. A negative value is in the past.
     #[serde(default)]
     pub signed_at_s: i64,
-    /// Further query parameters to sign, for example `response-content-disposition`.
+    /// Further query parameters that are signed, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// The policy of a form. If it is given, the permission to send a form is signed instead of a URL.
+    /// The policy of a form. With a policy, the probe signs the permission to send a form. Without one, it signs a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PostPolicy>,
 }
 
-/// What a form may send (S3 POST policy), in addition to the bucket and the time limit.
+/// What a form may contain (S3 POST policy), in addition to the bucket and the expiry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostPolicy {
-    /// The smallest and the largest length of the file, in bytes.
+    /// The smallest and the largest allowed length of the file, in bytes. `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_length_range: Option<[u64; 2]>,
-    /// Fields that must have exactly this value. The signed form contains them.
+    /// The form fields that must have exactly this value. The signed form contains them already.
     #[serde(default)]
     pub equals: BTreeMap<String, String>,
-    /// Fields whose value must begin with this text.
+    /// The form fields whose value must begin with this text.
     #[serde(default)]
     pub starts_with: BTreeMap<String, String>,
 }
 
 impl PresignQuestion {
-    /// A question that signs at the current time, without further query parameters and without a policy.
+    /// A question that signs a URL at the present time, without further query parameters.
     pub fn new(
         access: S3Access,
         method: impl Into<String>,
@@ -91,23 +91,23 @@ impl Asked for PresignQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignReply {
-    /// The signed URL. For a form: the URL to which it is sent.
+    /// The signed URL. For a form, the URL to which the form is sent.
     pub url: String,
-    /// The headers that a client must send when it opens the URL.
+    /// The headers that a client must send with the URL, because they are signed.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// The method that was signed.
     pub method: String,
-    /// The fields that a form must send. The policy may allow more fields.
+    /// The fields that the form must contain; empty for a URL. The policy may allow more fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
 }
 
-/// The name of the form field that contains the signature.
+/// The name of the form field that contains the signature of the form.
 pub const FORM_SIGNATURE: &str = "x-amz-signature";
 
 impl PresignReply {
-    /// A signed URL that needs no additional headers.
+    /// A signed URL with which a client need not send any signed header.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self { method: method.into(), url: url.into(), headers: BTreeMap::new(), fields: BTreeMap::new() }
     }
@@ -142,7 +142,8 @@ impl Replied for PresignReply {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        // A pattern finds the signature in a URL. The signature of a form is found only by the name of its field.
+        // A pattern of the redactor finds the signature in a URL. The signature of a form is a plain field value, so it
+        // is listed here.
         let Self { url: _, headers: _, method: _, fields } = self;
         fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
     }

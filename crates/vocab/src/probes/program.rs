@@ -1,11 +1,11 @@
-//! `run` and `client`: run a program.
+//! The probes `run` and `client`: both run a program at the vantage.
 
 use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::program::{ClientQuestion, ClientTask, RunQuestion, RunReply};
 use crate::secret::Secret;
 
-/// The number of last lines of a program's output that are shown.
+/// The number of last lines of a program's output that reports contain.
 const LAST_LINES: usize = 5;
 
 impl Asked for RunQuestion {
@@ -44,7 +44,7 @@ impl Asked for ClientQuestion {
     }
 
     fn facts(&self) -> QuestionFacts<'_> {
-        // An external client signs by its own rules, so neither its signature nor a URL that it signs is verified.
+        // Another client signs in its own way, so the harness verifies neither its signature nor a URL that it signs.
         QuestionFacts { signed: None, signs: None, is_program: true, ..self.task.kind().facts() }
     }
 }
@@ -91,7 +91,7 @@ impl Replied for RunReply {
     fn shorten(&mut self, _: &ProberQuestion) {}
 }
 
-/// The last lines of a text, such as the output of a program before it ended.
+/// The last lines of a program's output.
 fn last_lines(text: &str) -> &str {
     let text = text.trim_end();
     text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])

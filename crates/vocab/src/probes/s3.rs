@@ -1,4 +1,4 @@
-//! `s3`: does one S3 operation.
+//! The probe `s3`: does one S3 operation.
 
 use std::collections::BTreeMap;
 
@@ -9,113 +9,115 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// The store's endpoint and the client's credentials.
+/// The endpoint of a store, and the credentials of the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Access {
     /// The URL of the endpoint: `https://host[:port]`.
     pub endpoint: String,
-    /// The region for which requests are signed.
+    /// The region in the signature of the requests.
     pub region: String,
     /// The id of the access key.
     pub access_key: String,
     /// The secret access key.
     pub secret_key: Secret,
-    /// Session token of temporary credentials.
+    /// The session token of temporary credentials; `None` for permanent ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<Secret>,
 }
 
-/// One S3 operation, path style.
+/// One S3 operation. The bucket is in the path of the URL (path style), not in the host name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Question {
-    /// The store and the credentials.
+    /// The endpoint of the store, and the credentials that sign the request.
     pub access: S3Access,
-    /// The operation to execute.
+    /// The operation that the probe does.
     pub operation: S3Operation,
-    /// Further headers. They are signed.
+    /// Headers in addition to those of the SDK. They are signed too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
 
-/// S3 operations.
+/// The S3 operations that the probe can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum S3Operation {
-    /// The operation `CreateBucket`. If the bucket already exists and belongs to the caller, this counts as success.
+    /// The operation `CreateBucket`. It also succeeds if the bucket already exists and belongs to the caller.
     CreateBucket {
         /// The name of the bucket.
         bucket: String,
     },
-    /// The operation `PutBucketPolicy`.
+    /// The operation `PutBucketPolicy`, which replaces the policy of a bucket.
     PutBucketPolicy {
         /// The name of the bucket.
         bucket: String,
-        /// The policy as JSON.
+        /// The policy, as a JSON text.
         policy: String,
     },
-    /// The operation `PutObject`.
+    /// The operation `PutObject`, which writes an object.
     Put {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
-        /// The content, which is UTF-8 text.
+        /// The content of the object, as UTF-8 text.
         body: String,
     },
-    /// The operation `GetObject`.
+    /// The operation `GetObject`, which reads an object.
     Get {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
     },
-    /// The operation `HeadObject`.
+    /// The operation `HeadObject`, which reads the metadata of an object.
     Head {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
     },
-    /// The operation `DeleteObject`.
+    /// The operation `DeleteObject`, which deletes an object.
     Delete {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
     },
-    /// The operation `CreateMultipartUpload`.
+    /// The operation `CreateMultipartUpload`, which begins an upload in parts.
     CreateUpload {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
     },
-    /// The operation `CompleteMultipartUpload`.
+    /// The operation `CompleteMultipartUpload`, which makes an object of the uploaded parts.
     CompleteUpload {
         /// The name of the bucket.
         bucket: String,
         /// The key of the object.
         key: String,
-        /// The id of the upload.
+        /// The id of the multipart upload.
         upload: String,
-        /// The `ETag` of each part, in the order of the parts.
+        /// The `ETag` of each uploaded part, in the order of the parts.
         parts: Vec<String>,
     },
-    /// The operation `ListObjectsV2`. All pages are read, up to a limit. A longer listing is an error.
+    /// The operation `ListObjectsV2`, which lists the keys with a prefix. All pages are read, up to a limit; a longer
+    /// listing is an error.
     List {
         /// The name of the bucket.
         bucket: String,
-        /// The prefix of the keys.
+        /// The prefix of the keys; an empty prefix means all keys.
         #[serde(default)]
         prefix: String,
     },
-    /// The operation `ListObjectsV2` over all pages. The reply contains only the totals.
+    /// The operation `ListObjectsV2` over all pages, where the reply contains only totals ([`Survey`]) and not each
+    /// key.
     Survey {
         /// The name of the bucket.
         bucket: String,
-        /// The prefix of the keys.
+        /// The prefix of the keys; an empty prefix means all keys.
         #[serde(default)]
         prefix: String,
     },
@@ -164,7 +166,7 @@ impl Asked for S3Question {
     }
 }
 
-/// An S3 error document.
+/// The error that a store reports in S3's XML format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Error {
@@ -174,60 +176,61 @@ pub struct S3Error {
     pub message: String,
 }
 
-/// An S3 answer: a success or a refusal.
+/// The reply to an S3 operation: a success or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Reply {
     /// The HTTP status code of the response.
     pub status: u16,
-    /// The server's error, if it refused the request.
+    /// The error that the store reported; `None` if it did what was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<S3Error>,
-    /// The content from `GetObject`, cut after [`BODY_LIMIT_BYTES`].
+    /// The content that `GetObject` read, cut after [`BODY_LIMIT_BYTES`]. `None` for another operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The keys that `ListObjectsV2` returned.
+    /// The keys that `ListObjectsV2` listed; empty for another operation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// The totals of the objects with the prefix, for a survey.
+    /// The totals that a survey counted; `None` for another operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
-    /// The ETag of the object, without quotes.
+    /// The ETag of the object, without its quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The length in bytes, for get and head.
+    /// The length of the object in bytes, for `GetObject` and `HeadObject`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// Id of the upload that was created.
+    /// The id of the upload that `CreateMultipartUpload` began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
-    /// The `x-amz-request-id`. It identifies the request in the store's trace.
+    /// The response header `x-amz-request-id`. The store's trace contains the same id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// Totals of the objects with a prefix.
+/// Totals of the objects whose keys have a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// The number of objects.
     pub objects: u64,
-    /// The sum of their lengths, in bytes.
+    /// The sum of the objects' lengths, in bytes.
     pub bytes: u64,
-    /// Key of the newest object.
+    /// The key of the object that was written last; `None` if there is no object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_key: Option<String>,
-    /// The time at which the newest object was written, in milliseconds since the Unix epoch, by the store's clock.
+    /// The time at which the newest object was written, in milliseconds since the Unix epoch, by the clock of the
+    /// store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<i64>,
-    /// The age of the newest object at the time of the question, in milliseconds.
+    /// The age of the newest object when the vantage asked, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_age_ms: Option<u64>,
 }
 
 impl Replied for S3Reply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // If a store refuses a listing, the empty list of keys has no meaning.
+        // A refused listing also has an empty list of keys. That list must not count as a listing without keys.
         let listed = self.error.is_none() && (200..300).contains(&self.status);
         ReplyFacts {
             status: Some(self.status),

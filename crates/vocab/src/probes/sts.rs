@@ -1,4 +1,4 @@
-//! `sts`: exchanges a token for credentials.
+//! The probe `sts`: exchanges a token for credentials.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,30 +7,33 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Where a web identity token comes from.
+/// Where a vantage gets a web identity token from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSource {
-    /// A file at the vantage. It is read again for each question, because the kubelet replaces it.
+    /// From a file at the vantage; the value is its path. The file is read again for each question, because the kubelet
+    /// replaces it.
     File(String),
-    /// The token is given as a value.
+    /// From the question itself; the value is the token.
     Value(Secret),
 }
 
-/// One `AssumeRoleWithWebIdentity` call: an unsigned form.
+/// One call of `AssumeRoleWithWebIdentity`. It is sent as a form without a signature, because the token proves who
+/// calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsQuestion {
-    /// The URL of the endpoint: `https://host[:port]`.
+    /// The URL of the token service: `https://host[:port]`.
     pub endpoint: String,
     /// The ARN of the role to assume.
     pub role_arn: String,
-    /// The source of the token.
+    /// Where the vantage gets the token from.
     pub token: TokenSource,
-    /// The requested lifetime of the credentials. If it is absent, they are valid as long as the token.
+    /// The requested lifetime of the credentials, in seconds. If it is absent, the credentials are valid as long as the
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<i64>,
-    /// A session policy (JSON) that restricts what the role allows.
+    /// A session policy, as a JSON text. The credentials then allow only what both this policy and the role allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }
@@ -55,27 +58,27 @@ impl Asked for StsQuestion {
     }
 }
 
-/// An answer of the security token service.
+/// The reply of the security token service: credentials or an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsReply {
     /// The HTTP status code of the response.
     pub status: u16,
-    /// The server's error, if it refused the request.
+    /// The error that the service reported; `None` if it gave credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StsError>,
-    /// The credentials for which the token was exchanged.
+    /// The credentials that the service gave; `None` if it refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<TemporaryCredentials>,
-    /// The token's subject, as the server read it.
+    /// The subject (`sub`) of the token, as the service read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The `x-amz-request-id`. It identifies the request in the store's trace.
+    /// The response header `x-amz-request-id`. The store's trace contains the same id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// The error of a security token service.
+/// The error that a security token service reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsError {
@@ -85,7 +88,7 @@ pub struct StsError {
     pub message: String,
 }
 
-/// Temporary credentials.
+/// Temporary credentials that a token service gave for a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemporaryCredentials {
@@ -95,13 +98,13 @@ pub struct TemporaryCredentials {
     pub secret_key: Secret,
     /// The session token of the credentials.
     pub session_token: Secret,
-    /// The time at which the credentials expire, RFC 3339.
+    /// The time at which the credentials expire, in the format of RFC 3339.
     pub expires: String,
 }
 
 impl Replied for StsReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // The query of a refused request may contain a token, so the query is not shown.
+        // The query of a refused exchange may contain the token, so the record must not contain the request.
         ReplyFacts {
             status: Some(self.status),
             s3_error: None,
@@ -130,7 +133,7 @@ impl Replied for StsReply {
 
     fn secrets(&self) -> Vec<Secret> {
         let Some(it) = &self.credentials else { return Vec::new() };
-        // The access key is registered too, in the same way as the access keys that the harness creates.
+        // The redactor also gets the access key, as it gets every access key that the harness creates.
         vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
     }
 

@@ -1,4 +1,4 @@
-//! `tls`: makes a TLS handshake.
+//! The probe `tls`: makes a TLS handshake.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,15 +7,16 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Handshake with `host:port`, verifying against the view's trust.
+/// Makes a TLS handshake with `host:port`. The certificate is verified with the certificates that the vantage trusts
+/// (`trust` of its view).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsQuestion {
-    /// Name to resolve and connect to.
+    /// The name or address of the server to which the probe connects.
     pub host: String,
-    /// The TCP port of the server.
+    /// The TCP port to which the probe connects.
     pub port: u16,
-    /// The server name to send and verify. If it is absent, `host` is used.
+    /// The server name that the probe sends (SNI) and verifies in the certificate. If it is absent, `host` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }
@@ -42,7 +43,7 @@ impl Asked for TlsQuestion {
     }
 }
 
-/// A finished handshake.
+/// A completed TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsReply {
