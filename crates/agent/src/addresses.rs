@@ -1,4 +1,5 @@
-//! Reads the addresses of this network namespace from the kernel's tables. This needs neither a name nor a route.
+//! Reads this machine's own addresses from the kernel's routing table in `/proc`. This works without a host name and
+//! without a default route.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,7 +8,8 @@ pub(crate) fn own() -> Vec<IpAddr> {
     std::fs::read_to_string("/proc/net/fib_trie").map(|trie| local(&trie)).unwrap_or_default()
 }
 
-/// Reads the leaves of `/proc/net/fib_trie` that are marked `host LOCAL`. Both of its tables list them.
+/// Returns the addresses in `/proc/net/fib_trie` that the kernel marks `host LOCAL`. The file lists each of them twice
+/// (in the tables `Main` and `Local`), so repetitions are dropped.
 fn local(trie: &str) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
     let mut leaf: Option<Ipv4Addr> = None;

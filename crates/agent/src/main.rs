@@ -6,7 +6,7 @@
 //! - `hold` keeps a vantage's pod alive.
 //! - `world` is the external network of a cluster: a name server and a TLS proxy (the edge).
 //! - `inject` is an admission webhook that adds to pods what web identity needs.
-//! - `balance` is the controller that gives a Service its balancer.
+//! - `balance` is the controller that implements Services of type `LoadBalancer` with an HAProxy outside the cluster.
 
 mod addresses;
 mod balance;
@@ -30,16 +30,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read questions from standard input and write answers to standard output, both in frames (length and JSON), until
-    /// the input ends or nothing arrives for 15 s
+    /// Read questions from standard input and write answers to standard output, both in frames (length and JSON). Ends
+    /// when the input ends or when nothing arrives for 15 s
     Session,
-    /// Do nothing until SIGTERM: the main process of a vantage's pod
+    /// Do nothing until SIGTERM or SIGINT arrives. This is the main process of a vantage's pod
     Hold,
-    /// Serve the run's DNS names and its TLS proxy, as the JSON in `PARALLAX_WORLD` describes them
+    /// Serve the run's DNS names and its TLS proxy, as the JSON in the environment variable `PARALLAX_WORLD` describes
+    /// them
     World,
-    /// Serve the admission webhook that adds token, role and endpoints to pods of annotated ServiceAccounts
+    /// Serve the admission webhook that adds a token, a role and endpoints to pods whose ServiceAccount has the
+    /// annotations
     Inject(inject::Arguments),
-    /// Configure an HAProxy outside the cluster for the Services of type LoadBalancer of a namespace
+    /// Configure an HAProxy outside the cluster for the Services of type LoadBalancer in one namespace
     Balance(balance::Arguments),
 }
 
@@ -60,7 +62,8 @@ fn main() -> ExitCode {
                     Command::Balance(arguments) => balance::serve(&arguments).await,
                 }
             });
-            // A read of standard input may still block its thread. The exit must not wait for it.
+            // A blocked read of standard input may still occupy a thread of the runtime. The process must not wait for
+            // this thread.
             runtime.shutdown_background();
             done
         });
@@ -73,7 +76,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes one line to standard error. If the agent ends, the harness shows its last lines.
+/// Writes a line about a failed `accept` to standard error. If the agent ends, the harness shows the last lines of this
+/// stream.
 fn cannot_accept(error: &std::io::Error) {
     log_error(&format!("a connection cannot be accepted: {error}"));
 }

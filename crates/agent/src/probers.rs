@@ -1,4 +1,4 @@
-//! The probers of a session, by number. All of them end with the session.
+//! The probers of a session, by their number. All of them end with the session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,14 @@ use parallax_probe::Prober;
 use parallax_vocab::prober::{ProberOrder, Series};
 use tokio::sync::Mutex;
 
-/// All probers. Each prober has its own lock, because its stop has to wait for answers.
+/// All probers of a session. Each prober has its own lock: stopping it waits for its open questions, and other probers
+/// must not wait too.
 #[derive(Debug, Default)]
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 
 impl Probers {
-    /// Executes an order for a prober and returns its series; `None` if there is no such prober.
+    /// Starts, reads, stops or removes a prober. Returns the results that the caller does not know yet; they are empty
+    /// for a start and a removal. `None` if there is no prober with this number.
     pub(crate) async fn execute(&self, prober: u64, order: ProberOrder) -> Option<Box<Series>> {
         let mut all = self.0.lock().await;
         match order {

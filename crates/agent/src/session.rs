@@ -1,4 +1,4 @@
-//! A session: questions come in and answers go out, several at the same time, in frames (`parallax_vocab::wire`).
+//! A session: reads questions and writes answers, several at the same time, in frames (`parallax_vocab::wire`).
 //!
 //! The session ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone,
 //! because the kubelet does not end an exec that has lost its client. A panic ends the process at once, with the
@@ -18,13 +18,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::addresses;
 use crate::probers::Probers;
 
-/// The largest number of questions that are processed at the same time. Further questions wait.
+/// The largest number of questions that are processed at the same time. The agent reads no further question until one
+/// of them is answered.
 const AT_ONCE: usize = 64;
 
-/// The exit code after a panic. Rust's own runtime uses the same code.
+/// The exit code after a panic, as in Rust's own runtime.
 const PANIC_EXIT_CODE: i32 = 101;
 
-/// Serves standard input and output.
+/// Runs a session on standard input and standard output.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -34,7 +35,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await
 }
 
-/// Serves any pair of streams. Ends if no byte arrives for `silence`.
+/// Runs a session on any pair of streams. The session ends if no byte arrives for `silence`.
 async fn run(
     mut input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin + Send + 'static,
@@ -62,7 +63,7 @@ async fn run(
                     ToAgent::Prober { request, prober, order } => series(request, probers.execute(prober, order).await),
                     ToAgent::Heartbeat => return,
                 };
-                // If the output is closed, the writer ends, and the session ends with it.
+                // `send` fails only if the output is closed. The session then ends anyway, so the error is ignored.
                 let _ = frames.send(frame).await;
                 drop(turn);
             });

@@ -1,4 +1,4 @@
-//! Tests the agent as a process: its answers do not depend on its environment, and it ends when its input ends.
+//! Tests the agent as a process: environment variables do not change its answers, and it ends when its input ends.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Agent {
         }
     }
 
-    /// Ends the input and waits for the process.
+    /// Closes the agent's standard input and waits until the process ends.
     fn end(self) -> std::process::ExitStatus {
         let Self { mut child, input, .. } = self;
         drop(input);
@@ -91,8 +91,7 @@ fn server() -> (SocketAddr, String) {
     (at, certificate.pem())
 }
 
-/// Environment variables that a laptop or a CI machine may have. Their values would make the probes fail if the agent
-/// used them.
+/// Environment variables that a laptop or a CI machine may have. If the agent used these values, its probes would fail.
 const RUBBISH: [(&str, &str); 22] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),
@@ -122,7 +121,7 @@ const RUBBISH: [(&str, &str); 22] = [
 fn nothing_is_inherited_from_the_environment() {
     let (at, pem) = server();
     let from = "127.0.0.1:443".parse().unwrap();
-    // Names below `localhost` need no server: the resolver answers them itself.
+    // The harness gives no name server here: the agent resolves names below `localhost` itself.
     let view = View {
         trust: vec![pem],
         pin: None,
@@ -160,7 +159,7 @@ fn nothing_is_inherited_from_the_environment() {
     assert!(clean.end().success() && soiled.end().success());
 }
 
-/// Removes the parts that differ each time: times, ports, and a signature that covers the time.
+/// Removes the parts of an answer that differ in each run: times, ports, and the signature, which depends on the time.
 fn without_variable_parts(mut answer: Answer) -> Answer {
     let evidence = &mut answer.evidence;
     (evidence.started_unix_ms, evidence.took_us, evidence.local) = (0, 0, None);

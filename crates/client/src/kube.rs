@@ -1,5 +1,5 @@
-//! kube-rs with a kubeconfig without CA data. It then trusts what its system trusts; in these containers,
-//! `SSL_CERT_FILE` names those certificates.
+//! The client `kube-rs`: sends requests with kube-rs and a kubeconfig without CA data. kube-rs then trusts the system's
+//! certificates. In these containers, `SSL_CERT_FILE` names the file with them.
 
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::outcome::{Outcome, message};
 use crate::task::Http;
 
-/// Sends one request to an apiserver.
+/// Sends one HTTP request to an apiserver through kube-rs.
 pub(crate) async fn get(task: Http) -> Outcome {
     match exchange(task).await {
         Ok(outcome) => outcome,

@@ -1,5 +1,5 @@
-//! reqwest, configured to trust only the certificates in the file that `SSL_CERT_FILE` names. reqwest itself does not
-//! use this variable.
+//! The client `reqwest`, configured to trust only the certificates in the file that `SSL_CERT_FILE` names. reqwest
+//! itself ignores this variable, so the code reads it.
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method};
@@ -7,7 +7,7 @@ use reqwest::{Certificate, Client, Method};
 use crate::outcome::{Outcome, message};
 use crate::task::Http;
 
-/// Sends one HTTP request.
+/// Sends one HTTP request with reqwest.
 pub(crate) async fn open(task: Http) -> Outcome {
     match exchange(task).await {
         Ok(outcome) => outcome,

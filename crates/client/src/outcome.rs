@@ -1,11 +1,11 @@
-//! The outcome of a task.
+//! The outcome of a task, which the client prints as JSON: an answer or an error message.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use serde::Serialize;
 
-/// A signed URL, an answer, or the client's error message.
+/// The outcome of a task. The set fields are the signed URL, the answer of the server, or the client's error message.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,13 +27,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome of a task without an answer.
+    /// The outcome of a task for which no server answered. `message` is the client's error message.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { failed: Some(message.into()), ..Self::default() }
     }
 }
 
-/// The message of an error with the messages of its sources. A source that the previous message repeats is left out.
+/// The message of an error, followed by the messages of its sources. A source is left out if the message before it
+/// already contains its text.
 pub(crate) fn message(error: &dyn Error) -> String {
     let mut messages = vec![error.to_string()];
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! The AWS SDK for Rust, with aws-config's default chain and HTTP client.
+//! The client `aws-sdk-rust`: the AWS SDK for Rust, with the default credential chain and HTTP client of aws-config.
 
 use std::time::{Duration, SystemTime};
 
@@ -53,7 +53,7 @@ async fn sign(task: Presign) -> anyhow::Result<PresignedRequest> {
     })
 }
 
-/// Executes one S3 operation.
+/// Executes one S3 operation with the SDK.
 pub(crate) async fn operate(task: S3) -> Outcome {
     let store = client(task.access).await;
     match task.operation {
@@ -97,7 +97,8 @@ pub(crate) async fn operate(task: S3) -> Outcome {
                     Ok(page) => {
                         let mut keys = listed.keys;
                         keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
-                        // The request id of the last page represents the whole listing.
+                        // A listing may need several requests, one for each page. The request id of the last page is
+                        // reported for the whole listing.
                         listed = Outcome { keys, ..done(page.request_id()) };
                     }
                     Err(error) => return refused(&error),
@@ -113,7 +114,8 @@ fn done(request_id: Option<&str>) -> Outcome {
     Outcome { status: Some(200), headers: id.into_iter().collect(), ..Outcome::default() }
 }
 
-/// Distinguishes an error answer of the server from a request without an answer.
+/// The outcome of a failed request. If the server answered, the outcome has its status and error code; otherwise it has
+/// the client's error message.
 fn refused<E>(error: &SdkError<E>) -> Outcome
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -1,10 +1,10 @@
-//! The task of a client.
+//! The task that a client reads as JSON from its standard input.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// The task of a client. Exactly one of the fields is set.
+/// The task that the harness gives to a client. Exactly one of the fields is set.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) presign: Option<Presign>,
@@ -12,7 +12,8 @@ pub(crate) struct Task {
     pub(crate) http: Option<Http>,
 }
 
-/// The store's endpoint and the credentials. They are absent if the client finds them through its own default chain.
+/// The endpoint of the store and the credentials. A task without them leaves it to the client's default chain to find
+/// them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,
@@ -23,7 +24,7 @@ pub(crate) struct Access {
     pub(crate) session_token: Option<String>,
 }
 
-/// The task to sign a URL.
+/// A task: sign a URL.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Presign {
     pub(crate) access: Option<Access>,
@@ -37,7 +38,7 @@ pub(crate) struct Presign {
     pub(crate) query: BTreeMap<String, String>,
 }
 
-/// The task to execute one S3 operation.
+/// A task: execute one S3 operation.
 #[derive(Debug, Deserialize)]
 pub(crate) struct S3 {
     pub(crate) access: Option<Access>,
@@ -56,7 +57,7 @@ pub(crate) enum Operation {
     List { bucket: String, prefix: String },
 }
 
-/// The task to send one HTTP request.
+/// A task: send one HTTP request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Http {
     pub(crate) method: String,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every connection goes to the URL in `--server`. The connection is verified with the cluster's CA in
-//! `agent/server-ca.crt`, which must exist. The agent tries again until the cluster accepts it, as k3s does, and prints
-//! the kubelet's errors.
+//! `agent/server-ca.crt`, which must exist before the start. The agent node repeats its attempts until the cluster
+//! accepts it, as k3s does. It prints the kubelet's errors meanwhile.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,14 +31,15 @@ use crate::supervise::{Supervisor, log_path};
 use crate::until::until;
 use crate::{approve, components, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
-/// The pause between two attempts to join the cluster.
+/// The pause between two attempts to join the cluster, and between two readings of the kubelet's log.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// The time limit of one attempt.
+/// The time limit of one attempt to get kube-proxy's certificate.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
-/// The largest number of bytes of the kubelet's log that are read at once.
+/// The largest part of the kubelet's log that is read at once, in bytes.
 const RELAY_BYTES: u64 = 64 * 1024;
 
-/// Starts all components, and maintains the routes until the node stops. This function returns only after an error.
+/// Starts all components of an agent node, and maintains the routes until the node stops. This function returns only
+/// after an error.
 pub(crate) async fn start(
     settings: &Settings,
     join: &Join,
@@ -88,14 +89,14 @@ pub(crate) async fn start(
         client = joined => client?,
         never = relay_errors() => match never {},
     };
-    // The line is the same line that k3s prints.
+    // k3s prints the same line when an agent is ready, so programs that wait for it work with both.
     say("k3s agent is up and running");
     routes::keep(client, node.name).await;
     Ok(())
 }
 
-/// Gets a certificate for kube-proxy and writes its kubeconfig. The function tries until the apiserver signs the
-/// certificate.
+/// Gets a certificate for kube-proxy and writes kube-proxy's kubeconfig. The request is repeated until the apiserver
+/// has signed the certificate.
 async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Result<(), NodeError> {
     let key = KeyPair::generate().map_err(pki::failed("client-kube-proxy"))?;
     let mut params = CertificateParams::default();
@@ -156,7 +157,8 @@ fn in_full(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     text
 }
 
-/// The address range of this node's pods. The cluster assigns it after the kubelet has registered the node.
+/// Waits for the address range of this node's pods, and returns it. The cluster assigns it after the kubelet has
+/// registered the node.
 async fn range_of(client: &Client, name: &str) -> String {
     let nodes: Api<KubeNode> = Api::all(client.clone());
     loop {
@@ -170,11 +172,11 @@ async fn range_of(client: &Client, name: &str) -> String {
 /// Prints the kubelet's errors, as k3s does, because they explain why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    // Skip the lines that the kubelet wrote before the node was started again.
+    // The log may contain lines from before a restart of this container. They are skipped.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
         tokio::time::sleep(AGAIN_AFTER).await;
-        // The log does not exist before the kubelet is started.
+        // The kubelet's log does not exist before the kubelet is started.
         let Ok(mut file) = tokio::fs::File::open(&path).await else { continue };
         let mut bytes = Vec::new();
         if file.seek(std::io::SeekFrom::Start(read_to)).await.is_err()
@@ -190,11 +192,12 @@ async fn relay_errors() -> std::convert::Infallible {
     }
 }
 
-/// Finds the errors in the complete lines of a part of a log. Returns them with the total length of these lines. klog
-/// begins a line with the first letter of its severity, the month and the day.
+/// Finds the errors in the complete lines of a part of the kubelet's log. Returns the errors, and the total length of
+/// the complete lines in bytes. klog begins a line with the first letter of its severity, the month and the day.
 fn whole_errors(bytes: &[u8]) -> (Vec<String>, u64) {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    // A line that is longer than the part is skipped.
+    // If the part is full and contains no line end, its line is too long. The whole part is then skipped, because
+    // reading would otherwise never advance.
     let whole = if whole == 0 && bytes.len() as u64 == RELAY_BYTES { bytes.len() } else { whole };
     let text = String::from_utf8_lossy(&bytes[..whole]);
     let is_error = |line: &&str| {

@@ -1,9 +1,9 @@
 //! Approves the certificate requests of agent nodes. An agent node uses the cluster's token to request certificates for
-//! its kubelet and its kube-proxy (`certificates.k8s.io`). The server approves the requests that are allowed, and the
-//! controller-manager signs them.
+//! its kubelet and its kube-proxy (`certificates.k8s.io`). The server node approves the allowed requests, and the
+//! controller-manager signs the certificates.
 //!
-//! k3s issues these certificates from its own server next to the apiserver. Here, no such server is needed, as in
-//! clusters from kubeadm or kops.
+//! In k3s, a separate server of k3s next to the apiserver issues these certificates. This node uses the apiserver
+//! instead, as clusters from kubeadm or kops do.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -15,13 +15,14 @@ use serde_json::{Value, json};
 
 use crate::say::say;
 
-/// The user that the apiserver assigns to the cluster's token.
+/// The user name that the apiserver gives to a client that presents the cluster's token.
 pub(crate) const USER: &str = "k3s-agent";
-/// The group of that user. Upstream Kubernetes uses the same group for tokens with which nodes join.
+/// The group that the apiserver gives to a client that presents the cluster's token. Upstream Kubernetes uses the same
+/// group for the tokens with which nodes join.
 pub(crate) const GROUP: &str = "system:bootstrappers";
 /// The user name of kube-proxy.
 pub(crate) const PROXY_USER: &str = "system:kube-proxy";
-/// The signer of client certificates other than those of kubelets.
+/// The Kubernetes signer for client certificates, other than those of kubelets.
 pub(crate) const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 const KUBELET_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -29,7 +30,7 @@ const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 const NODE_PREFIX: &str = "system:node:";
 const NODES: &str = "system:nodes";
 
-/// The rules that allow the token to request certificates.
+/// The RBAC objects that allow a client with the cluster's token to request certificates.
 pub(crate) fn rights() -> Vec<Value> {
     vec![json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -40,13 +41,13 @@ pub(crate) fn rights() -> Vec<Value> {
     })]
 }
 
-/// Approves requests as long as the node runs.
+/// Approves certificate requests as long as the node runs.
 pub(crate) async fn run(client: Client) {
     let requests: Api<CertificateSigningRequest> = Api::all(client);
     let seen = watcher(requests.clone(), watcher::Config::default()).default_backoff().applied_objects();
     let mut seen = Box::pin(seen);
     while let Some(request) = seen.next().await {
-        // After an error, the watch is repeated automatically.
+        // After an error, the watch starts again automatically.
         let Ok(request) = request else { continue };
         if request.status.as_ref().is_some_and(|it| it.conditions.is_some()) || !may_have(&request.spec) {
             continue;
@@ -61,8 +62,8 @@ pub(crate) async fn run(client: Client) {
     }
 }
 
-/// Whether the requester may get the certificate. The token may get client certificates of a kubelet and of kube-proxy.
-/// A kubelet may get its own serving certificate.
+/// Whether the author of a request may get the certificate. With the cluster's token, a client may get client
+/// certificates for a kubelet and for kube-proxy. A kubelet may get only its own serving certificate.
 fn may_have(spec: &CertificateSigningRequestSpec) -> bool {
     let Some((name, organisation)) = subject(&spec.request.0) else { return false };
     let by_token = spec.groups.iter().flatten().any(|group| group == GROUP);
@@ -75,7 +76,7 @@ fn may_have(spec: &CertificateSigningRequestSpec) -> bool {
     }
 }
 
-/// The common name and the organisation in a request. `None` if the request cannot be parsed.
+/// The common name and the organisation in a certificate request. `None` if the request cannot be parsed.
 fn subject(pem: &[u8]) -> Option<(String, Option<String>)> {
     let request = CertificateSigningRequestParams::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
     let subject = &request.params.distinguished_name;

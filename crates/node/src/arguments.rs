@@ -1,9 +1,9 @@
-//! The user's arguments for a component, and the code that merges them with the defaults.
+//! The arguments that users give for a Kubernetes component, and the code that merges them with the node's defaults.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An argument such as `--kube-apiserver-arg`: `name=value`, or `name` alone.
+/// One argument for a component, given with a flag such as `--kube-apiserver-arg`: `name=value`, or `name` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Argument {
     name: String,
@@ -11,7 +11,7 @@ pub(crate) struct Argument {
 }
 
 impl Argument {
-    /// The name of the flag, without dashes.
+    /// The name of the component's flag, without dashes.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -21,7 +21,7 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // k3s expects the name of an argument without dashes, but some users write the dashes.
+        // k3s expects the name without dashes, but some users write the dashes. Both are accepted.
         let bare = text.trim_start_matches('-');
         let (name, value) = match bare.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -43,8 +43,8 @@ impl fmt::Display for Argument {
     }
 }
 
-/// Merges the defaults with the user's arguments. A flag that the user gives replaces the default. All of the user's
-/// values are kept in order, as in k3s.
+/// Merges the default arguments of a component with the user's. A user's argument replaces the default of the same
+/// name. If the user gives a name several times, all values are kept in order, as in k3s.
 pub(crate) fn merge(defaults: &[(&str, String)], user: &[Argument]) -> Vec<String> {
     let named = |name: &str| user.iter().any(|argument| argument.name == name);
     let ours = defaults.iter().filter(|(name, _)| !named(name)).map(|(name, value)| format!("--{name}={value}"));

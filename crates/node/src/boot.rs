@@ -1,4 +1,4 @@
-//! Starts the components in the order of their dependencies, and waits until one ends.
+//! Starts the components of a node in the order of their dependencies, and waits until one ends.
 //!
 //! ```text
 //! containerd ─► images ───────────────┐
@@ -7,7 +7,7 @@
 //!                                     └─► controllers, scheduler, manifests, CoreDNS
 //! ```
 //!
-//! An agent starts in another way ([`agent`]).
+//! The picture shows the server node. An agent node starts differently ([`agent`]).
 
 use std::future::Future;
 use std::path::Path;
@@ -29,9 +29,9 @@ use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
 use crate::until::until;
 use crate::{agent, approve, components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
-/// The time limit for one phase of the start.
+/// The time limit for one phase of the start, for example until the apiserver answers.
 const PHASE_LIMIT: Duration = Duration::from_mins(2);
-/// The pause between two attempts if no event can be awaited.
+/// The pause between two checks of a condition that reports no event.
 pub(crate) const RETRY: Duration = Duration::from_millis(20);
 
 pub(crate) const CONTAINERD: Component =
@@ -48,7 +48,7 @@ const fn client(name: &'static str) -> Component {
     Component { name, program: name, stage: Stage::Client, environment: false }
 }
 
-/// Runs a node until it is told to stop (`Ok`), cannot start, or loses a component.
+/// Runs a node until a signal stops it (`Ok`), the start fails, or a component ends.
 pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
     let clock = Clock::start();
     let stopped = stop_signal()?;
@@ -62,7 +62,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
         Some(end) = ends.recv() => Err(end),
         Err(error) = start_either(settings, &supervisor, clock) => Err(error),
     };
-    // If a component ended and the start failed at the same time, the end of the component is the reason.
+    // If a component ended and the start failed at the same time, the component's end is the reason for the failure, so
+    // it is reported.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
         (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
         (outcome, _) => outcome,
@@ -89,7 +90,8 @@ async fn start_either(settings: &Settings, supervisor: &Supervisor, clock: Clock
     }
 }
 
-/// Starts all components, then applies manifests until the node stops. This function returns only after an error.
+/// Starts all components of a server node, then applies manifests until the node stops. This function returns only
+/// after an error.
 async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
     refuse_unsupported_files()?;
     if !settings.absent.is_empty() {
@@ -117,7 +119,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
-        // If the sender is dropped, the other branch ends with an error, which is reported.
+        // The sender is dropped only if `control_plane` fails. That future then reports the error, so nothing is
+        // reported here.
         if serving.await.is_ok() {
             supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
         }
@@ -128,7 +131,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("etcd ready");
         reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
         clock.reached("kube-apiserver serves");
-        // The node authoriser accepts kubelets from the start. All other components must wait for their roles.
+        // The kubelet may work as soon as the apiserver answers. The controller-manager and the scheduler must wait
+        // until the apiserver has created their roles.
         let _ = served.send(());
         let controllers = async {
             reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
@@ -136,7 +140,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // k3s prints the same line at the same moment. From now on, clients can watch nodes and pods.
+            // k3s prints the same line at this point, so programs that wait for it work with both. From now on, clients
+            // can watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };
@@ -151,7 +156,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let up = async {
         within("a Ready node", KUBELET, until(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
-        // Without kube-proxy's rules, a packet to a Service would leave the machine.
+        // Before kube-proxy has written its rules, a packet to a Service would leave the machine.
         reach(PROXY.name, probe::service_rules_written).await?;
         clock.reached("kube-proxy ready");
         if settings.coredns {
@@ -172,7 +177,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// Returns an error if a k3s file exists that this node would otherwise ignore silently.
+/// Returns an error if one of the k3s files exists that this node does not read. Otherwise the user would not notice
+/// that the file has no effect.
 pub(crate) fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
@@ -198,7 +204,8 @@ pub(crate) fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeEr
     Ok(())
 }
 
-/// Writes the configuration of the pods' network. The kubelet reports the node as Ready only after this file exists.
+/// Writes the CNI configuration of the pods' network. `pods` is the address range of this node's pods. The kubelet
+/// reports the node as Ready only after this file exists.
 pub(crate) fn write_network(pods: &str) -> Result<(), NodeError> {
     let path = format!("{}/10-parallax.conflist", paths::CNI_CONFIG);
     std::fs::write(&path, files::network_config(pods)).map_err(NodeError::file("write", path))
@@ -225,19 +232,20 @@ fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
     kubeconfig::write(paths::KUBECONFIG, &admin, settings.kubeconfig_mode)
 }
 
-/// A client of the apiserver with a kubeconfig.
+/// Makes a client of the apiserver from the kubeconfig file at `path`.
 pub(crate) async fn api_client(path: String) -> Result<Client, NodeError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| NodeError::Client(error);
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| failed(error.into()))?;
-    // Proxy variables of the container must not apply.
+    // The container may have proxy variables for pulling images. Requests to the apiserver must not go through that
+    // proxy.
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| failed(error.into()))
 }
 
-/// Applies the manifests that exist at the start. This happens before any pod starts, because CoreDNS must find its
-/// `coredns-custom`.
+/// Applies the manifests that exist at the start. This must happen before any pod starts, because CoreDNS reads the
+/// ConfigMap `coredns-custom` when it starts.
 async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in [coredns::NAMESPACE, "default"] {
@@ -258,7 +266,8 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     Ok(deployer)
 }
 
-/// Retries until `ready` returns true, for at most [`PHASE_LIMIT`].
+/// Calls `ready` until it returns true, for at most [`PHASE_LIMIT`]. `what` names the awaited thing in the error
+/// message.
 pub(crate) async fn reach<F: Future<Output = bool>>(
     what: &'static str,
     ready: impl Fn() -> F,
@@ -271,8 +280,8 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
     tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
 }
 
-/// Waits until an object of the apiserver meets a condition, at most for [`PHASE_LIMIT`]. `who` is the component that
-/// should fulfil the condition.
+/// Waits for `waited` (a condition of an object of the apiserver), for at most [`PHASE_LIMIT`]. `what` and `who` appear
+/// in the error message: the awaited thing, and the component that is responsible for it.
 async fn within<T>(what: &'static str, who: Component, waited: impl Future<Output = T>) -> Result<(), NodeError> {
     tokio::time::timeout(PHASE_LIMIT, waited).await.map(drop).map_err(|_| late(what, who.name))
 }

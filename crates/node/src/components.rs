@@ -1,50 +1,51 @@
-//! The arguments of each component: pure functions of the settings and the node's address.
+//! The command-line arguments of each component, computed by pure functions from the settings and the node's address.
 //!
-//! There are three kinds of arguments: defaults of k3s, arguments that a container needs, and arguments that make the
-//! start faster. A comment gives the reason. A user's argument replaces the default ([`merge`]).
+//! There are three kinds of defaults: those of k3s, those that a container needs, and those that make the start faster.
+//! A comment gives the reason of the last two kinds. A user's argument replaces a default ([`merge`]).
 
 use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};
 use crate::settings::{Node, Settings};
 
-/// The URL at which etcd serves, on loopback only.
+/// The URL at which etcd serves the apiserver, on loopback only.
 pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
-/// The port of the apiserver, which is the same as in k3s.
+/// The port of the apiserver on every node, as in k3s.
 pub(crate) const API_PORT: u16 = 6443;
 /// The address in [`ETCD_CLIENT`].
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
-/// The address of kube-proxy's metrics. They show when kube-proxy last wrote its rules.
+/// The address of kube-proxy's metrics page, which shows when kube-proxy last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
-/// File, in the folder of this program, with the tokens that the apiserver accepts.
+/// The name of the file, in `/etc/parallax-node`, with the tokens that the apiserver accepts.
 pub(crate) const TOKENS: &str = "tokens.csv";
-/// The kubeconfig with which the kubelet of an agent node requests its certificate.
+/// The name of the kubeconfig file with which the kubelet of an agent node requests its certificate.
 pub(crate) const BOOTSTRAP: &str = "bootstrap.kubeconfig";
 
 const LOOPBACK: &str = "127.0.0.1";
 
-/// The issuer of ServiceAccount tokens, unless the user sets another one.
+/// The default issuer of ServiceAccount tokens. A user can replace it with an argument for kube-apiserver.
 pub(crate) fn issuer(settings: &Settings) -> String {
     format!("https://kubernetes.default.svc.{}", settings.cluster_domain)
 }
 
-/// Returns the arguments of etcd.
+/// Returns the command-line arguments of etcd.
 pub(crate) fn etcd() -> Vec<String> {
     let defaults = [
         ("data-dir", crate::paths::ETCD.to_owned()),
         ("listen-client-urls", ETCD_CLIENT.to_owned()),
         ("advertise-client-urls", ETCD_CLIENT.to_owned()),
         ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
-        // A test's cluster need not survive a power failure, and fsync takes most of etcd's time on a CI disk.
+        // A test's cluster need not survive a power failure. Without fsync, etcd is much faster on the disk of a CI
+        // machine.
         ("unsafe-no-fsync", "true".to_owned()),
-        // A single member elects itself. With short timers, this takes less time.
+        // etcd's only member elects itself, but only after an election timeout. Short timers make the start faster.
         ("heartbeat-interval", "50".to_owned()),
         ("election-timeout", "500".to_owned()),
     ];
     merge(&defaults, &[])
 }
 
-/// Returns the arguments of kube-apiserver.
+/// Returns the command-line arguments of kube-apiserver.
 pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
     let issuer = issuer(settings);
     let mut defaults = vec![
@@ -70,7 +71,7 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         ("secure-port", API_PORT.to_string()),
         ("service-account-issuer", issuer.clone()),
-        // Upstream's default is the node's address, which need not be in a certificate
+        // Upstream's default contains the node's address, which the issuer's certificate need not cover
         // (docs/facts.md#issuer-and-discovery).
         ("service-account-jwks-uri", format!("{issuer}/openid/v1/jwks")),
         ("service-account-key-file", tls("service.key")),
@@ -79,8 +80,8 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("tls-cert-file", tls("serving-kube-apiserver.crt")),
         ("tls-private-key-file", tls("serving-kube-apiserver.key")),
     ];
-    // If there is an authentication config, its `anonymous` field applies. With this field and the flag together, the
-    // apiserver does not start (docs/facts.md#issuer-and-discovery).
+    // The `anonymous` field of an authentication config and the flag `anonymous-auth` exclude each other: with both,
+    // the apiserver does not start (docs/facts.md#issuer-and-discovery).
     if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
         defaults.push(("anonymous-auth", "false".to_owned()));
     }
@@ -90,7 +91,7 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
     merge(&defaults, &settings.apiserver)
 }
 
-/// Returns the arguments of kube-controller-manager.
+/// Returns the command-line arguments of kube-controller-manager.
 pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
     let mut defaults = vec![
         ("allocate-node-cidrs", "true".to_owned()),
@@ -99,7 +100,7 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
         ("bind-address", LOOPBACK.to_owned()),
         ("cluster-cidr", settings.cluster_range.to_string()),
         ("kubeconfig", credential("controller")),
-        // The default of 20 requests a second would slow down the start.
+        // The default limit of 20 requests a second would slow down the start.
         ("kube-api-burst", "400".to_owned()),
         ("kube-api-qps", "200".to_owned()),
         ("leader-elect", "false".to_owned()),
@@ -125,7 +126,7 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
     merge(&defaults, &settings.controller_manager)
 }
 
-/// Returns the arguments of kube-scheduler.
+/// Returns the command-line arguments of kube-scheduler.
 pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
     let defaults = [
         ("authentication-kubeconfig", credential("scheduler")),
@@ -138,13 +139,14 @@ pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
     merge(&defaults, &settings.scheduler)
 }
 
-/// The kubelet's arguments. All other settings of the kubelet are in a file ([`crate::files::kubelet_config`]).
+/// Returns the command-line arguments of the kubelet. All other settings of the kubelet are in a file
+/// ([`crate::files::kubelet_config`]).
 pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let mut defaults = vec![
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
-        // Nothing reads the containers' resource usage, and collecting it every ten seconds is a tenth of the kubelet's
-        // work.
+        // The kubelet collects the containers' resource usage in this interval, but nothing here reads it. With the
+        // default of ten seconds, the collection is a tenth of the kubelet's work.
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
         ("node-ip", node.address.to_string()),
@@ -154,7 +156,8 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
             defaults.push(("tls-cert-file", agent("serving-kubelet.crt")));
             defaults.push(("tls-private-key-file", agent("serving-kubelet.key")));
         }
-        // The kubelet of an agent node requests both of its certificates from the apiserver.
+        // The kubelet of an agent node requests its client and its serving certificate from the apiserver. It
+        // authenticates with this kubeconfig.
         Some(join) => {
             defaults.push(("bootstrap-kubeconfig", agent(BOOTSTRAP)));
             if !join.taints.is_empty() {
@@ -165,17 +168,18 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     merge(&defaults, &settings.kubelet)
 }
 
-/// Returns the arguments of kube-proxy.
+/// Returns the command-line arguments of kube-proxy.
 pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("cluster-cidr", settings.cluster_range.to_string()),
-        // A container may not write the host's conntrack limits.
+        // 0 means "do not change": a container may not write the host's conntrack limits.
         ("conntrack-max-per-core", "0".to_owned()),
         ("conntrack-tcp-timeout-close-wait", "0s".to_owned()),
         ("conntrack-tcp-timeout-established", "0s".to_owned()),
         ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
         ("hostname-override", node.name.clone()),
-        // The endpoint of a Service works only after its rule is written, so kube-proxy must not delay its rules.
+        // A new Service works only after kube-proxy has written its rule. By default, kube-proxy waits up to a second
+        // before it writes.
         ("iptables-min-sync-period", "10ms".to_owned()),
         ("kubeconfig", agent("kubeproxy.kubeconfig")),
         ("metrics-bind-address", PROXY_METRICS.to_owned()),

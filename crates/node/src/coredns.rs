@@ -1,17 +1,18 @@
-//! CoreDNS as k3s deploys it. Its names, the Corefile's imports and the optional `coredns-custom` volume are part of
-//! k3s's interface (docs/facts.md#coredns-on-k3s).
+//! The Kubernetes objects of CoreDNS, as k3s deploys them. Their names, the Corefile's imports and the optional
+//! `coredns-custom` volume are part of k3s's interface (docs/facts.md#coredns-on-k3s).
 
 use serde_json::{Value, json};
 
 use crate::components::API_PORT;
 use crate::settings::{Node, Settings};
 
-/// The CoreDNS image. It is imported like any other image.
+/// The image of CoreDNS. Like every image, it is imported from an archive in k3s's image folder.
 pub(crate) const IMAGE: &str = "rancher/mirrored-coredns-coredns:1.12.4";
-/// Namespace of all objects here.
+/// The namespace of all objects of CoreDNS.
 pub(crate) const NAMESPACE: &str = "kube-system";
 
-/// The Corefile. Keys `*.override` are read inside the server block, and keys `*.server` outside it.
+/// The Corefile. It imports the keys of the ConfigMap `coredns-custom`: `*.override` inside the server block, and
+/// `*.server` outside it.
 fn corefile(domain: &str) -> String {
     format!(
         ".:53 {{
@@ -40,7 +41,7 @@ import /etc/coredns/custom/*.server
     )
 }
 
-/// The objects that the Deployment needs. They are applied first.
+/// The objects that the Deployment of CoreDNS needs. They are applied before the Deployment.
 pub(crate) fn dependencies(settings: &Settings, node: &Node) -> Vec<Value> {
     let metadata = json!({ "name": "coredns", "namespace": NAMESPACE });
     vec![
@@ -108,14 +109,15 @@ pub(crate) fn deployment(node: &Node) -> Value {
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",
-                    // The pod uses the kubelet's resolv.conf, because `forward` uses its name servers.
+                    // The pod gets the `resolv.conf` that the kubelet names. CoreDNS forwards questions to the name
+                    // servers in this file.
                     "dnsPolicy": "Default",
                     "nodeSelector": { "kubernetes.io/os": "linux" },
                     "tolerations": [
                         { "key": "CriticalAddonsOnly", "operator": "Exists" },
                         { "key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule" },
-                        // The pod is scheduled although the node is not Ready yet. The kubelet starts the pod as soon
-                        // as possible.
+                        // The pod may be scheduled before the node is Ready, so that CoreDNS starts as early as
+                        // possible.
                         { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule" },
                     ],
                     "containers": [container(node)],
@@ -141,8 +143,9 @@ fn container(node: &Node) -> Value {
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        // The pod uses the apiserver's own address and not its Service, so that CoreDNS need not wait for kube-proxy.
-        // If a connection to the Service is opened before the rules exist, it never reaches the apiserver.
+        // CoreDNS connects to the apiserver's own address and not to its Service, so that it need not wait for
+        // kube-proxy. A connection to the Service that is opened before kube-proxy has written its rules never reaches
+        // the apiserver.
         "env": [
             { "name": "KUBERNETES_SERVICE_HOST", "value": node.address },
             { "name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string() },
@@ -166,8 +169,9 @@ fn container(node: &Node) -> Value {
             "httpGet": { "path": "/health", "port": 8080 },
             "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
         },
-        // The period is the shortest possible one, because CoreDNS gets its first question only after this probe. There
-        // is one replica, so a slow answer must not remove it from the Service.
+        // One second is the shortest possible period. The node is ready only after CoreDNS has answered, and CoreDNS
+        // gets no question before this probe succeeds. The many allowed failures keep the only replica in the Service
+        // if it is slow.
         "readinessProbe": {
             "httpGet": { "path": "/ready", "port": 8181 },
             "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30,

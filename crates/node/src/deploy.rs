@@ -1,8 +1,8 @@
-//! Applies manifests: CoreDNS, and every file in the manifests folder, including files that are added later.
+//! Applies manifests: those of CoreDNS, and every file in k3s's manifests folder, including files that are added later.
 //!
-//! This works like k3s's deploy controller. A file is applied again when it changes. If a file is removed, its objects
-//! stay. A file `NAME.skip` excludes `NAME`. If an object cannot be applied yet, because its kind or namespace does not
-//! exist, it is tried again as long as the node runs.
+//! The code works like k3s's deploy controller. A file is applied again when it changes. If a file is removed, its
+//! objects stay. A file `NAME.skip` excludes `NAME`. An object may fail because its kind or namespace does not exist
+//! yet; it is tried again as long as the node runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ use walkdir::WalkDir;
 use crate::paths;
 use crate::say::say;
 
-/// The field manager of all objects that are applied here.
+/// The field manager of all objects that this node applies (server-side apply).
 const MANAGER: &str = "parallax-node";
-/// The namespace for namespaced objects that do not name one.
+/// The namespace for an object that needs a namespace and names none.
 const DEFAULT_NAMESPACE: &str = "default";
-/// The interval at which the folder is read.
+/// The pause between two readings of the manifests folder.
 const RESCAN: Duration = Duration::from_secs(1);
-/// Pause before a failed object is tried again.
+/// The pause before an object whose apply failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// The largest number of files in the folder.
+/// The largest number of files that are read from the manifests folder.
 const FILES_LIMIT: usize = 1000;
 
-/// An object that is still to be applied.
+/// An object that is still to be applied. `origin` is the file, or a name for objects without a file.
 struct Pending {
     origin: String,
     object: Value,
@@ -38,7 +38,7 @@ struct Pending {
 /// The modification time and the length of a file. If one of them differs, the file has changed.
 type Stamp = (Option<SystemTime>, u64);
 
-/// Applies objects and remembers the files that it has seen.
+/// Applies objects. It remembers the state of each file of the folder, so that only changed files are applied again.
 pub(crate) struct Deployer {
     client: Client,
     kinds: HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>,
@@ -53,13 +53,13 @@ impl Deployer {
         Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), reported: BTreeSet::new() }
     }
 
-    /// Adds objects that do not come from a file.
+    /// Adds objects that do not come from a file. `origin` names them in messages.
     pub(crate) fn add(&mut self, origin: &str, objects: Vec<Value>) {
         self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
     }
 
-    /// Makes one pass: reads new and changed files, and tries to apply all pending objects. Returns the number of
-    /// objects that are still pending.
+    /// Makes one pass: reads new and changed files, and tries to apply all objects that are still to be applied.
+    /// Returns the number of objects for which this failed.
     pub(crate) async fn pass(&mut self) -> usize {
         self.scan();
         for pending in std::mem::take(&mut self.pending) {
@@ -71,7 +71,7 @@ impl Deployer {
         self.pending.len()
     }
 
-    /// Repeats passes until the node stops.
+    /// Applies manifests pass by pass, until the node stops.
     pub(crate) async fn run(mut self) {
         loop {
             let left = self.pass().await;
@@ -123,7 +123,8 @@ impl Deployer {
         Ok(found)
     }
 
-    /// Reports each message only once, because a pass repeats ten times a second.
+    /// Prints `line`, unless it was printed before. Failed objects are tried ten times a second, and their message
+    /// would be repeated each time.
     fn report_once(&mut self, line: String) {
         if !self.reported.contains(&line) {
             say(&line);
@@ -132,14 +133,16 @@ impl Deployer {
     }
 }
 
-/// The manifests of a folder and its subfolders, in the order of their names.
+/// The manifests in a folder and its subfolders, in the order of their names, each with its modification time and
+/// length.
 fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     let mut found = Vec::new();
-    // Follow links: the files of a mounted ConfigMap are links.
+    // Symbolic links are followed, because the files of a mounted ConfigMap are symbolic links.
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // The entry was removed, or it is a broken link, or it is a link back to one of its parent folders.
+            // These errors are expected: the entry was removed in the meantime, or it is a broken link, or a link to
+            // one of its parent folders.
             Err(error)
                 if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
             {
@@ -163,7 +166,8 @@ fn is_manifest(path: &Path) -> bool {
     manifest && !Path::new(&skip).exists()
 }
 
-/// The objects of a manifest, which may contain several documents. Empty documents are skipped, and lists are split.
+/// The Kubernetes objects in the text of a manifest. The text may contain several YAML documents. Empty documents are
+/// skipped, and a `List` is split into its objects.
 fn objects(text: &str) -> Result<Vec<Value>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
     let mut objects = Vec::new();
@@ -195,7 +199,7 @@ fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
     Ok((GroupVersionKind::gvk(group, version, &kind), name))
 }
 
-/// The apiserver's own message, if the error contains one.
+/// The apiserver's own message, if the error contains one; otherwise the text of the error.
 fn reason(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message,

@@ -1,24 +1,25 @@
-//! Sends one DNS question to CoreDNS through its Service, as a pod does. This shows when CoreDNS answers.
+//! Checks whether CoreDNS answers: sends one DNS question to its Service, as a pod does.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// The time limit of one question. Each question uses a new socket. Packets from one port keep the route of the first
-/// packet, even after the Service has got an endpoint (docs/facts.md#services-and-addresses).
+/// The time limit of one question. It is short, because an unanswered question is repeated from a new socket. Packets
+/// from one port keep the route of the first packet, even after the Service has got an endpoint
+/// (docs/facts.md#services-and-addresses).
 const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
-/// The header of a DNS question: id, flags (a recursive query), and the counts (one question and no records).
+/// The header of the DNS question: id, flags (recursion desired), and the four counts (one question, no records).
 const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
-/// The type A and the class IN of a DNS question.
+/// The record type A and the class IN, as they stand in a DNS question.
 const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
 
-/// The response code's bits in the second byte of the flags.
+/// The mask for the response code in the second byte of the flags.
 const RCODE: u8 = 0x0f;
 const NO_ERROR: u8 = 0;
 
-/// Whether `server` has an address for `name` right now.
+/// Whether the DNS server `server` currently returns an address for `name`.
 pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
     let asked = async {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
@@ -34,7 +35,7 @@ pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
 fn question(name: &str) -> Vec<u8> {
     let mut packet = HEADER.to_vec();
     for label in name.split('.').filter(|label| !label.is_empty()) {
-        // A label has at most 63 bytes. A longer label is cut, and its name is then not found.
+        // A label in a DNS packet has at most 63 bytes. A longer label is cut, so the server does not find the name.
         let bytes = &label.as_bytes()[..label.len().min(63)];
         packet.push(u8::try_from(bytes.len()).unwrap_or(63));
         packet.extend_from_slice(bytes);
@@ -44,7 +45,7 @@ fn question(name: &str) -> Vec<u8> {
     packet
 }
 
-/// Whether the reply answers this node's question, without an error and with at least one record.
+/// Whether `reply` is a successful answer to the question: it has the question's id, no error, and at least one record.
 fn is_answer(reply: &[u8]) -> bool {
     reply.len() > HEADER.len()
         && reply[..2] == HEADER[..2]

@@ -1,4 +1,4 @@
-//! Generates the configuration files of containerd, the network plugins, the kubelet and the apiserver.
+//! Generates the configuration files of containerd, the CNI plugins, the kubelet and the apiserver.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use crate::error::NodeError;
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
-/// The image of the first container of every pod. It is imported like any other image.
+/// The image of the sandbox container that every pod has. Like every image, it is imported from an archive in k3s's
+/// image folder.
 pub(crate) const PAUSE_IMAGE: &str = "rancher/mirrored-pause:3.6";
 
 /// Returns the configuration of containerd.
@@ -43,21 +44,21 @@ state = "/run/containerd"
     )
 }
 
-/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). The only token is the one with which
+/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). The only one is the token with which
 /// agent nodes join. Its group may request certificates and do nothing else.
 pub(crate) fn tokens(token: &str) -> String {
     format!("{token},{user},{user},\"{group}\"\n", user = crate::approve::USER, group = crate::approve::GROUP)
 }
 
-/// Writes a file that only root may read.
+/// Writes a file that only root may read, because it contains a secret.
 pub(crate) fn write_private(path: &str, text: &str) -> Result<(), NodeError> {
     let mut options = File::options();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(path);
     opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(NodeError::file("write", path))
 }
 
-/// The pods' network: a routed link for each pod. With a bridge, a pod could reach its neighbour through a Service only
-/// if the host had `br_netfilter`. A routed link does not need it.
+/// The CNI configuration of the pods' network: each pod has its own routed link to the node. With a bridge instead, a
+/// pod could reach another pod of its node through a Service only if the host had the module `br_netfilter`.
 pub(crate) fn network_config(pods: &str) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
@@ -65,7 +66,7 @@ pub(crate) fn network_config(pods: &str) -> String {
         "plugins": [
             {
                 "type": "ptp",
-                // A single rule for all pods is written at the start (`machine::masquerade`).
+                // Off, because one masquerading rule for all pods is added at the start (`machine::masquerade`).
                 "ipMasq": false,
                 "ipam": {
                     "type": "host-local",
@@ -80,7 +81,8 @@ pub(crate) fn network_config(pods: &str) -> String {
     format!("{config:#}\n")
 }
 
-/// The kubelet's configuration as JSON, which is valid YAML.
+/// The kubelet's configuration as JSON, which is valid YAML. `resolv_conf` is the path of the file that CoreDNS and
+/// pods with `dnsPolicy: Default` get.
 pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: bool) -> String {
     let client_authority = if settings.join.is_some() { paths::agent } else { paths::tls }("client-ca.crt");
     let mut config = json!({
@@ -96,22 +98,23 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "clusterDNS": [settings.cluster_dns],
         "clusterDomain": settings.cluster_domain,
         "containerRuntimeEndpoint": format!("unix://{}", paths::CONTAINERD_SOCKET),
-        // Eviction and image garbage collection are switched off: the disk belongs to the host, and images cannot be
-        // pulled again.
+        // Eviction and garbage collection of images are switched off. The disk belongs to the host, so its fill level
+        // says nothing about this node, and a removed image could not be pulled again.
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
-        // Operations that a container may not do (write to parts of /proc/sys, lower OOM scores) become warnings.
+        // A container may not write to parts of /proc/sys or lower OOM scores. With this feature gate, such failures
+        // are only warnings.
         "featureGates": { "KubeletInUserNamespace": true },
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,
         "resolvConf": resolv_conf,
         "serializeImagePulls": false,
-        // A changed ConfigMap or Secret reaches the volumes of pods within this time.
+        // The longest time until a changed ConfigMap or Secret appears in the volumes of pods.
         "syncFrequency": "5s",
     });
     if cgroup_v1 {
-        // The kubelet refuses cgroup v1 by default since Kubernetes 1.35; the field exists since 1.31
+        // Since Kubernetes 1.35 the kubelet refuses cgroup v1 by default. The field exists since 1.31
         // (docs/facts.md#cgroup-v1).
         config["failCgroupV1"] = false.into();
     }

@@ -1,4 +1,5 @@
-//! The part of k3s's command line and config file that this image supports. An unknown name in either is an error.
+//! The part of k3s's command line and config file that this image supports. An unknown flag or an unknown key of the
+//! file is an error.
 
 use std::net::Ipv4Addr;
 
@@ -10,30 +11,31 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Join, Settings, Snapshotter};
 
-/// The packaged components of k3s other than CoreDNS. This image contains none of them.
+/// The packaged components of k3s other than CoreDNS. This image has none of them, but `--disable` accepts their names.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
-/// The version text names the source-built node, so that nobody confuses it with the published k3s.
+/// The text of `--version`. It names the source-built node, so that nobody confuses this program with the published
+/// k3s.
 const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
 
-/// The reason why the settings could not be read. All of these are errors of the caller (exit code 2).
+/// The reason why the settings could not be read. Each is a mistake of the caller, so the exit code is 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
-    /// The message of the parser clap, with the flag.
+    /// The command line is not valid. The message of the parser clap names the flag.
     #[error(transparent)]
     Clap(#[from] clap::Error),
     /// The config file does not exist, or cannot be read.
     #[error("cannot read the config file {path}: {source}")]
     Read { path: String, source: std::io::Error },
-    /// The config file is not YAML, or not a mapping.
+    /// The config file is not YAML, not a mapping, or has an unknown key.
     #[error("the config file {path} is not valid: {reason}")]
     Config { path: String, reason: String },
-    /// Two settings that exclude each other.
+    /// Two settings exclude each other, or a value is not usable.
     #[error("{0}")]
     Contradiction(String),
 }
 
-/// A k3s-contract node from upstream Kubernetes components (source-built; not the published k3s).
+/// A node that behaves like k3s, from upstream Kubernetes components (source-built; not the published k3s).
 #[derive(Debug, Parser)]
 #[command(name = "k3s", version = VERSION, args_override_self = true, disable_help_subcommand = true)]
 struct Line {
@@ -43,9 +45,9 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the control plane and the node.
+    /// Run a server node: the control plane, a kubelet, and kube-proxy.
     Server(Box<Server>),
-    /// Run a further node of a cluster.
+    /// Run an agent node: a further node that joins an existing cluster.
     Agent(Box<Agent>),
 }
 
@@ -62,28 +64,31 @@ impl Command {
 // The options that a server and an agent have in common. A doc comment here would become the text of their `--help`.
 #[derive(Debug, Args)]
 struct Common {
-    /// Config file with the same names as these flags; flags override it, lists are joined.
+    /// Config file (YAML) with the names of these flags as keys. A flag on the command line overrides its key; lists
+    /// are joined.
     #[arg(long, short = 'c', default_value = paths::CONFIG)]
     config: String,
-    /// Argument for the kubelet.
+    /// Argument for the kubelet, `name=value`; replaces the default for that name. May be repeated.
     #[arg(long)]
     kubelet_arg: Vec<Argument>,
-    /// Argument for kube-proxy.
+    /// Argument for kube-proxy, `name=value`; replaces the default for that name. May be repeated.
     #[arg(long)]
     kube_proxy_arg: Vec<Argument>,
-    /// containerd's snapshotter.
+    /// Snapshotter of containerd. `overlayfs` needs a file system that is not itself an overlay; `native` copies files
+    /// and is slow.
     #[arg(long, default_value = "overlayfs")]
     snapshotter: Snapshotter,
-    /// `resolv.conf` for pods with dnsPolicy Default, and for CoreDNS.
+    /// Path of the `resolv.conf` for CoreDNS and for pods with dnsPolicy Default; by default the container's own, if
+    /// pods can reach a server in it.
     #[arg(long)]
     resolv_conf: Option<String>,
-    /// Name of the node; by default the host name.
+    /// Name of the node in the cluster; by default the host name.
     #[arg(long)]
     node_name: Option<String>,
-    /// Secret with which agents join. At a server without one, none can join.
+    /// Secret with which agent nodes join. No agent can join a server that has no secret.
     #[arg(long, short = 't')]
     token: Option<String>,
-    /// File that contains the secret.
+    /// File that contains the secret; instead of --token.
     #[arg(long)]
     token_file: Option<String>,
 }
@@ -93,34 +98,35 @@ struct Common {
 struct Server {
     #[command(flatten)]
     common: Common,
-    /// Do not deploy these parts: coredns, servicelb, traefik, local-storage, metrics-server.
+    /// Parts that are not deployed, separated by commas: coredns, servicelb, traefik, local-storage, metrics-server.
+    /// This image has only coredns.
     #[arg(long, value_delimiter = ',', value_parser = ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"])]
     disable: Vec<String>,
-    /// Further host names or addresses for the apiserver's certificate.
+    /// Additional host names or addresses in the apiserver's certificate, separated by commas.
     #[arg(long, value_delimiter = ',')]
     tls_san: Vec<String>,
-    /// Argument for kube-apiserver, `name=value`; replaces the default for that name.
+    /// Argument for kube-apiserver, `name=value`; replaces the default for that name. May be repeated.
     #[arg(long)]
     kube_apiserver_arg: Vec<Argument>,
-    /// Argument for kube-controller-manager.
+    /// Argument for kube-controller-manager, `name=value`; replaces the default for that name. May be repeated.
     #[arg(long, visible_alias = "kube-controller-arg")]
     kube_controller_manager_arg: Vec<Argument>,
-    /// Argument for kube-scheduler.
+    /// Argument for kube-scheduler, `name=value`; replaces the default for that name. May be repeated.
     #[arg(long)]
     kube_scheduler_arg: Vec<Argument>,
-    /// Mode of the kubeconfig, octal.
+    /// File mode of the administrator's kubeconfig, octal.
     #[arg(long, default_value = "0600", value_parser = octal)]
     write_kubeconfig_mode: u32,
-    /// IPv4 range of pods.
+    /// IPv4 address range of pods.
     #[arg(long, default_value = "10.42.0.0/16")]
     cluster_cidr: Range,
-    /// IPv4 range of services.
+    /// IPv4 address range of services.
     #[arg(long, default_value = "10.43.0.0/16")]
     service_cidr: Range,
-    /// Address of CoreDNS; by default the tenth of the service range.
+    /// Address of the Service of CoreDNS; by default the tenth address of the service range (`10.43.0.10`).
     #[arg(long)]
     cluster_dns: Option<Ipv4Addr>,
-    /// Domain of the cluster.
+    /// DNS domain of the cluster.
     #[arg(long, default_value = "cluster.local")]
     cluster_domain: String,
     /// Accepted and without effect: this image has no network policy controller.
@@ -139,15 +145,17 @@ struct Server {
 struct Agent {
     #[command(flatten)]
     common: Common,
-    /// URL of the apiserver: `https://name:6443`. Kubelet and kube-proxy use it as it is.
+    /// URL of the apiserver that this node joins, for example `https://name:6443`. The kubelet and kube-proxy use
+    /// exactly this URL.
     #[arg(long, short = 's')]
     server: Option<String>,
-    /// Taint with which the node registers: `key=value:NoSchedule`.
+    /// Taint with which the node registers: `key=value:NoSchedule`. May be repeated.
     #[arg(long)]
     node_taint: Vec<String>,
 }
 
-/// Reads the command line of this process, and the config file that it names.
+/// Reads the settings from the command line of this process and from the config file. The default config file may be
+/// absent.
 pub(crate) fn from_process() -> Result<Settings, FlagsError> {
     let line: Vec<String> = std::env::args().collect();
     from_line(&line, |path| match std::fs::read_to_string(path) {
@@ -157,28 +165,28 @@ pub(crate) fn from_process() -> Result<Settings, FlagsError> {
     })
 }
 
-/// Computes the settings. `read` returns the text of a file; for the default config file it returns `None` if the file
-/// does not exist.
+/// Computes the settings from a command line and its config file. `read` returns the text of a file; for the default
+/// config file it returns `None` if the file does not exist.
 fn from_line(line: &[String], read: impl Fn(&str) -> std::io::Result<Option<String>>) -> Result<Settings, FlagsError> {
     let given = Line::try_parse_from(line)?.command;
     let (name, path) = given.name_and_config();
     let text = read(path).map_err(|source| FlagsError::Read { path: path.to_owned(), source })?;
     let Some(text) = text else { return settle(given, &read) };
 
-    // The settings of the file come before the flags, as in k3s. So a later value overrides an earlier one, and lists
-    // are joined.
+    // The settings of the file are put before the flags of the command line, as in k3s. So a flag overrides the value
+    // in the file, and lists are joined.
     let wrong = |reason: String| FlagsError::Config { path: path.to_owned(), reason };
     let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
     joined.push(name.to_owned());
     joined.extend(config_flags(name, &text).map_err(wrong)?);
     let flags = line.iter().position(|word| word == name).map_or(line.len(), |at| at + 1);
     joined.extend_from_slice(&line[flags..]);
-    // The flags alone were parsed above without an error, so an error here comes from the file.
+    // The command line alone was parsed above without an error, so an error here comes from the config file.
     let both = Line::try_parse_from(&joined).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
     settle(both.command, &read)
 }
 
-/// Turns the text of a config file into flags.
+/// Turns the text of a config file into flags of the command line, so that one parser checks both.
 fn config_flags(subcommand: &str, text: &str) -> Result<Vec<String>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
@@ -223,8 +231,8 @@ fn settle(given: Command, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
 }
 
-/// The secret that agent nodes and their server share, from the flag or the file. Of k3s's long form,
-/// `K10<hash>::<user>:<password>`, only the password is used.
+/// The secret with which agent nodes join, from `--token` or `--token-file`. `None` if neither is given. Of k3s's long
+/// form, `K10<hash>::<user>:<password>`, only the password is used.
 fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
     let text = match (given.token.clone(), given.token_file.clone()) {
         (None, None) => return Ok(None),
@@ -239,7 +247,7 @@ fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
     };
     let text = text.trim();
     let password = if text.starts_with("K10") { text.rsplit(':').next().unwrap_or(text) } else { text };
-    // The apiserver reads the token from a file with commas between the columns.
+    // The apiserver reads the token from a CSV file, where these characters would end or quote the column.
     if password.is_empty() || password.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '"')) {
         return Err(FlagsError::Contradiction(
             "the token is empty, or contains a space, a comma or a quote".to_owned(),
@@ -256,17 +264,17 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
     let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
-    // The agents of k3s learn these settings from their server. Here, an agent node uses the defaults of a server for
-    // them.
+    // The agents of k3s learn these settings (address ranges, domain) from their server. Here, an agent node uses a
+    // server's defaults for them.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    // The token with which the agent node joins is part of `joined`. The common token is the token with which a server
-    // admits agent nodes, so it is removed here.
+    // An agent node uses the token only to join, and `joined` has it. In the common options, the token is the one with
+    // which a server admits agent nodes, so it is removed here.
     defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })
 }
 
-/// Checks combinations of settings, which clap cannot check.
+/// Checks combinations of settings that clap cannot check, and returns the settings of a server.
 fn settle_server(given: Server, read: Read<'_>) -> Result<Settings, FlagsError> {
     let cluster_dns = given.cluster_dns.unwrap_or_else(|| Settings::default_dns(given.service_cidr));
     if !given.service_cidr.contains(cluster_dns) {
@@ -317,7 +325,7 @@ fn octal(text: &str) -> Result<u32, String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Settings of `k3s server FLAGS` without a config file.
+    /// The settings from the command line `k3s server FLAGS`, without a config file.
     pub(crate) fn settings(flags: &[&str]) -> Settings {
         with_config(flags, None).expect("valid flags")
     }
@@ -327,7 +335,8 @@ pub(crate) mod tests {
         from_line(&line, |_| Ok(config.map(str::to_owned)))
     }
 
-    /// Settings of `k3s agent FLAGS` with these files.
+    /// The settings from the command line `k3s agent FLAGS`. `files` contains the path and the text of each file that
+    /// exists.
     fn agent(flags: &[&str], files: &[(&str, &str)]) -> Result<Settings, FlagsError> {
         let line: Vec<String> = ["k3s", "agent"].iter().chain(flags).map(ToString::to_string).collect();
         from_line(&line, |path| Ok(files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())))

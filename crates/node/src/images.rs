@@ -1,4 +1,4 @@
-//! Imports the image archives in k3s's folder before the kubelet starts, as k3s does.
+//! Imports the image archives in k3s's image folder before the kubelet starts, as k3s does.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,13 +10,14 @@ use crate::error::NodeError;
 use crate::paths;
 use crate::settings::Snapshotter;
 
-/// Endings of archives that containerd can read.
+/// The file name endings of image archives that containerd can read.
 const ENDINGS: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
-/// The number of archives that are imported at the same time. The processor limits the speed of unpacking.
+/// The number of archives that are imported at the same time. More would not be faster, because unpacking is limited by
+/// the processor.
 const CONCURRENT_IMPORTS: usize = 3;
 
-/// Imports every archive of the folder and returns the number of archives. A failed import is an error, because a pod
-/// that waits for a missing image gives a much less clear message.
+/// Imports every image archive of the folder and returns their number. A failed import is an error, because a pod that
+/// waits for a missing image gives a much less clear message.
 pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeError> {
     let archives = archives(Path::new(paths::IMAGES)).map_err(NodeError::file("list", paths::IMAGES))?;
     let count = archives.len();
@@ -28,7 +29,7 @@ pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeEr
     Ok(count)
 }
 
-/// The archives in a folder, sorted.
+/// The paths of the image archives in a folder, sorted.
 fn archives(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {

@@ -1,4 +1,5 @@
-//! Kubeconfigs. The administrator's kubeconfig contains the certificates and keys. Those of components refer to files.
+//! Writes kubeconfigs. The administrator's contains the certificates and keys themselves. Those of components contain
+//! paths of files.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::error::NodeError;
 
-/// The apiserver's address on the node. Clients outside replace this address by the published port.
+/// The apiserver's URL on the node itself. Clients outside replace it with the port that the container publishes.
 fn server() -> String {
     format!("https://127.0.0.1:{API_PORT}")
 }
@@ -28,7 +29,8 @@ fn kubeconfig(cluster: &Value, user: &Value) -> Value {
     })
 }
 
-/// A kubeconfig that contains CA, certificate and key (PEM), with the layout and names of k3s.
+/// A kubeconfig that contains the CA certificate, client certificate and key (all PEM), with the layout and names of
+/// k3s.
 pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
     kubeconfig(
         &json!({ "certificate-authority-data": STANDARD.encode(ca), "server": server() }),
@@ -36,7 +38,8 @@ pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
     )
 }
 
-/// A kubeconfig that names the files of CA, certificate and key. Without a URL, it names this node's apiserver.
+/// A kubeconfig that contains the paths of the files with CA certificate, client certificate and key. If `url` is
+/// `None`, it uses this node's apiserver.
 pub(crate) fn by_path(url: Option<&str>, ca: &str, certificate: &str, key: &str) -> Value {
     let url = url.map_or_else(server, str::to_owned);
     kubeconfig(
@@ -45,15 +48,16 @@ pub(crate) fn by_path(url: Option<&str>, ca: &str, certificate: &str, key: &str)
     )
 }
 
-/// A kubeconfig that names the file of the CA and contains a token.
+/// A kubeconfig that contains the path of the CA certificate's file, and a token.
 pub(crate) fn by_token(url: &str, ca: &str, token: &str) -> Value {
     kubeconfig(&json!({ "certificate-authority": ca, "server": url }), &json!({ "token": token }))
 }
 
-/// Writes a kubeconfig as JSON with the given file mode. kubectl and kube accept JSON, because it is valid YAML.
+/// Writes a kubeconfig as JSON with the given file mode. kubectl and kube accept JSON, because JSON is valid YAML.
 pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
     let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        // The file is private until its content is complete. Only then may it get a wider mode.
+        // The file contains a key. Until its content is complete, only root may read it; then it gets the requested
+        // mode.
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         writeln!(file, "{config:#}")?;
         file.set_permissions(fs::Permissions::from_mode(mode))

@@ -1,5 +1,5 @@
-//! Prepares the container: mounts, kernel settings, control groups, address. This happens once, before any component
-//! starts.
+//! Prepares the container: mounts, kernel settings, control groups. Finds the node's address. This happens once, before
+//! any component starts.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -16,21 +16,21 @@ use crate::settings::{Node, Settings, Snapshotter};
 
 /// The constant `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
-/// An address outside every local network (RFC 5737). No packet is sent to it.
+/// An address outside every local network (RFC 5737). It serves to find the default route; no packet is sent to it.
 const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
-/// The folder in which control groups are mounted.
+/// The folder at which the control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// The largest number of attempts to empty the root group. Several are needed because processes may start in the
-/// meantime.
+/// The largest number of attempts to move all processes out of the root control group. Processes may start during an
+/// attempt, so one may not be enough.
 const MOVE_ATTEMPTS: usize = 10;
 
-/// The node's name and address.
+/// The node's name and its IPv4 address on the default route.
 pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
     let name = settings
         .node_name
         .clone()
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
-    // The connect call of a datagram socket sends no packet. It only asks the routing table for the local address.
+    // To connect a datagram socket sends no packet. It only makes the kernel choose the local address for the route.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(REMOTE_ADDRESS)?;
         socket.local_addr()
@@ -41,13 +41,13 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
     }
 }
 
-/// Prepares the container for pods.
+/// Prepares the container for pods: mount propagation, IP forwarding, folders and control groups.
 pub(crate) fn prepare() -> Result<(), NodeError> {
-    // Mounts that the kubelet makes must be visible in the pods.
+    // Mounts that the kubelet makes later must be visible in the pods, so the root mount is shared.
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .map_err(|error| NodeError::Mount(error.into()))?;
-    // Traffic between pods is routed. An error is ignored here, because /proc/sys may be read-only with forwarding
-    // already on.
+    // Packets between pods are routed, so the kernel must forward them. If /proc/sys is read-only, the write fails, but
+    // forwarding is usually on already.
     let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
     let folders = [
         paths::OWN,
@@ -65,17 +65,17 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
     if cgroup_v1() { Ok(()) } else { leave_root_group() }
 }
 
-/// Masquerades the packets of pods to addresses outside the pods' range. The network plugin could do the same for each
-/// pod, but its many calls of iptables would delay the start of each pod.
+/// Adds a rule that masquerades packets from pods to addresses outside the pods' range. The CNI plugin could add a rule
+/// for each pod, but its many calls of iptables would delay the start of each pod.
 pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
     let pods = pods.to_string();
     let rule = ["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"];
     append("nat", "POSTROUTING", &rule)
 }
 
-/// Rejects packets to addresses of the services' range that no Service has. kube-proxy rejects only packets for
-/// Services that it knows; without this rule, other packets would leave the node through its gateway
-/// (docs/facts.md#services-and-addresses). Packets for known Services are redirected before they reach this rule.
+/// Adds rules that reject packets to addresses in the services' range that no Service has. Without them, such packets
+/// would leave the node through its gateway, because kube-proxy handles only Services that exist
+/// (docs/facts.md#services-and-addresses). Packets for existing Services are redirected before they reach these rules.
 pub(crate) fn reject_unknown_service_addresses(services: Range) -> Result<(), NodeError> {
     let services = services.to_string();
     let rule = ["--destination", &services, "--jump", "REJECT", "--reject-with", "icmp-port-unreachable"];
@@ -94,13 +94,13 @@ fn append(table: &str, chain: &str, rule: &[&str]) -> Result<(), NodeError> {
     Err(NodeError::Iptables(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// Whether this machine uses cgroup v1.
+/// Whether this machine uses cgroup v1 and not v2.
 pub(crate) fn cgroup_v1() -> bool {
     !Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
-/// Moves all running processes into a child group. In cgroup v2, a group either holds processes or delegates
-/// controllers to its children, and pods need the root group to delegate.
+/// Moves all running processes from the root control group into a child group. In cgroup v2, a group either holds
+/// processes or delegates controllers to its children, and pods need the root group to delegate.
 fn leave_root_group() -> Result<(), NodeError> {
     let root = Path::new(CGROUPS);
     let child = root.join("init");
@@ -112,7 +112,7 @@ fn leave_root_group() -> Result<(), NodeError> {
             break;
         }
         for process in processes.lines() {
-            // If a process has ended in the meantime, it cannot be moved and need not be moved.
+            // The write fails if the process has ended in the meantime. Such a process need not be moved.
             let _ = fs::write(child.join("cgroup.procs"), process);
         }
     }
@@ -126,7 +126,8 @@ fn leave_root_group() -> Result<(), NodeError> {
     Ok(())
 }
 
-/// The folder in which containerd stores images: the first one whose file system supports overlays.
+/// The folder in which containerd stores images. For the overlay snapshotter, it is the first folder whose file system
+/// can hold overlays. The native snapshotter works in any folder, so it gets the first one.
 pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, NodeError> {
     let [first, second] = paths::CONTAINERD_ROOTS;
     for root in paths::CONTAINERD_ROOTS {
@@ -140,9 +141,10 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
     Err(NodeError::NoOverlay(first, second))
 }
 
-/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given file, or the container's own. A pod cannot reach
-/// loopback servers. If the file names only such servers, the node writes a replacement with which every question fails
-/// at once. k3s uses a public resolver in this case, but a test must not depend on one.
+/// The path of the `resolv.conf` for CoreDNS and for pods with `dnsPolicy: Default`: the user's file, or the
+/// container's own. A pod cannot reach DNS servers on loopback. If the container's file has only such servers, the node
+/// writes another file, with which every question fails at once. k3s uses a public resolver in this case, but a test
+/// must not depend on one.
 pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, NodeError> {
     const CONTAINER: &str = "/etc/resolv.conf";
     if let Some(path) = &settings.resolv_conf {
@@ -157,12 +159,14 @@ pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, No
         "the container's resolv.conf names no server that pods can reach; names outside the cluster will not resolve; pass --resolv-conf",
     );
     let path = paths::own("resolv.conf");
-    // No process listens on the node's port 53, so a question is refused at once and does not time out.
+    // No process listens on port 53 of the node's address. So a question is refused at once, instead of waiting for a
+    // timeout.
     fs::write(&path, format!("nameserver {}\n", node.address)).map_err(NodeError::file("write", &path))?;
     Ok(path)
 }
 
-/// Whether a `resolv.conf` names a server that is not on loopback.
+/// Whether the text of a `resolv.conf` contains a name server that is not on loopback. A pod cannot reach a server on
+/// the node's loopback.
 fn reachable_from_pods(text: &str) -> bool {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

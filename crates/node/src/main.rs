@@ -56,7 +56,7 @@ use crate::error::NodeError;
 
 /// The exit code after a failed start, or after a component ended.
 const FAILED: u8 = 1;
-/// The exit code for a command line or a config file that is not valid.
+/// The exit code for an invalid command line or config file.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     match flags::from_process() {
         Ok(settings) => serve(&settings),
         Err(flags::FlagsError::Clap(error)) => {
-            // clap also reports help and version as errors, but they must exit with 0.
+            // clap reports the texts of `--help` and `--version` as errors too, but the process must exit with 0 after
+            // them.
             let code = if error.use_stderr() { USAGE } else { 0 };
             say::print_error(error.to_string().trim_end());
             ExitCode::from(code)

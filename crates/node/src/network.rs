@@ -1,29 +1,30 @@
-//! IPv4 address ranges, for a node with one range for pods and one for services.
+//! IPv4 address ranges of pods and Services. A node has one range for each.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// A range of IPv4 addresses.
+/// A range of IPv4 addresses: the first address, and the length of the prefix in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     base: Ipv4Addr,
     bits: u8,
 }
 
-/// Longest prefix (smallest range) that is accepted: the node's pods get a /24, and services need the tenth address.
+/// The longest accepted prefix (the smallest range). Each node's pods get a /24, and CoreDNS gets the tenth address of
+/// the services' range.
 const LONGEST_PREFIX: u8 = 24;
-/// Shortest prefix (largest range) that is accepted.
+/// The shortest accepted prefix (the largest range).
 const SHORTEST_PREFIX: u8 = 8;
 
 impl Range {
-    /// The `n`th address; 0 is the base address.
+    /// The `n`th address of the range; 0 is its base address.
     pub(crate) fn nth(self, n: u8) -> Ipv4Addr {
-        // A range has at least eight host bits, so the sum is always inside the range.
+        // A range has at least eight host bits, so the sum stays inside the range.
         Ipv4Addr::from(u32::from(self.base) + u32::from(n))
     }
 
-    /// The first /24 of the range. The node IPAM controller assigns it to the first node.
+    /// The first /24 of the range, which the controller-manager assigns to the first node.
     pub(crate) fn first_node(self) -> Self {
         Self { base: self.base, bits: LONGEST_PREFIX }
     }

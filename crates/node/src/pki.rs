@@ -1,4 +1,4 @@
-//! The node's certificates, under k3s's paths.
+//! Creates the node's certificates, under k3s's paths.
 //!
 //! As in k3s, there are three CAs (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. Existing
 //! files are kept, so a user can place a CA or the token key there before the start.
@@ -17,11 +17,11 @@ use time::{Duration, OffsetDateTime};
 use crate::paths;
 use crate::settings::{Node, Settings};
 
-/// The time for which certificates of CAs are valid.
+/// The time for which a CA certificate is valid.
 const CA_VALIDITY: Duration = Duration::days(3650);
-/// The validity of leaf certificates.
+/// The time for which a leaf certificate is valid.
 const LEAF_VALIDITY: Duration = Duration::days(365);
-/// The time by which certificates are valid before the start, because the clocks of host and node may differ.
+/// Certificates are already valid this time before the node's start, because the clocks of host and node may differ.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
 /// The reason why certificates could not be created.
@@ -30,15 +30,15 @@ pub(crate) enum PkiError {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// Only one file exists of a pair that consists of a certificate and a key.
+    /// Of a certificate and its key, only one file exists, so neither can be kept or replaced.
     #[error("{} exists without {}; provide both or neither", existing.display(), missing.display())]
     IncompletePair { existing: PathBuf, missing: PathBuf },
-    /// A name is not valid in a certificate, or a CA cannot be read.
+    /// rcgen failed: a name is not valid in a certificate, or a CA cannot be read.
     #[error("cannot make or read the certificate {name}: {source}")]
     Certificate { name: String, source: rcgen::Error },
 }
 
-/// Creates the files below `root` that do not exist yet. `root` is `/`, except in tests.
+/// Creates all certificates, keys and CAs below `root` that do not exist yet. `root` is `/`, except in tests.
 pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(), PkiError> {
     let writer = Writer { root, now: OffsetDateTime::now_utc() };
     writer.token_key()?;
@@ -65,7 +65,7 @@ pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(
     writer.leaf(&aggregated, &paths::tls("client-auth-proxy"), Leaf::client("system:auth-proxy", None))
 }
 
-/// The names and addresses by which clients may reach the apiserver.
+/// The names and addresses in the apiserver's certificate, by which clients may reach the apiserver.
 fn apiserver_names(settings: &Settings, node: &Node) -> Vec<String> {
     let mut names: Vec<String> =
         ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
@@ -111,7 +111,8 @@ impl Writer<'_> {
         self.root.join(format!("{}.{suffix}", stem.trim_start_matches('/')))
     }
 
-    /// Creates an RSA key, as in k3s. Tokens are then signed with RS256, which every OpenID client must support.
+    /// Creates the key for ServiceAccount tokens. It is an RSA key, as in k3s: tokens are then signed with RS256, which
+    /// every OpenID client must support.
     fn token_key(&self) -> Result<(), PkiError> {
         let path = self.path(&paths::tls("service"), "key");
         if path.exists() {
@@ -128,7 +129,7 @@ impl Writer<'_> {
             let pair = KeyPair::from_pem(&read(&key)?).map_err(failed(file))?;
             return Issuer::from_ca_cert_pem(&read(&certificate)?, pair).map_err(failed(file));
         }
-        // The time in the name distinguishes the CAs of two clusters.
+        // The start time in the CA's name distinguishes the CAs of two clusters, as in k3s.
         let mut params = self.params(&format!("{name}@{}", self.now.unix_timestamp()), None, CA_VALIDITY);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
@@ -155,8 +156,8 @@ impl Writer<'_> {
         write(&certificate, &made.pem())
     }
 
-    /// The parameters of a certificate. With rcgen's defaults, certificates look alike and never expire. Therefore the
-    /// name, validity and key ids are set here.
+    /// The parameters of a certificate. rcgen's defaults give all certificates the same name and practically no expiry.
+    /// Therefore the name, validity and key ids are set here.
     fn params(&self, name: &str, group: Option<&str>, validity: Duration) -> CertificateParams {
         let mut subject = DistinguishedName::new();
         if let Some(group) = group {
@@ -172,7 +173,7 @@ impl Writer<'_> {
     }
 }
 
-/// Converts an error of rcgen. `name` is the name of the certificate.
+/// Converts an error of rcgen into a [`PkiError`]. `name` is the name of the certificate.
 pub(crate) fn failed(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
     let name = name.to_owned();
     move |source| PkiError::Certificate { name, source }

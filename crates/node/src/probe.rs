@@ -1,4 +1,4 @@
-//! Checks whether a component is ready to work.
+//! Checks whether the apiserver, kube-proxy or the node is ready.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use tokio::net::TcpStream;
 
 use crate::components::PROXY_METRICS;
 
-/// The time limit of one attempt.
+/// The time limit of one request to a component.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
-/// Longest page that is read.
+/// The largest part of a metrics page that is read, in bytes.
 const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
-/// kube-proxy's gauge of the time, in Unix seconds, at which it last wrote all rules; 0 before the first time.
+/// The name of kube-proxy's metric with the time, in Unix seconds, at which it last wrote all rules. The value is 0
+/// before the first time.
 const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
 /// The path at which the apiserver reports that it is ready.
@@ -22,14 +23,14 @@ pub(crate) const READY: &str = "/readyz";
 /// and the scheduler end at once.
 pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
 
-/// Whether the apiserver answers `path` with success.
+/// Whether the apiserver answers a GET request for `path` with success.
 pub(crate) async fn answers(client: &Client, path: &str) -> bool {
     let Ok(request) = http::Request::get(path).body(Vec::new()) else { return false };
     matches!(tokio::time::timeout(REQUEST_LIMIT, client.request_text(request)).await, Ok(Ok(_)))
 }
 
-/// Whether kube-proxy has written its rules. This is read from its metric. Its health page is positive earlier, when
-/// connections to Services still leave the machine.
+/// Whether kube-proxy has written its rules, as its metrics page says. Its health page cannot be used: it reports
+/// success earlier, when connections to Services still leave the machine.
 pub(crate) async fn service_rules_written() -> bool {
     let page = tokio::time::timeout(REQUEST_LIMIT, page(PROXY_METRICS, "/metrics")).await;
     matches!(page, Ok(Ok(text)) if rules_written(&text))
@@ -49,12 +50,12 @@ async fn page(address: &str, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Whether the object exists.
+/// Whether the object exists in the cluster.
 pub(crate) fn exists<K>(object: Option<&K>) -> bool {
     object.is_some()
 }
 
-/// Whether the node is Ready.
+/// Whether the node exists and has the condition Ready.
 pub(crate) fn is_ready(node: Option<&Node>) -> bool {
     let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))

@@ -11,12 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::say::print_error;
 
-/// The exit code if the node cannot be started.
+/// The exit code if the node process cannot be started or its exit code is not known.
 const FAILED: u8 = 1;
-/// The exit code for a signal is this number plus the signal's number, as in shells and engines.
+/// If a signal ended the node process, the exit code is this number plus the signal's number, as in shells and
+/// container engines.
 const SIGNALLED: i32 = 128;
 
-/// Runs the node as a child and exits with its exit code.
+/// Runs the node as a child process, and exits with the child's exit code.
 pub(crate) fn run() -> ExitCode {
     let ended = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,7 +33,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 async fn supervise() -> std::io::Result<u8> {
-    // The handlers are registered before the child exists, so that neither its end nor an early stop is missed.
+    // The handlers are registered before the child exists. Otherwise the end of the child or an early stop signal could
+    // be missed.
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -51,10 +53,10 @@ async fn supervise() -> std::io::Result<u8> {
     }
 }
 
-/// Reaps all ended processes. Returns the exit code if the node is among them.
+/// Reaps all child processes that have ended. Returns the node's exit code if the node is among them.
 fn reap(node: Pid) -> Option<u8> {
     let mut code = None;
-    // Each call reaps one process, so the loop is finite.
+    // Each call reaps one process, so the loop ends when no ended process is left.
     while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
         if pid == node {
             let number = status.exit_status().or(status.terminating_signal().map(|signal| SIGNALLED + signal));
@@ -65,6 +67,6 @@ fn reap(node: Pid) -> Option<u8> {
 }
 
 fn forward(node: Pid) {
-    // An error means that the node has just ended. Its SIGCHLD will follow.
+    // The signal cannot be sent if the node has just ended. Its SIGCHLD then follows, so the error is ignored.
     let _ = kill_process(node, Signal::TERM);
 }

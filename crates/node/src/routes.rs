@@ -14,7 +14,8 @@ use tokio::process::Command;
 
 use crate::say::say;
 
-/// Maintains the routes as long as the node runs. `own` is the name of this node.
+/// Adds and removes routes as nodes come and go, as long as this node runs. `own` is the name of this node, to which no
+/// route is needed.
 pub(crate) async fn keep(client: Client, own: String) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).default_backoff());
@@ -22,7 +23,7 @@ pub(crate) async fn keep(client: Client, own: String) {
         let (verb, node) = match event {
             Ok(Event::Apply(node) | Event::InitApply(node)) => ("replace", node),
             Ok(Event::Delete(node)) => ("del", node),
-            // After an error, the watch is repeated automatically.
+            // After an error, the watch starts again automatically.
             Ok(Event::Init | Event::InitDone) | Err(_) => continue,
         };
         if node.name_any() == own {
@@ -34,7 +35,7 @@ pub(crate) async fn keep(client: Client, own: String) {
     }
 }
 
-/// The range of a node's pods, and the node's address; `None` before both are known.
+/// The address range of a node's pods, and the node's own address. `None` as long as one of them is not known.
 pub(crate) fn route(node: &Node) -> Option<(String, Ipv4Addr)> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
     let internal = addresses.iter().find(|it| it.type_ == "InternalIP")?;

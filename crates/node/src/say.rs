@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Prints one line of progress. A closed standard output must not stop the node.
+/// Prints one line about the progress to standard output. If standard output is closed, the node must continue, so
+/// errors are ignored.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "parallax-node: {line}");
 }
@@ -16,23 +17,23 @@ pub(crate) fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Measures the time of the phases of a start.
+/// Measures the time since the start of the node, for the progress lines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts the measurement of the boot time.
+    /// Starts the measurement.
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Prints `what` and the time since the start.
+    /// Prints that `what` is reached, with the time since the start.
     pub(crate) fn reached(self, what: impl Display) {
         say(format!("{what} after {}", seconds(self.0.elapsed())));
     }
 }
 
-/// Formats a duration, for example `2.9 s`.
+/// Formats a duration in seconds with one decimal, for example `2.9 s`.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

@@ -5,67 +5,69 @@ use std::net::Ipv4Addr;
 use crate::arguments::Argument;
 use crate::network::Range;
 
-/// The last byte of the name server's default address: `.10` of the services' range.
+/// CoreDNS gets this address by default, counted from the beginning of the services' range: `10.43.0.10` in
+/// `10.43.0.0/16`.
 const DNS_ADDRESS: u8 = 10;
 
-/// The settings of a server or an agent.
+/// The settings of a server node or an agent node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Whether CoreDNS runs in the cluster.
     pub(crate) coredns: bool,
-    /// k3s's other packaged components that were not disabled, but that this image does not contain.
+    /// The packaged components of k3s, other than CoreDNS, that the user did not disable. This image has none of them,
+    /// so the node prints a line about them.
     pub(crate) absent: Vec<&'static str>,
-    /// Further names and addresses of the apiserver's certificate.
+    /// Additional host names and addresses in the apiserver's certificate.
     pub(crate) tls_san: Vec<String>,
-    /// Users' arguments for kube-apiserver.
+    /// The user's arguments for kube-apiserver.
     pub(crate) apiserver: Vec<Argument>,
-    /// Users' arguments for kube-controller-manager.
+    /// The user's arguments for kube-controller-manager.
     pub(crate) controller_manager: Vec<Argument>,
-    /// Users' arguments for kube-scheduler.
+    /// The user's arguments for kube-scheduler.
     pub(crate) scheduler: Vec<Argument>,
-    /// Users' arguments for the kubelet.
+    /// The user's arguments for the kubelet.
     pub(crate) kubelet: Vec<Argument>,
-    /// Users' arguments for kube-proxy.
+    /// The user's arguments for kube-proxy.
     pub(crate) proxy: Vec<Argument>,
-    /// Mode of the administrator's kubeconfig.
+    /// The file mode of the administrator's kubeconfig.
     pub(crate) kubeconfig_mode: u32,
-    /// The range of the addresses of pods.
+    /// The address range of pods.
     pub(crate) cluster_range: Range,
-    /// The range of the addresses of services.
+    /// The address range of Services.
     pub(crate) service_range: Range,
-    /// The address of CoreDNS.
+    /// The address of the Service of CoreDNS.
     pub(crate) cluster_dns: Ipv4Addr,
     /// The domain of the cluster, for example `cluster.local`.
     pub(crate) cluster_domain: String,
-    /// The snapshotter of containerd.
+    /// The snapshotter with which containerd stores images.
     pub(crate) snapshotter: Snapshotter,
-    /// The `resolv.conf` of pods with `dnsPolicy: Default`, which include CoreDNS.
+    /// The path of the `resolv.conf` for CoreDNS and for pods with `dnsPolicy: Default`. `None` if the user gave none.
     pub(crate) resolv_conf: Option<String>,
-    /// Node name; the host name if absent.
+    /// The name of the node; `None` means the host name.
     pub(crate) node_name: Option<String>,
-    /// The secret with which agents join. Only a server has it.
+    /// The secret with which agent nodes join this server. `None` at an agent, and at a server that admits no agents.
     pub(crate) token: Option<String>,
-    /// The cluster that the node joins. Only an agent has it.
+    /// The cluster that the node joins. `None` at a server.
     pub(crate) join: Option<Join>,
 }
 
-/// The cluster that an agent joins.
+/// What an agent node needs to know to join a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Join {
-    /// The URL of the apiserver.
+    /// The URL of the cluster's apiserver.
     pub(crate) server: String,
-    /// The secret of the cluster.
+    /// The secret with which the agent node joins.
     pub(crate) token: String,
-    /// Taints with which the node registers.
+    /// The taints with which the node registers.
     pub(crate) taints: Vec<String>,
 }
 
-/// Snapshotters that this image has.
+/// The snapshotters of containerd that this image has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Snapshotter {
-    /// Needs a file system that is not itself an overlay: a volume.
+    /// Mounts layers as overlays. This needs a file system that is not itself an overlay, for example a volume.
     Overlayfs,
-    /// It copies files: slow, but it works on every file system.
+    /// Copies all files of each layer. This is slow, but works on every file system.
     Native,
 }
 
@@ -79,7 +81,7 @@ impl Snapshotter {
     }
 }
 
-/// The node as the network sees it.
+/// The name and the address of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     /// The name of the node in the cluster.
@@ -89,12 +91,12 @@ pub(crate) struct Node {
 }
 
 impl Settings {
-    /// The address of the `kubernetes` Service.
+    /// The address of the `kubernetes` Service, the first of the services' range.
     pub(crate) fn kubernetes_service(&self) -> Ipv4Addr {
         self.service_range.nth(1)
     }
 
-    /// The address of CoreDNS if no `--cluster-dns` is given.
+    /// The address of CoreDNS if `--cluster-dns` is not given.
     pub(crate) fn default_dns(service_range: Range) -> Ipv4Addr {
         service_range.nth(DNS_ADDRESS)
     }

@@ -1,4 +1,4 @@
-//! Starts components, reports when one ends, and stops them in reverse order.
+//! Starts the node's components, reports when one ends, and stops them in the reverse order of the start.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,40 +15,41 @@ use tokio::sync::{mpsc, watch};
 use crate::error::NodeError;
 use crate::paths;
 
-/// The number of a component's last lines that an error shows.
+/// The number of lines from the end of a component's log that an error message contains.
 const TAIL_LINES: usize = 20;
-/// The largest part of the end of a log that is read for these lines, in bytes.
+/// The largest part of the end of a log that is read to find its last lines, in bytes.
 const TAIL_BYTES: i64 = 32 * 1024;
-/// The time that each stage of stopping waits before it kills. Three stages take less than 5 s.
+/// The time after which the components of one stage are killed if they do not stop. All three stages together take less
+/// than 5 s.
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
-/// Go's GOGC for components: how much a heap grows before a garbage collection. A node lives only for minutes, so it
-/// can use more memory. With the default of 100, garbage collection takes a fifth of the components' CPU time. Child
-/// processes of components inherit the value, but containers do not.
+/// The value of the variable GOGC for components: how much, in percent, Go's heap grows before a garbage collection. A
+/// node lives only for minutes, so it can use more memory. With the default of 100, garbage collection takes a fifth of
+/// the components' CPU time. The components' child processes inherit the value, but containers do not.
 const GARBAGE_PERCENT: &str = "400";
 
-/// The stage at which a component is stopped.
+/// The stage at which a component is stopped, in the order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Clients of the apiserver. They stop first.
+    /// Clients of the apiserver, for example the kubelet. They stop first.
     Client,
-    /// The component is the apiserver.
+    /// The apiserver. It stops after its clients.
     Server,
-    /// The components that all others need. They stop last.
+    /// The components that all others need: containerd and etcd. They stop last.
     Base,
 }
 
-/// A component of the node.
+/// A component of the node, which runs as a process of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Component {
     /// The component's name, used in messages and in the name of its log file.
     pub(crate) name: &'static str,
-    /// The program, looked up in `PATH`.
+    /// The name of the component's program, which is looked up in `PATH`.
     pub(crate) program: &'static str,
     /// The stage at which the component is stopped.
     pub(crate) stage: Stage,
-    /// Whether the component gets the container's environment. Only the component that pulls images gets it, because of
-    /// the proxy variables.
+    /// Whether the component gets the environment variables of the container. Only containerd gets them: it pulls
+    /// images and needs the proxy variables.
     pub(crate) environment: bool,
 }
 
@@ -58,20 +59,21 @@ struct Running {
     ended: watch::Receiver<bool>,
 }
 
-/// The components that were started.
+/// The components that were started, and the channel on which their ends are reported.
 pub(crate) struct Supervisor {
     running: Mutex<Vec<Running>>,
     ends: mpsc::UnboundedSender<NodeError>,
 }
 
 impl Supervisor {
-    /// Creates a supervisor, and the channel on which it reports components that ended, with one message for each.
+    /// Creates a supervisor, and the receiving end of a channel. The channel gets one message for each component that
+    /// ended.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<NodeError>) {
         let (ends, ended) = mpsc::unbounded_channel();
         (Self { running: Mutex::default(), ends }, ended)
     }
 
-    /// Starts a component. Its output is written to its log.
+    /// Starts a component. Its standard output and standard error go to its log file.
     pub(crate) fn start(&self, component: Component, arguments: &[String]) -> Result<(), NodeError> {
         let Component { name, program, .. } = component;
         let log = log_path(name);
@@ -93,7 +95,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let status = child.wait().await;
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            // Errors are ignored, because the receivers may be gone when the node stops.
+            // Nobody may receive these messages when the node stops, so errors are ignored.
             let _ = ended_sender.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });
@@ -105,7 +107,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops all components in stages. A component that does not end in time is killed.
+    /// Stops all components, stage by stage. A component that does not end in time is killed.
     pub(crate) async fn stop(&self) {
         let mut running = std::mem::take(&mut *self.running.lock().expect("no holder of this lock panics"));
         for stage in [Stage::Client, Stage::Server, Stage::Base] {
@@ -125,18 +127,18 @@ impl Supervisor {
 }
 
 fn signal(component: &Running, signal: Signal) {
-    // A component that ended has been reaped, and another process may have its process id now.
+    // A component that ended has been reaped. Another process may have its process id now and must not get the signal.
     if !*component.ended.borrow() {
         let _ = kill_process(component.pid, signal);
     }
 }
 
-/// The path of a component's log.
+/// The path of the log file of a component.
 pub(crate) fn log_path(name: &str) -> PathBuf {
     Path::new(paths::LOGS).join(format!("{name}.log"))
 }
 
-/// The last lines of a log.
+/// The last lines of a log file, for an error message. If the file cannot be read, the result is the reason.
 pub(crate) fn tail(log: &Path) -> String {
     read_end(log).map_or_else(|error| format!("({}: {error})", log.display()), |text| last_lines(&text))
 }

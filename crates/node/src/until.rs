@@ -1,4 +1,4 @@
-//! Waits for an object of the apiserver, even if the watch breaks in between.
+//! Waits for an object of the apiserver, even if the watch fails in between.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -12,13 +12,14 @@ use kube::runtime::watcher::watch_object;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-/// The shortest pause before a broken watch is started again; the longest pause follows. kube's own pauses grow to half
-/// a minute.
+/// The pause before a failed watch is started again the first time. The pause doubles with each failure, up to the
+/// limit below. kube's own pauses grow to half a minute, which is too long for the start of a node.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Waits until a condition holds for an object or for its absence, and returns the object. kube's `await_condition`
-/// ends at the first error. Here, a watch that fails is started again after a pause. The caller sets the deadline.
+/// Waits until a condition holds for an object or for its absence, and returns the object, if it exists. kube's
+/// `await_condition` ends at the first error. Here, a failed watch is started again after a pause. The caller sets the
+/// time limit.
 pub(crate) async fn until<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -31,11 +32,12 @@ where
             return object;
         }
     }
-    // The end of the stream does not mean that the condition holds, so the future never resolves here.
+    // If the stream ends, the condition was not met, so the future must not return. The caller's time limit then ends
+    // the wait.
     std::future::pending().await
 }
 
-/// Pauses that double, up to [`LONGEST`].
+/// Pauses between attempts. Each is twice as long as the one before, up to [`LONGEST`].
 struct Pauses(Duration);
 
 impl Iterator for Pauses {

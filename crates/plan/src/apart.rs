@@ -1,5 +1,5 @@
 //! Decides which variants of a scenario may share an environment. Each variant must find the environment in its initial
-//! state.
+//! state, whatever ran in it before.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +15,9 @@ use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Loaded, Variant};
 
 /// Groups the selected variants of a scenario by environment; each group has an id. A break that changes only steps, or
-/// only what a vantage trusts, shares the baseline's environment. A break that changes what a step applies has its own
-/// environment, and so has every other break. If a flow changes its environment in a way that `run::reset` does not
-/// undo, each of its breaks has its own environment too: one variant would otherwise miss what another one patched or
-/// deleted.
+/// only what a vantage trusts, shares the baseline's environment. Every other break has its own environment, also if it
+/// changes what a step applies. If a variant's flow changes its environment in a way that `run::reset` does not undo,
+/// the breaks have their own environments too: otherwise one variant would miss what another one patched or deleted.
 pub(super) fn environments<'a>(
     library: &Library,
     cache: &ExpansionCache,
@@ -35,7 +34,7 @@ pub(super) fn environments<'a>(
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        // A break that changes what a step applies needs its own environment.
+        // A break that changes which objects a step applies needs its own environment.
         let steps = variant.scenario.steps();
         let applies =
             |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);
@@ -51,16 +50,17 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// The things that a flow that applies objects finds in its environment before it starts.
+/// What exists in an environment before a flow that applies objects starts.
 #[derive(Default)]
 struct Found {
-    /// Kind and name of the objects that the baseline's fixtures create.
+    /// The kind and the name of each object that the baseline's fixtures create.
     objects: BTreeSet<(String, String)>,
     scopes: Scopes,
 }
 
 impl Found {
-    /// Reads the baseline of a scenario. The result is empty if no step applies an object.
+    /// Reads the fixtures' objects from the baseline of a scenario. The result is empty if no step of the baseline
+    /// applies an object, because nothing then uses the result.
     fn of(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> Self {
         let baseline = &loaded.variants[0];
         if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
@@ -68,7 +68,7 @@ impl Found {
         }
         let fixtures =
             loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
-        // An error in the expansion of a fixture is reported elsewhere.
+        // If a fixture cannot be expanded, `Wants::of` reports the error. Here the fixtures are then taken as empty.
         let fixtures = fixtures.unwrap_or_default();
         let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), [&baseline.scenario]);
         let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
@@ -92,9 +92,10 @@ fn title(object: &Value) -> Option<(String, String)> {
     Some((word("/kind")?, word("/metadata/name")?))
 }
 
-/// Whether the effect of a step can be undone. This is so for an object that the flow created, in its own namespace or
-/// cluster-wide, and for the content of a store. If a program has the credentials of a store, it can have changed
-/// anything in the store, and the effect cannot be undone.
+/// Whether the effect of a step can be undone after the flow. The reset can delete an object that the flow created, in
+/// the environment's namespace or cluster-wide. It can also delete what probes wrote to a store. A program's effect
+/// cannot be undone if the program has the credentials of a store or runs in a pod with a ServiceAccount: it can have
+/// changed anything there.
 fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
@@ -114,7 +115,8 @@ fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
 mod tests {
     use super::*;
 
-    /// The number of environments for a baseline and a break that changes only one step. The flow contains `step`.
+    /// The number of environments that `environments` returns for a scenario with a baseline and one break. The
+    /// scenario's flow contains `step`; the break changes only another step.
     fn of(step: &str) -> usize {
         let text = format!(
             "name: a\nsummary: b\nfixtures:\n  ca: {{ use: certificate-authority }}\n  \
@@ -140,11 +142,11 @@ mod tests {
         for (step, shared) in [
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own } }"), true),
             (apply("{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: { name: own } }"), true),
-            // A fixture created these objects, so they would have to be restored to their previous state.
+            // A fixture created these objects. To undo the step, their earlier state would have to be restored.
             (apply("{ apiVersion: v1, kind: Service, metadata: { name: minio } }"), false),
             (apply("{ apiVersion: v1, kind: Secret, metadata: { name: minio-root } }"), false),
-            // The name of the object is not known in advance, so it is not known whether a fixture or the flow owns the
-            // object.
+            // The name of the first object is known only at run time, so it could be an object of a fixture. The second
+            // object is in another namespace, which the reset does not touch.
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: \"{{ store.service }}\" } }"), false),
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own, namespace: default } }"), false),
             (script("app", ""), true),

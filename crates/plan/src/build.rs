@@ -1,4 +1,4 @@
-//! Computes the plan.
+//! Computes the plan: which clusters and environments exist, and what each contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,38 +14,40 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
-/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767. The apiserver reserves
-/// the first 86 ports for Services that name their port, and assigns them to other Services only when the rest of the
-/// range is used up. A port beyond the first 86 may therefore already belong to a Service of a flow.
+/// The first node port that the plan assigns, of the apiserver's default range 30000 to 32767. The apiserver assigns
+/// the first 86 ports of this range automatically only when the rest is used up. So the plan's first 86 ports are free.
+/// A later one may already belong to a Service of a flow.
 const FIRST_NODE_PORT: u16 = 30000;
-/// The limit of environments on one cluster. Each edge needs a node port, and only 2,300 ports are available.
+/// The limit of environments on one cluster. Each edge needs a node port, and the apiserver's default range has only
+/// 2,768.
 const ENVIRONMENTS_LIMIT: usize = 500;
-/// A placeholder for the namespace when an expansion must be the same for every environment.
+/// The namespace with which fixtures are expanded if the result must be the same for every environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
-/// The maximum length of a namespace name (RFC 1123 label).
+/// The maximum length of the name of a namespace (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
-/// The reason why there is no plan.
+/// The reason why the plan cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two environments claim the same cluster-wide name or object.
+    /// Two environments of one cluster need the same DNS name or outside name, or the same cluster-wide object with
+    /// different content.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
     Conflict {
-        /// The id of the first environment.
+        /// The id of the environment that came first.
         first: String,
-        /// The id of the second environment.
+        /// The id of the environment that came second.
         second: String,
-        /// The thing that both scenarios claim.
+        /// The name or object that both environments need.
         what: String,
     },
 }
 
-/// An environment before its host names are decided.
+/// The selected variants of one environment, before the host names of the environment are decided.
 struct Draft<'a> {
     id: String,
     loaded: &'a Loaded,
@@ -54,21 +56,22 @@ struct Draft<'a> {
     declared_hosts: Vec<String>,
 }
 
-/// The parts of each environment that the plan computes.
+/// How much of each environment the plan computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// The plan computes everything.
+    /// The plan computes everything, for a run.
     Whole,
-    /// The plan computes only what the environment claims of its cluster, because only claims can conflict.
+    /// The plan computes only the names and cluster-wide objects of each environment. This is enough to find conflicts.
     Claims,
 }
 
-/// Computes the run of the selected variants.
+/// Computes the plan of a run of the selected variants.
 pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<Plan, PlanError> {
     to_depth(library, scenarios, selected, Depth::Whole)
 }
 
-/// Checks for `lint` whether a plan is possible. This does not compute the whole plan and is many times faster.
+/// Checks for `lint` whether the plan can be computed. This does not compute the whole plan, so it is many times
+/// faster.
 pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
     to_depth(library, scenarios, selected, Depth::Claims).map(drop)
 }
@@ -135,38 +138,40 @@ fn drafts<'a>(
     drafts
 }
 
-/// The requirements of an environment on its cluster. Environments with equal requirements share a cluster.
-/// Cluster-wide objects are part of the requirements, because an environment without such an object must not find it
-/// there.
+/// What an environment requires of its cluster. Environments with equal requirements share a cluster. Cluster-wide
+/// objects are part of the requirements, because an environment without such an object must not find it in its cluster.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
-    /// The CRDs of namespaced kinds that fixtures define, by name. A CRD that all environments define in the same way
-    /// is removed from this map.
+    /// The CRDs of namespaced kinds that fixtures define: the content by the CRD's name. A CRD that all environments
+    /// define in the same way is removed from this map, because it is no reason for a separate cluster.
     kinds: BTreeMap<String, String>,
-    /// The id of the environment, if the environment must not share its cluster. This is so if a break declares that
-    /// the cluster does not start, if a flow stops or starts a node, or if a node trusts an authority of a fixture.
+    /// The id of the environment, if the environment must not share its cluster; otherwise `None`. An environment has
+    /// its own cluster if a break declares that the cluster does not start, if a flow stops or starts a node, or if a
+    /// node trusts an authority of a fixture.
     alone: Option<String>,
 }
 
 impl Wants {
     fn of(library: &Library, cache: &ExpansionCache, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
-        // Expand the fixtures with a placeholder namespace, so that objects that refer to their own namespace compare
-        // as equal.
+        // The fixtures are expanded with a placeholder for the namespace. So objects of two environments compare as
+        // equal even if they contain the namespace.
         let fixtures = draft
             .loaded
             .with_places(variant, |places| cache.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
-        // The scenario's own value has priority. Without one, the widest value that a fixture needs is used.
+        // The scenario's own value has priority. Without one, the widest access to the issuer's documents that a
+        // fixture needs is used.
         let needs = || fixtures.values().map(|it| &it.cluster);
         traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
         let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
         traits.published = traits.published.or_else(|| published.cloned());
         let needed = |of: fn(&ClusterNeeds) -> &Vec<String>| -> Vec<String> { needs().flat_map(of).cloned().collect() };
         traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
-        // If a flag occurs several times, the last one counts. The scenario's own flags come last.
+        // If a flag is given several times, the last one counts. The scenario's own flags come last, so they override
+        // those of fixtures.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         for agent in &mut traits.agents {
             agent.server = agent.server.take().map(|it| pods::filled_text(&it, &fixtures));
@@ -178,7 +183,8 @@ impl Wants {
         let kinds = kinds.into_iter().map(|it| (name(it), it.to_string())).collect();
         let wide = wide.into_iter().filter(|it| !is_confined(it, ANY_NAMESPACE));
         let mut objects: Vec<String> = wide.map(Value::to_string).collect();
-        // Cluster-wide objects that a step applies are visible to every environment, too.
+        // Every environment of a cluster also sees the cluster-wide objects that a step applies, so these objects are
+        // added too.
         let scenarios = || draft.variants.iter().map(|it| &it.scenario);
         let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), scenarios());
         let steps = scenarios().flat_map(Scenario::steps);
@@ -188,7 +194,8 @@ impl Wants {
         objects.dedup();
         let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
         let acts_on_a_node = |it: &Variant| it.scenario.steps().iter().any(on_a_node);
-        // If a node trusts an authority of a fixture, the node belongs to the environment with this fixture.
+        // If a node trusts an authority that is a fixture, the authority exists in one environment only. So this
+        // environment cannot share the cluster.
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
         let alone =
             trusts || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
@@ -197,13 +204,15 @@ impl Wants {
 }
 
 /// Whether an object is the CRD of a namespaced kind. Such a CRD adds a kind to the cluster, but each environment sees
-/// only its own objects of this kind. An environment that applies such objects without the CRD does not share the
-/// cluster: the kind is unknown in that environment, so its objects count as cluster-scoped.
+/// only its own objects of this kind, so environments may share the cluster. If an environment applies such objects but
+/// defines no CRD, the scope of the kind is not known. Its objects then count as cluster-wide, and the environment does
+/// not share the cluster.
 fn defines_namespaced_kind(manifest: &Value) -> bool {
     manifest["kind"] == "CustomResourceDefinition" && manifest["spec"]["scope"] == "Namespaced"
 }
 
-/// Removes the CRDs that all environments define in the same way, so that these CRDs do not force separate clusters.
+/// Removes from all requirements the CRDs that all environments define in the same way. They need not separate
+/// clusters.
 fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, content) in wants.iter().flatten().flat_map(|it| &it.kinds) {
@@ -214,8 +223,9 @@ fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     }
 }
 
-/// Whether a cluster-wide object affects only one namespace. This is so for a webhook that is called only for objects
-/// in this namespace. Other environments do not notice the webhook, so they may share the cluster.
+/// Whether a cluster-wide object affects only the given namespace. This is so for a webhook configuration whose
+/// webhooks are called only for objects in this namespace. It does not affect other environments, so they may share the
+/// cluster.
 fn is_confined(manifest: &Value, namespace: &str) -> bool {
     let own = |webhook: &Value| {
         webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
@@ -226,7 +236,7 @@ fn is_confined(manifest: &Value, namespace: &str) -> bool {
     is_webhook && asked.is_some_and(|webhooks| !webhooks.is_empty() && webhooks.iter().all(own))
 }
 
-/// Appends the second list to the first, without duplicates.
+/// Appends the second list to the first. If a value is in both, only its last occurrence stays.
 fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
     for it in second {
         first.retain(|other| *other != it);
@@ -288,7 +298,7 @@ fn environment(
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
-/// Diagnostics for CoreDNS entries whose fixture has no container outside the cluster.
+/// Returns a diagnostic for each CoreDNS entry with the address of a fixture that has no container outside the cluster.
 fn hosts_without_container(
     loaded: &Loaded,
     variant: &Variant,
@@ -332,8 +342,8 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
     edges
 }
 
-/// The name of a namespace. It shows the variant: `presigned-url`, `presigned-url-no-rewrite`. If two areas have a
-/// scenario of the same name, the area comes first.
+/// The name of an environment's namespace, made from the scenario's name and the break's id: `presigned-url`,
+/// `presigned-url-no-rewrite`. If the name is taken by a scenario of another folder, the folder's name comes first.
 fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let with_break = |base: &str| match break_id {
@@ -349,7 +359,8 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
             format!("{}-{number}", &base[..base.len().min(NAMESPACE_LIMIT - 8)])
         });
         candidate.truncate(NAMESPACE_LIMIT);
-        // The name of a scenario's folder may contain a version with dots, but a namespace must not contain dots.
+        // The name of a scenario's folder may contain a version with dots, but the name of a namespace must not contain
+        // dots.
         let candidate = candidate.replace('.', "-");
         let candidate = candidate.trim_end_matches('-').to_owned();
         if taken.insert(candidate.clone()) {
@@ -358,8 +369,8 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
     }
 }
 
-/// Returns an error if two environments of a cluster claim the same cluster-wide thing: a DNS name, an outside name,
-/// or an object with different content.
+/// Returns an error if two environments of a cluster need the same DNS name or outside name, or the same cluster-wide
+/// object with different content.
 fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();
@@ -380,7 +391,8 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
         let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
-        // Several containers of one fixture may have the same name, for example the machines of a pool.
+        // Several containers of one fixture may have the same host name, for example the machines of a pool. They count
+        // once.
         let beside = environment.fixtures.values().map(|it| {
             let names = it.containers.iter().flat_map(|it| it.ports().map(move |port| (&it.host, port)));
             names.collect::<BTreeSet<_>>()

@@ -1,4 +1,4 @@
-//! The types of a plan.
+//! The types of a plan: clusters, their environments, and the variants of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,15 @@ use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, Sco
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::model::{ClusterTraits, PodVantage, Scenario};
 
-/// The plan of a whole run.
+/// The plan of a whole run: everything that it will start.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// The clusters, each with everything that runs on it.
+    /// The clusters, each with its environments.
     pub clusters: Vec<ClusterPlan>,
 }
 
 impl Plan {
-    /// Every variant, in the order in which the report lists them.
+    /// Every variant with its cluster and its environment, in the order in which the report lists the variants.
     pub fn variants(&self) -> impl Iterator<Item = (&ClusterPlan, &EnvironmentPlan, &VariantPlan)> {
         self.clusters.iter().flat_map(|cluster| {
             cluster.environments.iter().flat_map(move |environment| {
@@ -27,8 +27,8 @@ impl Plan {
         })
     }
 
-    /// A copy of the plan with only these variants. The names of the clusters get a suffix, because the clusters of the
-    /// original plan may still exist.
+    /// A copy of the plan with only these variants. `suffix` is appended to the names of the clusters, because the
+    /// clusters of the original plan may still exist.
     #[must_use]
     pub fn only(&self, variants: &BTreeSet<VariantId>, suffix: &str) -> Self {
         let mut plan = self.clone();
@@ -43,29 +43,30 @@ impl Plan {
         plan
     }
 
-    /// The environment with this namespace.
+    /// The environment with the given namespace; `None` if there is none.
     pub fn environment(&self, namespace: &str) -> Option<&EnvironmentPlan> {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
     }
 
-    /// Names of the images that nodes need for fixtures, vantage pods and objects that steps apply.
+    /// The names, in `images.lock`, of the images that nodes need for fixtures, vantage pods and objects that steps
+    /// apply.
     pub fn images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::images).collect()
     }
 
-    /// Names of the images of vantages outside the clusters.
+    /// The names of the images for the vantages outside the clusters.
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::outside_images).collect()
     }
 
-    /// Names of the images of the containers that fixtures start outside clusters.
+    /// The names of the images for the containers that fixtures start outside the clusters.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::container_images).collect()
     }
 }
 
-/// The names from images.lock in an object: the values of `image` fields that are not image references. An image
-/// reference contains a slash or a colon, and a name does not.
+/// The image names in a Kubernetes object that come from `images.lock`. They are the values of `image` fields without a
+/// slash, a colon or a template; a value with a slash or a colon is a full image reference.
 fn named(object: &Value) -> Vec<&str> {
     match object {
         Value::Object(fields) => {
@@ -77,7 +78,7 @@ fn named(object: &Value) -> Vec<&str> {
     }
 }
 
-/// One cluster: its traits, and the environments that share it.
+/// One cluster of the plan: its traits, and the environments that share it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterPlan {
     /// The name of the cluster: `c1`, `c2` and so on.
@@ -86,26 +87,26 @@ pub struct ClusterPlan {
     pub traits: ClusterTraits,
     /// The environments of the cluster, each in its own namespace.
     pub environments: Vec<EnvironmentPlan>,
-    /// The urgency of the cluster's start: approximately the milliseconds of work that wait for it.
+    /// The urgency of the cluster's start: approximately the milliseconds of work that wait for the cluster.
     #[serde(skip)]
     pub urgency: u64,
 }
 
 impl ClusterPlan {
-    /// All DNS rules of the cluster. They are in place before CoreDNS starts.
+    /// All DNS rules of the fixtures in the cluster. They are in place before CoreDNS starts.
     pub fn dns_rules(&self) -> impl Iterator<Item = &DnsRule> {
         self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.dns_rules)
     }
 
-    /// Cluster-wide objects, by kind and name.
+    /// The cluster-wide objects of the fixtures, each as `KIND NAME`.
     pub fn objects(&self) -> BTreeSet<String> {
         let objects = self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.cluster_objects);
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
     }
 
-    /// The names that the cluster's CoreDNS resolves from its own entries, each with the namespace that the entry
-    /// belongs to.
+    /// The names that the cluster's CoreDNS resolves from fixed entries of fixtures, each with the namespace of its
+    /// environment.
     pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
         self.environments.iter().flat_map(|it| {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
@@ -124,12 +125,12 @@ impl ClusterPlan {
         all.collect()
     }
 
-    /// Names of the images of the containers that fixtures start outside the cluster.
+    /// The names of the images for the containers that fixtures start outside the cluster.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.containers().map(|(_, it)| it.image.as_str()).collect()
     }
 
-    /// Containers that fixtures start outside the cluster, each with its fixture.
+    /// The containers that fixtures start outside the cluster, each with the id of its fixture.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
         let fixtures = self.environments.iter().flat_map(|it| &it.fixtures);
         fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))
@@ -142,47 +143,50 @@ impl ClusterPlan {
         steps.any(|it| it.step.action.changes().and_then(|it| it.reach().node).is_some_and(|it| it.as_str() == node))
     }
 
-    /// Names of the images of vantages outside the cluster.
+    /// The names of the images for the vantages outside the cluster.
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.environments.iter().flat_map(|it| &it.outside).map(String::as_str).collect()
     }
 
-    /// All edges of the cluster.
+    /// All Services of the cluster that are reachable from outside through the edge.
     pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
         self.environments.iter().flat_map(|it| &it.edges)
     }
 }
 
-/// One namespace with its fixtures: everything that its variants see.
+/// The plan of one environment: a namespace with its fixtures, and the variants that run in it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EnvironmentPlan {
-    /// The id of the environment. If the baseline and some breaks share the environment, the id is the scenario's path;
-    /// otherwise it is the id of the only variant. Unlike the namespace, the id does not depend on which variants are
-    /// selected.
+    /// The id of the environment. If the baseline and perhaps some breaks run in the environment, the id is the
+    /// scenario's path; otherwise it is the id of the only variant. Unlike the namespace, the id does not depend on
+    /// which variants are selected.
     pub id: String,
-    /// The namespace of the environment.
+    /// The name of the environment's namespace.
     pub namespace: String,
-    /// Host names: maps the name in the scenario to the name in this environment.
+    /// Maps each host name in the scenario to the name that this environment uses for it.
     pub hosts: BTreeMap<String, String>,
-    /// The contributions of each fixture, by fixture id.
+    /// The contributions of each fixture (objects, DNS rules, containers, …), by the fixture's id.
     pub fixtures: BTreeMap<String, Contributions>,
-    /// Services that are reachable from outside.
+    /// The Services that are reachable from outside the cluster.
     pub edges: Vec<EdgePlan>,
-    /// Vantage pods by name: one for each vantage id, and more if variants need different pods for the same vantage.
+    /// The vantage pods, by the name of the pod. There is one for each vantage id, and more if variants need different
+    /// pods for the same vantage.
     pub pods: BTreeMap<String, PodVantage>,
-    /// ServiceAccounts that pods run as, or for which tokens are issued.
+    /// The names of the ServiceAccounts that vantage pods run as, or for which tokens are issued.
     pub service_accounts: BTreeSet<String>,
-    /// Images of the outside vantages that need one.
+    /// The names of the images for the outside vantages that need one.
     pub outside: BTreeSet<String>,
-    /// The variants that run here, one after the other: the baseline first, then the breaks that share its environment.
+    /// The variants that run in this environment, one after the other: the baseline first, then the breaks that share
+    /// the environment.
     pub variants: Vec<VariantPlan>,
-    /// The urgency of the environment's start: approximately the milliseconds of work that wait for its end.
+    /// The urgency of the environment's start: approximately the milliseconds of work until its end, plus the work that
+    /// waits for its end.
     #[serde(skip)]
     pub urgency: u64,
 }
 
 impl EnvironmentPlan {
-    /// Whether a flow applies cluster-wide objects.
+    /// Whether the flow of a variant applies cluster-wide objects. Such flows must not run at the same time.
     pub fn applies_wide(&self) -> bool {
         let scenarios = || self.variants.iter().map(|it| &it.variant.scenario);
         let scopes = Scopes::in_use(self.fixtures.values(), scenarios());
@@ -191,35 +195,36 @@ impl EnvironmentPlan {
     }
 }
 
-/// An edge (a Service that is reachable from outside the cluster) with its node port.
+/// A Service that is reachable from outside the cluster, with its node port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgePlan {
-    /// The fixture that the edge belongs to.
+    /// The id of the fixture that the Service belongs to.
     pub fixture: String,
-    /// The host name outside the cluster.
+    /// The host name by which clients outside the cluster reach the Service.
     pub host: String,
-    /// The port outside the cluster.
+    /// The port to which clients outside the cluster connect.
     pub port: u16,
-    /// Pod labels that the `NodePort` Service selects.
+    /// The pod labels that the `NodePort` Service selects.
     pub selector: BTreeMap<String, String>,
-    /// The port of the pods.
+    /// The port on which the pods listen.
     pub target_port: u16,
-    /// The port of the node.
+    /// The node port to which the edge forwards connections.
     pub node_port: u16,
 }
 
-/// A variant with the host names of its environment.
+/// A variant with the host names that its environment uses.
 #[derive(Clone, Debug, Serialize)]
 pub struct VariantPlan {
     /// The id of the variant.
     pub id: VariantId,
-    /// The scenario file, relative to the project.
+    /// The path of the scenario file, relative to the project.
     pub file: String,
-    /// The variant, with this environment's host names.
+    /// The content of the variant, with this environment's host names.
     #[serde(skip)]
     pub variant: Variant,
-    /// The name of the pod for each pod vantage of the variant.
+    /// The name of the pod for each pod vantage of the variant, by the vantage's id.
     pub pods: BTreeMap<String, String>,
-    /// The place (`file:line`) of each step and readiness, and of each entry in a break's `fails`, by id.
+    /// The place in the file (`file:line`) of each step, of each fixture's readiness condition, and of each entry in a
+    /// break's `fails`, by id.
     pub places: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! Estimates the duration of a run from the durations of earlier runs.
+//! Estimates how long a run will take, by a simulation with the durations of earlier runs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,10 +10,10 @@ use super::cluster::{EnvironmentPlan, Plan};
 use super::history::History;
 use super::order::{flows, starts_in, took};
 
-/// The limits of how much a run does at the same time.
+/// The limits on how much work a run does at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AtOnce {
-    /// The number of jobs. A job is the start of a cluster or the creation of an environment.
+    /// The number of jobs at the same time. A job is the start of a cluster or the set-up of an environment.
     pub jobs: usize,
     /// The number of environments that exist at the same time.
     pub environments: usize,
@@ -21,23 +21,23 @@ pub struct AtOnce {
     pub clusters: usize,
 }
 
-/// Expected durations in seconds; `None` if no earlier run gives a duration.
+/// The expected durations in seconds. A duration is `None` if earlier runs do not give it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expected {
-    /// The latest run that the durations come from; `None` if there is none.
+    /// The latest run that contributed durations; `None` if there is none.
     pub from_run: Option<RunId>,
-    /// The limits of what runs at the same time.
+    /// The limits on simultaneous work with which the durations were computed.
     pub at_once: AtOnce,
-    /// The duration of the whole run.
+    /// The duration of the whole run, with its clean-up.
     pub total: Option<f64>,
-    /// The end of each cluster's last environment, counted from the start of the first cluster.
+    /// The end of each cluster's last environment, counted from the start of the first cluster; by the cluster's name.
     pub clusters: BTreeMap<String, Option<f64>>,
-    /// The duration of each environment by namespace: its set-up and its variants.
+    /// The duration of each environment's set-up and variants together, by namespace.
     pub environments: BTreeMap<String, Option<f64>>,
-    /// The duration of each variant.
+    /// The duration of each variant, in seconds, by the variant's id.
     pub variants: BTreeMap<VariantId, Option<f64>>,
-    /// The number of environments for which at least one duration is not known.
+    /// The number of environments whose duration is not known.
     pub unknown: usize,
 }
 
@@ -61,8 +61,8 @@ impl Plan {
     }
 }
 
-/// Work that occupies a job: the start of a cluster, or the set-up of an environment of a cluster. The numbers are the
-/// indexes of the cluster and the environment.
+/// The work of a job: the start of a cluster, or the set-up of an environment. The numbers are the indexes of the
+/// cluster in the plan and of the environment in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Start(usize),
@@ -72,32 +72,34 @@ enum Work {
 /// An event of the simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A cluster has started. Its environments can now be set up.
+    /// The cluster with this index has started. Its environments can now be set up.
     Started(usize),
-    /// An environment is ready. Its job is free again, and its variants begin.
+    /// The environment has been set up (indexes of cluster and environment). Its job is free again, and its variants
+    /// begin.
     Ready(usize, usize),
-    /// An environment has ended.
+    /// All variants of the environment have ended (indexes of cluster and environment).
     Ended(usize, usize),
 }
 
-/// A queue. The most urgent entry comes first. Of equally urgent entries, the entry that was added first comes first.
+/// A queue of waiting work. The most urgent entry comes first. Of equally urgent entries, the one that was added first
+/// comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
-/// A simulation of a run. It grants jobs, environments and clusters in the same order as a real run.
+/// A simulation of a run. It starts jobs, environments and clusters in the same order as a real run.
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// The part of each limit that is still free.
+    /// How many more jobs, environments and clusters may start now.
     free: AtOnce,
-    /// The number of queue entries that were added so far.
+    /// The number of entries that were added to the queues so far. It orders entries of equal urgency.
     asked: usize,
     clusters: Queue<usize>,
     environments: Queue<(usize, usize)>,
     jobs: Queue<Work>,
     events: BinaryHeap<Reverse<(u64, Event)>>,
-    /// The time at which each cluster's last environment ends. It is `None` if the duration of a part is not known.
+    /// The time at which each cluster's last environment ends, in milliseconds. `None` if a duration is not known.
     ends: Vec<Option<u64>>,
-    /// The number of environments of each cluster that have not ended.
+    /// The number of environments of each cluster that have not ended yet.
     left: Vec<usize>,
 }
 
@@ -123,7 +125,8 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// Returns the time at which each cluster's last environment ends, relative to the start of the first cluster.
+    /// Runs the simulation. Returns the time at which each cluster's last environment ends, in milliseconds after the
+    /// start of the first cluster.
     fn ends(mut self) -> Vec<Option<u64>> {
         self.give(0);
         while let Some(Reverse((now, event))) = self.events.pop() {
@@ -152,7 +155,7 @@ impl<'a> Schedule<'a> {
         self.ends
     }
 
-    /// Starts as much waiting work as the limits allow.
+    /// Starts as much waiting work as the limits allow at the time `now`.
     fn give(&mut self, now: u64) {
         while self.free.clusters > 0
             && let Some((urgency, _, cluster)) = self.clusters.pop()
@@ -186,8 +189,8 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Returns the duration, or 0 if the duration is not known. If it is not known, the end of the cluster is not known
-    /// either.
+    /// Returns the duration `took`, or 0 if it is not known. In that case, the end of the cluster is marked as not
+    /// known.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;
@@ -206,6 +209,7 @@ impl<'a> Schedule<'a> {
 }
 
 fn seconds(ms: u64) -> f64 {
-    // Rounded to tenths of a second; more digits are noise.
+    // The result is rounded down to a tenth of a second, because more digits would suggest a precision that does not
+    // exist.
     f64::from(u32::try_from(ms / 100).unwrap_or(u32::MAX)) / 10.0
 }

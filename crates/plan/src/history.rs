@@ -1,4 +1,5 @@
-//! Durations of earlier runs. A key describes what was run. It does not depend on the names that a plan assigned.
+//! The durations of earlier runs. Their keys (cluster traits, environment ids, variant ids) do not depend on the names
+//! that a plan assigned, so the next plan can find them.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +13,21 @@ use super::cluster::{ClusterPlan, Plan};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
-    /// The latest run that contributed durations.
+    /// The latest run that contributed durations; `None` if there is none.
     pub run: Option<RunId>,
-    /// The time before the first cluster starts plus the time after the last environment has ended.
+    /// The time before the first cluster starts, plus the time after the last environment has ended.
     pub around: Option<u64>,
-    /// The time until a cluster's first environment can begin, by cluster traits.
+    /// The time from the start of a cluster until its first environment can begin, by the cluster's traits.
     pub clusters: BTreeMap<String, u64>,
-    /// The time until an environment's first variant can begin, by environment id.
+    /// The time from the start of an environment until its first variant can begin, by environment id.
     pub environments: BTreeMap<String, u64>,
     /// The time from the start of a variant's flow to its verdict, by variant id.
     pub variants: BTreeMap<VariantId, u64>,
 }
 
 impl History {
-    /// Adds the durations of a run of this plan. A part that failed to start adds nothing.
+    /// Adds the durations that `events`, the record of a run of this plan, contain. What failed to start contributes no
+    /// duration.
     pub fn learn(&mut self, plan: &Plan, events: &[Event]) {
         let mut began: BTreeMap<&str, u64> = BTreeMap::new();
         let mut clean_up = 0;
@@ -63,7 +65,8 @@ impl History {
     }
 }
 
-/// The key of a cluster in the history: its traits, independent of its name in a plan.
+/// The key of a cluster in the history: its traits as JSON. The cluster's name is not part of it, because each plan
+/// assigns names anew.
 pub(super) fn traits_key(cluster: &ClusterPlan) -> String {
     serde_json::to_string(&cluster.traits).expect("traits serialise")
 }

@@ -1,4 +1,4 @@
-//! The order in which environments begin, and the order of variants within them.
+//! Decides the order in which environments begin, and the order of the variants within an environment.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,24 +12,25 @@ use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
 use super::history::{History, traits_key};
 use super::typical;
 
-/// The range of the random lengths, in milliseconds, that a shuffled order assigns to environments.
+/// For a shuffled order, each environment gets a random urgency from this range, in milliseconds.
 const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
-/// The order of the plan.
+/// The order in which a run does its work.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
     /// The longest environments come first, and so do the clusters that contain them, so that no long environment runs
     /// alone at the end. The durations come from earlier runs. For an environment that never ran, the duration is
-    /// estimated from its steps. The duration of the longest break of a baseline is added to the baseline's duration,
-    /// because the breaks wait for the baseline. The order of variants is unchanged: the baseline, then its breaks.
+    /// estimated from its steps. The duration of a baseline's longest break is added to the baseline's own, because the
+    /// breaks wait for the baseline. The order of variants is unchanged: the baseline, then its breaks.
     LongestFirst(&'a History),
-    /// A random order. The same seed and the same selection give the same order.
+    /// A random order, from this seed. The same seed and the same selected variants give the same order.
     Shuffled(u64),
 }
 
 impl Plan {
-    /// Sorts clusters, environments and variants in this order, and sets the urgency of each start. `clusters` is the
-    /// number of clusters that can exist at the same time. Nothing else in the plan changes, including names and ports.
+    /// Sorts clusters, environments and variants in the given order, and sets the urgency of each start. `clusters` is
+    /// the number of clusters that can exist at the same time. Nothing else in the plan changes, including names and
+    /// ports.
     #[must_use]
     pub fn arranged(mut self, order: Order<'_>, clusters: usize) -> Self {
         match order {
@@ -63,9 +64,10 @@ impl Plan {
         self
     }
 
-    /// Adds the duration of the longest environment of its breaks to the urgency of each baseline, so that baselines
-    /// start first. The declared failure of a break counts only after the time that the baseline needed. While the
-    /// baseline has not ended, the break repeats its steps until their time limits.
+    /// Adds to the urgency of each baseline's environment the duration of its scenario's longest other environment, so
+    /// that baselines start first. A break needs the baseline's duration: its declared failure counts only after the
+    /// time that the baseline's step needed. Until the baseline has ended, the break repeats its steps up to their time
+    /// limits.
     fn baselines_first(&mut self) {
         let mut longest: BTreeMap<String, u64> = BTreeMap::new();
         for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
@@ -82,8 +84,8 @@ impl Plan {
     }
 
     /// Adds to the urgency of a cluster, and of its environments, the work of the clusters that can start only after
-    /// this cluster has ended. A cluster that has more work than all later clusters together keeps its place to the
-    /// end, so no other cluster waits for that place.
+    /// this cluster has ended. `places` is the number of clusters that can exist at the same time. No cluster waits for
+    /// one that has more work than all later clusters together, because that one exists until the end of the run.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.urgency + longest(it);
         let mut waits = vec![0; self.clusters.len()];
@@ -116,17 +118,18 @@ fn longest(cluster: &ClusterPlan) -> u64 {
     cluster.environments.iter().map(|it| it.urgency).max().unwrap_or_default()
 }
 
-/// The time until the first environment of a cluster can begin; `None` if no earlier run gives it.
+/// The time from the start of a cluster until its first environment can begin, in milliseconds. `None` if no earlier
+/// run gives it.
 pub(super) fn starts_in(cluster: &ClusterPlan, history: &History) -> Option<u64> {
     history.clusters.get(&traits_key(cluster)).copied()
 }
 
-/// The duration of an environment with all its variants; `None` if one of the durations is not known.
+/// The duration of an environment with all its variants, in milliseconds. `None` if one of the durations is not known.
 pub(super) fn took(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     flows(environment, history)?.checked_add(*history.environments.get(&environment.id)?)
 }
 
-/// The total duration of all variants of an environment.
+/// The total duration of all variants of an environment, in milliseconds. `None` if one of the durations is not known.
 pub(super) fn flows(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     environment.variants.iter().map(|variant| history.variants.get(&variant.id).copied()).sum()
 }

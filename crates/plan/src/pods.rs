@@ -1,7 +1,7 @@
-//! The vantage pods, and the ServiceAccounts that pods and tokens need.
+//! Computes the vantage pods of an environment, and the ServiceAccounts that the pods and tokens need.
 //!
-//! Variants that share an environment share pods that are equal. What a probe trusts is part of each question;
-//! everything else is a property of the pod.
+//! Variants that share an environment share a vantage's pod, if their declarations of the pod are equal. What a probe
+//! trusts is part of each question, not of the pod; everything else is a property of the pod.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,8 @@ use parallax_language::fixture::{Contributions, Export};
 use parallax_language::scenario::model::PodVantage;
 use parallax_language::scenario::template;
 
-/// The pods of an environment by name. Each variant gets the names of its own pods.
+/// Returns the pods of an environment by name, and the ServiceAccounts that they need. Each variant gets the names of
+/// its own pods.
 pub(super) fn of(
     variants: &mut [VariantPlan],
     fixtures: &BTreeMap<String, Contributions>,
@@ -36,13 +37,14 @@ pub(super) fn of(
     (pods, accounts)
 }
 
-/// The pod, with the references in its environment variables replaced by values.
+/// The pod, with the template references in its environment variables replaced by values of the fixtures.
 fn filled(pod: &PodVantage, fixtures: &BTreeMap<String, Contributions>) -> PodVantage {
     let env = pod.env.iter().map(|(name, text)| (name.clone(), filled_text(text, fixtures)));
     PodVantage { env: env.collect(), ..pod.clone() }
 }
 
-/// The text, with its references replaced by values. The loader has checked that these values are known in advance.
+/// The text, with its template references (`{{ }}`) replaced by values of the fixtures. The loader of the scenario has
+/// checked that these values are known before the run.
 pub(super) fn filled_text<C: Borrow<Contributions>>(text: &str, fixtures: &BTreeMap<String, C>) -> String {
     let value = |reference: &template::Reference| {
         let fixture = fixtures.get(&reference.name).map(Borrow::borrow);

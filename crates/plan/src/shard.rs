@@ -1,4 +1,4 @@
-//! Divides the variants of a plan among several machines.
+//! Divides the variants of a plan among several machines (`--shard`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,16 +8,17 @@ use parallax_vocab::VariantId;
 use super::cluster::Plan;
 use super::typical;
 
-/// The largest number of exchanges between parts. Each exchange improves the division, and only few are possible.
+/// The largest number of exchanges of scenarios between parts. Each exchange makes the parts more even, so the loop
+/// ends anyway; the limit bounds its time.
 const EXCHANGES_LIMIT: usize = 200;
 
-/// A scenario, which is never divided. Its breaks stay with its baseline for two reasons: the time limit of a break
-/// depends on how long the baseline took, and only a run of all variants shows which matchers are proven.
+/// A scenario, which always stays on one machine. Its breaks stay with its baseline for two reasons: the time limit of
+/// a break depends on how long the baseline took, and only a run of all variants shows which matchers are proven.
 #[derive(Debug, Default)]
 struct Unit<'a> {
     variants: BTreeSet<&'a VariantId>,
     took_ms: u64,
-    /// The clusters that the scenario needs, by their index in the plan.
+    /// The clusters that the scenario needs, as indexes of the plan.
     clusters: BTreeSet<usize>,
 }
 
@@ -25,7 +26,7 @@ struct Unit<'a> {
 #[derive(Clone, Debug, Default)]
 struct Part {
     took_ms: u64,
-    /// The number of scenarios of this part that need each cluster.
+    /// For each cluster that this part needs, the number of scenarios in this part that need it.
     clusters: BTreeMap<usize, usize>,
 }
 
@@ -49,15 +50,16 @@ impl Part {
         self
     }
 
-    /// The expected duration of the part. The start of each cluster counts, so scenarios of one cluster stay together
-    /// if that makes the part shorter.
+    /// The expected duration of the part, in milliseconds. It includes the start of each cluster that the part needs.
+    /// So a division that keeps the scenarios of one cluster together has the shorter parts.
     fn load(&self) -> u128 {
         let starts = u64::try_from(self.clusters.len()).unwrap_or(u64::MAX);
         self.took_ms.saturating_add(starts.saturating_mul(typical::START_MS)).into()
     }
 }
 
-/// A measure of how uneven two parts are. It is smaller if the parts have similar durations and less work in total.
+/// The sum of the squares of two parts' durations. It is smaller if the durations are closer to each other, or if their
+/// sum is smaller.
 fn unevenness(one: &Part, other: &Part) -> u128 {
     let square = |part: &Part| part.load().saturating_mul(part.load());
     square(one).saturating_add(square(other))
@@ -67,8 +69,8 @@ impl Plan {
     /// Divides the variants into `parts` parts of about the same expected duration. No part is empty if there are as
     /// many scenarios as parts.
     ///
-    /// All machines compute the same division without communication. Therefore the durations are typical ones,
-    /// estimated from the steps. The durations of earlier runs differ from machine to machine.
+    /// All machines compute the same division without communication. Therefore it uses typical durations, which are
+    /// estimated from the steps. The recorded durations of earlier runs differ from machine to machine.
     pub fn parts(&self, parts: usize) -> Vec<BTreeSet<VariantId>> {
         let units = self.units();
         let mut all = vec![Part::default(); parts];
@@ -91,7 +93,8 @@ impl Plan {
         divided
     }
 
-    /// The scenarios, the longest first. The short scenarios then fill the gaps that the long ones leave.
+    /// The scenarios, the longest first. They are assigned in this order, so that the short ones even out the parts at
+    /// the end.
     fn units(&self) -> Vec<Unit<'_>> {
         let mut units: BTreeMap<&str, Unit<'_>> = BTreeMap::new();
         for (number, cluster) in self.clusters.iter().enumerate() {
@@ -104,14 +107,15 @@ impl Plan {
             }
         }
         let mut units: Vec<Unit<'_>> = units.into_values().collect();
-        // The sort is stable: scenarios of the same duration stay in the order of their names.
+        // The sort is stable: scenarios of equal duration stay in the order of their names, which is the same on all
+        // machines.
         units.sort_by_key(|unit| Reverse(unit.took_ms));
         units
     }
 }
 
-/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether an exchange
-/// was made.
+/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether it has
+/// exchanged two.
 fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> bool {
     for one in 0..units.len() {
         for other in one + 1..units.len() {

@@ -1,4 +1,4 @@
-//! The plan in words, for `parallax plan`.
+//! Renders a plan as text, for `parallax plan`.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::cluster::Plan;
 use super::expected::{AtOnce, Expected};
 use parallax_language::scenario::model::Discovery;
 
-/// Renders the plan for people, in the order in which it will run.
+/// Renders the plan as text, with the expected durations. The parts are in the order in which they will run.
 pub fn show(plan: &Plan, expected: &Expected) -> String {
     Words(plan, expected).to_string()
 }

@@ -1,4 +1,4 @@
-//! Order and expected duration of a small project.
+//! Tests of the order and of the expected duration, with a small project.
 
 use std::collections::BTreeSet;
 
@@ -30,13 +30,13 @@ breaks:
     fails: { name: { dns: no-such-name, message: example.org } }
 ";
 
-/// A plan with a baseline for each name. Each baseline shares its environment with the break `misspelt`; each break
-/// `no-rewrite` has its own.
+/// A plan of one scenario for each name. The break `misspelt` of a scenario shares the baseline's environment; the
+/// break `no-rewrite` has its own.
 fn plan(names: &[&str]) -> Plan {
     planned(&names.iter().map(|name| (*name, SCENARIO.to_owned())).collect::<Vec<_>>())
 }
 
-/// The plan of scenarios, each given as a name and a text in which `NAME` stands for the name.
+/// The plan of scenarios, each given as its name and its text. `NAME` in the text is replaced by the name.
 fn planned(texts: &[(&str, String)]) -> Plan {
     let library = Library::shipped();
     let read = |(name, text): &(&str, String)| {
@@ -53,8 +53,8 @@ fn order(plan: &Plan) -> Vec<String> {
     plan.variants().map(|(.., variant)| variant.id.to_string()).collect()
 }
 
-/// The events of a run of the plan: the start of the cluster takes 5 s, an environment takes 2 s, and the variants take
-/// the given times.
+/// The events of a run of the plan. The start of the cluster takes 5 s, the set-up of each environment 2 s, and each
+/// variant the time in `took_ms`.
 fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
     let event = |at_ms, event| Event { at_ms, event };
     let setup = |at_ms, id: &str| event(at_ms, EventKind::SetupStarted { id: id.into(), title: String::new() });
@@ -108,7 +108,8 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     let mut history = History::default();
     history.learn(&plan, &events(&plan, &TOOK));
     let whole = plan.clone().arranged(Order::LongestFirst(&history), 1);
-    // The environment of `a` takes 4 s, and its break, which waits for the baseline, 5 s.
+    // The environment of `b` takes 9 s. That of `a` takes 4 s, but the break `a+no-rewrite` of 5 s waits for this
+    // baseline. So `a` counts 9 s too, and `b` with its waiting break 11.5 s.
     assert_eq!(order(&whole), ["b", "b+misspelt", "a", "a+misspelt", "a+no-rewrite", "b+no-rewrite"]);
     let mut two = plan.clone();
     let of_b = |it: &EnvironmentPlan| it.namespace.starts_with('b');
@@ -122,7 +123,8 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     history.variants.remove(&VariantId::from("a+misspelt"));
     let partly = plan.arranged(Order::LongestFirst(&history), 1);
     assert_eq!(order(&partly), order(&whole));
-    // Two variants with one look-up each, in their own environment, and the break that waits for them.
+    // The duration of the environment `a` is now estimated: the set-up, and two variants with one look-up each. The
+    // duration of the break that waits for it is added.
     let urgency = |namespace: &str| partly.environment(namespace).map(|it| it.urgency);
     assert_eq!((urgency("a"), urgency("b")), (Some(9_200), Some(11_500)));
 }
@@ -135,15 +137,17 @@ fn what_clusters_wait_for_is_the_more_urgent() {
     let mut three = plan.clone();
     let cluster = |name: &str| ClusterPlan { name: name.to_owned(), ..plan.clusters[0].clone() };
     three.clusters = vec![cluster("c1"), cluster("c2"), cluster("c3")];
-    // Each cluster starts in 5 s. Its longest environment takes 9 s, and a break that waits for it 2.5 s.
+    // Each cluster starts in 5 s. Its longest environment takes 9 s, and the break that waits for this environment 2.5
+    // s.
     let urgencies = |places| {
         let arranged = three.clone().arranged(Order::LongestFirst(&history), places);
         let longest = |it: &ClusterPlan| it.environments[0].urgency;
         arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(49_500, 44_500), (33_000, 28_000), (16_500, 11_500)]);
-    // The second cluster has more work than the cluster after it, so it keeps its place. The first cluster frees its
-    // place for a later cluster, and so would the third one.
+    // With three clusters at the same time, the second cluster has more work than the one cluster after it, so nothing
+    // waits for its end. The first cluster has less work (28 s) than the two after it (33 s), so half of theirs is
+    // added to it: two clusters end early enough to make room for others.
     assert_eq!(urgencies(3), [(33_000, 28_000), (16_500, 11_500), (16_500, 11_500)]);
 }
 
@@ -174,7 +178,8 @@ fn the_expected_time_is_that_of_the_schedule() {
 
     history.learn(&plan, &events(&plan, &TOOK));
     let plan = plan.arranged(Order::LongestFirst(&history), 1);
-    // 1 s before, 5 s until environments begin, 0.5 s to clean up; the environments take 9, 5, 4 and 2.5 s.
+    // In seconds: 1 before the start, 5 until environments begin, 0.5 to clean up. The environments take 9, 5, 4 and
+    // 2.5.
     for (environments, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
         let expected = plan.expected(&history, at_once(environments));
         assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{environments} environments");
@@ -184,11 +189,13 @@ fn the_expected_time_is_that_of_the_schedule() {
     let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
     assert_eq!((&json["at-once"]["environments"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
 
-    // The creation of an environment needs a job, but its variants do not. The set-ups of 2 s run one after the other.
+    // The set-up of an environment needs a job, but its variants do not. With one job, the set-ups of 2 s run one after
+    // the other, but this does not delay the end.
     let one = plan.expected(&history, AtOnce { jobs: 1, environments: 8, clusters: 1 });
     assert_eq!(one.total, Some(1.5 + 5.0 + 9.0));
 
-    // The second cluster is like the first one. It runs after the first one or at the same time.
+    // The second cluster is a copy of the first one. The limit decides whether they run one after the other or at the
+    // same time.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
     for (clusters, total) in [(1, 34.5), (2, 27.0), (8, 27.0)] {
@@ -268,7 +275,7 @@ fn what_a_repeat_applies_to_the_whole_cluster_parts_clusters_too() {
 #[test]
 fn parts_hold_every_variant_once_and_whole_scenarios_and_are_balanced() {
     let mut texts: Vec<(String, String)> = (0..9).map(|it| (format!("s{it}"), SCENARIO.to_owned())).collect();
-    // This scenario takes longer than all other scenarios together.
+    // This scenario takes longer than all others together.
     let long = SCENARIO.replace("flow:\n", "flow:\n  - { id: wait, from: app, dns: { name: \"{{ store.host }}\" }, consistently: 3m, expect: { address: \"{{ store.cluster-ip }}\" } }\n");
     texts.push(("long".to_owned(), long));
     let texts: Vec<(&str, String)> = texts.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();

@@ -1,16 +1,16 @@
-//! Estimates the duration of an environment that never ran on this machine. The estimate comes from its steps and is
+//! Estimates how long an environment takes that never ran on this machine. The estimate is made from its steps and is
 //! good enough to decide the order of environments.
 
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::model::Step;
 use parallax_vocab::millis;
 
-/// The time until the first environment of a cluster can begin.
+/// The typical time from the start of a cluster until its first environment can begin, in milliseconds.
 pub(super) const START_MS: u64 = 8_000;
-/// The time until the first variant of an environment can begin.
+/// The typical time from the start of an environment until its first variant can begin, in milliseconds.
 const SETUP_MS: u64 = 4_000;
 
-/// The duration of the whole environment in milliseconds.
+/// The estimated duration of an environment with its set-up and its variants, in milliseconds.
 pub(super) fn took(environment: &EnvironmentPlan) -> u64 {
     let variants = environment.variants.iter().map(|it| flow(&it.variant.scenario.flow));
     SETUP_MS.saturating_add(variants.fold(0, u64::saturating_add))

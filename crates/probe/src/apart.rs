@@ -3,7 +3,7 @@
 //! A process can read, under `/proc`, the environment of every process of the same user, and therefore the tokens that
 //! CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then forbids this access,
 //! even if the program removes the mount of `/proc`. In its own PID namespace, the program sees no other processes.
-//! When its first process ends, all of its processes end, even if they try to hide.
+//! When the first process of this namespace ends, the kernel ends all others in it, even those that try to hide.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,20 +11,21 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-/// The way in which programs of a question run.
+/// How the program of a question runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Programs {
-    /// Programs run in the same namespaces as this process.
+    /// The program runs in the same namespaces as this process.
     Here,
-    /// Isolated from the other processes of this machine.
+    /// The program runs isolated from the other processes of this machine.
     Apart,
 }
 
 const UNSHARE: &str = "unshare";
 const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const SHELL: &str = "/bin/sh";
-/// The command of the first process in the PID namespace. The first process ignores signals from other processes of its
-/// namespace. Therefore it is a shell and not the program. Variables that shells set themselves are removed.
+/// The command of the first process in the PID namespace, before the program's own command. A first process ignores
+/// signals from other processes of its namespace, unless it has handlers for them. To spare the program this, the first
+/// process is a shell that starts the program. The variables that shells set themselves are removed.
 const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?", SHELL];
 
 /// Checks whether programs can run isolated on this machine. The error gives the reason if they cannot.
@@ -40,14 +41,14 @@ pub fn can_run_apart() -> Result<(), String> {
 }
 
 impl Programs {
-    /// The command for a program that runs in `folder` and finds programs in `path`. The error says why the program
-    /// cannot be started.
+    /// The command that starts a program. `folder` is the program's working directory, and `path` is the value of its
+    /// `PATH`. The error says why the program cannot be started.
     pub(crate) fn command(self, program: &str, path: Option<&OsStr>, folder: &Path) -> Result<Command, String> {
         if self == Self::Here {
             return Ok(Command::new(program));
         }
-        // The program is looked up here. The shell would report a missing program in its own words, and would prefer
-        // its own built-in commands to programs.
+        // The program is searched here and not by the shell. The shell would report a missing program in its own words,
+        // and would prefer its built-in commands to programs.
         let program = found(program.as_ref(), path, folder)?;
         let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), folder)?);
         command.args(FLAGS).args(FIRST).arg(program);
@@ -55,7 +56,8 @@ impl Programs {
     }
 }
 
-/// The path of a program's file.
+/// The path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in `path`. The
+/// error says why there is none.
 fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
     let is_program = |it: &PathBuf| it.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let shown = program.display();

@@ -1,4 +1,4 @@
-//! Summarises a certificate for evidence.
+//! Summarises a certificate for the evidence of an answer.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use parallax_vocab::Certificate;
 use time::format_description::well_known::Rfc3339;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Reads a DER certificate. If it cannot be parsed, only its digest is recorded.
+/// Reads a DER certificate. If the certificate cannot be parsed, the result contains only its SHA-256 digest.
 pub(crate) fn describe(der: &[u8]) -> Certificate {
     let sha256 = hex::encode(digest::digest(&digest::SHA256, der));
     let Ok((_, parsed)) = X509Certificate::from_der(der) else {

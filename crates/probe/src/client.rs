@@ -1,5 +1,6 @@
-//! Other clients (SDKs, curl, browsers). The client's program reads a task as JSON from standard input, and writes the
-//! outcome as JSON to standard output (`images/clients/programs/clients/contract.py`).
+//! Asks through another client (an SDK, curl, a browser) instead of the probe's own code. The client's program reads a
+//! task as JSON from standard input, and writes the outcome as JSON to standard output
+//! (`images/clients/programs/clients/contract.py`).
 
 use std::collections::BTreeMap;
 
@@ -16,13 +17,13 @@ use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
 
-/// The largest size of an outcome, which may contain an escaped body. A longer outcome is truncated and cannot be
-/// parsed.
+/// The largest size of an outcome, in bytes. An outcome may contain the body of an answer. A longer outcome is
+/// truncated, so that it cannot be parsed.
 const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
-/// The largest part of a program's last output that a message contains, in bytes.
+/// The largest part of the end of a program's output that an error message contains, in bytes.
 const LAST_OUTPUT_BYTES: usize = 400;
 
-/// Runs the client with its task.
+/// Runs the client's program with the task of the question, and converts the outcome into a reply.
 pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, programs: Programs) -> Result<Reply, Cause> {
     let run = RunQuestion {
         argv: vec![question.program.clone()],
@@ -39,8 +40,8 @@ pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, program
     outcome.reply(question)
 }
 
-/// The environment variables of the program: its certificate bundle, and the variables of the scenario. No client may
-/// look for credentials at the metadata address of cloud machines.
+/// The environment variables of the client's program: the path of its certificate bundle, and the variables of the
+/// scenario. Clients must not look for credentials at the metadata address of cloud machines, so this is switched off.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -63,7 +64,7 @@ fn task(question: &ClientQuestion) -> Result<Value, Cause> {
     Ok(value)
 }
 
-/// The outcome that a program prints. An unknown key is a defect of the program.
+/// The outcome that a client's program prints as JSON. A key that is not listed here is a defect of the program.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Outcome {
@@ -109,7 +110,7 @@ impl Outcome {
 
     fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // The harness's own S3 probe treats this answer as success too.
+        // The harness's own S3 probe treats an existing own bucket as success too, so all clients have the same result.
         if s3_error::already_exists(operation, &self.code) {
             status = 200;
             self.code.clear();
@@ -136,20 +137,21 @@ impl Outcome {
     }
 }
 
-/// Truncates a text at a character boundary.
+/// The text, cut at a character boundary to at most `limit` bytes.
 fn truncated(mut text: String, limit: usize) -> String {
     text.truncate(text.floor_char_boundary(limit));
     text
 }
 
-/// The end of the program's standard error, or of its standard output if standard error is empty.
+/// The end of the program's standard error, or of its standard output if standard error is empty, for an error message.
 fn last_output(ended: &Ended) -> String {
     let (out, err) = (ended.stdout.text(), ended.stderr.text());
     let text = if err.trim().is_empty() { out } else { err };
     let text = text.trim();
     match text.len().checked_sub(LAST_OUTPUT_BYTES) {
         _ if text.is_empty() => "it wrote nothing".to_owned(),
-        // The mark `…` lets the redactor find the rest of a secret that was cut.
+        // The cut may lie within a secret. The mark `…` tells the redactor that the text after it may be the rest of a
+        // secret.
         Some(from @ 1..) => format!("… {}", &text[text.floor_char_boundary(from)..]),
         _ => text.to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The clock of the machine on which the probe runs.
+//! Reads the clock of the machine on which the probe runs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
-//! An HTTP client for the AWS SDK that uses the probe's own dialler. So the SDK's requests leave the same evidence as
-//! the requests of other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK error.
+//! An HTTP client for the AWS SDK that connects with the probe's own dialler. So the SDK's requests leave the same
+//! evidence as those of other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK
+//! error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,20 +21,20 @@ use crate::http::exchange;
 use crate::invalid;
 use crate::target::Target;
 
-/// The largest part of an answer that the SDK receives, in bytes. Longer objects are truncated; documents that the SDK
-/// parses are shorter.
+/// The largest part of an answer's body that the SDK receives, in bytes. A longer object is truncated. The documents
+/// that the SDK parses are shorter.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
-/// The outcome of the last request. The S3 probe reads it in addition to the SDK's result.
+/// What the last request of the SDK led to. The S3 probe reads it in addition to the SDK's result.
 #[derive(Debug, Default)]
 pub(crate) struct LastRequest {
-    /// The cause, if there was no answer.
+    /// The cause of the failure, if there was no answer.
     pub(crate) cause: Option<Cause>,
-    /// The status and the headers of the answer.
+    /// The status and the headers of the answer, if there was one.
     pub(crate) head: Option<(u16, HeaderMap)>,
 }
 
-/// The HTTP client for one question.
+/// The HTTP client that the SDK uses for one question.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     dialler: Dialler,
@@ -45,7 +46,7 @@ impl Connector {
         Self { dialler, last: Arc::default() }
     }
 
-    /// Returns the outcome of the last request and clears it.
+    /// Returns the outcome of the last request, and resets it, so that the next request starts without one.
     pub(crate) fn take_last(&self) -> LastRequest {
         std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }

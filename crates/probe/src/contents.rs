@@ -1,5 +1,5 @@
-//! Reads the contents of a store and restores them. The harness does this itself between two variants; no vantage is
-//! involved.
+//! Reads the contents of a store, and deletes what was added later. The harness does this itself between two variants;
+//! no vantage is involved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,34 +15,34 @@ use crate::invalid;
 use crate::s3::{Failed, config, pages};
 use crate::trail::Trail;
 
-/// The time limit for all calls of one listing, or of one restoration.
+/// The time limit for one listing or one restoration, with all of its requests.
 const WITHIN: Duration = Duration::from_secs(30);
 /// The largest number of objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
 
-/// The largest number of pages of multipart uploads that are read from each bucket.
+/// The largest number of pages of unfinished multipart uploads that are read from each bucket.
 const PAGES_LIMIT: usize = 100;
 
 /// The contents of a store, by bucket.
 pub type Contents = BTreeMap<String, Bucket>;
 
-/// The contents of a bucket.
+/// The contents of one bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// The entity tags of the bucket's objects, by key.
+    /// The objects of the bucket: the entity tag (ETag) by key.
     pub objects: BTreeMap<String, String>,
-    /// The multipart uploads that were begun but not completed: the key and the id of each upload.
+    /// The unfinished multipart uploads of the bucket: the key and the id of each.
     pub uploads: BTreeSet<(String, String)>,
 }
 
-/// Lists all contents of a store.
+/// Lists the objects and the unfinished multipart uploads of all buckets of a store.
 pub async fn contents(view: View, access: &S3Access) -> Result<Contents, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.contents()).await
 }
 
-/// Deletes the objects that were added to a store after `found` was listed. Returns the changes that cannot be undone:
-/// objects that were deleted or overwritten.
+/// Removes the objects, buckets and unfinished multipart uploads that a store got after `found` was listed. Returns the
+/// changes that cannot be undone: objects that were deleted or overwritten, and buckets that were deleted.
 pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<Vec<String>, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.restore(found)).await
@@ -66,7 +66,7 @@ impl Store {
         Ok(Self { client: Client::from_conf(config), connector })
     }
 
-    /// The cause of a failed call: the first layer that failed.
+    /// Converts a failed request into its cause. A failure below HTTP takes precedence over the SDK's error.
     fn cause(&self, failed: Failed) -> Cause {
         let last = self.connector.take_last();
         match (last.cause, failed.error) {
@@ -96,7 +96,8 @@ impl Store {
         Ok(contents)
     }
 
-    /// The unfinished multipart uploads of a bucket. If a store does not implement this listing, the result is empty.
+    /// The unfinished multipart uploads of a bucket: key and id of each. Some stores do not implement this request;
+    /// then the result is empty.
     async fn uploads(&self, bucket: &str) -> Result<BTreeSet<(String, String)>, Cause> {
         let mut uploads = BTreeSet::new();
         let (mut key, mut id) = (None, None);
@@ -142,7 +143,7 @@ impl Store {
         let aborted = self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
         match aborted.map_err(Failed::from) {
             Ok(_) => Ok(()),
-            // The upload was completed or aborted after it was listed.
+            // The upload was completed or aborted after it was listed, so nothing is left to abort.
             Err(failed) if failed.error.as_ref().is_some_and(|it| it.code == "NoSuchUpload") => Ok(()),
             Err(failed) => Err(self.cause(failed)),
         }
@@ -167,16 +168,16 @@ impl Store {
     }
 }
 
-/// The changes that restore the contents of a store.
+/// The requests that restore the contents of a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change {
-    /// Multipart uploads to abort: bucket, key, and id.
+    /// The multipart uploads to abort: bucket, key, and id of each.
     abort: Vec<(String, String, String)>,
-    /// Objects to delete, by bucket.
+    /// The keys of the objects to delete, by bucket.
     remove: BTreeMap<String, Vec<String>>,
-    /// The buckets to delete.
+    /// The names of the buckets to delete.
     drop: Vec<String>,
-    /// The objects and buckets that cannot be restored.
+    /// The objects and buckets that cannot be restored, because their former content is lost.
     lost: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The dialler: opens a new connection to a name for each question. The cause of a failure is the first layer that
-//! failed.
+//! The dialler: opens a new connection to a host for each question. If this fails, the cause is the first layer that
+//! failed: DNS, TCP or TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,11 +23,12 @@ use crate::{certificate, invalid, names, trust};
 /// The time limit for a connection attempt to one address.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A connection, plain or encrypted.
+/// A connection, with or without TLS.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Dials according to one question's view of the network, and records evidence in its trail.
+/// Opens connections for one question. It uses the name servers, detours and trusted certificates of the question, and
+/// records evidence in the trail.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialler {
     pub(crate) view: Arc<View>,
@@ -40,8 +41,8 @@ impl Dialler {
         Self { view: Arc::new(view), trail, deadline }
     }
 
-    /// The part of the remaining time that one layer may use. The rest is reserved, so that a timeout of the layer is
-    /// reported as its own cause and not as the question's deadline.
+    /// The part of the question's remaining time that one layer may use. The rest is reserved: so a timeout of the
+    /// layer is reported as the layer's own cause and not as the question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }
@@ -95,13 +96,15 @@ impl Dialler {
                 return Err(Cause::Connect { fault: ConnectFault::Timeout, detail });
             }
         };
-        // The requests are small and sent one at a time, so Nagle's algorithm would only distort the timings.
+        // A request is sent at once instead of being collected with later data (Nagle's algorithm), because a delay
+        // would distort the measured times.
         let _ = stream.set_nodelay(true);
         self.trail.note(|evidence| evidence.local = stream.local_addr().ok());
         Ok(Watched { stream, heard: Arc::default() })
     }
 
-    /// Connects to `host:port` and does the TLS handshake with `server_name`. This name is sent (SNI) and verified.
+    /// Connects to `host:port` and does the TLS handshake. `server_name` is sent as the SNI, and the certificate must
+    /// be valid for it.
     pub(crate) async fn tls(
         &self,
         host: &str,
@@ -138,12 +141,12 @@ impl Dialler {
     }
 }
 
-/// The kernel's errors if this machine has no resources for another connection. No packet was sent, so such an error
-/// says nothing about the peer, and no `connect` cause may match it.
+/// The kernel's errors when this machine has no resources for another connection. No packet was sent, so such an error
+/// says nothing about the peer and must not become a `connect` cause.
 const NO_ROOM: [Errno; 6] =
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN, Errno::ADDRNOTAVAIL];
 
-/// The cause for a connect error of the kernel.
+/// Converts an error of the kernel's connect call into a cause.
 fn refused(why: &io::Error, address: &str) -> Cause {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
     if Errno::from_io_error(why).is_some_and(|it| NO_ROOM.contains(&it)) {
@@ -153,15 +156,15 @@ fn refused(why: &io::Error, address: &str) -> Cause {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        // No packet could be sent: the host or network is unreachable, permission is missing, or there is no address of
-        // that family.
+        // The other errors mean that no packet could be sent: the host or network is unreachable, permission is
+        // missing, or this machine has no address of that family.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }
 }
 
-/// The cause for a failed handshake. `heard` says whether the peer sent at least one byte. If a peer closed the
-/// connection without sending anything, this is a connection failure and not a TLS failure.
+/// Converts the error of a failed TLS handshake into a cause. `heard` says whether the peer sent at least one byte. If
+/// the peer closed the connection without sending anything, this is a connection failure and not a TLS failure.
 fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -> Cause {
     if let Some(cause) = tls_cause(why, peer, chain_seen) {
         return cause;
@@ -174,7 +177,8 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
     }
 }
 
-/// Adds the issuer of an untrusted chain to the message, because a user looks for the issuer first.
+/// If the issuer of a chain is not trusted, adds the issuer's name to the message, because this is what a user looks
+/// for first.
 fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     match (cause, chain.last()) {
         (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
@@ -185,14 +189,15 @@ fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     }
 }
 
-/// The TLS cause inside an I/O error, if there is one. The error may come after the handshake: in TLS 1.3, a server
-/// that requires a client certificate rejects the client only after the client has finished its handshake.
+/// The TLS cause inside an I/O error; `None` if it has no TLS error inside. Such an error may come after the handshake:
+/// in TLS 1.3, a server that requires a client certificate rejects the client only after the client has finished its
+/// handshake.
 pub(crate) fn tls_cause(why: &io::Error, peer: &str, chain_seen: bool) -> Option<Cause> {
     let error = why.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(Cause::Tls { fault: trust::sort(error, chain_seen), detail: format!("{peer}: {error}") })
 }
 
-/// A TCP stream that records whether it has received any data.
+/// A TCP stream that records whether it has received at least one byte.
 #[derive(Debug)]
 pub(crate) struct Watched {
     stream: TcpStream,

@@ -1,5 +1,6 @@
-//! One HTTP/1.1 exchange on a new connection. The request is sent exactly as the question says: no redirect, no proxy,
-//! no retry, and the query byte for byte, because a signature covers the query.
+//! Sends one HTTP/1.1 request on a new connection and reads the answer. The request is sent exactly as the question
+//! says: no redirect is followed, no proxy is used, nothing is repeated. The query is sent byte for byte, because a
+//! signature covers it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,7 +25,7 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
-    // Each field is named, so that the compiler reports a new field here.
+    // Each field is named. So the compiler reports a field that is added to the question and not used here.
     let HttpQuestion { method, url, host, headers, body, form } = question;
     let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;
@@ -39,8 +40,8 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     *request.body_mut() = Full::new(match form {
         Some(form) => {
             let (content_type, body) = encoded(form).await?;
-            // This header is set before the question's own headers, so that a deliberately wrong header of the question
-            // replaces it.
+            // The form's media type is set before the question's own headers. So a deliberately wrong `Content-Type` of
+            // the question replaces it.
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             body
         }
@@ -56,10 +57,10 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     Ok(reply(received))
 }
 
-/// Encodes a form as a browser sends it. Returns the media type, which names the boundary, and the body.
+/// Encodes a form as a browser does. Returns the media type, which contains the boundary, and the body.
 async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     let bad = |why: &dyn Error| invalid(format!("the form cannot be sent: {why}"));
-    // Browsers send names without percent-encoding.
+    // Browsers do not percent-encode the names of fields, so the encoding is switched off.
     let mut parts = multipart::Form::new().percent_encode_noop();
     for (name, value) in &form.fields {
         parts = parts.text(name.clone(), value.clone());
@@ -70,13 +71,15 @@ async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     }
     let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
     let content_type = content_type.parse().map_err(|why| bad(&why))?;
-    // The body is collected first, so that its length can be declared. S3 does not accept a form without a length.
+    // The whole body is collected first, so that the request can declare its length. S3 does not accept a form without
+    // a length.
     let body: BytesMut = parts.into_stream().try_collect().await.map_err(|why| bad(&why))?;
     Ok((content_type, body.freeze()))
 }
 
 fn reply(received: Received) -> HttpReply {
-    // The body is checked for every status, because S3 answers 200 to some operations before it knows their result.
+    // The body is searched for an error whatever the status is, because S3 answers 200 to some operations before it
+    // knows their result.
     let in_body = s3_error::parse(&received.body);
     let s3_error = in_body.or_else(|| crate::store::error_in_headers(received.status, &received.headers));
     HttpReply {
@@ -103,7 +106,8 @@ fn plain(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// A response, with the beginning of its body.
+/// A response of a server. `body` is the kept beginning of the body; `body_bytes` and `body_sha256` are the length and
+/// the digest of the whole body.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) status: u16,
@@ -113,9 +117,10 @@ pub(crate) struct Received {
     pub(crate) body_sha256: String,
 }
 
-/// Sends `request` to `target` and reads the whole answer. Keeps the first `keep_bytes` of the body.
+/// Sends `request` to `target` and reads the whole answer, but keeps only the first `keep_bytes` of the body.
 ///
-/// Path and query come from the request's URI. `Host` is the target's, unless the request has its own `Host` header.
+/// The path and the query come from the request's URI. The `Host` header is the target's, unless the request has its
+/// own `Host` header.
 pub(crate) async fn exchange(
     dialler: &Dialler,
     target: &Target,
@@ -139,8 +144,8 @@ pub(crate) async fn exchange(
     dialler.trail.enter(format!("waiting for the answer of {peer}"));
     let broken = |why: hyper::Error| broken(&why, &peer);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // The task ends with `sender` and the body. The error of the task is not needed, because the request's error has
-    // the same information.
+    // hyper needs this task to drive the connection. The task's own error is not needed, because the request fails with
+    // the same error.
     let driver = tokio::spawn(connection);
     let received = read(sender.send_request(request).await.map_err(broken)?, keep_bytes, dialler, &peer).await;
     drop(sender);
@@ -159,8 +164,8 @@ async fn read(
     let mut kept = Vec::new();
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut body_bytes = 0_u64;
-    // If no length is declared, the end of the connection is the end of the body, even if the end is a reset. A TLS
-    // server that refuses plain HTTP answers and then resets the connection.
+    // If the answer declares no length, its body ends with the connection, even if the server resets the connection. A
+    // TLS server that refuses plain HTTP answers and then resets the connection.
     let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     while let Some(frame) = body.frame().await {
         let data = match frame {
@@ -182,7 +187,7 @@ async fn read(
     })
 }
 
-/// The cause if an exchange breaks after the connection was established.
+/// The cause of an exchange that fails after the connection was established.
 fn broken(why: &hyper::Error, peer: &str) -> Cause {
     let of_tls = |it: &(dyn Error + 'static)| it.downcast_ref().and_then(|io| tls_cause(io, peer, true));
     if let Some(cause) = sources(why).find_map(of_tls) {

@@ -1,4 +1,4 @@
-//! Decodes a web identity token and verifies its signature with the keys that its issuer publishes.
+//! Decodes a web identity token, and verifies its signature with the keys that its issuer publishes.
 
 use ::http::{Request, Uri};
 use bytes::Bytes;
@@ -15,12 +15,12 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token};
 
-/// The largest size of a discovery document or a key set. Real ones are much shorter.
+/// The largest size of a discovery document or a key set, in bytes. Those of real issuers are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// The largest part of an error's body that the message contains, in bytes.
+/// The largest part of the body of an error answer that the message contains, in bytes.
 const SHOWN_BYTES: usize = 300;
 
-/// Answers a question about a token.
+/// Answers a question about a web identity token.
 pub(crate) async fn answer(question: &JwtQuestion, dialler: &Dialler) -> Result<JwtReply, Cause> {
     let token = token::read(&question.token)?;
     let token = token.expose();
@@ -42,7 +42,8 @@ pub(crate) async fn answer(question: &JwtQuestion, dialler: &Dialler) -> Result<
         Some(key) => {
             let key = DecodingKey::from_jwk(key).map_err(unreadable)?;
             let (message, signature) = token.rsplit_once('.').unwrap_or((token, ""));
-            // A key whose type does not fit the algorithm cannot have created the signature.
+            // `verify` fails if the type of the key does not fit the algorithm. Such a key cannot have made the
+            // signature, so the signature counts as invalid.
             let made = crypto::verify(signature, message.as_bytes(), &key, header.alg).unwrap_or(false);
             if made { Signature::Valid } else { Signature::Invalid }
         }

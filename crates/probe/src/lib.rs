@@ -71,7 +71,7 @@ async fn ask_with(question: &Question, programs: Programs) -> Answer {
     Answer { outcome, evidence: trail.end(started) }
 }
 
-/// Resolves `name`, as an absolute name, with the name servers of this machine, within `limit`.
+/// Resolves `name`, as an absolute name, with the name servers of this machine. The time limit is `limit`.
 ///
 /// A literal address resolves to itself. A static binary uses this function instead of the C library's resolver.
 pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
@@ -82,8 +82,8 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     Ok(found.addresses)
 }
 
-/// Connects to `host:port` with this view of the network, within `limit`. This function serves programs that only know
-/// an HTTP proxy; the connection has no TLS of its own.
+/// Opens a plain TCP connection to `host:port`, with the name servers and detours in `view`, within `limit`. A proxy in
+/// the harness uses this for programs that only know an HTTP proxy.
 pub async fn connect(
     view: &View,
     host: &str,
@@ -107,7 +107,7 @@ async fn answer(probe: &Probe, dialler: Dialler, programs: Programs) -> Result<R
     }
 }
 
-/// The cause for a question that is invalid.
+/// The cause for an invalid question, for example one whose URL cannot be parsed.
 fn invalid(detail: impl Into<String>) -> Cause {
     Cause::Client { detail: detail.into() }
 }

@@ -1,5 +1,5 @@
-//! Name resolution. The cause of a failure comes only from the absolute name. A resolver that follows a search path
-//! returns only its last error, which may hide the first error.
+//! Resolves names. The cause of a failure comes only from the look-up of the absolute name. A look-up with a search
+//! path tries several names and returns only the last error, which may hide the first one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// The time limit for one attempt, if there is time for two attempts. A datagram may get lost.
+/// The time limit for one attempt, if there is time for at least two. More than one is needed because a UDP datagram
+/// may get lost.
 const ATTEMPT: Duration = Duration::from_millis(2_500);
-/// The largest number of attempts. If a name server does not answer in this time, the server is at fault and not a slow
-/// machine.
+/// The largest number of attempts. A name server that does not answer any of them is broken, and not only slow.
 const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 
@@ -53,7 +53,7 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
     }
 }
 
-/// Resolves `name` as an absolute name, as if it had a trailing dot.
+/// Resolves `name` as an absolute name, as if it ended with a dot. No search path is applied.
 pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result<DnsReply, Cause> {
     let (resolver, servers, _) = resolver(view, limit).map_err(|why| Cause::Dns {
         fault: DnsFault::Timeout,
@@ -64,7 +64,8 @@ pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result
     lookup(&resolver, full).await.map_err(|fault| Cause::Dns { fault, detail: detail(name, fault, &servers) })
 }
 
-/// The result for `name` with the search path of this machine; `None` if there is no search path.
+/// The addresses or the error for `name` with the search path of this machine, as text. `None` if this machine has no
+/// search path or the name ends with a dot.
 async fn searched(view: &View, name: &str, limit: Duration) -> Option<String> {
     let (resolver, _, has_search) = resolver(view, limit).ok()?;
     if !has_search || name.ends_with('.') {
@@ -82,7 +83,7 @@ fn parse(name: &str) -> Result<Name, Cause> {
     Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
 }
 
-/// A resolver without a cache, the servers that it asks, and whether a search path applies.
+/// A resolver without a cache, the name servers that it asks (as text), and whether it has a search path.
 fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool), NetError> {
     let (config, mut options) = if view.name_servers.is_empty() {
         read_system_conf()?
@@ -101,7 +102,7 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.num_concurrent_reqs = 1;
     let attempts = attempts(limit);
-    // The resolver's option counts only the repetitions.
+    // The option of the resolver counts only the repetitions, without the first attempt.
     options.attempts = attempts as usize - 1;
     options.timeout = ATTEMPT.min(limit / attempts);
     let servers: Vec<_> = config.name_servers().iter().map(server).collect();
@@ -110,13 +111,13 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
 }
 
-/// The number of attempts for a name within `limit`. It is at least two.
+/// The number of attempts to resolve a name within `limit`. It is at least two.
 fn attempts(limit: Duration) -> u32 {
     let fit = limit.as_millis() / ATTEMPT.as_millis();
     u32::try_from(fit).unwrap_or(ATTEMPTS).clamp(2, ATTEMPTS)
 }
 
-/// A name server as messages show it. The port is shown only if it is not 53.
+/// The text for a name server in messages: its address, and its port if that is not 53.
 fn server(config: &NameServerConfig) -> String {
     match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
         DNS_PORT => config.ip.to_string(),
@@ -129,8 +130,8 @@ async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFau
     join(four, six)
 }
 
-/// Joins the answers for A and AAAA. Addresses take precedence. If there are none, a server failure takes precedence
-/// over "no address", because the failed query could have found an address.
+/// Joins the results of the queries for A and AAAA. Addresses take precedence. Without addresses, a server failure
+/// takes precedence over "no address", because the failed query could have found one.
 fn join(four: Result<DnsReply, DnsFault>, six: Result<DnsReply, DnsFault>) -> Result<DnsReply, DnsFault> {
     match (four, six) {
         (Ok(mut four), Ok(six)) => {
@@ -169,7 +170,8 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // Refused datagrams, resets and timeouts mean that no server answered anything about the name.
+        // In these cases no server has answered anything about the name. Errors such as a refused datagram or a reset
+        // are treated like a timeout.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }
@@ -216,7 +218,7 @@ mod tests {
         let table = [
             (NoSuchName, NoSuchName, NoSuchName),
             (NoAddress, NoAddress, NoAddress),
-            // Some servers answer NXDOMAIN if only the AAAA record is missing.
+            // Some servers answer NXDOMAIN to the AAAA query although the name has an A record or other records.
             (NoAddress, NoSuchName, NoAddress),
             (NoAddress, ServerFailure, ServerFailure),
             (NoAddress, Timeout, Timeout),

@@ -1,9 +1,9 @@
-//! Presigned URLs (`SigV4` in the query) and signed forms (`SigV4` over a policy, in the fields of the form). Signing
-//! is offline: the endpoint only determines the host in the URL.
+//! Makes presigned URLs (`SigV4` in the query) and signed forms (`SigV4` over a policy, in the fields of the form).
+//! Signing sends no request: the endpoint only determines the host in the URL.
 //!
-//! The SDK signs whatever it can, because applications sign with an SDK. It refuses to sign some requests: more than
-//! seven days, additional query parameters, forms. For these, `aws-sigv4` signs with S3's rules, so that scenarios can
-//! show the server's answer.
+//! The SDK signs whatever it can, because applications sign with an SDK. It refuses some requests: a validity of more
+//! than seven days, additional query parameters, forms. The crate `aws-sigv4` signs these with S3's rules, so that
+//! scenarios can show the server's answer to them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -35,9 +35,10 @@ use crate::{invalid, s3};
 
 const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
-/// Answers a presign question.
+/// Answers a question to presign a URL or a form.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
-    // Each part is named here. For a new part, the author must decide what can sign it.
+    // Each part of the question is named. When a part is added, its author must decide here whether the SDK can sign
+    // it.
     let PresignQuestion { method, policy, expires_s, signed_at_s, query, access: _, bucket: _, key: _ } = question;
     let method = method.as_str();
     let at = instant(SystemTime::now(), *signed_at_s)?;
@@ -75,8 +76,8 @@ async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignRep
     Ok(reply(&signed))
 }
 
-/// An HTTP client for signing, which sends nothing. Without it, the SDK would create its own client if the build
-/// contains one. That client reads the machine's trust store, which a pod does not have.
+/// An HTTP client that sends nothing, because signing needs no request. Without it, the SDK would create its own
+/// client, if the build contains one. Such a client reads the machine's trust store, which a pod does not have.
 #[derive(Clone, Debug)]
 struct Offline;
 
@@ -134,7 +135,8 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
     Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
-/// The URL in path style, without its signature.
+/// The URL of the object in path style (`endpoint/bucket/key`) with the question's query parameters, without a
+/// signature.
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
     let endpoint = question.access.endpoint.trim_end_matches('/');
@@ -148,7 +150,8 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     Ok(url)
 }
 
-/// Signs a form. Its fields are the policy, the signature, and the fields to which the policy gives a value.
+/// Signs a form for an upload by POST. The fields of the form are the policy, the signature, and the fields to which
+/// the policy gives a value.
 fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Result<PresignReply, Cause> {
     s3::config(&question.access)?;
     let failed = |why: &dyn Error| invalid(format!("could not sign a form for {}: {why}", question.bucket));
@@ -183,7 +186,7 @@ fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Resu
     Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
 }
 
-/// The signature of a policy. It covers the base64 text of the policy, which the form sends.
+/// The signature of a form's policy. It covers the base64 text of the policy, exactly as the form sends it.
 fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) -> String {
     let key = v4::generate_signing_key(secret_key.expose(), at, region, "s3");
     v4::calculate_signature(key, policy.as_bytes())
@@ -193,7 +196,8 @@ fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) ->
 mod tests {
     use super::*;
 
-    /// The policy of AWS's own example ("Browser-Based Upload using HTTP POST"), whose signature AWS documents.
+    /// The base64 text of the policy in AWS's own example ("Browser-Based Upload using HTTP POST"). AWS documents the
+    /// signature of this policy.
     const POLICY: &[&str] = &[
         "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tl",
         "dCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAg",
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_policy_is_signed_as_aws_signs_it() {
-        // The day of AWS's example, 2015-12-29.
+        // The date of AWS's example, 2015-12-29, as days since 1970.
         let at = SystemTime::UNIX_EPOCH + Duration::from_hours(16_798 * 24);
         let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
         let signature = of_policy(&secret, at, "us-east-1", &POLICY.concat());

@@ -1,5 +1,5 @@
-//! A prober. It works open loop: a slow answer never delays the next question. Each question uses a new connection.
-//! Outcomes are stored compactly, and equal answers are stored only once.
+//! The prober, which asks one question at a fixed rate. A slow answer never delays the next question (open loop). Each
+//! question uses a new connection. Outcomes are stored compactly, and equal answers are stored only once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::clock::unix_ms;
 use crate::trail::micros;
 
-/// A running prober. If it is dropped, it stops, and its unanswered questions are cancelled.
+/// A running prober. Dropping this value stops it and cancels its unanswered questions.
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Shared>,
@@ -35,20 +35,20 @@ struct Shared {
 struct Seen {
     outcomes: Vec<Outcome>,
     kinds: Vec<Answer>,
-    /// The index of each kind of answer, by the key of the answer.
+    /// The index in `kinds` of each different answer, by the answer's key.
     known: HashMap<String, usize>,
     asked: usize,
     dropped: u64,
     late: Duration,
-    /// The time at which the next question is due; `None` if the prober does not run.
+    /// The time at which the next question is due; `None` before the first question.
     due: Option<Instant>,
-    /// The time at which the prober stopped asking; `None` while it runs.
+    /// The time from the start of the prober to its stop; `None` while it runs.
     stopped: Option<Duration>,
     broken: Option<String>,
 }
 
 impl Seen {
-    /// The longest delay of a question, including the question that is due now.
+    /// The longest delay with which a question was asked. A question that is due and not asked yet counts too.
     fn late(&self) -> Duration {
         let due = self.due.filter(|_| self.stopped.is_none());
         self.late.max(due.map_or(Duration::ZERO, |due| due.elapsed()))
@@ -56,7 +56,7 @@ impl Seen {
 }
 
 impl Prober {
-    /// Starts the prober, which then asks its question at a fixed rate.
+    /// Starts a prober. It asks its question at a fixed rate until it is stopped or dropped.
     pub fn start(question: ProberQuestion) -> Self {
         let shared =
             Arc::new(Shared { question, began: Instant::now(), began_unix_ms: unix_ms(), seen: Mutex::default() });
@@ -66,12 +66,14 @@ impl Prober {
         Self { shared, stop, asker }
     }
 
-    /// One page of the series. It contains what the harness does not know yet, according to `known`.
+    /// Returns the outcomes and answers that the harness does not know yet, at most one page. `known` says how many it
+    /// knows.
     pub fn read(&self, known: Known) -> Series {
         self.shared.page(known)
     }
 
-    /// Stops asking, and waits for outstanding answers. This takes at most a question's own deadline.
+    /// Stops asking, and waits for the answers to questions that were asked before. This takes at most the time limit
+    /// of one question.
     pub async fn stop(&mut self) {
         self.stop.send_replace(true);
         while let Some(ended) = self.asker.join_next().await {
@@ -82,16 +84,16 @@ impl Prober {
     }
 }
 
-/// Asks at the given rate until `stop`, then waits for outstanding answers.
+/// Asks the question at its rate until `stop`, then waits for the answers that are missing.
 async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let rate = shared.question.rate.clamp(1, RATE_LIMIT);
-    // A missed tick is made up for at once, because its question was due.
+    // If this loop was late, the missed ticks come at once, so each question that was due is asked.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
     loop {
         if shared.seen().asked >= OUTCOMES_LIMIT {
-            // From now on the prober cannot record what happens. Its statistics would not cover the time that they
-            // claim to cover.
+            // The prober cannot store further outcomes. Its statistics would silently leave out the rest of the time,
+            // so the series counts as broken.
             shared.broke(&format!("it has reached the limit of {OUTCOMES_LIMIT} outcomes: lower its rate"));
             break;
         }
@@ -141,7 +143,7 @@ fn note_end(shared: &Shared, ended: Result<(), JoinError>) {
 
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // All holders of the lock leave consistent values, even if they panic.
+        // No holder of this lock leaves incomplete values, so the values can be used even after a panic.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,18 +194,18 @@ impl Shared {
     }
 }
 
-/// Removes the parts of an answer that differ each time.
+/// Removes the parts of an answer that differ from question to question. Otherwise no two answers would be equal.
 fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     let Answer { mut outcome, evidence } = answer;
     if let Ok(reply) = &mut outcome {
         reply.shorten(question);
     }
-    // All fields are listed, so that the author of a new field must decide whether it is kept.
+    // All fields of the evidence are listed. When a field is added, its author must decide here whether it is kept.
     let Evidence {
         chain,
         peer,
         tls_version,
-        // These fields differ each time, so they are left out.
+        // These fields differ from question to question, so they are left out.
         started_unix_ms: _,
         took_us: _,
         dns_us: _,
@@ -217,7 +219,8 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     Answer { outcome, evidence }
 }
 
-/// A key that is equal for equal answers. It leaves out the details of a cause, which contain durations and ports.
+/// A text that is equal for equal answers. The details of a cause are left out, because they contain durations and
+/// ports.
 fn key(answer: &Answer) -> String {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     for cause in value["cause"].as_object_mut().into_iter().flat_map(|it| it.values_mut()) {

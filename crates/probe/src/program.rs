@@ -1,4 +1,5 @@
-//! Runs a program with a given environment and with limited output. No process of the program outlives the question.
+//! Runs a program with a given environment, and limits its output. No process of the program survives the end of the
+//! question.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,17 +19,17 @@ use crate::apart::Programs;
 use crate::dial::Dialler;
 use crate::invalid;
 
-/// The exit code for a program that a signal ended is this number plus the signal's number, as in shells.
+/// If a signal ended a program, its exit code is this number plus the signal's number, as in shells.
 const SIGNAL_BASE: i32 = 128;
-/// The time limit for the end of the output after the program ended and its process group was killed. Only a process
-/// that left the group could keep the output open.
+/// The time limit for the end of the output after the program has ended and its process group was killed. Only a
+/// process that left the group could still keep the output open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// The number of searches for processes that left the group. Several are needed, because such a process may start
-/// another process before it is killed.
+/// The largest number of searches for processes that left the group. One search is not enough, because such a process
+/// may start another one before it is killed.
 const STRAYS_ROUNDS: usize = 20;
 
-/// Runs the program of a question.
+/// Runs the program of a question and returns its exit code and its output.
 pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler, programs: Programs) -> Result<RunReply, Cause> {
     let ended = run(question, dialler, OUTPUT_LIMIT_BYTES, programs).await?;
     Ok(RunReply {
@@ -42,7 +43,7 @@ pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler, programs: 
     })
 }
 
-/// The result of a program that ended.
+/// The result of a program that has ended. `signal` is set if a signal ended it.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) exit: i32,
@@ -51,7 +52,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: Output,
 }
 
-/// The beginning of an output stream, and the stream's full length.
+/// The kept beginning of an output stream, and the full length of the stream in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     kept: Vec<u8>,
@@ -59,7 +60,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The whole output. `None` if it was longer than the limit.
+    /// The whole output. `None` if the output was longer than the kept beginning.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
@@ -70,7 +71,8 @@ impl Output {
     }
 }
 
-/// Runs a program in its own folder, and keeps at most `keep_bytes` of each stream.
+/// Runs a program in a folder of its own until it ends. Keeps at most the first `keep_bytes` of standard output and of
+/// standard error.
 pub(crate) async fn run(
     question: &RunQuestion,
     dialler: &Dialler,
@@ -80,7 +82,8 @@ pub(crate) async fn run(
     let Some((program, arguments)) = question.argv.split_first() else {
         return Err(invalid("the command is empty"));
     };
-    // The folder is declared first, so that it is removed last, after all processes of the program have ended.
+    // Values are dropped in the reverse order of their declaration. The folder is declared first, so that it is removed
+    // after all processes of the program have been killed.
     let folder = Folder::make(&dialler.view.trust)?;
     let environment = folder.environment(&question.env);
     let path = environment.get("PATH").map(OsString::as_os_str);
@@ -103,7 +106,7 @@ pub(crate) async fn run(
     let stderr = StreamReader::follow(child.stderr.take(), keep_bytes);
     let mut feeder = JoinSet::new();
     if let Some((mut stdin, text)) = child.stdin.take().zip(question.stdin.clone()) {
-        // The input is written in a separate task, because the program may not read its standard input.
+        // The input is written in a separate task: if the program does not read its standard input, the write blocks.
         feeder.spawn(async move { stdin.write_all(text.expose().as_bytes()).await });
     }
     let status = child.wait().await.map_err(|why| invalid(format!("waiting for `{program}` failed: {why}")))?;
@@ -125,9 +128,9 @@ fn not_started(program: &str, why: &std::io::Error) -> String {
     }
 }
 
-/// The folder in which a program runs, and its certificate bundle.
+/// The temporary folder of a program: the program's working directory, and its certificate bundle.
 struct Folder {
-    /// The temporary folder. It is removed when this value is dropped.
+    /// The temporary folder, which is removed when this value is dropped.
     held: tempfile::TempDir,
     bundle: PathBuf,
     work: PathBuf,
@@ -149,17 +152,18 @@ impl Folder {
         &self.work
     }
 
-    /// The outer folder. Its name is unique to this program.
+    /// The path of the temporary folder. No other program has the same, so it identifies the processes of this program.
     fn root(&self) -> &Path {
         self.held.path()
     }
 
-    /// Replaces the placeholder for the bundle's path in a text.
+    /// Replaces the placeholder in a text by the path of the certificate bundle.
     fn fill(&self, text: &str) -> String {
         text.replace(CA_BUNDLE, &self.bundle.display().to_string())
     }
 
-    /// The complete environment of the program.
+    /// The complete environment of the program: nothing else is inherited. `given` contains the variables of the
+    /// question.
     fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, OsString> {
         let mut all = BTreeMap::from([
             ("HOME".to_owned(), self.work.clone().into_os_string()),
@@ -172,9 +176,9 @@ impl Folder {
     }
 }
 
-/// The processes of a program. They are killed when this value is dropped. A process that left the group (`setsid`) is
-/// recognised by the program's folder, which is in its environment or is its working directory. A process that hides
-/// both is not found, unless the program runs isolated; then the kernel ends it.
+/// The processes of a program. They are killed when this value is dropped. A process that left the process group
+/// (`setsid`) is recognised by the program's folder, which is in its environment or is its working directory. A process
+/// that hides both is not found. If the program runs isolated, the kernel ends such a process.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,
@@ -185,7 +189,7 @@ impl Group {
         Self { leader: leader.and_then(pid), folder: folder.to_owned() }
     }
 
-    /// The processes of the program outside its process group.
+    /// The processes that belong to the program, also those outside its process group.
     fn strays(&self) -> Vec<Pid> {
         let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
         let ids = all.flatten().filter_map(|entry| pid(entry.file_name().to_str()?.parse().ok()?));
@@ -204,7 +208,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.leader {
-            // An error means that no process is left in the group.
+            // The signal cannot be sent if no process is left in the group, so the error is ignored.
             let _ = kill_process_group(group, Signal::KILL);
         }
         for _ in 0..STRAYS_ROUNDS {
@@ -223,7 +227,8 @@ fn pid(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-/// Reads a stream to its end, even beyond the limit, so that the program never blocks on a full pipe.
+/// Reads an output stream to its end, and keeps its beginning. It reads on beyond the limit, so that the program never
+/// blocks on a full pipe.
 struct StreamReader {
     output: Arc<Mutex<Output>>,
     reader: JoinHandle<()>,

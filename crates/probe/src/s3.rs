@@ -1,4 +1,5 @@
-//! One S3 operation with the AWS SDK for Rust: path style, no retries, no configuration from the environment.
+//! Executes one S3 operation with the AWS SDK for Rust: URLs in path style, no retries, no configuration from the
+//! environment.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -29,11 +30,11 @@ use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
 
-/// The largest size of a listing. It must fit into one frame of the agent, together with the rest of the answer. A
-/// longer listing is an error and is not truncated.
+/// The largest size of the keys in a listing, in bytes. The listing must fit into one frame of the agent, together with
+/// the rest of the answer. A longer listing is an error and is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
-/// The largest number of pages, of a thousand objects each, that a listing or a survey reads.
+/// The largest number of pages that a listing or a survey reads. S3 returns at most a thousand objects in a page.
 const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
@@ -50,7 +51,8 @@ pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3
     let (status, headers) = last.head.unwrap_or_default();
     let mut reply = match done {
         Ok(reply) => reply,
-        // The SDK failed before it sent anything, or could not parse a successful answer.
+        // There was no answer with an error: the SDK failed before it sent anything, or could not parse a successful
+        // answer.
         Err(failed) if failed.error.is_none() && !(300..600).contains(&status) => return Err(invalid(failed.words)),
         Err(Failed { error: Some(error), .. }) if s3_error::already_exists(&question.operation, &error.code) => {
             S3Reply { status: 200, ..empty() }
@@ -72,7 +74,7 @@ pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3
     Ok(reply)
 }
 
-/// Headers that are added before the request is signed.
+/// The question's additional headers. They are added before the SDK signs the request, so the signature covers them.
 #[derive(Debug)]
 struct Headers(Vec<(String, String)>);
 
@@ -106,7 +108,7 @@ impl Intercept for Headers {
     }
 }
 
-/// The SDK's configuration for one store. The caller adds the HTTP client.
+/// The SDK's configuration for the store in `access`. The caller adds the HTTP client.
 pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
     let endpoint: http::Uri = access
         .endpoint
@@ -121,7 +123,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         .endpoint_url(access.endpoint.trim_end_matches('/'))
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
-        // The question's own deadline limits the whole operation.
+        // The SDK's own time limits are off, because the question's time limit covers the whole operation.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // The SDK's default checksums break presigned PUTs and stores that do not support them (docs/facts.md#default-checksums).
@@ -129,13 +131,13 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
 }
 
-/// The question's credentials, as static SDK credentials.
+/// The credentials in the question, in the form that the SDK needs.
 pub(crate) fn credentials(access: &S3Access) -> Credentials {
     let token = access.session_token.as_ref().map(|token| token.expose().to_owned());
     Credentials::new(&access.access_key, access.secret_key.expose(), token, None, "question")
 }
 
-/// A failed call: the server's error, if there is one, and the SDK's message.
+/// A failed request: the server's S3 error, if there is one, and the SDK's message.
 pub(crate) struct Failed {
     pub(crate) error: Option<S3Error>,
     pub(crate) words: String,
@@ -174,7 +176,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
     let mut reply = empty();
     match operation {
         S3Operation::CreateBucket { bucket } => {
-            // S3 rejects a location constraint for its oldest region, and requires one for all others.
+            // S3 rejects a location constraint for its oldest region, `us-east-1`, and requires one for all others.
             let place = (region != "us-east-1").then(|| {
                 CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
             });
@@ -217,7 +219,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             let mut length_bytes = 0;
             pages(client, bucket, prefix, |object| {
                 let Some(key) = object.key() else { return true };
-                // The length of a key in a frame: with quotes, a comma and escapes.
+                // Estimates the length of this key in a frame: the key with escapes, two quotes, and a comma.
                 length_bytes += key.escape_default().count() + 3;
                 reply.keys.push(key.to_owned());
                 length_bytes <= LISTING_LIMIT_BYTES
@@ -229,7 +231,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
     Ok(reply)
 }
 
-/// Computes the totals of the objects with a prefix.
+/// Counts the objects whose keys start with the prefix, and adds up their sizes.
 async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, Failed> {
     let now_ms = i64::try_from(unix_ms()).unwrap_or(i64::MAX);
     let mut seen = Survey::default();
@@ -248,7 +250,8 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
     Ok(seen)
 }
 
-/// Calls `take` for every object with a prefix, page by page. A listing that cannot be read to its end is an error.
+/// Calls `take` for every object whose key starts with the prefix, page by page. `take` returns false if the result has
+/// become too long. In this case, or if the store does not list all objects, the result is an error.
 pub(crate) async fn pages(
     client: &Client,
     bucket: &str,
@@ -272,7 +275,7 @@ pub(crate) async fn pages(
     Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
 }
 
-/// The failure for a listing that was answered successfully but cannot be read to its end.
+/// The failure of a listing whose requests all succeeded but which cannot be read to its end.
 fn unread(words: String) -> Failed {
     Failed { error: None, words }
 }

@@ -1,20 +1,20 @@
-//! Parses the error document of S3: `<Error><Code>…</Code><Message>…</Message>…</Error>`.
+//! Parses the error document that S3 sends: `<Error><Code>…</Code><Message>…</Message>…</Error>`.
 
 use parallax_vocab::answer::S3Error;
 use parallax_vocab::question::S3Operation;
 
 use crate::xml;
 
-/// Parses the document; `None` if the body is something else.
+/// Parses an S3 error document. `None` if the body is something else.
 pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     let mut texts = xml::texts(body)?;
     let code = texts.remove("Error/Code").filter(|code| !code.is_empty())?;
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
 }
 
-/// Whether an error means that the requested state already exists, because the owner of a bucket creates the bucket
-/// again. AWS itself answers 200 in this case, but only in its oldest region. For all other operations, this code is an
-/// ordinary error.
+/// Whether an error means that the requested bucket already exists and has the same owner. This counts as success. AWS
+/// itself answers 200 in this case, but only in its oldest region. For all operations other than `CreateBucket`, the
+/// code is an ordinary error.
 pub(crate) fn already_exists(operation: &S3Operation, code: &str) -> bool {
     matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }

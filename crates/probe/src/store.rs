@@ -1,5 +1,5 @@
-//! Requests to a store beyond S3, as the store's fixture declares. Only this file connects a kind of store with its
-//! module.
+//! Requests to a store that are not S3 requests: named policies and the trace. The store's fixture declares what the
+//! store is. Only this file chooses the module for it.
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
@@ -9,7 +9,7 @@ use parallax_vocab::{Cause, StoreKind, WitnessKind};
 
 use crate::{invalid, minio};
 
-/// Creates or replaces a named policy (JSON).
+/// Creates or replaces the IAM policy (JSON) with the given name.
 pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
     match kind {
         StoreKind::Minio => minio::admin::put_policy(view, access, name, policy).await,
@@ -29,31 +29,31 @@ pub async fn authorises(kind: StoreKind, health: &str, view: View, access: &S3Ac
     }
 }
 
-/// The error in the headers of an answer without a body. The store's kind is not known here, so the headers of every
-/// kind are read.
+/// The S3 error in the headers of an answer without a body. It is not known here what the store is, so the headers of
+/// every kind of store are tried.
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     minio::error_in_headers(status, headers)
 }
 
-/// The report of a store about one request.
+/// What a store reports about one request that it received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// The `x-amz-request-id` of the store's answer.
+    /// The request's id: the value of `x-amz-request-id` in the store's answer.
     pub request_id: String,
-    /// Source address, without the port.
+    /// The source address of the request, without the port.
     pub source: String,
-    /// The `Host` header as it arrived.
+    /// The `Host` header of the request, as the store received it.
     pub host: String,
-    /// The request as it arrived.
+    /// The request itself, as the store received it.
     pub arrived: Arrived,
 }
 
-/// The next item of the trace.
+/// One item that the store sends in its trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive. When the store sent it, the store had reported all requests that it had served.
+    /// A keep-alive: before it, the store has reported all requests that it had served until then.
     Idle,
 }
 
@@ -63,7 +63,7 @@ pub enum Ended {
     /// The store closed the trace.
     #[error("the store ended its trace")]
     Over,
-    /// The store sent nothing, not even a keep-alive.
+    /// The store sent nothing for too long, not even a keep-alive.
     #[error("the store's trace was silent for {for_s} s")]
     Silent {
         /// The time without data, in seconds.
@@ -72,12 +72,12 @@ pub enum Ended {
     /// The connection to the store broke.
     #[error("the store's trace broke off: {0}")]
     Broken(String),
-    /// The data is not a trace.
+    /// The store sent data that is not a trace.
     #[error("the store's trace is not valid: {0}")]
     Garbled(String),
 }
 
-/// An open trace of a store. When it is dropped, the connection is closed.
+/// An open trace of a store. Dropping this value closes the connection.
 #[derive(Debug)]
 pub struct Trace(Of);
 
@@ -86,8 +86,8 @@ enum Of {
     Minio(minio::trace::Trace),
 }
 
-/// Opens the trace of the store at `access`, with an administrator's credentials. The trace shows every request that is
-/// sent after this function has returned. `None` if the store has no witness.
+/// Opens the trace of the store at `access`, with an administrator's credentials. The trace contains every request that
+/// is sent after this function has returned. `None` if the store has no witness.
 pub async fn trace(witness: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, Cause> {
     match witness {
         WitnessKind::None => Ok(None),
@@ -96,7 +96,7 @@ pub async fn trace(witness: WitnessKind, view: View, access: &S3Access) -> Resul
 }
 
 impl Trace {
-    /// The next item. The error says why the trace ended.
+    /// Waits for the next item of the trace. The error says why the trace ended.
     pub async fn next(&mut self) -> Result<TraceEvent, Ended> {
         let Of::Minio(trace) = &mut self.0;
         trace.next().await

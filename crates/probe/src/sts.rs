@@ -1,5 +1,5 @@
-//! `AssumeRoleWithWebIdentity`, sent as a form request of the probe itself. The request equals that of an SDK's default
-//! chain, but there are no retries, and the failure of each layer keeps its own cause.
+//! Requests credentials from STS (`AssumeRoleWithWebIdentity`). The request equals that of an SDK's default chain, but
+//! it is never repeated, and a failure keeps the cause of its layer.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Uri};
@@ -14,13 +14,13 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token, xml};
 
-/// Limit for an answer; credentials and errors are much shorter.
+/// The largest size of an answer of STS, in bytes. Credentials and errors are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// The API version that all SDKs send.
+/// The version of the STS API that all SDKs send.
 const VERSION: &str = "2011-06-15";
 const SESSION_NAME: &str = "parallax";
 
-/// Answers an STS question.
+/// Answers a question to STS.
 pub(crate) async fn answer(question: &StsQuestion, dialler: &Dialler) -> Result<StsReply, Cause> {
     let token = token::read(&question.token)?;
     let endpoint = format!("{}/", question.endpoint.trim_end_matches('/'));
@@ -65,7 +65,8 @@ fn reply(status: u16, body: &[u8]) -> StsReply {
         session_token: Secret::new(credential("SessionToken").unwrap_or_default()),
         expires: credential("Expiration").unwrap_or_default(),
     });
-    // Some stores answer with an S3 error document if the request did not reach their token service.
+    // Some stores answer with an S3 error document (`Error` as the root) if the request did not reach their token
+    // service.
     let error = ["ErrorResponse/Error", "Error"].into_iter().find_map(|at| {
         let code = text(&format!("{at}/Code"))?;
         Some(StsError { code, message: text(&format!("{at}/Message")).unwrap_or_default() })

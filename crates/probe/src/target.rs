@@ -1,4 +1,4 @@
-//! The target of a request: scheme, host, port, and the matching `Host` header.
+//! Reads the target of a request from its URL: scheme, host and port. Computes the `Host` header.
 
 use std::net::IpAddr;
 
@@ -7,18 +7,18 @@ use parallax_vocab::Cause;
 
 use crate::invalid;
 
-/// The server, as the URL names it.
+/// The server to connect to, as the URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Whether the scheme is `https`.
     pub(crate) tls: bool,
-    /// Name or address, without brackets.
+    /// The host name or address, without brackets around an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Target {
-    /// Reads scheme and authority of an absolute URL.
+    /// Reads the scheme, host and port of an absolute URL.
     pub(crate) fn of(uri: &Uri) -> Result<Self, Cause> {
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -33,15 +33,15 @@ impl Target {
         Ok(Self { tls, host, port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }) })
     }
 
-    /// The value of `Host`. Clients omit the default port of the scheme, and the signature covers the value that they
-    /// send.
+    /// The value of the `Host` header. It omits the scheme's default port, as clients do. A signature covers this
+    /// value, so it must be exactly the one that clients send.
     pub(crate) fn host_header(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
     }
 }
 
-/// The address, if `host` is a literal address.
+/// The IP address, if `host` is an address and not a name.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     bare(host).parse().ok()
 }

@@ -1,4 +1,5 @@
-//! The TLS probe. It only makes a handshake. The server's chain becomes evidence, whether it is accepted or not.
+//! The TLS probe, which only does a handshake. The certificate chain of the server becomes evidence, whether it is
+//! accepted or not.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::TlsReply;

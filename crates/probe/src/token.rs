@@ -1,4 +1,4 @@
-//! Reads web identity tokens from the source that the question names.
+//! Reads a web identity token from the source that the question names: a value or a file.
 
 use std::io::Read as _;
 
@@ -7,10 +7,11 @@ use parallax_vocab::{Cause, Secret};
 
 use crate::invalid;
 
-/// Limit for a token file.
+/// The largest size of a token file, in bytes.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Reads the token. A file is read again each time, as SDKs do, because the kubelet replaces the file.
+/// Reads the token. A file is read anew for each question, as SDKs do, because the kubelet replaces the file before the
+/// token expires.
 pub(crate) fn read(source: &TokenSource) -> Result<Secret, Cause> {
     let path = match source {
         TokenSource::Value(token) => return Ok(token.clone()),

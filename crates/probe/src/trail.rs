@@ -1,4 +1,5 @@
-//! The trail of one question: the evidence recorded so far, which survives a failure, and the current stage.
+//! The trail of one question: the evidence that was recorded so far, and the name of the current stage. It survives a
+//! failure of the probe.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use parallax_vocab::Evidence;
 
 use crate::clock::unix_ms;
 
-/// The trail that all layers of one question share. A clone is cheap.
+/// The trail of one question. All clones share the same data, so all layers write into one trail.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail(Arc<Mutex<Inner>>);
 
@@ -23,12 +24,13 @@ impl Trail {
         Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
     }
 
-    /// Records evidence about the current question.
+    /// Records evidence about the question. `write` changes the evidence in place.
     pub(crate) fn note(&self, write: impl FnOnce(&mut Evidence)) {
         write(&mut self.lock().evidence);
     }
 
-    /// Sets the current stage. If the deadline passes, the message names this stage.
+    /// Sets the current stage, for example "resolving a.example.com". If the deadline passes, the message names this
+    /// stage.
     pub(crate) fn enter(&self, stage: impl Into<String>) {
         self.lock().stage = stage.into();
     }
@@ -44,7 +46,8 @@ impl Trail {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The closures only assign fields, so the values are consistent even if the lock is poisoned.
+        // The lock is poisoned if a closure panicked. The closures only assign fields, so the values are usable even
+        // then.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! TLS verification for a vantage. The verifier trusts only the view's certificates, records the server's chain even if
-//! it rejects the chain, and classifies rejections.
+//! Verifies certificates for a vantage. The verifier trusts only the certificates in the question, records the server's
+//! chain even if it rejects the chain, and classifies the reason of a rejection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,10 +14,10 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 
 use crate::invalid;
 
-/// The chain that a server sent, the leaf first.
+/// The variable that receives the certificate chain that a server sent, the leaf first.
 pub(crate) type Shown = Arc<Mutex<Vec<CertificateDer<'static>>>>;
 
-/// A client configuration for one handshake, and the variable that receives the server's chain.
+/// A TLS client configuration for one handshake, and the variable that receives the server's certificate chain.
 pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown), Cause> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let shown = Shown::default();
@@ -45,8 +45,8 @@ pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown)
 type Dangerous = rustls::client::danger::DangerousClientConfigBuilder;
 
 fn builder(provider: Arc<CryptoProvider>) -> Result<Dangerous, Cause> {
-    // rustls calls every custom verifier dangerous. This verifier uses webpki for everything except a pinned
-    // certificate.
+    // The method is called `dangerous` because a custom verifier could accept anything. This one uses webpki for
+    // everything except a pinned certificate.
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(builder.map_err(|why| invalid(format!("TLS cannot be configured: {why}")))?.dangerous())
 }
@@ -122,8 +122,8 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
-/// Classifies an error of rustls. `chain_seen` distinguishes a peer that does not speak TLS from a handshake that broke
-/// later.
+/// Classifies an error of rustls. `chain_seen` says whether the server sent a certificate chain: without one, an
+/// unreadable message means that the peer does not speak TLS.
 pub(crate) fn sort(error: &Error, chain_seen: bool) -> TlsFault {
     match error {
         Error::InvalidCertificate(why) => match why {

@@ -1,19 +1,19 @@
-//! Reads the small XML documents of S3 and STS. Each text is found by the path of its elements.
+//! Reads the small XML documents of S3 and STS. A text in a document is found by the path of its elements.
 
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// The texts of a document by path (`Error/Code`), without namespaces. Texts with the same path are joined. `None` if
-/// the body is not XML or is truncated, because such a document is not reliable.
+/// The texts of a document, by the path of their elements (`Error/Code`), without namespaces. Texts with the same path
+/// are joined. `None` if the body is not XML or is truncated, because its texts are then not reliable.
 pub(crate) fn texts(body: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut elements = 0_usize;
-    // The loop ends: each iteration consumes input, and the probe's body limit bounds the input.
+    // The loop ends: each iteration consumes input, and the size of the input is limited.
     loop {
         let piece = match reader.read_event().ok()? {
             Event::Start(tag) => {

@@ -6,14 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use parallax_vocab::percent::encoded;
 
-/// Returns every form in which programs write `text`. The forms are distinct and none is empty.
+/// Returns every form in which programs write `text`, for example in JSON or in a URL. The forms are distinct and none
+/// is empty.
 pub(super) fn forms(text: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::from([text.to_owned()]);
-    // A log line in JSON may contain an answer in JSON. The text is then quoted twice.
+    // A log line in JSON may contain an answer in JSON as a string. A secret in that answer is then quoted twice.
     let quoted = in_json(text);
     forms.insert(in_json(&quoted));
-    // Go's encoding/json escapes these three characters, so that its output is safe in HTML. For all other
-    // characters, strconv.Quote writes the same as JSON.
+    // Go's encoding/json also escapes `<`, `>` and `&`, so that its output is safe in HTML. For all other characters,
+    // Go's strconv.Quote writes the same as JSON.
     forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.insert(quoted);
     let percent = encoded(text, false);
@@ -34,19 +35,19 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Returns the base64 characters that depend on `bytes` alone if `before` other bytes are encoded in front of `bytes`.
-/// The result has one text for each of the two base64 alphabets.
+/// The base64 of `bytes`, if `before` other bytes stand in front of them. Characters that depend on other bytes than
+/// `bytes` are left out. The result has one text for each of the two base64 alphabets (`+/` and `-_`).
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);
-    // A character encodes six bits. The first characters contain bits of the bytes before, and the last one may contain
-    // bits of the bytes after.
+    // A base64 character encodes six bits. The first characters contain bits of the bytes before, and the last one may
+    // contain bits of the bytes after. These are cut off.
     let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
     let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
     [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]
 }
 
-/// Returns the same text with lower-case escapes, for example `%2f` instead of `%2F`.
+/// The same text with the percent escapes in lower case, for example `%2f` instead of `%2F`.
 fn lower_escapes(percent: &str) -> String {
     let mut rest = 0;
     percent

@@ -24,19 +24,19 @@ pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 /// The reason why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The directory of the run could not be created.
+    /// The folder of the run could not be created.
     #[error("failed to make the run's directory {path}: {source}; choose another with --out")]
     Directory {
-        /// The path of the directory.
+        /// The path of the run's folder.
         path: String,
         /// The I/O error that caused the failure.
         source: std::io::Error,
     },
-    /// The record could not be opened or written. After a failed write the run continues, and later events are missing
-    /// in the file.
+    /// The record could not be opened or written. After a failed write the run continues, but the file lacks all later
+    /// events.
     #[error("failed to write the record {path}: {source}; free some space or choose another place with --out")]
     Write {
-        /// The path of the file.
+        /// The path of the file that was written.
         path: String,
         /// The I/O error that caused the failure.
         source: std::io::Error,
@@ -46,7 +46,7 @@ pub enum RecordError {
         "failed to read the record {path}: {source}; give the file record.jsonl or its folder, for example target/e2e/latest"
     )]
     Read {
-        /// The path of the file.
+        /// The path of the record that was to be read.
         path: String,
         /// The I/O error that caused the failure.
         source: std::io::Error,
@@ -56,9 +56,10 @@ pub enum RecordError {
         "the record {path} has format {theirs}, as parallax {version} wrote it, and this one reads format {ours}; read it with the {age} parallax that wrote it, or run again"
     )]
     Format {
-        /// The path of the file.
+        /// The path of the record.
         path: String,
-        /// The record's format. It is 0 if the record names no format, as the first records did.
+        /// The format that the record names. It is 0 if the record names none, because the first versions of Parallax
+        /// wrote no format.
         theirs: u32,
         /// The version of Parallax that wrote the record.
         version: String,
@@ -67,12 +68,12 @@ pub enum RecordError {
         /// The age of the other version: `older` or `newer`.
         age: &'static str,
     },
-    /// A line in the middle is not an event, although the record has the format of this version.
+    /// A line that is not the last one is not an event, although the record has the format of this version.
     #[error("line {line} of {path} is not an event: {source}; the record is broken: take that line out, or run again")]
     Line {
-        /// The path of the file.
+        /// The path of the record.
         path: String,
-        /// The number of the line, counted from 1.
+        /// The number of the damaged line, counted from 1.
         line: usize,
         /// The error of the JSON parser.
         source: serde_json::Error,

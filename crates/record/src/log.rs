@@ -1,8 +1,8 @@
 //! The log of the harness: messages of `tracing` go to `harness.log` in the run's folder, and with `-v` to standard
 //! error.
 //!
-//! The log is not a report: it contains no events of the record, and no verdict depends on it. It is for people who ask
-//! why the harness waited, tried again or gave up.
+//! The log is not a report: it contains no events of the record, and no verdict depends on it. It is for people who
+//! want to know why the harness waited, tried again or gave up.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -22,14 +22,15 @@ use super::{RecordError, Redactor};
 
 /// The name of the log within the run's folder.
 pub const LOG_FILE: &str = "harness.log";
-/// The filter of the file if `RUST_LOG` is not set: Parallax's own messages, each request to the apiserver, and the
-/// messages of other crates from level `info` on.
+/// The `tracing` filter for the file if `RUST_LOG` is not set: Parallax's own messages, each request to the apiserver,
+/// and the messages of other crates from level `info` on.
 const FILE_FILTER: &str = "info,parallax=debug,parallax_probe=debug,kube_client=debug,kube_runtime=debug";
-/// The filters of the screen: the first for one `-v`, the second for more than one.
+/// The `tracing` filters for standard error if `RUST_LOG` is not set: the first for one `-v`, the second for more than
+/// one.
 const SCREEN_FILTERS: [&str; 2] = ["warn,parallax=debug,parallax_probe=debug", FILE_FILTER];
 
-/// The destination of the log. A clone is cheap and has the same destination. No file is written before
-/// [`Log::write_to`] names its folder.
+/// The destination of the log. All clones have the same destination. Nothing is written to a file before
+/// [`Log::write_to`] names the folder.
 #[derive(Clone, Default)]
 pub struct Log {
     target: Arc<Mutex<Target>>,
@@ -49,8 +50,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Makes this log receive the messages of `tracing` in this process. `verbose` is the number of `-v` options on the
-    /// command line. `RUST_LOG` overrides the filters of both file and screen.
+    /// Creates the log and makes it receive the messages of `tracing` in this process. `verbose` is the number of `-v`
+    /// options on the command line. `RUST_LOG` overrides the filters of both the file and standard error.
     pub fn install(verbose: u8) -> Self {
         let log = Self { shown: verbose > 0, ..Self::default() };
         let given = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
@@ -64,12 +65,14 @@ impl Log {
             let screen = Screen(log.clone());
             layer::layer().with_ansi(false).with_writer(screen).with_filter(filter(default))
         });
-        // This log stays empty if the process already has another subscriber, for example that of a test.
+        // `try_init` fails if the process already has a subscriber, for example that of a test. This log then stays
+        // empty, which does no harm.
         let _ = tracing_subscriber::registry().with(file).with(screen).try_init();
         log
     }
 
-    /// Writes the log, from now on, to a file in this folder. The secrets that `redactor` knows are removed.
+    /// Writes the messages, from now on, to `harness.log` in this folder. The secrets that `redactor` knows are
+    /// removed.
     pub fn write_to(&self, directory: &Path, redactor: Redactor) -> Result<(), RecordError> {
         let path = directory.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -78,7 +81,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the log is shown on standard error. Progress bars on standard error would overwrite it.
+    /// Whether the log also goes to standard error. Progress bars on standard error would then overwrite it.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
@@ -117,7 +120,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Standard error, where secrets are removed from the log.
+/// Writes messages of the log to standard error, without the secrets.
 #[derive(Clone)]
 struct Screen(Log);
 
@@ -139,9 +142,9 @@ impl<'a> MakeWriter<'a> for Screen {
     }
 }
 
-/// Logs an error that the caller ignores.
+/// Adds a method to `Result` for errors that the caller ignores, but that the log must contain.
 pub trait Noted<T> {
-    /// Returns the value of a success. For an error, logs that `what` failed, and returns `None`.
+    /// Returns the value of an `Ok`. For an `Err`, logs that `what` failed, and returns `None`.
     fn noted(self, what: &str) -> Option<T>;
 }
 
@@ -151,7 +154,7 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
     }
 }
 
-/// Handles the result of reading something that need not exist.
+/// Adds a method to `Result` for reading something that need not exist.
 pub trait Present<T> {
     /// Returns the value, or `None` if the thing does not exist. For any other error, logs that `what` failed, and
     /// returns `None`.

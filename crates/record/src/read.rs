@@ -21,7 +21,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
 
 /// Parses the text of a record. Only error messages use `path`.
 pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
-    // An incomplete last line may end in the middle of a UTF-8 character.
+    // An incomplete last line may end in the middle of a UTF-8 character, so the text may be invalid UTF-8.
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.split('\n').collect();
     same_format(path, lines[0])?;
@@ -40,8 +40,8 @@ pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
     Ok(events)
 }
 
-/// Compares the format that the record's first line names with the format of this version. A first line that is not
-/// `run-started` names no format, and is accepted.
+/// Returns an error if the format that the record's first line names is not the format of this version. A first line
+/// that is not `run-started` names no format, and is accepted here.
 fn same_format(path: &str, first: &str) -> Result<(), RecordError> {
     let first: Value = serde_json::from_str(first).unwrap_or_default();
     let Some(run) = first.pointer("/event/run-started") else { return Ok(()) };

@@ -1,8 +1,8 @@
-//! Removes secrets from everything that is written and shown.
+//! Removes secrets from everything that is written to files or shown on the screen.
 //!
 //! The redactor finds a registered secret in each of its forms (`forms`). It also finds pieces of a random secret, so
-//! that a text that was cut shows no part of the secret. It redacts texts that look like a credential, and values whose
-//! field name says that they are one, even if nobody registered them.
+//! that a truncated text shows no part of the secret. It also redacts what nobody registered: texts that look like a
+//! credential, and values whose field name says that they are secret.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::{Bound, Range};
@@ -19,109 +19,114 @@ use super::forms::forms;
 
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// The smallest length of a secret that is searched for, in bytes. Shorter texts would also match the record's own
-/// words. Fields with a secret name are redacted even if their value is shorter. The secrets that the harness makes are
-/// far longer.
+/// The smallest length of a secret that is searched for, in bytes. A shorter one would also match ordinary words of the
+/// record. Fields with a secret name are redacted even if their value is shorter. The secrets that the harness makes
+/// are far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
-/// The smallest length of a random text, in bytes. A text of letters and digits of this length counts as random,
-/// because no piece of it is a word that reports use.
+/// The smallest length of a random text, in bytes. A text of this length with letters and digits counts as random: a
+/// piece of it is not an ordinary word, so its pieces can be searched for.
 const RANDOM_FROM: usize = 12;
-/// The largest length of a secret, in bytes, of which every piece is stored. Of a longer secret, only every [`PIECE`]th
-/// piece is stored.
+/// The largest length of a secret, in bytes, for which the pieces at every position are stored. Of a longer secret,
+/// only every [`PIECE`]th piece is stored, to save memory.
 const EVERY_PIECE_UP_TO: usize = 4 * 1024;
-/// The number of stored pieces from which only every [`PIECE`]th piece of another long secret is stored. A run may have
-/// thousands of tokens, and a token has about ten thousand pieces in all its forms. After this limit, a few bytes of
-/// such a secret may remain next to a cut. They are too few to be useful to an attacker.
+/// A limit for the memory. When this number of pieces is stored, only every [`PIECE`]th piece of a further long secret
+/// is stored. A run may have thousands of tokens, and a token has about ten thousand pieces in all its forms. Beyond
+/// the limit, a few bytes of such a secret may remain where a text was cut. They are too few to be useful to an
+/// attacker.
 const PIECES_LIMIT: usize = 7_000_000;
-/// The largest length of a short secret, in bytes. Every piece of a short secret is stored, even after
-/// [`PIECES_LIMIT`].
+/// The largest length of a short secret, in bytes. Of a short secret, the pieces at every position are stored, even
+/// beyond [`PIECES_LIMIT`].
 const SHORT: usize = 64;
-/// The shortest remainder of a secret that is removed next to a cut mark, in bytes.
+/// The shortest part of a secret that is removed next to a mark of truncation (such as `…`), in bytes.
 const LEAST_REST: usize = 3;
-/// The smallest length, in bytes, of a text that may have been cut without a mark. Outputs, bodies and lines have
-/// limits. The lowest limit is 4 KiB, and a cut may remove a part of a character.
+/// The smallest length, in bytes, of a text that may have been truncated without a mark. Outputs, bodies and lines are
+/// truncated at certain lengths. The smallest is 4 KiB, and up to 3 bytes of a cut character may be missing.
 const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
-/// The longest remainder of a random secret that may contain no stored piece, in bytes.
+/// The greatest length of a part of a random secret that may contain no stored piece, in bytes.
 const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
-/// The beginning of every private key of the kind that the harness makes (PKCS #8, P-256). The beginning is not secret,
-/// and certificates contain parts of it.
+/// The base64 text with which every private key begins that the harness makes (PKCS #8, P-256). This beginning is not
+/// secret, and certificates contain parts of it, so it must not be redacted.
 const BEGINNING_OF_KEYS: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
-/// The values of fields with these names are secrets, even if nobody registered them. Names are compared in lower case.
+/// The names of fields whose values are secret, even if nobody registered the values. Names are compared in lower case.
 const SECRET_KEYS: [&str; 7] =
     ["secret_key", "session_token", "authorization", "cookie", "set-cookie", "x-amz-security-token", "x-amz-signature"];
 
-/// Parts of names that say that a value in a Kubernetes Secret is secret. Names are compared in lower case, without
-/// punctuation.
+/// If the name of an entry in a Kubernetes Secret contains one of these texts, its value is secret. Names are compared
+/// in lower case, without punctuation.
 const SECRET_NAMES: [&str; 8] = ["password", "passwd", "passphrase", "pwd", "secret", "token", "key", "credential"];
-/// Parts of names that say that a value is not secret. For example, an access key's id is the name of a user, and is
-/// shown everywhere.
+/// If the name of an entry contains one of these texts, its value is not secret, whatever [`SECRET_NAMES`] says. For
+/// example, the id of an access key is like a user name, and appears everywhere.
 const PUBLIC_NAMES: [&str; 3] = ["accesskey", "keyid", "publickey"];
 
-/// Patterns of texts that look like a credential. The parts that match the groups `keep` and `rest` are not removed.
+/// The patterns of texts that look like a credential. The parts that match the groups `keep` and `rest` stay;
+/// everything else that matches is replaced.
 static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // Anyone who knows a presigned URL can use it. The second pattern finds a presigned URL that is part of another
-        // URL, where `=` is written `%3D`.
+        // The signature or token in a presigned URL, because anyone who knows it can use the URL. The second pattern
+        // finds them in a presigned URL that is part of another URL, where `=` is written `%3D`.
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)=)[^\s&"'<>`),;\\]+"#,
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)%3D)(?:%25|%2[BF]|%3D|[^\s&"'<>`),;\\%])+"#,
-        // The signature in a SigV4 Authorization header, anywhere in a text.
+        // The signature in an Authorization header of SigV4, at any place in a text.
         r"(?P<keep>\bSignature=)[0-9a-fA-F]{16,}",
-        // A JSON Web Token, even if it was cut.
+        // A JSON Web Token, even if it was truncated.
         r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,2}",
-        // A private key, even if it was cut. The newlines of the key may be escaped.
+        // A private key in PEM, even if it was truncated. Its line ends may be escaped.
         r"(?s)(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
-        // A user name and a password in a URL. A password that was not encoded may contain `@`.
+        // The user name and the password in a URL. The password may contain an `@` that was not encoded.
         r#"(?i)(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]"]*:[^\s/?#"]+@"#,
-        // A URL with a user name alone. For HTTP, tokens are given in this way.
+        // The user name in a URL without a password. For HTTP, tokens are often given in this way.
         r#"(?i)(?P<keep>\bhttps?://)[^\s/@:?#\[\]"]+@"#,
-        // A user name and a password in an address without a scheme, as proxies are often named. The port distinguishes
-        // such an address from an image's `name:tag@digest`.
+        // The user name and the password in an address without a scheme, as proxies are often given. The port at the
+        // end distinguishes such an address from an image's `name:tag@digest`.
         r#"(?P<keep>^|[\s"'`=(<,])[^\s"'`=(<,/@:]+:[^\s/"]+@(?P<rest>(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}\b)"#,
     ];
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
 
-/// The marks at the end of a text that was cut. The crates for judging, probing and reports write these marks.
+/// The marks at the end of a truncated text. The crates `judge`, `probe` and `report` write them.
 static CUT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…| ?\.\.\."#).expect("the pattern is a regular expression"));
-/// The marks before a text whose beginning was cut. A quotation mark may follow.
+/// The marks in front of a text whose beginning was cut off. A quotation mark may follow the mark.
 static CUT_BEFORE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?:…|\.\.\.) ?").expect("the pattern is a regular expression"));
 
-/// Knows the secrets of a run. Every module that makes a secret registers the secret here before use. A clone is cheap
-/// and shares the same secrets.
+/// The secrets of a run, and the methods that remove them. Every module that makes a secret registers it here before
+/// use. All clones share the same secrets.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// Pieces of each form of the random secrets.
+    /// The stored pieces of the random secrets, in each of their forms. A text that contains one of them contains a
+    /// part of a secret.
     pieces: HashSet<[u8; PIECE]>,
-    /// Each form of the secrets that are not random, for a search of the whole form.
+    /// The secrets that are not random, in each of their forms. They are found only as a whole, because a piece could
+    /// be an ordinary word.
     whole: BTreeSet<String>,
-    /// The automaton that searches for the texts of `whole` and prefers the longest match. It is `None` if it must be
-    /// built again.
+    /// The automaton that searches for the texts of `whole` and prefers the longest match. `None` after a change of
+    /// `whole`, until the next search builds the automaton again.
     automaton: Option<AhoCorasick>,
-    /// The beginning of each form. For a secret that is not random, this is the whole form. For a random secret, it is
-    /// the longest beginning that may contain no stored piece.
+    /// The beginning of each form, to find a secret that was cut off at its end. For a secret that is not random, the
+    /// beginning is the whole form. For a random secret, it is the longest beginning that may contain no stored piece.
     beginnings: BTreeSet<Vec<u8>>,
-    /// The end of each form, in reverse order of bytes, with the same length as in `beginnings`.
+    /// The end of each form, with its bytes in reverse order, to find a secret whose beginning was cut off. It has the
+    /// same length as in `beginnings`.
     endings: BTreeSet<Vec<u8>>,
-    /// The length of the longest text in `beginnings` and `endings`.
+    /// The length of the longest text in `beginnings` and `endings`, in bytes. A search need not look further.
     longest: usize,
 }
 
 impl Redactor {
-    /// Registers a secret. From now on, the text of `secret` is redacted wherever it appears, in each of its forms.
+    /// Registers a secret. From now on, it is redacted wherever it appears, in each of its forms.
     pub fn register(&self, secret: &Secret) {
         self.known().add(secret.expose());
     }
 
-    /// Registers a text that was found under a name in a place for secrets. Such a text may be a plain word, for
-    /// example `namespace` in a Kubernetes Secret. The text is redacted elsewhere only if it is random, or if `name`
-    /// says that it is secret.
+    /// Registers a text that was found in a place for secrets, such as a Kubernetes Secret, under the name `name`. Not
+    /// every such text is secret, for example `namespace`. The text is redacted elsewhere only if it is random, or if
+    /// `name` says that it is secret.
     pub fn register_found(&self, name: &str, text: &str) {
         if (is_random(text) || is_secret_name(name)) && !is_certificate(text) {
             self.known().add(text);
@@ -161,8 +166,8 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// Removes everything that looks like a credential from a text. Messages before a run exists use this function, because
-/// no secret is registered yet.
+/// Removes everything that looks like a credential from a text. Messages that are printed before the run starts use
+/// this function, because no secret is registered then.
 pub fn by_form(text: &str) -> String {
     let mut text = text.to_owned();
     for pattern in &*BY_FORM {
@@ -179,9 +184,9 @@ pub fn by_form(text: &str) -> String {
     text
 }
 
-/// Removes the user and the password from an address that a setting names, such as that of a proxy or an engine. The
-/// address needs no scheme and no port, and the password may be written in any way: everything before the last `@` is
-/// removed. The name of an SSH user without a password is kept, because it is no secret.
+/// Removes the user name and the password from an address in a setting, such as that of a proxy or an engine. The
+/// address needs no scheme and no port, and the password may be encoded or not: everything before the last `@` is
+/// removed. The user name of an SSH address without a password is kept, because it is not secret.
 pub fn address(text: &str) -> String {
     let is_scheme = |it: &str| !it.is_empty() && it.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
     let (scheme, rest) = match text.find("://").filter(|end| is_scheme(&text[..*end])) {
@@ -198,14 +203,15 @@ pub fn address(text: &str) -> String {
 impl Known {
     fn add(&mut self, text: &str) {
         let text = text.trim();
-        // Only the body of a PEM key is secret. The first and the last line of a PEM key are the same for every key.
+        // Only the body of a PEM key is secret. Its first and last line are the same for every key.
         let body = text.lines().filter(|line| !line.starts_with("-----")).collect::<Vec<_>>().join("\n");
         let body = body.strip_prefix(BEGINNING_OF_KEYS).unwrap_or(&body);
         if body.len() < SHORTEST {
             return;
         }
         let random = is_random(body);
-        // Each line of the secret is registered too, because a line of a log may contain one line of the secret.
+        // Each line of a secret is registered too, because a log may contain the lines separately. A random secret has
+        // stored pieces, so it needs no lines.
         let lines = body.lines().filter(|line| line.len() >= SHORTEST && line.len() < body.len() && !random);
         let all = lines.flat_map(forms).chain(forms(body));
         for form in all.collect::<BTreeSet<_>>() {
@@ -225,7 +231,7 @@ impl Known {
         }
     }
 
-    /// Stores the first and the last `length` bytes of a form.
+    /// Stores the first and the last `length` bytes of a form of a secret.
     fn add_ends(&mut self, length: usize, form: &[u8]) {
         self.beginnings.insert(form[..length].to_vec());
         self.endings.insert(form[form.len() - length..].iter().rev().copied().collect());
@@ -262,7 +268,8 @@ impl Known {
         automaton.find_iter(text).map(|it| it.range()).collect()
     }
 
-    /// Returns the places of the remainders of secrets that are followed by a cut mark.
+    /// The places in `text` where the beginning of a secret stands and the rest was cut off. Such a place lies before a
+    /// mark of truncation, or at the end of a long text.
     fn beginnings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(bytes.len());
@@ -276,7 +283,8 @@ impl Known {
         ends.filter_map(longest).collect()
     }
 
-    /// Returns the places of the remainders of secrets that follow a cut mark.
+    /// The places in `text` where the end of a secret stands and its beginning was cut off. Such a place lies after a
+    /// mark of truncation, or at the start of a long text.
     fn endings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(0);
@@ -284,8 +292,8 @@ impl Known {
         let starts = marks.flat_map(|it| [Some(it), (bytes.get(it) == Some(&b'"')).then_some(it + 1)]).flatten();
         let starts = starts.chain(whole);
         let longest = |start: usize| {
-            // `endings` is in reverse order of bytes, so the longest candidate is reversed once and its ends are
-            // searched for.
+            // `endings` contains reversed bytes. So the longest candidate is reversed once, and its endings are looked
+            // up there.
             let most: Vec<u8> = bytes[start..(start + self.longest).min(bytes.len())].iter().rev().copied().collect();
             let lengths = (LEAST_REST..=most.len()).rev();
             let length = lengths.into_iter().find(|length| begins_one(&self.endings, &most[most.len() - length..]))?;
@@ -295,13 +303,13 @@ impl Known {
     }
 }
 
-/// Whether one of the sorted texts begins with `part`.
+/// Whether one of the texts in `sorted` begins with `part`.
 fn begins_one(sorted: &BTreeSet<Vec<u8>>, part: &[u8]) -> bool {
     let after = (Bound::Included(part), Bound::Unbounded);
     sorted.range::<[u8], _>(after).next().is_some_and(|it| it.starts_with(part))
 }
 
-/// Returns `text` with these parts replaced by a placeholder. The parts may overlap.
+/// Returns `text` with each of `parts` replaced by [`REDACTED`]. The parts may overlap.
 fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     parts.sort_by_key(|it| (it.start, it.end));
     let mut out = String::with_capacity(text.len());
@@ -311,7 +319,7 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
         while let Some(next) = parts.next_if(|next| next.start <= part.end) {
             part.end = part.end.max(next.end);
         }
-        // A piece may begin or end in the middle of a UTF-8 character.
+        // A piece may begin or end in the middle of a UTF-8 character. Then the whole character is removed.
         out.push_str(&text[at..text.floor_char_boundary(part.start)]);
         out.push_str(REDACTED);
         at = text.ceil_char_boundary(part.end);
@@ -320,7 +328,8 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     out
 }
 
-/// Whether a text counts as random, so that no piece of it is likely to be a word.
+/// Whether a text counts as random: it is long enough and has letters and digits, so that a piece of it is hardly an
+/// ordinary word.
 fn is_random(text: &str) -> bool {
     text.len() >= RANDOM_FROM
         && text.bytes().any(|byte| byte.is_ascii_digit())
@@ -369,8 +378,8 @@ fn walk(value: &mut Value, known: &mut Known) {
     }
 }
 
-/// Returns the joined text of lines that contain a private key, such as the lines of a log. The pattern of a private
-/// key matches only the joined text.
+/// If the strings in `items` are lines that contain a private key, such as the lines of a log, returns the joined
+/// lines. The pattern of a private key does not match a single line.
 fn key_in_lines(items: &[Value]) -> Option<String> {
     let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
     let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;

@@ -1,9 +1,9 @@
-//! The JSON schema of a record's lines, made from the types, for programs that read records.
+//! Generates the JSON schema of a record's lines from the Rust types, for programs that read records.
 
 use parallax_vocab::Event;
 use parallax_vocab::event::RECORD_FORMAT;
 
-/// The file in the repository. A new format gets a file of its own.
+/// The path of the schema in the repository. A new format of the record gets a schema file of its own.
 pub const SCHEMA_FILE: &str = "schema/record-1.schema.json";
 
 /// The schema of one line of `record.jsonl`.

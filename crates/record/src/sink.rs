@@ -1,4 +1,4 @@
-//! The sink, to which every module with side effects sends its events.
+//! The sink: every module with side effects sends its events to it, and the writer gets them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
-/// Accepts events from any task. The sink never blocks and never fails, so that reporting an event cannot change what
-/// happens. A clone is cheap and has the same destination.
+/// Accepts events from any task and passes them to the writer. The sink never blocks and never fails, so that reporting
+/// an event cannot change what happens in the run. All clones have the same destination.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(EventKind) + Send + Sync>);
 
@@ -37,8 +37,8 @@ impl Sink {
         self.say(EventKind::Warning { text: text.into() });
     }
 
-    /// Begins a set-up step. The caller must end the step: a step that is dropped before its end counts as failed
-    /// ("gave up").
+    /// Reports the start of a set-up step, for example of a cluster. The caller must end the step: if the result is
+    /// dropped before its end, the step counts as failed ("gave up").
     pub fn setup(&self, id: impl Into<String>, title: impl Into<String>) -> Setup {
         let id = id.into();
         self.say(EventKind::SetupStarted { id: id.clone(), title: title.into() });
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-/// A set-up step in progress.
+/// A set-up step that has started and not ended yet.
 #[derive(Debug)]
 pub struct Setup {
     sink: Sink,
@@ -62,18 +62,18 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reports what the step is doing now (for the live display only).
+    /// Reports what the set-up step is doing now. Only the live display shows this; the record does not contain it.
     pub fn progress(&self, text: impl Into<String>) {
         self.sink.say(EventKind::SetupProgress { id: self.id.clone(), text: text.into() });
     }
 
-    /// Ends the step as done. `detail` tells people how the step was done, for example `from engine`, `built` or
+    /// Reports that the set-up step has succeeded. `detail` tells people how, for example `from engine`, `built` or
     /// `ready`.
     pub fn done(mut self, detail: impl Into<String>) {
         self.end(detail.into(), None);
     }
 
-    /// Ends the step as failed.
+    /// Reports that the set-up step has failed.
     pub fn failed(mut self, failure: Failure) {
         self.end("failed".to_owned(), Some(failure));
     }

@@ -1,4 +1,4 @@
-//! The single writer: a thread that receives every event.
+//! The only writer of a record: a thread that receives every event.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,17 +14,18 @@ use super::{RecordError, Redactor, Sink};
 
 /// The name of the record within the run's folder.
 pub const RECORD_FILE: &str = "record.jsonl";
-/// The interval in which the live display can update itself while no event arrives, in milliseconds.
+/// The interval in which the live display updates itself while no event arrives, in milliseconds.
 const TICK_MS: u64 = 250;
 
-/// A live display. It runs on the writer's thread and receives every event after redaction, including events that are
-/// for the display only.
+/// A live display of a run. It runs on the writer's thread and receives every redacted event, including events that the
+/// record does not contain.
 pub trait Live: Send {
-    /// Shows an event.
+    /// Shows an event that has just been recorded or reported.
     fn see(&mut self, event: &Event);
-    /// Reports that time passed. `at_ms` is the time since the run began.
+    /// Tells the display that time has passed, so that it can update itself. `at_ms` is the time since the start of the
+    /// run, in milliseconds.
     fn tick(&mut self, at_ms: u64);
-    /// Ends the display and cleans up the screen. No event follows.
+    /// Ends the display and removes its remains from the screen. No event comes after this call.
     fn close(&mut self);
 }
 
@@ -38,12 +39,12 @@ pub struct Recorder {
     began: Instant,
 }
 
-/// The result of recording a run.
+/// What the writer returns at the end of a run.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Every recorded event after redaction, as in the file. The list is complete even if a write failed.
+    /// All recorded events after redaction. The list is complete even if a write to the file failed.
     pub events: Vec<Event>,
-    /// The first failure to write.
+    /// The first error of a write to the file; `None` if all writes succeeded.
     pub error: Option<RecordError>,
 }
 
@@ -72,7 +73,7 @@ impl Recorder {
         Self::spawn(Some(file), path)
     }
 
-    /// Starts a recorder that only shows events. Commands that prepare something and leave no record use it.
+    /// Starts a recorder that shows events but writes no file. Commands that only prepare something use it.
     pub fn unrecorded() -> Result<(Sink, Self), RecordError> {
         Self::spawn(None, PathBuf::new())
     }
@@ -95,14 +96,14 @@ impl Recorder {
             .spawn(move || writer.run(&receive, began))
             .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
-        // The writer ends with the record. Events that are sent later are dropped, so the result of `send` is ignored.
+        // Sending fails only after the writer has ended. Later events belong to no record, so they are dropped.
         let sink = Sink::new(move |kind| {
             drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }));
         });
         Ok((sink, recorder))
     }
 
-    /// Registers a secret. From now on, its text is redacted, also in events that were sent but are not written yet.
+    /// Registers a secret. From now on, it is redacted, also in events that were sent earlier but are not written yet.
     pub fn redact(&self, secret: &Secret) {
         self.redactor.register(secret);
     }
@@ -112,17 +113,17 @@ impl Recorder {
         self.redactor.clone()
     }
 
-    /// Adds a live display, which shows the events from now on.
+    /// Adds a live display, which receives all events from now on.
     pub fn attach(&self, live: Box<dyn Live>) {
         drop(self.send.send(Message::Attach(live)));
     }
 
-    /// Returns a handle that can wait until all events that were sent so far are written.
+    /// Returns a handle with which another thread can wait until all events that were sent so far are written.
     pub fn mark(&self) -> Mark {
         Mark(self.send.clone())
     }
 
-    /// Writes one last event, which is made from all recorded events, and ends the record.
+    /// Adds one last event, which `last` makes from all recorded events, and ends the record.
     pub fn finish(mut self, last: impl FnOnce(&[Event]) -> EventKind + Send + 'static) -> Recorded {
         self.end(Some(Box::new(last))).unwrap_or_else(|| Recorded { events: Vec::new(), error: None })
     }
@@ -134,13 +135,12 @@ impl Recorder {
     }
 }
 
-/// Waits until the writer has written and shown all events that were sent before.
+/// A handle that waits until the writer has written and shown the events that were sent.
 #[derive(Clone, Debug)]
 pub struct Mark(Sender<Message>);
 
 impl Mark {
-    /// Blocks until the writer has reached the end of all events that were sent before this call, or until the writer
-    /// has ended.
+    /// Blocks until the writer has processed all events that were sent before this call, or has ended.
     pub fn wait(&self) {
         let (send, receive) = channel();
         if self.0.send(Message::Reached(send)).is_ok() {
@@ -170,7 +170,7 @@ impl Writer {
             match receive.recv_timeout(Duration::from_millis(TICK_MS)) {
                 Ok(Message::Said { at_ms, kind }) => self.take(at_ms, *kind),
                 Ok(Message::Attach(live)) => self.live = Some(live),
-                // The caller may have stopped waiting. In that case sending fails, which does no harm.
+                // Sending fails if the caller no longer waits, which does no harm.
                 Ok(Message::Reached(waiting)) => drop(waiting.send(())),
                 Ok(Message::End { at_ms, last }) => {
                     if let Some(last) = last {
@@ -194,8 +194,7 @@ impl Writer {
     }
 
     fn take(&mut self, at_ms: u64, kind: EventKind) {
-        // Events of two tasks may arrive in the wrong order. The maximum ensures that the times in the record never go
-        // backwards.
+        // Events of two tasks may arrive in the wrong order. With the maximum, the times in the record never decrease.
         self.last_ms = self.last_ms.max(at_ms);
         let event = self.redacted(&Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
@@ -210,7 +209,7 @@ impl Writer {
     }
 
     fn redacted(&self, event: &Event) -> Event {
-        // A warning replaces an event that the redaction made unreadable.
+        // `copy` fails if redaction changed a word of the format. The event is then replaced by a warning.
         self.redactor.copy(event).unwrap_or_else(|_| Event {
             at_ms: event.at_ms,
             event: EventKind::Warning { text: "an event was left out: redaction made it unreadable".to_owned() },
@@ -222,8 +221,8 @@ impl Writer {
         let mut line = serde_json::to_vec(event).expect("an event came from JSON just now");
         line.push(b'\n');
         if let Err(source) = file.write_all(&line) {
-            // A failed write does not stop the run, and the summary is complete. The file ends with the last line that
-            // was written.
+            // A failed write does not stop the run. The file then ends with the last line that was written, but the
+            // list of events stays complete.
             self.file = None;
             self.recorded.error = Some(RecordError::Write { path: self.path.display().to_string(), source });
         }

@@ -1,4 +1,4 @@
-//! Returns the evidence of a step, from the record, as labelled lines. All reports use it.
+//! The evidence of a step as labelled lines, for all reports. It comes from the record only.
 
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
@@ -9,15 +9,15 @@ use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
 
-/// The largest number of characters of a text that are shown. The record contains the whole text.
+/// The largest number of characters of a text that reports show. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// The largest number of lines that are shown of what a step read from logs, events and objects.
+/// The largest number of shown lines that a step read from logs, events and objects.
 const TOLD_SHOWN: usize = 20;
 
-/// A line of evidence: a label (`addresses`, `chain`, …) and the observed text.
+/// A line of evidence: its label (`addresses`, `chain`, …), and the observed text.
 pub(crate) type Line = (&'static str, String);
 
-/// Returns everything that helps to understand a failed step. The most useful line is first.
+/// Returns the evidence that helps to understand a failed step, the most useful lines first.
 pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(question) = &step.question {
@@ -70,7 +70,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         lines.push(("void", cut(why)));
     }
     lines.extend(step.course.moments.iter().map(|it| ("moment", clip(&format!("{} {}", it.unix_ms, it.what)))));
-    // The last lines are the newest, and so the closest to the failure.
+    // The last lines are shown, because they are the newest and so the closest to the failure.
     let reported = &step.course.told;
     lines.extend(reported.iter().skip(reported.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
@@ -80,7 +80,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     lines
 }
 
-/// Returns in short what the run verified about a signature.
+/// The result of verifying a refused signature, as one short text.
 pub(crate) fn verified(finding: &SignatureFinding) -> String {
     let right = |right: bool| if right { "right" } else { "wrong" };
     let mut parts = Vec::new();
@@ -152,7 +152,8 @@ pub(crate) fn cut(text: &str) -> String {
     clip(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Returns a line, cut after [`WIDTH_LIMIT`] characters. Spaces at its beginning are kept, because they have a meaning.
+/// Returns a line, cut after [`WIDTH_LIMIT`] characters. Spaces at its beginning are kept, because they are an
+/// indentation.
 fn clip(text: &str) -> String {
     if text.chars().count() <= WIDTH_LIMIT {
         return text.to_owned();

@@ -1,5 +1,4 @@
-//! Explains why steps of a run failed. The record is the only source. Each failed step gets one sentence and its
-//! evidence.
+//! Explains why the steps of a run failed, from the record only. Each failed step gets one sentence and its evidence.
 
 use std::fmt::Write as _;
 
@@ -27,8 +26,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // A break often makes many steps fail, as its scenario declares. A reader who names no step looks only for
-            // what is not as declared.
+            // Without a name, a reader looks for what is not as declared. The failed steps of a break that is as
+            // declared would only hide it.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }
@@ -45,7 +44,7 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
     named.then_some(text)
 }
 
-/// Returns all names that are valid for the parameter `only` of `explanation`.
+/// Returns all names that the parameter `only` of `explanation` accepts.
 pub fn names(summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = summary.scenarios.iter().map(|it| it.name.clone()).collect();
     all.extend(summary.variants().map(|it| it.id.as_str().to_owned()));
@@ -61,7 +60,8 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    // The problems of steps that passed although they should fail. Such a step has no cause to explain.
+    // Some problems are steps that passed although they should fail. They have no cause to explain, so the problem
+    // itself is shown.
     let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
     let problems: Vec<&Problem> = match &variant.outcome {
         Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),
@@ -104,7 +104,7 @@ pub fn explained_step(step: &StepEnded) -> String {
     text
 }
 
-/// Returns in one line how a step ended.
+/// Describes in one line how a step ended.
 pub fn step_in_a_line(step: &StepEnded) -> String {
     let verdict = match step.verdict {
         Verdict::Passed => "ok",
@@ -174,8 +174,7 @@ mod tests {
         let well = Summary::from_events(&samples::all_good());
         let text = explanation(&well, None, false).expect("all are meant");
         assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
-        // A step that passes although it should fail has no cause to explain. The explanation must show it
-        // nevertheless.
+        // A step passed although it should fail. It has no cause, but the explanation must contain it nevertheless.
         let wrong = Summary::from_events(&samples::break_did_not_break());
         let text = explanation(&wrong, None, false).expect("all are meant");
         assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");

@@ -1,4 +1,4 @@
-//! The figures that were measured over rounds, each with the timeline of its worst round.
+//! The figures that a run measured in the rounds of its repeats, each with the timeline of its worst round.
 
 use parallax_vocab::course::{Figure, Moment};
 
@@ -16,13 +16,14 @@ pub struct Measured<'a> {
 }
 
 impl Summary {
-    /// Returns all figures, in the run's order.
+    /// Returns all figures, in the order in which the run measured them.
     pub fn figures(&self) -> Vec<Measured<'_>> {
         let steps = self.variants().flat_map(|variant| variant.steps.iter().map(move |step| (variant, step)));
         let figures = steps.filter_map(|(variant, step)| Some((variant, step.course.figure.as_ref()?)));
         let mut measured: Vec<Measured<'_>> = Vec::new();
         for (variant, figure) in figures {
-            // Several figures may have the same worst round. Its timeline is shown once, with the first of them.
+            // Several figures may have the same worst round. Its timeline is shown once, with the first of these
+            // figures.
             let already_shown = measured.iter().any(|it| {
                 let same = (&it.figure.of, it.figure.worst_round) == (&figure.of, figure.worst_round);
                 it.variant.id == variant.id && same && !it.timeline.is_empty()
@@ -34,8 +35,8 @@ impl Summary {
     }
 }
 
-/// Returns the moments of a figure's worst round. If that round was run again, the result has the moments of its last
-/// run.
+/// Returns what was observed at which time in a figure's worst round. If that round was run again, the result comes
+/// from its last run.
 fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
     let mut moments = Vec::new();
     for step in &variant.steps {
@@ -49,12 +50,12 @@ fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
         }
     }
     moments.sort_by_key(|it| it.unix_ms);
-    // Two steps may read the same line of a log, so a moment may appear twice.
+    // Two steps may read the same line of a log, so the same moment may appear twice.
     moments.dedup();
     moments
 }
 
-/// Formats a timeline. The result has one line for each moment, with the time since the first moment.
+/// Formats a timeline: one line for each moment, with the seconds since the first moment.
 pub(super) fn in_lines(timeline: &[&Moment]) -> Vec<String> {
     let began = timeline.first().map_or(0, |it| it.unix_ms);
     let line = |it: &&Moment| {

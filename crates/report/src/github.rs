@@ -1,4 +1,4 @@
-//! The reports for GitHub: a summary page in Markdown, and annotations at lines of the scenario files.
+//! The reports for GitHub: a summary page in Markdown, and annotations at the lines of scenario files.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use super::summary::{Summary, Variant};
 use super::terminal::{look_in, rerun};
 use super::{evidence, seconds};
 
-/// Renders the summary page. `command` is the command with which the user runs the harness.
+/// Renders the summary page as Markdown. `command` is the command with which the user runs the harness; the page
+/// suggests commands with it.
 pub fn markdown(summary: &Summary, command: &str) -> String {
     let totals = summary.totals();
     let mut out = format!(
@@ -102,8 +103,8 @@ fn of_failure(out: &mut String, failure: &Failure) {
     }
 }
 
-/// Returns one GitHub workflow command for each problem. The command annotates the line of the scenario to which the
-/// problem belongs.
+/// Returns a GitHub workflow command for each problem of a variant. GitHub shows it at the line of the scenario file to
+/// which the problem belongs.
 pub fn annotations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for variant in summary.variants() {
@@ -162,7 +163,7 @@ fn code(text: &str) -> String {
     format!("{fence}{space}{}{space}{fence}", text.replace('\n', " ").replace('|', "\\|"))
 }
 
-/// The length of the longest run of backticks.
+/// The number of characters in the longest sequence of backticks in a text.
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
@@ -181,7 +182,7 @@ fn plain(text: &str) -> String {
                 _ if balanced && number % 2 == 1 => out.push(c),
                 '<' => out.push_str("&lt;"),
                 '&' => out.push_str("&amp;"),
-                // An `@` before a letter would mention a GitHub user.
+                // Without the escape, an `@` before a letter would mention a GitHub user.
                 '@' => out.push_str("&#64;"),
                 '*' | '_' | '[' | ']' | '!' | '#' | '~' | '\\' => out.extend(['\\', c]),
                 _ => out.push(c),

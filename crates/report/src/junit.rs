@@ -35,7 +35,7 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
     Ok(report.to_string()?)
 }
 
-/// Writes the document to `path`.
+/// Writes the JUnit document to `path`.
 pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     let text = render(summary)?;
     write_whole(path, &text)
@@ -95,16 +95,16 @@ fn class(scenario: &str) -> String {
     scenario.replace('.', "_").replace('/', ".")
 }
 
-/// Returns the path of the run's HTML page if the page is below the project's folder. Returns `None` if the page is
-/// elsewhere, where no CI service finds it.
+/// Returns the path of the run's HTML page if the page is below the project's folder. Otherwise returns `None`, because
+/// a CI service publishes only files of the project.
 fn page(summary: &Summary) -> Option<String> {
     let directory = summary.run.as_ref().map(|run| run.directory.trim_end_matches('/'))?;
     let is_below = !directory.starts_with('/') && !directory.split('/').any(|part| part == "..");
     (is_below && !directory.is_empty()).then(|| format!("{directory}/report.html"))
 }
 
-/// Returns the case of a variant. The output of the case begins with the variant's place on the page, and then shows
-/// what each step saw.
+/// Returns the JUnit case of a variant. The output of the case begins with the link to the variant on the HTML page,
+/// and then shows what each step saw.
 fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> TestCase {
     let counted = variant.counts_as(summary.interrupted());
     let mut status = match (counted, &variant.outcome) {
@@ -142,8 +142,8 @@ fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> Test
     case
 }
 
-/// Returns the file and the line of a variant. They are those of the variant's first problem. Without a problem, the
-/// result is the scenario's file without a line.
+/// Returns the file and the line to which a variant's case refers: those of its first problem. Without a problem, the
+/// result is the scenario's file without a line. `None` if the variant never started.
 fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     if let Some(problem) = variant.problems().first() {
         let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
@@ -152,7 +152,8 @@ fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     variant.started.as_ref().map(|started| (started.file.as_str(), None))
 }
 
-/// Adds the path of the page, in GitLab's notation, and the permalinks of the steps that are not as declared.
+/// Adds to the output of a case the path of the HTML page, in GitLab's notation, and the permalinks of the steps that
+/// are not as declared.
 fn where_it_is(text: &mut String, summary: &Summary, variant: &Variant) {
     let Some(page) = page(summary) else { return };
     let _ = writeln!(text, "[[ATTACHMENT|{page}]]");

@@ -1,4 +1,4 @@
-//! Makes all reports for people and tools. Recorded events are the only source.
+//! Makes all reports for people and tools from recorded events only.
 //!
 //! [`Summary`] folds the events of a run, and [`terminal`], [`page`], [`junit`] and [`github`] render the summary.
 //! [`live`] shows the events as they arrive. A report that was made during the run and one that was made from the
@@ -41,21 +41,21 @@ pub enum ReportError {
     /// The file could not be written.
     #[error("failed to write {path}: {source}; free some space or choose another place")]
     Write {
-        /// The path of the file.
+        /// The path of the report.
         path: String,
         /// The I/O error that caused the failure.
         source: std::io::Error,
     },
-    /// The JUnit document could not be rendered.
+    /// The JUnit document could not be rendered as XML.
     #[error("failed to make the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
-    /// The page could not be rendered.
+    /// The HTML page could not be rendered.
     #[error("failed to make the page: {0}")]
     Page(#[from] minijinja::Error),
 }
 
-/// Writes a report atomically, by a rename. The rename replaces an existing file or link of that name, and never
-/// follows a link.
+/// Writes a report atomically: to a temporary file that then gets the name `path`. An existing file or link of that
+/// name is replaced, and a link is never followed.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let write = || {
         if path.metadata().is_ok_and(|it| !it.is_file()) {

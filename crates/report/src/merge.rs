@@ -7,19 +7,19 @@ use parallax_vocab::{Event, EventKind, RunId, VariantId};
 
 use super::Summary;
 
-/// The largest number of names that a message lists.
+/// The largest number of names that an error message lists.
 const NAMED: usize = 5;
 
 /// The reason why records cannot be joined.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// The record is not the record of a shard.
+    /// The record is of a whole run and not of a shard.
     #[error("{path} is not the record of a shard; `parallax e2e --shard K/N` makes one")]
     NoShard {
         /// The path of the record.
         path: String,
     },
-    /// Two records are not parts of the same run.
+    /// Two records are not shards of the same run.
     #[error(
         "{first} and {second} are not shards of the same run: {difference}; run all shards with the same version, project and options"
     )]
@@ -31,19 +31,19 @@ pub enum MergeError {
         /// The difference between the two records, in words.
         difference: String,
     },
-    /// Two records are of the same shard.
+    /// Two records are of the same shard, so one of them is superfluous.
     #[error("{first} and {second} are both shard {number}; give one of them")]
     Twice {
         /// The path of a record.
         first: String,
         /// The path of the other record.
         second: String,
-        /// The number of the shard.
+        /// The number of the shard, counted from 1.
         number: u16,
     },
 }
 
-/// The record of one shard, with the parts of it that the merge needs.
+/// The record of one shard. The fields are the parts of it that the merge needs.
 struct Part<'a> {
     path: &'a str,
     events: &'a [Event],
@@ -68,8 +68,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Returns a difference which shows that the two parts do not belong to the same run. Returns `None` if there is no
-    /// such difference.
+    /// Returns a difference which proves that two shards are not of the same run. `None` if there is no such
+    /// difference.
     fn difference(&self, other: &Self) -> Option<String> {
         let (one, two) = (self.shard, other.shard);
         if self.started.parallax != other.started.parallax {
@@ -94,7 +94,7 @@ impl<'a> Part<'a> {
         None
     }
 
-    /// Returns the reason why the shard as a whole failed.
+    /// Returns the reason why the shard as a whole failed; `None` if it did not fail.
     fn failure(&self) -> Option<Failure> {
         let Some(ended) = self.ended else {
             let run = &self.started.run;
@@ -113,16 +113,16 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Returns the first names of a list for a message, and the number of further names.
+/// Formats a list of names for a message: the first [`NAMED`] names, and the number of the others.
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
 
-/// Joins records, each given with its path, into the record of the run `run` with the folder `directory`. The times of
-/// all shards begin at the beginning of the joint record. Only the displayed start time depends on the machines'
-/// clocks.
+/// Joins the records of shards into the record of one run. Each record is given with its path. The joint record has the
+/// id `run` and the folder `directory`. Its times are relative to the start of each shard, as if all shards had started
+/// together. Only the displayed start time depends on the machines' clocks.
 pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -> Result<Vec<Event>, MergeError> {
     let mut parts = records.iter().map(Part::of).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.shard.number);
@@ -161,7 +161,7 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
     };
     let mut rest: Vec<Event> =
         parts.iter().flat_map(|part| part.events.iter().filter_map(|it| moved(it, part))).collect();
-    // The sort is stable, so that the events of a shard stay in order.
+    // The sort is stable, so the events of one shard keep their order.
     rest.sort_by_key(|event| event.at_ms);
     let last_ms = parts.iter().filter_map(|part| part.events.last()).map(|event| event.at_ms).max().unwrap_or_default();
     let mut events = vec![
@@ -175,8 +175,8 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
     Ok(events)
 }
 
-/// Returns an event of a shard as an event of the joint record. Returns `None` for events that the joint record has
-/// once. Machines give the same names to what they set up, so the shard's number is added to such a name.
+/// Converts an event of a shard into an event of the joint record. `None` for the events that the joint record has only
+/// once. Two machines give the same names to their clusters and images, so the shard's number is added to such a name.
 fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     let number = part.shard.number;
     let mut event = event.clone();
@@ -194,8 +194,8 @@ fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// Adds the shard's number to the id of a set-up step: `cluster/c1` becomes `cluster/2-c1`. The id of an environment is
-/// not changed, because it has the name of its scenario, which is in one shard only.
+/// Adds the shard's number to the id of a set-up step: `cluster/c1` becomes `cluster/2-c1`. The id of an environment
+/// contains the name of its scenario, which is in one shard only, so it is not changed.
 fn numbered(id: &str, number: u16) -> String {
     match id.split_once('/') {
         Some(("environment" | "variant", _)) => id.to_owned(),
@@ -217,8 +217,8 @@ fn cleaned_up(parts: &[Part<'_>]) -> EventKind {
     EventKind::CleanedUp { removed: all, remaining: left, took_ms: longest_ms }
 }
 
-/// Returns the joint proof. A scenario is in one shard as a whole, so the joint proof is the union of the shards'
-/// proofs.
+/// Returns the proof of the whole run: the union of the shards' proofs. This is correct because a scenario is never
+/// divided among shards.
 fn proof(parts: &[Part<'_>]) -> Proof {
     let all = |of: fn(&RunEnded) -> &Vec<String>| {
         let names: BTreeSet<&String> = parts.iter().filter_map(|part| part.ended).flat_map(of).collect();
@@ -231,7 +231,8 @@ fn interrupted(parts: &[Part<'_>]) -> bool {
     parts.iter().filter_map(|part| part.ended).any(|ended| ended.exit == Exit::Interrupted)
 }
 
-/// Returns the reason why the run as a whole failed: a missing shard, or the failures of the shards.
+/// Returns the reason why the whole run failed: a missing shard, or the failures of the shards. `None` if it did not
+/// fail.
 fn failure(parts: &[Part<'_>]) -> Option<Failure> {
     let shard = parts.first()?.shard;
     let there: BTreeMap<u16, &Part<'_>> = parts.iter().map(|part| (part.shard.number, part)).collect();
@@ -275,8 +276,8 @@ mod tests {
         Event { at_ms, event: serde_json::from_value(event).expect("an event") }
     }
 
-    /// Returns the record of shard `number` of 2, or of the whole run. `last` is the outcome of the last variant in
-    /// that record.
+    /// A record for the tests: of shard `number` of 2, or, without a number, of the whole run. `last` is the outcome of
+    /// the last variant.
     fn record(number: Option<u16>, variants: &[&str], last: &Outcome) -> Vec<Event> {
         let whole = ["a/one", "a/one+broken", "b/two"];
         let mut started = json!({
@@ -326,7 +327,7 @@ mod tests {
             let whole = Summary::from_events(&record(None, &["a/one", "a/one+broken", "b/two"], &last));
             let one = record(Some(1), &["a/one", "a/one+broken"], &Outcome::AsExpected);
             let two = record(Some(2), &["b/two"], &last);
-            // The order of the given records does not matter.
+            // The records may be given in any order.
             let summary = joined(&[(2, two), (1, one)]).expect("they belong together");
             assert_eq!(verdicts(&summary), verdicts(&whole));
             assert_eq!((summary.exit(), summary.totals()), (whole.exit(), whole.totals()));

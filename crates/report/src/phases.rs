@@ -1,26 +1,26 @@
-//! The time that each phase of a run took.
+//! Computes the time that each phase of a run took.
 
 use parallax_vocab::{Event, EventKind};
 
-/// Wall-clock time of each phase in milliseconds. Phases overlap: an environment may be set up while another cluster
-/// starts. For this reason the phases do not add up to the total. Within a phase, parallel work counts once.
+/// The wall-clock time of each phase of a run, in milliseconds. Phases may overlap: an environment may be set up while
+/// another cluster starts. So their sum differs from the total. Within a phase, work at the same time counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Finding, or installing and starting, the engine.
+    /// The time for finding the engine, or for installing and starting it.
     pub engine_ms: u64,
     /// The time for obtaining images.
     pub images_ms: u64,
-    /// Starting clusters with their external networks, until they are ready.
+    /// The time for starting clusters and their external networks, until they are ready.
     pub cluster_ms: u64,
-    /// Applying fixtures, until they are ready.
+    /// The time for setting up the fixtures of environments, until they are ready.
     pub fixtures_ms: u64,
-    /// Running the steps of the flows.
+    /// The time for running the steps of the flows.
     pub probes_ms: u64,
-    /// The time for removing all objects.
+    /// The time for removing all objects of the run.
     pub clean_up_ms: u64,
     /// The time of the whole run.
     pub total_ms: u64,
-    /// The time of the harness itself: the time in which no cluster was starting and no step was running.
+    /// The time in which no cluster was starting and no step was running: the time that the harness itself needs.
     pub harness_ms: u64,
 }
 
@@ -68,7 +68,7 @@ impl Phases {
         }
     }
 
-    /// Returns the name and the milliseconds of each phase, in order.
+    /// Returns the name and the duration of each phase, in milliseconds, in the order of the run.
     pub fn rows(&self) -> [(&'static str, u64); 6] {
         [
             ("engine", self.engine_ms),
@@ -88,7 +88,7 @@ const FIXTURES: usize = 3;
 const PROBES: usize = 4;
 const CLEAN_UP: usize = 5;
 
-/// Returns the phase of a set-up step, by the id of the step.
+/// Returns the index of the phase to which a set-up step belongs. The first part of the step's id decides this.
 fn phase_of(id: &str) -> Option<usize> {
     match id.split('/').next() {
         Some("engine") => Some(ENGINE),
@@ -99,7 +99,7 @@ fn phase_of(id: &str) -> Option<usize> {
     }
 }
 
-/// Returns the length of the union of `spans`.
+/// The total time that `spans` cover, in milliseconds. Overlapping parts count once.
 fn covered(mut spans: Vec<Span>) -> u64 {
     spans.sort_unstable();
     let mut total = 0;

@@ -1,4 +1,4 @@
-//! Hand-made runs for the tests of reports.
+//! Hand-made events of runs, for the tests of the reports.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const FILE: &str = "scenarios/presign/presigned-url/scenario.yaml";
 const BASELINE: &str = "presign/presigned-url";
 const NO_REWRITE: &str = "presign/presigned-url+no-rewrite";
 
-/// Builds the events of a run, one after the other.
+/// Builds the events of a run, one after the other. `at_ms` is the time of the next event.
 struct Tape {
     at_ms: u64,
     events: Vec<Event>,
@@ -211,7 +211,7 @@ fn blocked(mut step: StepEnded) -> StepEnded {
     step
 }
 
-/// A run in which everything is as declared and one matcher is unproven.
+/// The events of a run in which everything is as declared, and one matcher is unproven.
 pub(crate) fn all_good() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -226,7 +226,7 @@ pub(crate) fn all_good() -> Vec<Event> {
     tape.finish(&["presign/presigned-url: outside.body"], None, false)
 }
 
-/// A run whose baseline fails in two ways.
+/// The events of a run whose baseline fails in two steps.
 pub(crate) fn expectation_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE]);
     tape.environment();
@@ -253,7 +253,7 @@ pub(crate) fn expectation_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// A run with a break that should make a step fail, but the step passes.
+/// The events of a run with a break that should make a step fail. The step passes, so the break is not as declared.
 pub(crate) fn break_did_not_break() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -274,7 +274,7 @@ pub(crate) fn break_did_not_break() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// A run in which an image cannot be built, so that it says nothing about the system under test.
+/// The events of a run in which an image cannot be built. Such a run says nothing about the system under test.
 pub(crate) fn harness_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
@@ -292,7 +292,7 @@ pub(crate) fn harness_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// A run that Ctrl-C stopped in the first variant. One object could not be removed.
+/// The events of a run that Ctrl-C stopped in the first variant. One object could not be removed.
 pub(crate) fn interrupted() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -306,7 +306,8 @@ pub(crate) fn interrupted() -> Vec<Event> {
     tape.events
 }
 
-/// A run with a figure over two rounds. The second round was run again.
+/// The events of a run with a figure that was measured in two rounds. The second round was void at first and was run
+/// again.
 pub(crate) fn measured() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE]);
     tape.environment();
@@ -331,7 +332,7 @@ pub(crate) fn measured() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// A run with one variant that cannot run on this machine.
+/// The events of a run with one variant that cannot run on this machine.
 pub(crate) fn skipped() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, "contract"]);
     tape.environment();
@@ -345,7 +346,7 @@ pub(crate) fn skipped() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// Returns a run in which everything is as declared, but proof was demanded and seven matchers have none.
+/// The events of a run in which everything is as declared. Proof was demanded, but seven matchers are unproven.
 pub(crate) fn unproven() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.demand(Demands { proof: true, allow_skips: false });
@@ -358,7 +359,7 @@ pub(crate) fn unproven() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// A run in which every variant was skipped.
+/// The events of a run in which every variant was skipped. `accepted` says whether the user allows this.
 pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     let mut tape = Tape::new(&["contract"]);
     tape.demand(Demands { proof: false, allow_skips: accepted });
@@ -370,7 +371,7 @@ pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// Returns the record of a killed run. The record ends in the middle of a variant.
+/// The events of a run that was killed in the middle of a variant.
 pub(crate) fn killed() -> Vec<Event> {
     let mut events = all_good();
     events.truncate(16);

@@ -1,4 +1,4 @@
-//! Folds the events of a run into the summary. All reports are made from the summary.
+//! Makes the summary of a run from its events. All reports are made from the summary.
 
 use std::collections::BTreeMap;
 
@@ -12,50 +12,51 @@ use parallax_vocab::{Event, EventKind, VariantId};
 use super::phases::Phases;
 use parallax_vocab::event::AGAIN;
 
-/// The summary of a run: everything that reports need, in the order of the events.
+/// The summary of a run: everything that reports need. Lists are in the order of the events.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The first event, which describes the run and its machine.
+    /// The first event of the run, which describes the run and its machine. `None` if the record does not contain it.
     pub run: Option<RunStarted>,
-    /// Actions of the harness that people should know about.
+    /// Reports of the harness about its own actions that people should know.
     pub notes: Vec<String>,
-    /// Warnings about what will probably cause a problem.
+    /// Warnings of the harness about what will probably cause a problem.
     pub warnings: Vec<String>,
-    /// The set-up steps of the run.
+    /// The set-up steps of the run: engine, images, clusters and environments.
     pub setups: Vec<SetUp>,
     /// The scenarios with their variants.
     pub scenarios: Vec<Scenario>,
-    /// The result of the clean-up.
+    /// The result of the clean-up; `None` if the run did not reach it.
     pub clean_up: Option<CleanUp>,
-    /// The last event. It is absent if the run was killed or is still running.
+    /// The last event of the run; `None` if the run was killed or is still running.
     pub ended: Option<RunEnded>,
-    /// The time that each phase took.
+    /// The time that each phase of the run took.
     pub phases: Phases,
 }
 
-/// A set-up step.
+/// A set-up step of the run, for example an image or a cluster.
 #[derive(Clone, Debug)]
 pub struct SetUp {
-    /// The id of the step, for example `image/minio`.
+    /// The id of the set-up step, for example `image/minio`.
     pub id: String,
-    /// The title, which says what the step does.
+    /// The title of the set-up step, which says what it does.
     pub title: String,
-    /// The time at which the step started, in milliseconds since the run began.
+    /// The time at which the set-up step started, in milliseconds since the start of the run.
     pub from_ms: u64,
-    /// The duration in milliseconds. For a step that never ended, it is the time up to the last event.
+    /// The duration of the set-up step, in milliseconds. If it never ended, this is the time until the last event of
+    /// the run.
     pub took_ms: u64,
-    /// The detail of the step's end. It is `None` if the step did not end.
+    /// How the set-up step ended, for example `built`; `None` if it never ended.
     pub detail: Option<String>,
-    /// The reason why the step failed.
+    /// The reason why the set-up step failed; `None` if it did not fail.
     pub error: Option<Failure>,
 }
 
 /// A scenario with those of its variants that were part of the run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The scenario's name, for example `presign/presigned-url`.
+    /// The scenario's name: its path below `scenarios`, for example `presign/presigned-url`.
     pub name: String,
-    /// The baseline and the breaks, in the run's order.
+    /// The baseline and the breaks, in the order of the run.
     pub variants: Vec<Variant>,
 }
 
@@ -64,17 +65,17 @@ pub struct Scenario {
 pub struct Variant {
     /// The id of the variant.
     pub id: VariantId,
-    /// The event of the variant's start; absent if the variant was never started.
+    /// The event of the variant's start; `None` if the variant never started.
     pub started: Option<VariantStarted>,
-    /// The time at which the variant started, in milliseconds since the run began.
+    /// The time at which the variant started, in milliseconds since the start of the run.
     pub from_ms: u64,
-    /// The steps of the variant, in order.
+    /// The results of the variant's steps, in the order in which they ended.
     pub steps: Vec<StepEnded>,
-    /// The time at which each of `steps` ended, in milliseconds since the run began.
+    /// The time at which each step of `steps` ended, in milliseconds since the start of the run.
     pub ended_ms: Vec<u64>,
-    /// The outcome of the variant. It is `None` if the variant did not end.
+    /// The outcome of the variant; `None` if the variant never ended.
     pub outcome: Option<Outcome>,
-    /// The duration in milliseconds.
+    /// The duration of the variant, in milliseconds; 0 if the variant never ended.
     pub took_ms: u64,
     /// The failures of the harness, the engine or the machine after which the variant was run again
     /// (`--retry-machine`).
@@ -88,36 +89,36 @@ pub struct CleanUp {
     pub removed: usize,
     /// The objects that still exist, each with the command that removes it.
     pub remaining: Vec<String>,
-    /// The duration in milliseconds.
+    /// The duration of the clean-up, in milliseconds.
     pub took_ms: u64,
 }
 
-/// The number of variants by result.
+/// The number of variants with each result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Variants that ended as expected.
+    /// The variants that ended as declared.
     pub passed: usize,
-    /// Variants that ended not as expected or with an error. A variant that never ended counts too, unless the run was
-    /// interrupted.
+    /// The variants that ended not as declared or with an error. A variant that never ended counts too, unless the run
+    /// was interrupted.
     pub failed: usize,
-    /// Variants that were skipped, or that did not run because the run was interrupted or enough other variants had
+    /// The variants that were skipped, or that did not run because the run was interrupted or enough other variants had
     /// failed.
     pub skipped: usize,
 }
 
-/// The result as which a variant is counted.
+/// The result with which a variant is counted in the totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// The variant ended as expected.
+    /// The variant ended as declared.
     Passed,
-    /// The variant ended not as expected or with an error, or never ended although the run was not interrupted.
+    /// The variant ended not as declared or with an error, or never ended although the run was not interrupted.
     Failed,
     /// The variant was skipped, or did not run because the run was interrupted or enough other variants had failed.
     Skipped,
 }
 
 impl Variant {
-    /// Returns the result as which the variant is counted. `interrupted` tells whether the run was interrupted.
+    /// Returns the result with which the variant is counted. `interrupted` says whether the run was interrupted.
     pub fn counts_as(&self, interrupted: bool) -> Counted {
         match &self.outcome {
             Some(Outcome::AsExpected) => Counted::Passed,
@@ -127,11 +128,11 @@ impl Variant {
         }
     }
 
-    /// Adds the result of a step. In a variant that is kept (`parallax up`), a step may run again. In that case the
-    /// last result replaces the earlier one.
+    /// Adds the result of a step that ended at `at_ms`. In a variant that is kept (`parallax up`), a step may run
+    /// again. Its new result then replaces the earlier one.
     fn take(&mut self, step: &StepEnded, at_ms: u64) {
-        // The results of rounds stay in the order in which they ran, because a void round is followed by its
-        // repetition.
+        // The results of the rounds of a `repeat` are all kept, in the order in which they ran: a void round is
+        // followed by its repetition.
         let alone = step.course.round.is_none();
         if let Some(before) = self.steps.iter().position(|it| alone && it.step == step.step) {
             self.steps[before] = step.clone();
@@ -142,23 +143,24 @@ impl Variant {
         }
     }
 
-    /// Returns the steps, each with the times at which it started and ended, in milliseconds since the run began.
+    /// Returns each step with its start and its end, in milliseconds since the start of the run.
     pub fn timed_steps(&self) -> impl Iterator<Item = (&StepEnded, u64, u64)> {
         let timed = self.steps.iter().zip(&self.ended_ms);
         timed.map(|(step, ended_ms)| (step, ended_ms.saturating_sub(step.took_ms), *ended_ms))
     }
 
-    /// Returns the break's name, or `None` for the baseline.
+    /// Returns the id of the break; `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
         self.id.change()
     }
 
-    /// Returns `baseline` or the break's name.
+    /// Returns `baseline` or the id of the break.
     pub fn short_name(&self) -> &str {
         self.break_name().unwrap_or("baseline")
     }
 
-    /// Returns the problems of the system under test.
+    /// Returns the problems of a variant that is not as declared. They say what the system under test did otherwise
+    /// than declared.
     pub fn problems(&self) -> &[Problem] {
         match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems,
@@ -166,20 +168,20 @@ impl Variant {
         }
     }
 
-    /// Returns the last result of a step.
+    /// Returns the last result of the step with this id; `None` if there is none.
     pub fn step(&self, id: &str) -> Option<&StepEnded> {
         self.steps.iter().rev().find(|step| step.step.as_str() == id)
     }
 }
 
-/// Returns the name of the part of the set-up to which an id belongs. When a cluster start is tried again, the new id
-/// is the first id with a suffix, which this function removes.
+/// Returns the id of a set-up step without the suffix of a second attempt. If a cluster did not start and is started
+/// again, the second attempt has the id of the first with such a suffix.
 fn part_of(id: &str) -> &str {
     id.split_once(AGAIN).map_or(id, |(part, _)| part)
 }
 
-/// Removes dangerous characters from the texts of an event. A pod or a record from elsewhere may have written these
-/// texts. Control characters in them, for example, would change the reader's terminal.
+/// Removes control characters from the texts of an event, because a pod or a foreign record may have written them. They
+/// could change the reader's terminal.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {
@@ -189,7 +191,8 @@ fn harmless(event: &Event) -> Event {
 }
 
 impl Summary {
-    /// Builds the summary from the events of a run. The list of events may end anywhere.
+    /// Builds the summary from the events of a run. The events may end at any point, for example because the run was
+    /// killed.
     pub fn from_events(events: &[Event]) -> Self {
         let mut summary = Self { phases: Phases::from_events(events), ..Self::default() };
         for event in events {
@@ -203,7 +206,7 @@ impl Summary {
         summary
     }
 
-    /// Clears the failure of a set-up step that succeeded when it was tried again. The detail of the step says that it
+    /// Clears the failure of a set-up step whose second attempt succeeded. The detail of the step then says that it
     /// failed before.
     fn recover(&mut self) {
         for number in 0..self.setups.len() {
@@ -257,7 +260,8 @@ impl Summary {
                 let variant = self.variant(&started.variant);
                 variant.started = Some(started.clone());
                 variant.from_ms = event.at_ms;
-                // A variant that is kept (`parallax up`) may run again from its beginning.
+                // A variant that is kept (`parallax up`) may run again from its beginning, so its earlier steps are
+                // removed.
                 variant.steps.clear();
                 variant.ended_ms.clear();
             }
@@ -302,7 +306,7 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Returns each finding once, with the scenario and the step that showed the finding and with its meaning. Only
+    /// Returns each finding once, with the text that names the scenario, the step and the meaning of the finding. Only
     /// baselines count, because a break may change the attack into something that is allowed.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
@@ -319,19 +323,19 @@ impl Summary {
         findings
     }
 
-    /// Returns every variant, in the run's order.
+    /// Returns every variant, in the order of the run.
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         self.scenarios.iter().flat_map(|scenario| &scenario.variants)
     }
 
-    /// Whether the run was interrupted.
+    /// Whether a signal of the user interrupted the run.
     pub fn interrupted(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.exit == Exit::Interrupted)
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so that
-    /// no reader mistakes the run for a success.
+    /// Counts the variants by result, for every report. A run that failed without a failed variant counts as one
+    /// failure, so that no reader mistakes the run for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();
@@ -356,11 +360,11 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
-    /// Returns the number of answers that no trace of a store confirms.
+    /// Returns the number of answers of stores that no witness confirms. The report shows it.
     pub fn unconfirmed(&self) -> usize {
         let steps = || self.variants().flat_map(|variant| &variant.steps);
         // Several steps may count the answers of the same prober. Each count starts at the beginning of the prober, so
-        // only the largest count is used.
+        // it includes the smaller ones, and only the largest is used.
         let mut probers: BTreeMap<(&VariantId, u64), u64> = BTreeMap::new();
         for (variant, tally) in steps().filter_map(|step| Some((&step.variant, step.course.tally.as_ref()?))) {
             let count = probers.entry((variant, tally.began_unix_ms)).or_default();
@@ -371,17 +375,17 @@ impl Summary {
         of_steps.saturating_add(usize::try_from(of_probers).unwrap_or(usize::MAX))
     }
 
-    /// Returns the demands of the run beyond verdicts.
+    /// Returns what the user demanded of the run in addition to its verdicts, for example proof.
     fn demands(&self) -> Demands {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()
     }
 
-    /// Returns the matchers that failed for an altered answer, but for no break of the run.
+    /// Returns the matchers that failed on an altered answer, but in no break of the run.
     pub fn proven_by_altered(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.proven_by_altered)
     }
 
-    /// Returns the matchers that failed neither for a break nor for an altered answer.
+    /// Returns the unproven matchers: those that failed neither in a break nor on an altered answer.
     pub fn unproven(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.unproven)
     }
@@ -396,7 +400,8 @@ impl Summary {
         self.demands().proof && self.ended.is_some() && self.unproven().is_empty()
     }
 
-    /// Whether every variant was skipped, and the run's demands do not allow that. Such a run shows nothing.
+    /// Whether every variant was skipped, and the user did not allow that. Such a run shows nothing, so it counts as a
+    /// failure.
     pub fn only_skips(&self) -> bool {
         let mut variants = self.variants().peekable();
         variants.peek().is_some()
@@ -405,7 +410,7 @@ impl Summary {
     }
 
     /// Returns the exit status of the process. A record without a last event counts as a failure of the harness,
-    /// because such a record cannot show that the rest of the run is as declared.
+    /// because it cannot show that the rest of the run is as declared.
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Some(ended) => ended.exit,
@@ -414,9 +419,9 @@ impl Summary {
         }
     }
 
-    /// Returns the summary of a run whose record or reports could not be written. `why` is the reason. A success
-    /// without evidence becomes an error of the harness. A failed verdict stays, so that the write error does not hide
-    /// it.
+    /// Returns the summary of a run whose record or reports could not be written, for the reason `why`. A success
+    /// becomes a failure of the harness, because nothing proves it. Another exit status stays, so that the write error
+    /// does not hide it.
     #[must_use]
     pub fn unwritten(mut self, why: Option<String>) -> Self {
         if let (Some(what), Some(ended)) = (why, &mut self.ended)
@@ -428,8 +433,8 @@ impl Summary {
         self
     }
 
-    /// Returns the last event of a run. `failure` is the reason why the run itself failed. `interrupted` tells whether
-    /// the run was interrupted.
+    /// Makes the last event of a run. `failure` is the reason why the run as a whole failed, if it did. `interrupted`
+    /// says whether the run was interrupted.
     pub fn ending(&self, proof: Proof, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = Exit::Interrupted;
         let Proof { none: unproven, by_altered: proven_by_altered } = proof;
@@ -444,8 +449,8 @@ impl Summary {
         ended
     }
 
-    /// Returns the exit code of the worst result. The order from the worst is: an interruption, an error of the
-    /// harness, a failed expectation.
+    /// Returns the exit status for the worst result of the run. The order, from the worst, is: an interruption, a
+    /// failure of the harness, a verdict not as declared.
     fn exit_of(&self, failure: Option<&Failure>) -> Exit {
         let any = |test: fn(&Variant) -> bool| self.variants().any(test);
         if any(|variant| variant.outcome == Some(Outcome::Interrupted)) {

@@ -1,4 +1,5 @@
-//! The tables of a run: each cell is what the steps that show it were answered.
+//! The tables that scenarios declare with `shows`. Each cell contains what the stores answered to the steps of this
+//! cell.
 
 use std::fmt::Write as _;
 
@@ -11,55 +12,55 @@ use super::page::steps::{Named, anchor};
 use super::summary::{Summary, Variant};
 use super::terminal::short_cause;
 
-/// A table.
+/// A table of the run, which steps of several scenarios fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<'a> {
-    /// Its title.
+    /// The title of the table.
     pub title: &'a str,
     /// The titles of the columns, in the order of the steps.
     pub columns: Vec<&'a str>,
-    /// The rows: those of baselines in the order of the steps, then those of breaks.
+    /// The rows: first those of baselines in the order of the steps, then those of breaks.
     pub rows: Vec<Row<'a>>,
 }
 
-/// A row.
+/// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// What is tried.
+    /// The title of the row: what the steps try.
     pub title: &'a str,
-    /// One cell for each column; it is empty if no step of the run shows it.
+    /// The cells of the row, one for each column. A cell is empty if no step of the run belongs to it.
     pub cells: Vec<Vec<Shown<'a>>>,
 }
 
-/// What one step shows.
+/// The content that one step adds to a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown<'a> {
-    /// The variant.
+    /// The id of the variant that the step belongs to.
     pub variant: &'a str,
-    /// The step.
+    /// The id of the step whose answer this is.
     pub step: &'a str,
-    /// The step's permalink on the page.
+    /// The step's permalink on the HTML page.
     pub anchor: String,
-    /// What was answered: a status; or how the step ended, if it asks for none.
+    /// The HTTP status of the answer. For a step without a status: its cause, or whether it passed.
     pub answer: String,
-    /// The code of the store's error.
+    /// The code of the store's S3 error; `None` if the answer is no S3 error.
     pub code: Option<&'a str>,
-    /// How it works otherwise, or what happens instead, in the words of the scenario.
+    /// What happens instead, or how the aim is reached otherwise, in the words of the scenario.
     pub how: Option<&'a str>,
-    /// For a step that failed: why, in one sentence.
+    /// For a failed step: the sentence that explains why it failed.
     pub why: Option<String>,
-    /// Whether the scenario declares it so.
+    /// Whether the step ended as its scenario declares.
     pub as_declared: bool,
 }
 
 impl Summary {
-    /// The tables, by title. What a step of a break shows comes after what baselines show.
+    /// Returns the tables of the run, sorted by title. In a table, the steps of baselines come before those of breaks.
     pub fn tables(&self) -> Vec<Table<'_>> {
         let mut shown: Vec<(&Variant, Named<'_>, &Shows)> = Vec::new();
         for variant in self.variants() {
             shown.extend(Named::of(variant).filter_map(|it| Some((variant, it, it.step.course.shows.as_ref()?))));
         }
-        // A record of a shuffled run has another order, and the table is the same.
+        // A shuffled run has another order of variants. Sorting by file and line gives the same table.
         shown.sort_by_key(|(variant, named, shows)| {
             let (file, line) = named.step.place.rsplit_once(':').unwrap_or_default();
             let line: usize = line.parse().unwrap_or_default();
@@ -94,7 +95,7 @@ impl<'a> Table<'a> {
         self.rows[row].cells[column].push(shown);
     }
 
-    /// The table as Markdown, with the steps that show each row.
+    /// Renders the table as Markdown. A further column lists the steps that fill the row.
     pub fn markdown(&self) -> String {
         let mut out = format!("| {} | {} | shown by |\n", self.title, self.columns.join(" | "));
         let _ = writeln!(out, "|---|{}---|", "---|".repeat(self.columns.len()));
@@ -108,7 +109,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Each different answer of a cell, once.
+/// Renders a cell as Markdown. An answer that several steps got appears once.
 fn cell(shown: &[Shown<'_>]) -> String {
     let mut said: Vec<String> = Vec::new();
     for it in shown {
@@ -145,7 +146,7 @@ fn facts(step: &StepEnded) -> Option<ReplyFacts<'_>> {
     step.answer.as_ref()?.reply().map(Reply::facts)
 }
 
-/// What a step was answered. A step that asks for no status says how it ended.
+/// The answer that a table shows for a step. If the answer has no status, the text says how the step ended.
 fn answer(step: &StepEnded) -> String {
     match (facts(step).and_then(|it| it.status), &step.cause, step.verdict) {
         (Some(status), ..) => status.to_string(),
@@ -185,7 +186,7 @@ mod tests {
             showing(refused(step(BREAK, "outside", 14)), "signed with another key", "outside"),
             showing(step(BASELINE, "inside", 15), "as it is", "inside"),
             showing(step(BASELINE, "outside", 14), "as it is", "outside"),
-            // A step that shows nothing is in no table.
+            // A step without `shows` is in no table.
             Event { at_ms: 1, event: EventKind::StepEnded(Box::new(step(BASELINE, "put", 12))) },
         ]
     }

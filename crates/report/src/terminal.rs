@@ -1,4 +1,4 @@
-//! The summary on the terminal.
+//! The summary of a run as text for the terminal.
 
 use std::fmt::Write as _;
 
@@ -9,17 +9,17 @@ use serde::Serialize;
 use super::summary::{Scenario, SetUp, Summary, Variant};
 use super::{evidence, figures, seconds};
 
-/// The largest number of unproven matchers that are named.
+/// The largest number of unproven matchers that the summary names if proof was not demanded.
 const UNPROVEN_SHOWN: usize = 5;
-/// The largest number of causes that are named next to a break that failed as declared.
+/// The largest number of causes that the summary names for a break that failed as declared.
 const CAUSES_SHOWN: usize = 2;
-/// The largest number of lines of evidence that are shown for a failed set-up step.
+/// The largest number of evidence lines that the summary contains for a failed set-up step.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// The style in which the summary is rendered.
+/// How the summary is rendered for the terminal.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// Whether to use colours.
+    /// Whether the text has colours (ANSI escape sequences).
     pub colour: bool,
     /// The command with which the user runs the harness: `cargo xtask e2e` in this repository, `parallax e2e`
     /// elsewhere.
@@ -32,7 +32,7 @@ impl Default for Style {
     }
 }
 
-/// The meaning of a word, which decides its colour.
+/// The meaning of a word in a report, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Paint {
@@ -59,9 +59,9 @@ impl Style {
     }
 }
 
-/// Renders the summary. Failures come after all information, so that they are on the last screen and in the part of a
-/// long output that a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N
-/// skipped`, which tools read.
+/// Renders the summary. Failures come last, so that they are on the last screen, and in the part of a long output that
+/// a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N skipped`, which
+/// tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
     let mut out = Out { style, text: String::new(), shown: Vec::new() };
     for scenario in &summary.scenarios {
@@ -90,20 +90,20 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     out.text
 }
 
-/// The largest width of the column of names. A longer name moves the rest of its line. The limit is necessary because
-/// `format!` panics at a width above 65,535.
+/// The largest width, in characters, of the column with the names of variants. A line with a longer name is not
+/// aligned. The limit is necessary because `format!` panics at a width above 65,535.
 const NAME_WIDTH: usize = 60;
 
 struct Out<'a> {
     style: &'a Style,
     text: String,
-    /// The failures that were already shown. A failure that ended several variants or steps is shown once.
+    /// The failures that are in the text already. A failure that ended several variants or steps is shown once.
     shown: Vec<&'a Failure>,
 }
 
 impl<'a> Out<'a> {
-    /// Appends one line. A text with several lines comes from outside the harness. All lines after the first are
-    /// indented, so that only lines of the harness begin at the margin.
+    /// Appends one line of the harness. If `text` has several lines, it comes from outside the harness. Its later lines
+    /// are indented, so that only lines of the harness begin at the margin.
     fn line(&mut self, text: &str) {
         self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');
@@ -251,8 +251,8 @@ impl<'a> Out<'a> {
         if unproven.is_empty() {
             return;
         }
-        // Without a demand for proof, the list is a hint and stays short. If unproven matchers make the run fail, all
-        // of them are named.
+        // Without a demand for proof, the list of unproven matchers is a hint and stays short. If it makes the run
+        // fail, all of them are named.
         let demanded = summary.lacks_proof();
         let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
         if demanded {
@@ -328,7 +328,7 @@ impl<'a> Out<'a> {
         self.line("");
         self.line(&sentence);
         let totals = summary.totals();
-        // This line is never coloured, because tools search for it.
+        // This line has no colours, because tools search the output for it.
         let _ = writeln!(self.text, "{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
     }
 }
@@ -354,7 +354,7 @@ pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
     }
 }
 
-/// Returns one word for how a variant ended.
+/// Returns one word for the outcome of a variant, and its colour.
 pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str, Paint) {
     match &variant.outcome {
         Some(Outcome::AsExpected) => ("ok", Paint::Good),
@@ -368,8 +368,8 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
     }
 }
 
-/// Returns the command that runs this variant again. The command has the options of this run that change the behaviour
-/// of a variant.
+/// Returns the command with which the user can run this variant again. It repeats the options of this run that change
+/// the behaviour of a variant.
 pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
     let which = match variant.id.parts() {
         (scenario, Some(name)) => format!("{scenario} --break {name}"),
@@ -379,17 +379,18 @@ pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> Stri
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
-/// Returns the command that starts this variant, runs it up to its first step that is not as declared, and keeps it.
+/// Returns the command `parallax up` for a failed variant. It runs the variant up to its first step that is not as
+/// declared, and keeps its environment.
 pub(crate) fn look_in(variant: &Variant) -> String {
     let first = variant.problems().first();
     let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
-    // A step within a `repeat` step has no place of its own in the flow, so the command names the `repeat` step.
+    // The flow has no place for a single step of a `repeat`, so the command names the `repeat` step that contains it.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
     format!("parallax up {}{before}", variant.id)
 }
 
-/// Returns the text after the verdict in the line of a variant.
+/// Returns the text that follows the verdict in the line of a variant.
 pub(super) fn in_short(variant: &Variant) -> String {
     let short = outcome_in_short(variant);
     match variant.retried.last() {
@@ -416,16 +417,16 @@ fn outcome_in_short(variant: &Variant) -> String {
     }
 }
 
-/// Returns the step that needed the most tries until it held, with the number of tries. Returns an empty text if no
-/// step was tried again.
+/// Returns the text about the step that needed the most tries until it held. The text is empty if each step held at its
+/// first try.
 fn tried_again(variant: &Variant) -> String {
     let again = |step: &&StepEnded| step.tries_before() > 0;
     let most = variant.steps.iter().filter(again).max_by_key(|step| step.tries_before());
     most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
-/// Returns in short what failed in a break that failed as declared. Steps with the same cause are named together. At
-/// most [`CAUSES_SHOWN`] causes are named.
+/// Returns a short text about what failed in a break that failed as declared. Steps with the same cause are named
+/// together. At most [`CAUSES_SHOWN`] causes are named.
 fn failed_in_short(variant: &Variant) -> String {
     let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();
     for step in variant.steps.iter().filter(|step| step.verdict == Verdict::Failed) {
@@ -447,7 +448,7 @@ fn failed_in_short(variant: &Variant) -> String {
     if parts.is_empty() { String::new() } else { format!("{}, as declared", parts.join("; ")) }
 }
 
-/// Returns a cause without its details, because they differ from run to run.
+/// Returns a cause without the details in parentheses, because these differ from run to run.
 pub(crate) fn short_cause(cause: &parallax_vocab::Cause) -> String {
     let long = cause.to_string();
     long.split(" (").next().unwrap_or(&long).to_owned()

@@ -1,4 +1,4 @@
-//! Tests the reports of hand-made runs in the form in which people see them.
+//! Snapshot tests of the reports, made from hand-made runs, in the form in which people see them.
 
 use parallax_vocab::course::{Course, Round};
 use parallax_vocab::event::{Exit, Failure, Matched, Outcome, StepEnded, VariantEnded, Verdict, Witness};
@@ -49,7 +49,7 @@ fn a_pass_whose_record_or_reports_could_not_be_written_is_no_pass() {
         assert_eq!(summary.clone().unwritten(None).exit(), exit, "{name}");
         let summary = summary.unwritten(why()).unwritten(why());
         if exit != Exit::AsExpected {
-            // A write error does not hide a red verdict.
+            // A write error does not change the exit status of a run that failed anyway.
             assert_eq!((summary.exit(), summary.totals()), (exit, totals), "{name}");
             continue;
         }
@@ -87,7 +87,7 @@ fn the_line_for_tools_is_last_and_bare_even_in_colour() {
 fn junit_documents() {
     for (name, events, _, totals) in runs() {
         let text = junit::render(&Summary::from_events(&events)).expect("serialises");
-        // The counts in the document equal the counts in the last line on the terminal.
+        // The counts in the JUnit document equal those in the last line on the terminal.
         let count = |part: &str| text.matches(part).count();
         let Totals { passed, failed, skipped } = totals;
         assert_eq!(count("<testcase "), passed + failed + skipped, "{name}");
@@ -125,7 +125,7 @@ fn pages() {
         if ["expectation_failed", "harness_failed", "unproven", "measured"].contains(&name) {
             insta::assert_snapshot!(format!("page_{name}"), body(&text));
         }
-        // The page must stay usable as a stored file, so it fetches nothing, and runs its own script alone.
+        // People store the page as a file and open it later. So it must fetch nothing and run only its own script.
         for foreign in
             ["<link", "<img", "http-equiv=\"refresh\"", "url(", "src=", " style=", " onclick=", "javascript:"]
         {
@@ -156,7 +156,7 @@ fn what_a_system_says_is_text_on_the_page() {
     assert!(!text.contains(['\u{202e}', '\x1b']), "{text}");
 }
 
-/// Returns the part of a page that differs between pages.
+/// Returns the part of the page that differs from run to run, without the script and the style.
 fn body(page: &str) -> &str {
     let body = page.split_once("<main id=\"px-main\">").expect("a beginning").1;
     body.split_once("</main>").expect("an end").0
@@ -232,7 +232,7 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
             step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
-    // The two steps count the same prober.
+    // Both steps count the answers of the same prober, so the answers must not be added.
     let tally = |of_a_store: u64| -> Tally {
         serde_json::from_value(serde_json::json!({
             "began_unix_ms": 7, "asked_for_ms": 1, "count": 9, "failures": 0, "dropped": 0, "in_flight": 0,

@@ -1,4 +1,4 @@
-//! The database: one table of numbered rows.
+//! The SQLite database of the writer: one table of numbered rows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,25 +7,26 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-/// The time limit for the write lock, which litestream holds briefly during a checkpoint.
+/// The time limit for getting the write lock. litestream holds this lock briefly during a checkpoint.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
-/// The state of a database.
+/// The state of a database, as `look` reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// The number of rows.
+    /// The number of rows in the table.
     pub(crate) rows: i64,
     /// The highest row number; 0 in an empty table.
     pub(crate) highest: i64,
-    /// The number of row numbers below the highest that are missing.
+    /// The number of missing row numbers below the highest; each is a lost row.
     pub(crate) missing: i64,
-    /// The time at which the highest row was committed, in milliseconds since the Unix epoch.
+    /// The time at which the highest row was committed, in milliseconds since the Unix epoch; `None` in an empty table.
     pub(crate) newest_unix_ms: Option<i64>,
     /// The result of `PRAGMA integrity_check`: `ok`, or a description of the damage.
     pub(crate) integrity: String,
 }
 
-/// Opens the database for writing as litestream requires: with a write-ahead log, and without automatic checkpoints.
+/// Opens the database for writing, and creates it if necessary. litestream requires a write-ahead log without automatic
+/// checkpoints, so both are set.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;
@@ -40,8 +41,8 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads the state of the database and checks its integrity. For a file that is not a database, or that is damaged, the
-/// number of rows is 0 and the integrity is SQLite's error message.
+/// Reads the state of a database and checks its integrity. If the file is no database or is damaged, the number of rows
+/// is 0, and the integrity is SQLite's error message.
 pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -61,7 +62,7 @@ fn is_damaged(error: &anyhow::Error) -> bool {
     matches!(code, Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt))
 }
 
-/// The state of an open database. A database without this program's table has no rows.
+/// Reads the state of an open database. A database without the table `entries` counts as empty.
 pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if !connection.table_exists(None, "entries")? {
@@ -77,7 +78,7 @@ pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     Ok(Contents { rows, highest, missing: highest - rows, newest_unix_ms, integrity })
 }
 
-/// Writes one row in a transaction of its own.
+/// Writes one row in a transaction of its own. `number` is the row number, `at_unix_ms` the time of the commit.
 pub(crate) fn commit(connection: &Connection, number: i64, at_unix_ms: i64) -> anyhow::Result<()> {
     connection
         .prepare_cached("INSERT INTO entries (number, committed_unix_ms) VALUES (?1, ?2)")?

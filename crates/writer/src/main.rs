@@ -2,7 +2,7 @@
 //!
 //! `write` commits numbered rows to an SQLite database at a fixed rate, and reports each commit on standard output. The
 //! node keeps this log after the container is gone, so the log shows which commits were acknowledged. `look` reports
-//! the state of a database. Row numbers have no gaps, even across restarts, so that a lost row is visible.
+//! the state of a database. Row numbers have no gaps, even across restarts, so that a lost row is visible as a gap.
 
 mod database;
 mod write;
@@ -22,21 +22,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Commit rows until SIGTERM, one line of JSON for each on standard output
+    /// Commit rows until SIGTERM, and print one line of JSON for each commit on standard output
     Write {
-        /// The database file; it is created if it does not exist, but its folder is not
+        /// The path of the database file; the file is created if it does not exist, but its folder must exist
         #[arg(long)]
         database: PathBuf,
-        /// Rows a second
+        /// The number of rows to commit per second
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rate: u32,
-        /// Stop writing after this number of rows, and wait for SIGTERM
+        /// Stop writing when this process has committed this number of rows, and wait for SIGTERM; without it, write
+        /// until SIGTERM
         #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
         rows: Option<i64>,
     },
-    /// Print the state of the database as one line of JSON: rows, highest row, gaps, `integrity_check`
+    /// Print the state of the database as one line of JSON: number of rows, highest row, missing rows,
+    /// `integrity_check`
     Look {
-        /// The database file; it must exist
+        /// The path of the database file; the file must exist
         #[arg(long)]
         database: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! Commits rows at a fixed rate, and reports each commit as one line of JSON.
+//! Commits rows at a fixed rate, and reports each commit as one line of JSON on standard output.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,28 +11,29 @@ use tokio::time::MissedTickBehavior;
 
 use crate::database::{self, Contents};
 
-/// One line of standard output.
+/// One line of the program's standard output, as JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    /// The state of the database when the process started. A second such line in the log of a pod shows a restart.
+    /// The process has started. The value is the state of the database at this time. A second such line in the log of a
+    /// pod shows a restart.
     Started(Contents),
-    /// A row whose commit has returned.
+    /// A row was committed: SQLite's commit has returned.
     Committed {
-        /// The number of the row.
+        /// The number of the committed row.
         row: i64,
         /// The time of the commit, in milliseconds since the Unix epoch.
         unix_ms: i64,
     },
-    /// SIGTERM arrived after this row.
+    /// SIGTERM arrived, and the program stops. No further row is committed.
     Stopped {
-        /// The number of the row; 0 if no row was committed.
+        /// The number of the last row; 0 if the database has none.
         row: i64,
     },
 }
 
-/// Commits rows until SIGTERM. After a late commit, the next commits come earlier, so that the average rate stays
-/// correct.
+/// Commits rows until SIGTERM, at most `rows` of them. After a late commit, the next ones come earlier, so that the
+/// average rate stays correct.
 pub(crate) async fn until_sigterm(
     path: &Path,
     rate: u32,
@@ -60,7 +61,8 @@ pub(crate) async fn until_sigterm(
     line(out, &Line::Stopped { row })
 }
 
-/// Writes one line of JSON and flushes it, because the line must still exist after the process has ended.
+/// Writes one value as a line of JSON, and flushes it at once. So the line exists even if the process is killed
+/// afterwards.
 pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Tests the program as a pod runs it: the program is killed, restarted, and stopped.
+//! Tests the program in the way in which a pod runs it: it is killed, restarted, and stopped.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn every_acknowledged_row_survives_a_kill_and_numbers_continue() {
     assert_eq!(found["started"]["highest"], seen["highest"]);
     let first = lines.next().unwrap()["committed"]["row"].as_u64();
     assert_eq!(first, seen["highest"].as_u64().map(|it| it + 1));
-    // After SIGTERM, the program must report its last row.
+    // After SIGTERM, the program must report the number of the last row.
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let stopped = lines.last().unwrap()["stopped"]["row"].as_u64();
     assert!(child.wait().unwrap().success());

@@ -1,4 +1,5 @@
-//! Checks, without I/O, the Secret that a Service names. A certificate that could not be served must not be published.
+//! Checks, without I/O, the TLS Secret that a Service names in its annotation. A certificate that HAProxy could not
+//! serve must not reach HAProxy.
 
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::pem::PemObject as _;
@@ -8,7 +9,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const TYPE: &str = "kubernetes.io/tls";
 
-/// The certificates and the key of a Secret as one PEM text. The error says what is wrong with them.
+/// The certificates and the key of a TLS Secret as one PEM text, as HAProxy expects them. The error is a sentence about
+/// what is wrong with the Secret.
 pub(super) fn pem(secret: &Secret) -> Result<String, String> {
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     if kind != TYPE {

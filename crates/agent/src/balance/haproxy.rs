@@ -1,6 +1,7 @@
-//! HAProxy's runtime API, over TCP: one connection for each command.
+//! A client of HAProxy's runtime API. Each command uses its own TCP connection.
 //!
-//! The names below are those of the configuration in `fixtures/load-balancer/fixture.yaml`.
+//! The names below (the certificate, the list, the frontends) are those of the configuration in
+//! `fixtures/load-balancer/fixture.yaml`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,16 +12,16 @@ use tokio::net::TcpStream;
 
 use super::wanted::Port;
 
-/// The name of the only certificate in HAProxy's memory.
+/// The name of the certificate in HAProxy's memory. HAProxy holds only this one.
 const CERTIFICATE: &str = "served.pem";
-/// The list of the certificates that all ports serve.
+/// HAProxy's `crt-list`, which names the certificates for all ports that terminate TLS.
 const LIST: &str = "/etc/haproxy/served.list";
-/// Time limit for one command.
+/// The time limit for one command to HAProxy.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
-/// The largest size of an answer. HAProxy's answers are a few lines.
+/// The largest size of an answer of HAProxy, in bytes. Real answers are a few lines.
 const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// A running HAProxy process, which the agent changes over HAProxy's API.
+/// A running HAProxy process. The agent controls it through HAProxy's runtime API.
 pub(super) struct Haproxy {
     api: SocketAddr,
 }
@@ -30,12 +31,12 @@ impl Haproxy {
         Self { api: SocketAddr::new(address, port) }
     }
 
-    /// Stops listening on a port. New connections are refused, but existing ones stay.
+    /// Makes HAProxy stop listening on a port. New connections are refused, but existing ones stay.
     pub(super) async fn close(&self, port: u16) -> Result<()> {
         self.order(&format!("disable frontend port-{port}"), Expected::NothingOr("already disabled")).await
     }
 
-    /// Starts listening on a port.
+    /// Makes HAProxy listen on a port.
     pub(super) async fn open(&self, port: u16) -> Result<()> {
         self.order(&format!("enable frontend port-{port}"), Expected::NothingOr("already enabled")).await
     }
@@ -44,11 +45,12 @@ impl Haproxy {
     /// or the new certificate.
     pub(super) async fn certificate(&self, pem: &str, is_first: bool) -> Result<()> {
         if is_first {
-            // An earlier try may have come this far although its answer was late, so its certificate is removed first.
+            // If an earlier attempt ended without an answer, the certificate may exist already. `new ssl cert` would
+            // then fail, so the certificate is removed first.
             self.delete_certificate("").await?;
             self.order(&format!("new ssl cert {CERTIFICATE}"), Expected::Text("New empty certificate store")).await?;
         }
-        // An empty line ends the payload.
+        // In HAProxy's API, an empty line ends the PEM text, so empty lines within the text are removed.
         let lines: String = pem.lines().filter(|it| !it.trim().is_empty()).flat_map(|it| [it, "\n"]).collect();
         self.order(&format!("set ssl cert {CERTIFICATE} <<\n{lines}"), Expected::Text("Transaction")).await?;
         self.order(&format!("commit ssl cert {CERTIFICATE}"), Expected::Text("Success!")).await?;
@@ -63,8 +65,8 @@ impl Haproxy {
         self.delete_certificate("deleted").await
     }
 
-    /// Removes the state of an earlier controller, if there was one. Afterwards HAProxy listens on no port and serves
-    /// no certificate.
+    /// Removes what an earlier controller may have left in HAProxy. Afterwards HAProxy listens on no port and serves no
+    /// certificate.
     pub(super) async fn reset(&self, ports: &[u16]) -> Result<()> {
         for port in ports {
             self.close(*port).await?;
@@ -72,22 +74,23 @@ impl Haproxy {
         self.delete_certificate("").await
     }
 
-    /// Removes the certificate from the list, and then from memory. Each answer must contain `answer`.
+    /// Removes the certificate from the list, and then from memory. HAProxy's answer to each of the two commands must
+    /// contain `answer`.
     async fn delete_certificate(&self, answer: &'static str) -> Result<()> {
         self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text(answer)).await?;
         self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text(answer)).await
     }
 
-    /// Makes HAProxy send the requests of a port to a node port.
+    /// Makes HAProxy send the connections of a port to the Service's node port.
     pub(super) async fn backend(&self, port: &Port, node: IpAddr) -> Result<()> {
         let server = format!("nodes-{}/node", port.number);
         let at = format!("set server {server} addr {node} port {}", port.at_nodes);
-        // The answer says what changed, or that nothing changed.
+        // HAProxy answers with a text about the new address, or says that nothing changed. Both are accepted.
         self.order(&at, Expected::Text("")).await?;
         self.order(&format!("set server {server} state ready"), Expected::Nothing).await
     }
 
-    /// Makes HAProxy terminate TLS at a port, or pass the connections through unchanged.
+    /// Makes HAProxy terminate TLS at a port, or pass the port's connections through unchanged.
     pub(super) async fn tls(&self, port: &Port) -> Result<()> {
         let Port { number: port, ends_tls, .. } = port;
         self.order(&format!("clear map virt@tls-{port}"), Expected::Nothing).await?;
@@ -123,7 +126,7 @@ impl Haproxy {
     }
 }
 
-/// The answer of HAProxy if it executed a command.
+/// The answer that HAProxy gives if it has executed a command. `Text` means that the answer contains the text.
 enum Expected {
     Nothing,
     NothingOr(&'static str),

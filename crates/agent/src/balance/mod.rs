@@ -1,9 +1,9 @@
-//! `balance`: gives a Service of type `LoadBalancer` its balancer, as a cloud's controller does. It watches the
-//! Services and Secrets of its namespace, and configures an HAProxy outside the cluster through HAProxy's runtime API.
+//! `balance`: implements Services of type `LoadBalancer`, as a cloud's controller does. It watches the Services and
+//! Secrets of one namespace, and configures an HAProxy outside the cluster through HAProxy's runtime API.
 //!
 //! Annotations of the Service name the ports at which TLS ends, and the Secret with the certificate. A Secret that
-//! cannot be served is not published: an event of the Service gives the reason, and the earlier certificate stays in
-//! use. When the controller starts, it closes all ports, because it does not know which process opened them.
+//! HAProxy could not serve is not used: an event of the Service gives the reason, and the earlier certificate stays in
+//! use. When the controller starts, it closes all ports, because an earlier controller may have opened them.
 
 mod certificate;
 mod haproxy;
@@ -27,45 +27,49 @@ use crate::{hold, log_error};
 use haproxy::Haproxy;
 use wanted::Wanted;
 
-/// The pause after a failure of HAProxy or the apiserver. No event of the cluster reports that they answer again.
+/// The pause before the next attempt after HAProxy or the apiserver failed. No event reports that they work again, so
+/// the controller polls.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// The time limit for resolving the balancer's name.
+/// The time limit for resolving HAProxy's host name.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The arguments of the controller.
+/// The command-line arguments of the controller.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The namespace whose Services it serves
+    /// The namespace whose Services of type LoadBalancer this controller serves
     #[arg(long)]
     namespace: String,
-    /// HAProxy's runtime API, `name:port`; the address of the name is the balancer's address
+    /// The address of HAProxy's runtime API, as `name:port`. The IP address of this name becomes the external address
+    /// of the Service
     #[arg(long)]
     haproxy: String,
-    /// The ports that HAProxy listens on
+    /// The ports that HAProxy can listen on, separated by commas; a Service may use only these
     #[arg(long, value_delimiter = ',', required = true)]
     ports: Vec<u16>,
-    /// The address of a node, at which HAProxy reaches the node ports
+    /// The IP address of a node; HAProxy connects to the node ports of the Services at this address
     #[arg(long)]
     node: IpAddr,
-    /// The annotations that list the ports at which TLS ends; the first that a Service has counts
+    /// The names of the annotations that list the ports at which TLS ends, separated by commas. Clouds use different
+    /// names; the first one that the Service has is used
     #[arg(long, value_delimiter = ',', required = true)]
     ports_annotations: Vec<String>,
-    /// The annotations that name the Secret with the certificate, in the same order
+    /// The names of the annotations that name the Secret with the certificate, separated by commas, in the same order
+    /// as --ports-annotations
     #[arg(long, value_delimiter = ',', required = true)]
     secret_annotations: Vec<String>,
-    /// When a certificate counts as changed
+    /// What makes a certificate count as changed: the content of its Secret, or the Secret's name
     #[arg(long, value_enum)]
     reload: Reload,
-    /// How a changed certificate replaces the one that is served
+    /// How a changed certificate replaces the served one: on the open port, or by closing and opening the port
     #[arg(long, value_enum)]
     replace: Replace,
-    /// How long a listener is away while it is replaced, in milliseconds
+    /// With the replacement that closes the port: the time for which the port is closed, in milliseconds
     #[arg(long, default_value_t = 0)]
     replace_takes_ms: u64,
-    /// The `ipMode` of the Service's status
+    /// The `ipMode` that the controller writes into the status of the Service: VIP or Proxy
     #[arg(long)]
     ip_mode: String,
-    /// The port that accepts connections once the controller works
+    /// The port that accepts connections once the controller works, for the kubelet's readiness probe
     #[arg(long, default_value_t = 8080)]
     ready_port: u16,
 }
@@ -73,22 +77,22 @@ pub(crate) struct Arguments {
 /// When a certificate counts as changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Reload {
-    /// When the content of the Secret is another.
+    /// The certificate counts as changed if the content of its Secret changes
     ByContent,
-    /// When the annotation names another Secret.
+    /// The certificate counts as changed only if the annotation names another Secret
     ByName,
 }
 
 /// How a changed certificate replaces the one that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Replace {
-    /// The listener stays and gets the new certificate.
+    /// The port stays open, and HAProxy gets the new certificate
     InPlace,
-    /// The listener is removed, and a new one is made.
+    /// The port is closed for a time, and opened again with the new certificate
     NewListener,
 }
 
-/// A Secret that is served.
+/// The certificate that HAProxy serves: the name of its Secret, and the PEM text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Served {
     name: String,
@@ -96,7 +100,8 @@ struct Served {
 }
 
 impl Reload {
-    /// Whether `wanted` counts as a different certificate from `served`.
+    /// Whether the `wanted` certificate counts as changed, compared with the `served` one. The first certificate always
+    /// counts as changed.
     fn differs(self, served: Option<&Served>, wanted: &Served) -> bool {
         served.is_none_or(|served| match self {
             Self::ByContent => served.pem != wanted.pem,
@@ -107,7 +112,7 @@ impl Reload {
 
 /// Runs the controller until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
-    // Installs the only TLS provider of the build. kube uses the default provider.
+    // kube uses the process-wide TLS provider, so one must be installed first. aws-lc-rs is the only one in the build.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = Client::try_default().await.context("failed to find the apiserver")?;
     let (host, port) = arguments.haproxy.rsplit_once(':').context("--haproxy is not name:port")?;
@@ -116,7 +121,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
         reached = reach(host, port, &arguments.ports) => reached,
         stopped = hold::until_signal() => return stopped,
     };
-    // The kubelet's probe only checks whether this port accepts connections. The operating system accepts them itself.
+    // A bound port is enough for the kubelet's readiness probe: the kernel accepts the connection, and the controller
+    // need not.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
     let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
     let controller = Controller {
@@ -133,8 +139,9 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Waits until HAProxy can be reached, and resets it. Returns HAProxy and its address. The cluster's DNS may start
-/// after this process. If this process ended because of that, Kubernetes would restart it with growing pauses.
+/// Waits until HAProxy can be reached, and resets it. Returns HAProxy and its IP address. The wait is needed because
+/// the cluster's DNS may start after this process. If this process failed instead, Kubernetes would restart it with
+/// growing pauses.
 async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
     loop {
         let reached = async {
@@ -149,7 +156,7 @@ async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
             Ok(reached) => return reached,
             Err(why) => log_error(&format!("{why:#}")),
         }
-        // No event reports that the name server or HAProxy answers, so the code polls.
+        // No event reports that the cluster's DNS or HAProxy can be reached, so the code polls.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
@@ -163,25 +170,27 @@ struct Controller<'a> {
     address: IpAddr,
 }
 
-/// The work that the controller has done. The remaining work follows from it.
+/// The state that the controller has already established in HAProxy. The difference to the wanted state is the
+/// remaining work.
 #[derive(Default)]
 struct Done {
-    /// The UID of the Service that has the balancer.
+    /// The UID of the Service that uses HAProxy. `None` if there is no such Service.
     owner: Option<String>,
     served: Option<Served>,
     open: Vec<wanted::Port>,
-    /// The last event of each Service, by the Service's UID. It prevents a repetition of the same event.
+    /// The text of the last Kubernetes event about each Service, by the Service's UID. An equal text is not published
+    /// again.
     said: BTreeMap<String, String>,
 }
 
-/// The ports that a Service requests, and the certificate for them.
+/// What HAProxy must do for a Service: the ports to open, and the certificate.
 struct Order {
     ports: Vec<wanted::Port>,
     certificate: Option<Served>,
 }
 
 impl Controller<'_> {
-    /// Adjusts the balancer after each change of a Service or a Secret.
+    /// Runs until the process ends: adjusts HAProxy after each change of a Service or a Secret.
     async fn run(&self) {
         let mut done = Done::default();
         let mut changes = std::pin::pin!(stream::select(changes(&self.services), changes(&self.secrets)));
@@ -189,7 +198,7 @@ impl Controller<'_> {
         loop {
             tokio::select! {
                 change = changes.next() => if change.is_none() { return },
-                // No event reports that HAProxy or the apiserver answers again, so the code polls.
+                // No event reports that HAProxy or the apiserver works again after a failure, so the code polls.
                 () = tokio::time::sleep(AGAIN_AFTER), if again => {}
             }
             again = self.adjust(&mut done).await.inspect_err(|why| log_error(&format!("{why:#}"))).is_err();
@@ -201,7 +210,7 @@ impl Controller<'_> {
         let type_of = |it: &Service| it.spec.as_ref().and_then(|it| it.type_.clone());
         let mut balanced: Vec<Service> =
             listed.items.into_iter().filter(|it| type_of(it).as_deref() == Some("LoadBalancer")).collect();
-        // A balancer has only one Service. The oldest Service gets it.
+        // HAProxy serves only one Service. If there are several, the oldest one gets it.
         balanced.sort_by_key(|it| (it.metadata.creation_timestamp.clone(), it.metadata.name.clone()));
         let is_there = |uid: &String| balanced.iter().any(|it| it.metadata.uid.as_ref() == Some(uid));
         if done.owner.as_ref().is_some_and(|uid| !is_there(uid)) {
@@ -225,7 +234,8 @@ impl Controller<'_> {
         Ok(())
     }
 
-    /// The order of a Service. The inner error says what is wrong with the Service.
+    /// Computes what HAProxy must do for a Service. The outer error is a failure of the apiserver. The inner error says
+    /// what is wrong with the Service or its Secret.
     async fn order(&self, service: &Service) -> Result<Result<Order, String>> {
         let annotations =
             wanted::spelling(service, &self.arguments.ports_annotations, &self.arguments.secret_annotations);
@@ -240,7 +250,7 @@ impl Controller<'_> {
         Ok(checked.map(|pem| Order { ports, certificate: Some(Served { name, pem }) }))
     }
 
-    /// Makes the balancer execute the order of a Service.
+    /// Configures HAProxy for a Service as `order` says.
     async fn carry_out(&self, service: &Service, order: Order, done: &mut Done) -> Result<()> {
         if let Some(wanted) = &order.certificate
             && self.arguments.reload.differs(done.served.as_ref(), wanted)
@@ -268,9 +278,9 @@ impl Controller<'_> {
         self.status(service).await
     }
 
-    /// If the Service requests a pause, closes all open ports for that time, and writes the measured length of the
-    /// pause into the Service. The length is not exact, because HAProxy and this process need time. Therefore this
-    /// process measures it with a clock that is independent of the clients.
+    /// Carries out the pause that a Service requests in its annotations: closes all open ports for the requested time.
+    /// Afterwards the measured length of the pause is written into the Service's annotations. It differs from the
+    /// requested length, because HAProxy and this process need time.
     async fn pause(&self, service: &Service, done: &Done) -> Result<()> {
         let Some(text) = wanted::pause_ms(service) else { return Ok(()) };
         let asked_ms =
@@ -288,18 +298,20 @@ impl Controller<'_> {
         written.map(drop).with_context(|| format!("failed to write how long Service {name} was paused"))
     }
 
-    /// Closes all open ports. After `how_long`, returns the time from which the ports were closed.
+    /// Closes all open ports and waits for `how_long`. Returns the time at which the last port was closed. The caller
+    /// opens the ports again.
     async fn away(&self, done: &Done, how_long: Duration) -> Result<Instant> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
         }
         let closed = Instant::now();
-        // The pause itself is the purpose, so a sleep is correct here.
+        // A plain sleep is correct here: the ports must stay closed for exactly this time, and there is no event to
+        // wait for.
         tokio::time::sleep(how_long).await;
         Ok(closed)
     }
 
-    /// Removes the balancer's state for a Service that is gone.
+    /// Closes the ports and removes the certificate of a Service that no longer exists.
     async fn withdraw(&self, done: &mut Done) -> Result<()> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
@@ -311,7 +323,7 @@ impl Controller<'_> {
         Ok(())
     }
 
-    /// Writes the balancer's address into the Service's status.
+    /// Writes HAProxy's IP address into the status of the Service, where clients look for it.
     async fn status(&self, service: &Service) -> Result<()> {
         let name = service.metadata.name.as_deref().unwrap_or_default();
         let status = json!({ "status": { "loadBalancer": { "ingress": [
@@ -326,8 +338,8 @@ impl Controller<'_> {
         done.map(drop).with_context(|| format!("failed to write the status of Service {name}"))
     }
 
-    /// Records an event of the Service, in the words of Kubernetes' own service controller. If it equals the last
-    /// event, it is not recorded again.
+    /// Publishes a Kubernetes event about the Service, with the texts of Kubernetes' own service controller. If the
+    /// text equals that of the Service's last event, nothing is published.
     async fn say(&self, service: &Service, uid: &str, ensured: Result<(), String>, done: &mut Done) -> Result<()> {
         let (reason, type_, note) = match ensured {
             Ok(()) => ("EnsuredLoadBalancer", EventType::Normal, "Ensured load balancer".to_owned()),
@@ -356,7 +368,8 @@ impl Controller<'_> {
     }
 }
 
-/// A stream with one item for each change of an object of this kind, and for each new attempt of the watch.
+/// A stream with one item for each change of an object of the type `K`. An error of the watch also gives an item, and
+/// the watch starts again.
 fn changes<K>(api: &Api<K>) -> impl Stream<Item = ()> + use<K>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,

@@ -1,9 +1,9 @@
-//! Reads, without I/O, from a Service what its balancer has to do.
+//! Reads from a Service, without I/O, what its load balancer has to do.
 
 use k8s_openapi::api::core::v1::Service;
 
-/// The annotation that requests a pause of the balancer, if its value is [`PAUSE_ASKED`]. For the time in
-/// [`PAUSE_MS_ANNOTATION`], the balancer does not listen. Afterwards the value is [`PAUSE_OVER`].
+/// The annotation of a Service that requests a pause, if its value is [`PAUSE_ASKED`]. The load balancer then does not
+/// listen for the time in [`PAUSE_MS_ANNOTATION`]. Afterwards the controller sets the value to [`PAUSE_OVER`].
 pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause";
 pub(super) const PAUSE_ASKED: &str = "asked";
 pub(super) const PAUSE_OVER: &str = "over";
@@ -13,28 +13,29 @@ pub(super) const PAUSE_MS_ANNOTATION: &str = "load-balancer.parallax/pause-ms";
 /// ports are closed, and ends when HAProxy reports that they are open.
 pub(super) const PAUSED_MS_ANNOTATION: &str = "load-balancer.parallax/paused-ms";
 
-/// A port of the balancer.
+/// A port of the Service, as HAProxy serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Port {
-    /// The number that clients use.
+    /// The port number to which clients connect.
     pub(super) number: u16,
-    /// The node port to which the balancer sends requests.
+    /// The node port to which HAProxy sends the connections.
     pub(super) at_nodes: u16,
-    /// Whether TLS ends at this port.
+    /// Whether HAProxy terminates TLS at this port.
     pub(super) ends_tls: bool,
 }
 
-/// The requests of a Service to its balancer.
+/// What a Service requests from its load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// The ports of the balancer.
+    /// The ports that HAProxy must open.
     pub(super) ports: Vec<Port>,
-    /// The Secret with the certificate, if TLS ends at a port.
+    /// The name of the Secret with the certificate; `None` if TLS ends at no port.
     pub(super) secret: Option<String>,
 }
 
-/// The names of the two annotations of a Service (the ports at which TLS ends, and the Secret). Clouds spell them
-/// differently. The first pair of names of which the Service has one is used, otherwise the first pair.
+/// Returns the names of the two annotations to read from a Service: the one for the ports at which TLS ends, and the
+/// one for the Secret. Clouds use different names. The first pair of which the Service has one name is used; if it has
+/// none, the first pair.
 pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a [String]) -> (&'a str, &'a str) {
     let has = |name: &str| service.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(name));
     let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));
@@ -42,7 +43,8 @@ pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a 
     all.find(|(ports, secret)| has(ports) || has(secret)).unwrap_or(first)
 }
 
-/// The length of the pause that a Service requests, as the Service writes it. `None` if the Service requests no pause.
+/// The length of the pause that a Service requests, in milliseconds, as the unparsed text of its annotation. `None` if
+/// the Service requests no pause.
 pub(super) fn pause_ms(service: &Service) -> Option<&str> {
     let annotations = service.metadata.annotations.as_ref()?;
     let asked = annotations.get(PAUSE_ANNOTATION).is_some_and(|it| it == PAUSE_ASKED);
@@ -50,8 +52,9 @@ pub(super) fn pause_ms(service: &Service) -> Option<&str> {
 }
 
 impl Wanted {
-    /// Reads the annotations (the ports at which TLS ends, and the Secret) and the ports of a Service. `listening`
-    /// contains the ports that the balancer can open.
+    /// Reads the ports of a Service and its annotations. `annotations` are the names of the two annotations: for the
+    /// ports at which TLS ends, and for the Secret. `listening` contains the ports that HAProxy can open. The error
+    /// says what is wrong with the Service.
     pub(super) fn of(service: &Service, annotations: (&str, &str), listening: &[u16]) -> Result<Self, String> {
         let annotation = |name: &str| service.metadata.annotations.as_ref().and_then(|it| it.get(name));
         let (ports_annotation, secret_annotation) = annotations;

@@ -1,4 +1,5 @@
-//! Reads a ServiceAccount's annotations from the apiserver, with the webhook's own token.
+//! Reads the annotations of a ServiceAccount from the apiserver. The webhook authenticates with the token of its own
+//! pod.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,11 +10,12 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::question::{HttpQuestion, Probe, View};
 use serde_json::Value;
 
-/// The folder in which a pod finds the token of its ServiceAccount.
+/// The folder in which a pod finds the token of its own ServiceAccount and the cluster's CA certificate.
 const OWN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The URL of the apiserver, which is the same in every pod.
 const APISERVER: &str = "https://kubernetes.default.svc.cluster.local";
-/// The time limit for the apiserver. It is less than the 10 s for which the apiserver waits for a webhook by default.
+/// The time limit for a request to the apiserver, in milliseconds. It is less than the 10 s for which the apiserver
+/// waits for a webhook by default.
 const WITHIN_MS: u64 = 5_000;
 
 /// The annotations of a ServiceAccount. The result is empty if there is no such ServiceAccount.

@@ -1,8 +1,8 @@
-//! `inject`: a small mutating webhook like AWS's pod identity webhook. In addition, it adds endpoints and a certificate
-//! authority.
+//! `inject`: a small mutating webhook that gives pods a web identity, like AWS's pod identity webhook. In addition to
+//! AWS's webhook, it adds the endpoints of S3 and STS, and a certificate authority.
 //!
 //! The webhook reads the pod's ServiceAccount from the apiserver for each request, so a change of an annotation has an
-//! effect at once. If the read fails, the webhook answers 500, and its `failurePolicy` decides about the pod.
+//! effect at once. If this read fails, the webhook answers 500, and its `failurePolicy` decides about the pod.
 
 mod account;
 mod patch;
@@ -29,24 +29,24 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// The largest size of a review. The object of a pod is at most as large as etcd accepts, 1.5 MiB; a review is a little
-/// larger.
+/// The largest size of an `AdmissionReview`, in bytes. A review contains one pod, which has at most the 1.5 MiB that
+/// etcd accepts.
 const REVIEW_LIMIT_BYTES: usize = 4 * 1024 * 1024;
-/// Time limit for a handshake, and for the head of a request.
+/// The time limit for a TLS handshake, and for the head of an HTTP request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// The arguments of the webhook.
+/// The command-line arguments of the webhook.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Address to listen on
+    /// The address and port to listen on, for example `0.0.0.0:8443`
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
-    /// The folder with `tls.crt` and `tls.key`
+    /// The folder with the webhook's certificate `tls.crt` and its key `tls.key`
     #[arg(long)]
     certificate: PathBuf,
 }
 
-/// Serves requests until the process gets a signal to stop.
+/// Serves admission requests over HTTPS until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(tls(arguments)?));
     let listener = TcpListener::bind(arguments.listen).await;
@@ -108,7 +108,7 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
     Ok(response)
 }
 
-/// Answers an `AdmissionReview` request of the apiserver.
+/// Answers one `AdmissionReview` request of the apiserver with the patch for a pod.
 async fn review(request: Request<Incoming>) -> Result<Value> {
     let body = Limited::new(request.into_body(), REVIEW_LIMIT_BYTES).collect().await;
     let body = body.map_err(|why| anyhow::anyhow!("failed to read the review: {why}"))?.to_bytes();

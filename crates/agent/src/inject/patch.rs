@@ -1,4 +1,4 @@
-//! Computes, without I/O, the patch for a pod.
+//! Computes, without I/O, the JSON patch that gives a pod its web identity.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use serde_json::{Value, json};
 
 /// AWS's annotation for the role that pods assume. Pods of a ServiceAccount without this annotation are not changed.
 const ROLE: &str = "eks.amazonaws.com/role-arn";
-/// AWS's annotation for the token's audience.
+/// AWS's annotation for the audience of the token.
 const AUDIENCE: &str = "eks.amazonaws.com/audience";
-/// Parallax's annotation for the endpoint of S3 and STS.
+/// Parallax's annotation for the endpoint URL of S3 and STS.
 const ENDPOINT: &str = "injection.parallax/endpoint";
-/// Parallax's annotation for the ConfigMap whose `ca.crt` pods trust.
+/// Parallax's annotation for the name of the ConfigMap whose `ca.crt` the pods trust.
 const AUTHORITY: &str = "injection.parallax/authority";
 
-/// The name of the volume.
+/// The name of the volume with the token, as AWS's webhook uses it.
 const VOLUME: &str = "web-identity";
 /// The folder at which AWS's webhook mounts the token.
 const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
-/// Lifetime of the token: a day, as with AWS's webhook.
+/// The lifetime of the token, in seconds: a day, as with AWS's webhook.
 const LIFETIME_S: u32 = 86_400;
 
-/// The patch operations that add to a pod what the ServiceAccount's annotations request. If a container sets a value
-/// itself, its value is kept.
+/// The operations of a JSON patch that adds the token, the environment variables and the mounts to a pod. The
+/// ServiceAccount's annotations say which ones. If a container sets one of the variables itself, its value is kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -54,7 +54,8 @@ pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Val
     patch
 }
 
-/// Adds the entries whose key is not in the list yet. A missing list is created.
+/// Adds the operations that append `entries` to the list `list` of the object at the path `at`. Entries whose key is in
+/// the list already are left out. A missing list is created.
 fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
     let there = of[list].as_array();
     let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);
@@ -96,8 +97,8 @@ mod tests {
         let patch = of(&pod, &annotated(&[(ENDPOINT, "https://s3"), (AUTHORITY, "ca")]));
         let paths: Vec<&str> = patch.iter().filter_map(|it| it["path"].as_str()).collect();
         let mut expected = vec!["/spec/volumes/-", "/spec/initContainers/0/env", "/spec/initContainers/0/volumeMounts"];
-        // The container keeps its own region and its own mount. Therefore it gets five of the six variables, and no
-        // mount.
+        // The first container has its own region and its own mount. Therefore the patch adds five of the six variables
+        // to it, and no mount.
         expected.extend(["/spec/containers/0/env/-"; 5]);
         assert_eq!(paths, expected);
         assert_eq!(patch[1]["value"].as_array().map(Vec::len), Some(6));

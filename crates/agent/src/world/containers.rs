@@ -1,5 +1,5 @@
-//! The addresses of the containers that the external network knows by name. They come from the engine's own resolver. A
-//! busy engine may not answer for seconds; then the last known addresses are used.
+//! The addresses of the containers that the external network knows by name. The container engine's own resolver gives
+//! them. On a busy machine the resolver may not answer for seconds; then the last known addresses are used.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parallax_vocab::{Cause, DnsFault};
 
-/// Time limit for the engine's resolver while an earlier address is known.
+/// The time limit for the engine's resolver if an earlier address of the container is known.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 
 struct Known {
@@ -16,16 +16,16 @@ struct Known {
     addresses: Vec<IpAddr>,
 }
 
-/// The last known addresses, by name.
+/// The last known addresses of containers, by the container's name.
 #[derive(Default)]
 pub(crate) struct Containers {
     known: Mutex<HashMap<String, Known>>,
 }
 
 impl Containers {
-    /// The addresses of `name`. The resolver is asked if the last question is older than `fresh`. Other callers get the
-    /// last known addresses in the meantime. If there is no answer within `limit`, the last known addresses are
-    /// returned too.
+    /// The addresses of the container `name`. If the last lookup is older than `fresh`, this call asks the engine's
+    /// resolver. Concurrent callers get the last known addresses in the meantime. If the resolver does not answer
+    /// within `limit`, the last known addresses are returned.
     pub(crate) async fn addresses(&self, name: &str, fresh: Duration, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
         let limit = if self.is_known(name) { limit.min(REFRESH_LIMIT) } else { limit };
         self.through(name, fresh, || parallax_probe::resolve(name, limit)).await
@@ -44,7 +44,8 @@ impl Containers {
                 self.lock().insert(name.to_owned(), known);
                 Ok(addresses)
             }
-            // A timeout says nothing about the container. Every other answer says something.
+            // After a timeout, the last known addresses may still be right. Every other error means that the name does
+            // not exist or has no address, so these addresses are forgotten.
             Err(Cause::Dns { fault: DnsFault::Timeout, detail }) => {
                 let last = self.lock().get(name).map(|known| known.addresses.clone());
                 last.ok_or(Cause::Dns { fault: DnsFault::Timeout, detail })
@@ -56,8 +57,8 @@ impl Containers {
         }
     }
 
-    /// The known addresses, if they are recent enough. If they are too old, this caller must ask, and other callers use
-    /// the old addresses until then.
+    /// The known addresses, if the last lookup is not older than `fresh`. Otherwise `None`: this caller must do a
+    /// lookup. The time of the lookup is set at once, so other callers use the old addresses until the lookup ends.
     fn fresh(&self, name: &str, fresh: Duration) -> Option<Vec<IpAddr>> {
         let mut known = self.lock();
         let known = known.get_mut(name)?;

@@ -1,6 +1,6 @@
-//! The edge: passes TLS connections through, without decryption, to a backend. The port and the server name select the
-//! backend. The edge takes the place of an ingress or a load balancer. It has no key, so a client sees the store's own
-//! certificate. For a connection with plain HTTP, the first `Host` header selects the backend.
+//! The edge: passes TLS connections through to a backend, without decryption. The port and the server name (SNI) select
+//! the backend. The edge has no key, so a client sees the store's own certificate. For a connection with plain HTTP,
+//! its first `Host` header selects the backend.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,18 +17,19 @@ use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
 
-/// The time limit for the client's TLS hello, or for the head of its HTTP request.
+/// The time limit for receiving the client's TLS hello, or the head of its HTTP request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// The time limit for resolving and connecting to a backend. It is longer than the deadlines of clients. So, on a
-/// machine under load, the client's own deadline ends the attempt and determines the cause.
+/// The time limit for resolving a backend's name and connecting to it. It is longer than the time limits of clients.
+/// So, on a slow machine, the client's own limit ends the attempt, and the cause is the client's.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
-/// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
+/// The bytes of the fatal TLS alert "unrecognized name" (RFC 8446, 6): record type, version, length, level,
+/// description. The edge sends them if no rule has the server name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// The rules of one port: server name to backend.
+/// The rules of one port: each maps a server name to a backend (`name:port`).
 pub(crate) type Routes = BTreeMap<String, String>;
 
-/// Groups the rules by their port.
+/// Groups the rules of the edge by the port that they apply to.
 pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
     let mut ports: BTreeMap<u16, Routes> = BTreeMap::new();
     for rule in rules {
@@ -37,7 +38,7 @@ pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
     ports
 }
 
-/// Accepts connections of `listener` until the process ends.
+/// Accepts connections on one port of the edge until the process ends.
 pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc<Containers>, log: Log) {
     let routes = Arc::new(routes);
     let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
@@ -52,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc
     }
 }
 
-/// The log entry about a connection, which is written when the connection ends.
+/// The log entry about one connection. It is written when the connection ends.
 #[derive(Default)]
 struct Passed {
     at: u64,
@@ -95,7 +96,8 @@ async fn pass(mut client: TcpStream, routes: &Routes, containers: &Containers, p
     Ok(())
 }
 
-/// Reads the `ClientHello`, or the head of an HTTP request, and keeps its bytes for the backend.
+/// Reads the TLS `ClientHello` or the head of an HTTP request. Returns the server name or the host, and all bytes that
+/// were read, because the backend needs them too.
 async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(2048);
     loop {
@@ -122,8 +124,9 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
     }
 }
 
-/// Connects to `name-or-address:port`. The name is resolved for each connection, because a backend may move. The
-/// agent's own DNS code resolves it, because a static binary cannot depend on the resolver of the C library.
+/// Connects to a backend, given as `name:port` or `address:port`. The name is resolved again for each connection,
+/// because a container's address may change. The agent's own DNS code resolves it, because a static binary cannot
+/// depend on the resolver of the C library.
 async fn dial(backend: &str, containers: &Containers) -> io::Result<TcpStream> {
     let bad = || io::Error::other(format!("backend {backend} is not name:port"));
     let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;

@@ -1,11 +1,11 @@
-//! Reads the `Host` from the first bytes of a plain HTTP connection, without I/O.
+//! Reads the `Host` header from the first bytes of a plain HTTP connection, without I/O.
 
-/// The result of reading the first bytes of a connection.
+/// What the first bytes of an HTTP connection contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// The decision needs more bytes.
+    /// The end of the head has not arrived yet.
     Incomplete,
-    /// A complete head, with its `Host` in lower case and without a port.
+    /// The head is complete. The value is its `Host` in lower case and without a port; `None` if there is no `Host`.
     Asks(Option<String>),
 }
 
@@ -16,7 +16,7 @@ pub(crate) fn is_http(bytes: &[u8]) -> bool {
     method > 0 && bytes.get(method).is_none_or(|it| *it == b' ')
 }
 
-/// Parses `bytes`, the beginning of a connection.
+/// Parses `bytes`, the first bytes of an HTTP connection.
 pub(crate) fn read(bytes: &[u8]) -> Head {
     let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") else { return Head::Incomplete };
     let head = String::from_utf8_lossy(&bytes[..end]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parallax_vocab::world::Entry;
 
-/// Receives log entries from any task. A clone is cheap.
+/// A log to which any task can write entries. A clone writes to the same log.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<dyn Fn(String) + Send + Sync>);
 
@@ -14,11 +14,11 @@ impl Log {
         Self(Arc::new(take))
     }
 
-    /// Writes complete lines to standard output and flushes each.
+    /// A log that writes each line to standard output and flushes it at once.
     pub(crate) fn stdout() -> Self {
         Self::new(|line| {
             let mut out = std::io::stdout().lock();
-            // If no process reads the log, it is useless, but the servers continue.
+            // A write fails if nobody reads the log any more. The servers must continue, so the error is ignored.
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         })
     }

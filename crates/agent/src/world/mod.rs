@@ -1,7 +1,7 @@
 //! The external network of a cluster: a name server and a TLS proxy (the edge), in one container.
 //!
-//! **Architecture Invariant:** there is no upstream name server. A name that is not declared does not exist, whatever
-//! network the machine is connected to.
+//! **Architecture Invariant:** the name server forwards no question. A name that the run does not declare does not
+//! exist, whatever network the machine is connected to.
 
 mod containers;
 mod edge;
@@ -26,12 +26,13 @@ use log::Log;
 use names::Names;
 use zone::Zone;
 
-/// An idle DNS connection is closed after this.
+/// The time after which an idle DNS connection over TCP is closed.
 const DNS_IDLE: Duration = Duration::from_secs(10);
 /// The largest number of answers that are queued for a slow TCP client.
 const DNS_ANSWERS_QUEUED: usize = 32;
 
-/// Runs the servers that the configuration in the environment describes, until SIGTERM.
+/// Runs the name server and the edge until SIGTERM. The environment variable `PARALLAX_WORLD` contains their
+/// configuration.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let text = std::env::var(CONFIG_ENV).with_context(|| format!("{CONFIG_ENV} is not set"))?;
     let config: WorldConfig = serde_json::from_str(&text).with_context(|| format!("{CONFIG_ENV} is not valid"))?;
@@ -42,7 +43,8 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 /// The running servers. The name server stops when this value is dropped.
 struct Running {
     _names: Server<Names>,
-    /// The address of the name server, and the addresses of the edge in the order of the rules' ports.
+    /// The addresses at which the servers listen: the name server's, and one for each port of the edge, in the order of
+    /// the ports.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests let the kernel choose the ports"))]
     at: (SocketAddr, Vec<SocketAddr>),
 }

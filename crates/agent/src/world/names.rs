@@ -16,29 +16,31 @@ use super::containers::Containers;
 use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
 
-/// The TTL of answers. It is short, so that a change takes effect soon. A resolver in between may have its own minimum.
+/// The TTL of DNS answers, in seconds. It is short, so that a client notices a change soon. A caching resolver may
+/// apply a longer minimum of its own.
 const TTL_S: u32 = 5;
-/// The size of the largest datagram that the server offers (EDNS).
+/// The size of the largest UDP datagram that the server offers to clients (EDNS), in bytes.
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// The time limit for the engine's resolver. If it has never answered, the client counts as outside the cluster.
+/// The time limit for resolving the cluster's container name. If the engine's resolver has never answered, the client
+/// counts as outside the cluster.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// The time for which the cluster's addresses are remembered. A prober asks a hundred times per second. If each
-/// question caused a lookup, clients would time out as soon as the engine's resolver is slow.
+/// The time for which the looked-up addresses of the cluster's containers are used. A prober asks a hundred questions
+/// per second. If each question caused a lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// A handler that answers DNS questions from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
-    /// The name of the container in which the cluster runs.
+    /// The name of the container in which the cluster runs; `None` if there is none.
     pub(crate) cluster: Option<String>,
     pub(crate) containers: Arc<Containers>,
     pub(crate) log: Log,
 }
 
 impl Names {
-    /// The decision about `name` for a client at `source`.
+    /// Decides what to answer about `name` to a client with the address `source`.
     async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
         if self.zone.is_hidden(name) && self.is_cluster(source).await {
             return Verdict::NoSuchName;
@@ -46,8 +48,8 @@ impl Names {
         self.zone.look_up(name, asked(kind))
     }
 
-    /// Whether a question comes from the cluster. The cluster's name is resolved repeatedly, because the cluster starts
-    /// after this container and may be restarted.
+    /// Whether a question comes from the cluster. The name of the cluster's container is looked up again and again,
+    /// because the cluster starts after this container and may be restarted with another address.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let found = self.containers.addresses(cluster, REMEMBERED, LOOKUP_LIMIT).await;
@@ -67,7 +69,8 @@ impl RequestHandler for Names {
                 let kind = info.query.query_type();
                 let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
-                // This server is authoritative for all names, so a recursive question makes no difference.
+                // The server answers from its own zone only. It would give the same answer to a question without the
+                // recursion flag, so clients may ask with it.
                 metadata.authoritative = true;
                 metadata.recursion_available = true;
                 match verdict {
@@ -100,7 +103,7 @@ impl RequestHandler for Names {
             builder.edns(&edns);
         }
         let response = builder.build(metadata, &answers, [], &authority, []);
-        // An error means that the client is gone.
+        // Sending fails only if the client is gone, so the error is ignored.
         let sent = handle.send_response(response).await;
         sent.unwrap_or_else(|_| Header { metadata, counts: HeaderCounts::default() }.into())
     }

@@ -1,22 +1,22 @@
-//! Reads the server name from the first bytes of a TLS connection, without I/O.
+//! Reads the server name (SNI) from the first bytes of a TLS connection, without I/O.
 
 use rustls::server::Acceptor;
 
-/// Limit of a `ClientHello`; real ones are smaller.
+/// The largest accepted size of a `ClientHello`, in bytes. Those of real clients are smaller.
 pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 
-/// The result of reading the first bytes of a connection.
+/// What the first bytes of a TLS connection contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
-    /// The decision needs more bytes.
+    /// The end of the `ClientHello` has not arrived yet.
     Incomplete,
-    /// A complete `ClientHello`, with its server name in lower case.
+    /// The `ClientHello` is complete. The value is its server name in lower case; `None` if it has none.
     Asks(Option<String>),
-    /// The bytes are not TLS, or not a hello that rustls can read.
+    /// The bytes are not TLS, or rustls cannot parse the `ClientHello`. The text is the reason.
     NotTls(String),
 }
 
-/// Parses `bytes`, the beginning of a connection.
+/// Parses `bytes`, the first bytes of a TLS connection.
 pub(crate) fn read(mut bytes: &[u8]) -> Hello {
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {

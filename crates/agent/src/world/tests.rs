@@ -1,4 +1,4 @@
-//! Tests the name server and the edge together, on loopback.
+//! Tests the name server and the edge of the external network together, on loopback.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::{Running, start};
 const HOST: &str = "minio.example.com";
 const EDGE: &str = "192.0.2.2";
 
-/// The servers on loopback, and the entries that they logged.
+/// The name server and the edge, on loopback, and the entries that they logged.
 struct World {
     running: Running,
     entries: Arc<Mutex<Vec<Entry>>>,
@@ -64,15 +64,15 @@ impl World {
         parallax_probe::ask(&Question { view, deadline_ms: 10_000, probe }).await
     }
 
-    /// Waits until an entry satisfies `wanted`. The wait is needed because the edge logs a connection only after its
-    /// end.
+    /// Waits until a log entry satisfies `wanted`, and returns this entry. The edge logs a connection only after its
+    /// end, so the entry may be late.
     async fn until(&self, wanted: impl Fn(&Entry) -> bool) -> Entry {
         let found = async {
             loop {
                 if let Some(entry) = self.entries.lock().unwrap().iter().find(|entry| wanted(entry)) {
                     return entry.clone();
                 }
-                // A plain list does not signal changes, so this polls; the timeout below bounds the loop.
+                // The list of entries does not signal changes, so the test polls it. The timeout below limits the wait.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -84,7 +84,7 @@ async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a TLS backend that answers one word. Returns its address and its certificate.
+/// Starts a TLS server that answers every connection with one word. Returns its address and its certificate.
 async fn backend() -> (SocketAddr, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![HOST.to_owned(), "other.example.com".to_owned()]).unwrap();
@@ -172,7 +172,8 @@ async fn the_edge_sends_a_tls_alert_if_it_has_no_rule() {
         )
         .await;
 
-    // No process listens at the backend of this rule. The client sees a closed connection, and the log has the reason.
+    // The rule's backend is a port where no process listens. The client sees a closed connection, and the log contains
+    // the reason.
     let answer = world.ask(&pem, question(HOST)).await;
     assert!(matches!(answer.outcome, Err(Cause::Connect { .. })), "{answer:?}");
     let refused = |entry: &Entry| matches!(entry, Entry::Edge { error: Some(why), .. } if why.contains("refused"));

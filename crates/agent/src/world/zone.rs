@@ -5,18 +5,18 @@ use std::net::IpAddr;
 
 use parallax_vocab::world::{NameTarget, WorldConfig};
 
-/// All names that exist, with their addresses.
+/// All names that exist in the zone, with their addresses. A name may have none.
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
     /// The names that exist only for clients outside the cluster.
     hidden: BTreeSet<String>,
-    /// Names between the root and a declared name. They exist without records. If they did not exist, a resolver could
-    /// rightly deny every name below them (RFC 8020).
+    /// The parent domains of the declared names, below the root. They exist without records. If the server said that
+    /// such a domain does not exist, a resolver could rightly deny every name below it (RFC 8020).
     between: BTreeSet<String>,
 }
 
-/// The decision about one name.
+/// What the name server answers for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The name has these addresses of the address family in the question.
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
     NoSuchName,
 }
 
-/// The record types that the server distinguishes.
+/// The record types that the name server distinguishes in a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// The record type A (an IPv4 address).
@@ -39,7 +39,7 @@ pub(crate) enum Asked {
 }
 
 impl Zone {
-    /// Builds the zone of `config`. Names of the edge resolve to the address `edge`.
+    /// Builds the zone from `config`. The names of the edge resolve to the address `edge`.
     pub(crate) fn new(config: &WorldConfig, edge: IpAddr) -> Self {
         let mut zone = Self { names: BTreeMap::new(), hidden: BTreeSet::new(), between: BTreeSet::new() };
         for (name, target) in &config.names {
@@ -65,13 +65,13 @@ impl Zone {
         zone
     }
 
-    /// Whether `name` exists only for clients outside the cluster. This is so for names of the edge, and of containers
-    /// on the external network.
+    /// Whether `name` exists only for clients outside the cluster: a name of the edge, or of a container on the
+    /// external network.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         self.hidden.contains(&plain(name))
     }
 
-    /// The decision about `name` for a client outside the cluster.
+    /// What the name server answers about `name` to a client that may see every name.
     pub(crate) fn look_up(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some(all) = self.names.get(&name) else {

@@ -1,4 +1,5 @@
-//! The part of MinIO's admin API that the set-up needs. Requests are signed like S3 requests; no SDK is used.
+//! The requests of MinIO's admin API that the set-up of an environment needs. They are signed like S3 requests, without
+//! an SDK.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,14 @@ use crate::invalid;
 use crate::target::Target;
 use crate::trail::Trail;
 
-/// Time limit for one call.
+/// The time limit for one request.
 const WITHIN: Duration = Duration::from_secs(10);
-/// The largest part of an error's body that is kept, in bytes.
+/// The largest part of the body of an error answer that is kept, in bytes.
 const KEEP_BYTES: usize = 4096;
 /// A policy that each MinIO has from the start.
 const BUILT_IN: &str = "readwrite";
 
-/// Creates or replaces a named policy (JSON).
+/// Creates or replaces the IAM policy (JSON) with the given name.
 pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
@@ -62,7 +63,8 @@ async fn call(view: View, access: &S3Access, method: Method, path: &str, body: S
     Ok((received.status, String::from_utf8_lossy(&received.body).into_owned()))
 }
 
-/// A signed request for a path of the admin API, and its target. `sha256` is the digest of its body.
+/// Makes a signed request for a path of the admin API, and the target to which it must be sent. `sha256` is the
+/// hexadecimal digest of the body.
 pub(super) fn request<B>(
     access: &S3Access,
     method: Method,
@@ -83,7 +85,7 @@ pub(super) fn request<B>(
     Ok((target, request))
 }
 
-/// Signs a request whose URI is a path. `sha256` is the digest of its body.
+/// Signs a request whose URI is only a path and a query. `sha256` is the hexadecimal digest of the body.
 fn authorise<B>(request: &mut Request<B>, target: &Target, access: &S3Access, sha256: String) -> Result<(), Cause> {
     let wrong = |why: String| invalid(format!("the request to the admin API cannot be signed: {why}"));
     let identity = crate::s3::credentials(access).into();

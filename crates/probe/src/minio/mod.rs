@@ -1,4 +1,5 @@
-//! MinIO's interfaces beyond S3: its admin API, its trace, and the response headers with the reason of a refusal.
+//! MinIO's interfaces beyond S3: its admin API, its trace of requests, and its response headers that give the reason of
+//! a refusal.
 
 pub(crate) mod admin;
 pub(crate) mod trace;
@@ -9,8 +10,8 @@ use parallax_vocab::answer::S3Error;
 /// The health path on which MinIO answers 200 only if it can serve requests of its users.
 pub(crate) const FULLY_READY: &str = "/minio/health/cluster";
 
-/// The error in the response headers of an answer without a body, such as the answer to HEAD (`cmd/api-response.go`,
-/// `writeErrorResponseHeadersOnly`).
+/// The S3 error in the headers of an answer that has no body, such as the answer to HEAD. MinIO sends these headers
+/// (`cmd/api-response.go`, `writeErrorResponseHeadersOnly`).
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();

@@ -1,8 +1,8 @@
-//! Reads MinIO's own trace: the store reports each request with its source address and its `Host`.
+//! Reads MinIO's own trace, in which MinIO reports each request with its source address and its `Host`.
 //!
-//! The admin API's `trace` call (MinIO, `cmd/admin-handlers.go`, `TraceHandler`) answers with an endless stream of JSON
-//! documents, one for each request that the store served. MinIO subscribes before it sends the headers of its answer,
-//! so the trace contains every request that was sent after [`open`] returned.
+//! The admin API's `trace` request (MinIO, `cmd/admin-handlers.go`, `TraceHandler`) gets an endless stream of JSON
+//! documents as its answer, one for each request that the store served. MinIO subscribes before it sends the headers of
+//! this answer. So the trace contains every request that was sent after [`open`] returned.
 
 use std::time::{Duration, Instant};
 
@@ -20,19 +20,19 @@ use crate::dial::Dialler;
 use crate::store::{Ended, TraceEvent, Traced};
 use crate::trail::Trail;
 
-/// The time limit for opening the trace. Reading the trace has no limit.
+/// The time limit for opening the trace. Reading the trace has no time limit.
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
-/// The longest time without data. MinIO sends a space each second if it has nothing to report. If nothing arrives for
-/// this long, the store is gone, even if the connection seems open.
+/// The longest accepted time without data. MinIO sends a space each second if it has nothing to report. If nothing
+/// arrives for this time, the store is gone, even if the connection seems open.
 const SILENT_AT_MOST: Duration = Duration::from_secs(15);
-/// The largest size of a document. MinIO's documents contain headers, but not bodies.
+/// The largest size of one document of the trace, in bytes. MinIO's documents contain headers, but not bodies.
 const DOCUMENT_LIMIT_BYTES: usize = 1024 * 1024;
-// MinIO counts requests to its token service as internal (`cmd/http-tracer.go`).
+// `internal` is needed because MinIO counts requests to its token service (STS) as internal (`cmd/http-tracer.go`).
 const PATH: &str = "/minio/admin/v3/trace?s3=true&internal=true";
-/// The SHA-256 of the empty string.
+/// The SHA-256 digest of the empty string, for a request without a body.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// An open trace. When it is dropped, the connection is closed.
+/// An open trace. Dropping this value closes the connection.
 #[derive(Debug)]
 pub(crate) struct Trace {
     body: hyper::body::Incoming,
@@ -69,7 +69,7 @@ pub(crate) async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> 
 }
 
 impl Trace {
-    /// The next item. The error says why the trace ended.
+    /// Waits for the next report of the store. The error says why the trace ended.
     pub(crate) async fn next(&mut self) -> Result<TraceEvent, Ended> {
         loop {
             while let Some(document) = self.documents.next()? {
@@ -90,16 +90,17 @@ impl Trace {
     }
 }
 
-/// Splits the stream into JSON objects. No separator is guaranteed between them; MinIO sends spaces between them as
-/// keep-alives. Each byte is examined only once before its object is complete.
+/// Splits the stream into JSON objects. MinIO puts no separator between them, except spaces as keep-alives. Each byte
+/// is examined only once, even if its object arrives in many parts.
 #[derive(Debug, Default)]
 struct Documents {
     buffer: Vec<u8>,
-    /// The number of bytes of the buffer that were examined so far.
+    /// The number of bytes at the beginning of the buffer that were examined so far.
     seen: usize,
-    /// The nesting depth of objects and lists at that position.
+    /// The nesting depth of objects and lists after the examined bytes.
     depth: usize,
-    /// Whether that position is inside a string. The next field says whether the next character is escaped.
+    /// Whether the examined bytes end inside a string. `escaped` says whether they end after a backslash in that
+    /// string.
     string: bool,
     escaped: bool,
 }
@@ -109,12 +110,12 @@ impl Documents {
         self.buffer.extend_from_slice(data);
     }
 
-    /// Whether the buffer contains no incomplete object.
+    /// Whether the buffer contains no part of an object.
     fn is_between(&self) -> bool {
         self.depth == 0 && self.buffer.trim_ascii().is_empty()
     }
 
-    /// Returns the next complete object of the stream.
+    /// Returns the next complete object. `None` if more bytes are needed for it.
     fn next(&mut self) -> Result<Option<Value>, Ended> {
         while let Some(byte) = self.buffer.get(self.seen) {
             self.seen += 1;
@@ -175,7 +176,7 @@ fn arrived(request: &Value) -> Arrived {
     Arrived { method: text("method"), path: text("path"), query: text("rawquery"), headers: headers.collect() }
 }
 
-/// Joins the values of one header in the same way as `SigV4`.
+/// Joins several values of one header with commas, as `SigV4` does before it signs them.
 fn joined(values: &Value) -> String {
     match values {
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
@@ -188,7 +189,7 @@ fn header(headers: &Value, name: &str) -> Option<String> {
     values.get(0).or(Some(values))?.as_str().map(str::to_owned)
 }
 
-/// Removes the port. Accepts `10.42.0.7:41234`, `[fd00::7]:41234` or an address without a port.
+/// Removes the port from an address. Accepts `10.42.0.7:41234`, `[fd00::7]:41234`, or an address without a port.
 fn without_port(client: &str) -> String {
     client.parse::<std::net::SocketAddr>().map_or_else(|_| client.to_owned(), |it| it.ip().to_string())
 }

@@ -1,4 +1,4 @@
-//! Tests that each answer of a resolver has its own cause.
+//! Tests that each possible answer of a name server leads to its own cause.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! Tests that HTTP requests are sent exactly as asked, and that broken connections and the deadline have their causes.
+//! Tests that HTTP requests are sent exactly as the question says, and that broken connections and the deadline have
+//! their causes.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -31,8 +32,8 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    // A request with another `Host` goes to the same server over the same TLS connection, as from a proxy that rewrites
-    // the header.
+    // A question may set another `Host` than that of its URL. The request still goes to the URL's server, as from a
+    // proxy that rewrites the header.
     question.host = Some("minio.foo.svc:9000".to_owned());
     let answer = ask(view, Probe::Http(question)).await;
     assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));
@@ -65,7 +66,7 @@ async fn bodies_go_out_whole_and_come_back_bounded() {
     let answer = ask(View::default(), Probe::Http(question)).await;
     let reply = http_reply(&answer);
     assert_eq!((reply.body.len(), reply.body_bytes), (BODY_LIMIT_BYTES, size as u64));
-    // The digest of 65546 times `x`, computed by sha256sum.
+    // The digest of a body of 65,546 times the letter `x`, computed by sha256sum.
     assert_eq!(reply.body_sha256, "328b2e588f5a99ee7c2f6c7c1be2cc589ab36d8b1e1ea65fee8ad6fac0750452");
 }
 
@@ -114,7 +115,7 @@ async fn a_form_goes_out_as_a_browser_sends_it() {
     let expected = expected.map(|part| format!("--{boundary}\r\n{part}")).concat();
     assert_eq!(body, format!("{expected}--{boundary}--\r\n"));
 
-    // A header of the question replaces the form's own header.
+    // A header in the question replaces the form's own header.
     let whole = sent(&[("Content-Type", "text/plain")]).await;
     assert!(whole.contains("content-type: text/plain") && !whole.contains("boundary="), "{whole}");
 }
@@ -177,7 +178,7 @@ async fn the_first_layer_that_failed_is_the_cause() {
     ] {
         assert_eq!(kind(&ask(view.clone(), Probe::Http(get(url))).await), expected, "{url}");
     }
-    // A redirection of another port does not apply.
+    // A detour for another port must not have an effect.
     let from: SocketAddr = "127.0.0.1:444".parse().unwrap();
     view.detours = vec![Detour { from, to: server::tcp(server::echo).await }];
     let answer = ask(view, Probe::Http(get("http://loopback.example.com:1/"))).await;

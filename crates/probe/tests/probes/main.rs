@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 use parallax_vocab::question::{Detour, HttpQuestion, TlsQuestion};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 
-/// The deadline is long enough for a machine under load, and short enough to notice a probe that hangs.
+/// The time limit of each question, in milliseconds. It is long enough for a slow machine, and short enough to notice a
+/// probe that hangs.
 const DEADLINE_MS: u64 = 10_000;
 
 async fn ask(view: View, probe: Probe) -> Answer {
@@ -31,11 +32,11 @@ fn get(url: &str) -> HttpQuestion {
     HttpQuestion::new("GET", url)
 }
 
-/// The address to which test names resolve. No process listens there; redirections lead connections to the test
-/// servers.
+/// The address to which the names in the tests resolve. No process listens there; detours lead the connections to the
+/// test servers.
 const NOWHERE: &str = "192.0.2.80";
 
-/// A view of the network with the name server `names`. In this view, connections to [`NOWHERE`]`:port` reach `server`.
+/// A view of the network with the name server `names`. A detour leads connections to [`NOWHERE`]`:port` to `server`.
 fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAddr) -> View {
     View {
         trust: trust.to_vec(),
@@ -46,7 +47,7 @@ fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAd
     }
 }
 
-/// The layer and kind of a cause, as scenarios write it.
+/// The layer and the kind of the answer's cause, in the words that scenarios use, for example `connect refused`.
 fn kind(answer: &Answer) -> String {
     match answer.cause() {
         None => "none".to_owned(),

@@ -1,4 +1,4 @@
-//! A name server for tests: the first label of a name determines the answer.
+//! A name server for tests: the first label of a name decides what it answers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::NOWHERE;
 
-/// A running name server. It stops when this value is dropped.
+/// A running name server. Dropping this value stops it.
 pub(crate) struct NameServer {
     _server: Server<Behaviour>,
     pub(crate) at: SocketAddr,
@@ -59,7 +59,8 @@ impl RequestHandler for Behaviour {
                 answers.push(Record::from_rdata(owner, 30, RData::CNAME(CNAME(target.clone()))));
                 answers.push(Record::from_rdata(target, 9, address(NOWHERE)));
             }
-            // The answer does not fit into a datagram, so only a client that falls back to TCP gets all of it.
+            // These addresses do not fit into one UDP datagram. Only a client that asks again over TCP gets all of
+            // them.
             "many" if four => {
                 let all = (0..=255).map(|n| Record::from_rdata(owner.clone(), 5, address(&format!("10.0.0.{n}"))));
                 answers.extend(all);

@@ -1,4 +1,5 @@
-//! Tests of probers: they work open loop, use a connection for each question, and keep equal answers once.
+//! Tests of probers: a slow answer delays no question, each question has its own connection, and equal answers are
+//! stored once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,20 +17,21 @@ fn asking(url: &str, rate: u32, deadline_ms: u64) -> ProberQuestion {
     ProberQuestion { question, rate, headers: std::iter::once("x-turn".to_owned()).collect(), body: false }
 }
 
-/// Reads outcomes until `enough` returns true. The time limit suits a machine under load.
+/// Reads outcomes until `enough` returns true. The time limit is long enough for a slow machine.
 async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series {
     let began = Instant::now();
     let mut series = prober.read(Known::default());
     while !enough(&series) {
         assert!(began.elapsed() < Duration::from_secs(20), "{series:?}");
-        // The prober does not signal new outcomes, so the test polls.
+        // The prober does not signal new outcomes, so the test polls it.
         tokio::time::sleep(Duration::from_millis(20)).await;
         series.join(prober.read(series.known())).expect("a page of ours");
     }
     series
 }
 
-/// A server that answers its n-th connection as `turn` says. One header of the answer differs each time.
+/// Starts a server and returns its URL. `turn` gives, for the number of the connection, the delay of the answer and its
+/// header `x-turn`. The header `x-request-id` differs in each answer.
 async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static) -> String {
     let count = Arc::new(AtomicU64::new(0));
     let at = server::tcp(move |mut stream| {
@@ -37,7 +39,7 @@ async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static
         let (delay, turn) = turn(number);
         async move {
             server::head(&mut stream).await;
-            // This delay makes the slow answer that the test is about.
+            // This delay makes an answer slow, which is what the test is about.
             tokio::time::sleep(delay).await;
             let head =
                 format!("HTTP/1.1 200 OK\r\nx-turn: {turn}\r\nx-request-id: {number}\r\ncontent-length: 2\r\n\r\nok");
@@ -52,7 +54,7 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     let url = turns(|number| (Duration::from_secs(u64::from(number == 0) * 2), "same".to_owned())).await;
     let mut prober = Prober::start(asking(&url, 50, 10_000));
     let series = read_until(&prober, |it| it.outcomes.len() >= 20).await;
-    // The first answer is still outstanding, and twenty later answers have arrived.
+    // The first, slow answer is still missing, although the answers to twenty later questions have arrived.
     assert!(series.in_flight >= 1, "{series:?}");
     assert!(series.outcomes.iter().all(|it| it.took_us < 2_000_000), "{series:?}");
     prober.stop().await;
@@ -60,7 +62,8 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     assert_eq!(whole.in_flight, 0);
     assert_eq!(whole.outcomes.iter().filter(|it| it.took_us >= 2_000_000).count(), 1);
     assert_eq!((whole.dropped, whole.broken.as_ref()), (0, None));
-    // The header that differs each time was not requested and is not kept, so there is only one kind of answer.
+    // `x-request-id` differs in each answer, but the question does not ask for it, so it is not kept. Therefore all
+    // answers count as equal.
     assert_eq!(whole.kinds.len(), 1);
     assert_eq!(http_reply(&whole.kinds[0]).headers.keys().collect::<Vec<_>>(), ["x-turn"]);
     // After the stop, no further question is asked.
@@ -104,7 +107,8 @@ async fn a_dropped_prober_stops_asking() {
     let prober = Prober::start(asking(&format!("http://{}/", at.await), 100, 1_000));
     read_until(&prober, |it| !it.outcomes.is_empty()).await;
     drop(prober);
-    // Outstanding questions end. A prober that continued would ask twenty times in each of these pauses.
+    // Questions that were sent before the drop may still arrive. A prober that went on would ask twenty times in each
+    // of these pauses.
     for _ in 0..50 {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(200)).await; // The test must show that nothing happens in this pause.

@@ -1,4 +1,4 @@
-//! Tests of programs: their environment, their output, and that all of their processes end.
+//! Tests of programs that a question runs: their environment, their output, and that all of their processes end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn a_program_is_given_its_environment_and_nothing_of_ours() {
     question.env = BTreeMap::from([("GIVEN".to_owned(), Secret::new("x"))]);
     question.stdin = Some(Secret::new("from standard input"));
     let reply = run(question).await;
-    // The shell itself sets PWD, OLDPWD, SHLVL and _.
+    // The shell sets PWD, OLDPWD, SHLVL and _ itself, so they are not part of the given environment.
     let names: Vec<&str> = reply.stdout.split(' ').filter(|it| !["PWD", "OLDPWD", "SHLVL", "_"].contains(it)).collect();
     assert_eq!(names, ["GIVEN", "HOME", "PARALLAX_CA_BUNDLE", "PATH", "TMPDIR", "from", "standard", "input"]);
     assert!(!std::path::Path::new(reply.stderr.trim()).exists(), "its folder is gone: {}", reply.stderr);
@@ -100,8 +100,8 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
 async fn what_leaves_the_group_ends_with_it_too() {
     for script in [
         "setsid sleep 600 >&2 & echo $!",
-        // The next process works in another folder, but its environment names the program's folder. The last process
-        // has no such variable, but it works in that folder.
+        // The process of the first line works in another folder, but its environment names the program's folder. The
+        // process of the second line has an empty environment, but it works in that folder.
         "cd / && setsid sleep 600 >&2 & echo $!",
         "env -i setsid sleep 600 >&2 & echo $!",
     ] {
@@ -110,7 +110,7 @@ async fn what_leaves_the_group_ends_with_it_too() {
     }
 }
 
-/// Runs a script isolated from the other processes of this machine.
+/// Runs the program of a question isolated from the other processes of this machine.
 async fn run_apart(question: RunQuestion) -> Answer {
     let question = Question { view: View::default(), deadline_ms: DEADLINE_MS, probe: Probe::Run(question) };
     parallax_probe::ask_apart(&question).await
@@ -126,18 +126,20 @@ async fn ended_apart(question: RunQuestion) -> RunReply {
 #[tokio::test]
 async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
     parallax_probe::can_run_apart().expect("this machine has user namespaces");
-    // Cargo gives this variable to the tests, but the program's environment has been cleared. So the test searches for
-    // it in other processes.
+    // Cargo sets this variable for the tests. The program itself does not inherit it, so the search finds it only in
+    // other processes.
     let of_ours =
         "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
     let seen = run(sh(of_ours)).await;
     assert_ne!(seen.stdout.trim(), "0", "the search finds what is there");
-    // A program that is root in its namespace can remove the mount that hides the machine's processes.
+    // A program that is root in its namespace could remove the mount that hides the other processes of the machine.
+    // This must not help it.
     for first in ["", "umount /proc 2>/dev/null; "] {
         let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
         assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
     }
-    // The process does not name the program's folder, and it has another parent, group and session.
+    // The process hides from the harness: it does not name the program's folder, and it has another parent, process
+    // group and session.
     let mark = format!("600.{}", std::process::id());
     let script = format!("cd / && env -i setsid sleep {mark} >/dev/null 2>&1 & sleep 0.2; echo left");
     assert_eq!(ended_apart(sh(&script)).await.stdout, "left\n");
@@ -156,7 +158,8 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     let (here, apart) = (run(question.clone()).await, ended_apart(question).await);
     assert_eq!((here.exit, here.stdout), (apart.exit, apart.stdout));
     assert_eq!(ended_apart(sh("kill -9 $$")).await.exit, 137);
-    // The shell that starts the program has a built-in command of this name, which accepts other options.
+    // The shell that starts the program has a built-in command `echo`, which accepts other options. The real program
+    // must run.
     let echo = RunQuestion { argv: ["echo", "-e", "a"].map(str::to_owned).to_vec(), ..sh("") };
     assert_eq!(ended_apart(echo.clone()).await.stdout, run(echo).await.stdout);
     for (program, says) in [
@@ -169,7 +172,8 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     }
 }
 
-/// Waits until a process has ended. It may still be a zombie that has not been reaped.
+/// Waits until the process with this id has ended. A zombie counts as ended: the process that must reap it is not part
+/// of the test.
 fn gone(pid: &str) {
     let began = Instant::now();
     loop {
@@ -199,8 +203,8 @@ async fn a_client_is_asked_and_answers_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        // A separate process writes the file. If this process had it open while another test forks, the program would
-        // be "busy" (ETXTBSY).
+        // A separate shell writes the file. If this process wrote it, and another test forked at the same time, the
+        // child would still have the file open for writing. The kernel then refuses to execute the file (ETXTBSY).
         let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
         let written = std::process::Command::new("/bin/sh").args(["-c", script]).arg(&path).arg(text).status();
         assert!(written.unwrap().success());

@@ -1,5 +1,5 @@
-//! Tests of S3 through the SDK: the request that is sent, and the typed causes and errors that are returned. Scenarios
-//! test real stores.
+//! Tests of S3 requests through the SDK: the request that is sent, and the causes and errors that are returned.
+//! Scenarios test real stores.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ fn s3_reply(answer: &Answer) -> &S3Reply {
     }
 }
 
-/// A server that gives the same answer to every request.
+/// Starts a server that gives the same answer to every request, and checks that each request is signed.
 async fn store(status: &'static str, body: &'static str) -> std::net::SocketAddr {
     server::tcp(move |mut stream| async move {
         let head = server::head(&mut stream).await;
@@ -72,7 +72,8 @@ async fn answers_and_refusals_keep_status_code_and_request_id() {
     }
 }
 
-/// A store whose answer depends on the request line.
+/// Starts a store. `answer` computes the body of each answer from the first line of the request. Returns the store's
+/// endpoint.
 async fn answering(answer: fn(&str) -> String) -> String {
     let at = server::tcp(move |mut stream| async move {
         let head = server::head(&mut stream).await;
@@ -114,8 +115,8 @@ async fn a_listing_is_read_to_its_end_or_fails() {
     }
 }
 
-/// A store with one bucket in which a flow has begun a multipart upload. Returns the endpoint of the store and the
-/// requests that the store received.
+/// Starts a store with one bucket in which a flow has begun a multipart upload. `listing` is the store's answer to a
+/// listing of uploads. Returns the store's endpoint, and the list of the requests that it has received so far.
 async fn with_uploads(listing: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let requests = asked.clone();
@@ -169,7 +170,8 @@ async fn a_store_that_lists_no_uploads_has_none() {
     let (endpoint, _) = with_uploads(refused).await;
     let found = contents::contents(View::default(), &access(&endpoint)).await;
     assert_eq!(found, Ok(contents::Contents::from([("docs".to_owned(), contents::Bucket::default())])));
-    // Any other refusal is an error, because the next verdict would depend on the remaining uploads.
+    // If the uploads cannot be listed for another reason, this is an error. Uploads that remain could influence the
+    // next verdict.
     let (endpoint, _) = with_uploads("<Error><Code>AccessDenied</Code><Message>x</Message></Error>").await;
     assert!(contents::contents(View::default(), &access(&endpoint)).await.is_err());
 }
@@ -190,7 +192,8 @@ async fn an_error_document_under_200_is_an_error() {
     for operation in operations {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
-        // The result is a parsed error, or an answer that cannot be parsed, but never a success.
+        // Some operations read the error in the body, others fail because they cannot parse the body. None of them may
+        // count as a success.
         let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
         assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }
@@ -300,7 +303,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
             ["content-length-range", 1, 32],
         ])
     );
-    // The signed form has no field for values that the policy leaves open.
+    // The policy leaves the other values open, so the signed form has no fields for them.
     let names: Vec<_> = reply.fields.keys().map(String::as_str).collect();
     let signed = ["policy", "success_action_status", "x-amz-algorithm", "x-amz-credential", "x-amz-date"];
     assert_eq!(names, [&signed[..], &["x-amz-security-token", "x-amz-signature"]].concat());
@@ -313,7 +316,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
     assert!((3600..3700).contains(&ago.whole_seconds()), "{ago}");
     assert_eq!(Reply::Presign(reply.clone()).secrets(), [Secret::new(&reply.fields["x-amz-signature"])]);
 
-    // Only a form can have a policy.
+    // Only a form (POST) can have a policy.
     let url = PresignQuestion { method: "PUT".to_owned(), ..question };
     assert_eq!(kind(&ask(View::default(), Probe::Presign(url)).await), "client");
 }

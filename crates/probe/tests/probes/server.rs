@@ -1,4 +1,4 @@
-//! Servers for tests: TLS with any certificate, and TCP that misbehaves.
+//! Servers for tests: TLS servers with any certificate, and TCP servers that misbehave.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 /// A certificate authority for the tests.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// The certificate as PEM, for the trust of a view.
+    /// The certificate of the authority as PEM. A view that contains it trusts all certificates of this authority.
     pub(crate) pem: String,
     der: CertificateDer<'static>,
 }
@@ -46,13 +46,14 @@ impl Authority {
     }
 }
 
-/// A certificate chain and its key.
+/// The certificate chain of a server, and the key of its first certificate.
 pub(crate) struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// Serves TLS with `identity`. `speak` receives each stream after its handshake.
+/// Starts a TLS server with the certificate of `identity`. `speak` gets each stream after its handshake. Returns the
+/// server's address.
 pub(crate) async fn tls<F, S>(identity: Identity, speak: F) -> SocketAddr
 where
     F: Fn(tokio_rustls::server::TlsStream<TcpStream>) -> S + Clone + Send + 'static,
@@ -69,7 +70,8 @@ where
     tcp(move |stream| {
         let (acceptor, speak) = (acceptor.clone(), speak.clone());
         async move {
-            // Most tests expect that the client rejects the certificate.
+            // The handshake fails in most tests, because the client must reject the certificate. This is no error of
+            // the server.
             if let Ok(stream) = acceptor.accept(stream).await {
                 speak(stream).await;
             }
@@ -78,7 +80,7 @@ where
     .await
 }
 
-/// Serves TCP. `speak` receives each connection.
+/// Starts a TCP server. `speak` gets each connection. Returns the server's address.
 pub(crate) async fn tcp<F, S>(speak: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> S + Send + 'static,
@@ -94,7 +96,7 @@ where
     at
 }
 
-/// Reads the head of a request and answers with it as the body, so that a test sees what was sent.
+/// Answers a request with the request's own head as the body, so that the test sees what was sent.
 pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let head = head(&mut stream).await;
     let answer = format!("HTTP/1.1 200 OK\r\nx-a: 1\r\nX-A: 2\r\ncontent-length: {}\r\n\r\n{head}", head.len());
@@ -102,7 +104,7 @@ pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     stream.shutdown().await.ok();
 }
 
-/// Reads the head of a request.
+/// Reads the head of an HTTP request, up to the empty line.
 pub(crate) async fn head<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     let mut bytes = Vec::new();
     while !bytes.windows(4).any(|end| end == b"\r\n\r\n") && bytes.len() < 64 * 1024 {

@@ -69,7 +69,7 @@ async fn the_name_that_is_verified_may_differ_from_the_one_dialled() {
     let ours = Authority::new("our CA");
     let at = server::tls(ours.issue(&[HOST, "127.0.0.1"], -1, 1), quiet).await;
     let trust = View { trust: vec![ours.pem], ..View::default() };
-    // A literal address needs no name server. The certificate is verified against its address names.
+    // A literal address needs no name server. The certificate is then verified against the IP addresses in it.
     for (server_name, expected) in [(None, "none"), (Some(HOST), "none"), (Some("x.example.com"), "tls name-mismatch")]
     {
         let server_name = server_name.map(str::to_owned);
@@ -92,13 +92,13 @@ async fn what_is_not_tls_and_what_breaks_off() {
     })
     .await;
     let alert = server::tcp(|mut stream| async move {
-        // This is a fatal TLS alert: handshake_failure.
+        // These bytes are a fatal TLS alert: handshake_failure.
         stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await.ok();
         server::head(&mut stream).await;
     })
     .await;
     let cut = server::tcp(|mut stream| async move {
-        // These are the first bytes of a record. Nothing follows.
+        // These are the first bytes of a TLS record. The server then closes the connection.
         stream.write_all(&[22, 3, 3, 0, 80, 2]).await.ok();
     })
     .await;

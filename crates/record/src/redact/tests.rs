@@ -1,4 +1,4 @@
-//! Tests what the redactor removes and what it leaves.
+//! Tests what the redactor removes and what it leaves unchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};

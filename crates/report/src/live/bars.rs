@@ -1,5 +1,5 @@
 //! Progress bars on a terminal. Each running unit (a set-up step or a variant) has one line. The lines of finished
-//! units are above.
+//! units stand above the bars.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use super::{doing, line_of, word};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The largest number of running units that are shown, so that the screen stays readable. Further units are only
-/// counted.
+/// The largest number of running units that have a bar, so that the screen stays readable. The others are only counted.
 const SHOWN: usize = 8;
 
-/// The bars of one run.
+/// The progress bars of one run.
 #[derive(Debug)]
 pub struct Bars {
     multi: MultiProgress,
@@ -80,7 +79,7 @@ impl Bars {
         self.arrange();
     }
 
-    /// Gives a bar to each of the first [`SHOWN`] units that has none.
+    /// Gives a bar to each of the first [`SHOWN`] running units that has none yet.
     fn arrange(&mut self) {
         for unit in self.running.iter_mut().take(SHOWN).filter(|unit| unit.bar.is_none()) {
             let bar = self.multi.insert_before(&self.total, ProgressBar::no_length());
@@ -129,7 +128,7 @@ impl Live for Bars {
     }
 
     fn tick(&mut self, _at_ms: u64) {
-        // Nothing is done here, because the bars update themselves.
+        // Nothing to do: the bars update themselves.
     }
 
     fn close(&mut self) {

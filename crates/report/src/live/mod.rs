@@ -1,4 +1,4 @@
-//! The live display of a run: progress bars on a terminal, plain lines elsewhere. It always writes to standard error.
+//! The live display of a run: progress bars on a terminal, otherwise plain lines. It always writes to standard error.
 
 mod bars;
 mod plain;
@@ -17,8 +17,8 @@ pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
     if is_terminal && !is_ci { Box::new(Bars::new()) } else { Box::new(Plain::new(std::io::stderr())) }
 }
 
-/// Returns the subject of an event and one line about what happened. Returns `None` for events that are not shown as a
-/// line.
+/// Returns the subject of an event (for example the id of a variant) and one line about what happened. `None` for
+/// events without a line.
 fn line_of(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
@@ -38,13 +38,14 @@ fn line_of(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// Returns a text from outside the harness without control characters. All lines after the first are indented, so that
-/// they cannot look like lines of the harness.
+/// Returns a text from outside the harness without control characters. Lines after the first are indented, so that they
+/// cannot imitate lines of the harness.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }
 
-/// Returns the subject of a progress event and its current activity.
+/// Returns the subject of a progress event (a set-up step or a variant), and what it is doing now. `None` for other
+/// events.
 fn doing(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::SetupProgress { id, text } => (id, text.clone()),
@@ -54,7 +55,7 @@ fn doing(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// Returns one word for how a variant ended.
+/// One word for the outcome of a variant.
 fn word(outcome: &parallax_vocab::event::Outcome) -> &'static str {
     use parallax_vocab::event::Outcome;
     match outcome {

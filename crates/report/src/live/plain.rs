@@ -1,5 +1,5 @@
-//! Plain lines for a display without a terminal. Each line has the time, the subject and what happened. Long work
-//! without events gets a line every 15 s.
+//! The live display without a terminal. It prints plain lines with the time, the subject and what happened. While work
+//! takes long without events, it prints a line every 15 s.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use super::{doing, line_of};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The time without a line, in milliseconds, after which a running unit gets another line.
+/// If a running unit has had no line for this time, in milliseconds, the display prints one for it.
 const SILENCE_MS: u64 = 15_000;
 
-/// A display that writes lines to `W`.
+/// A display that writes plain lines to `W`.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
@@ -34,7 +34,7 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn line(&mut self, at_ms: u64, id: &str, text: &str) {
-        // An error is ignored, because a closed standard error must not end a run.
+        // Writing fails if standard error is closed. This must not end a run, so the error is ignored.
         drop(writeln!(self.out, "{:>8}  {id}  {text}", seconds(at_ms)));
     }
 

@@ -1,19 +1,19 @@
-//! Returns the canonical request (AWS Signature Version 4) of a request as a store saw it. The store computed its own
-//! signature over this text. The text lacks the secrets, because the record does not contain them.
+//! Makes the canonical request (AWS Signature Version 4) of a request as a store received it. The store computed its
+//! own signature over this text. Here the text lacks the secrets, because the record does not contain them.
 
 use std::fmt::Write as _;
 
 use parallax_vocab::event::Arrived;
 
-/// The parameter of a presigned URL that contains the signature. The parameter is secret, and the signature does not
-/// cover it.
+/// The parameter of a presigned URL that contains the signature. It is left out, because the signature does not cover
+/// itself and is secret.
 const NOT_SIGNED: &str = "X-Amz-Signature";
 const SIGNED_HEADERS: &str = "X-Amz-SignedHeaders";
-/// The header that contains the hash of the payload.
+/// The header that contains the hash of the request's body.
 const PAYLOAD: &str = "x-amz-content-sha256";
 
-/// Returns the lines of the canonical request. All headers are shown if the list of signed headers is unknown because
-/// the record conceals the header that contains it.
+/// Returns the lines of the canonical request. The record may conceal the header that lists the signed headers. Then it
+/// is not known which are signed, and all are shown.
 pub(super) fn request(arrived: &Arrived) -> String {
     let Arrived { method, path, query, headers } = arrived;
     let mut parameters: Vec<&str> = query.split('&').filter(|it| !it.is_empty()).collect();

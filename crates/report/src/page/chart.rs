@@ -1,5 +1,5 @@
-//! The timeline of the page. One group of rows is for the run itself, and each cluster has a group with its
-//! environments, its variants and their steps. Positions are in percent of the run, so that zooming changes only the
+//! The timeline of the page. One group of rows shows the run itself. Each cluster has a group with its environments,
+//! its variants and their steps. Positions are in percent of the run's duration, so that zooming changes only the
 //! width.
 
 use parallax_vocab::event::Verdict;
@@ -11,13 +11,14 @@ use crate::seconds;
 use crate::summary::{SetUp, Summary, Variant};
 use crate::terminal::{Paint, verdict_of};
 
-/// The height of a row and of the bars in it, in pixels.
+/// The height of one row of the timeline, with its bars, in pixels.
 const ROW: usize = 27;
 const MARGIN_TOP: usize = 2;
 const STRIP_TOP: usize = 17;
-/// The smallest number of marks that the axis should have.
+/// The smallest number of marks that the time axis should have.
 const MARKS: u64 = 8;
-/// The share of its deadline, in percent, from which a step is listed among those that came close to their deadline.
+/// A step that used at least this share of its deadline, in percent, is listed among those that came close to their
+/// deadline.
 const CLOSE_PERCENT: u64 = 30;
 const CLOSE_SHOWN: usize = 10;
 
@@ -42,13 +43,13 @@ struct Group {
     bars: Vec<Bar>,
 }
 
-/// A bar for a variant, or for a part of the environment. A part of the environment has neither a link nor steps.
+/// A bar of the timeline, for a variant or for a part of the set-up. A bar for the set-up has neither a link nor steps.
 #[derive(Serialize)]
 struct Bar {
     x: String,
     width: String,
     y: usize,
-    /// The vertical position of the bar's steps.
+    /// The vertical position of the marks for the bar's steps.
     strip: usize,
     label: String,
     title: String,
@@ -66,7 +67,7 @@ struct Bit {
     href: String,
 }
 
-/// A step that came close to its deadline.
+/// A step that came close to its deadline, as the page lists it.
 #[derive(Serialize)]
 pub(super) struct Close {
     variant: String,
@@ -110,7 +111,7 @@ impl Scale {
     }
 }
 
-/// Groups spans into rows. Each span goes into the first row that is free at the start of the span.
+/// Makes a group of rows from spans of time. Each span goes into the first row that is free when the span starts.
 fn group(name: &str, detail: String, spans: Vec<Span>) -> Group {
     let mut free_from: Vec<u64> = Vec::new();
     let mut bars = Vec::new();
@@ -134,7 +135,7 @@ fn is_of_the_run(setup: &SetUp) -> bool {
 
 fn of_the_run(summary: &Summary, scale: Scale) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    // Images are obtained in parallel. One bar for all images tells more than twenty bars of a millisecond each.
+    // Images are obtained at the same time. One bar for all of them is clearer than twenty bars of a millisecond each.
     let images = summary.setups.iter().filter(|it| it.id.starts_with("image/"));
     let images = images.map(|it| (it.from_ms, it.from_ms.saturating_add(it.took_ms), it.error.is_some()));
     if let Some((from_ms, to_ms, failed)) = images.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2 || b.2)) {
@@ -176,7 +177,8 @@ fn span(scale: Scale, at: (u64, u64), (label, title): (&str, &str), tone: &'stat
     Span { from_ms, to_ms, bar }
 }
 
-/// Returns each cluster with its spans and its number of variants, in the order in which the clusters began.
+/// Returns each cluster with the spans of its group and its number of variants, in the order in which the clusters
+/// started.
 fn clusters(summary: &Summary, scale: Scale) -> Vec<(String, Vec<Span>, usize)> {
     let interrupted = summary.interrupted();
     let mut clusters: Vec<(String, Vec<Span>, usize)> = Vec::new();
@@ -232,11 +234,12 @@ fn of_variant(variant: &Variant, interrupted: bool, scale: Scale) -> Span {
     span
 }
 
-/// Returns the marks of the axis. Their distance is the largest round number that gives at least [`MARKS`] marks.
+/// Returns the marks of the time axis. The distance between them is the largest round number that gives at least
+/// [`MARKS`] marks.
 fn marks(total_ms: u64) -> Vec<Mark> {
     let distances = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600].map(|it| it * 1000);
     let distance = distances.into_iter().rev().find(|it| total_ms / it >= MARKS).unwrap_or(1000);
-    // A record may claim a very long time. The limit prevents a page of unlimited size.
+    // A damaged record may have a very long duration. The limit prevents a page of unlimited size.
     let count = (total_ms / distance).min(100);
     let mark = |at_ms: u64| Mark { x: percent(at_ms, total_ms), label: clock(at_ms) };
     (0..=count).map(|it| mark(it * distance)).collect()
@@ -247,8 +250,8 @@ fn clock(ms: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// Returns the steps that passed with little of their deadline left. The closest step is first. A step with `hold_for`
-/// is left out, because it takes its time on purpose.
+/// Returns the passed steps that used at least [`CLOSE_PERCENT`] percent of their deadline, those with the largest
+/// share first. A step with `consistently` is left out, because it takes its time on purpose.
 pub(super) fn close(summary: &Summary) -> Vec<Close> {
     let steps = summary.variants().flat_map(|variant| Named::of(variant).map(move |named| (variant, named)));
     let waited = steps.filter(|(_, it)| {

@@ -1,5 +1,5 @@
-//! The failures of a run. Each failure appears once, with the evidence of every vantage and with the events at that
-//! time.
+//! The failures of a run, as the page shows them. Each failure appears once, with the evidence of every vantage and
+//! with other events around that time.
 
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded};
 use serde::Serialize;
@@ -10,17 +10,18 @@ use crate::summary::{Summary, Variant};
 use crate::terminal::{rerun, short_cause};
 use crate::{evidence, seconds};
 
-/// The time before a failure, and the time after it, in which other events are shown with the failure.
+/// Other events are shown with a failure if they lie at most this time before it, or at most [`AFTER_MS`] after it, in
+/// milliseconds.
 const BEFORE_MS: u64 = 10_000;
 const AFTER_MS: u64 = 5_000;
-/// The largest number of events of other variants that are shown with a failure.
+/// The largest number of events of other variants that are shown around a failure.
 const OTHERS_SHOWN: usize = 8;
-/// The number of steps before a failure, and of steps after it, that are shown from the same variant.
+/// The number of steps of the same variant that are shown before a failure, and as many after it.
 const OWN_SHOWN: usize = 4;
-/// The largest number of lines of logs and events that are shown for each step.
+/// The largest number of lines from logs and events that are shown for a step.
 const LINES_SHOWN: usize = 30;
 
-/// One failure of the run, with all that is known about it.
+/// One failure of the run, with everything that is shown about it.
 #[derive(Serialize)]
 pub(super) struct Red<'a> {
     word: &'static str,
@@ -39,8 +40,8 @@ struct ProblemView<'a> {
     from: String,
     href: String,
     place: &'a str,
-    /// The sentence in parts. The flag of a part says whether the part is code, which the sentence has between
-    /// backticks.
+    /// The sentence about the failure, in parts. A part is code if its flag is true; in the sentence, code stands
+    /// between backticks.
     sentence: Vec<(bool, &'a str)>,
     facts: Vec<(&'static str, String)>,
     vantages: Option<Table>,
@@ -48,10 +49,10 @@ struct ProblemView<'a> {
     logs: Vec<Log>,
 }
 
-/// An event close to the time of a failure.
+/// An event that lies close to a failure in time.
 #[derive(Serialize)]
 struct Around {
-    /// The time in seconds after the end of the failed step, with a sign.
+    /// The time relative to the end of the failed step, for example `+1.2 s`.
     at: String,
     what: String,
     says: String,
@@ -68,7 +69,8 @@ struct Log {
     lines: Vec<String>,
 }
 
-/// Returns each failure once, as on the terminal.
+/// Returns the failures of set-up steps, of variants, and of the run as a whole. A failure that ended several of them
+/// is returned once.
 pub(super) fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
     let mut shown: Vec<&Failure> = Vec::new();
     let mut reds = Vec::new();
@@ -121,12 +123,13 @@ fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a
 }
 
 fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> ProblemView<'a> {
-    // Rounds repeat the id of a step. The last step with the id is used, as in `Variant::step`.
+    // Each round of a `repeat` has a step with the same id. The last one is used, as in `Variant::step`.
     let named = Named::of(variant).filter(|named| named.step.step == it.step).last();
     let vantages = named.and_then(|named| table(summary, variant, named.step));
     let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
     let lines = named.map(|named| evidence::lines(named.step)).unwrap_or_default();
-    // Logs are shown in their own place below, and the table of vantages shows the network layers.
+    // Logs have their own place below the failure, and the table of vantages shows the network layers. So the facts
+    // leave them out.
     let elsewhere =
         |label: &str| matches!(label, "saw" | "moment") || (vantages.is_some() && IN_TABLE.contains(&label));
     facts.extend(lines.into_iter().filter(|(label, _)| !elsewhere(label)));
@@ -143,14 +146,14 @@ fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> P
     }
 }
 
-/// Formats a time relative to the end of the failed step.
+/// Formats the time `ms` relative to the time `moment_ms`, with a sign.
 fn since(ms: u64, moment_ms: u64) -> String {
     let sign = if ms < moment_ms { "\u{2212}" } else { "+" };
     format!("{sign}{}", seconds(ms.abs_diff(moment_ms)))
 }
 
-/// Returns the steps before and after a failure in the same variant, and the events that ended in the same cluster at
-/// that time.
+/// Returns what happened around a failure: the steps before and after it in the same variant, and what ended in the
+/// same cluster at that time.
 fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
     let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
     let moment_ms = failed.ended_ms;
@@ -207,15 +210,15 @@ fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
         Log {
             step: format!("{} ({})", it.step.step, it.step.kind),
             at: since(it.ended_ms, failed.ended_ms),
-            // The last lines are kept, because they are the newest.
+            // If there are too many lines, the last ones are kept, because they are the newest.
             lines: lines.split_off(lines.len().saturating_sub(LINES_SHOWN)),
         }
     };
     told.map(log).collect()
 }
 
-/// Returns the moments that a step observed. Each moment has its distance from the last answer of the step, or from the
-/// last moment if there is no answer.
+/// Returns the moments (events in the system under test) that a step observed. Each has its distance from the last
+/// answer of the step, or from the last moment if there is no answer.
 fn moments(step: &StepEnded) -> Vec<String> {
     let moments = &step.course.moments;
     let answered =

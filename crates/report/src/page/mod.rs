@@ -1,8 +1,8 @@
-//! The page: one HTML file for people. The page needs no network and no other file. The document itself contains
-//! everything, so that people can read it without its script. The script only searches, filters, zooms and opens.
+//! The page: one HTML file for people. It needs no network and no other file. Without its script, people can still read
+//! everything; the script only searches, filters, zooms and opens.
 //!
-//! **Invariant:** no data becomes script or style. The Content-Security-Policy names the page's own script and style by
-//! their hashes, and no attribute of an element is script or style.
+//! **Invariant:** no data becomes script or style. The Content-Security-Policy allows only the page's own script and
+//! style, by their hashes, and no attribute of an element is script or style.
 
 mod canonical;
 mod chart;
@@ -30,7 +30,7 @@ use super::tables::{Shown, Table};
 use super::terminal::{Paint, verdict, verdict_of};
 use super::{ReportError, seconds, write_whole};
 
-/// The template, and the parts that it includes.
+/// The template of the page, and the templates that it includes: name and text of each.
 const TEMPLATES: [(&str, &str); 3] = [
     ("page.html", include_str!("page.html")),
     ("failures.html", include_str!("failures.html")),
@@ -39,7 +39,8 @@ const TEMPLATES: [(&str, &str); 3] = [
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Renders the page. `command` is the command with which the user runs the harness.
+/// Renders the page as HTML. `command` is the command with which the user runs the harness; the page suggests commands
+/// with it.
 pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -58,8 +59,8 @@ pub fn write(summary: &Summary, command: &str, path: &Path) -> Result<(), Report
     write_whole(path, &text)
 }
 
-/// Returns the Content-Security-Policy of the page. The browser loads nothing, and only the page's own script and style
-/// apply.
+/// Returns the Content-Security-Policy of the page: the browser loads nothing, and uses only the page's own script and
+/// style.
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())));
     format!(
@@ -77,9 +78,9 @@ struct Page<'a> {
     run: &'a str,
     tone: Paint,
     sentence: &'static str,
-    /// The word, the tone and the number of variants of each kind of result.
+    /// For each kind of result: the word for it, its colour, and the number of variants.
     counts: [(&'static str, Paint, usize); 3],
-    /// The number of variants. A failure of the run itself is not counted.
+    /// The number of variants of the run. A failure of the run as a whole is not counted.
     variants: usize,
     shares: Vec<(Paint, String, String)>,
     facts: Vec<(&'static str, String)>,
@@ -98,7 +99,7 @@ struct Page<'a> {
     notes: &'a [String],
 }
 
-/// One bar of a chart: its length is `share`, in percent of the whole.
+/// The bar for one phase of the run. `share` is the length of the bar: the phase's time in percent of the whole run.
 #[derive(Serialize)]
 struct Bar {
     name: &'static str,
@@ -111,13 +112,13 @@ struct FigureView<'a> {
     name: &'a str,
     variant: &'a str,
     numbers: String,
-    /// The positions of the least and the median value on a scale from zero to the worst value, in percent.
+    /// The positions of the smallest and the median value on a scale from zero to the worst value, in percent.
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,
 }
 
-/// A table: its title, its columns, and its rows with their cells.
+/// A table as the page shows it: its title, the titles of its columns, and its rows. A row has a title and its cells.
 #[derive(Serialize)]
 struct TableView<'a> {
     title: &'a str,
@@ -139,7 +140,7 @@ struct ShownView<'a> {
 #[derive(Serialize)]
 struct MomentView<'a> {
     at: String,
-    /// The position of the moment on a scale from the first moment to the last, in percent.
+    /// The position of the moment on a scale from the first moment of the timeline to the last, in percent.
     share: String,
     what: &'a str,
 }
@@ -225,7 +226,7 @@ fn phases(summary: &Summary) -> Vec<Bar> {
     bars.map(|(name, ms)| Bar { name, took: seconds(*ms), share: percent(*ms, total) }).collect()
 }
 
-/// Returns `part` in percent of `whole`, with three decimals, for example `12.345`. The result is at most 100.
+/// `part` in percent of `whole`, as text with three decimals, for example `12.345`. It is at most 100.
 fn percent(part: u64, whole: u64) -> String {
     let thousandths = (u128::from(part) * 100_000).checked_div(u128::from(whole)).unwrap_or(0).min(100_000);
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_hash_of_a_known_text() {
-        // The expected value is the SHA-256 hash of the empty text, as every tool prints it.
+        // The expected value is the SHA-256 hash of the empty text, in base64.
         assert_eq!(STANDARD.encode(digest(&SHA256, b"")), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
         let policy = policy();
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");

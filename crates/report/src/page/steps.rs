@@ -1,4 +1,4 @@
-//! The areas, scenarios, variants and steps of the page. Each step has a permalink.
+//! The areas, scenarios, variants and steps of the page. Each step has a permalink. An area is a folder of `scenarios`.
 
 use parallax_vocab::event::{Outcome, StepEnded, Verdict};
 use serde::Serialize;
@@ -9,20 +9,21 @@ use crate::summary::{Scenario, Summary, Variant};
 use crate::terminal::{Paint, in_short, short_cause, verdict_of};
 use crate::{evidence, seconds};
 
-/// A step, with the data that make its permalink unique within its variant.
+/// A step of a variant. The other fields make the step's permalink unique within the variant.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) step: &'a StepEnded,
-    /// The step's position in the variant.
+    /// The step's position among the steps of the variant, counted from 0.
     pub(super) index: usize,
-    /// The number of earlier steps with the same id. Rounds repeat ids.
+    /// The number of earlier steps of the variant with the same id. Each round of a `repeat` has steps with the same
+    /// ids.
     earlier: usize,
-    /// The time at which the step ended, in milliseconds since the run began.
+    /// The time at which the step ended, in milliseconds since the start of the run.
     pub(super) ended_ms: u64,
 }
 
 impl<'a> Named<'a> {
-    /// Returns the steps of a variant.
+    /// Returns the steps of a variant, in the order in which they ended.
     pub(crate) fn of(variant: &'a Variant) -> impl Iterator<Item = Self> {
         let mut seen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         variant.timed_steps().enumerate().map(move |(index, (step, _, ended_ms))| {
@@ -33,7 +34,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Returns the id of a step on the page, which is also the step's permalink. An example is
+/// The id of a step's element on the page, which is also the step's permalink, for example
 /// `presign/presigned-url+no-rewrite:inside`. The second step with the same id gets the suffix `~2`.
 pub(crate) fn anchor(variant: &Variant, named: &Named<'_>) -> String {
     let id = format!("{}:{}", variant.id, named.step.step);
@@ -45,7 +46,8 @@ pub(super) struct AreaView<'a> {
     name: &'a str,
     tone: Paint,
     counts: Vec<(Paint, String)>,
-    /// The share of each tone among the variants. A share is a segment with its start and its length in percent.
+    /// The segments of the bar that shows how many variants passed, failed or did not run: colour, start, and length in
+    /// percent.
     shares: Vec<(Paint, String, String)>,
     took: String,
     scenarios: Vec<ScenarioView<'a>>,
@@ -71,8 +73,8 @@ struct VariantView<'a> {
     took: String,
     says: String,
     facts: Vec<(&'static str, String)>,
-    /// The time at which the variant started, in milliseconds since the run began. `to_ms` is the time at which the
-    /// variant ended.
+    /// The time at which the variant started, in milliseconds since the start of the run. `to_ms` is the time at which
+    /// it ended.
     from_ms: u64,
     to_ms: u64,
     steps: Vec<StepView<'a>>,
@@ -82,7 +84,7 @@ struct VariantView<'a> {
 struct StepView<'a> {
     id: &'a str,
     anchor: String,
-    /// The round of the `repeat` step to which the step belongs, in words.
+    /// The round of a `repeat` in which the step ran, in words; empty if the step ran in none.
     round: String,
     kind: &'a str,
     from: &'a str,
@@ -90,7 +92,7 @@ struct StepView<'a> {
     tone: &'static str,
     took: String,
     deadline: String,
-    /// The share of its deadline that the step took, in percent.
+    /// The part of its deadline that the step used, in percent.
     used: String,
     says: String,
     place: &'a str,
@@ -98,7 +100,7 @@ struct StepView<'a> {
     facts: Vec<evidence::Line>,
 }
 
-/// Returns the areas of a run, in the run's order. The scenarios of one folder of `scenarios` are an area.
+/// Returns the areas of a run, in the order of the run. An area contains the scenarios of one folder of `scenarios`.
 pub(super) fn areas(summary: &Summary) -> Vec<AreaView<'_>> {
     let interrupted = summary.interrupted();
     let mut grouped: Vec<(&str, Vec<&Scenario>)> = Vec::new();
@@ -125,12 +127,12 @@ pub(super) fn areas(summary: &Summary) -> Vec<AreaView<'_>> {
     areas
 }
 
-/// Returns the area of a scenario, which is the first part of the scenario's name.
+/// Returns the area of a scenario: the first part of its name, before the slash.
 pub(crate) fn area(scenario: &str) -> &str {
     scenario.split('/').next().unwrap_or(scenario)
 }
 
-/// The tones and their words, in the order of importance.
+/// The colours of variants and the word for each, the most important first.
 const TONES: [(Paint, &str); 3] = [(Paint::Bad, "failed"), (Paint::Odd, "not run"), (Paint::Good, "passed")];
 
 fn worst(tones: &[Paint]) -> Paint {
@@ -149,7 +151,8 @@ fn counts(tones: &[Paint]) -> Vec<(Paint, String)> {
         .collect()
 }
 
-/// Returns the segments of a bar that shows how many variants have each tone.
+/// Returns the segments of a bar that shows how many variants have each colour. A segment has its colour, its start and
+/// its length in percent.
 pub(super) fn shares(tones: &[Paint]) -> Vec<(Paint, String, String)> {
     let whole = tones.len() as u64;
     let mut from = 0;
@@ -201,13 +204,15 @@ fn variant_view(it: &Variant, interrupted: bool) -> VariantView<'_> {
     }
 }
 
-/// Returns the time at which a variant ended. For a variant without an end, this is the end of its last step.
+/// Returns the time at which a variant ended, in milliseconds since the start of the run. If the variant never ended,
+/// this is the end of its last step.
 pub(super) fn end_of(it: &Variant) -> u64 {
     let last = it.ended_ms.iter().copied().max().unwrap_or(it.from_ms);
     if it.outcome.is_some() { last.max(it.from_ms.saturating_add(it.took_ms)) } else { last }
 }
 
-/// Returns the tone of a step. A step is red only if it is not as declared: a failure that a break declares is wanted.
+/// Returns the colour of a step. A failed step is red only if it is not as declared, because a break must make steps
+/// fail.
 pub(super) fn tone(variant: &Variant, step: &StepEnded) -> &'static str {
     let is_problem = variant.problems().iter().any(|it| it.step == step.step);
     match (step.verdict, &variant.outcome) {

@@ -1,6 +1,6 @@
-//! Compares the evidence of a failed step with the evidence of the other vantages of its variant, and with the same
-//! step where it passed. All columns show the same layers in the same order, so that the first differing row shows
-//! where the answers begin to differ.
+//! Compares the evidence of a failed step with the evidence at the other vantages of its variant, and with the same
+//! step in a variant where it passed. All columns show the same network layers in the same order. So the first row that
+//! differs shows where the answers begin to differ.
 
 use std::fmt::Write as _;
 
@@ -14,12 +14,13 @@ use super::steps::{Named, anchor};
 use crate::summary::{Summary, Variant};
 use crate::{evidence, seconds};
 
-/// The largest number of other vantages that are compared with a failed step.
+/// The largest number of other vantages with which a failed step is compared.
 const OTHERS_SHOWN: usize = 3;
-/// The largest number of characters of one cell.
+/// The largest number of characters that a cell shows.
 const CELL_LIMIT: usize = 1600;
 
-/// A table with one row for each layer and one column for each vantage. The first column is the failed step.
+/// A table with one row for each network layer and one column for each compared step. The first column is the failed
+/// step.
 #[derive(Serialize)]
 pub(super) struct Table {
     columns: Vec<Column>,
@@ -30,7 +31,7 @@ pub(super) struct Table {
 struct Column {
     step: String,
     from: String,
-    /// The other variant to which the step belongs; empty for a step of the failed variant itself.
+    /// The variant that the step of this column belongs to, if it is not the failed variant; otherwise empty.
     variant: String,
     word: &'static str,
     tone: &'static str,
@@ -46,11 +47,12 @@ struct Row {
 #[derive(Serialize)]
 struct Cell {
     text: String,
-    /// Whether the cell differs from the first column.
+    /// Whether the text of the cell differs from that of the first column in the same row.
     differs: bool,
 }
 
-/// A layer: its label, whether its answers are comparable between vantages, and a function that reads it from a step.
+/// A network layer as a row of the table: its label, whether its values can be compared between vantages, and a
+/// function that reads the value from a step.
 type Layer = (&'static str, bool, fn(&StepEnded) -> String);
 
 const LAYERS: [Layer; 11] = [
@@ -67,7 +69,8 @@ const LAYERS: [Layer; 11] = [
     ("time", false, time),
 ];
 
-/// The labels of evidence lines that the table already shows.
+/// The labels of the evidence lines that the table of vantages contains. The list of facts about the failure leaves
+/// these lines out.
 pub(super) const IN_TABLE: [&str; 12] = [
     "asked",
     "cause",
@@ -83,7 +86,7 @@ pub(super) const IN_TABLE: [&str; 12] = [
     "time",
 ];
 
-/// Returns the table for a step. Returns `None` if the step asked no vantage.
+/// Returns the table for a failed step. `None` if the step asked nothing at a vantage.
 pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) -> Option<Table> {
     let question = failed.question.as_ref()?;
     let own = Named::of(variant).find(|it| std::ptr::eq(it.step, failed))?;
@@ -109,8 +112,8 @@ pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) ->
     Some(Table { columns: columns.collect(), rows: rows.collect() })
 }
 
-/// Returns a text with the host names that the scenario declares. Each variant has host names of its own, and that
-/// difference does not matter.
+/// Replaces the host names of this run in a text by those that the scenario declares. Variants have different host
+/// names, and this difference must not count.
 fn as_declared(variant: &Variant, text: &str) -> String {
     let hosts = variant.started.iter().flat_map(|started| &started.hosts);
     hosts.fold(text.to_owned(), |text, (says, runs)| text.replace(runs, says))
@@ -124,8 +127,8 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Returns, for each other vantage, the step that is most similar to the failed one. The same host is most important,
-/// then the same kind of step, then the distance in the flow.
+/// Returns, for each other vantage of the variant, the step that is most similar to the failed one. A question to the
+/// same host counts most, then the same kind of step, then the distance in the flow.
 fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> Vec<Named<'a>> {
     let asked = target(&question.probe);
     let position = variant.steps.iter().position(|it| std::ptr::eq(it, failed)).unwrap_or_default();
@@ -150,7 +153,7 @@ fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> 
     best
 }
 
-/// Returns the same step of another variant of the scenario in which the step passed. The baseline is preferred.
+/// Returns the step with the same id in another variant of the scenario, if it passed there. The baseline is preferred.
 fn where_it_passed<'a>(
     summary: &'a Summary,
     variant: &Variant,
@@ -164,7 +167,7 @@ fn where_it_passed<'a>(
     passed.min_by_key(|(other, _)| other.break_name().is_some())
 }
 
-/// Returns the host that a probe asks.
+/// Returns the host to which a probe sends its question.
 fn target(probe: &Probe) -> String {
     let address = match probe.facts().address {
         Addressed::Host(host) => host,
@@ -245,13 +248,13 @@ fn response(step: &StepEnded) -> String {
     }
 }
 
-/// The headers of a response that tell which server answered and what the response contains.
+/// The response headers that the table shows. They tell which server answered and what the response contains.
 const HEADERS_SHOWN: [&str; 4] = ["server", "location", "content-type", "content-length"];
 
 fn replied(reply: &Reply) -> String {
     let facts = reply.facts();
     if facts.addresses.is_some() {
-        // The addresses of a DNS answer have a row of their own.
+        // The addresses of a DNS answer have a row of their own, so this row is empty.
         return String::new();
     }
     let is_named = |label: &str| !matches!(label, "server" | "url");
