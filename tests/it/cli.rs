@@ -230,7 +230,7 @@ fn a_missing_record_is_an_error_of_the_harness() {
         .stderr(contains("nowhere").and(contains("target/e2e/latest")));
 }
 
-/// Returns the completions that bash offers for the last of these words.
+/// Returns the completions that bash offers for the last word of `words`.
 fn bash_offers(project: &Path, words: &[&str]) -> Vec<String> {
     let script = parallax(project).args(["completions", "bash"]).assert().success().get_output().stdout.clone();
     fs::write(project.join("completions.sh"), script).expect("writes");

@@ -1,5 +1,6 @@
-//! Compares `docs/edge.md` with the scenarios and their recorded answers. Its table says, for each edge, how the store
-//! answered a presigned URL that was opened through that edge; it is the table of the report.
+//! Compares `docs/edge.md` with the scenarios and their recorded answers. Here, an edge is any proxy or load balancer
+//! in front of the store. The table of the page says how the store answered a presigned URL that was opened through
+//! each edge. The table must be equal to that of the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +11,7 @@ use parallax_report::Summary;
 use parallax_vocab::event::Event;
 
 const PAGE: &str = "docs/edge.md";
-/// Words that the page writes before a colon and a value. They are parameters of fixtures and causes, and not names of
+/// Words that the page writes before a colon and a value. They are names of parameters and causes, and not names of
 /// scenarios.
 const PARAMETERS: [&str; 6] = ["connect", "how", "key-file", "reload", "replace", "tls"];
 
@@ -18,13 +19,13 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// Returns the words in single backticks of a page's prose.
+/// Returns the words in single backticks in the prose of a page. Code blocks are left out.
 fn words(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("```").step_by(2).flat_map(|it| it.split('`').skip(1).step_by(2))
 }
 
-/// The result of looking up a word of the page. The word is no reference, or refers to something that exists, or to
-/// something that does not exist.
+/// The result of looking up a word of the page. `None` means that the word is no reference. Otherwise the word refers
+/// to a scenario, break or step that exists (`Known`) or not (`Unknown`).
 #[derive(Debug, PartialEq, Eq)]
 enum Reference {
     None,
@@ -112,7 +113,7 @@ fn the_table_of_edges_is_that_of_the_recorded_answers() {
     let summary = Summary::from_events(&events);
     let tables = summary.tables();
     let [table] = &tables[..] else { panic!("{} tables", tables.len()) };
-    // Each place was asked through each edge.
+    // The table has a cell for each edge and each client, and no cell is empty.
     assert!(table.rows.len() == 6 && table.rows.iter().flat_map(|it| &it.cells).all(|it| !it.is_empty()), "{table:?}");
     let text = table.markdown();
     assert!(

@@ -69,12 +69,13 @@ fn the_scenarios_of_the_repository_load_and_expand() {
             }
         }
     }
-    // An image may also be named outside a container, in an object of an operator's own kind.
+    // Some objects of an operator's own kind name an image, although they are not containers. Such an image must be
+    // found too.
     assert!(images.contains("minio") && images.contains("busybox"), "{images:?}");
 }
 
-/// Returns the names from images.lock in the fields `image` of an object. Values that are image references are left
-/// out.
+/// Returns the values of the fields `image` of an object that are names from images.lock. Values that are image
+/// references are left out.
 fn named_images(object: &Value) -> Vec<String> {
     match object {
         Value::Object(fields) => {
@@ -86,7 +87,8 @@ fn named_images(object: &Value) -> Vec<String> {
     }
 }
 
-/// Returns all files `scenario.yaml` below a folder, sorted. This function does not use the search of the harness.
+/// Returns all files `scenario.yaml` below a folder, sorted. This function does not use the search of the harness, so
+/// that a test can detect a file that the harness does not find.
 fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
@@ -100,8 +102,8 @@ fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Two faults with the same symptom cause a warning. The scenario still runs, and the user learns how to distinguish
-/// the faults.
+/// Tests that two breaks with the same symptom cause a warning. The scenario still runs, and the user learns how to
+/// distinguish the two faults.
 #[test]
 fn breaks_that_look_alike_are_a_warning() {
     let loaded = read(&folder("good").join("breaks-that-look-alike.yaml"))
@@ -129,7 +131,8 @@ fn bad_scenarios_are_explained() {
     insta::assert_snapshot!("bad", messages);
 }
 
-/// Tests two things that a new user writes: the namespace in a parameter, and steps that only look something up.
+/// Tests two things that a new user writes: the namespace in a parameter, and a step that only reads a value and has no
+/// `expect`.
 #[test]
 fn the_namespace_is_known_and_a_look_up_needs_no_expectation() {
     let text = r#"name: first
@@ -225,9 +228,9 @@ fn a_folder_is_visited_once_despite_cyclic_links() {
     );
 }
 
-/// Tests that a scenario that asserts nothing is refused. The linter must report an observing step after its `expect`
-/// is removed, and a scenario after all its `expect`s are removed. Some steps need no `expect`: a write to a store and
-/// a script must succeed anyway, and another step judges the count of a prober's handshakes.
+/// Tests that a scenario that asserts nothing is refused. The linter must report a step that only observes after its
+/// `expect` is removed, and a scenario after all its `expect`s are removed. Some steps need no `expect`: a write to a
+/// store and a script must succeed anyway, and a prober's handshakes are judged by another step.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -265,7 +268,7 @@ fn every_expectation_is_needed() {
             taken += 1;
         }
         let messages = messages(&without_any);
-        // If every removed expectation was only that a step succeeds, the scenario still asserts the same.
+        // Some expectations only said that a step succeeds. Without these, the scenario still asserts the same.
         let needed = taken > taken_before;
         assert!(!needed || messages.iter().any(|it| it.contains("asserts nothing")), "{}: {messages:?}", loaded.path);
     }

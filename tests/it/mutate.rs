@@ -2,7 +2,7 @@
 //! the judge on purpose.
 //!
 //! After a change of a scenario or of the record's format, `cargo xtask mutate --take RUN` copies the answers of a run
-//! into the file.
+//! into `tests/answers.jsonl`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
     steps.into_iter().map(read).collect()
 }
 
-/// Tests that the same answer always gets the same verdict, so that a verdict can be reproduced from the record.
+/// Tests that the same answer always gets the same verdict. Only then can a verdict be reproduced from the record.
 #[test]
 fn recorded_answers_are_judged_as_they_were() {
     let scenarios = scenarios();

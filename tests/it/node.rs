@@ -29,9 +29,9 @@ use crate::engine::bench::{Bench, docker};
 
 /// The largest number of nodes that run at the same time. A machine with two cores cannot run more.
 const NODES_LIMIT: usize = 2;
-/// The time limit for the start of a node.
+/// The time limit within which a node must start.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
-/// The time limit for a reaction of a running node.
+/// The time limit within which a running node must react to a change.
 const REACTION_TIMEOUT: Duration = Duration::from_mins(1);
 const API_PORT: u16 = 6443;
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
@@ -59,24 +59,25 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous }]
 ";
 
-/// The whole configuration of the node `configured`, as a file.
+/// The config file of the node `configured`. This node has no flags.
 const SETTINGS: &str = "write-kubeconfig-mode: \"0640\"
 node-name: configured
 tls-san: [apiserver.example.org]
 disable: [coredns, traefik, servicelb, metrics-server, local-storage]
 kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
 ";
-/// A shell script that creates a network namespace that reaches everything else through the node, as a pod does.
+/// A shell script that creates a network namespace. Like a pod, the namespace reaches all other networks through the
+/// node.
 const POD_NETWORK: &str = "ip netns list | grep -q pod || {
     ip netns add pod && ip link add of-pod type veth peer name eth0 netns pod &&
     ip address add 10.99.0.1/24 dev of-pod && ip link set of-pod up &&
     ip -n pod address add 10.99.0.2/24 dev eth0 && ip -n pod link set eth0 up && ip -n pod route add default via 10.99.0.1
 }";
-/// A shell command that connects to an address in the range of Services that no Service has. The command succeeds if
-/// the connection fails in time.
+/// A shell command that connects to an address in the range of Services that belongs to no Service. The command
+/// succeeds if the connection fails in time.
 const NO_SERVICE: &str = "! timeout 5 bash -c \"exec 3<>/dev/tcp/10.43.200.200/443\"";
 
-/// The resources that each case uses.
+/// The resources that all cases of the test share.
 struct Surroundings {
     site: Site,
     network: Network,
@@ -114,7 +115,7 @@ async fn the_node_keeps_its_contract_before_and_outside_of_a_cluster() {
     assert!(failed.is_empty(), "failed: {failed:?}; the output of each is above");
 }
 
-/// Returns the reference of the built image.
+/// Returns the reference of the source-built node image.
 async fn node_image(bench: &Bench) -> String {
     let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
@@ -166,7 +167,7 @@ fn refusals() -> Vec<Refusal> {
             says: &["cannot import the image archive", ARCHIVE],
         },
         Refusal {
-            // The apiserver itself refuses this configuration (k3s issue 12277).
+            // The apiserver itself refuses a configuration with two rules for anonymous access (k3s issue 12277).
             what: "anonymous access configured twice",
             flags: &[
                 "--disable=coredns",
@@ -208,7 +209,8 @@ async fn configured(surroundings: &Surroundings) {
         assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
     }
 
-    // The rule is in a manifest, and the authoriser applies the rule after a delay.
+    // A manifest contains the role binding for anonymous users, and the apiserver applies the role binding after a
+    // delay.
     let discovery = here.until("/.well-known/openid-configuration", 200).await;
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let document: serde_json::Value = serde_json::from_str(&discovery).unwrap();
@@ -270,11 +272,12 @@ impl Surroundings {
         String::from_utf8(self.site.engine().read_file(&node.name, KUBECONFIG).await.unwrap()).unwrap()
     }
 
-    /// Kills a component, and checks that the container ends and logs the component's name and last lines.
+    /// Kills a component of a node. Checks that the container of the node ends, and that it logs the component's name
+    /// and the component's last lines.
     async fn assert_ends_with(&self, node: &Container, component: &str) {
         let log = format!("/var/log/parallax-node/{component}.log");
-        // The node is ready when its apiserver is ready. A component that has just started may not have logged a line
-        // yet.
+        // The node is ready when its apiserver is ready. Another component may have just started and may not have
+        // logged a line yet.
         let spoke = format!("until [ -s {log} ]; do sleep 0.05; done");
         docker(&["exec", &node.name, "timeout", "20", "sh", "-c", &spoke]);
         docker(&["exec", &node.name, "pkill", "-KILL", "-x", component]);

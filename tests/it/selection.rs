@@ -53,7 +53,8 @@ fn variants_are_chosen_by_name_label_and_break() {
     parallax(project.path()).args(["plan", "contract"]).assert().success().stdout(contains(BASELINE).not());
 }
 
-/// Writes a record in which the break failed and the baseline of the other scenario was not run.
+/// Writes the record of a last run, in which the break `BREAK` failed and the baseline of the scenario `contract` was
+/// not run.
 fn last_run(project: &Path) {
     let folder = project.join("target/e2e/r1");
     fs::create_dir_all(&folder).expect("made");

@@ -1,6 +1,6 @@
-//! Tests of a project from a stranger, such as a pull request. Commands that only read the project reveal nothing about
-//! this machine, do not block, and end. Commands that would act on this machine need the user's consent. The tests need
-//! no container engine.
+//! Tests of a project that somebody else wrote, such as a pull request. Commands that only read the project reveal
+//! nothing about this machine, do not block, and end. Commands that would act on this machine need the user's consent.
+//! The tests need no container engine.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use super::cli::{parallax, project};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// Returns a project, and a file outside it that the project must not reveal.
+/// Returns a project, and a folder around it with a file of secrets. No output may contain this file.
 fn with_neighbour() -> (TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("project");

@@ -22,19 +22,20 @@ const NEEDED: [(&str, &str); 5] = [
     ("git", "git"),
 ];
 
-/// Arguments of `bare`.
+/// The command-line arguments of `cargo xtask bare`.
 #[derive(Debug, Args)]
 pub(crate) struct Bare {
-    /// Run only one of the two commands.
+    /// Run only one of README's two commands: `cargo xtask e2e` or `cargo xtask test`. By default both run.
     #[arg(long, value_enum, value_name = "WHICH")]
     only: Option<Which>,
-    /// Pass a filter to `cargo xtask e2e`, to run only some scenarios; may be repeated.
+    /// Pass a filter to `cargo xtask e2e`, so that only some scenarios run. The option may be repeated.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Remove a program from the table of programs first; the run must then fail.
+    /// Remove the uses of this program from the table of programs in the clone. The run must then fail, which shows
+    /// that the table needs the program.
     #[arg(long, value_name = "PROGRAM")]
     without: Option<String>,
-    /// Keep the root file system at the end, for inspection.
+    /// Keep the root file system after the end, for inspection.
     #[arg(long)]
     keep: bool,
 }
@@ -46,7 +47,7 @@ enum Which {
 }
 
 impl Bare {
-    /// Returns the commands of README.
+    /// Returns the commands of README, or only the one that `only` selects.
     fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
         if self.only != Some(Which::Test) {
@@ -60,7 +61,7 @@ impl Bare {
     }
 }
 
-/// Replaces this process by the script. Returns only if that fails.
+/// Replaces this process by the script. Returns only if the script cannot be started.
 pub(crate) fn run(bare: &Bare) -> Result<bool> {
     ensure!(
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
@@ -98,7 +99,8 @@ fn is_clean(source: &Path) -> Result<bool> {
     Ok(output.context("failed to start git")?.stdout.is_empty())
 }
 
-/// Returns the folder of the downloads for these runs. This cache is separate from the machine's own caches.
+/// Returns the folder in which the downloads of these runs are cached. This cache is separate from the machine's own
+/// caches.
 fn cache() -> Result<PathBuf> {
     Ok(caches()?.join("parallax-bare"))
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask catalogue` compares the catalogue with the existing scenarios and breaks, so that none of them is
-//! missing in the catalogue.
+//! `cargo xtask catalogue` compares the catalogue with the existing scenarios and breaks, so that the catalogue
+//! contains all of them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ struct Scenario {
     breaks: Vec<(String, Entry)>,
 }
 
-/// One scenario or break of the catalogue.
+/// The entry of one scenario or one break in the catalogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
     /// The issue that plans the entry, for example `issue 4`. It is `None` if the scenario or break exists.
@@ -36,7 +36,7 @@ struct Entry {
 }
 
 /// Compares the catalogue with the existing scenarios. Unless `check` is set, the function first adds new entries.
-/// Returns whether the two agree.
+/// Returns whether the catalogue and the scenarios agree.
 pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
     let output = Command::new(parallax).arg("list").output();
     let output = output.with_context(|| format!("failed to start {}", parallax.display()))?;
@@ -116,7 +116,7 @@ impl Catalogue {
         text
     }
 
-    /// Adds the listed variants that are missing, and removes the planned mark of entries that exist now.
+    /// Adds the listed variants that are missing, and removes the mark `planned` from entries that exist now.
     fn add(&mut self, listed: &[(String, String)]) {
         for (variant, summary) in listed {
             let (scenario, break_name) = parts(variant);
@@ -138,7 +138,7 @@ impl Catalogue {
         }
     }
 
-    /// Returns every entry with its full name.
+    /// Returns every entry with its full name: `SCENARIO` or `SCENARIO+BREAK`.
     fn entries(&self) -> impl Iterator<Item = (String, &Entry)> {
         self.scenarios.iter().flat_map(|(name, scenario)| {
             let breaks = scenario.breaks.iter().map(move |(its, entry)| (format!("{name}+{its}"), entry));
@@ -173,7 +173,7 @@ impl Catalogue {
     fn planned(&self) -> BTreeMap<String, Vec<String>> {
         let mut planned: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, entry) in self.entries() {
-            // The breaks of a planned scenario are not listed, because the scenario includes them.
+            // The breaks of a planned scenario are left out, because the planned scenario includes them.
             let of_a_planned = name.split_once('+').is_some_and(|(of, _)| self.scenarios[of].entry.planned.is_some());
             if let Some(place) = entry.planned.as_ref().filter(|_| !of_a_planned) {
                 planned.entry(place.clone()).or_default().push(name);

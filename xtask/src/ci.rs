@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{lint, test};
 
-/// Runs `lint`, then `test`. Both run even if the first fails.
+/// Runs `lint`, then `test`. `test` also runs if `lint` fails.
 pub(crate) fn run(provision: bool) -> Result<bool> {
     let linted = lint::run();
     Ok(test::run(provision)? && linted)

@@ -12,13 +12,14 @@ use crate::tidy;
 /// The number of lines of code that are shown below a comment.
 const CODE_LINES: usize = 3;
 
-/// Arguments of `comments`.
+/// The command-line arguments of `cargo xtask comments`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Comments {
-    /// The number of comments.
+    /// The number of comments to draw.
     #[arg(default_value_t = 10)]
     count: usize,
-    /// The same seed draws the same comments from the same tree. By default it is random; it is printed.
+    /// The seed of the random choice. The same seed draws the same comments from the same tree. By default the seed is
+    /// random and is printed.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Comments {
 #[derive(Debug, PartialEq, Eq)]
 struct Comment<'a> {
     path: &'a str,
-    /// The first line of the comment, counted from 1.
+    /// The number of the comment's first line in the file, counted from 1.
     line: usize,
     lines: Vec<&'a str>,
 }
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Comments) -> Result<bool> {
     Ok(true)
 }
 
-/// Returns the comments of a file.
+/// Returns the comments of a file, each with the code below it.
 fn comments<'a>(path: &'a str, text: &'a str) -> Vec<Comment<'a>> {
     let lines: Vec<&str> = text.lines().collect();
     let is_comment = |line: &str| line.trim_start().starts_with("//");

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{cargo, parts};
 
-/// The options that allow the skip of one scenario of the repository. The images of that scenario are only in a
+/// The options that allow one scenario of the repository to be skipped. The images of that scenario are only in a
 /// registry, which not every machine reaches. The report shows the scenario as skipped, with the reason.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
 
-/// Builds the binaries, and replaces this process by the harness, so that signals and the exit code are those of the
+/// Builds the binaries, and replaces this process by the harness. The signals and the exit code are then those of the
 /// harness.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
@@ -24,7 +24,8 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     Err(error).with_context(|| format!("failed to start {}", parallax.display()))
 }
 
-/// Returns a command for `parallax e2e`. The command passes on the name of the command that the user typed.
+/// Returns a command for `parallax e2e`. The harness gets the name of the command that the user typed, and shows this
+/// name in its messages.
 pub(crate) fn command(parallax: &std::path::Path) -> Command {
     let mut command = Command::new(parallax);
     command.arg("e2e").args(EXPECTED_SKIPS).env("PARALLAX_COMMAND", "cargo xtask e2e");

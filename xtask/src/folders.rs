@@ -1,11 +1,11 @@
-//! Folders of the user.
+//! Finds folders of the user, such as the folder of caches.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-/// Returns the folder of the user's caches: `XDG_CACHE_HOME`, otherwise `.cache` in the home folder. The XDG
-/// specification says that a relative path is invalid.
+/// Returns the folder of the user's caches: `XDG_CACHE_HOME`, otherwise `.cache` in the home folder. A relative path is
+/// ignored, because it is invalid by the XDG specification.
 pub(crate) fn caches() -> Result<PathBuf> {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     caches

@@ -5,19 +5,19 @@ use anyhow::Result;
 
 use crate::cargo;
 
-/// Arguments of `fuzz`.
+/// The command-line arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Fuzz {
-    /// The number of inputs for all parsers together.
+    /// The number of mutated inputs for all parsers together, such as 1000000.
     #[arg(value_name = "INPUTS")]
     inputs: usize,
-    /// The first seed; another one gives other inputs.
+    /// The seed of the first mutation. With another seed, a run tests other inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Runs the test `fuzz` of the integration tests with this number of inputs. Inputs on which a parser failed are saved
-/// in `target/TARGET/tmp/fuzz`. After the repair of the parser, add these inputs to `tests/fuzz`.
+/// Runs the test `fuzz` of the integration tests with the given number of inputs. An input on which a parser fails is
+/// saved in `target/TARGET/tmp/fuzz`. After the repair of the parser, add this input to `tests/fuzz`.
 pub(crate) fn run(args: &Fuzz) -> Result<bool> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--test", "it", "--", "--nocapture", "fuzz::"]);

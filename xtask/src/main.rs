@@ -1,5 +1,5 @@
-//! Development tasks. This program only builds, starts other programs, and checks the project's own rules. It does not
-//! use the library.
+//! Development tasks of this repository. This program only builds, starts other programs, and checks the project's own
+//! rules. It does not use the library, so that it compiles fast.
 
 mod bare;
 mod bench;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Development tasks.
+/// Development tasks of this repository.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Cli {
@@ -33,63 +33,69 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build everything in one cargo call, then run `parallax e2e` with these arguments.
+    /// Build all binaries in one cargo call, then run `parallax e2e` with the given arguments.
     #[command(disable_help_flag = true)]
     E2e {
-        /// Passed on to `parallax e2e`; `--help` shows them.
+        /// The arguments of `parallax e2e`, which are passed on. `--help` shows them.
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Run all tests: the Rust tests, then the shipped scenarios. Fails if any part fails.
     Test {
-        /// Install and start what is missing (engine, toolchains) on Debian or Ubuntu, as root.
+        /// As root on Debian or Ubuntu, install and start missing software first: the container engine and the
+        /// toolchains.
         #[arg(long)]
         provision: bool,
     },
     /// Check formatting, clippy, dependency rules, scenario files, the catalogue, schemas, and the project's own rules.
     Lint,
-    /// Check only the project's own rules: takes seconds, compiles nothing.
+    /// Check only the project's own rules. This takes seconds and compiles nothing.
     Tidy,
-    /// Run README's two commands in a minimal Debian of their own, with this machine's Rust, a fresh clone of HEAD, and
-    /// an engine inside. Both must exit 0. Needs root.
+    /// Run README's two commands in a minimal Debian with its own mounts, network and container engine. The Debian gets
+    /// this machine's Rust and a fresh clone of HEAD. Both commands must exit 0. Needs root.
     Bare(bare::Bare),
-    /// Measure the harness, each time as a ratio within one run, and write tables and charts to docs/bench.
+    /// Measure the harness, and write tables and charts to docs/bench. Most results are compared with a baseline from
+    /// the same run.
     #[command(disable_help_flag = true)]
     Bench {
-        /// Passed on to `parallax-bench`; `--help` shows them.
+        /// The arguments of `parallax-bench`, which are passed on. `--help` shows them.
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Bring about each fault of docs/reliability.md for real, as root, and write its table; exit 1 where a row is otherwise.
+    /// Cause each fault of docs/reliability.md while the harness runs, and write the results into the table of that
+    /// page. Exit 1 if a result differs from its declaration. Needs root.
     #[command(disable_help_flag = true)]
     Faults {
-        /// Parts of rows' names; `--list` shows them, `--help` the rest.
+        /// The arguments of `parallax-faults`, which are passed on: texts that select rows by their names, and options.
+        /// `--list` shows the rows, `--help` the options.
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Run the scenarios repeatedly, each time in another random order. Exits 1 if a variant failed in any run, or had
+    /// Run the scenarios repeatedly, each time in another random order. Exit 1 if a variant failed in any run, or had
     /// another verdict when it ran alone.
     Soak(soak::Arguments),
-    /// Run some scenarios in one run, and as the Job of `parallax shards` on a cluster of our own node; the merged verdicts
-    /// must be equal. Takes some minutes, 8 GB of memory and 10 GB of disk.
+    /// Run some scenarios twice: in one run, and as the Job of `parallax shards` on a cluster with the harness's own
+    /// node image. The merged verdicts of the Job must be equal to those of the one run. Takes some minutes, 8 GB of
+    /// memory and 10 GB of disk.
     Shards(shards::Arguments),
-    /// Insert each fault into the judge in turn, and fail if no recorded answer detects it: takes seconds, needs no
-    /// engine.
+    /// Insert faults into the judge, one after another, and fail if no recorded answer detects a fault. Takes seconds
+    /// and needs no engine.
     Mutate(mutate::Mutate),
-    /// Mutate scenario files, records and agents' frames: no parser may panic or take a second.
+    /// Mutate scenario files, records and agents' frames. No parser may panic or take more than a second for one input.
     Fuzz(fuzz::Fuzz),
-    /// Draw comments at random from the Rust files, for a test whether a reader who does not know the project
-    /// understands them.
+    /// Draw comments at random from the Rust files. They are for a test: a reader who does not know the project must
+    /// understand each comment.
     Comments(comments::Comments),
-    /// Compare scenarios/catalogue.md with the existing scenarios and breaks, and add new ones.
+    /// Compare scenarios/catalogue.md with the existing scenarios and breaks, and add new entries to the file.
     Catalogue {
-        /// Add nothing; fail if they differ.
+        /// Add nothing to the file. Exit 1 if the file differs from the existing scenarios and breaks.
         #[arg(long)]
         check: bool,
     },
-    /// Run `lint`, then `test`.
+    /// Run the same checks and tests as CI: `lint`, then `test`.
     Ci {
-        /// As for `test`.
+        /// As root on Debian or Ubuntu, install and start missing software before the tests: the container engine and
+        /// the toolchains.
         #[arg(long)]
         provision: bool,
     },

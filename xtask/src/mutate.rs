@@ -13,24 +13,25 @@ use crate::parts::say;
 
 /// The path of the recorded answers. They are the `step-ended` events of records, one on each line.
 const FILE: &str = "tests/answers.jsonl";
-/// Fields of a `step-ended` event that the judge does not use.
+/// Fields of a `step-ended` event that the judge does not use. They are removed from the file of answers.
 const LEFT_OUT: [&str; 4] = ["question", "witness", "signature", "inside"];
-/// Fields of the `course` of a `step-ended` event that the judge does not use.
+/// Fields of the `course` of a `step-ended` event that the judge does not use. They are removed from the file of
+/// answers.
 const LEFT_OUT_OF_COURSE: [&str; 4] = ["captured", "told", "moments", "link"];
 
-/// Arguments of `mutate`.
+/// The command-line arguments of `cargo xtask mutate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mutate {
-    /// Take the answers of these runs (folders with a record) first. They replace existing answers of the same
-    /// variants.
+    /// Before the test, copy the answers of these runs into the file of answers. A run is given by its folder or by its
+    /// record. The answers replace existing answers of the same variants.
     #[arg(long, value_name = "RUN", num_args = 1..)]
     take: Vec<PathBuf>,
-    /// Take only variants whose ids have one of these prefixes.
+    /// Copy only the answers of variants whose ids begin with one of these texts.
     #[arg(long, value_name = "ID", num_args = 1.., requires = "take")]
     only: Vec<String>,
 }
 
-/// Runs the test. Returns whether every fault was detected.
+/// Copies the answers of new runs, and then runs the mutation test. Returns whether every fault was detected.
 pub(crate) fn run(args: &Mutate) -> Result<bool> {
     if !args.take.is_empty() {
         take(&args.take, &args.only)?;
@@ -53,8 +54,8 @@ fn take(runs: &[PathBuf], only: &[String]) -> Result<()> {
     std::fs::write(FILE, lines.join("\n") + "\n").with_context(|| format!("failed to write {FILE}"))
 }
 
-/// Returns the `step-ended` events of a file, grouped by variant. If the file is a record, only variants that passed
-/// are taken.
+/// Returns the `step-ended` events of a file, grouped by variant. If the file is a record, only the variants that were
+/// as declared are taken.
 fn answers(path: &Path) -> Result<BTreeMap<String, Vec<Value>>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let events = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
@@ -83,7 +84,7 @@ fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
             without(course, &LEFT_OUT_OF_COURSE);
         }
         let steps = all.entry(id).or_default();
-        // For a step within a repeat, only the last round is kept.
+        // A step within a repeat ends once in each round. Only the last round is kept.
         steps.retain(|it| it["event"]["step-ended"]["step"] != step["step"]);
         steps.push(json!({ "at_ms": 0, "event": { "step-ended": step } }));
     }
@@ -122,7 +123,7 @@ mod tests {
         let one = json!({ "variant": "a/b", "step": "one", "course": { "tally": 2 } });
         assert_eq!(taken["a/b"][0], json!({ "at_ms": 0, "event": { "step-ended": one } }));
         assert_eq!(taken["a/b"].len(), 2);
-        // The file of answers has no `variant-ended` events.
+        // The file of answers has no `variant-ended` events, so all its variants are taken.
         assert_eq!(of_events(&taken["a/b"])["a/b"], taken["a/b"]);
     }
 }

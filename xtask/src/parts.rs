@@ -10,12 +10,12 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// The end of one part of a task, for example of clippy in `lint`.
+/// How one part of a task ended. A part is, for example, clippy in `lint`.
 pub(crate) enum End {
     Ok,
-    /// The part failed. The list has the names of what failed, if they are known.
+    /// The part failed. The list contains the names of the tests that failed, if they are known.
     Failed(Vec<String>),
-    /// The part did not run, for this reason.
+    /// The part did not run. The text is the reason.
     Skipped(String),
 }
 
@@ -46,7 +46,7 @@ impl Parts {
         ok
     }
 
-    /// Prints how each part ended. Returns whether none failed.
+    /// Prints how each part ended. Returns whether no part failed.
     pub(crate) fn close(&self) -> bool {
         say("");
         let width = self.0.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
@@ -57,8 +57,8 @@ impl Parts {
                 End::Skipped(reason) => format!("skipped  {reason}"),
             };
             say(&format!("{name:<width$}  {text}"));
-            // The names are printed at the end, because a person sees the end of a long output first, and a CI service
-            // keeps the end.
+            // The names of failed tests are printed at the end. A person sees the end of a long output first, and a CI
+            // service keeps the end.
             if let End::Failed(names) = end {
                 for it in names {
                     say(&format!("{:width$}    {it}", ""));

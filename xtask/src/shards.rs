@@ -1,9 +1,9 @@
 //! `cargo xtask shards` runs selected scenarios twice: in one run, and as the Job of `parallax shards` on a cluster
 //! with the harness's own node image. The merged verdicts of the Job must be equal to the verdicts of the one run.
 //!
-//! The cluster is the environment of a scenario that this program writes. The environment has a bucket and the Job. The
-//! scenario waits for the Job, and a script then merges and compares the records. No image registry is needed, because
-//! the image of the pods contains the cache of images.
+//! This program writes a project with a scenario whose environment contains a bucket and the Job. The scenario waits
+//! for the Job, and a script then merges and compares the records. No image registry is needed, because the image of
+//! the Job's pods contains the cache of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,37 +16,37 @@ use crate::cargo;
 use crate::folders::caches;
 use crate::parts::say;
 
-/// The folder of the projects, the runs and the records.
+/// The folder for the written projects, the runs and the records of this task.
 const HOME: &str = "target/shards";
 /// The name of the Job, of its ConfigMap, and of the Job's folder in the bucket.
 const JOB: &str = "shards";
-/// Images that every run needs in addition to those of its scenarios.
+/// The images that every run needs in addition to the images of its scenarios.
 const ALWAYS: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
-/// A scenario that is not as declared, because the merge must also work with a failed verdict.
+/// A scenario that fails on purpose, because the merge must also work with a failed verdict.
 const WRONG: &str = "name: wrong
 summary: A namespace is there that nobody made
 flow:
   - { id: there, resource: { api-version: v1, kind: Namespace, name: nosuch }, expect: { object: { kind: Namespace } } }
 ";
 
-/// Arguments of `shards`.
+/// The command-line arguments of `cargo xtask shards`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The number of shards.
+    /// The number of shards into which the Job divides the scenarios.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     shards: u16,
-    /// The number of shards at the same time.
+    /// The number of shards that run at the same time.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     parallelism: u16,
-    /// The number of further nodes of the cluster; the pods then run there.
+    /// The number of further nodes of the cluster. If there are further nodes, the pods of the Job run on them.
     #[arg(long, value_name = "N", default_value_t = 0)]
     agents: u16,
-    /// Scenarios of this repository, by path.
+    /// The scenarios of this repository to run, by their paths below `scenarios`, such as `presign/split-horizon`.
     #[arg(value_name = "SCENARIO", default_values = ["language/no-witness", "presign/split-horizon"])]
     scenarios: Vec<String>,
 }
 
-/// Runs the scenarios in both ways. Returns whether the Job succeeded with the verdicts of the one run.
+/// Runs the scenarios in one run and as a Job. Returns whether the Job succeeded with the verdicts of the one run.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let parallax = cargo::build()?;
     let home = Path::new(HOME);
@@ -107,7 +107,8 @@ fn recipe(runner: &str) -> Result<String> {
     replace(runner, "config:\n", more)
 }
 
-/// Returns the fixture of the bucket: a MinIO whose Secret also has the variable names of the AWS CLI.
+/// Returns the fixture of the bucket: a MinIO whose Secret also has the keys of the store under the names of the AWS
+/// CLI's variables.
 fn bucket(minio: &str) -> Result<String> {
     let text = replace(minio, "name: minio-http\n", "name: bucket\n")?;
     let keys = "    keys: { access-key: 20, secret-key: 40 }\n";
@@ -138,7 +139,8 @@ fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<St
     replace(&text, pods, &format!("{pods}{there}"))
 }
 
-/// Returns the scenario whose environment is the cluster of the Job.
+/// Returns the scenario whose environment contains the bucket and the Job. `expected` are the verdicts that the merged
+/// record must have.
 fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
     let objects: String = manifest.split("---\n").map(|document| item(document, 8)).collect();
     let names: Vec<String> = (1..=arguments.agents).map(|number| format!("agent-{number}")).collect();
@@ -148,7 +150,7 @@ fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
         cluster = format!("cluster:\n  agents: [{}]\n", agents.join(", "));
         let label = |name: &String| {
             let node = format!("api-version: v1, kind: Node, name: {name}");
-            // A further node joins some time after the cluster is ready.
+            // A further node joins some time after the cluster is ready, so the flow waits for the node.
             let joined = format!(
                 "  - {{ id: joined-{name}, resource: {{ {node} }}, expect: {{ object: {{ kind: Node }} }}, eventually: 60s }}"
             );
@@ -210,7 +212,7 @@ fn verdicts(record: &str) -> String {
     lines.concat()
 }
 
-/// Returns a YAML document as an item of a list at this depth.
+/// Returns a YAML document as an item of a list. `depth` is the indentation of the item, in spaces.
 fn item(document: &str, depth: usize) -> String {
     let lines: Vec<&str> = document.lines().filter(|line| !line.starts_with('#')).collect();
     let text = indented(&lines.join("\n"), depth + 2);
@@ -222,7 +224,8 @@ fn indented(text: &str, depth: usize) -> String {
     lines.concat()
 }
 
-/// Links the archives of the images that the project's scenarios need, with their digests, into a folder for an image.
+/// Links the archives of the images that the project's scenarios need, with their digests, into the folder `to`. The
+/// image of the Job's pods is built from this folder.
 fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let said = |args: &[&str]| -> Result<String> {
         let output = Command::new(parallax).args(args).arg("--project").arg(project).output();
@@ -240,7 +243,8 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     for name in names {
         let (build, hash) =
             build_of(&list, name).with_context(|| format!("`parallax images list` names no build of {name}"))?;
-        // The file name of an image that a published image contains has one more word.
+        // Some archives for a node also give the image the name under which it is published. The file name of such an
+        // archive has `-as-published` before the hash.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
         let file = names_in(&cache.join("images"))?.into_iter().find(|file| is_of(file));
         let file = file.with_context(|| format!("the cache has no archive of {build}:{hash}"))?;
@@ -309,7 +313,7 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))
 }
 
-/// Replaces a text that must occur exactly once.
+/// Replaces the text `from` by `to`. Fails unless `from` occurs exactly once.
 fn replace(text: &str, from: &str, to: &str) -> Result<String> {
     if text.matches(from).count() != 1 {
         bail!("the text {from:?} does not occur exactly once; adapt xtask/src/shards.rs");
@@ -348,7 +352,7 @@ mod tests {
         assert_eq!(item("# note\na: 1\nb:\n  c: 2\n", 2), "  - a: 1\n    b:\n      c: 2\n");
     }
 
-    /// The test changes the real texts of this repository.
+    /// Tests the changes with the real files of this repository, because a change of these files may break `replace`.
     #[test]
     fn the_recipe_and_the_fixture_can_be_changed() {
         let read = |path: &str| read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("a file");

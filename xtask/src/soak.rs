@@ -21,30 +21,32 @@ const SEEDS: u128 = 1_000_000;
 /// The exit code of `parallax` when it is interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// Arguments of `soak`.
+/// The command-line arguments of `cargo xtask soak`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The number of runs; each is shuffled with its own seed.
+    /// The number of runs. Each run has a random order that follows from its own seed.
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Then run each variant once alone; it must have the same verdict as in the runs.
+    /// After the runs, run each variant once alone. The variant must have the same verdict as in the runs.
     #[arg(long)]
     alone: bool,
-    /// Keep half of the processors busy during the runs.
+    /// Keep half of the processors busy during the runs, as on a slow machine.
     #[arg(long)]
     half_speed: bool,
-    /// The first seed; each further run increments it. By default it is random; it is printed.
+    /// The seed of the first run. Each further run has the next number as its seed. By default the first seed is random
+    /// and is printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// The file for the results as JSON.
+    /// The file to which the results are written as JSON.
     #[arg(long, default_value = "target/soak.json")]
     json: PathBuf,
-    /// Filters, in the syntax of `parallax e2e`.
+    /// Filters that select variants, in the syntax of `parallax e2e`.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 }
 
-/// Runs everything. Returns whether every variant passed each time, and had the same verdict alone.
+/// Runs the scenarios as often as requested, and then each variant alone if requested. Returns whether every variant
+/// passed each time, and had the same verdict alone.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let parallax = cargo::build()?;
     let first = arguments.seed.map_or_else(fresh_seed, Ok)?;
@@ -88,8 +90,8 @@ fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Run> {
     execute(parallax, &args, Some(seed))
 }
 
-/// Runs the harness once, and returns the verdicts from its record. The exit code matters only if the record has no
-/// verdicts.
+/// Runs the harness once, and returns the verdicts from the record of this run. The exit code matters only if the
+/// record has no verdicts.
 fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
     let record = Path::new("target/e2e/latest/record.jsonl");
     let before = record.canonicalize().ok();

@@ -13,15 +13,15 @@ use anyhow::{Context as _, Result};
 use crate::parts::{End, Parts, say};
 use crate::{cargo, e2e};
 
-/// The options with which a variant runs once more if the machine left it without a verdict. The report says so. A
-/// variant that is not as declared never runs again.
+/// The options of `parallax e2e` for the scenarios. If a problem of the machine leaves a variant without a verdict, the
+/// variant runs once more, and the report says so. A variant that is not as declared never runs again.
 const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 /// The time limit for image builds. Without a cache, the builds take about twenty-five minutes on two cores, and longer
 /// while a compiler runs.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
 /// The interval between progress lines during a wait.
 const SAY_EVERY: Duration = Duration::from_secs(15);
-/// The number of lines of a failed build's output that are shown.
+/// The number of lines that are shown of the output of a failed build.
 const TAIL_LINES: usize = 60;
 
 /// Runs all parts. Returns whether none failed. The scenarios run last, so that their line `N passed, N failed, N
@@ -60,7 +60,7 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     Ok(parts.close())
 }
 
-/// A running `parallax images fetch`.
+/// A running process of `parallax images fetch`, which builds the images.
 struct Images {
     child: Child,
     log: PathBuf,
@@ -81,7 +81,7 @@ impl Images {
         Ok(Self { child, log, began: Instant::now() })
     }
 
-    /// Waits for the end of the command, and reports progress.
+    /// Waits until `parallax images fetch` ends, and reports progress. Returns whether the command succeeded.
     fn finish(&mut self) -> Result<bool> {
         let mut reported = Instant::now();
         loop {
@@ -112,7 +112,7 @@ impl Images {
 
 impl Drop for Images {
     fn drop(&mut self) {
-        // The kill has an effect only if the tests were aborted before the child ended.
+        // The child still runs here only if the tests were aborted. Otherwise the kill has no effect.
         drop(self.child.kill());
         drop(self.child.wait());
     }

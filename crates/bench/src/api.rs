@@ -14,7 +14,7 @@ use kube::runtime::wait::conditions::is_pod_running;
 use kube::{Api, Client, Config};
 use serde_json::json;
 
-/// The time limit for a pod to run. A machine that needs longer is too slow for a measurement.
+/// The time limit within which a pod must run. A machine that needs longer is too slow for a measurement.
 const WITHIN: Duration = Duration::from_mins(2);
 
 /// Returns a client for a cluster that a run kept (`--keep`).
@@ -55,7 +55,8 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     Ok(())
 }
 
-/// Returns the image of a pod of an earlier run on this cluster, under the name that the node knows.
+/// Returns the image reference of the pod `name`, which an earlier run left on this cluster. The node already has this
+/// image, so a new pod with this reference needs no pull.
 pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     let pods: Api<Pod> = Api::all(client.clone());
     let all = pods.list(&kube::api::ListParams::default()).await?;
@@ -64,7 +65,7 @@ pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     spec.containers.first().and_then(|it| it.image.clone()).context("a pod without an image")
 }
 
-/// Returns the median time of a request that the apiserver answers from memory.
+/// Returns the median time of 21 requests for the apiserver's version, which the apiserver answers from memory.
 pub(crate) async fn request(client: &Client) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..21 {

@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::processes::{Seen, Watch};
 use crate::record::Record;
 
-/// The program that is measured.
+/// The `parallax` program whose runs are measured.
 #[derive(Debug)]
 pub(crate) struct Harness {
     program: PathBuf,
 }
 
-/// A run that has ended.
+/// A run of `parallax e2e` that has ended: its duration, its record, and its use of processors and memory.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) took: Duration,
@@ -52,7 +52,8 @@ impl Harness {
         Ok(Run { took, record: Record::read(&project.join("target/e2e/latest/record.jsonl"))?, seen })
     }
 
-    /// Does the same as [`Self::e2e`], but fails unless all variants passed, because other runs cannot be compared.
+    /// Does the same as [`Self::e2e`], but fails unless all variants passed, because the times of failed runs cannot be
+    /// compared.
     pub(crate) fn passing_e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let run = self.e2e(project, args)?;
         let failed = run.record.failed();
@@ -60,7 +61,7 @@ impl Harness {
         Ok(run)
     }
 
-    /// Removes the environment that a run kept.
+    /// Removes the environment that the run `run` kept (`--keep`), by `parallax down`.
     pub(crate) fn down(&self, project: &Path, run: &str) -> Result<()> {
         let output = self.command(project).args(["down", run]).output().context("`parallax down`")?;
         ensure!(output.status.success(), "`parallax down {run}`: {}", String::from_utf8_lossy(&output.stderr));
@@ -80,7 +81,8 @@ impl Project {
         Ok(Self { folder })
     }
 
-    /// Returns a project of `count` scenarios that differ only in their names.
+    /// Returns a project of `count` scenarios that differ only in their names. `text` returns the YAML of the scenario
+    /// with a given name.
     pub(crate) fn scenarios(count: u32, text: impl Fn(&str) -> String) -> Result<Self> {
         let project = Self::new()?;
         for number in 0..count {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::harness::{Harness, Project, seconds};
 use crate::table::Table;
 
-/// The scenario that is copied.
+/// The YAML of one scenario. The measured projects contain many copies of this scenario, each with its own name.
 const PATTERN: &str = include_str!("../../../tests/good/presigned-url.yaml");
 const LINTED: u32 = 1_000;
 const PLANNED: u32 = 10_000;

@@ -25,47 +25,55 @@ use clap::{Parser, ValueEnum};
 use crate::harness::Harness;
 use crate::table::Table;
 
-/// Measures the harness relative to its baseline (the apiserver, a node's start, chainsaw), each as a ratio in one run.
+/// Measures the harness. Most values are compared, within the same run, with a baseline: the plain calls of the
+/// apiserver, the start of the node, or chainsaw. Each measurement writes a table and a chart.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The harness to measure.
+    /// The path of the `parallax` program to measure.
     #[arg(long, value_name = "PROGRAM")]
     parallax: PathBuf,
-    /// The folder for tables and charts.
+    /// The folder to which the tables (`NAME.md`) and the charts (`NAME.svg`) are written.
     #[arg(long, value_name = "DIR", default_value = "docs/bench")]
     out: PathBuf,
-    /// What to measure; by default everything except `suite`, which takes as long as the whole catalogue.
+    /// The names of the measurements to run. Without a name, all measurements run except `suite`, because `suite` runs
+    /// the whole catalogue.
     names: Vec<Name>,
-    /// The scenarios that `suite` runs, in the syntax of `parallax e2e`.
+    /// A filter that selects the scenarios that `suite` runs, in the syntax of the filters of `parallax e2e`. The
+    /// option may be repeated.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
 }
 
-/// The measurements.
+/// The name of a measurement, as the user gives it on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// Read and check 1,000 scenarios, and plan 10,000.
+    /// The time to read and check 1,000 scenarios, and to plan 10,000 scenarios.
     Lint,
-    /// The time to the first answer of a pod, relative to a node's own start.
+    /// The time from the start of a cluster to the first answer of a pod, relative to the time until the cluster's
+    /// apiserver answers.
     Start,
-    /// 40 pods, each in its own namespace, relative to the plain apiserver calls, and to chainsaw if it is on PATH; and
-    /// the harness's memory.
+    /// The time to run 40 pods, each in its own namespace, and the harness's memory. The time is relative to the plain
+    /// apiserver calls for the same pods and, if chainsaw is on PATH, to chainsaw.
     Overhead,
-    /// The time from a line in a log to its verdict, relative to a request to the apiserver.
+    /// The time from the moment when a container writes a log line to the verdict of the step that waits for the line,
+    /// relative to a request to the apiserver.
     Detect,
     /// The time and memory that each additional variant on a cluster costs.
     Scale,
-    /// The time from `parallax up` to the prompt, in phases.
+    /// The time from the command `parallax up` to its prompt, divided into phases.
     Up,
-    /// One step again in a variant that stands, relative to the program alone.
+    /// The time to run one step again (`parallax rerun`) in a standing variant, relative to the time of `parallax
+    /// --version`.
     Rerun,
-    /// The time from a save of the scenario to the verdict of the step that changed, relative to `rerun`.
+    /// The time from a save of the scenario's file to the verdict of the changed step (`parallax watch`), relative to
+    /// the measurement `rerun`.
     Watch,
-    /// The catalogue: the idle share of the processors, the harness's own share, the critical path, the longest waits.
+    /// A run of the whole catalogue: the idle share of the processors, the share of the harness, the critical path, and
+    /// the longest waits.
     Suite,
 }
 
-/// The default measurements.
+/// The measurements that run if the user names none.
 const DEFAULT: [Name; 8] =
     [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale, Name::Up, Name::Rerun, Name::Watch];
 
@@ -113,8 +121,8 @@ fn word(name: Name) -> String {
     name.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }
 
-/// Prints a line for the user.
+/// Prints a line for the user on standard output.
 fn say(line: &str) {
-    // A closed standard output must not stop the measurement.
+    // The user may have closed standard output. The measurement must not stop because of an error of the output.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

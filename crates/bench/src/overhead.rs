@@ -44,7 +44,8 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures the same pods without the harness, on the cluster that the harness kept.
+/// Measures the same pods without the harness, on the cluster that the harness's run has kept. Returns the time of the
+/// plain apiserver calls, and the time of Chainsaw if Chainsaw is on PATH.
 fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     let kubeconfig = project.path().join("target/e2e/latest/c1.kubeconfig");
     say("overhead: the harness is measured; now the plain apiserver calls");
@@ -73,7 +74,7 @@ pub(crate) fn arguments(further: &[&str]) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Runs Chainsaw with the same cases if Chainsaw is on PATH.
+/// Measures Chainsaw with the same pods as the harness. Returns `None` if Chainsaw is not on PATH.
 fn chainsaw(kubeconfig: &std::path::Path, image: &str) -> Result<Option<Duration>> {
     if Command::new("chainsaw").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(None);

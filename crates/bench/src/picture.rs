@@ -13,9 +13,9 @@ use crate::table::Table;
 const WIDTH: u32 = 900;
 const LINE: i32 = 26;
 const HEAD: i32 = 40;
-/// The horizontal position at which bars begin. The labels are to the left of it.
+/// The horizontal position at which the bars begin, in pixels. The labels are to the left of this position.
 const LEFT: i32 = 330;
-/// The space for the value to the right of the longest bar.
+/// The width of the space to the right of the longest bar, in pixels. The space holds the bar's value.
 const RIGHT: i32 = 90;
 const BAR: RGBColor = RGBColor(54, 112, 181);
 

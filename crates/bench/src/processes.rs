@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The interval between two samples. The samples miss a process that exists for a shorter time; only the machine's
-/// total contains its processor time.
+/// The interval between two samples. A process that exists for a shorter time may be missing from all samples. The
+/// processor time of such a process is contained only in the total of the machine.
 const EVERY: Duration = Duration::from_secs(1);
 /// The prefix of the names of all programs of Parallax.
 const OURS: &str = "parallax";
@@ -20,24 +20,24 @@ pub(crate) struct Processors {
     pub(crate) idle: u64,
 }
 
-/// The measured values of a run.
+/// The use of processors and memory during one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
-    /// Processor time of the whole machine.
+    /// The processor time of the whole machine during the run.
     pub(crate) machine: Processors,
-    /// The processor time of the programs of Parallax, in and outside containers.
+    /// The processor time of the programs of Parallax, inside and outside containers, in clock ticks.
     pub(crate) own: u64,
-    /// Peak memory of the harness, in KiB.
+    /// The peak memory of the harness, in KiB.
     pub(crate) peak_kib: u64,
 }
 
 impl Seen {
-    /// Returns the idle share of the processor time.
+    /// Returns the idle share of the machine's processor time, from 0 to 1.
     pub(crate) fn idle_share(&self) -> f64 {
         share(self.machine.idle, self.machine.idle + self.machine.busy)
     }
 
-    /// Returns the share of the programs of Parallax in the busy processor time.
+    /// Returns the share of the machine's busy processor time that the programs of Parallax used, from 0 to 1.
     pub(crate) fn own_share(&self) -> f64 {
         share(self.own, self.machine.busy)
     }
@@ -48,7 +48,7 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Takes samples during a run, in a thread.
+/// A thread that samples the use of processors and memory during a run.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
@@ -99,7 +99,8 @@ fn processes() -> Vec<Process> {
     ids.filter_map(|id: u32| of_stat(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).collect()
 }
 
-/// Parses `/proc/PID/stat`. The file has the name in parentheses, which may contain any character, and then numbers.
+/// Parses `/proc/PID/stat`. After the process id, the file contains the program's name in parentheses, and then
+/// numbers. The name may contain any character, including parentheses.
 fn of_stat(id: u32, stat: &str) -> Option<Process> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();

@@ -13,7 +13,7 @@ pub(crate) struct Record {
     lines: Vec<Value>,
 }
 
-/// A named period of time.
+/// A named period of time. The times are in milliseconds since the start of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) what: String,
@@ -38,7 +38,7 @@ impl Record {
         Ok(Self { lines: lines.context("a line of the record is not JSON")? })
     }
 
-    /// Returns the events of a kind, with their times.
+    /// Returns the events of one kind. Each event comes with its time in milliseconds since the start of the run.
     fn events<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (u64, &'a Value)> {
         self.lines.iter().filter_map(move |line| Some((line["at_ms"].as_u64()?, line["event"].get(kind)?)))
     }
@@ -51,7 +51,7 @@ impl Record {
         self.events("variant-ended").count()
     }
 
-    /// Returns the variants that did not pass.
+    /// Returns the ids of the variants that did not pass.
     pub(crate) fn failed(&self) -> Vec<String> {
         let ended = self.events("variant-ended").filter(|(_, it)| it["outcome"] != "as-expected");
         ended.map(|(_, it)| text(it, "variant")).collect()
@@ -75,14 +75,15 @@ impl Record {
         self.events("step-ended").map(|(at, it)| span(name(it), at, it)).collect()
     }
 
-    /// Returns the cluster and the namespace of each variant.
+    /// Returns the cluster and the namespace of each variant, by the id of the variant.
     pub(crate) fn places(&self) -> BTreeMap<String, (String, String)> {
         let started = self.events("variant-started");
         started.map(|(_, it)| (text(it, "variant"), (text(it, "cluster"), text(it, "namespace")))).collect()
     }
 
     /// Returns, for each step that observed a log line, the time from the line to the step's verdict. The time of the
-    /// line comes from the clock of the node.
+    /// line comes from the clock of the node. `started_unix_ms` is the start time of the run, in milliseconds since the
+    /// Unix epoch.
     pub(crate) fn detections(&self, started_unix_ms: u64) -> Vec<Duration> {
         let steps = self.events("step-ended");
         let seen =
@@ -90,7 +91,7 @@ impl Record {
         seen.map(|(at, moment)| Duration::from_millis((started_unix_ms + at).saturating_sub(moment))).collect()
     }
 
-    /// Returns the start time of the run.
+    /// Returns the start time of the run in RFC 3339, or `None` if the record does not contain the start.
     pub(crate) fn started(&self) -> Option<&str> {
         self.events("run-started").find_map(|(_, it)| it["started"].as_str())
     }

@@ -1,5 +1,5 @@
-//! Measures what a person waits for at the keyboard: `up` to the prompt, `rerun` of a step, and `watch` from a save to the
-//! verdict.
+//! Measures the times that a user waits at the keyboard: for the prompt of `parallax up`, for `parallax rerun` of one
+//! step, and for the verdict of `parallax watch` after a save.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -12,7 +12,7 @@ use crate::harness::{Harness, Project, seconds};
 use crate::record::Record;
 use crate::table::Table;
 
-/// A store that a pod asks.
+/// The scenario of these measurements: a pod writes an object to a store and reads the object.
 const STANDS: &str = r#"name: stands
 summary: A pod reads an object of a store
 fixtures:
@@ -27,10 +27,10 @@ flow:
 "#;
 const STEP: &str = "s3: { get: photos/a.txt }, expect: { body: hello }";
 const TIMES: usize = 10;
-/// The longest wait for the result of a save.
+/// The time limit for `parallax watch` to print the verdict after the scenario's file was saved.
 const WATCH_LIMIT: Duration = Duration::from_mins(1);
 
-/// A variant that stands. It is taken down when this is dropped, unless that was done before.
+/// A standing variant, which `parallax up` created. Dropping this value removes the variant.
 struct Stands<'a> {
     harness: &'a Harness,
     project: Project,
@@ -43,7 +43,8 @@ impl<'a> Stands<'a> {
         let project = Project::new()?;
         project.scenario("stands", STANDS)?;
         let took = time(harness, &project, &["up", "stands"])?;
-        // The flow may end after the prompt.
+        // `parallax up` may show its prompt before the flow has ended. A rerun begins only after the end of the flow,
+        // so the record is complete after the rerun.
         time(harness, &project, &["rerun", "got"])?;
         let record = Record::read(&project.path().join("target/e2e/latest/record.jsonl"))?;
         let failed = record.failed();
@@ -51,7 +52,7 @@ impl<'a> Stands<'a> {
         Ok(Self { harness, project, took, record })
     }
 
-    /// The median of several times.
+    /// Runs `parallax` with these arguments `TIMES` times, and returns the median of the times.
     fn median(&self, args: &[&str]) -> Result<Duration> {
         Ok(median((0..TIMES).map(|_| time(self.harness, &self.project, args)).collect::<Result<_>>()?))
     }
@@ -59,12 +60,14 @@ impl<'a> Stands<'a> {
 
 impl Drop for Stands<'_> {
     fn drop(&mut self) {
-        // The measurement has its result or its error, and gc finds what is left.
+        // An error of `parallax down` is ignored: the measurement is already complete, and `parallax gc` can remove the
+        // environment.
         drop(self.harness.down(self.project.path(), self.record.run()));
     }
 }
 
-/// The time until a command ends. It must succeed.
+/// Runs `parallax` with these arguments in the project, and returns the time until the command ends. Fails unless the
+/// command succeeds.
 fn time(harness: &Harness, project: &Project, args: &[&str]) -> Result<Duration> {
     let began = Instant::now();
     let output = harness.command(project.path()).args(args).output().context("failed to start parallax")?;
@@ -79,7 +82,7 @@ fn median(mut all: Vec<Duration>) -> Duration {
     all[all.len() / 2]
 }
 
-/// From the command to the prompt.
+/// Measures the time from the command `parallax up` to its prompt, and the phases of this time.
 pub(crate) fn up(harness: &Harness) -> Result<Table> {
     let stands = Stands::up(harness)?;
     let first = |prefix: &str| stands.record.of_setup(prefix).first().cloned().context("the run has no such part");
@@ -102,7 +105,7 @@ pub(crate) fn up(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// One step again.
+/// Measures `parallax rerun` of one step, relative to the time of the program alone (`parallax --version`).
 pub(crate) fn again(harness: &Harness) -> Result<Table> {
     let stands = Stands::up(harness)?;
     let (alone, step) = (stands.median(&["--version"])?, stands.median(&["rerun", "got"])?);
@@ -116,14 +119,15 @@ pub(crate) fn again(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// From a save of the scenario to the verdict of the step that changed.
+/// Measures the time from a save of the scenario's file to the verdict of the changed step in the output of `parallax
+/// watch`.
 pub(crate) fn watch(harness: &Harness) -> Result<Table> {
     let stands = Stands::up(harness)?;
     let step = stands.median(&["rerun", "got"])?;
     let watch = Watch::begin(&stands)?;
     let mut all = Vec::new();
     for number in 0..TIMES {
-        // Each save changes the last step.
+        // Each save changes the last step, because `parallax watch` runs only changed steps again.
         let changed = format!("{STEP}, eventually: {}s }}", number + 5);
         let text = STANDS.replace(&format!("{STEP} }}"), &changed);
         let began = Instant::now();
@@ -142,7 +146,7 @@ pub(crate) fn watch(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// The process of `parallax watch`, and the lines that it prints. It is ended when this is dropped.
+/// The process of `parallax watch`, and the lines that the process prints. Dropping this value ends the process.
 struct Watch {
     child: Child,
     lines: Receiver<String>,
@@ -167,7 +171,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits for a line with these words.
+    /// Waits until `parallax watch` prints a line that contains `words`.
     fn until(&self, words: &str) -> Result<()> {
         let deadline = Instant::now() + WATCH_LIMIT;
         loop {

@@ -65,7 +65,8 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures the time from a line that a container writes to the verdict of the step that waits for it.
+/// Measures the time from the moment when a container writes a log line to the verdict of the step that waits for the
+/// line.
 pub(crate) fn detect(harness: &Harness) -> Result<Table> {
     let project = Project::new()?;
     for number in 0..TIMES {
@@ -97,7 +98,7 @@ pub(crate) fn detect(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// Parses a time from the record (RFC 3339 in UTC).
+/// Parses a time from the record (RFC 3339 in UTC) as milliseconds since the Unix epoch.
 fn unix_ms(instant: &str) -> Result<u64> {
     let at: k8s_openapi::jiff::Timestamp = instant.parse().with_context(|| format!("`{instant}` is not a time"))?;
     Ok(u64::try_from(at.as_millisecond())?)

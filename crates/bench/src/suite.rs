@@ -9,7 +9,7 @@ use crate::harness::{Harness, seconds};
 use crate::record::{Record, Span};
 use crate::table::Table;
 
-/// The number of longest waits in the table.
+/// The number of waits that the table lists. The table lists the longest waits.
 const NAMED: usize = 10;
 
 pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
@@ -39,8 +39,8 @@ pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// Returns the periods on which the last verdict depends: the start of its cluster, its environment, and the variants
-/// that ran before it in that environment.
+/// Returns the periods on which the last verdict of the run depends: the start of the variant's cluster, the set-up of
+/// the variant's environment, and the variants that ran in the same environment.
 fn critical_path(record: &Record) -> Result<Vec<Span>> {
     let variants = record.of_variants();
     let last = variants.iter().max_by_key(|it| it.to_ms).context("no variant ended")?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// The table of one measurement.
+/// The table of one measurement, with the values for its chart.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// The name of the measurement, which is also the name of its files.
@@ -13,7 +13,7 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     /// The bars of the chart, each with a label and a value.
     pub(crate) bars: Vec<(String, f64)>,
-    /// The unit of the bars.
+    /// The unit of the bars' values, such as `s` or `ms`.
     pub(crate) unit: &'static str,
     /// Remarks about the table, one sentence each.
     pub(crate) notes: Vec<String>,
@@ -22,11 +22,11 @@ pub(crate) struct Table {
 /// One measured value, which is a row of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The name of what was measured.
+    /// What was measured, in words.
     pub(crate) what: String,
     /// The value with its unit.
     pub(crate) figure: String,
-    /// The goal; empty if there is none.
+    /// The goal for the value, such as `≤ 5 s`. The text is empty if the value has no goal.
     pub(crate) goal: String,
 }
 

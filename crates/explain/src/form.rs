@@ -1,4 +1,5 @@
-//! Explains why a store refused a form: compares the form's policy with what the form sends.
+//! Explains why a store refused an upload by an HTML form (POST). The explanation compares the signed policy of the
+//! form with the fields that the form sends.
 
 use parallax_vocab::answer::FORM_SIGNATURE;
 use parallax_vocab::probes::Signed;
@@ -7,8 +8,8 @@ use parallax_vocab::question::{Form, HttpQuestion};
 use super::Subject;
 use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
 
-/// Explains why a form was refused. `None` if the request is not a form with a policy, or if the refusal is not
-/// specific to forms.
+/// Explains why a store refused an upload by an HTML form. Returns `None` if the request is not a form with a policy,
+/// or if the refusal is not specific to forms.
 pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'_>) -> Option<String> {
     let Some(Signed::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question?.probe.facts().signed else {
         return None;
@@ -42,12 +43,12 @@ pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'
     Some(format!("{says}: {why}"))
 }
 
-/// Whether a form carries a signature.
+/// Whether an HTML form contains a signature among its fields.
 pub(super) fn is_signed(form: &Form) -> bool {
     field(form, FORM_SIGNATURE).is_some()
 }
 
-/// The value of a form's field. The case of the field's name does not matter.
+/// Returns the value of a form's field. The case of the field's name does not matter.
 pub(super) fn field<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
     form.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
@@ -64,8 +65,8 @@ fn expired(form: &Form, subject: &Subject<'_>) -> String {
     format!("the time of the form's policy is over{signed}{clocks}; sign a new one, or for longer")
 }
 
-/// The explanation if the store does not report which condition failed. The fields that signing added are left out,
-/// because they are correct.
+/// Returns the explanation for a store that does not say which condition of the policy failed. The explanation lists
+/// the fields of the form. It leaves out the fields that the signer added, because their values are correct.
 fn against_policy(form: &Form) -> String {
     let own = |name: &str| name != "policy" && (!name.starts_with("x-amz-") || name.starts_with("x-amz-meta-"));
     let fields = form.fields.iter().filter(|(name, _)| own(&name.to_lowercase()));
@@ -76,7 +77,8 @@ fn against_policy(form: &Form) -> String {
     )
 }
 
-/// The condition that failed, from the store's message: `[starts-with, $key, inbox/]`.
+/// The condition of the policy that failed, as the store's message contains it, for example `[starts-with, $key,
+/// inbox/]`.
 struct Condition<'a> {
     begins: bool,
     field: &'a str,

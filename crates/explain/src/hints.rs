@@ -9,25 +9,26 @@ use time::OffsetDateTime;
 use super::refusal::{shown, span};
 use super::url::Line;
 
-/// CRC32 of an empty body, which SDKs put into a URL for PUT.
+/// The CRC32 of an empty body, in Base64. An SDK that presigns a PUT does not know the body yet, and puts this checksum
+/// into the URL.
 const EMPTY_CRC32: &str = "AAAAAA==";
 /// Endings of host names that only a cluster or a local network can resolve.
 const INNER: [&str; 5] = [".svc", ".cluster.local", ".local", ".internal", ".localhost"];
 
-/// The parts of a URL that the hints are about.
+/// The parts of a presigned URL that the hints examine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts<'a> {
-    /// The URL as it was given.
+    /// The URL as the user gave it.
     pub(super) text: &'a str,
-    /// The host, without its port.
+    /// The host of the URL, without its port.
     pub(super) host: &'a str,
-    /// The decoded query parameters.
+    /// The query parameters of the URL, as decoded names and values.
     pub(super) pairs: &'a [(String, String)],
-    /// The end of the URL's own validity, if the URL states it.
+    /// The time at which the URL expires. `None` if the URL does not state a valid expiry.
     pub(super) ends: Option<OffsetDateTime>,
 }
 
-/// One line for each hint.
+/// Returns the hints, one line for each problem of the URL.
 pub(super) fn hints(parts: &Parts<'_>) -> Vec<Line> {
     let all = [reach(parts.host), port(parts.text), checksum(parts.pairs), token(parts)];
     let careful = all.into_iter().flatten().chain(raw(parts.text));
@@ -51,8 +52,8 @@ fn reach(host: &str) -> Option<String> {
     None
 }
 
-/// The hint about a default port that is written in the URL. Clients leave the default port out of `Host`, but some
-/// signers sign it.
+/// Returns the hint about a default port that is written in the URL. Clients leave the default port out of `Host`, but
+/// some signers sign the port. The signature then does not match.
 fn port(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -70,7 +71,7 @@ fn port(text: &str) -> Option<String> {
     })
 }
 
-/// Finds characters that proxies or programs on the way often change.
+/// Finds characters in the path and in the query that proxies between client and store often change.
 fn raw(text: &str) -> Vec<String> {
     let Some((_, rest)) = text.split_once("://") else { return Vec::new() };
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -98,7 +99,8 @@ fn raw(text: &str) -> Vec<String> {
     all
 }
 
-/// The hint about a checksum that was computed before the body existed.
+/// Returns the hint about a signed checksum of an empty body. The signer computed this checksum before the body
+/// existed.
 fn checksum(pairs: &[(String, String)]) -> Option<String> {
     let is_empty =
         |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-amz-checksum-crc32") && value == EMPTY_CRC32;
@@ -107,8 +109,8 @@ fn checksum(pairs: &[(String, String)]) -> Option<String> {
     })
 }
 
-/// The hint about the expiry of the session token, because the URL ends at the same time. Only a token that is a JWT
-/// shows its expiry.
+/// Returns the hint about a session token that expires before the URL. The URL stops working when the token expires.
+/// Only a token that is a JWT shows its expiry.
 fn token(parts: &Parts<'_>) -> Option<String> {
     let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("x-amz-security-token");
     let (_, token) = parts.pairs.iter().find(named)?;

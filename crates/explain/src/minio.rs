@@ -1,7 +1,7 @@
-//! Explains MinIO's own messages: its health answers, and the refusals of its token service.
+//! Explains MinIO's own messages: the answers of its health paths, and the refusals of its token service.
 //!
 //! The token service gives the same answer for different faults (an unknown role, an unreachable provider). Therefore
-//! each link of the sign-in is examined by itself: the store's log about its OpenID provider, the roles that the store
+//! each part of the sign-in is examined by itself: the store's log about its OpenID provider, the roles that the store
 //! has, the claims of the token, and the keys that the issuer publishes.
 
 use parallax_vocab::answer::Signature;
@@ -9,21 +9,22 @@ use parallax_vocab::answer::Signature;
 use crate::store::LogWords;
 use crate::web_identity::Chain;
 
-/// Texts in MinIO's log: about an OpenID provider that MinIO cannot use, and about the roles that MinIO created
-/// (docs/facts.md#openid-provider-in-minio).
+/// The texts that identify two kinds of lines in MinIO's log: a complaint about an OpenID provider that MinIO cannot
+/// use, and the name of a role that MinIO created (docs/facts.md#openid-provider-in-minio).
 pub(crate) const LOG_WORDS: LogWords = LogWords { complaint: "Unable to initialize OpenID", role: "arn:minio:iam:" };
 
-/// Explains an answer without a body at a health path. `path` has no leading slash.
+/// Explains an answer without a body at one of MinIO's health paths. `path` has no leading slash. Returns `None` if the
+/// answer is not a 503 of such a path.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     (status == 503 && path.starts_with("minio/health/")).then(|| {
         "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why".to_owned()
     })
 }
 
-/// Explains a refusal by the token service. The links are checked in the order in which a sign-in uses them, because
-/// the first broken link hides the later ones.
+/// Explains a refusal by MinIO's token service. The parts of the sign-in are checked in the order in which MinIO uses
+/// them, because the first fault hides the later ones. Returns `None` if the error text is not known.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // The store could not use its provider, so it has no role.
+    // The store could not use its OpenID provider, so the store has no role.
     if let (Some(complaint), Some([])) = (chain.complaint.as_deref(), chain.roles.as_deref()) {
         return Some(provider(complaint));
     }
@@ -189,7 +190,8 @@ mod tests {
         let expired = sts("Token is expired");
         assert!(web_identity(StoreKind::Minio, &Chain::default(), &expired).is_some());
         assert_eq!(web_identity(StoreKind::S3, &Chain::default(), &expired), None);
-        // The file of the token belongs to the pod, so the explanation does not depend on the kind of the store.
+        // A file of a token that cannot be read is a fault of the pod. Therefore the explanation is the same for every
+        // kind of store.
         let unreadable = Cause::Client { detail: "the token /t cannot be read: No such file".to_owned() };
         assert!(web_identity(StoreKind::S3, &Chain::default(), &unreadable).is_some());
     }

@@ -2,7 +2,7 @@
 
 use parallax_vocab::percent::decoded;
 
-/// A URL without the text around it.
+/// A URL that was extracted from pasted text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pasted {
     /// The URL that was found in the text.
@@ -14,9 +14,10 @@ pub struct Pasted {
 /// Escapes of HTML, with their characters. To find an ampersand that was escaped twice, the replacement is repeated.
 const HTML: [(&str, &str); 6] =
     [("&amp;", "&"), ("&#38;", "&"), ("&#x26;", "&"), ("&#61;", "="), ("&#x3D;", "="), ("&#x3d;", "=")];
-/// The characters that a shell's backslash protects in a URL.
+/// The characters in a URL before which a user of a shell writes a backslash. The backslash is removed, because it is
+/// not part of the URL.
 const PROTECTED: &str = "&?=%;!()[]*$'\"~#+,@:";
-/// The largest number of times that the same text may have been escaped.
+/// The number of times that escapes are removed from the same text, at most.
 const LAYERS: usize = 4;
 
 /// Extracts a URL from pasted text. If the text contains no scheme, the first word counts as the URL.
@@ -99,7 +100,8 @@ fn shell(text: &str) -> String {
         let protects = |marks: &str, next: Option<&char>| next.is_some_and(|it| marks.contains(*it));
         match character {
             '\\' if protects(PROTECTED, characters.peek()) => {}
-            // The escape characters of the Windows command prompt (`^`) and of PowerShell.
+            // `^` is the escape character of the Windows command prompt, and the backtick is the escape character of
+            // PowerShell. They are removed before a character that they escape.
             '^' if protects("&%^", characters.peek()) => {}
             '`' if protects("&$", characters.peek()) => {}
             character => plain.push(character),

@@ -12,11 +12,11 @@ use super::form;
 use super::signature::words;
 use super::store;
 
-/// Two clocks count as equal if they differ by less than this. An answer's date has whole seconds, and the answer takes
-/// time to arrive.
+/// The largest difference of two clocks that still counts as equal. A smaller limit would report false differences,
+/// because an answer's date has whole seconds and the answer takes time to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
-/// Explains an HTTP status that was not expected.
+/// Explains the HTTP status and the error code with which a store refused a request.
 pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
     let says = format!("the store answers {status} {code}");
     if let Some(finding) = subject.signature {
@@ -81,7 +81,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
     }
 }
 
-/// The facts that the request shows: who asked, and for which object.
+/// The facts that a request shows: who signed the request, for which object, and for how long.
 #[derive(Debug, Default)]
 struct Asked {
     object: String,
@@ -98,7 +98,8 @@ impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.and_then(|it| it.probe.facts().signed) {
             Some(Signed::Http(http)) => {
-                // All parts of a request are named, so that a new part that can carry a signature is not forgotten.
+                // The pattern names all fields of the request, without `..`. If a field is added, the compiler requires
+                // a decision whether the new field can carry a signature.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
@@ -142,7 +143,7 @@ impl Asked {
     }
 }
 
-/// The access key at the beginning of a credential.
+/// Returns the access key, which is the first part of a credential (`ACCESS_KEY/DATE/REGION/SERVICE/aws4_request`).
 fn first(credential: &str) -> Option<&str> {
     credential.split('/').next()
 }
@@ -210,13 +211,15 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
-/// The time by which the store's clock is ahead of the client's clock. The store's clock comes from the date of an HTTP
-/// answer.
+/// Returns the time by which the store's clock is ahead of the client's clock; the value is negative if the store's
+/// clock is behind. The store's clock comes from the date of the HTTP answer. `None` if one of the two clocks is not
+/// known.
 pub fn clock_apart(subject: &Subject<'_>) -> Option<Duration> {
     Some(store_clock(subject)? - client_clock(subject)?)
 }
 
-/// Describes the difference between the clocks of the store and the client, if the difference is too large.
+/// Describes the difference between the clocks of the store and the client. Returns `None` if the difference is at most
+/// [`CLOCKS_EQUAL`].
 pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     let apart = clock_apart(subject)?;
     let place = subject.from.unwrap_or("the client");
@@ -224,13 +227,14 @@ pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     (apart.abs() > CLOCKS_EQUAL).then(|| format!("; the store's clock is {} {way} that of {place}", span(apart.abs())))
 }
 
-/// The time on the store's clock when the store answered.
+/// Returns the time on the store's clock when the store answered, from the header `Date`. `None` if the answer has no
+/// such header.
 pub(super) fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let headers = subject.answer?.reply()?.facts().headers?;
     OffsetDateTime::parse(&headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
-/// The time on the client's clock when the answer arrived.
+/// Returns the time on the client's clock when the answer arrived. `None` if there is no answer.
 pub(super) fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let evidence = &subject.answer?.evidence;
     let ms = i128::from(evidence.started_unix_ms) + i128::from(evidence.took_us / 1000);
@@ -248,7 +252,7 @@ pub(super) fn shown(at: OffsetDateTime) -> String {
     at.format(format).unwrap_or_else(|_| at.to_string())
 }
 
-/// A duration in its two largest units.
+/// Formats a duration in its two largest units, such as `1 h 1 min`.
 pub(super) fn span(span: Duration) -> String {
     let all = [
         (span.whole_days(), "d"),
@@ -277,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// The time 2026-11-22 15:00:00 UTC.
+    /// The time 2026-11-22 15:00:00 UTC, in seconds since the Unix epoch.
     const NOW_S: u64 = 1_795_359_600;
 
     fn question(probe: Probe) -> Question {

@@ -11,27 +11,27 @@ use url::Url;
 use super::refusal;
 use super::unready::unready;
 
-/// The step that a sentence explains.
+/// The step that a sentence explains, with its question and its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The id of the step.
+    /// The id of the step that is explained.
     pub step: &'a str,
-    /// The id of the vantage.
+    /// The id of the vantage that was asked. `None` if the step asks no vantage.
     pub from: Option<&'a str>,
-    /// Whether the vantage is a pod.
+    /// Whether the vantage that was asked is a pod.
     pub inside: bool,
-    /// The question that was asked.
+    /// The question that was asked. `None` if the step asks no vantage.
     pub question: Option<&'a Question>,
-    /// The answer to the question.
+    /// The answer to the question. `None` if there is none.
     pub answer: Option<&'a Answer>,
-    /// The run's finding about a signature that the store refused.
+    /// The run's finding about a signature that the store refused. `None` if the run did not examine a signature.
     pub signature: Option<&'a SignatureFinding>,
     /// Whether the question comes from a scenario. Only in a scenario does a vantage declare what it trusts.
     pub in_scenario: bool,
 }
 
 impl<'a> Subject<'a> {
-    /// The subject of a recorded step. The record contains everything that a sentence needs.
+    /// Returns the subject for a recorded step. The record contains everything that a sentence needs.
     pub fn of(step: &'a StepEnded) -> Self {
         Self {
             step: step.step.as_str(),
@@ -45,7 +45,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// One sentence that says what is wrong and how to fix it.
+/// Returns one sentence that says what is wrong and how to fix it.
 pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     let step = subject.step;
     let from = subject.from.map(|it| format!(" from {it}")).unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     }
 }
 
-/// One sentence that says why a recorded step did not pass.
+/// Returns one sentence that says why a recorded step did not pass.
 pub fn of_step(step: &StepEnded) -> String {
     let sentence = match (&step.cause, step.verdict) {
         (Some(cause), _) if step.kind == READINESS => unready(step.step.as_str(), cause),
@@ -125,14 +125,15 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// The sentence for a step that carries out a known attack and whose attack the store refused.
+/// Completes the sentence for a step that demonstrates a known vulnerability (`vulnerable`), if the store refused the
+/// attack. `advisory` is the id of the vulnerability.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
     )
 }
 
-/// One sentence that says why a step was not reached.
+/// Returns one sentence that says why a blocked step did not run.
 fn blocked(step: &StepEnded) -> String {
     let needed: Vec<String> = step.blocked_by.iter().map(|it| format!("`{it}`")).collect();
     match needed.as_slice() {
@@ -221,7 +222,7 @@ fn tls(
     }
 }
 
-/// The host that a question addresses.
+/// Returns the host that a question addresses.
 fn host(probe: &Probe) -> String {
     match probe.facts().address {
         Addressed::Host(host) => host.to_owned(),

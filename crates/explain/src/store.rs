@@ -5,16 +5,16 @@ use parallax_vocab::StoreKind;
 use crate::minio;
 use crate::web_identity::Chain;
 
-/// Texts that identify lines about web identity in the log of a store.
+/// The texts by which lines about web identity are found in the log of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogWords {
-    /// The beginning of a complaint about a provider.
+    /// The text with which the store's complaint about an OpenID provider begins.
     pub complaint: &'static str,
-    /// The beginning of the name of a role.
+    /// The text with which the name of a role begins.
     pub role: &'static str,
 }
 
-/// The log texts of a kind of store. `None` if the log format of this kind is not known.
+/// Returns the texts to search for in the log of a kind of store. `None` if the log format of this kind is not known.
 pub fn log_words(kind: StoreKind) -> Option<LogWords> {
     match kind {
         StoreKind::Minio => Some(minio::LOG_WORDS),

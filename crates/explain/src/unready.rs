@@ -1,10 +1,11 @@
-//! The sentence that explains why an environment did not become ready.
+//! Builds the sentence that explains why an environment did not become ready.
 
 use parallax_vocab::Cause;
 
 use parallax_language::scenario::model::CLUSTER_READY;
 
-/// One sentence that says what did not become ready, and where to look.
+/// Returns one sentence that says what did not become ready, and where to look. `what` is the name of the readiness
+/// check.
 pub(super) fn unready(what: &str, cause: &Cause) -> String {
     let fix = match cause {
         Cause::Resource { detail, .. } if detail.contains("CrashLoopBackOff") => {

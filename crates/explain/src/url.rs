@@ -8,15 +8,17 @@ use url::Url;
 use super::hints::{Parts, hints};
 use super::refusal::{instant, shown, span};
 
-/// A label, and the value that the URL has for it.
+/// One line of the output: a label, and the value that the URL has for it.
 pub type Line = (&'static str, String);
 
-/// The longest validity that a store accepts.
+/// The longest validity of a presigned URL that a store accepts.
 const LONGEST: Duration = Duration::days(7);
-/// The largest time by which a request may precede the URL's signing time without being refused.
+/// The largest time by which a request may come before the URL's signing time. Stores accept such a request, because
+/// clocks may differ.
 const SKEW: Duration = Duration::minutes(15);
 
-/// Reads a presigned URL. The error says why the text is not a presigned URL.
+/// Reads a presigned URL. `now` is the time for which the validity is judged. The error says why the text is not a
+/// presigned URL.
 pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("this is not a URL: {error}"))?;
     let pairs: Vec<(String, String)> = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
@@ -120,7 +122,8 @@ fn times(date: Option<&str>, expires: Option<&str>, now: OffsetDateTime) -> Vec<
     lines
 }
 
-/// The beginning of an access key, enough to recognise it.
+/// Returns the first characters of an access key and its length. They are enough to recognise the key, but do not show
+/// the whole key.
 fn masked(key: &str) -> String {
     let length = key.chars().count();
     let first: String = key.chars().take(if length > 8 { 4 } else { 1 }).collect();

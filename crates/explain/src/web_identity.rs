@@ -1,28 +1,30 @@
-//! Finds the broken link in the chain from the ServiceAccount's token to the store's credentials, and describes it in
-//! one sentence with the fix. Each kind of store has its own error texts.
+//! Finds out why a sign-in with web identity failed, and describes the reason in one sentence with the fix. A sign-in
+//! leads from the ServiceAccount's token to the store's credentials. Each kind of store has its own error texts.
 
 use parallax_vocab::answer::JwtReply;
 use parallax_vocab::{Cause, StoreKind};
 
 use crate::store;
 
-/// The known facts about the chain.
+/// The known facts about a sign-in with web identity.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
-    /// The role that was asked for.
+    /// The ARN of the role that the sign-in requests.
     pub role: String,
-    /// The roles that the store's log names; `None` if the log was not read to its end.
+    /// The ARNs of the roles that the store's log names. `None` if the log was not read to its end.
     pub roles: Option<Vec<String>>,
-    /// The store's last log line about a provider that it cannot use.
+    /// The store's last log line about an OpenID provider that the store cannot use. `None` if the log has no such
+    /// line.
     pub complaint: Option<String>,
-    /// The token's claims, and whether the issuer's keys verify the token's signature. `None` if that is not known.
+    /// The token's claims, and whether the issuer's keys verify the token's signature. `None` if the token could not be
+    /// examined.
     pub token: Option<JwtReply>,
     /// The current time in seconds since the Unix epoch.
     pub now: i64,
 }
 
-/// The sentence about the broken link, with the fix. `None` if the fault is outside this chain, or if the error texts
-/// of this kind of store are not known.
+/// Returns the sentence that says why the sign-in failed, with the fix. `None` if the fault is not in the sign-in, or
+/// if the error texts of this kind of store are not known.
 pub fn web_identity(kind: StoreKind, chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),

@@ -1,4 +1,5 @@
-//! The data that every row needs: the harness, the engine's socket, and the path of the user's cache.
+//! The data that every row of the table of faults needs: the harness, the engine's socket, and the path of the user's
+//! cache.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::left::docker;
 
-/// The harness and the machine.
+/// The paths that the rows use: of the harness, of the engine's socket, and of the image cache.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// The path of the built `parallax`.
+    /// The path of the built `parallax` program.
     pub(crate) program: PathBuf,
-    /// The path of the engine's socket.
+    /// The path of the socket of the container engine.
     pub(crate) socket: PathBuf,
     /// The path of the image cache, which all runs share.
     pub(crate) cache: PathBuf,
@@ -30,7 +31,8 @@ impl Bench {
     }
 }
 
-/// Finds the user's cache in the same way as the harness.
+/// Returns the path of the user's image cache. The rules are those of the harness: `PARALLAX_CACHE`, then
+/// `XDG_CACHE_HOME`, then `HOME`.
 fn cache() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let below = |path: PathBuf| path.join("parallax");

@@ -21,7 +21,8 @@ pub(crate) fn objects(run: &str) -> Result<BTreeSet<String>> {
     objects_by(run, docker)
 }
 
-/// Does the same as [`objects`], with another way to call the engine's client.
+/// Does the same as [`objects`]. The caller gives the function that runs the engine's client, for example against
+/// another engine.
 pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) -> Result<BTreeSet<String>> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--no-trunc", "--format", "{{.Names}}"]),
@@ -44,7 +45,7 @@ pub(crate) fn processes(run: &str) -> BTreeSet<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of = entries.filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        // A zombie has no command line.
+        // A zombie has no command line, so it does not count as left behind.
         let words = fs::read(entry.path().join("cmdline")).ok()?;
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
         words.contains(run).then(|| format!("process {pid} {}", words.trim()))
@@ -52,7 +53,7 @@ pub(crate) fn processes(run: &str) -> BTreeSet<String> {
     of.collect()
 }
 
-/// Returns the process id of a run's reaper.
+/// Returns the process id of a run's reaper, or `None` if the run has no reaper.
 pub(crate) fn reaper(run: &str) -> Option<i32> {
     processes(run).iter().find(|it| it.contains(&format!(" reaper {run} ")))?.split_whitespace().nth(1)?.parse().ok()
 }
@@ -64,7 +65,7 @@ pub(crate) fn is_swept(state: &Path, run: &str) -> bool {
     !folder.exists() || folder.join("swept").exists()
 }
 
-/// Returns the folder of a run's ledger.
+/// Returns the folder of a run's ledger. `state` is the folder that `XDG_STATE_HOME` names.
 pub(crate) fn ledger(state: &Path, run: &str) -> std::path::PathBuf {
     state.join("parallax/runs").join(run)
 }

@@ -21,19 +21,20 @@ use crate::bench::Bench;
 use crate::page::Line;
 use crate::row::Row;
 
-/// Brings about each fault for real, and writes down what the harness said and left behind.
+/// Causes real faults while the harness runs, compares each result with its declaration, and writes the results into a
+/// table.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The harness.
+    /// The path of the `parallax` program to test.
     #[arg(long, value_name = "PROGRAM")]
     parallax: PathBuf,
-    /// The page that holds the table, between its two marks.
+    /// The path of the Markdown page with the table. Only the text between the page's two marks is replaced.
     #[arg(long, value_name = "FILE", default_value = "docs/reliability.md")]
     page: PathBuf,
-    /// Show the rows, and do nothing.
+    /// Print the rows, and cause no fault.
     #[arg(long)]
     list: bool,
-    /// Only rows whose name holds one of these; the others' lines stay as they are.
+    /// Run only the rows whose name contains one of these texts. The page keeps the lines of all other rows.
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -94,7 +95,7 @@ fn run(cli: &Cli) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes the lines into the page's table.
+/// Writes the lines into the table of the page.
 fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
     let page = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let names: Vec<&str> = all.iter().map(|row| row.name).collect();
@@ -102,7 +103,7 @@ fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
     std::fs::write(path, page).with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// Prints a line of progress.
+/// Prints a line about the progress to standard output.
 fn say(line: &str) {
     // The reader of standard output may have closed the pipe. That is no reason to stop.
     drop(writeln!(std::io::stdout(), "{line}"));

@@ -1,4 +1,5 @@
-//! Replaces the table in the page, between two marks. The text outside the marks is written by hand.
+//! Replaces the table of faults in a Markdown page. The table is between two marks. The text outside the marks is
+//! written by hand.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -6,20 +7,20 @@ const BEGIN: &str = "<!-- made by `cargo xtask faults` -->";
 const END: &str = "<!-- end of what is made -->";
 const HEAD: &str = "| row | fault | injected | exit | said | left |\n|---|---|---|---|---|---|\n";
 
-/// A line of the table.
+/// A line of the table of faults. A row has several lines if its fault is caused at several moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// The name of the row.
+    /// The name of the row to which the line belongs.
     pub(crate) name: String,
-    /// The fault, in words.
+    /// The fault that was caused, in words.
     pub(crate) fault: String,
-    /// The moment at which the fault was caused.
+    /// The moment of the run at which the fault was caused, in words.
     pub(crate) when: String,
     /// The exit code of the harness, or `SIGKILL`.
     pub(crate) exit: String,
-    /// One line of the harness's output.
+    /// The line of the harness's output that the table quotes, or `nothing`.
     pub(crate) said: String,
-    /// The objects that the harness left behind.
+    /// The objects that the harness left behind, in words.
     pub(crate) left: String,
 }
 
@@ -31,8 +32,9 @@ impl Line {
     }
 }
 
-/// Returns the page with these lines in place of the old lines of the same rows. The lines of rows that did not run are
-/// kept, and the lines of rows that no longer exist are removed. The order of the lines is that of `names`.
+/// Returns the page with new lines in the table. `lines` replace the old lines of the same rows. The lines of rows that
+/// did not run are kept, and the lines of rows that no longer exist are removed. The order of the lines is that of
+/// `names`.
 pub(crate) fn with(page: &str, names: &[&str], lines: &[Line]) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("it lacks the mark {BEGIN}"))?;
     let (old, after) = rest.split_once(END).with_context(|| format!("it lacks the mark {END}"))?;
@@ -53,7 +55,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// Formats a program's output as code.
+/// Formats a program's output as inline code of Markdown.
 fn code(text: &str) -> String {
     if text.contains('`') { format!("`` {} ``", cell(text)) } else { format!("`{}`", cell(text)) }
 }

@@ -1,4 +1,4 @@
-//! A project for a single row, and the runs in that project.
+//! A project for a single row of the table of faults, and the runs in that project.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -19,7 +19,7 @@ use crate::row::Seen;
 
 /// The time limit for one run. It is longer than any run of a row takes on a busy machine.
 const RUN_WITHIN: Duration = Duration::from_mins(5);
-/// The interval between two checks for an effect of another process.
+/// The interval between two checks whether an effect of another process has occurred.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A folder with scenarios, its own ledgers, and the reports of its runs.
@@ -29,7 +29,7 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// Creates a project with one scenario.
+    /// Creates a project with one scenario. `text` is the YAML of the scenario.
     pub(crate) fn of(name: &str, text: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("parallax-faults-").tempdir().context("no temporary folder")?;
         let project = Self { folder };
@@ -38,7 +38,7 @@ impl Project {
         Ok(project)
     }
 
-    /// Gives the project its own recipes, which start as a copy of the repository's.
+    /// Copies the repository's image recipes into the project, so that a row can change them.
     pub(crate) fn own_images(&self) -> Result<()> {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images"), &self.path("images"))
     }
@@ -70,14 +70,13 @@ impl Project {
         command
     }
 
-    /// Starts `parallax e2e` with the node image that is built from its parts. That node image is the same on every
-    /// machine.
+    /// Starts `parallax e2e` with the source-built node image. This image is the same on every machine.
     pub(crate) fn e2e(&self, bench: &Bench, args: &[&str]) -> Result<Run> {
         Run::start(self.parallax(bench, &[E2E, args].concat()), self)
     }
 
-    /// Returns a command that runs `parallax e2e` in a mount namespace of its own, where a small file system is mounted
-    /// at `at`. `prepare` is shell code that runs before `parallax`.
+    /// Returns a command that runs `parallax e2e` in a mount namespace of its own. A small file system of the size
+    /// `size` is mounted at `at`. `prepare` is shell code that runs before `parallax`.
     pub(crate) fn e2e_on_small(&self, bench: &Bench, at: &Path, size: &str, prepare: &str) -> Result<Command> {
         fs::create_dir_all(at)?;
         let script = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$AT\" && {prepare} exec \"$@\"");
@@ -86,8 +85,8 @@ impl Project {
         Ok(command)
     }
 
-    /// Returns a shell command in namespaces of its own. The script must end with `exec "$@"`, because the program to
-    /// run there is given as arguments.
+    /// Returns a command that runs a shell script in namespaces of its own. The script must end with `exec "$@"`,
+    /// because the caller adds the program as arguments.
     pub(crate) fn within(&self, namespaces: &[&str], script: &str) -> Command {
         let mut command = self.command("unshare");
         command.args(namespaces).args(["--propagation", "private", "sh", "-c", script, "sh"]);
@@ -95,7 +94,7 @@ impl Project {
     }
 }
 
-/// The arguments with which every run starts.
+/// The arguments with which every run of a row starts: `e2e` with the source-built node image.
 const E2E: &[&str] = &["e2e", "--k3s", "built"];
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -112,11 +111,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run in progress. If this value is dropped, it kills the run, and the run's reaper then cleans up.
+/// A run in progress. Dropping this value kills the run, and the run's reaper then removes the run's objects.
 #[derive(Debug)]
 pub(crate) struct Run {
     child: Child,
-    /// The id of the run.
     pub(crate) id: String,
     lines: Receiver<String>,
     heard: Vec<String>,
@@ -157,7 +155,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Waits for a line that contains `part`.
+    /// Waits for a line of the run's output that contains `part`, and returns the line. The time limit is
+    /// [`RUN_WITHIN`].
     pub(crate) fn wait_for(&mut self, part: &str) -> Result<String> {
         let deadline = Instant::now() + RUN_WITHIN;
         loop {
@@ -171,11 +170,11 @@ impl Run {
         }
     }
 
-    /// Whether the record contains an event of a step, for example `step-ended`. The start of a step is only shown and
-    /// never recorded.
+    /// Whether the record contains an event of a step, for example `step-ended`. The record has no event for the start
+    /// of a step, because only the live display shows the start.
     pub(crate) fn has(&self, event: &str, step: &str) -> bool {
         let text = fs::read_to_string(self.folder.join("record.jsonl")).unwrap_or_default();
-        // The last line may be incomplete.
+        // The harness may still be writing the last line, so a line that is not valid JSON is skipped.
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_step = events.filter(|it| it["event"][event]["step"] == step);
         of_step.next().is_some()
@@ -188,7 +187,7 @@ impl Run {
         Ok(())
     }
 
-    /// Returns the output of the run so far, for an error message.
+    /// Returns the lines that the run has printed so far, for an error message.
     fn said_so_far(&mut self) -> String {
         self.heard.extend(self.lines.try_iter());
         self.heard.join("\n")
@@ -213,12 +212,12 @@ impl Run {
         kill_process(Pid::from_child(&self.child), signal).context("failed to signal the harness")
     }
 
-    /// Whether the run has ended.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Waits until the run and its reaper have ended, and then finds what the run left behind.
+    /// Waits until the run and its reaper have ended, and then finds what the run left behind. `when` says at which
+    /// moment the fault was caused.
     pub(crate) fn end(mut self, when: &str) -> Result<Seen> {
         let mut status = None;
         eventually(RUN_WITHIN, || {
@@ -238,7 +237,7 @@ impl Run {
         Ok(seen)
     }
 
-    /// Returns what is left of the run at this moment.
+    /// Returns the objects, the processes and the ledger that the run has at this moment.
     pub(crate) fn left(&self) -> Result<std::collections::BTreeSet<String>> {
         let mut left = left::objects(&self.id)?;
         left.extend(left::processes(&self.id));
@@ -248,7 +247,7 @@ impl Run {
         Ok(left)
     }
 
-    /// Removes the parts of a text that differ from run to run.
+    /// Replaces the parts of a text that differ from run to run: the run's id, its folder and its times.
     pub(crate) fn plain(&self, text: &str) -> String {
         plain(text, &self.id, self.state.parent().unwrap_or(Path::new("/nowhere")))
     }

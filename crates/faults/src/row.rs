@@ -1,4 +1,4 @@
-//! A row of the table: a fault and its right result.
+//! A row of the table of faults: a fault and its right result.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use anyhow::Result;
 use crate::bench::Bench;
 use crate::page::Line;
 
-/// A fault, how to cause it, and the right result.
+/// A fault, the way to cause the fault, and the right result.
 pub(crate) struct Row {
-    /// The short name of the row.
+    /// The short name of the row, by which a user selects the row.
     pub(crate) name: &'static str,
     /// The fault, in words for a reader of the table.
     pub(crate) fault: &'static str,
@@ -17,14 +17,14 @@ pub(crate) struct Row {
     pub(crate) code: Option<i32>,
     /// Texts that the output must contain. The table shows the first line that contains the first text.
     pub(crate) says: &'static [&'static str],
-    /// Causes the fault, once or several times.
+    /// The function that causes the fault, once or several times. It returns one result for each time.
     pub(crate) run: fn(&Bench, &Row) -> Result<Vec<Seen>>,
 }
 
-/// The observed result of a fault.
+/// The observed result of a run with a fault.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// The moment at which the fault was caused.
+    /// The moment of the run at which the fault was caused, in words.
     pub(crate) when: String,
     /// The exit code of the harness. It is `None` if a signal ended the harness.
     pub(crate) code: Option<i32>,
@@ -32,7 +32,7 @@ pub(crate) struct Seen {
     pub(crate) text: String,
     /// The containers, networks, volumes, processes and ledgers that were left behind.
     pub(crate) left: BTreeSet<String>,
-    /// Other differences from the declaration of the row.
+    /// Further differences from the declaration of the row, one text for each.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// Removes the time and the kind from the start of a line. The harness prints both while a run is in progress.
+/// Removes the time and the kind (`note`, `warning`, `FAILED`) from the start of a line of the harness's output.
 fn words(line: &str) -> &str {
     let line = line.trim();
     ["  note  ", "  warning  ", "  FAILED: "]

@@ -1,5 +1,5 @@
-//! Judges the recorded steps of a variant again. The record alone gives the same verdict, and a judge with a deliberate
-//! fault ([`Mutant`]) gives a different one.
+//! Judges the recorded steps of a variant again, from the record alone. The correct judge gives the recorded verdicts.
+//! A judge with a deliberate fault ([`Mutant`]) should give a different verdict for some step.
 
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::action::Implied;
@@ -27,6 +27,8 @@ struct RecordedStep {
 }
 
 impl<'a> Recorded<'a> {
+    /// Compares each recorded step with the same step of the scenario, so that the steps can be judged again.
+    ///
     /// # Errors
     ///
     /// Returns a message that names the first recorded step that is missing from the scenario or differs from it now.
@@ -41,8 +43,8 @@ impl<'a> Recorded<'a> {
         Ok(Self { variant, steps: steps.into_iter().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// The steps whose verdict or cause differs from the record. The list is empty unless the judge has changed or has
-    /// a fault.
+    /// Returns the ids of the steps whose new verdict or cause differs from the record. The list is empty unless the
+    /// judge has changed or has the deliberate fault `mutant`.
     pub fn changed(&self, mutant: Option<Mutant>) -> Vec<String> {
         let results = self.results(mutant);
         let pairs = results.iter().zip(&self.steps);
@@ -52,13 +54,13 @@ impl<'a> Recorded<'a> {
         pairs.filter(differs).map(|(result, _)| result.step.clone()).collect()
     }
 
-    /// The differences between what the variant declares and what the judge now finds.
+    /// Returns the differences between what the variant declares and what the judge now finds.
     pub fn problems(&self, mutant: Option<Mutant>) -> Vec<Problem> {
         let Variant { scenario, fails, blocks, .. } = self.variant;
         problems(&scenario.flow, fails, blocks, &self.results(mutant))
     }
 
-    /// Whether the deliberate fault removes a proof: a matcher that an altered answer turned red stays green.
+    /// Whether the deliberate fault removes a proof: a matcher that failed on an altered answer no longer fails on it.
     pub fn loses_proof(&self, mutant: Mutant) -> bool {
         let seen = Seen::default();
         let altered = |step: &RecordedStep, mutant| {
@@ -112,11 +114,11 @@ impl RecordedStep {
         Ok(Self { ended, expected, looked })
     }
 
-    /// The judgement of the step. The result is `None` if the judge had nothing to judge: the step was blocked, or the
-    /// step changed something instead of asking a question.
+    /// Judges the step again. Returns `None` if there is nothing to judge: the step was blocked, or the step changed
+    /// something instead of asking a question.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // The judge evaluates only the matchers of its table. Other code evaluates the store's report of the client
-        // address (the witness), the check that a state persists, and captures.
+        // The judge evaluates only the matchers of the table of matchers. Other code evaluates the store's report of
+        // the client address (the witness), the check that a state persists, and captures.
         let by_others = |matcher: &str| Matcher::named(matcher).is_none();
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;

@@ -1,6 +1,7 @@
-//! Altered answers. A matcher that held is judged again on answers that differ in one place from the real answer. If it
-//! accepts all of them, nothing has shown that it compares anything. This proof is weaker than the proof by a break,
-//! because it tests only the judge and not the system. Therefore the two are recorded separately.
+//! Altered answers. A matcher that held is judged again on answers that differ in one place from the real answer. If
+//! the matcher holds on all altered answers, nothing has shown that it compares a value. The proof by an altered answer
+//! is weaker than the proof by a break, because it tests only the judge and not the system. Therefore the two proofs
+//! are recorded separately.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +17,15 @@ use super::expect::Judgement;
 use super::figures;
 use super::look::{Look, Looked};
 
-/// An address reserved for documentation (RFC 5737). No network of a run uses it.
+/// An address that is reserved for documentation (RFC 5737), so no network of a run uses it.
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
 /// Replacements for a text: an arbitrary text, and values that typed fields (addresses, enums) accept.
 const TEXTS: [&str; 4] = ["another text", "192.0.2.1", "unknown-key", "forged"];
-/// Replacements for a number. They lie on both sides of any bound.
+/// Replacements for a number. They lie on both sides of any bound that a scenario is likely to have.
 const NUMBERS: [i64; 4] = [0, -1, 1, 4_000_000_000_000];
 
-/// Marks each matcher that held and that at least one altered answer turned red. A judgement with a cause is returned
-/// unchanged: its failure is real, and a real failure is better proof than an altered answer.
+/// Marks each matcher that held on the real answer and that fails on at least one altered answer. A judgement with a
+/// cause is returned unchanged: its failure is real, and a real failure is better proof than an altered answer.
 pub(super) fn shown<I>(mut judgement: Judgement, altered: impl FnOnce() -> I) -> Judgement
 where
     I: Iterator<Item = Judgement>,
@@ -47,7 +48,7 @@ where
     judgement
 }
 
-/// An altered copy of what a step's matchers read.
+/// An altered copy of the answer, the counts or the object that a step's matchers read.
 #[derive(Debug)]
 pub(super) enum Altered {
     Answer(Box<Answer>),
@@ -65,7 +66,7 @@ impl Altered {
     }
 }
 
-/// All alterations of what a step's matchers read. Each alteration differs from the original in one place.
+/// Returns all alterations of what a step's matchers read. Each alteration differs from the original in one place.
 pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
     match look {
         Look::Answer(answer) => Box::new(answers(answer).map(|it| Altered::Answer(Box::new(it)))),
@@ -103,8 +104,8 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
     }
 }
 
-/// Answers that differ from this one in one place, and additionally one answer of each kind: a DNS reply, a DNS failure
-/// and a client failure.
+/// Returns answers that differ from this answer in one place, and three further answers: a DNS reply, a DNS failure and
+/// a client failure.
 fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     let elsewhere =
         Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
@@ -114,14 +115,14 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
         Cause::Client { detail: "another sentence".to_owned() },
     ];
     let causes = causes.map(|cause| Answer { outcome: Err(cause), ..answer.clone() });
-    // An empty list has no leaf to alter, so one entry is added.
+    // An empty listing has no leaf to alter, so one entry is added.
     let listed = answer.reply().and_then(|it| it.with_entry("another key"));
     let listed = listed.map(|reply| Answer { outcome: Ok(reply), ..answer.clone() });
     leaves(answer).chain(replies).chain(causes).chain(listed)
 }
 
-/// Values of the same type that differ from this one in one leaf each. Values that the type does not accept are left
-/// out.
+/// Returns values of the same type that each differ from `value` in one leaf of its JSON. Values that the type does not
+/// accept are left out.
 fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
     let whole = serde_json::to_value(value).unwrap_or_default();
     let mut places = Vec::new();
@@ -137,7 +138,8 @@ fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T>
     })
 }
 
-/// JSON pointers to all leaves, and to all lists and maps, because these can be replaced by empty ones.
+/// Collects the JSON pointers to all leaves, and to all lists and maps. Lists and maps are included, because they can
+/// be replaced by empty ones.
 fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     let mut below = |key: &str, value: &Value, at: &mut String| {
         let length = at.len();
@@ -166,8 +168,8 @@ fn others(value: &Value) -> Vec<Value> {
             all
         }
         Value::String(it) => TEXTS.iter().filter(|other| *other != it).map(|other| json!(other)).collect(),
-        // An empty list, and the list doubled: the doubled list has another length but still contains the expected
-        // entries.
+        // The replacements are an empty list and the list doubled. The doubled list has another length but still
+        // contains the expected entries.
         Value::Array(items) if !items.is_empty() => {
             vec![json!([]), Value::Array([items.clone(), items.clone()].concat())]
         }

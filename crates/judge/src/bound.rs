@@ -14,7 +14,8 @@ pub(super) struct Bound<T> {
 }
 
 impl<T: PartialOrd + Display> Bound<T> {
-    /// The result of the matcher with this bound. A missing value satisfies no bound. `words` describe what was seen.
+    /// Returns the result of a matcher that has this bound. A missing value satisfies no bound. `words` describe the
+    /// observed value.
     pub(super) fn judge(&self, matcher: &str, seen: Option<&T>, words: String) -> Matched {
         let held = seen.is_some_and(|seen| {
             self.at_least.as_ref().is_none_or(|least| seen >= least)

@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::Judgement;
 use parallax_language::scenario::model::Capture;
 
-/// The whole answer of a probe as captures see it: the form in the record, plus the parsed value of an HTTP body that
-/// is JSON.
+/// Returns the whole answer of a probe as JSON, from which captures take values. It has the form of the record, and
+/// additionally the parsed value of an HTTP body that is JSON.
 pub fn answer_as_json(answer: &Answer) -> Value {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     if let Some(text) = answer.reply().and_then(|it| it.outputs().json)
         && let Ok(json) = serde_json::from_str::<Value>(text)
-        // The only key of a reply is its kind.
+        // A reply is a JSON object with a single key, which is the kind of the reply.
         && let Some(reply) = value["reply"].as_object_mut().and_then(|it| it.values_mut().next())
     {
         reply["json"] = json;
@@ -48,7 +48,7 @@ pub fn capture(
     captured
 }
 
-/// Describes the longest prefix of `pointer` that exists in the answer, and what it contains.
+/// Describes the longest prefix of `pointer` that exists in the answer, and the value at this prefix.
 fn nearest(answer: &Value, pointer: &str) -> String {
     let mut at = pointer;
     while let Some(cut) = at.rfind('/') {

@@ -1,4 +1,4 @@
-//! Compares a cause with the cause that a break declares.
+//! Compares the cause of a failed step with the cause that a break declares for the step.
 
 use parallax_vocab::Cause;
 
@@ -29,9 +29,10 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&text_of(cause), it))
 }
 
-/// The text in which a declared `message` is searched. It has the form that reports show. For a mismatch, the text
-/// contains only what was seen: the expected part comes from the scenario itself, so a match with it would prove
-/// nothing. The text then starts with `saw`, so that a declared message can be tied to the beginning.
+/// Returns the text in which a declared `message` is searched. The text has the form that reports show. For a mismatch,
+/// the text contains only the observed value: the expected value comes from the scenario itself, so finding it would
+/// prove nothing. The text then starts with `saw`, so that a declared message can require that the observed value
+/// begins with certain words.
 fn text_of(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),
@@ -39,7 +40,7 @@ fn text_of(cause: &Cause) -> String {
     }
 }
 
-/// The declared cause in words.
+/// Describes the declared cause in words.
 pub fn describe(spec: &CauseSpec) -> String {
     let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message } = spec;
     let mut words = Vec::new();
@@ -107,7 +108,7 @@ mod tests {
             (r#"{"connect":"timeout"}"#, &connect, false),
             (r#"{"exit":3}"#, &exit, true),
             (r#"{"exit":1}"#, &exit, false),
-            // An error code of the token service (STS) is separate from the store's S3 error codes.
+            // An error code of the token service (STS) is separate from the S3 error codes of the store.
             (r#"{"sts":"ExpiredToken"}"#, &token, true),
             (r#"{"status":400}"#, &token, true),
             (r#"{"status":400,"sts":"ExpiredToken"}"#, &token, true),

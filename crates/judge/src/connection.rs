@@ -10,7 +10,7 @@ use parallax_vocab::{Cause, Certificate};
 use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
 use super::facts::Facts;
 
-/// The observed value for a matcher if the connection had no TLS or was not established.
+/// The observed value in a message if the connection had no TLS or was not established.
 const NO_CERTIFICATE: &str = "no certificate";
 
 /// Checks that the server's name resolved to this address and to no other.
@@ -20,7 +20,7 @@ pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
     Matched::new("address", held, address, saw)
 }
 
-/// The number of certificates that the server sent.
+/// Checks the number of certificates that the server sent.
 pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
     match chain.len() {
         0 => Matched::unseen("chain-length", length.to_string(), NO_CERTIFICATE),
@@ -28,7 +28,7 @@ pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// Checks that the leaf certificate contains this name.
+/// Checks that the leaf certificate contains the name `name`.
 pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
     match chain.first() {
         Some(leaf) if leaf.names.iter().any(|it| it == name) => Matched::new("certificate-name", true, name, name),
@@ -37,7 +37,7 @@ pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// The serial number of the leaf certificate.
+/// Checks the serial number of the leaf certificate.
 pub(super) fn serial(serial: &str, chain: &[Certificate]) -> Matched {
     match chain.first() {
         Some(leaf) => Matched::new("serial", leaf.serial == *serial, serial, &leaf.serial),
@@ -87,7 +87,7 @@ fn came(reply: &Reply, answer: &Answer) -> String {
     }
 }
 
-/// Checks that a client lacks a feature: the client gives no answer and fails with these words.
+/// Checks that a client lacks a feature: the client gives no answer, and the message of its failure contains `words`.
 pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     let (held, said) = match &answer.outcome {
         Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),

@@ -1,4 +1,4 @@
-//! Judges a database and its replica by an `expect`.
+//! Judges the state of a database and of its replica against the `expect` of a step.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{Reply, Survey};
@@ -10,7 +10,7 @@ use super::look::Looked;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{NumberBound, SpanBound};
 
-/// The result of `PRAGMA integrity_check`.
+/// Checks the result of SQLite's `PRAGMA integrity_check`.
 pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Database(seen) = looked else { return None };
     Some(match seen["integrity"].as_str() {
@@ -19,33 +19,34 @@ pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
     })
 }
 
-/// Judges the number of rows in a database.
+/// Judges the number of rows in a database against `bound`.
 pub(super) fn rows(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     let Looked::Database(seen) = looked else { return None };
     Some(bounded("rows", bound, seen["rows"].as_f64(), "no number"))
 }
 
-/// Judges a measured number.
+/// Judges a measured number against `bound`.
 pub(super) fn value(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     let Looked::Number(value) = looked else { return None };
     Some(bounded("value", bound, Some(*value), "no number"))
 }
 
-/// The number of objects in a replica.
+/// Judges the number of objects in a replica against `bound`.
 pub(super) fn objects(bound: NumberBound, survey: Option<&Survey>) -> Matched {
     #[expect(clippy::cast_precision_loss, reason = "a store with 2^53 objects is not read to its end")]
     let objects = survey.map(|it| it.objects as f64);
     bounded("objects", bound, objects, "no listing")
 }
 
-/// The age of the newest object in a replica.
+/// Judges the age of the newest object in a replica against `bound`.
 pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
     let age = survey.and_then(|it| it.newest_age_ms).map(Span::milliseconds);
     let words = age.map_or("no object".to_owned(), |age| format!("{age} ago"));
     Bound::from(bound).judge("newest", age.as_ref(), words)
 }
 
-/// The cause if the store refused to list a replica's objects, so that nothing is known about the replica.
+/// Returns the cause if the store refused to list a replica's objects. In this case, nothing is known about the
+/// replica.
 pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
     let facts = reply.facts();
     let (status, error) = (facts.status?, facts.s3_error);

@@ -1,4 +1,4 @@
-//! Judges the events that Kubernetes recorded for an object by an `expect`.
+//! Judges the events that Kubernetes recorded for an object against the `expect` of a step.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use parallax_vocab::event::Matched;
 use super::expect::{holds, quote};
 use super::look::Looked;
 
-/// The observed value for a matcher if no event is recorded.
+/// The observed value in a message if no event is recorded.
 const NO_EVENT: &str = "no event";
-/// The observed value for a matcher if the object does not exist.
+/// The observed value in a message if the object does not exist.
 const NO_OBJECT: &str = "no object";
 
 /// The fields of a Kubernetes event that matchers read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectEvent {
-    /// The name of the object.
+    /// The name of the object that the event is about.
     pub object: String,
-    /// The reason, one word such as `FailedMount`.
+    /// The reason of the event, one word such as `FailedMount`.
     pub reason: String,
     /// The message of the event, which is a sentence.
     pub message: String,
@@ -30,7 +30,7 @@ impl fmt::Display for ObjectEvent {
     }
 }
 
-/// Checks that at least one event has this reason.
+/// Checks that at least one event has the reason `reason`.
 pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {
@@ -46,8 +46,8 @@ pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: events.is_empty(), ..Matched::new("reason", held, reason, seen) })
 }
 
-/// Checks that at least one event's message contains these words. If a reason is expected too, the same event must have
-/// both.
+/// Checks that the message of at least one event contains `words`. If a reason is expected too, the same event must
+/// have both.
 pub(super) fn message(words: &str, reason: Option<&str>, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {

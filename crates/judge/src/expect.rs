@@ -1,4 +1,4 @@
-//! Judges what one step looked at by an `expect`.
+//! Judges what a step observed against the `expect` of the step.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::mutant::{Faulty, Mutant};
 use super::observe::Case;
 use parallax_language::scenario::model::Expect;
 
-/// The judgement of one step: each matcher, and the cause if one did not hold.
+/// The judgement of one step: the result of each matcher, and the cause if a matcher did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// The results of all matchers of `expect`, in the order in which the matchers are judged.
     pub matchers: Vec<Matched>,
-    /// The first layer that failed; `None` if everything held.
+    /// The cause by the first layer that failed. `None` if everything held.
     pub cause: Option<Cause>,
 }
 
@@ -28,40 +28,40 @@ impl Judgement {
     }
 }
 
-/// The observed value for a matcher if no answer came.
+/// The observed value in a message if no answer came.
 pub(super) const NO_ANSWER: &str = "no answer";
-/// The number of keys of a listing that a message shows.
+/// The largest number of keys of a listing that a message shows.
 const KEYS_SHOWN: usize = 20;
 
-/// The observations of earlier steps. Some matchers compare the current answer with them.
+/// The observations of earlier steps. Some matchers compare the current answer with these observations.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Certificate chains by step id, leaf first.
+    /// The certificate chains by step id. The leaf is first in each chain.
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
-/// The number of characters of a text that a message quotes.
+/// The largest number of characters of a text that a message quotes.
 const QUOTE_LIMIT: usize = 200;
-/// The number of characters shown before the found words if a text is cut.
+/// The number of characters that a cut text keeps before the found words.
 const BEFORE_FOUND: usize = 40;
 
-/// The expectation of a step: its own `expect`, or the default of its kind.
+/// The expectation of a step: its own `expect`, or the default of the step's kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
-    /// The step's own `expect`.
+    /// The `expect` that the step declares.
     Declared(Box<Expect>),
     /// Success. For an S3 operation this means any status 2xx; for a program, exit code 0.
     Success,
-    /// Any answer, even a refusal.
+    /// Any answer, even a refusal by the server.
     Answer,
 }
 
-/// Judges what a step looked at.
+/// Judges what a step observed against its expectation. `seen` contains the observations of earlier steps.
 pub fn judge<'a>(expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
     judge_with(expected, look.into(), seen, None)
 }
 
-/// Marks each matcher of a judgement that held and that an altered answer turns red. The function judges hundreds of
+/// Marks each matcher that held on the real answer and that fails on an altered answer. The function judges hundreds of
 /// altered answers. Therefore call it only for the last try of a step, and on a thread that may block.
 pub fn prove<'a>(judgement: Judgement, expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
     prove_with(judgement, expected, look.into(), seen, None)
@@ -99,7 +99,7 @@ pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutan
 }
 
 /// Judges a step that reads something itself (an object, a log, a number) instead of asking a vantage. A step without
-/// an `expect` passes if there is something to read.
+/// an `expect` passes if it found something to read.
 pub fn judge_look(expect: Option<&Expect>, looked: &Looked) -> Judgement {
     let expected = expect.map_or(Expected::Answer, |it| Expected::Declared(Box::new(it.clone())));
     judge(&expected, looked, &Seen::default())
@@ -109,8 +109,8 @@ pub(super) fn equal(matcher: &str, expected: String, seen: String) -> Matched {
     Matched::new(matcher, expected == seen, expected, seen)
 }
 
-/// Whether the seen value equals the expected one. A missing value equals nothing; `nothing` describes it in the
-/// message.
+/// Compares the observed value with the expected value. A missing value equals no expected value; `nothing` describes
+/// it in the message.
 pub(super) fn same(matcher: &str, expected: String, seen: Option<String>, nothing: &str) -> Matched {
     let held = seen.as_ref() == Some(&expected);
     Matched::new(matcher, held, expected, seen.unwrap_or_else(|| nothing.to_owned()))
@@ -121,8 +121,8 @@ pub(super) fn holds(text: &str, words: &str) -> bool {
     !words.is_empty() && text.contains(words)
 }
 
-/// The keys of a listing as a message shows them. A key with a separator is quoted, so that a key with a comma does not
-/// look like two keys.
+/// Formats the keys of a listing for a message. A key that contains a separator is quoted, so that a key with a comma
+/// does not look like two keys.
 pub(super) fn listed(keys: &[String]) -> String {
     let plain =
         |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);
@@ -134,7 +134,7 @@ pub(super) fn listed(keys: &[String]) -> String {
     if keys.is_empty() { "none".to_owned() } else { words }
 }
 
-/// A text in quotes, cut after [`QUOTE_LIMIT`] characters.
+/// Puts a text in quotes, and cuts it after [`QUOTE_LIMIT`] characters.
 pub(super) fn quote(text: &str) -> String {
     match text.char_indices().nth(QUOTE_LIMIT) {
         None => format!("{text:?}"),
@@ -142,7 +142,7 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
-/// A text in quotes, cut so that the part that was found stays visible, with some text before it.
+/// Puts a text in quotes, and cuts it so that the text `found` stays visible, with some characters before it.
 pub(super) fn quote_around(text: &str, found: &str) -> String {
     let at = text.find(found).unwrap_or(0);
     match text[..at].char_indices().rev().nth(BEFORE_FOUND) {

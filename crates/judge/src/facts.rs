@@ -27,7 +27,7 @@ pub(super) struct Facts<'a> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) headers: Option<&'a BTreeMap<String, String>>,
     pub(super) body: Option<&'a str>,
-    /// The full length of a body of which `body` is only the beginning, in bytes.
+    /// The full length of the body in bytes, if `body` is only its beginning. `None` if `body` is complete.
     pub(super) body_cut_from: Option<u64>,
     /// The keys of a listing; `None` if there is no listing or the store refused it.
     pub(super) keys: Option<&'a [String]>,
@@ -35,7 +35,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of an answer. The result is `None` if there is no reply.
+    /// Returns the facts of an answer. The result is `None` if the answer is a cause instead of a reply.
     pub(super) fn of_answer(answer: &'a Answer) -> Option<Self> {
         answer.reply().map(|reply| Self::of(reply, answer))
     }
@@ -56,14 +56,15 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The addresses as a message shows them.
+    /// Formats the addresses for a message.
     pub(super) fn addresses(&self) -> String {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Checks that the answer is a success, if the step implies success. A step implies success if it has no `expect`,
-    /// or if it expects a body, headers or keys without a status or an error code. An implied check appears among the
-    /// matchers only if it does not hold.
+    /// Checks that the answer is a success, if the step implies success. A step without an `expect` implies success if
+    /// its kind does. A step with an `expect` implies success if it names no status, no error code and no refusal, and
+    /// if it asks a store or expects a body, headers or keys. For a step with an `expect`, the implied check is
+    /// returned only if it does not hold.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let takes = |all: &[Stance]| all.iter().any(|it| expect.takes(*it));
         let refusal = takes(&[Stance::Code, Stance::Refusal]);
@@ -80,7 +81,7 @@ impl<'a> Facts<'a> {
             let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
             matchers.push(Matched::new(Matcher::Status.name(), held, SUCCESS, seen));
         }
-        // An expected whole body may itself be an error document.
+        // An answer that is not from a store may be an error document on purpose, if the step expects a whole body.
         let may_be_one = *expected == Expected::Answer || refusal || !of_store && takes(&[Stance::Whole]);
         let code = self.error.map(|it| (Matcher::S3, &it.code)).or_else(|| self.sts.map(|it| (Matcher::Sts, &it.code)));
         if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {
@@ -89,7 +90,7 @@ impl<'a> Facts<'a> {
         matchers
     }
 
-    /// The cause for the first matcher that did not hold.
+    /// Returns the cause for the matcher that failed first.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         let by_server =
             Matcher::named(&failed.matcher).is_some_and(|it| matches!(it.stance(), Stance::Status | Stance::Code));

@@ -1,4 +1,4 @@
-//! Numbers that the rounds of a repeat captured: their count, their median, and the worst.
+//! Judges the numbers that the rounds of a `repeat` captured: their count, their median, and the worst number.
 
 use parallax_vocab::Cause;
 use parallax_vocab::course::Figure;
@@ -10,17 +10,17 @@ use super::expect::equal;
 use super::look::Looked;
 use parallax_language::scenario::model::{FiguresStep, NumberBound};
 
-/// Judges the number of values.
+/// Judges the number of captured values.
 pub(super) fn count(count: usize, looked: &Looked) -> Option<Matched> {
     Some(equal("count", count.to_string(), numbers(looked)?.len().to_string()))
 }
 
-/// Judges the median against `bound`.
+/// Judges the median of the captured numbers against `bound`.
 pub(super) fn median_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("median", bound, median(&all), &all))
 }
 
-/// Judges the greatest number against `bound`.
+/// Judges the greatest of the captured numbers against `bound`.
 pub(super) fn worst_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("worst", bound, all.last().copied(), &all))
 }
@@ -35,14 +35,14 @@ fn numbers(looked: &Looked) -> Option<Vec<f64>> {
     if let Looked::Numbers(list) = looked { sorted(list).ok() } else { None }
 }
 
-/// The cause if the list contains something that is not a number.
+/// Returns the cause if the list contains something that is not a number.
 pub(super) fn not_numbers(list: &str) -> Option<Cause> {
     let (matcher, expected) = ("figures".to_owned(), "numbers".to_owned());
     sorted(list).err().map(|item| Cause::Mismatch { matcher, expected, seen: item.to_string() })
 }
 
-/// The figure of a list of numbers that the rounds of the repeat `of` captured; `None` if the list is empty or contains
-/// something else.
+/// Computes the figure of a list of numbers that the rounds of the repeat `of` captured. Returns `None` if the list is
+/// empty or contains something that is not a number.
 pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Figure> {
     let numbers = sorted(list).ok()?;
     let worst = *numbers.last()?;
@@ -60,12 +60,12 @@ pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Fig
     })
 }
 
-/// Parses a text as a number.
+/// Parses a text as a number. Returns `None` if the text is not a finite number.
 pub fn number_of(text: &str) -> Option<f64> {
     number(&Value::String(text.to_owned()))
 }
 
-/// The numbers of a list in ascending order; the error is the first item that is not a number.
+/// Returns the numbers of a list in ascending order. The error is the first item that is not a number.
 fn sorted(list: &str) -> Result<Vec<f64>, Value> {
     let mut numbers = Vec::new();
     for item in items(list) {

@@ -1,4 +1,4 @@
-//! Judges the log output of containers by an `expect`.
+//! Judges the log output of containers against the `expect` of a step.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,12 @@ use super::expect::{holds, quote, quote_around};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// The observed value for a matcher if there is no log.
+/// The observed value in a message if there is no log.
 const NO_LOG: &str = "no log";
-/// The number of last log lines that are kept as evidence.
+/// The number of last lines of a log that are kept as evidence.
 const KEPT: usize = 20;
 
-/// A log that is read line by line. The memory in use is bounded, however long the log is.
+/// The state of reading a log line by line. The memory in use is bounded, however long the log is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLook {
     line: Option<String>,
@@ -23,7 +23,8 @@ pub struct LogLook {
     found: Option<String>,
     forbidden: Option<String>,
     count: usize,
-    /// Only the newest line is serialized, because the record shows the other lines separately.
+    /// The last lines of the log, oldest first. Only the newest line is serialized, because the record contains the
+    /// other lines elsewhere.
     #[serde(serialize_with = "newest")]
     last: VecDeque<String>,
     /// The number of lines that were cut because they were too long.
@@ -35,7 +36,7 @@ pub struct LogLook {
 }
 
 impl LogLook {
-    /// Prepares to search for what is expected.
+    /// Prepares the search for the texts that `expect` requires and forbids.
     pub fn new(expect: Option<&Expect>) -> Self {
         Self {
             line: expect.and_then(|it| it.line.clone()),
@@ -50,7 +51,7 @@ impl LogLook {
         }
     }
 
-    /// Adds the next line of the log.
+    /// Adds the next line of the log of the current instance.
     pub fn take(&mut self, line: &str) {
         self.count += 1;
         if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {
@@ -63,31 +64,31 @@ impl LogLook {
         self.last.push_back(line.to_owned());
     }
 
-    /// Takes a line of an earlier instance of the container. A forbidden text must not occur in it either, but a
-    /// required text counts only if it occurs in a line of the current instance.
+    /// Adds a line of an earlier instance of the container, from before a restart. A forbidden text must not occur in
+    /// an earlier line either. A required text counts only if it occurs in a line of the current instance.
     pub fn take_earlier(&mut self, line: &str) {
         if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
             self.forbidden = Some(line.to_owned());
         }
     }
 
-    /// Records that the last line was cut.
+    /// Records that the line that was added last was too long and was cut.
     pub fn was_cut(&mut self) {
         self.cut += 1;
     }
 
-    /// Records that this many logs were read to their end.
+    /// Records that `logs` further logs were read to their end.
     pub fn read_whole(&mut self, logs: usize) {
         self.whole += logs;
     }
 
-    /// Records that something was not read.
+    /// Records that a log was not read. `what` says which log, and why.
     pub fn not_read(&mut self, what: impl Into<String>) {
         self.unread.push(what.into());
     }
 
-    /// Altered logs. Each has one line and was read to its end. One has a line that no matcher searches for, the other
-    /// has the forbidden text.
+    /// Returns altered logs for the proof. Each altered log has one line and was read to its end. One log has a line
+    /// that no matcher searches for. The other has the forbidden text, if a text is forbidden.
     pub(super) fn others(&self) -> Vec<Self> {
         let of = |line: &str| {
             let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
@@ -99,34 +100,34 @@ impl LogLook {
         [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
     }
 
-    /// Whether a text is required. If so, the caller follows the log until the text appears.
+    /// Whether the step requires a text. If so, the caller follows the log until the text appears.
     pub fn requires(&self) -> bool {
         self.line.is_some()
     }
 
-    /// Whether a text is forbidden. If so, the caller must read the whole log.
+    /// Whether the step forbids a text. If so, the caller must read the whole log.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
     }
 
-    /// The gaps: which parts of the log were not read, one sentence for each gap.
+    /// Returns the parts of the log that were not read, one sentence for each.
     pub fn unseen(&self) -> Vec<String> {
         let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
         let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
         self.unread.iter().cloned().chain(cut).chain(nothing.filter(|_| self.unread.is_empty())).collect()
     }
 
-    /// The last lines, oldest first.
+    /// Returns the last lines of the log, oldest first.
     pub fn last(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }
 
-    /// The first line that contains the required text.
+    /// Returns the first line that contains the required text. `None` if no line contains it.
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()
     }
 
-    /// The cause if a forbidden text was not found, but the log was not read to its end.
+    /// Returns the cause for a log that was not read to its end, in which a forbidden text was not found.
     pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
         let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
         Cause::Resource { resource: resource.to_owned(), detail }
@@ -145,7 +146,7 @@ fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok
     serializer.collect_seq(last.back())
 }
 
-/// Checks that at least one line of the log contains this text.
+/// Checks that at least one line of the log contains `text`.
 pub(super) fn line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in some line", quote(text));
@@ -157,7 +158,7 @@ pub(super) fn line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: log.count == 0, ..Matched::new(name, found.is_some(), expected, seen) })
 }
 
-/// Checks that no line of the log contains this text. Only a log that was read to its end can show this; otherwise the
+/// Checks that no line of the log contains `text`. Only a log that was read to its end can show this. Otherwise the
 /// matcher does not hold.
 pub(super) fn no_line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };

@@ -23,37 +23,37 @@ pub enum Look<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Looked {
-    /// A Kubernetes object.
+    /// A Kubernetes object, read from the apiserver.
     Object {
-        /// The object's name in messages.
+        /// The name of the Kubernetes object, as messages show it.
         resource: String,
-        /// The object; `None` if it does not exist.
+        /// The content of the object. `None` if the object does not exist.
         object: Option<Value>,
     },
     /// The log output of containers.
     Log {
-        /// The name of the log's owner in messages.
+        /// The name, in messages, of the object whose containers wrote the log.
         resource: String,
         /// The part of the log that was read.
         log: LogLook,
         /// The reason why there is no log. It is `None` if there is a log.
         missing: Option<String>,
     },
-    /// The events of an object.
+    /// The events that Kubernetes recorded for an object.
     Events {
-        /// The object's name in messages.
+        /// The name of the Kubernetes object, as messages show it.
         resource: String,
-        /// The events, oldest first.
+        /// The recorded events, oldest first.
         events: Vec<ObjectEvent>,
         /// The reason why there are no events: neither the object nor an event of the object exists. It is `None` if
         /// one of them exists.
         missing: Option<String>,
     },
-    /// The output of `parallax-writer look` about a database.
+    /// The output of `parallax-writer look` about a database, as JSON.
     Database(Value),
-    /// A list of numbers as JSON, or a single one.
+    /// A list of numbers as the text of a JSON list, or a single number as text.
     Numbers(String),
-    /// One number.
+    /// A single number that the step computed.
     Number(f64),
 }
 

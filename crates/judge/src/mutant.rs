@@ -16,11 +16,11 @@ pub struct Mutant {
 /// The part of the judge that has the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faulty {
-    /// A row of the table of matchers.
+    /// The fault is in one matcher, which is a row of the table of matchers.
     Matcher(Matcher),
-    /// The implied check that an answer is a success.
+    /// The fault is in the implied check that an answer is a success.
     Success,
-    /// The implied check that a program exits with code 0.
+    /// The fault is in the implied check that a program exits with code 0.
     ExitCode,
 }
 
@@ -30,11 +30,13 @@ impl Mutant {
         let matchers = Matcher::ALL.iter().map(|it| Faulty::Matcher(*it));
         let faulty = matchers.chain([Faulty::Success, Faulty::ExitCode]);
         let both = faulty.flat_map(|of| [true, false].map(|always| Self { of, always }));
-        // An implied exit code of 0 is no matcher, so the fault "never holds" has nothing to change.
+        // The implied check of the exit code has a result only if the program failed. The fault "never holds" would not
+        // change this result.
         both.filter(|it| it.of != Faulty::ExitCode || it.always).collect()
     }
 
-    /// Whether the fault is in the matcher with this name.
+    /// Whether the fault concerns results of the matcher with this name. The implied checks give results with the names
+    /// `status` and `exit`.
     pub(super) fn is_of(self, name: &str) -> bool {
         let of = Matcher::named(name);
         match self.of {
@@ -44,7 +46,7 @@ impl Mutant {
         }
     }
 
-    /// Overwrites the results of the matchers with the results that the faulty judge gives.
+    /// Overwrites the results with those of the faulty judge, if `of` is the part of the judge that has the fault.
     pub(super) fn touch(self, of: Faulty, matchers: &mut [Matched]) {
         if self.of == of {
             for it in matchers {

@@ -1,4 +1,4 @@
-//! Judges a Kubernetes object, or its absence, by an `expect`.
+//! Judges a Kubernetes object, or its absence, against the `expect` of a step.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -8,7 +8,7 @@ use super::expect::{equal, quote};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// The observed value for a matcher if the object does not exist.
+/// The observed value in a message if the object does not exist.
 pub(super) const NONE: &str = "no such object";
 
 /// Checks that the object has every expected field with the expected value.
@@ -30,7 +30,7 @@ pub(super) fn absent(looked: &Looked) -> Option<Matched> {
     Some(equal("absent", NONE.to_owned(), seen.to_owned()))
 }
 
-/// The cause if the object exists but is not as expected.
+/// Returns the cause for an object that exists but is not as expected.
 pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     let detail = match &expect.object {
         Some(part) => differences(part, object).iter().map(Difference::in_a_line).collect::<Vec<_>>().join("; "),
@@ -39,23 +39,24 @@ pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     Cause::Resource { resource: resource.to_owned(), detail }
 }
 
-/// The differences between the expected fields and an object, for people. One line each, such as
-/// `spec.ports[name=https].port: expected 443, saw 80`; for a text of several lines, a line-by-line diff.
+/// Returns the differences between the expected fields and an object, for people. A difference is one line, such as
+/// `spec.ports[name=https].port: expected 443, saw 80`. A text of several lines gives a line-by-line diff.
 pub fn object_differences(expect: Option<&Expect>, object: Option<&Value>) -> Vec<String> {
     let expect = expect.and_then(|it| it.object.as_ref());
     let Some((expect, object)) = expect.zip(object) else { return Vec::new() };
     differences(expect, object).iter().flat_map(Difference::lines).collect()
 }
 
-/// One place in which an object differs from what is expected.
+/// One field in which an object differs from what is expected.
 struct Difference {
-    /// The path, such as `spec.ports[name=https].port`.
+    /// The path of the field, such as `spec.ports[name=https].port`.
     path: String,
-    /// The expected value as JSON.
+    /// The expected value of the field, as JSON.
     expected: String,
-    /// The seen value as JSON, or a note that it is absent.
+    /// The observed value of the field as JSON, or a note that the field is absent.
     seen: String,
-    /// The expected and the seen text, if both are texts and one has several lines.
+    /// The expected and the observed text, if the two values are texts and one of them has several lines. Otherwise
+    /// `None`.
     texts: Option<(String, String)>,
 }
 
@@ -84,11 +85,11 @@ impl Difference {
     }
 }
 
-/// The number of diff lines that are shown.
+/// The largest number of lines of a diff that a message shows.
 const DIFF_LINES: usize = 40;
 
-/// Compares an object with the expected fields. Returns whether `seen` contains all fields of `expect`, and for the
-/// fields that differ, the expected values and the seen values.
+/// Compares an object with the expected fields. Returns whether `seen` contains all fields of `expect`. The two texts
+/// list the fields that differ: the first with the expected values, the second with the observed values.
 pub(super) fn compare(expect: &Value, seen: &Value) -> (bool, String, String) {
     let differences = differences(expect, seen);
     let all = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
@@ -147,12 +148,12 @@ fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Differ
     }
 }
 
-/// A value as JSON; a long text is cut.
+/// Formats a value as JSON. A long text is cut.
 fn quoted(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
-/// The field that identifies an entry of a list: its `type` (conditions) or its `name` (containers, ports).
+/// Returns the field that identifies an entry of a list: its `type` (conditions) or its `name` (containers, ports).
 fn key(entry: &Value) -> Option<(&'static str, &str)> {
     ["type", "name"].into_iter().find_map(|name| Some((name, entry.get(name)?.as_str()?)))
 }

@@ -1,5 +1,5 @@
-//! The judge's half of the table of matchers: what each matcher observes, and what it expects in words. Both functions
-//! match every row of the table without a default arm, so a row without an observation does not compile.
+//! What each matcher of the table of matchers observes, and what it expects in words. The two functions for this match
+//! every row of the table without a default arm, so a row without an observation does not compile.
 
 use parallax_language::scenario::model::{Expect, Matcher, Source, Stance, Wanted};
 use parallax_vocab::Cause;
@@ -16,18 +16,19 @@ use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
-/// The observed value for a matcher if its kind of step provides nothing that the matcher can read. The loader refuses
-/// such a matcher, so a loaded scenario never shows this text.
+/// The observed value in a message if the kind of the step provides nothing that the matcher can read. The loader
+/// refuses such a matcher, so a loaded scenario never shows this text.
 const NOT_BROUGHT: &str = "nothing that it could read";
 
-/// The observations of a matcher, in words.
+/// The results of one matcher, and how certain the results are.
 pub(super) struct Observed {
     /// The results of the matcher. A matcher with several names, such as `headers`, has one result for each name.
     pub(super) matched: Vec<Matched>,
-    /// Whether the matcher failed for good. This is so if the value that the matcher reads only grows, and is already
-    /// too large.
+    /// Whether the matcher has failed for good. A matcher fails for good if the value that it reads can only grow and
+    /// is already too large.
     pub(super) is_final: bool,
-    /// Whether the result could be different if the prober had asked its questions on time.
+    /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
+    /// slow for the measurement.
     pub(super) is_blurred: bool,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// The answer, if a vantage was asked.
+    /// Returns the answer. `None` if the step asked no vantage.
     fn answer(&self) -> Option<&'a Answer> {
         if let Look::Answer(answer) = self.look { Some(answer) } else { None }
     }
@@ -77,7 +78,8 @@ impl<'a> Case<'a> {
         self.expect.takes(Stance::NoAnswer)
     }
 
-    /// The implied expectations: the answer is a success, and contains no error document.
+    /// Returns the results of the implied checks: a request succeeds and its answer contains no error document, or a
+    /// program exits with 0. The first value names the check. `None` if nothing is implied.
     pub(super) fn implied(&self) -> Option<(Faulty, Vec<Matched>)> {
         if self.expects_none() {
             return None;
@@ -201,7 +203,7 @@ impl<'a> Case<'a> {
         if let Look::Tally(tally) = self.look { observe(tally) } else { unseen(wanted, NOT_BROUGHT).into() }
     }
 
-    /// The cause if there was nothing to read. The step then fails, whatever the results of its matchers are.
+    /// Returns the cause if there was nothing to read. The step then fails, whatever the results of its matchers are.
     pub(super) fn failure(&self) -> Option<Cause> {
         let resource = |resource: &str, detail: &str| {
             Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
@@ -224,7 +226,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The cause for the first matcher that did not hold.
+    /// Returns the cause for the matcher that failed first.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, &self.facts) {
@@ -248,7 +250,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The part of the answer that the matcher of a result is about, such as the status or the error code.
+/// Returns the part of the answer that the matcher of a result reads, such as the status or the error code.
 fn stance(failed: &Matched) -> Option<Stance> {
     Matcher::named(&failed.matcher).map(Matcher::stance)
 }
@@ -257,7 +259,7 @@ pub(super) fn mismatch(failed: &Matched) -> Cause {
     Cause::Mismatch { matcher: failed.matcher.clone(), expected: failed.expected.clone(), seen: failed.seen.clone() }
 }
 
-/// The results of a matcher that had nothing to read.
+/// Returns the results of a matcher that had nothing to read. `why` is the observed value in the message.
 fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
     let each = wanted.names().into_iter().zip(expectations(wanted));
     each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()

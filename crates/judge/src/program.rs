@@ -1,4 +1,4 @@
-//! Judges how a program ended and what it wrote, by an `expect`.
+//! Judges the exit code and the output of a program against the `expect` of a step.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -12,19 +12,19 @@ use parallax_language::scenario::model::{Expect, Matcher, Stance};
 /// The exit code of success, which is expected if the step declares none.
 pub(super) const SUCCESS: i32 = 0;
 
-/// The implied check that a program succeeds. It appears among the matchers only if the step declares no exit code and
-/// the program failed.
+/// Returns the implied check that a program succeeds. `None` if the step declares an exit code, or if the program
+/// succeeded.
 pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
     let undeclared = !expect.takes(Stance::ExitCode) && run.exit != SUCCESS;
     undeclared.then(|| equal(Matcher::Exit.name(), SUCCESS.to_string(), run.exit.to_string()))
 }
 
-/// Checks that the program's output contains these words.
+/// Checks that the output `text` of the program contains `words`.
 pub(super) fn words(name: &str, words: &str, text: &str) -> Matched {
     Matched::new(name, found(text, words), quote(words), quote(text))
 }
 
-/// Checks that the JSON that the program wrote contains this part.
+/// Checks that the JSON that the program wrote contains all fields of `part`.
 pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     match &run.json {
         Some(json) => {
@@ -35,7 +35,7 @@ pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     }
 }
 
-/// The cause for a wrong exit code, with the last lines of the program's output.
+/// Returns the cause for a wrong exit code, with the last lines of the program's output.
 pub(super) fn exit(run: &RunReply) -> Cause {
     let words = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
     let last: Vec<&str> = words.trim().lines().rev().take(3).collect();

@@ -1,10 +1,11 @@
-//! Proof that matchers can fail. If no break ever turned a matcher red, nothing has shown that the matcher can fail.
+//! Proof that matchers can fail. A matcher is proven if it failed in a break. Otherwise nothing has shown that the
+//! matcher can fail.
 
 use std::collections::BTreeSet;
 
 use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
-/// Computes the proof from the events of a run. A matcher does not count as red if there was no answer, because it then
+/// Computes the proof from the events of a run. A failure without an answer does not count, because the matcher then
 /// compared nothing.
 ///
 /// Only the scenarios in `whole` are considered: those whose baseline and breaks were all run. A run of selected
@@ -13,8 +14,8 @@ pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
     let mut steps: Vec<&StepEnded> = Vec::new();
     for event in events {
         match &event.event {
-            // If a variant is run again, its earlier steps are dropped: a problem of the machine may have disturbed
-            // them.
+            // If a variant is run again, the steps of its earlier run are dropped, because a problem of the machine may
+            // have disturbed them.
             EventKind::VariantStarted(started) => steps.retain(|it| it.variant != started.variant),
             EventKind::StepEnded(step) => steps.push(step),
             _ => {}

@@ -9,8 +9,8 @@ use super::variant::StepResult;
 use parallax_language::scenario::meaning::is_readiness;
 use parallax_language::scenario::model::CauseSpec;
 
-/// The differences between the readiness checks that are declared to fail and those that failed. The flow did not run,
-/// so its steps are not considered.
+/// Returns the differences between the readiness checks that are declared to fail and the checks that failed. The flow
+/// did not run, so its steps are not considered. `place` returns the place of a readiness check in the scenario file.
 pub fn unready(
     fails: &IndexMap<String, CauseSpec>,
     results: &[StepResult],
@@ -35,7 +35,8 @@ pub fn unready(
         });
     }
     if !problems.is_empty() {
-        // The run may have stopped before it reached the readiness check that is declared to fail.
+        // A failure that is not declared may have stopped the run before the declared readiness check. Therefore the
+        // declared check is not reported as a problem.
         return problems;
     }
     let came = fails.iter().filter(|(what, _)| is_readiness(what));

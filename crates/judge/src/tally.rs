@@ -1,4 +1,4 @@
-//! Computes the figures of a prober from the outcomes of its questions, and judges them by an `expect`.
+//! Counts the outcomes of a prober's questions, and judges the counts against the `expect` of a step.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -11,13 +11,13 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
-/// The observed value for a matcher if no question of the prober has an outcome yet.
+/// The observed value in a message if no question of the prober has an outcome yet.
 const NO_PROBE: &str = "no probe that has an outcome";
-/// The number of causes that a sentence names.
+/// The largest number of causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
 
-/// Counts the outcomes of a series of questions. Each answer is judged by `expected`, as the answer of a single step
-/// is.
+/// Counts the outcomes of a series of questions. Each answer is judged by `expected`, in the same way as the answer to
+/// a single question.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
@@ -65,8 +65,8 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     }
 }
 
-/// The longest time between two successes, ordered by the arrival of their answers. The beginning and the end of the
-/// series also bound a gap, so that an outage that never ended counts.
+/// Returns the longest time between two successes, ordered by the arrival of their answers. The beginning and the end
+/// of the series also bound a gap, so that an outage that never ended counts.
 fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     good_us.sort_unstable();
     let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
@@ -82,19 +82,19 @@ fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     })
 }
 
-/// A judgement of figures, and whether further figures can still change it.
+/// A judgement of a prober's counts, and whether further answers can still change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The judgement of the prober's count.
+    /// The judgement of the prober's counts.
     pub judgement: Judgement,
-    /// Whether a matcher has failed for good. The figures only grow, so a figure that is too large stays too large.
+    /// Whether a matcher has failed for good. The counts can only grow, so a count that is too large stays too large.
     pub decided: bool,
     /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
-    /// slow to measure the gap, and the figures say nothing about the system under test.
+    /// slow to measure the gap, and the counts say nothing about the system under test.
     pub blurred: bool,
 }
 
-/// Judges a tally. If the prober has no outcome yet, no matcher holds.
+/// Judges the counts of a prober against `expect`. If no question of the prober has an outcome yet, no matcher holds.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
@@ -108,8 +108,8 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     }
 }
 
-/// The number of failed probes. A question that the prober dropped counts as failed, because an application would not
-/// have got an answer to it.
+/// Returns the number of failed probes. A question that the prober dropped counts as failed, because an application
+/// would not have got an answer to it.
 fn failed(tally: &Tally) -> u64 {
     tally.failures.saturating_add(tally.dropped)
 }
@@ -123,8 +123,8 @@ fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// The result of a matcher for a count that only grows. A count that is too large stays too large, so the failure is
-/// final.
+/// Returns the result of a matcher for a count that can only grow. A count that is too large stays too large, so the
+/// failure is final.
 fn growing(of: Matcher, exact: u64, count: u64, words: String, tally: &Tally) -> Observed {
     let unseen = says_nothing(tally);
     let matched = Matched::new(of.name(), count == exact && !unseen, exact.to_string(), words);
@@ -155,14 +155,14 @@ pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     Observed { matched: vec![matched], is_final, is_blurred }
 }
 
-/// Judges the smallest allowed number of probes. This failure is never final, because more probes can follow.
+/// Checks that there are at least `least` probes. A failure is never final, because more probes can follow.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);
     Observed { matched: vec![matched], is_final: false, is_blurred: false }
 }
 
-/// The failures in words, for example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
+/// Describes the failures in words, for example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
 fn failures_in_words(tally: &Tally) -> String {
     if tally.count == 0 && tally.dropped == 0 {
         return NO_PROBE.to_owned();
@@ -217,7 +217,7 @@ mod tests {
         ]
     }
 
-    /// Outcomes as (start, duration, kind); times in milliseconds.
+    /// Builds a series from outcomes, each of which is (start, duration, kind). All times are in milliseconds.
     fn series(outcomes: &[(u64, u64, usize)], asked_for_ms: u64) -> Series {
         let outcomes = outcomes.iter().map(|(at, took, kind)| (at * 1000, took * 1000, *kind).into()).collect();
         Series { outcomes, kinds: kinds(), asked_for_us: asked_for_ms * 1000, ..Series::default() }

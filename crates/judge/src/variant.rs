@@ -8,25 +8,26 @@ use parallax_vocab::{Cause, StepId};
 use super::cause::{describe, matches};
 use parallax_language::scenario::model::{CauseSpec, Step, placed};
 
-/// The result of one step.
+/// The result of one step, which the judge of variants compares with the declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepResult {
     /// The id of the step.
     pub step: String,
-    /// The verdict on the step.
+    /// The verdict on the step: passed, failed or blocked.
     pub verdict: Verdict,
     /// The cause of the step's failure. It is `None` if the step did not fail.
     pub cause: Option<Cause>,
-    /// The matcher that did not hold. `None` if all matchers held, or if there was no answer to compare.
+    /// The matcher that compared a value and did not hold. `None` if all matchers held, or if there was no answer to
+    /// compare.
     pub missed: Option<Matched>,
-    /// The place in the scenario file, as `file:line`.
+    /// The place of the step in the scenario file, as `file:line`.
     pub place: String,
     /// The explanation of the cause for people: one sentence, which also says how to repair the problem.
     pub sentence: String,
 }
 
-/// All differences between what is declared and what was seen, in the order of the flow. A baseline declares no
-/// failures.
+/// Returns all differences between what is declared and what was observed, in the order of the flow. A baseline
+/// declares no failures.
 pub fn problems<'a>(
     flow: &[Step],
     fails: impl IntoIterator<Item = (&'a String, &'a CauseSpec)>,
@@ -87,7 +88,8 @@ pub fn problems<'a>(
     problems
 }
 
-/// The problem of a step that was neither run nor blocked: whether it behaves as declared is not known.
+/// Returns the problem of a step that neither ran nor was blocked. Whether such a step behaves as declared is not
+/// known.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
     let expected = declared.map_or("a verdict".to_owned(), |spec| format!("failure with {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");
@@ -167,7 +169,7 @@ mod tests {
         let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
         let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
         assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));
-        // If a break declares a cause, the declared cause is compared with the seen cause.
+        // If a break declares a cause, the declared cause is compared with the observed cause.
         let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
         let found = problems(&flow(&["a"]), [(&"a".to_owned(), &spec)], &[], &[failed]);
         assert_eq!(found[0].seen, format!("failure with {cause}"));

@@ -22,7 +22,8 @@ const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
 /// The number of output lines that an error shows.
 const OUTPUT_LINES: usize = 20;
-/// The time limits for apt. The waits within apt are shorter, so reaching a limit means that apt hangs.
+/// The time limits for the two apt commands: reading the package lists, and installing packages. The waits within apt
+/// are shorter, so reaching a limit means that apt hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
 /// The time limit for another apt process to release its lock. apt itself waits only for dpkg's lock, not for the lock
@@ -31,30 +32,31 @@ const LOCK_WITHIN: Duration = Duration::from_mins(2);
 /// The interval between two tries to get the lock of apt's lists. No event reports the release of the lock.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The program apt on this machine.
+/// The package manager apt on this machine. `updated` says whether the package lists have been read since the start or
+/// since the last new source.
 pub struct Apt<'a> {
     system: System,
     sink: &'a Sink,
     updated: bool,
 }
 
-/// A package to install.
+/// A package to install, with the conditions of its installation.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// The package's name.
+    /// The name of the package.
     pub package: &'static str,
-    /// The minimum version.
+    /// The minimum version of the package.
     pub least: Release,
     /// Packages that must come from the same suite as the package. apt itself does not choose the suite for them.
     pub same_suite: &'static [&'static str],
-    /// Packages to install together with the package.
+    /// Packages to install together with the package. The archive must have them.
     pub along: &'static [&'static str],
     /// Packages to install together with the package if the archive has them.
     pub along_if_known: &'static [&'static str],
 }
 
 impl<'a> Apt<'a> {
-    /// Returns an `Apt` that installs on `system`. It reports each step to `sink` before the step is done.
+    /// Returns an `Apt` that installs packages on `system` and reports each step to `sink` before the step is done.
     pub fn new(system: System, sink: &'a Sink) -> Self {
         Self { system, sink, updated: false }
     }
@@ -93,7 +95,8 @@ impl<'a> Apt<'a> {
         let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
-            // The installation may fail because the lists name versions that the mirror no longer has.
+            // The installation may have failed because the lists name versions that the mirror no longer has. Therefore
+            // it is tried again with new lists.
             Err(_) if !self.updated => {
                 self.update().await?;
                 self.install_now(&names).await
@@ -109,7 +112,8 @@ impl<'a> Apt<'a> {
         run_as("apt-get", &args, INSTALL_WITHIN, Dropped::GoesOn).await.map(drop)
     }
 
-    /// Returns the version that apt would install by default according to its current lists.
+    /// Returns the version that apt would install by default according to its current lists. `None` if the lists have
+    /// no version.
     async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
         Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
     }
@@ -129,7 +133,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Updates the lists once for each `Apt`, and again only after sources were added.
+    /// Updates the package lists once for each `Apt`. The lists are updated again only after sources were added.
     async fn update(&mut self) -> Result<(), ProvisionError> {
         if self.updated {
             return Ok(());
@@ -149,7 +153,7 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// Adds the newer suite to apt's sources if it is missing. Returns whether it was added.
+    /// Adds the newer suite to apt's sources if the suite is missing. Returns whether it was added.
     fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
         let codename = &self.system.codename;
         if codename == NEWER_SUITE {
@@ -191,16 +195,16 @@ pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<Strin
 /// The state of a command after the future that runs it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
-    /// The command ends with the future.
+    /// The command ends when the future is dropped.
     Ends,
     /// The command goes on without the harness. An interrupted installation leaves half-installed packages, and dpkg
     /// then refuses every other installation until a person repairs them.
     GoesOn,
 }
 
-/// Runs a command in a process group of its own, so that Ctrl-C in the terminal does not reach the command and the
-/// whole group can be ended. The command writes to files, because a pipe to the harness would break with the harness
-/// and thereby end the command.
+/// Runs a command in a process group of its own. Then Ctrl-C in the terminal does not reach the command, and the whole
+/// group can be ended. The command writes to files instead of pipes: a pipe would break when the harness ends, and this
+/// would end the command.
 async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
@@ -222,8 +226,8 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut group = Group { leader, program, ends: dropped == Dropped::Ends };
     let Ok(status) = tokio::time::timeout(within, child.wait()).await else {
-        // The group is ended, because a remaining child process would keep dpkg's lock and block every other
-        // installation.
+        // The process group of the command is ended. Otherwise a remaining child process would keep dpkg's lock and
+        // block every other installation.
         group.ends = true;
         return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
     };
@@ -243,7 +247,7 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     Err(failed(status.to_string(), last_lines(&text, OUTPUT_LINES)))
 }
 
-/// A process group. If `ends` is set, the group is ended when this value is dropped.
+/// A process group, identified by its leader. If `ends` is set, dropping this value ends the group.
 struct Group<'a> {
     leader: Option<Pid>,
     program: &'a str,
@@ -260,7 +264,7 @@ impl Drop for Group<'_> {
     }
 }
 
-/// Returns the last non-empty lines.
+/// Returns the last `count` non-empty lines of a text.
 pub fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
@@ -327,7 +331,8 @@ mod tests {
             let pid = self.pid().await;
             let ended = async {
                 while Self::runs(pid) {
-                    // The orphan has another parent, so its end is not reported to this process, and the test polls.
+                    // The process that the script started has another parent. Its end is not reported to the test, so
+                    // the test polls.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -351,7 +356,7 @@ mod tests {
                 begun.ends().await;
             } else {
                 assert!(Begun::runs(pid));
-                // The shell ends when the process ends for which it waits.
+                // The shell waits for the process. When the process ends, the shell ends too.
                 rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
                 begun.ends().await;
             }

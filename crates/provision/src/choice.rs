@@ -25,7 +25,7 @@ impl fmt::Display for Release {
     }
 }
 
-/// A version of a package and the suite that has it.
+/// A version of a package, and the suite that contains the version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Available {
     pub version: String,
@@ -45,40 +45,42 @@ pub(crate) fn read_madison(text: &str) -> Vec<Available> {
         .collect()
 }
 
-/// Parses the candidate in the output of `apt-cache policy PACKAGE`.
+/// Parses the candidate, which is the version that apt installs by default, from the output of `apt-cache policy
+/// PACKAGE`.
 pub(crate) fn read_candidate(text: &str) -> Option<String> {
     let version = text.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?.trim();
     (version != "(none)").then(|| version.to_owned())
 }
 
-/// The way to install a package.
+/// The way in which a package can be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// The package is installed by its name alone, and apt then chooses this version.
     Plain {
-        /// The version that apt installs.
+        /// The version that apt installs by default.
         version: String,
     },
     /// The package comes from a suite that apt knows but does not install from by default.
     FromSuite {
-        /// The version to install.
+        /// The version of the package to install.
         version: String,
-        /// The suite that contains the version.
+        /// The suite that contains this version of the package.
         suite: String,
     },
     /// No source of this machine has a version that is new enough.
     Nowhere,
 }
 
-/// Chooses apt's default version if it is new enough. Otherwise chooses the newest available version that is new
-/// enough.
+/// Chooses a version of at least `least`. The default version of apt (`candidate`) is preferred. Otherwise the newest
+/// available version is chosen.
 pub(crate) fn choose(candidate: Option<&str>, available: &[Available], least: Release) -> Choice {
     let fits = |version: &str| Release::parse(version).is_some_and(|release| release >= least);
     if let Some(version) = candidate.filter(|version| fits(version)) {
         return Choice::Plain { version: version.to_owned() };
     }
     let newest = available.iter().filter(|one| fits(&one.version)).max_by_key(|one| {
-        // For equal versions, the main suite is preferred to `-updates` and `-security`, because it always exists.
+        // For equal versions, the main suite is preferred to `-updates` and `-security`, because the main suite always
+        // exists.
         (Release::parse(&one.version), std::cmp::Reverse(one.suite.len()))
     });
     match newest {

@@ -9,7 +9,7 @@ pub enum ProvisionError {
     /// The user is not root, and only root can install.
     #[error("{what} cannot be installed: that needs root, and this is user {uid}")]
     NotRoot {
-        /// The software to install.
+        /// The software that cannot be installed.
         what: String,
         /// The user id of this process.
         uid: u32,
@@ -17,37 +17,37 @@ pub enum ProvisionError {
     /// Packages can be installed only on Debian and Ubuntu.
     #[error("{what} cannot be installed here: this is {system}, and only Debian and Ubuntu are known")]
     UnknownSystem {
-        /// The software to install.
+        /// The software that cannot be installed.
         what: String,
-        /// The name of the system.
+        /// The name of the operating system.
         system: String,
     },
     /// No apt source of Debian's own archive was found that could be copied for a newer suite.
     #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
     NoOwnArchive {
-        /// The codename of the machine's suite.
+        /// The codename of the machine's Debian release.
         codename: String,
-        /// The files that were read.
+        /// The files of apt sources that were read.
         read: Vec<PathBuf>,
     },
     /// The archive has no version that is new enough.
     #[error("no {package} of version {wanted} or newer is in the archive of {system}; it has {has}")]
     TooOld {
-        /// The name of the package.
+        /// The name of the package whose versions are too old.
         package: String,
-        /// The minimum version.
+        /// The minimum version that Parallax needs.
         wanted: String,
-        /// The newest version that the archive has, or a note that it has none.
+        /// The newest version that the archive has, or a note that the archive has none.
         has: String,
-        /// The name of the system.
+        /// The name of the operating system.
         system: String,
     },
     /// A command failed.
     #[error("`{command}` failed: {reason}")]
     Command {
-        /// The command line.
+        /// The command that failed, with its arguments.
         command: String,
-        /// The exit status of the command, or the reason why it did not start.
+        /// The exit status of the command, or the reason why the command did not start.
         reason: String,
         /// The last lines of the command's output.
         output: Vec<String>,
@@ -57,7 +57,7 @@ pub enum ProvisionError {
     File {
         /// The verb "read" or "write".
         doing: &'static str,
-        /// The path of the file.
+        /// The path of the file that could not be read or written.
         path: PathBuf,
         /// The reason that the operating system gives.
         #[source]
@@ -68,15 +68,15 @@ pub enum ProvisionError {
     Daemon {
         /// The observed state, for example "exited with …" or "did not answer within …".
         reason: String,
-        /// The path of the engine's log.
+        /// The path of the engine's log file.
         log: String,
-        /// The last lines of the log.
+        /// The last lines of the engine's log.
         output: Vec<String>,
     },
     /// A tool is missing, and installing it is not allowed.
     #[error("{tool} is missing{detail}; {purpose} needs it")]
     ToolMissing {
-        /// The name of the command.
+        /// The name of the missing tool.
         tool: &'static str,
         /// A description of what was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
         detail: String,
@@ -88,7 +88,7 @@ pub enum ProvisionError {
     /// Code asks for a tool for a use that the tool's row in the table does not declare. This is a defect of Parallax.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
     Undeclared {
-        /// The name of the command.
+        /// The name of the requested tool.
         tool: &'static str,
         /// The use for which the tool was requested.
         of: String,
@@ -96,7 +96,7 @@ pub enum ProvisionError {
 }
 
 impl ProvisionError {
-    /// Returns instructions that fix the error.
+    /// Returns instructions for a person to fix the error. `None` if there is no general instruction.
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotRoot { .. } => Some("run the same command as root, or install it yourself".to_owned()),
@@ -112,7 +112,7 @@ impl ProvisionError {
         }
     }
 
-    /// Returns the last lines of output, if there are any.
+    /// Returns the last lines of the output of the failed command or of the engine. The list is empty for other errors.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::Command { output, .. } | Self::Daemon { output, .. } => output.clone(),

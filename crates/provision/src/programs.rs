@@ -12,9 +12,9 @@ use super::choice::Release;
 pub enum Use {
     /// The program is needed to run scenarios.
     Run,
-    /// Building an image by its recipe.
+    /// The program is needed to build an image by its recipe.
     Recipe,
-    /// The tests of this repository.
+    /// The program is needed by the tests of this repository.
     Test,
 }
 
@@ -41,7 +41,7 @@ pub enum Tool {
     Git,
     /// The compiler of Go.
     Go,
-    /// Creates Debian root file systems. The build machine need not be Debian.
+    /// The program that creates Debian root file systems. The build machine need not be Debian.
     Mmdebstrap,
     /// The program that downloads Python packages.
     Pip,
@@ -51,19 +51,19 @@ pub enum Tool {
     Maven,
     /// The compiler of Java.
     Javac,
-    /// A static shell and common commands in one program.
+    /// A single program that contains a static shell and common commands.
     Busybox,
     /// The program that mounts file systems.
     Mount,
-    /// Starts a program in a new session.
+    /// The program that starts another program in a new session.
     Setsid,
-    /// Starts a program that ends when its parent ends.
+    /// The program that starts another program which ends when its parent ends.
     Setpriv,
-    /// Starts a program in new namespaces, for example for mounts and processes.
+    /// The program that starts another program in new namespaces, for example for mounts and processes.
     Unshare,
 }
 
-/// A row of the table.
+/// A row of the table of programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
     /// The program. The rows of the table are in the order of [`Tool`]'s variants.
@@ -73,18 +73,18 @@ pub struct Known {
     pub command: &'static str,
     /// The name of the package on Debian and Ubuntu.
     pub package: &'static str,
-    /// Packages that must come from the same suite as the package.
+    /// Packages that must come from the same suite as `package`. apt itself does not choose the suite for them.
     pub same_suite: &'static [&'static str],
-    /// The arguments that print the version.
+    /// The arguments with which the program prints its version.
     pub version: &'static [&'static str],
     pub least: Release,
-    /// The minimum version of the package, if the package is versioned differently from the program.
+    /// The minimum version of the package, if the package has other version numbers than the program. Otherwise `None`.
     pub least_package: Option<Release>,
-    /// The uses, and the purpose of each in words.
+    /// The uses of the program, each with its purpose in words.
     pub uses: &'static [(Use, &'static str)],
 }
 
-/// The default values of a row.
+/// The default values of a row of the table of programs.
 const PLAIN: Known = Known {
     tool: Tool::Git,
     name: "",
@@ -104,8 +104,8 @@ pub(crate) const TABLE: &[Known] = &[
         name: "dockerd",
         command: "dockerd",
         package: "docker.io",
-        // Debian's version 20.10 cannot run privileged containers on some machines. Newer releases can
-        // (docs/facts.md#container-engines).
+        // Docker 20.10, the version of an older Debian, cannot run privileged containers on some machines. Newer
+        // releases can (docs/facts.md#container-engines).
         least: Release(23, 0),
         uses: &[(Use::Run, "an engine, where none answers yet")],
         ..PLAIN
@@ -189,7 +189,8 @@ pub(crate) const TABLE: &[Known] = &[
         name: "maven",
         command: "mvn",
         package: "maven",
-        // Without `-q`, Maven prints its version in bold, even if the output is not a terminal.
+        // The option `-q` is needed. Without it, Maven prints its version in bold, even if the output is not a
+        // terminal.
         version: &["-q", "--version"],
         // This is the first version of Maven that runs the plugin that copies JARs.
         least: Release(3, 6),
@@ -272,7 +273,7 @@ impl Tool {
         self.known().by_hand()
     }
 
-    /// Returns the name of the command.
+    /// Returns the name of the command that starts the tool.
     pub fn command(self) -> &'static str {
         self.known().command
     }

@@ -1,8 +1,8 @@
 //! Copies the machine's own apt sources for another suite.
 //!
 //! Only the sources of Debian's own archive are copied. These are the sources of this machine's release that have only
-//! Debian's components, and whose key is Debian's archive key or not named. Third-party sources are not copied, because
-//! they may not have the other suite.
+//! Debian's components, and that name either Debian's archive key or no key. Third-party sources are not copied,
+//! because they may not have the other suite.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use super::system::System;
 /// The components of Debian's own archive. Third-party repositories have other components (`stable`), or `main` under a
 /// suite of their own.
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
-/// The possible endings of a suite's name.
+/// The endings that the name of a suite can have in Debian's archive.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
 
-/// One source of Debian's own archive.
+/// One apt source of Debian's own archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     uris: Vec<String>,
@@ -79,7 +79,8 @@ pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
     sources
 }
 
-/// Returns the same sources for another release, in the format of a `.sources` file.
+/// Returns `sources` for another release, in the format of a `.sources` file. `from` and `to` are the codenames of the
+/// releases.
 pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
     for source in sources {
@@ -94,8 +95,8 @@ pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns an apt preference for `suite`. With it, apt installs a package from `suite` only on request, or if no other
-/// suite has the package.
+/// Returns an apt preference that gives `suite` a low priority. apt then installs a package from `suite` only on
+/// request, or if no other suite has the package.
 pub(crate) fn low_pin(suite: &str) -> String {
     format!(
         "# Written by parallax: only what is asked for by name comes from {suite}.\n\

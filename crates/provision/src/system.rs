@@ -7,9 +7,9 @@ use super::error::ProvisionError;
 pub struct System {
     /// Whether the system is Debian. Otherwise it is Ubuntu.
     pub is_debian: bool,
-    /// The codename, such as `bookworm` or `noble`.
+    /// The codename of the system's release, such as `bookworm` or `noble`.
     pub codename: String,
-    /// The full name, such as `Debian GNU/Linux 12 (bookworm)`.
+    /// The full name of the system, such as `Debian GNU/Linux 12 (bookworm)`.
     pub name: String,
 }
 
@@ -39,7 +39,7 @@ impl System {
             Some("ubuntu") => false,
             _ => return Err(name),
         };
-        // Older images of Debian testing and unstable have no VERSION_CODENAME.
+        // Older images of Debian testing and unstable have no VERSION_CODENAME, so the codename may be empty.
         let codename = field("VERSION_CODENAME").unwrap_or_default();
         Ok(Self { is_debian, codename, name })
     }

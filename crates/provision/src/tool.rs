@@ -11,10 +11,11 @@ use super::system::System;
 use parallax_record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
-/// Folders of administration tools that may be missing in the PATH of an ordinary user.
+/// Folders of administration programs. They may be missing in the PATH of an ordinary user.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
-/// Returns the path of a program that is new enough. If there is none and `provision` is set, installs it first.
+/// Returns the path of a program that is new enough. If there is none and `provision` is set, the function installs the
+/// program first.
 pub async fn ensure_tool(tool: Tool, of: Use, provision: bool, sink: &Sink) -> Result<PathBuf, ProvisionError> {
     ensure(tool.known(), of, provision, sink).await
 }
@@ -48,9 +49,9 @@ async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<
 pub struct Standing {
     /// The name of the program in messages.
     pub name: &'static str,
-    /// The path of the program, or the reason why no program can be used.
+    /// The path of the program, or the reason why no installed program can be used.
     pub found: Result<PathBuf, String>,
-    /// The uses, and the purpose of each in words.
+    /// The uses of the program, each with its purpose in words.
     pub uses: &'static [(Use, &'static str)],
     /// Instructions for a person to install the program.
     pub by_hand: String,
@@ -68,7 +69,7 @@ pub async fn standings() -> Vec<Standing> {
     futures::future::join_all(TABLE.iter().map(one)).await
 }
 
-/// Returns the first program on the path that is new enough, if the program's row declares the use `of`. The error
+/// Returns the first program in PATH that is new enough, if the program's row declares the use `of`. The error
 /// describes the programs that were found instead.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {
@@ -80,8 +81,8 @@ async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     })
 }
 
-/// Returns the first program on the path that is new enough. The error describes the programs that were found instead.
-/// The error is empty if there are none.
+/// Returns the first program in PATH that is new enough. The error describes the programs that were found but are too
+/// old. The error is empty if no program was found.
 async fn search(known: &Known) -> Result<PathBuf, String> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {
@@ -98,7 +99,7 @@ async fn search(known: &Known) -> Result<PathBuf, String> {
     Err(instead.join("; "))
 }
 
-/// Returns every path of a command, in the order of PATH.
+/// Returns every path of a command, in the order of PATH, and then in the folders of `ALSO`.
 pub fn on_path(command: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).filter(|place| place.is_absolute()).collect();

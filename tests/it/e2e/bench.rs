@@ -48,7 +48,7 @@ static RESERVED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 /// The largest number of runs at the same time in this process. Each run has a cluster.
 const RUN_LIMIT: usize = 2;
 
-/// Waits until this many runs can start, and reserves them.
+/// Waits until `runs` further runs may be in progress, and reserves them.
 pub(super) fn reserve(runs: usize) -> Reservation {
     let (reserved, freed) = &RESERVED;
     let guard = reserved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -64,7 +64,8 @@ impl Drop for Reservation {
     }
 }
 
-/// A copy of the project with a state folder of its own.
+/// A project in a temporary folder, with copies of the repository's fixtures and images, and with a state folder of its
+/// own.
 pub(super) struct Project {
     folder: TempDir,
 }
@@ -113,7 +114,8 @@ impl Project {
         fs::write(self.path(file), text.replace(from, to)).unwrap();
     }
 
-    /// Returns a command that runs `parallax` in this project in the same way as a person would.
+    /// Returns a command that runs `parallax` in this project. The variables that a CI service or a test sets are
+    /// removed, so that the output is the one that a person sees.
     pub(super) fn parallax(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("parallax"));
         command.args(args).current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
@@ -123,8 +125,8 @@ impl Project {
         command
     }
 
-    /// Creates a cache of this project that starts with links to the user's cache. New entries are deleted with the
-    /// project.
+    /// Creates a cache for this project. At first, the cache contains links to the entries of the user's cache. New
+    /// entries are deleted with the project.
     pub(super) fn own_cache(&self) -> PathBuf {
         let cache = self.path("cache");
         link_cache(&cache);
@@ -175,7 +177,6 @@ fn link_cache(cache: &Path) {
 /// A run in progress. Dropping this value kills the run, and the run's reaper then removes the run's objects.
 pub(super) struct Run {
     child: Child,
-    /// The id of the run.
     pub(super) id: String,
     lines: Receiver<String>,
     stderr_lines: Vec<String>,
@@ -241,7 +242,7 @@ impl Run {
         });
     }
 
-    /// Waits until the record contains this many ends of steps with this name.
+    /// Waits until the record contains `count` ends of the step `step`. A step in a `repeat` ends once in each round.
     pub(super) fn wait_for_steps(&self, step: &str, count: usize) {
         eventually(&format!("{count} ends of step {step}"), || {
             let ended = |event: &&Event| matches!(&event.event, EventKind::StepEnded(it) if it.step.as_str() == step);
@@ -292,7 +293,7 @@ impl Drop for Run {
     }
 }
 
-/// A run that has ended.
+/// A run that has ended, with its exit code, its output and its record.
 #[derive(Debug)]
 pub(super) struct Ended {
     /// The exit code. It is `None` if a signal ended the process.
@@ -300,7 +301,7 @@ pub(super) struct Ended {
     pub(super) stdout: String,
     pub(super) stderr: String,
     pub(super) events: Vec<Event>,
-    /// The folder of the run.
+    /// The folder of the run, with its record and its reports.
     pub(super) directory: PathBuf,
 }
 
@@ -317,7 +318,7 @@ impl Ended {
         }
     }
 
-    /// Returns the detail, the duration and the failure of a part of the set-up.
+    /// Returns the detail, the duration and the failure of the set-up step with the id `wanted`.
     #[track_caller]
     pub(super) fn setup(&self, wanted: &str) -> (&str, Duration, Option<&Failure>) {
         let found = self.events.iter().find_map(|event| match &event.event {

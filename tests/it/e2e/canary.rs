@@ -1,5 +1,5 @@
-//! A canary test for secrets. A flow prints secrets in every possible way. No output of the run may contain a secret or
-//! a part of a secret.
+//! Tests that no secret reaches an output. A flow prints secrets (canaries) in every possible form. No output of the
+//! run may contain a secret or a part of a secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,12 +16,14 @@ use parallax_vocab::EventKind;
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use super::standing::cluster;
 
-/// The secret that a pod creates. The scenario's file contains this text only in reverse.
+/// The secret that a pod of the scenario creates. The scenario's file contains the text only in reverse, because
+/// outputs may quote the file.
 const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
 /// The length of a part of a secret, in bytes, that counts as a leak.
 const PIECE: usize = 8;
 
-/// The common prefix of the certificates' private keys and of their public halves. It is not secret.
+/// The characters with which every private key of a certificate begins (PKCS #8 in Base64). They are the same in all
+/// keys, so they are not secret.
 const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
 /// A Python program that prints each secret of a pod. It prints the secret unchanged, encoded, and in positions at
@@ -118,8 +120,8 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
         let bytes = ["x".repeat(before).as_bytes(), secret.as_bytes()].concat();
         for (name, text) in [("base64", STANDARD_NO_PAD.encode(&bytes)), ("base64url", URL_SAFE_NO_PAD.encode(&bytes))]
         {
-            // The first characters also contain bits of the text before the secret, and the last character contains
-            // bits of the text after it. Both are left out.
+            // The first characters of an encoded secret also contain bits of the text before the secret, and the last
+            // character contains bits of the text after it. These characters are left out.
             let inner = text[if before == 0 { 0 } else { before + 1 }..text.len() - 1].to_owned();
             forms.insert(format!("{name} after {before}"), inner);
         }
@@ -127,7 +129,7 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
     forms
 }
 
-/// Returns every place and form in which a part of a secret occurs.
+/// Returns every output and every form in which a part of a secret occurs.
 fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
@@ -185,14 +187,15 @@ fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     texts
 }
 
-/// Returns all values in the cluster's Secrets that must stay secret.
+/// Returns all values in the cluster's Secrets that no output may contain.
 async fn held(run: &Run) -> Vec<String> {
     let client = cluster(&run.id).await;
     let secrets: Api<Secret> = Api::all(client);
     let secrets = secrets.list(&ListParams::default()).await.unwrap();
     let values = secrets.items.into_iter().filter_map(|it| it.data).flatten();
     let values = values.filter_map(|(_, value)| String::from_utf8(value.0).ok());
-    // Short values and plain words cannot be distinguished from the words of a report. Certificates are public.
+    // Two kinds of values are left out. Short values and plain words cannot be distinguished from the words of a
+    // report, and certificates are public.
     let random = |text: &String| text.len() >= 12 && text.bytes().any(|byte| byte.is_ascii_digit());
     let values = values.filter(|text| random(text) && !text.contains("BEGIN CERTIFICATE"));
     let body = |text: String| {

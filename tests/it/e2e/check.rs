@@ -1,6 +1,6 @@
 //! Tests `parallax check` on a variant that `parallax up` keeps, in the same way as on somebody's own cluster. The
-//! variant is tested without a fault and with each of several faults. The first red line must name the fault, and
-//! `check` must leave nothing behind.
+//! variant is tested without a fault and with each of several faults. The first line with `FAILED` must name the fault,
+//! and `check` must leave nothing behind.
 
 use std::process::Command;
 
@@ -35,7 +35,7 @@ breaks:
     blocks: [got]
 "#;
 
-/// Removes the kept variant when dropped, also if the test fails.
+/// Removes the kept variant when this value is dropped, so also if the test fails.
 struct Down<'a>(&'a Project);
 
 impl Drop for Down<'_> {
@@ -50,7 +50,7 @@ struct Standing<'a> {
     run: String,
     namespace: String,
     kubeconfig: String,
-    /// The path of the file that sets the store's variables.
+    /// The path of the shell script that sets the store's variables.
     variables: String,
     name_server: String,
     image: String,
@@ -85,7 +85,8 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// Runs `check` with the store's variables. Returns the exit code and the output.
+    /// Runs `parallax check` with the store's variables. `before` is shell code that runs first. Returns the exit code
+    /// and the output.
     fn check(&self, before: &str, args: &str) -> (i32, String) {
         let Self { namespace, kubeconfig, variables, name_server, image, .. } = self;
         let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();
@@ -102,7 +103,8 @@ impl<'a> Standing<'a> {
         (ended.status.code().unwrap_or(-1), said)
     }
 
-    /// Asserts that the first red line belongs to the row `row`, and that its sentence contains `says`.
+    /// Asserts that the first line with `FAILED` belongs to the row `row`, and that the sentence below it contains
+    /// `says`.
     #[track_caller]
     fn first_red(&self, (before, args): (&str, &str), row: &str, says: &str) {
         let (code, said) = self.check(before, args);
@@ -153,8 +155,8 @@ async fn the_first_red_line_names_the_fault() {
     let (code, said) = standing.check("IMAGE=parallax.local/none:1;", "");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
-    // The objects of the check are below a prefix of their own. The scenario's own object must be the only object of
-    // the bucket.
+    // `check` writes its objects below a prefix of its own and removes them. The scenario's own object must then be the
+    // only object in the bucket.
     let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
     assert!(code == 0 && !said.contains("writes"), "{said}");
     assert_eq!(standing.pods().await, Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! A store or an agent that dies during a flow is an error of the environment, even if the flow declares such a
-//! failure.
+//! A store or an agent that dies during a flow is an error of the environment, even if a break declares the failures
+//! that follow.
 
 use std::process::Command;
 
@@ -11,8 +11,8 @@ use super::bench::{Ended, Project, eventually, lists, no_engine, reserve};
 use super::unanswered::node;
 use crate::engine::bench::docker;
 
-/// A scenario with a break that would pass if the store were gone for another reason. The break itself does not stop
-/// the store.
+/// A scenario with a break that declares the failures of a missing store. The break itself does not stop the store, so
+/// these failures come only if the store dies for another reason.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -32,7 +32,7 @@ breaks:
     fails: { asked: { connect: refused } }
 "#;
 
-/// A scenario whose agent dies after its last question.
+/// A scenario whose agent the test kills after the agent's last question.
 const AGENT: &str = r"name: agent
 summary: An agent that has told what it saw
 vantages:
@@ -43,7 +43,7 @@ flow:
   - { id: still, needs: [begun-agent], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 10s }
 ";
 
-/// A scenario whose second node dies.
+/// A scenario whose second node the test kills during the flow.
 const NODE: &str = r"name: node
 summary: A second node that is there
 cluster: { agents: [{ name: far }] }
@@ -57,8 +57,8 @@ flow:
   - { id: still, needs: [begun-node], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 5s }
 ";
 
-/// A scenario with a break that would pass if the name servers were gone for another reason. The break itself does not
-/// stop the name servers.
+/// A scenario with a break that declares the failures of missing name servers. The break itself does not stop the name
+/// servers, so these failures come only if the name servers die for another reason.
 const NAMES: &str = r"name: names
 summary: A name that is asked for after a while
 vantages:
@@ -98,7 +98,7 @@ fn end_container(node: &str, namespace: &str, container: &str) {
         "labels.\"io.kubernetes.pod.namespace\"=={namespace},labels.\"io.kubernetes.container.name\"=={container}"
     );
     for id in ctr(&["containers", "ls", "--quiet", &filter]).lines() {
-        // A container that has already ended has no task.
+        // A container that has already ended has no task, so an error of this command is ignored.
         ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
     }
 }
@@ -135,8 +135,8 @@ fn a_container_that_dies_during_a_flow_gives_no_verdict() {
     let node = node(&id);
     end_container(&node, "agent", "agent");
     run.wait_for_step("begun-store");
-    // The store must stay down for the rest of the flow, so the test ends it repeatedly. The kubelet restarts the store
-    // with growing delays.
+    // The store must stay down for the rest of the flow. The kubelet restarts the store, with growing delays, so the
+    // test kills the store again and again.
     eventually("the end of the store's flow", || {
         end_container(&node, "store-dead", "minio");
         let asked = |it: &StepEnded| it.step.as_str() == "asked";

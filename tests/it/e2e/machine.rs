@@ -1,4 +1,4 @@
-//! Tests on a machine without a container engine.
+//! Tests of `parallax e2e` on a machine without a container engine.
 
 use super::bench::{Project, no_engine};
 
@@ -9,7 +9,8 @@ fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
     command.env("DOCKER_HOST", "unix:///nonexistent");
     let ended = super::bench::Run::start(command, &project).end();
     ended.assert_code(3);
-    // A busy machine needs a noticeable time to look for the engine. The summary then has two more lines.
+    // On a busy machine, the search for the engine takes a noticeable time. The summary then has two more lines about
+    // times, which this filter removes.
     let phases = (r"(?m)^time .*\n.*the harness itself .*\n", "");
     let filters = [phases, (r"\d+\.\d s", "[time]"), (r"\br[0-9a-f]{8}\b", "[run]")];
     insta::with_settings!({filters => filters}, { insta::assert_snapshot!(ended.stdout, @r"

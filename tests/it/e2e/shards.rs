@@ -83,14 +83,15 @@ fn two_shards_joined_have_the_verdicts_of_one_run() {
     let (code, said) = merge(&[first], "part");
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("shard 2 of 2 is missing"), "{said}");
-    // A scenario that changes between the shards makes them parts of different runs.
+    // If a scenario changes between two shards, the shards tested different versions of the scenario. `merge` must
+    // refuse their records.
     asks(&project, "two", "kube-public");
     let changed = project.e2e(&["--shard", "2/2"]).end();
     let (code, said) = merge(&[first, &changed.directory], "never");
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("they ran different versions of two"), "{said}");
     assert!(!project.path("never").exists());
-    // A record is never overwritten.
+    // `merge` never overwrites an existing record.
     assert_eq!(merge(&[first, second], "whole").0, Some(2));
 }
 
@@ -122,7 +123,8 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     assert!(ended.stderr.contains(&kubectl), "{}", ended.stderr);
     assert_ne!(lists(&[&id]), before);
     assert!(ended.directory.join("c1.kubeconfig").exists());
-    // `down` takes only what is of its own project, unless the run is named; the folder names it, too.
+    // `down` removes only runs of the project in which it is started. A run of another project must be named, by its id
+    // or by its folder.
     let other = Project::new();
     let from_other =
         |args: &[&str]| other.parallax(args).env("XDG_STATE_HOME", project.path("state")).output().unwrap();
@@ -146,7 +148,7 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
         "not begun, because enough variants had failed (--max-fail 1)",
         "0 passed, 1 failed, 1 skipped",
     ]);
-    // Variants that were not started do not count as passed.
+    // Variants that were not started do not count as passed, so `list --failed` lists them.
     let left = project.parallax(&["list", "--failed"]).output().unwrap();
     let left = String::from_utf8_lossy(&left.stdout).into_owned();
     assert_eq!(left.lines().count(), 2, "{left}");

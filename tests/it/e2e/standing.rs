@@ -37,9 +37,10 @@ pub(super) async fn cluster(run: &str) -> Client {
     cluster_named(run, "c1").await
 }
 
-/// Returns a client for the run's cluster of this name.
+/// Returns a client for the run's cluster with the name `name`.
 pub(super) async fn cluster_named(run: &str, name: &str) -> Client {
-    // Another test may already have installed the provider. The provider is always the same, so an error is ignored.
+    // Another test may already have installed a TLS provider. All tests install the same provider, so an error is
+    // ignored.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let engine = Engine::connect(&find(&RealSurroundings).unwrap()).await.unwrap();
     let label = format!("label=io.parallax.run={run}");

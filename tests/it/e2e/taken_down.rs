@@ -4,7 +4,8 @@ use parallax_vocab::EventKind;
 
 use super::bench::{Project, lists, no_engine, reserve};
 
-/// A scenario that creates an object with a finalizer that nobody removes.
+/// A scenario that creates an object with a finalizer. No controller removes this finalizer, so the deletion of the
+/// object does not end.
 const HOLDING: &str = r"name: a-holding
 summary: An object with a finalizer
 flow:

@@ -15,7 +15,8 @@ use serial_test::serial;
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::docker;
 
-/// A scenario that asks the apiserver, then asks a DNS server for a while, and then runs the step `STEP`.
+/// A scenario that asks the apiserver, then asks a DNS server for a while, and then runs the step `STEP`. The test
+/// pauses the node in the meantime.
 const STILL: &str = r"name: NAME
 summary: A step after the node stopped
 fixtures:
@@ -47,7 +48,7 @@ pub(super) fn node(run: &str) -> String {
     docker(&["ps", "--filter", &label, "--filter", what, "--format", "{{.Names}}"]).trim().to_owned()
 }
 
-/// Returns the time of an event, in milliseconds since the start of the run.
+/// Returns the time of the first event for which `wanted` holds, in milliseconds since the start of the run.
 fn at(ended: &Ended, wanted: impl Fn(&EventKind) -> bool) -> u64 {
     let found = ended.events.iter().find(|event| wanted(&event.event));
     found.unwrap_or_else(|| panic!("it did not happen:\n{}", ended.stderr)).at_ms
@@ -106,7 +107,7 @@ fn the_timeout_of_a_run_ends_it_and_lists_variants_without_a_verdict() {
     assert_eq!(lists(&[&id]), before);
 }
 
-/// The treatment of a connection that the proxy resets.
+/// The moment at which the proxy resets a connection.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     /// The connection is reset before any byte is forwarded.
@@ -136,9 +137,9 @@ impl Proxy {
                 let (Ok(client), Some(upstream)) = (client, upstream.get().copied()) else { continue };
                 let fate = match (number + 1) % 9 {
                     3 => Some(Fate::AtOnce),
-                    // The limit of 100 bytes gives a reset in the middle of the TLS handshake. A later reset could
-                    // affect a session in a pod. That would be an error of the harness, because the harness cannot know
-                    // what happened to the open question.
+                    // After 100 bytes, the reset comes in the middle of the TLS handshake. A later reset could break
+                    // the session of an agent. A broken session is an error of the harness, because the harness cannot
+                    // know what happened to the open question.
                     6 => Some(Fate::After(100)),
                     0 => Some(Fate::After(1_000)),
                     _ => None,
@@ -235,7 +236,8 @@ fn broken_connections_to_the_apiserver_change_no_verdict() {
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
     run.wait_for("cluster/c1  cluster c1");
-    // The port is known when the container runs. The harness needs the port only later, when k3s is ready.
+    // The port is known when the container runs. This is early enough, because the harness connects to the port only
+    // when k3s is ready.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
         let port = if name.is_empty() { String::new() } else { docker(&["port", &name, "6443/tcp"]) };

@@ -1,5 +1,5 @@
-//! Tests of a variant that `parallax up` keeps. They run the commands of another process in the same way as a person
-//! types them.
+//! Tests of a variant that `parallax up` keeps. The tests run further commands on the variant, each as a process of its
+//! own, as a person types them.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
@@ -23,12 +23,12 @@ flow:
   - { id: missing, from: host, s3: { get: photos/b.txt }, expect: { status: 404 } }
 ";
 
-/// Vantages with programs: a pod and a container.
+/// Two vantages that can run programs: a pod and a container outside the cluster.
 const WITH_PROGRAMS: &str = r"  tools: { pod: { trust: [ca], image: clients, env: { MINE: yes-it-is } } }
   beside: { outside: { trust: [ca], image: clients } }
 ";
 
-/// Removes the kept variant when dropped, also if the test fails.
+/// Removes the kept variant when this value is dropped, so also if the test fails.
 struct Down<'a>(&'a Project);
 
 impl Drop for Down<'_> {
@@ -134,11 +134,13 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&run(&project, &["rerun"], 0), &["ok       put", "ok       got", "ok       missing", "as declared"]);
     assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "put, got, missing"]);
 
-    // A program must have access to the store, and the harness must redact the program's output.
+    // A program that `exec` runs must have access to the store. The harness must redact the secrets in the program's
+    // output.
     let host = ["exec", "--from", "host", "--", "sh", "-c"];
     let said = run(&project, &[&host[..], &["echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY; exit 7"]].concat(), 7);
     assert_in(&said, &["https://minio.example.com [redacted]"]);
-    // A CI service interprets the output of a job, although that output goes to no terminal.
+    // A CI service interprets commands such as `##[…]` in the output of a job. Therefore, if `CI` is set, the harness
+    // must make these commands harmless, even if the output does not go to a terminal.
     let acting = [&host[..], &["echo '##[stop-commands]x'"]].concat();
     for (ci, shown) in [("", true), ("true", false)] {
         let mut said = project.parallax(&acting);
@@ -153,8 +155,8 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     shells(&project);
     logs(&project);
 
-    // After the user saves a file, `watch` runs what changed, from the first changed step on. A mistake in the file
-    // does not end `watch`.
+    // After the user saves the file, `watch` runs the changed steps again, from the first changed step on. A mistake in
+    // the file does not end `watch`.
     let mut watch = project.parallax(&["watch"]);
     let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = Lines::of(watch.stderr.take().unwrap());
@@ -173,7 +175,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     stderr.until("what stands cannot follow");
     project.change(file, "buckets: [photos, more]", "buckets: [photos]");
     stdout.until("no step changed");
-    // A step that is added later needs the user's consent too.
+    // A step that is added later and runs a program on this machine needs the user's consent too.
     let asked = "flow:\n  - { id: put";
     project.change(file, asked, "flow:\n  - { id: here, from: host, script: { run: [id] } }\n  - { id: put");
     stderr.until("--allow-host-programs");
@@ -190,7 +192,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_eq!(lists(&[]), before);
 }
 
-/// Asserts that each client reads a listing to its end.
+/// Asserts that each client reads all pages of a listing.
 #[track_caller]
 fn pages(project: &Project) {
     let said = run(project, &["exec", "--from", "beside", "--", "python3", "-c", include_str!("pages.py")], 0);
@@ -199,7 +201,7 @@ fn pages(project: &Project) {
     }
 }
 
-/// Enters each kind of vantage, with a terminal and without one.
+/// Opens a shell at each kind of vantage, with a terminal and without one.
 #[track_caller]
 fn shells(project: &Project) {
     assert_in(&run(project, &["shell", "--from", "app"], 2), &["its image contains only the agent", "image: clients"]);
@@ -238,7 +240,7 @@ fn shells(project: &Project) {
     assert!(!left.contains("parallax-shell"), "a shell left its secrets: {left}");
 }
 
-/// Reads the log of each kind of object that has a log.
+/// Reads the log of each kind of object that has a log, by `parallax logs`.
 #[track_caller]
 fn logs(project: &Project) {
     assert_in(&run(project, &["logs"], 0), &["pod/minio-", "MinIO Object Storage Server"]);
@@ -265,7 +267,8 @@ fn a_failed_run_writes_a_bundle_that_stands_up_before_the_failed_step() {
     ended.assert_says(&["look in    parallax up stands --before missing"]);
     assert!(ended.stderr.contains("repro.tar` brings what failed up on another machine"), "{}", ended.stderr);
 
-    // Another machine has neither the scenario nor its fixtures.
+    // The bundle must be enough to bring the variant up on another machine, which has neither the scenario nor its
+    // fixtures.
     let other = Project::new();
     std::fs::remove_dir_all(other.path("fixtures")).unwrap();
     let bundle = ended.directory.join("repro.tar").display().to_string();

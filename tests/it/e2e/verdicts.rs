@@ -20,7 +20,7 @@ flow:
   - { id: inside, from: app, http: { get: "{{ url }}" }, expect: { status: 200, body: hello } }
 "#;
 
-/// A scenario without a DNS rule that resolves the name to the Service.
+/// A scenario without a DNS rule for the host of its store, so pods cannot resolve the name.
 const NOWHERE: &str = r#"name: nowhere
 summary: A name that pods do not know
 fixtures:
@@ -32,7 +32,7 @@ flow:
   - { id: name, from: app, dns: { name: "{{ store.host }}" }, expect: { address: "{{ store.cluster-ip }}" } }
 "#;
 
-/// A scenario with two breaks, each of which declares the cause of the other.
+/// A scenario with two breaks. Each break declares the cause that the other break has.
 const SWAPPED: &str = r#"name: swapped
 summary: Two breaks whose causes are swapped
 fixtures:

@@ -7,7 +7,7 @@ use parallax_vocab::EventKind;
 use super::bench::{Project, Run, lists, no_engine, reserve};
 
 /// The time limit for the failure. It is much less than the 90 s within which the fixture's Deployment must become
-/// ready.
+/// ready, so the failure must be detected early.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
 const STORE: &str = r#"name: store

@@ -45,8 +45,8 @@ impl Bench {
         StateDir::at(self.scratch.path().join("state"))
     }
 
-    /// Returns a new run id. Others may use the engine at the same time, so the tests check only objects of their own
-    /// runs.
+    /// Returns a new run id. Others may use the engine at the same time, so the tests check only objects with the ids
+    /// of their own runs.
     pub(crate) fn run(&self) -> RunId {
         let run = fresh_run_id();
         self.runs.lock().unwrap().push(run.clone());
@@ -145,7 +145,8 @@ pub(crate) fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Returns a command that starts this test binary again as a separate process, to run one of its ignored tests.
+/// Returns a command that starts this test binary again as a separate process. The process runs only the ignored test
+/// `role` of the module `roles`.
 pub(crate) fn this_binary_as(role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([&format!("engine::roles::{role}"), "--exact", "--ignored", "--nocapture"]);

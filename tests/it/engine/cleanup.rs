@@ -21,7 +21,8 @@ struct Harness {
 }
 
 impl Harness {
-    /// Starts the harness as a process, and waits until its containers run.
+    /// Starts the harness as a process, and waits until its containers run. `reaper` says whether the harness has a
+    /// reaper.
     fn start(bench: &Bench, reaper: bool) -> Self {
         let mut harness = Self::spawn(bench, reaper);
         harness.wait_for("harness is up");
@@ -98,7 +99,7 @@ async fn after_sigkill_during_creation_no_object_appears_later() {
     for wait_ms in [150, 400, 700] {
         let mut harness = Harness::spawn(&bench, true);
         eventually("the ledger begins", || !bench.state().entries(&harness.run).is_empty()).await;
-        // This sleep is not a wait for an effect. The test varies the moment of the kill.
+        // This sleep does not wait for an effect. It sets the moment of the kill, which the test varies.
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         harness.process.kill();
         eventually("the reaper sweeps", || bench.state().is_swept(&harness.run)).await;

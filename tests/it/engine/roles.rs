@@ -1,5 +1,5 @@
-//! Processes that tests start and kill. Such a process is this test binary again, which runs one of the tests below.
-//! Without the variable of the test that starts them, the tests below do nothing.
+//! Processes that tests start and kill. Such a process is this test binary, which runs one of the ignored tests below.
+//! Without the variable `PARALLAX_TEST_ROLE`, the ignored tests do nothing.
 
 use parallax_engine::reaper::{self, Reaper};
 use parallax_engine::{ContainerSpec, Endpoint, Engine, Site, StateDir, ensure_environment};
@@ -8,7 +8,7 @@ use parallax_vocab::RunId;
 use super::bench::this_binary_as;
 
 /// Runs the harness as a process that a test can kill. The process starts a network and two containers, prints a line,
-/// and waits until the test tells it to end.
+/// and waits until the test ends the process.
 #[test]
 #[ignore = "a process of other tests"]
 fn harness() {
@@ -42,7 +42,7 @@ fn harness() {
     });
 }
 
-/// Runs the reaper as a process.
+/// Runs the reaper of a run as a process.
 #[test]
 #[ignore = "a process of other tests"]
 fn reaping() {
@@ -53,7 +53,7 @@ fn reaping() {
     }
 }
 
-/// Runs a program that needs another engine than its environment names.
+/// Runs a program whose environment names another engine than the program needs.
 #[test]
 #[ignore = "a process of other tests"]
 fn resolving() {

@@ -28,11 +28,12 @@ const INPUTS: &str = "PARALLAX_FUZZ";
 const SEED: &str = "PARALLAX_FUZZ_SEED";
 /// The default number of inputs. Testing this number takes a few seconds.
 const FEW: usize = 3_000;
-/// The time limit for one input.
+/// The processor time that a reader may use for one input.
 const LIMIT: Duration = Duration::from_secs(1);
 /// The processor time after which a reader without a result counts as stuck. The test then ends and reports the input.
 const STUCK: Duration = Duration::from_mins(1);
-/// The time after which a reader without a result counts as waiting. No reader may wait, even on a machine under load.
+/// The time after which a reader without a result counts as waiting for something. No reader may wait, even on a
+/// machine under load.
 const WAITS: Duration = Duration::from_mins(15);
 /// The largest number of inputs in the pool.
 const POOL: usize = 4_000;
@@ -63,7 +64,7 @@ fn worked() -> Duration {
     processor_time(rustix::time::ClockId::ThreadCPUTime)
 }
 
-/// Returns the processor time of all threads.
+/// Returns the processor time that all threads of this process have used.
 fn all_worked() -> Duration {
     processor_time(rustix::time::ClockId::ProcessCPUTime)
 }
@@ -72,7 +73,8 @@ fn processor_time(clock: rustix::time::ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
-/// Returns the fault of a reader with this input, if there is one, and a hash of the kind of the result.
+/// Returns the fault of a reader with this input, and a hash of the kind of the result. The fault is `None` if the
+/// reader ended in time without a panic.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = worked();
@@ -99,7 +101,7 @@ fn regression_inputs_are_read() {
     }
 }
 
-/// Tests the check itself. The check must detect a reader that panics, and a slow reader.
+/// Tests that the check detects a reader that panics, and a slow reader.
 #[test]
 fn a_reader_that_panics_or_takes_too_long_is_caught() {
     let panics = Reader { name: "panics", read: |_| panic!("on purpose"), seeds: Vec::new };
@@ -141,7 +143,7 @@ fn no_mutated_input_makes_a_reader_fail() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
-/// The time at which a worker started with an input, and the processor time of all workers until then.
+/// The time at which a worker started to read an input, and the processor time that all workers had used until then.
 #[derive(Clone, Copy)]
 struct Began(Instant, Duration);
 
@@ -150,15 +152,15 @@ impl Began {
         Self(Instant::now(), all_worked())
     }
 
-    /// Whether a reader that started at this time is stuck. `workers` is the number of workers that share the processor
-    /// time.
+    /// Whether a reader that started at the time `self` is stuck. `workers` is the number of workers that share the
+    /// processor time.
     fn is_stuck(self, workers: usize) -> bool {
         let shared = STUCK * u32::try_from(workers).unwrap_or(u32::MAX);
         all_worked().saturating_sub(self.1) > shared || self.0.elapsed() > WAITS
     }
 }
 
-/// The input that a worker reads, and the time at which it started.
+/// The input that a worker is reading, and the time at which the worker started. `None` if the worker reads nothing.
 type Doing = Mutex<Option<(Began, Vec<u8>)>>;
 
 /// The state of the test of one reader, which its workers share.
@@ -198,7 +200,7 @@ impl Run {
                     let mutator = &mutator;
                     let worker = worker as u64;
                     let work = move || self.work(inputs, mutator, ChaCha8Rng::seed_from_u64(seed << 8 | worker), doing);
-                    // The stack size is that of the harness's threads.
+                    // The stack is as large as that of the harness's threads, so that a deep recursion fails here too.
                     std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn_scoped(scope, work).unwrap()
                 })
                 .collect();
@@ -233,7 +235,7 @@ impl Run {
                 let found = self.found(&input, &fault);
                 let mut faults = self.faults.lock().unwrap();
                 faults.push(found);
-                // The test stops after ten faults, because further faults probably have the same cause.
+                // The test stops after ten faults, because further faults probably have the same causes.
                 if faults.len() >= 10 {
                     self.over.store(true, Ordering::Relaxed);
                 }
@@ -246,7 +248,7 @@ impl Run {
         }
     }
 
-    /// Saves a failing input. Returns a description of the fault and the input.
+    /// Saves an input on which a reader failed. Returns a description of the fault with the path of the saved input.
     fn found(&self, input: &[u8], fault: &str) -> String {
         let mut name = DefaultHasher::new();
         input.hash(&mut name);

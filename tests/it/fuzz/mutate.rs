@@ -81,7 +81,7 @@ const SPECIAL_TEXTS: &[&str] = &[
     "%00",
 ];
 
-/// Mutates texts. The mutator has the words of all seeds.
+/// A mutator of texts. It inserts words that occur in the seeds.
 pub(super) struct Mutator {
     words: Vec<Vec<u8>>,
 }
@@ -156,8 +156,7 @@ fn bytes(text: &mut Vec<u8>, random: &mut impl Rng) {
         0 => text[part].iter_mut().for_each(|byte| *byte ^= 1 << random.random_range(0..8)),
         1 => drop(text.splice(part, std::iter::empty())),
         2 => text[part].iter_mut().for_each(|byte| *byte = random.random()),
-        // The first bytes of a frame contain the frame's length. The rest of the frame is cut here, so that the length
-        // is wrong.
+        // The first bytes of a frame contain the length of the frame. Cutting the end makes this length wrong.
         _ => text.truncate(random.random_range(0..=text.len())),
     }
 }
@@ -216,7 +215,7 @@ fn number(text: &mut Vec<u8>, random: &mut impl Rng) {
     drop(text.splice(at, number.into_bytes()));
 }
 
-/// Replaces a part of this text by a part of another text.
+/// Replaces a part of `text` by a part of `other`.
 fn splice(text: &mut Vec<u8>, other: &[u8], random: &mut impl Rng) {
     let source = range(other, 400, random);
     let target = range(text, 200, random);

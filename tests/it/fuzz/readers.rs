@@ -18,10 +18,10 @@ use serde_json::json;
 /// A reader of untrusted bytes.
 pub(super) struct Reader {
     pub(super) name: &'static str,
-    /// Reads the bytes, and then uses the result in the same way as the harness. The returned text distinguishes kinds
-    /// of results.
+    /// A function that reads the bytes, and then uses the result in the same way as the harness. The returned text
+    /// distinguishes kinds of results.
     pub(super) read: fn(&[u8]) -> String,
-    /// Returns valid inputs, from which the test starts.
+    /// A function that returns valid inputs. The mutations start from these inputs.
     pub(super) seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -39,7 +39,8 @@ fn repository(path: &str) -> std::path::PathBuf {
 }
 
 fn scenario(bytes: &[u8]) -> String {
-    // The folder gets the name that the file declares. Otherwise most inputs would fail at the check of the name.
+    // The folder of the scenario gets the name that the file declares. Otherwise most inputs would fail at the check of
+    // the name.
     let lines = bytes.split(|byte| *byte == b'\n');
     let name = lines.into_iter().find_map(|line| line.strip_prefix(b"name: ")).unwrap_or(b"x");
     let path = format!("area/{}", String::from_utf8_lossy(name));
@@ -101,7 +102,7 @@ fn seed_record() -> Vec<u8> {
 fn records() -> Vec<Vec<u8>> {
     let lines = seed_record();
     let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    // The seeds are the whole record, and each event of it by itself after the first event.
+    // The seeds are the whole record, and for each event a record of the first event and this event.
     let alone = lines.iter().map(|line| [lines[0], line, b""].join(&b'\n'));
     alone.chain([lines.join(&b'\n')]).collect()
 }

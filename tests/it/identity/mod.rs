@@ -1,8 +1,8 @@
 //! Tests of the breaks of `identity/irsa` with the steps that a real run recorded. The causes of each break must
-//! distinguish it from all other breaks, and each break must be explained. A further test checks that the page for
-//! manual set-up refers to existing breaks and steps.
+//! distinguish it from all other breaks, and each break must be explained. A further test checks that
+//! `docs/identity.md`, the page for manual set-up, refers to existing breaks and steps.
 //!
-//! `steps.jsonl` contains the steps of one run that did not pass. Details that differ between runs are left out. This
+//! Of one run, `steps.jsonl` contains the steps that did not pass. Details that differ between runs are left out. This
 //! command creates the file again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const STEPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/step
 /// The length of a key id, which is a SHA-256 hash in base64url without padding. Key ids differ between runs.
 const KEY_ID_LENGTH: usize = 43;
 
-/// The steps that did not pass, for each break.
+/// The recorded steps that did not pass, by the name of the break.
 type Recorded = BTreeMap<String, Vec<StepEnded>>;
 
 fn loaded() -> Loaded {
@@ -34,7 +34,7 @@ fn loaded() -> Loaded {
 }
 
 fn recorded() -> Recorded {
-    // The file is read only once for all tests of this module.
+    // The recorded steps are read from the file only once for all tests of this module.
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         if let Ok(run) = std::env::var("PARALLAX_RECORD") {
             write_steps(Path::new(&run));
@@ -50,7 +50,7 @@ fn recorded() -> Recorded {
     recorded
 }
 
-/// Writes the relevant steps of a run to the file, in the order of the scenario's breaks.
+/// Writes the steps of a run that did not pass to the file, in the order of the scenario's breaks.
 fn write_steps(run: &Path) {
     let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
     let mut lines: Vec<(usize, String)> = Vec::new();
@@ -171,7 +171,7 @@ fn each_break_is_explained() {
     insta::assert_snapshot!(explanations);
 }
 
-/// Checks the references of the forms `scenario+break` and `scenario: step` in the page.
+/// Checks the references of the forms `scenario+break` and `scenario: step` in `docs/identity.md`.
 #[test]
 fn the_page_refers_to_existing_breaks_and_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

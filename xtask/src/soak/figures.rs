@@ -1,4 +1,4 @@
-//! The results of the runs of a soak.
+//! The results of a soak, which runs the scenarios repeatedly.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub(super) struct Verdict {
 /// The results of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// The seed of the run, if its order was shuffled.
+    /// The seed of the run. `None` if the order of the run was not shuffled.
     pub(super) seed: Option<u64>,
     /// The verdicts of the run, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
@@ -27,7 +27,7 @@ pub(super) struct Run {
 /// The results of all runs.
 #[derive(Debug, Default)]
 pub(super) struct Soak {
-    /// The runs of all variants together.
+    /// The runs in which all selected variants ran together.
     pub(super) runs: Vec<Run>,
     /// The verdict of each variant that ran alone.
     pub(super) alone: BTreeMap<String, Verdict>,
@@ -67,16 +67,18 @@ struct Row<'a> {
     variant: &'a str,
     passed: usize,
     failed: usize,
-    /// The shortest, the median and the longest time of the runs in which the variant passed.
+    /// The shortest, the median and the longest time of the runs in which the variant passed, in milliseconds. `None`
+    /// if it passed in no run.
     times_ms: Option<(u64, u64, u64)>,
     /// The seeds of the runs in which the variant did not pass.
     red: Vec<u64>,
-    /// The outcome of the variant when it ran alone, if it differs from the outcome in the other runs.
+    /// The outcome of the variant when it ran alone, if this outcome differs from that of the other runs. Otherwise
+    /// `None`.
     differs: Option<&'a str>,
 }
 
 impl Soak {
-    /// Returns all variants of all runs.
+    /// Returns the ids of all variants of all runs.
     pub(super) fn variants(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self.runs.iter().flat_map(|run| run.verdicts.keys()).map(String::as_str).collect();
         all.sort_unstable();
@@ -94,8 +96,8 @@ impl Soak {
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
         let times_ms = times.first().zip(times.last()).map(|(least, most)| (*least, times[times.len() / 2], *most));
-        // A variant that failed only in some runs is compared by the runs in which it passed. The list of seeds reports
-        // its failures.
+        // A variant may fail only in some runs. Its outcome alone is then compared with the runs in which it passed,
+        // because the list of seeds already reports the failures.
         let shared = green.first().or(red.first()).map(|(_, it)| it.outcome.as_str());
         let alone = self.alone.get(variant).map(|it| it.outcome.as_str());
         Row {
@@ -114,7 +116,7 @@ impl Soak {
         !rows.is_empty() && rows.iter().all(|row| row.failed == 0 && row.differs.is_none())
     }
 
-    /// Returns the results as JSON.
+    /// Returns the results of the soak as JSON.
     pub(super) fn as_json(&self) -> Value {
         let rows = self.rows().into_iter().map(|row| {
             json!({
@@ -187,7 +189,7 @@ mod tests {
         assert!(soak.passed());
         soak.alone = soak.runs[0].verdicts.clone();
         assert!(soak.passed());
-        // A variant without a verdict counts as failed.
+        // A variant that a run has planned and that has no verdict counts as failed.
         soak.runs.push(of(&[("a", green()), ("b", red)], 8));
         soak.alone.insert("a".to_owned(), Verdict { outcome: "error".to_owned(), took_ms: 1 });
         assert!(!soak.passed());

@@ -1,16 +1,16 @@
-//! Puts load on half of the processors, with one process for each of these processors. The processes end when this
-//! process ends.
+//! Puts load on half of the processors, with one process for each of these processors. The processes end when xtask
+//! ends.
 
 use std::process::{Child, Command, Stdio};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
-/// A shell script with a busy loop that ends when standard input ends. Standard input ends in any case when the process
-/// at the other end of the pipe ends.
+/// A shell script with a busy loop that ends when its standard input ends. The other end of the pipe is in xtask, so
+/// standard input also ends if xtask is killed.
 const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
 
-/// The processes of the load. They end when this value is dropped.
+/// The processes that make the load. Dropping this value ends them.
 pub(super) struct Load(Vec<Child>);
 
 impl Load {
@@ -43,8 +43,8 @@ mod tests {
     fn time_of(pid: u32) -> u64 {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let busy = children.split_whitespace().map(|child| std::fs::read_to_string(format!("/proc/{child}/stat")));
-        // The values are fields 14 and 15 of `/proc/PID/stat`: user time and system time, in ticks. The fields are
-        // counted from the closing bracket of the name.
+        // The user time and the system time are fields 14 and 15 of `/proc/PID/stat`, in ticks. The fields are counted
+        // from the closing parenthesis of the name, because a name may contain spaces.
         let ticks = busy.filter_map(Result::ok).map(|stat| {
             let rest = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
             rest.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()

@@ -1,5 +1,5 @@
 //! Checks that a workflow pins each action by its commit, because the owner of an action can move its tag. A comment on
-//! the same line names the tag.
+//! the same line must name the tag.
 
 use super::{Finding, numbered};
 

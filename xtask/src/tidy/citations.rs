@@ -1,6 +1,6 @@
-//! Checks that citations are valid. Each cited page below `docs/` and each cited section must exist, and so must
-//! everything that the page of facts names as proof. A comment with a broken citation no longer explains the constant
-//! below it.
+//! Checks that citations are valid. Each cited page below `docs/` and each cited section must exist. The scenarios,
+//! variants and files that the page of facts names must exist too. A comment with a broken citation no longer explains
+//! the constant below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,8 @@ pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     findings
 }
 
-/// A citation: a page below `docs/`, and a section of that page if one is named.
+/// A citation in a file: a page below `docs/`, and a section of that page. `section` is `None` if the citation names
+/// only the page.
 struct Citation<'a> {
     page: &'a str,
     section: Option<&'a str>,
@@ -78,7 +79,7 @@ fn links_within(line: &str) -> impl Iterator<Item = &str> {
     line.split("](#").skip(1).map(slug)
 }
 
-/// Returns the section name at the beginning of a text.
+/// Returns the section name with which a text begins.
 fn slug(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     &text[..end.unwrap_or(text.len())]
@@ -119,13 +120,13 @@ fn variants(catalogue: &str) -> BTreeSet<String> {
     found
 }
 
-/// Returns the texts between backquotes.
+/// Returns the texts between backquotes in a line.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Returns the error for a proof that looks like a scenario, a variant or a file of this repository, but does not
-/// exist.
+/// Returns the error for a word of the page of facts that has the form of a scenario, a variant or a file of this
+/// repository, but names none that exists. `None` if the word is valid or has another form.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;
@@ -139,7 +140,8 @@ fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> 
     is_missing.then(|| format!("there is no `{path}`"))
 }
 
-/// Whether `word` has the same area or top-level folder as one of the names.
+/// Whether the first part of `word` (an area of scenarios, or a top-level folder) is also the first part of one of the
+/// names.
 fn shares_root<'a>(word: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
     let root = |text: &str| text.split(['/', '+']).next().unwrap_or_default().to_owned();
     let own = root(word);
@@ -154,7 +156,8 @@ fn is_markdown(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Returns the messages for a line of the named file. The check also gets a page of facts, a guide and a catalogue.
+    /// Returns the messages of the check for a line of the file `name`. The check also gets a page of facts, a guide
+    /// and a catalogue.
     fn messages_for(name: &str, line: &str) -> Vec<String> {
         let facts = "# Facts\n\n## Role ARN\n\n```yaml\n# no heading\n```\n";
         let catalogue = "# x\n\n## identity/irsa\n\ny\n\n- `no-binding`: z\n\n## edge/front (no issue yet)\n\ny\n";

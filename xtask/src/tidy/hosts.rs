@@ -3,7 +3,7 @@
 
 use super::{Finding, numbered};
 
-/// The hosts. Each is split into labels, so that this file does not violate its own rule.
+/// The forbidden hosts. Each host is split into labels, so that this file does not violate its own rule.
 const HOSTS: [&[&str]; 13] = [
     &["crates", "io"],
     &["proxy", "golang", "org"],
@@ -21,7 +21,7 @@ const HOSTS: [&[&str]; 13] = [
 ];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    // Cargo writes the registry's name into its lock file, so that file is not checked.
+    // Cargo writes the registry's name into its lock file, so the lock file is not checked.
     if path.ends_with("Cargo.lock") {
         return Vec::new();
     }

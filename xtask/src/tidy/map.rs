@@ -1,5 +1,5 @@
-//! Checks that ARCHITECTURE.md names every room and crate, so that a new developer can find each by its name. A room is
-//! a top-level module of `src`.
+//! Checks that ARCHITECTURE.md names every room and every crate, so that a new developer can find each of them by its
+//! name. A room is a top-level module of `src`.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Vec
     findings
 }
 
-/// Returns the room or crate of a file, for example `crates/plan` for `crates/plan/src/build.rs`.
+/// Returns the room or the crate to which a file belongs, for example `crates/plan` for `crates/plan/src/build.rs`.
 fn room(file: &str) -> Option<&str> {
     let rest = file.strip_prefix("src/").or_else(|| file.strip_prefix("crates/"))?;
     let name = rest.split_once('/')?.0;

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::say;
 
-/// A violation of a rule, at a line that is counted from 1.
+/// A violation of a rule of the project. The line is counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     line: usize,
@@ -73,12 +73,12 @@ pub(crate) fn files() -> Result<Vec<(String, String)>> {
     Ok(names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect())
 }
 
-/// Returns the lines with their numbers, counted from 1.
+/// Returns the lines of a text with their numbers, counted from 1.
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
-/// Returns a line of Rust without its comment.
+/// Returns a line of Rust code without its comment.
 fn code(line: &str) -> &str {
     let trimmed = line.trim_start();
     if trimmed.starts_with("//") {

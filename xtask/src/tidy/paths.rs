@@ -2,8 +2,8 @@
 
 use super::{Finding, numbered};
 
-/// Top-level folders that are specific to a user's machine or a CI machine. Each is split, so that this file does not
-/// violate its own rule.
+/// Top-level folders that are specific to a user's machine or a CI machine. Each folder is split into parts, so that
+/// this file does not violate its own rule.
 const FOLDERS: [&[&str]; 4] = [&["", "work", ""], &["", "root", ""], &["", "home", ""], &["", "Users", ""]];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {

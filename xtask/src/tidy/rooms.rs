@@ -4,18 +4,18 @@
 use super::{Finding, code, has_word, is_rust, numbered};
 
 struct Boundary {
-    /// Prefixes of the paths of files to which the boundary applies.
+    /// Prefixes of file paths. The boundary applies to files with these prefixes.
     within: &'static [&'static str],
-    /// Prefixes of the paths of files to which the boundary does not apply, although `within` includes them.
+    /// Prefixes of file paths. The boundary does not apply to files with these prefixes, although `within` includes
+    /// them.
     except: &'static [&'static str],
-    /// The names that must not occur in these files.
+    /// The names that must not occur in the files to which the boundary applies.
     words: &'static [&'static str],
     why: &'static str,
 }
 
 const BOUNDARIES: [Boundary; 10] = [
-    // The compiler enforces the boundaries between crates if the manifests of the crates have none of these
-    // dependencies.
+    // These manifests must have none of these dependencies. The compiler then enforces that the crates have no effects.
     Boundary {
         within: &[
             "crates/language/Cargo.toml",
@@ -60,7 +60,7 @@ const BOUNDARIES: [Boundary; 10] = [
     },
     Boundary {
         within: &["src/run/", "src/act/", "crates/judge/", "crates/explain/", "crates/probe/src/"],
-        // These are the module of the store MinIO, and the dispatch that calls this module.
+        // The exceptions are the modules for the store MinIO, and the modules that call them.
         except: &[
             "crates/probe/src/minio/",
             "crates/probe/src/store.rs",
@@ -72,7 +72,8 @@ const BOUNDARIES: [Boundary; 10] = [
     },
     Boundary {
         within: &["src/", "crates/probe/", "crates/agent/"],
-        // A token request is a POST that creates no object. The controller of a fixture is a part of the environment.
+        // A token request is a POST that creates no object. The controller `balance` is a part of a fixture, and so of
+        // the environment.
         except: &["src/apply/", "src/act/", "src/tokens/request.rs", "crates/agent/src/balance/"],
         words: &["PatchParams", "PostParams", "DeleteParams"],
         why: "only src/apply and src/act change a cluster",

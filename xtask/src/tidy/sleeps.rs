@@ -1,5 +1,6 @@
-//! Checks that a wait is not a sleep. If no event can be awaited, a comment must say why. The comment is next to the
-//! call, or at the constant for the duration. (`sleep_until` with a deadline is a time limit and not a wait.)
+//! Checks that no code waits by a sleep if it could await an event. If there is no event to await, a comment must say
+//! why. The comment is next to the call, or at the constant for the duration. (`sleep_until` with a deadline is a time
+//! limit and not a wait.)
 
 use super::{Finding, code, has_word, is_rust, numbered};
 
@@ -25,14 +26,14 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Returns the names of the constants in `text`.
+/// Returns the names of constants that occur in `text`.
 fn constants(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
     words
         .filter(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
 }
 
-/// Whether `text` defines the constant with a doc comment.
+/// Whether `text` defines the constant `name` with a doc comment.
 fn is_documented(name: &str, text: &str) -> bool {
     let mut above = "";
     for line in text.lines() {

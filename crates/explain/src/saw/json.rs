@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 use super::clock;
 use super::read::{METHODS, Saw, Source, assembled};
 
-/// Names of the field with the method.
+/// The possible names of the JSON field that contains the method.
 const METHOD: [&str; 4] = ["method", "RequestMethod", "request_method", ":method"];
-/// Names of the field with the path. The path may include the query.
+/// The possible names of the JSON field that contains the path. The path may include the query.
 const PATH: [&str; 7] = ["path", "RequestPath", "uri", "request_uri", "x-envoy-origin-path", "url", ":path"];
-/// Names of the field with the host.
+/// The possible names of the JSON field that contains the host.
 const HOST: [&str; 6] = ["authority", "RequestHost", "host", "http_host", ":authority", "Host"];
-/// Names of the field with the status.
+/// The possible names of the JSON field that contains the status of the answer.
 const STATUS: [&str; 5] = ["response_code", "DownstreamStatus", "OriginStatus", "status", "statusCode"];
-/// Names of the field with the time.
+/// The possible names of the JSON field that contains the time of the request.
 const TIME: [&str; 5] = ["start_time", "StartUTC", "time", "timestamp", "@timestamp"];
 
 /// Reads the request from a line that contains a JSON object.

@@ -1,4 +1,5 @@
-//! Compares a presigned URL with the request in a log. Lists the differences, and shows whether there are any others.
+//! Compares a presigned URL with the request that a log shows. Lists the differences, and tells whether the request may
+//! differ in further parts.
 //!
 //! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key, the
 //! comparison becomes a proof, by the same search that a run uses ([`crate::signature`]).
@@ -25,15 +26,16 @@ pub use read::{Saw, Source, is_answered, read};
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// The length of a signature in hexadecimal digits. A log that masks the signature shows a shorter or different text.
 const SIGNATURE_LENGTH: usize = 64;
-/// The number of leading digits that are enough to recognise a signature.
+/// The number of leading digits by which a signature is recognised inside another parameter.
 const HIDDEN_LENGTH: usize = 16;
 
-/// The knowledge of the user in addition to the URL.
+/// What the user knows about the signing in addition to the URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
-    /// The method that the URL was signed for. The URL itself does not contain it.
+    /// The method that the URL was signed for. The URL itself does not contain the method. `None` if the user did not
+    /// give the method.
     pub method: Option<&'a str>,
-    /// The secret key that signed.
+    /// The secret key with which the URL was signed. `None` if the user did not give the key.
     pub secret: Option<&'a Secret>,
 }
 
@@ -42,11 +44,12 @@ pub struct Known<'a> {
 pub struct Compared {
     /// The lines for the user: what was read, what differs, and what the comparison proves.
     pub lines: Vec<Line>,
-    /// The parts of the request that the text does not show.
+    /// The parts of the request that the log does not show.
     pub hidden: Vec<&'static str>,
-    /// The parts that differ, with the names of [`parallax_vocab::signature::Part`].
+    /// The names of the parts that differ, as in [`parallax_vocab::signature::Part`].
     pub differs: Vec<String>,
-    /// Whether the signature is valid after these parts are restored; `None` without the secret key.
+    /// Whether the signature is valid after the differing parts are restored to the values of the URL. `None` without
+    /// the secret key.
     pub proven: Option<bool>,
 }
 
@@ -55,7 +58,8 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     let url = url.trim();
     let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
     let names = plain.map(|it| it.signed_headers).unwrap_or_default();
-    // The URL does not contain the values of signed headers. Therefore only the values that were sent can be verified.
+    // The URL does not contain the values of signed headers. Therefore the verification uses the values that the log
+    // shows.
     let mut headers = saw.headers.clone().unwrap_or_default();
     headers.retain(|name, _| names.contains(name));
     let signed_for = |method: &str| SignedRequest::sent(method, url, None, &headers);
@@ -157,7 +161,8 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     Ok(Compared { lines, hidden: missing, differs: parts, proven })
 }
 
-/// The message for a signature that is valid for exactly the request in the log.
+/// Returns the message for a signature that is valid for exactly the request in the log. The request was not changed
+/// before the program that wrote the log, so the user must look closer to the store.
 fn right_as_seen(saw: &Saw) -> String {
     let next = match saw.source {
         Source::StoreTrace => {
@@ -205,8 +210,8 @@ fn method_of(
     named.map_or_else(|| (assumed.to_owned(), false), |method| (method, true))
 }
 
-/// The query that was seen, and the parts of it that the text does not show. A log may leave out the query or mask the
-/// signature. Such a part is taken from the URL.
+/// Returns the query of the request in the log, and the names of the parts of the query that the log hides. A log may
+/// leave out the whole query or mask the signature. A hidden part is taken from the URL.
 fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     let of_url = url.split('#').next().unwrap_or_default().split_once('?').map(|(_, query)| query).unwrap_or_default();
     let Some(query) = saw.query.as_deref().filter(|it| !it.is_empty()) else {
@@ -239,8 +244,8 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
 }
 
-/// Findings from the headers alone: a signed header that is missing, and a second signature. Each finding comes with
-/// the part that it is about.
+/// Returns the findings that the headers alone show: a signed header that is missing, and a second signature. Each
+/// finding consists of the name of the part and a sentence.
 fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<(String, String)> {
     let Some(headers) = &saw.headers else { return Vec::new() };
     let mut lines = Vec::new();

@@ -1,4 +1,5 @@
-//! Reads one request from a text that the user pastes: a request's head, an access log's line, or a trace.
+//! Reads one request from a text that the user pastes: the head of a request, a line of an access log, or a trace of
+//! the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +8,10 @@ use time::OffsetDateTime;
 
 use super::{clock, json};
 
-/// The program or the format that the text comes from.
+/// The program or the format that a pasted text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A method and a URL or a path.
+    /// One line with a method and a URL or a path, such as `GET /bucket/key`.
     Request,
     /// The head of an HTTP request: from `curl -v`, a browser, or an application's log.
     Head,
@@ -21,13 +22,13 @@ pub enum Source {
     /// A line of nginx's error log, which shows the URL of nginx's request to the upstream server.
     NginxError,
     /// A line of the default access log of Envoy or Istio. The line shows the path before Envoy rewrites it, and the
-    /// host after.
+    /// host after the rewrite.
     Envoy,
     /// A log line that is a JSON object: Traefik, Envoy, Contour, Istio, Caddy.
     Json,
-    /// A line of `HAProxy`'s `option httplog`.
+    /// A line that `HAProxy` writes with `option httplog`.
     HaProxy,
-    /// `mc admin trace -v`: the only source that shows what the store itself saw.
+    /// The output of `mc admin trace -v`. Only this source shows what the store itself saw.
     StoreTrace,
 }
 
@@ -47,24 +48,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// A request as a log shows it. A field is `None` if the text does not contain it.
+/// A request as a log shows it. An optional field is `None` if the text does not contain the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saw {
-    /// The output of `mc admin trace -v`. Only this source shows what the store itself saw.
+    /// The program or the format of the text that shows the request.
     pub source: Source,
-    /// Method, in upper case; empty if it is not in the text.
+    /// The method in upper case. The text is empty if the log does not contain the method.
     pub method: String,
-    /// Scheme, if the text has an absolute URL.
+    /// The scheme, if the text contains an absolute URL.
     pub scheme: Option<String>,
     /// The `Host` header of the request, or the host of an absolute URL.
     pub host: Option<String>,
-    /// Path as the text shows it.
+    /// The path of the request as the text shows it.
     pub path: String,
-    /// Query as the text shows it, without `?`.
+    /// The query of the request as the text shows it, without `?`.
     pub query: Option<String>,
-    /// The headers, with lower-case names.
+    /// The headers of the request, with lower-case names.
     pub headers: Option<BTreeMap<String, String>>,
-    /// The status of the answer.
+    /// The HTTP status of the answer to the request.
     pub status: Option<u16>,
     /// The time of the request, if the text has a time with a time zone.
     pub at: Option<OffsetDateTime>,
@@ -72,15 +73,16 @@ pub struct Saw {
 
 /// Methods of S3 and of browsers. A line that begins with another word is not a request.
 pub(super) const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
-/// The number of slashes between the five times that `HAProxy` writes.
+/// The number of slashes between the five times in a log line of `HAProxy`.
 const HAPROXY_SLASHES: usize = 4;
-/// Two numbers for Envoy's default format: the number of quoted fields after the request, and the index of the field
-/// with the host.
+/// Two numbers that describe a line of Envoy's default format: the number of quoted fields after the request, and the
+/// index of the quoted field with the host.
 const ENVOY_FIELDS: (usize, usize) = (5, 3);
 /// The same two numbers as in `ENVOY_FIELDS`, for Istio's format. Istio's format has one more quoted field before the
 /// host.
 const ISTIO_FIELDS: (usize, usize) = (6, 4);
-/// The number of words between the request and the next quoted field in Istio's format. Envoy has six.
+/// The number of words between the request and the next quoted field in Istio's format. Envoy's default format has six
+/// words there.
 const ISTIO_WORDS: usize = 4;
 
 /// Reads a request from a text. The error describes the accepted texts. If the text contains several requests, the
@@ -107,10 +109,10 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, Istio, HAProxy) or in JSON, or the request's lines of `mc admin trace -v`".to_owned())
 }
 
-/// Whether the text ends with the status that a store's trace shows for the request of this URL.
+/// Whether the text ends with a complete request in the trace of a store, if this request has the signature of the URL.
 pub fn is_answered(text: &str, url: &str) -> bool {
-    // A request is complete one line after its `[RESPONSE]` line. If the last line but one is not a `[RESPONSE]`
-    // line, nothing new is complete.
+    // A request is complete one line after its `[RESPONSE]` line. If the last line but one is not a `[RESPONSE]` line,
+    // no further request is complete.
     if !text.trim_end().rsplit('\n').nth(1).is_some_and(|line| line.contains("[RESPONSE]")) {
         return false;
     }
@@ -118,13 +120,13 @@ pub fn is_answered(text: &str, url: &str) -> bool {
     traces(&lines).last().is_some_and(|it| it.status.is_some() && is_of(it, url))
 }
 
-/// Whether a request has the signature of this URL.
+/// Whether a request in a log has the signature of this URL.
 fn is_of(saw: &Saw, url: &str) -> bool {
     let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
     saw.query.as_deref().zip(signature(query)).is_some_and(|(seen, signature)| seen.contains(signature))
 }
 
-/// The parameter of a query that contains the signature, including its name.
+/// Returns the parameter of a query that contains the signature, with its name and its value.
 pub(super) fn signature(query: &str) -> Option<&str> {
     query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="))
 }
@@ -148,7 +150,7 @@ fn trace(first: &str, rest: &[&str]) -> Option<Saw> {
     let of_node = |line: &&str| line.strip_prefix(node).map_or(*line, str::trim_start).to_owned();
     let rest: Vec<String> = rest.iter().map(of_node).collect();
     let end = rest.iter().position(|line| line.starts_with("[RESPONSE]")).unwrap_or(rest.len());
-    // The path is shown decoded, so it can contain spaces.
+    // The trace shows the path decoded, so the path can contain spaces.
     let (method, target) = rest.first()?.split_once(' ')?;
     if !METHODS.contains(&method) {
         return None;
@@ -205,7 +207,8 @@ fn nginx_error(line: &str) -> Option<Saw> {
     let field = |name: &str| line.split_once(name).and_then(|(_, rest)| rest.split('"').next());
     let (method, _) = request(field("request: \"")?)?;
     let mut saw = assembled(Source::NginxError, method, field("upstream: \"")?, None, None);
-    // The host of this URL is the upstream's address, and not the `Host` that nginx sends.
+    // The host of the field `upstream` is the address of the upstream server. It is not the `Host` header that nginx
+    // sends.
     (saw.host, saw.scheme) = (None, None);
     Some(saw)
 }
@@ -242,7 +245,7 @@ fn request(line: &str) -> Option<(&str, &str)> {
     (METHODS.contains(&method) && is_target && version && words.next().is_none()).then_some((method, target))
 }
 
-/// Reads headers from lines `Name: value`. The values of equal names are joined, as servers do.
+/// Reads headers from lines `Name: value`. If a name occurs several times, its values are joined, as servers do.
 fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::<String, String>::new();
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -273,7 +276,7 @@ pub(super) fn assembled(
     headers: Option<BTreeMap<String, String>>,
     status: Option<u16>,
 ) -> Saw {
-    // The `://` must come before the path, because a path may contain a URL.
+    // In an absolute URL, the `://` comes before the path. A `://` in the path belongs to a URL that the path contains.
     let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']));
     let (scheme, of_url, target) = match absolute {
         Some((scheme, rest)) => {
@@ -285,8 +288,8 @@ pub(super) fn assembled(
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
-    // If the `?` is lost or encoded, the path contains the signature. The path is cut there, so that the signature is
-    // not shown.
+    // If the `?` is lost or encoded, the path contains the signature. The path is cut before the signature, so that the
+    // output does not show the signature.
     let end = path.to_ascii_lowercase().find("x-amz-signature").unwrap_or(path.len());
     let path = if path.is_empty() { "/" } else { &path[..end] }.to_owned();
     Saw { source, method: method.to_owned(), scheme, host, path, query, headers, status, at: None }

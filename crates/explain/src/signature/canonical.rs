@@ -7,7 +7,7 @@ use parallax_vocab::signature::SignatureForm;
 
 use super::request::{ALGORITHM, SignedRequest};
 
-/// The signature of `request` with `secret`, in hexadecimal.
+/// Returns the signature of `request` with `secret`, in hexadecimal.
 pub(super) fn signature(request: &SignedRequest, secret: &str) -> String {
     let hash = hex::encode(digest::digest(&digest::SHA256, canonical(request).as_bytes()));
     let text = format!("{ALGORITHM}\n{}\n{}\n{hash}", request.date, request.scope);

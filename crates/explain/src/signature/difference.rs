@@ -7,7 +7,7 @@ use parallax_vocab::signature::{Difference, Part as Named};
 
 use super::request::SignedRequest;
 
-/// A part that is restored as a whole.
+/// A part of a signed request. The search restores such a part only as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Method,
@@ -25,7 +25,7 @@ pub(super) enum Part {
     Signature,
 }
 
-/// All parts of one or two requests.
+/// Returns all parts of `seen` and, if it is known, of `signed`.
 pub(super) fn parts(seen: &SignedRequest, signed: Option<&SignedRequest>) -> Vec<Part> {
     let all = [Some(seen), signed];
     let names: BTreeSet<&String> = all.iter().flatten().flat_map(|it| &it.signed_headers).collect();
@@ -64,7 +64,8 @@ pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
     changed == *a
 }
 
-/// The differences between `seen` and `signed`. `sent` shows which differences arose after the request was sent.
+/// Returns the differences between `seen` and `signed`. `sent` shows which differences arose after the request was
+/// sent.
 pub(super) fn differences(
     signed: &SignedRequest,
     seen: &SignedRequest,
@@ -100,14 +101,14 @@ fn named(part: Part, signed: &SignedRequest, seen: &SignedRequest) -> Named {
     }
 }
 
-/// A host without its port, in lower case.
+/// Returns a host without its port, in lower case.
 fn name_of(host: &str) -> String {
     let port = host.rsplit_once(':').filter(|(_, port)| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()));
     port.map_or(host, |(name, _)| name).to_lowercase()
 }
 
-/// The text of a part, as the record may show it. Tokens and signatures are credentials, so the text only says whether
-/// they are present.
+/// Returns the text of a part, as the record may show it. Tokens and signatures are credentials, so the text only says
+/// whether they are present.
 fn text(request: &SignedRequest, part: &Part) -> String {
     let shown = |present: bool| if present { "present" } else { "" }.to_owned();
     match part {

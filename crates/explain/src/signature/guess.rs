@@ -1,4 +1,5 @@
-//! Guesses the signed request if it is not known. The usual changes that proxies make to a request are tried.
+//! Guesses the signed request if the signed request is not known. The guesses are the usual changes that proxies make
+//! to a request, undone.
 
 use parallax_vocab::percent::{decoded, encoded};
 
@@ -6,27 +7,29 @@ use super::difference::{Part, put_back, same};
 use super::request::{Payload, SignedRequest, UNSIGNED};
 use super::search::Case;
 
-/// The knowledge about the signer.
+/// What is known about the signer, if the signed request is not known.
 #[derive(Clone, Debug, Default)]
 pub struct Guesses {
-    /// Host names under which the store is known.
+    /// The host names by which clients may know the store.
     pub hosts: Vec<String>,
-    /// Decoded paths that the signer may have used.
+    /// The decoded paths that the signer may have used.
     pub paths: Vec<String>,
-    /// SHA-256 of the body that was sent, hexadecimal.
+    /// The SHA-256 of the body that was sent, in hexadecimal. `None` if the body is not known.
     pub body_sha256: Option<String>,
 }
 
-/// Ports of common stores. Clients leave out the default ports.
+/// The ports that are tried after a host's name: ports of common stores, and the default ports, which clients leave out
+/// of `Host`.
 const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// The limit of query parameters that are left out on trial. Only one parameter is left out at a time.
+/// The largest number of query parameters that the search tries to leave out. The search leaves out only one parameter
+/// at a time.
 const PARAMETERS_LIMIT: usize = 8;
-/// SHA-256 of the empty string.
+/// The SHA-256 of an empty body, in hexadecimal.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The requests from which `part` may be restored. A request in which the part is the same as in the seen request is
-/// left out.
+/// Returns the requests from which `part` may be restored. A request whose `part` equals that of the seen request is
+/// left out, because restoring the part would change nothing.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
     // The signed request is known, so nothing needs to be guessed.
     if let Some(signed) = case.signed {
@@ -80,11 +83,12 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
     all
 }
 
-/// Paths that may have been signed, if a proxy afterwards added a prefix, encoded the path, or normalised it.
+/// Returns the paths that may have been signed, if a proxy afterwards added a prefix, encoded the path, or normalised
+/// the path.
 fn paths(path: &str) -> Vec<String> {
     let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;
-    // Removes each prefix of whole segments.
+    // A proxy may have added any number of segments at the start. Each iteration removes one more segment.
     while let Some((_, shorter)) = rest.get(1..).and_then(|it| it.split_once('/')) {
         all.push(format!("/{shorter}"));
         rest = &path[path.len() - shorter.len() - 1..];

@@ -18,7 +18,7 @@ pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 /// are sorted, so a different order or a different encoding of the same bytes is not a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
-    /// The place of the signature: a header or the URL.
+    /// Where the signature is: in a header or in the URL.
     pub form: SignatureForm,
     /// The method of the request.
     pub method: String,
@@ -28,24 +28,24 @@ pub struct SignedRequest {
     pub path: String,
     /// Decoded query parameters in the order in which they are signed, without the parameters of the signature itself.
     pub query: Vec<(String, String)>,
-    /// The values of the signed headers, except those that have a field of this struct. If a signed header has neither a
-    /// field nor an entry here, the request did not contain it.
+    /// The values of the signed headers, by name. Headers that have a field of their own in this struct are left out.
+    /// If a signed header is in neither place, the request did not contain the header.
     pub headers: BTreeMap<String, String>,
-    /// The declared hash of the payload.
+    /// The hash of the payload that the request declares.
     pub payload: Payload,
     /// The value of `X-Amz-Date`, the time of the signature.
     pub date: String,
     /// The scope of the credential: `DATE/REGION/SERVICE/aws4_request`.
     pub scope: String,
-    /// The access key of the credential.
+    /// The access key in the credential.
     pub access_key: String,
-    /// The value of `X-Amz-Expires` of a presigned URL.
+    /// The value of `X-Amz-Expires` of a presigned URL, in seconds.
     pub expires: String,
     /// Names of the signed headers, in the order in which they are signed.
     pub signed_headers: Vec<String>,
     /// The session token, if there is one.
     pub token: Option<String>,
-    /// The signature in the request.
+    /// The signature in the request, in hexadecimal.
     pub signature: String,
 }
 
@@ -54,20 +54,21 @@ pub struct SignedRequest {
 pub struct Payload {
     /// The value in the canonical request that represents the payload.
     pub hash: String,
-    /// Whether the hash is a parameter of the URL, and therefore part of the signed query.
+    /// Whether the hash is a parameter of the URL. If so, the hash is part of the signed query.
     pub in_query: bool,
 }
 
 impl SignedRequest {
-    /// A request as the client sends it. `url` is used byte for byte. `host` is the `Host` header if it differs from
-    /// the host of the URL.
+    /// Returns the signed request that a client sends, or `None` if the request has no signature. `url` is used byte
+    /// for byte. `host` is the `Host` header if it differs from the host of the URL.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
         Self::assemble(method, host.unwrap_or(own), decoded(path), query, headers)
     }
 
-    /// A request as the store's trace shows it. The trace shows the decoded path, unless the path was encoded in an
-    /// unusual way. `sent_path` is the path that the client sent; it shows which of the two is the case.
+    /// Returns the signed request that the trace of a store shows, or `None` if the request has no signature. The trace
+    /// shows the decoded path, unless the path was encoded in an unusual way. `sent_path` is the path that the client
+    /// sent; it shows whether the trace decoded the path.
     pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
@@ -179,10 +180,10 @@ pub(crate) fn is_own(name: &str) -> bool {
     OWN.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
-/// Signed headers that have their own field in [`SignedRequest`].
+/// The signed headers that have a field of their own in [`SignedRequest`].
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
-/// The parameters of a query, decoded as a server decodes them: `+` is a space.
+/// Returns the parameters of a query, decoded as a server decodes them: `+` is a space.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -195,8 +196,9 @@ fn trimmed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Decodes the path that the trace shows. Go keeps the path as it was sent only if Go's own encoding of the decoded
-/// path is different (`net/url`, `URL.RawPath`).
+/// Returns the decoded path of a request from the path that the trace shows. The trace shows the decoded path in most
+/// cases. Go keeps the path as it was sent only if Go's own encoding of the decoded path is different (`net/url`,
+/// `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
     let undone = decoded(shown);
     let cannot_be_encoded = utf8_percent_encode(&undone, RESERVED_BY_GO).to_string() == shown;

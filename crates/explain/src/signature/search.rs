@@ -8,25 +8,26 @@ use super::difference::{Part, differences, parts, put_back};
 use super::guess::{Guesses, alternatives};
 use super::request::SignedRequest;
 
-/// The limit of combinations to verify. Each verification takes microseconds, and a known signer needs only a few.
+/// The largest number of combinations that the search verifies. Each verification takes microseconds, and a search with
+/// a known signer needs only a few.
 const TRIED_LIMIT: u32 = 20_000;
 
-/// The knowledge about a refused request.
+/// What the search knows about a refused request.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
     /// The request as the store saw it, or as it was sent if the store's view is not known.
     pub seen: &'a SignedRequest,
-    /// The observer of `seen`: the store or the sender.
+    /// Who observed the request in `seen`: the store or the sender.
     pub seen_by: SeenBy,
-    /// The request as it was sent.
+    /// The request as the client sent it. `None` if it is not known.
     pub sent: Option<&'a SignedRequest>,
-    /// The request as it was signed.
+    /// The request as the signer signed it. `None` if the signer is another program.
     pub signed: Option<&'a SignedRequest>,
-    /// Guesses about the signed request, for the case that `signed` is not known or does not verify.
+    /// Guesses about the signed request. They are used if `signed` is not known or its signature is not valid.
     pub guesses: Guesses,
-    /// The store's secret key for this access key.
+    /// The store's secret key for the access key of the request. `None` if the key is not known.
     pub store_secret: Option<&'a Secret>,
-    /// The secret key of the signer.
+    /// The secret key of the signer. `None` if the key is not known.
     pub signer_secret: Option<&'a Secret>,
 }
 
@@ -68,14 +69,14 @@ pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     }
 }
 
-/// The finding about the signer's key, derived from the key that makes the signature valid.
+/// Returns the finding about the signer's key. `key` is the key that makes the signature of `request` valid.
 fn secret_finding(case: &Case<'_>, key: &Secret, request: &SignedRequest) -> SecretFinding {
     let nothing_differs = request == case.seen && case.seen_by == SeenBy::Store;
     if case.store_secret == Some(key) {
         SecretFinding::Same
     } else if case.store_secret.is_some() || nothing_differs {
-        // The signature is valid with the signer's key for the request that the store saw, but the store refused it.
-        // Therefore the store has another key.
+        // The signature is valid with the signer's key. It is not valid with the store's key, or the store's key is not
+        // known and the store refused exactly this request. In both cases the store has a different key.
         SecretFinding::Other
     } else {
         SecretFinding::Unknown
@@ -88,7 +89,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// The request whose signature is valid with the fewest restored parts, and the key that validates it.
+    /// Returns the request whose signature is valid after the fewest restored parts, and the key with which the
+    /// signature is valid.
     fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
         let seen = self.case.seen;
         let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
@@ -99,7 +101,8 @@ impl Search<'_, '_> {
             })
             .filter(|(_, other)| !other.is_empty())
             .collect();
-        // The store's key is tried first. A match with another key would mean one more fault: a wrong key.
+        // The store's key is tried first, because a match with the signer's key would mean one more fault: a different
+        // key.
         for key in keys {
             for count in 0..=choices.len() {
                 if let Some(found) = self.with(seen.clone(), &choices, count, key) {
@@ -110,7 +113,8 @@ impl Search<'_, '_> {
         None
     }
 
-    /// Restores `count` of the parts in `choices`, and tries every combination.
+    /// Tries every combination of `count` restored parts from `choices`. Returns the first request whose signature is
+    /// valid with `key`.
     fn with(
         &mut self,
         request: SignedRequest,

@@ -1,5 +1,4 @@
-//! Tests with real signatures from `aws-sigv4`: with one part changed, with each pair of parts changed, and with
-//! another secret.
+//! Tests with real signatures from `aws-sigv4`. The tests change one part, each pair of parts, and the secret key.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -84,7 +83,7 @@ fn of_header() -> SignedRequest {
     sign_with(SignatureForm::Header, "PUT", URL, &headers, &body, SECRET)
 }
 
-/// The time 2026-11-22 15:00:00 UTC.
+/// The time at which the tests sign: 2026-11-22 15:00:00 UTC, as a duration since the Unix epoch.
 const SIGNED_AT: Duration = Duration::from_hours(498_711);
 const HASH: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -100,9 +99,9 @@ fn case<'a>(seen: &'a SignedRequest, signed: &'a SignedRequest, secrets: [&'a Se
     }
 }
 
-/// A part, and the edit that changes it.
+/// A part, and the edit that changes this part.
 type Change = (Part, Edit);
-/// An edit of a request.
+/// A function that changes one part of a request.
 type Edit = fn(&mut SignedRequest);
 
 const CHANGES: [Change; 13] = [
@@ -180,7 +179,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
         for (index, (first, change)) in changes.iter().enumerate() {
             for (second, change_too) in &changes[index + 1..] {
                 if matches!((first, second), (Part::Host, Part::Port)) {
-                    continue; // A host and its port count as one part.
+                    continue; // A host and its port count as one part, so changes of both do not make a pair.
                 }
                 let mut seen = signed.clone();
                 change(&mut seen);
@@ -190,7 +189,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
                 let finding = investigate(&case(&seen, &signed, [&secret, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Same, "{finding:?}");
-                // Both parts are changed, and the secret is another one, at the same time.
+                // Two parts are changed, and at the same time the store has a different secret key.
                 let finding = investigate(&case(&seen, &signed, [&other, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Other, "{finding:?}");
@@ -234,13 +233,15 @@ fn a_key_is_blamed_only_as_far_as_it_is_known() {
         let found = investigate(&case(&signed, &signed, secrets));
         assert_eq!((found.secret, found.proven), (finding, false));
     }
-    // The signer's key validates another request than the one that the store saw, so the store may have the same key.
+    // The signer's key is valid for another request than the one that the store saw. Therefore the store may have the
+    // same key as the signer.
     let mut seen = signed.clone();
     seen.host = "minio.foo.svc.cluster.local".to_owned();
     let unknown = Case { store_secret: None, ..case(&seen, &signed, [&other, &secret]) };
     let found = investigate(&unknown);
     assert_eq!((named(&found), found.secret, found.proven), (vec![Part::Host], SecretFinding::Unknown, true));
-    // If only the sender saw the request, the request may have changed on its way.
+    // If only the sender saw the request, the request may have changed on its way to the store. Then nothing is known
+    // about the store's key.
     let sent = Case { seen_by: SeenBy::Sender, store_secret: None, ..case(&signed, &signed, [&other, &secret]) };
     assert_eq!(investigate(&sent).secret, SecretFinding::Unknown);
 }

@@ -1,4 +1,4 @@
-//! The sentence that explains a finding: what differs, and what to do about it.
+//! Builds the sentence that explains why a store refused a signature: what differs, and how to fix it.
 
 use parallax_vocab::percent::{decoded, encoded};
 use parallax_vocab::signature::{Difference, Part, SecretFinding, SeenBy, SignatureFinding, SignatureForm};
@@ -8,7 +8,7 @@ use super::request::UNSIGNED;
 /// The number of characters of a value that a sentence shows.
 const VALUE_LIMIT: usize = 80;
 
-/// The description of what is wrong with a signature, without the leading "the store answers …".
+/// Returns the description of what is wrong with a signature, without the leading "the store answers …".
 pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     let clauses = clauses(finding);
     let rest = rest(finding);
@@ -24,7 +24,7 @@ pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     rest.map_or(wrong.clone(), |rest| format!("{wrong}; {rest}"))
 }
 
-/// The known faults, one clause for each.
+/// Returns one clause for each fault in the finding: a different secret key, or a part of the request that differs.
 pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
     let mut clauses = Vec::new();
     if finding.secret == SecretFinding::Other {
@@ -37,7 +37,8 @@ pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
     clauses
 }
 
-/// The conclusion that the clauses about differences and keys do not contain.
+/// Returns the conclusion from the finding as a whole, for example that nothing differs. `None` if the clauses already
+/// say everything.
 fn rest(finding: &SignatureFinding) -> Option<String> {
     let nothing_differs = finding.differs.is_empty();
     match (finding.secret, finding.proven, finding.seen_by) {
@@ -233,7 +234,7 @@ fn scope(it: &Difference, subject: &str, made: &str) -> String {
     )
 }
 
-/// A value in quotes, cut at the limit.
+/// Puts a value in quotes, and cuts it after [`VALUE_LIMIT`] characters.
 fn shown(text: &str) -> String {
     format!("`{}`", cut(text))
 }

@@ -19,12 +19,13 @@ use crate::row::{Row, Seen};
 
 /// The id of the user `nobody`, who owns no files.
 const NOBODY: &str = "65534";
-/// A time of more than one day. `gc` keeps the objects of a run for one day if it cannot see the run's process.
+/// The error of the clock of the simulated machine, which is more than one day. If `gc` cannot see the process of a
+/// run, it keeps the run's objects for one day.
 const CLOCK_IS_OFF: Duration = Duration::from_hours(25);
 /// Runs a program as a user who cannot see root's processes in `/proc`.
 const HIDDEN: &str = "mount -t proc -o hidepid=2 proc /proc && \
     exec setpriv --reuid \"$NOBODY\" --regid \"$NOBODY\" --clear-groups \"$@\"";
-/// Simulates another machine: a different host name, boot id and machine id.
+/// Simulates another machine for `gc`: a different host name, boot id and machine id.
 const ELSEWHERE: &str = "echo elsewhere > /proc/sys/kernel/hostname && \
     mount --bind \"$BOOT\" /proc/sys/kernel/random/boot_id && \
     if [ -e /etc/machine-id ]; then mount --bind \"$MACHINE\" /etc/machine-id; fi && exec \"$@\"";
@@ -75,7 +76,7 @@ fn two_runs(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(all)
 }
 
-/// Starts a run, and then runs a `gc` command while the run is in progress. The closure `gc` returns that command.
+/// Starts a run, and then runs a `gc` command while the run is in progress. The closure `gc` returns the command.
 fn while_one_lives(bench: &Bench, gc: impl Fn(&Project, &str) -> Result<Command>) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
@@ -117,7 +118,7 @@ fn forwarded(bench: &Bench) -> Result<Vec<Seen>> {
     while_one_lives(bench, elsewhere)
 }
 
-/// Runs `gc` as if on another machine.
+/// Returns a command that runs `gc` as if on another machine.
 fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     let (boot, machine) = (project.path("boot_id"), project.path("machine-id"));
     fs::write(&boot, "00000000-0000-4000-8000-000000000000\n")?;
@@ -128,8 +129,9 @@ fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Creates the network of a run in the way a machine creates it whose clock is 25 hours slow. Only the labels contain
-/// the time of that machine's clock; all else comes from the engine. The clock of this machine is not changed.
+/// Creates the network of a run, as another machine would create it whose clock is 25 hours slow. Only the labels
+/// contain the time of that machine's clock; all other times come from the engine. The clock of this machine is not
+/// changed.
 fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;

@@ -8,7 +8,8 @@ use crate::row::{Row, Seen};
 
 use super::SMALLEST;
 
-/// The sizes of the small file systems in memory. A file in them takes whole pages of 4 KiB.
+/// The sizes of the small file systems in memory, for the record, the ledgers and the image cache. A file in such a
+/// file system takes whole pages of 4 KiB.
 const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
@@ -69,9 +70,9 @@ pub(super) fn rows() -> [Row; 4] {
     ]
 }
 
-/// Runs a scenario for which an image must be built, without space for the unfinished file. The cache of the run has
-/// the same content as the user's cache, on another disk. The harness refuses symbolic links in the cache, so the files
-/// are hard links, or copies on another file system.
+/// Runs a scenario for which an image must be built, while the disk for unfinished files is too small. The cache of the
+/// run has the same content as the user's cache, and is on another disk. The harness refuses symbolic links in the
+/// cache, so the files are hard links, or copies on another file system.
 fn cache(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("smallest", SMALLEST)?;
     project.own_images()?;

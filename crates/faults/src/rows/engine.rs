@@ -15,11 +15,12 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// The time limit for the end of the engine. An engine stops its containers before it ends, and each container may take
-/// up to ten seconds.
+/// The time limit for the engine to end. An engine stops its containers before it ends, and each container may take up
+/// to ten seconds.
 const STOPS_WITHIN: Duration = Duration::from_mins(1);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
-/// A script that keeps the namespaces in existence. The sockets of the machine's engine are hidden in these namespaces.
+/// The script of the process that holds the namespaces. An empty `/run` hides the sockets of the machine's engine in
+/// these namespaces.
 const HOLD: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo held && exec sleep infinity";
 
 pub(super) fn rows() -> [Row; 1] {
@@ -46,7 +47,8 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     engine.begin(&project)?;
     let id = run.id.clone();
     let mut seen = run.end("between two steps of a flow")?;
-    // If the run's clean-up found no engine, the run reports the remaining objects, and `gc` removes them.
+    // If the run's clean-up found no engine, the run reports the remaining objects. `gc` must then remove these
+    // objects.
     let (code, said) = ran(parallax(&engine, &["gc"]))?;
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
@@ -60,7 +62,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(vec![seen])
 }
 
-/// An engine in namespaces of its own. The namespaces end when this value is dropped.
+/// An engine in namespaces of its own. Dropping this value ends the namespaces.
 struct Engine {
     namespaces: Child,
     process: Option<Child>,
@@ -119,7 +121,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs the engine's client against this engine.
+    /// Runs the engine's client against the engine of this row.
     fn docker(&self, args: &[&str]) -> Result<String> {
         left::docker(&[&["--host", &self.host], args].concat())
     }

@@ -12,7 +12,8 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// A number of objects that is larger than what the smallest scenario needs.
+/// The largest number of objects that the smallest scenario may create. A run with more objects is an error of this
+/// test.
 const MOST: usize = 40;
 /// The time limit for the reaper. The reaper starts to remove objects at once, but the engine may still be busy with
 /// the last request of the run.
@@ -41,7 +42,8 @@ pub(super) fn rows() -> [Row; 2] {
 
 type Then = fn(&Bench, &Project, Run, &str) -> Result<Seen>;
 
-/// Repeats the run, and kills it one entry later each time. The repetition stops when a run ends before it is killed.
+/// Repeats the run, and kills each run one ledger entry later than the run before. The repetition stops when a run ends
+/// before it is killed.
 fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
     let mut all = Vec::new();
     for entry in 1..=MOST {
@@ -87,7 +89,7 @@ fn gc_sweeps(bench: &Bench, project: &Project, run: Run, when: &str) -> Result<S
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
     }
-    // The lines about other runs are not part of this row.
+    // `gc` also prints lines about other runs. These lines are not part of the row's result.
     let ours: Vec<&str> = said.lines().filter(|line| line.contains(&id)).collect();
     seen.text = ours.join("\n").replace(&id, "RUN");
     seen.left = left::objects(&id)?;

@@ -1,4 +1,4 @@
-//! The rows, in the order of the table.
+//! All rows of the table of faults, in the order of the table.
 
 mod beside;
 mod disk;
@@ -10,7 +10,7 @@ mod store;
 
 use crate::row::Row;
 
-/// Returns every row of the table.
+/// Returns every row of the table of faults.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     rows.extend(killed::rows());

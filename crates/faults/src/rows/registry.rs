@@ -21,10 +21,11 @@ flow:
 ";
 /// The first byte of a TLS handshake. Engines try TLS first, and continue without it if the registry is on loopback.
 const HANDSHAKE: u8 = 22;
-/// The longest time for which the registry keeps a connection open.
+/// The longest time for which the registry keeps a connection open on which the client sends nothing.
 const CLIENT_WAITS: Duration = Duration::from_mins(2);
 
-/// The way in which the registry handles a request.
+/// The way in which the registry fails: it answers 429 to each request, it never answers, or it cuts the connection
+/// within an answer.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     TooMany,
@@ -98,7 +99,7 @@ fn serve(mut client: TcpStream, does: Does) {
     let Ok(read @ 1..) = client.read(&mut request) else { return };
     let answer = match does {
         Does::Nothing => {
-            // The loop waits until the client gives up.
+            // The registry does not answer. The loop waits until the client closes the connection.
             while let Ok(1..) = client.read(&mut request) {}
             return;
         }

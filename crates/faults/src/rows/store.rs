@@ -10,7 +10,7 @@ use crate::left::docker;
 use crate::project::{Project, eventually};
 use crate::row::{Row, Seen};
 
-/// A scenario with a break that declares the effect of a missing store. The break itself does not stop the store.
+/// A scenario with a break that declares the failures of a missing store. The break itself does not stop the store.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -69,8 +69,8 @@ fn starved(bench: &Bench) -> Result<Vec<Seen>> {
     run.wait_for_step("step-ended", "begun")?;
     let node = run.node()?;
     let mut starved = 0;
-    // The kubelet restarts a container that ends repeatedly with growing delays, so the store is down when the step
-    // asks.
+    // The kubelet restarts a container that ends repeatedly, with growing delays. The test kills the store again and
+    // again, so that the store is down when the step asks.
     let asked = eventually(Duration::from_mins(2), || {
         starved += docker(&["exec", &node, "bash", "-c", STARVE]).map_or(0, |said| said.matches("starved").count());
         run.has("step-ended", "asked")

@@ -12,7 +12,7 @@ fn what_was_found_is_seen_in_a_text_that_is_cut() {
     let quoted = quote_around(&long, "x509");
     assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
     assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
-    // A text that is short enough to be quoted as a whole keeps its beginning.
+    // A text that is short enough to be quoted as a whole is not cut at its beginning.
     let whole = format!("{} x509", "a".repeat(100));
     assert_eq!(quote_around(&whole, "x509"), format!("\"{whole}\""));
     assert_eq!(quote_around(&long, "aa"), quote(&long));
@@ -299,7 +299,7 @@ fn success_with_an_error_document_is_none() {
         (declared(json!({"status": 200})), error(), Some("status: 200, s3: InternalError (words)")),
         (declared(json!({"status": 200, "s3": "InternalError"})), error(), None),
         (declared(json!({"s3": "InternalError"})), error(), None),
-        // The expected body is itself an error document.
+        // The step expects a body that is itself an error document, so the error document is no failure.
         (declared(json!({"status": 200, "body": "<Error>…</Error>"})), error(), None),
         (Expected::Success, sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),
         (declared(json!({"status": 200})), sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),
