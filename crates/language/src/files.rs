@@ -9,23 +9,23 @@ use rustix::fs::{Mode, OFlags, open};
 use crate::scenario::Diagnostic;
 use crate::scenario::document::SIZE_LIMIT_BYTES;
 
-/// The folder that a read must not leave.
+/// A folder that limits reads. A path that leads out of the folder, for example through a symbolic link, is refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// The folder, with all links resolved.
+    /// The path of the folder, with all symbolic links resolved.
     root: PathBuf,
 }
 
-/// The kind of a path.
+/// What exists at a path: a folder or a regular file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// A folder, with all links resolved.
+    /// A folder. The path has all symbolic links resolved.
     Folder(PathBuf),
-    /// A regular file, with all links resolved.
+    /// A regular file. The path has all symbolic links resolved.
     File(PathBuf),
 }
 
-/// The reason why a path is refused, with the fix.
+/// The reason why a path is refused, as a message, with the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) message: String,
@@ -43,25 +43,27 @@ impl Refused {
         Self { message: format!("cannot be read: {error}"), fix }
     }
 
-    /// The diagnostic for this path. `what` is `the file` or `the folder`.
+    /// Returns the diagnostic that reports the refused path `place`. `what` is `the file` or `the folder`, for the
+    /// message.
     pub(crate) fn at(&self, place: impl Into<String>, what: &str) -> Diagnostic {
         Diagnostic::of_file(place, format!("{what} {}", self.message)).maybe_fix(self.fix.map(str::to_owned))
     }
 }
 
 impl Bounds {
-    /// Allows only paths inside `root`.
+    /// Returns bounds that permit only paths inside `root`.
     pub(crate) fn of(root: &Path) -> Result<Self, Refused> {
         let root = root.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         Ok(Self { root })
     }
 
-    /// Whether the path lies in the folder after its links are resolved.
+    /// Whether the path lies in this folder after its symbolic links are resolved.
     pub(crate) fn contains(&self, path: &Path) -> bool {
         path.canonicalize().is_ok_and(|real| real.starts_with(&self.root))
     }
 
-    /// Resolves the links of a path and tells whether the path is a file or a folder.
+    /// Resolves the symbolic links of a path, and returns whether the path is a file or a folder. Refuses a path
+    /// outside this folder.
     pub(crate) fn inspect(&self, path: &Path) -> Result<Found, Refused> {
         let real = path.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         if !real.starts_with(&self.root) {
@@ -92,7 +94,7 @@ impl Bounds {
     }
 }
 
-/// The paths in a folder, sorted by name.
+/// Returns the paths of all entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     let unreadable = |error: std::io::Error| Refused::unreadable(&error);
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;

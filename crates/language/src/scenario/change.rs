@@ -1,4 +1,4 @@
-//! Applies the change of a break to the value of a scenario, and finds where the parts of the result were written.
+//! Applies the change of a break to the scenario, and finds where the parts of the result are written in the file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::check::Places;
 use super::diagnostic::{Diagnostic, Source, suggest};
 use super::document::{Document, join};
 
-/// The parts of a scenario that a change touches.
+/// The parts of a scenario that a change of a break or a variant touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     /// The ids of the changed fixtures.
@@ -23,20 +23,20 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Whether the break changes only steps. If so, the break can run in the baseline's environment.
+    /// Whether the change touches only steps. If so, the break can run in the baseline's environment.
     pub fn flow_only(&self) -> bool {
         self.fixtures.is_empty() && self.vantages.is_empty() && !self.cluster
     }
 }
 
-/// The value that removes an entry from the scenario.
+/// The word that, as the value of an entry in a change, removes the entry from the scenario.
 const REMOVE: &str = "remove";
 
 /// The sections of a scenario that contain changes. A change cannot change these sections.
 pub const SECTIONS: [&str; 2] = ["variants", "breaks"];
 
-/// Merges the change at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value. The result has neither of the
-/// two sections.
+/// Merges the change at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value. The result has no `breaks` and
+/// no `variants`.
 pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
     let value = document.value.clone();
     let mut value = without_changes(value);
@@ -57,7 +57,7 @@ pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diag
     if merger.errors.is_empty() { Ok((value, touched)) } else { Err(merger.errors) }
 }
 
-/// The value of a scenario without the sections that contain changes: the baseline.
+/// Returns the value of a scenario without `variants` and `breaks`. This is the baseline.
 pub fn without_changes(mut value: Value) -> Value {
     if let Some(map) = value.as_object_mut() {
         for section in SECTIONS {
@@ -67,7 +67,8 @@ pub fn without_changes(mut value: Value) -> Value {
     value
 }
 
-/// Removes what the steps of the baseline show. In a break they mostly fail, so what they show is the break's to say.
+/// Removes `shows` from the steps of the baseline. In a break these steps mostly fail, so a cell of a table must not
+/// refer to them unless the break itself says so.
 fn show_nothing(value: &mut Value) {
     let steps = value.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
     for step in steps {
@@ -214,7 +215,7 @@ fn find<'v>(steps: &'v mut Vec<Value>, id: &str) -> Option<(&'v mut Vec<Value>, 
     })
 }
 
-/// The ids of all steps of a flow.
+/// Returns the ids of all steps of a flow, including those inside a `repeat`.
 fn ids(steps: &[Value]) -> Vec<String> {
     let all = steps.iter().flat_map(|step| std::iter::once(step).chain(inner(step)));
     all.filter_map(|step| step["id"].as_str().map(str::to_owned)).collect()
@@ -250,19 +251,19 @@ fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Finds where the parts of a merged value were written. If the change contains the part, the place is there. Otherwise
-/// the place is the change itself.
+/// Finds where the parts of a merged value are written in the file. The merged value is a scenario after a change. If
+/// the change contains a part, its place is inside the change. Otherwise its place is the change itself.
 #[derive(Debug)]
 pub struct ChangedPlaces<'a> {
     document: &'a Document,
     change: String,
-    /// The ids of steps by their JSON pointers.
+    /// The id of each step of the merged value, by the step's JSON pointer.
     steps: BTreeMap<String, String>,
 }
 
 impl<'a> ChangedPlaces<'a> {
-    /// Prepares the places for `value`, the scenario after the change at `at` (`/breaks/ID` or `/variants/ID`) was
-    /// merged.
+    /// Prepares to find the places of the parts of `value`. `value` is the scenario into which the change at `at`
+    /// (`/breaks/ID` or `/variants/ID`) was merged.
     pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let mut steps = BTreeMap::new();
         let mut note =
@@ -276,21 +277,22 @@ impl<'a> ChangedPlaces<'a> {
         Self { document, change: join(at, "change"), steps }
     }
 
-    /// The innermost step that contains the pointer, and the rest of the pointer below it.
+    /// Returns the id of the innermost step that contains the pointer, and the rest of the pointer below the step.
+    /// `None` if the pointer is outside the flow.
     fn step<'p>(&self, pointer: &'p str) -> Option<(&str, &'p str)> {
         let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]).rev();
         ends.into_iter().find_map(|end| Some((self.steps.get(&pointer[..end])?.as_str(), &pointer[end..])))
     }
 
-    /// Converts a pointer into the merged value to a pointer into the document.
+    /// Converts a JSON pointer into the merged value to a pointer into the document of the file.
     fn locate(&self, pointer: &str) -> String {
         let whole = match self.step(pointer) {
             Some((id, rest)) => format!("{}{rest}", join(&join(&self.change, "flow"), id)),
             None => format!("{}{pointer}", self.change),
         };
         let section = pointer.split('/').nth(1).unwrap_or_default();
-        // Look for the nearest part that the change contains. If there is none, the mistake is a consequence of the
-        // change, and the change itself is marked.
+        // Look for the nearest enclosing part that the change contains. If there is none, the mistake is a consequence
+        // of the change, and the change itself is marked.
         let mut nearest = whole.as_str();
         while nearest.len() > self.change.len() && !self.document.has(nearest) {
             nearest = &nearest[..nearest.rfind('/').unwrap_or(0)];
@@ -300,8 +302,8 @@ impl<'a> ChangedPlaces<'a> {
 }
 
 impl ChangedPlaces<'_> {
-    /// If the mistake is in a part of the scenario that the change does not contain, the message says that the mistake
-    /// is a consequence of the change.
+    /// Returns the message of a mistake. If the change does not contain the wrong part itself, the message says that
+    /// the mistake is a consequence of the change.
     fn as_consequence(&self, pointer: &str, message: String) -> String {
         if self.locate(pointer) == self.change { format!("with this change, {message}") } else { message }
     }
@@ -330,8 +332,8 @@ impl Places for ChangedPlaces<'_> {
     }
 }
 
-/// Replaces declared host names in every string of a value. A name is replaced only where it is a whole host name, not
-/// where it is a part of a longer one.
+/// Replaces declared host names in every string of a value. A name is replaced only where it is a whole host name, and
+/// not where it is a part of a longer name.
 pub fn rename_hosts(value: &Value, names: &BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) => Value::String(rename_in_text(text, names)),
@@ -350,7 +352,7 @@ fn rename_in_text(text: &str, names: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     'text: while at < text.len() {
-        // A host name can begin here only if it is not the rest of a longer name.
+        // A host name can begin here only if the character before does not belong to the same name.
         let free = at == 0 || !(in_name(bytes[at - 1]) || bytes[at - 1] == b'.');
         if free {
             for (from, to) in names {

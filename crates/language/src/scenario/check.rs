@@ -14,21 +14,21 @@ use super::document::{Document, join};
 use super::duration::Span;
 use super::schema::Shape;
 
-/// A lookup of the places in a file where the parts of a value are written.
+/// Finds where the parts of a value are written in a file.
 pub trait Places {
-    /// The text of the file.
+    /// The file in which the value is written.
     fn source(&self) -> &Source;
-    /// The range to mark if the value at this JSON pointer is wrong.
+    /// The byte range to mark if the value at this JSON pointer is wrong.
     fn mark(&self, pointer: &str) -> Range<usize>;
-    /// The range to mark if the key at this JSON pointer is wrong.
+    /// The byte range to mark if the key at this JSON pointer is wrong.
     fn mark_key(&self, pointer: &str) -> Range<usize>;
 
-    /// An error in the value at `pointer`.
+    /// Returns the diagnostic for a mistake in the value at `pointer`.
     fn error(&self, pointer: &str, message: String) -> Diagnostic {
         self.source().error(&self.mark(pointer), message)
     }
 
-    /// An error in the key at `pointer`.
+    /// Returns the diagnostic for a mistake in the key at `pointer`.
     fn key_error(&self, pointer: &str, message: String) -> Diagnostic {
         self.source().error(&self.mark_key(pointer), message)
     }
@@ -48,7 +48,7 @@ impl Places for Document {
     }
 }
 
-/// Checks `value` against `shape`, and deserialises it.
+/// Checks `value` against the schema of `shape`, and deserialises it.
 pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Places) -> Result<T, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     for error in shape.validator.iter_errors(value) {
@@ -63,8 +63,8 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     if !errors.is_empty() {
         return Err(errors);
     }
-    // Only deserialisation finds a few errors, such as a number outside the range of its type. Such an error has no
-    // place in the file.
+    // A few errors are found only by deserialisation, such as a number outside the range of its type. Such an error has
+    // no place in the file.
     T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
@@ -86,11 +86,12 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The error of one alternative is the most useful: the alternative that accepts this value itself and
-                // finds an error only deeper inside it.
+                // The schema has several alternatives here. The most useful error is that of the alternative which
+                // accepts the type of this value and finds a mistake only deeper inside it.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // If there is no such alternative, an alternative that accepts this type of value is used.
+                // If no alternative finds its mistakes only deeper inside, use an alternative that accepts this type of
+                // value.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {
@@ -140,7 +141,7 @@ fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
     let known = properties(schema);
     let mut fix = suggest(key, known.iter().copied(), "known keys");
     if nearest(key, known.iter().copied()).is_none() {
-        // A known key at the wrong depth is the most common mistake after misspelling.
+        // A known key at the wrong depth is the most common mistake after a misspelling.
         let holder = known.iter().find(|name| {
             let inner = resolve(shape, &schema["properties"][**name]);
             properties(inner).contains(&key)
@@ -218,7 +219,7 @@ fn wrong_word(pointer: &str, instance: &Value, words: &[String], places: &dyn Pl
     places.error(pointer, message).fix(fix)
 }
 
-/// The values that an enumeration accepts, found through references and alternatives.
+/// Returns the values that an enumeration in the schema accepts. Follows references and alternatives of the schema.
 fn words_of(shape: &Shape, schema: &Value) -> Vec<String> {
     let schema = resolve(shape, schema);
     if let Some(word) = schema.get("const") {
@@ -240,7 +241,7 @@ fn properties(schema: &Value) -> Vec<&str> {
     schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
 }
 
-/// The name of the value at a pointer, for use in a sentence.
+/// Returns words for the value at a JSON pointer, for use in a message: `this step`.
 pub fn name_of(pointer: &str) -> String {
     let mut steps = pointer.rsplit('/');
     match (steps.next(), steps.next()) {
@@ -265,7 +266,7 @@ fn type_word(name: &str) -> &'static str {
     }
 }
 
-/// The type of a value, as a word for messages.
+/// Returns the type of a value in words, for messages.
 pub fn word_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -281,7 +282,7 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The first sentence of a description, without its full stop.
+/// Returns the first sentence of a description, without its full stop.
 fn first_sentence(text: &str) -> &str {
     let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min();
     text[..end.unwrap_or(text.len())].trim_end_matches('.')

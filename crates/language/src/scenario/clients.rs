@@ -1,12 +1,13 @@
-//! The clients that `client` steps can use, what each can do, and the variable that sets its trusted certificates.
+//! The clients that `client` steps can use: the tasks that each client supports, and the environment variable with the
+//! path of its trusted certificates.
 //!
-//! The programs are in `images/clients`, `images/browser` and `images/kubectl`. If a client cannot do a task, the
-//! linter reports the step before anything starts.
+//! The programs are in `images/clients`, `images/browser` and `images/kubectl`. If a client does not support a task,
+//! the linter reports the step before anything starts.
 
 /// A client that applications use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The name in scenarios. The program is `/clients/NAME`.
+    /// The name of the client in scenarios. The path of its program is `/clients/NAME`.
     pub name: &'static str,
     /// The environment variable from which the client reads the path of its CA bundle (docs/facts.md#aws-clients).
     pub trust_in: &'static str,
@@ -20,19 +21,20 @@ pub struct Client {
     pub token: bool,
     /// The name of the image that contains the client's program (images.lock).
     pub image: &'static str,
-    /// An explanation, for messages, of why the client cannot sign some methods.
+    /// A sentence for messages that says why the client cannot sign for some methods. Empty if no explanation is
+    /// needed.
     pub note: &'static str,
 }
 
 const ANY: &[&str] = &["get", "put", "head", "delete"];
 const GET: &[&str] = &["get"];
 
-/// A client that signs URLs and does S3 operations.
+/// Returns the row of a client that signs URLs and does S3 operations.
 const fn s3(name: &'static str, trust_in: &'static str, signs: &'static [&'static str], note: &'static str) -> Client {
     Client { name, trust_in, signs, s3: true, http: false, token: false, image: "clients", note }
 }
 
-/// A client that opens URLs.
+/// Returns the row of a client that opens URLs.
 const fn opener(name: &'static str, trust_in: &'static str) -> Client {
     Client { name, trust_in, signs: &[], s3: false, http: true, token: false, image: "clients", note: "" }
 }
@@ -52,18 +54,19 @@ pub const CLIENTS: [Client; 12] = [
     // Chromium reads its trusted certificates from an NSS database. The client's program creates the database from the
     // bundle.
     Client { image: "browser", ..opener("browser", "PARALLAX_CA_BUNDLE") },
-    // The kubeconfigs of these two clients contain no CA data, so the clients trust what their system trusts.
+    // The kubeconfigs of `kube-rs` and `kubectl` contain no CA data, so these clients trust the certificates that their
+    // system trusts.
     Client { token: true, ..opener("kube-rs", "SSL_CERT_FILE") },
     Client { image: "kubectl", token: true, ..opener("kubectl", "SSL_CERT_FILE") },
 ];
 
 impl Client {
-    /// The client with this name.
+    /// Returns the client with this name; `None` for an unknown name.
     pub fn named(name: &str) -> Option<&'static Self> {
         CLIENTS.iter().find(|it| it.name == name)
     }
 
-    /// The path of the client's program at the vantage.
+    /// Returns the path of the client's program at the vantage.
     pub fn program(&self) -> String {
         format!("/clients/{}", self.name)
     }

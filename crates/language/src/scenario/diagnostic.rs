@@ -1,6 +1,6 @@
 //! Diagnostics: what is wrong with an input, at which place, with the line itself and the likely fix.
 //!
-//! A diagnostic owns a copy of the line that it shows, cut to a fixed length. Therefore a diagnostic does not keep the
+//! A diagnostic owns a copy of the line that it quotes, cut to a fixed length. Therefore a diagnostic does not keep the
 //! file in memory.
 
 use std::cmp::Reverse;
@@ -11,13 +11,13 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, M
 use parallax_vocab::inert;
 use serde::Serialize;
 
-/// The largest number of diagnostics for one input.
+/// The largest number of diagnostics that are reported for one input.
 pub const LIMIT: usize = 50;
-/// The longest part of a line that is shown, in bytes.
+/// The longest part of a line that a diagnostic quotes, in bytes.
 const WINDOW_BYTES: usize = 160;
 /// The longest message, in bytes. A message can quote a name, and a hostile name can be as long as its file.
 const TEXT_BYTES: usize = 4_000;
-/// The longest name for which a similar known name is suggested, in bytes.
+/// The longest wrong name for which a similar known name is suggested, in bytes.
 const NAME_BYTES: usize = 100;
 
 /// Whether a diagnostic makes an input unusable.
@@ -30,34 +30,34 @@ pub enum Severity {
     Warning,
 }
 
-/// One mistake in an input.
+/// One mistake in an input, such as a scenario file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnostic {
     /// Whether the mistake makes the input unusable.
     pub severity: Severity,
-    /// The file, as the caller named it.
+    /// The name of the file, as the caller gave it.
     pub file: String,
-    /// The line, starting at 1.
+    /// The number of the line, starting at 1.
     pub line: usize,
-    /// The column in characters, starting at 1.
+    /// The column of the mistake in characters, starting at 1.
     pub column: usize,
-    /// The text of the line. A long line is cut around the mistake.
+    /// The text of the line with the mistake. A long line is cut around the mistake.
     pub text: String,
-    /// The marked part of `text`, in bytes.
+    /// The range of `text` that is marked as wrong, in bytes.
     pub mark: Range<usize>,
-    /// The mistake, in lower case and without a full stop.
+    /// The description of the mistake, in lower case and without a full stop.
     pub message: String,
-    /// The label at the mark.
+    /// A short text that is printed below the marked range. `None` prints no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The likely fix of the mistake.
+    /// The likely fix of the mistake. `None` if no fix is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 
 impl Diagnostic {
-    /// A diagnostic about a folder, or about a whole file that cannot be read.
+    /// Returns a diagnostic about a folder, or about a whole file that cannot be read.
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -78,7 +78,7 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..self }
     }
 
-    /// Sets the label at the mark.
+    /// Sets the short text that is printed below the marked range.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(bounded(label.into()));
@@ -92,21 +92,21 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the likely fix, if there is one.
+    /// Sets the likely fix. `None` leaves the present fix unchanged.
     #[must_use]
     pub fn maybe_fix(mut self, fix: Option<String>) -> Self {
         self.fix = fix.map(bounded).or(self.fix);
         self
     }
 
-    /// The diagnostic on one line: `file:line:column: message; fix`.
+    /// Returns the diagnostic as one line: `file:line:column: message; fix`.
     pub fn on_one_line(&self) -> String {
         let fix = self.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
         format!("{}:{}:{}: {}{fix}", self.file, self.line, self.column, self.message)
     }
 
-    /// Returns the same diagnostic with control characters made harmless for terminals and logs. The mark is moved
-    /// accordingly.
+    /// Returns the same diagnostic with control characters escaped, so that a hostile file cannot send commands to a
+    /// terminal or a log. The mark is moved accordingly.
     fn inert(&self) -> Self {
         let safe = |text: &str| inert(text).into_owned();
         let end = |at: usize| safe(&self.text[..self.text.floor_char_boundary(at)]).len();
@@ -126,7 +126,7 @@ impl Diagnostic {
     }
 }
 
-/// A text and its name. It creates diagnostics about places in the text.
+/// The text and the name of a file. It creates diagnostics about places in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     name: String,
@@ -142,7 +142,7 @@ impl Source {
         Self { name: name.into(), text, line_starts }
     }
 
-    /// The name of the file, as given.
+    /// The name of the file, as it was given to `new`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -152,7 +152,7 @@ impl Source {
         &self.text
     }
 
-    /// The line (starting at 1) that contains a byte offset.
+    /// Returns the number of the line (starting at 1) that contains a byte offset.
     pub fn line_of(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
     }
@@ -162,19 +162,19 @@ impl Source {
         format!("{}:{}", self.name, self.line_of(offset))
     }
 
-    /// The text of a line (starting at 1), without its line break.
+    /// Returns the text of a line (starting at 1), without its line break.
     pub fn line(&self, number: usize) -> &str {
         let start = self.line_starts[number - 1];
         let end = self.line_starts.get(number).map_or(self.text.len(), |next| next - 1);
         self.text[start..end].trim_end_matches('\r')
     }
 
-    /// The byte offset at which a line (starting at 1) begins.
+    /// Returns the byte offset at which a line (starting at 1) begins.
     pub fn line_start(&self, number: usize) -> usize {
         self.line_starts[number - 1]
     }
 
-    /// An error at `range` (in bytes).
+    /// Returns the diagnostic for a mistake at `range`, which is in bytes.
     pub fn error(&self, range: &Range<usize>, message: impl Into<String>) -> Diagnostic {
         let start = self.text.floor_char_boundary(range.start);
         let number = self.line_of(start);
@@ -187,7 +187,8 @@ impl Source {
     }
 }
 
-/// Cuts a long line to a window around the mark. The cuts are at character boundaries.
+/// Cuts a long line to a window around the mark, at character boundaries. Returns the cut line and the range of the
+/// mark in it, in bytes.
 fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     if line.len() <= WINDOW_BYTES {
         let end = line.floor_char_boundary(at + length).max(at);
@@ -208,7 +209,7 @@ fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     (text, begin..end)
 }
 
-/// Cuts a text that is too long, because it can quote parts of a file.
+/// Cuts a text to the longest permitted length. A text can be too long because it quotes parts of a file.
 fn bounded(mut text: String) -> String {
     if text.len() > TEXT_BYTES {
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
@@ -217,7 +218,7 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// Sorts diagnostics by place, removes duplicates, and keeps the first [`LIMIT`].
+/// Sorts diagnostics by place, removes duplicates, and keeps the first [`LIMIT`] of them.
 pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all.sort_by(|a, b| a.order().cmp(&b.order()));
     all.dedup_by(|a, b| a.order() == b.order());
@@ -230,9 +231,9 @@ pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all
 }
 
-/// The known name that is most similar to a wrong one.
+/// Returns the known name that is most similar to a wrong name; `None` if no name is similar enough.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The cost of the comparison is the product of the two lengths, so long names are not compared.
+    // The comparison takes a time proportional to the product of both lengths, so long names are not compared.
     if wrong.len() > NAME_BYTES {
         return None;
     }
@@ -245,12 +246,13 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     near.min_by_key(|(distance, prefix, _)| (*distance, *prefix)).map(|(_, _, name)| name)
 }
 
-/// The fix for an unknown name: `did you mean …?`, or the list of known names.
+/// Returns the fix for an unknown name: `did you mean …?`, or the list of known names. `what` names the known ones in
+/// words.
 pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        // `what` can begin with "its", for example "its exports".
+        // A caller may pass "its exports" as `what`. The sentence without known names must not begin with "its".
         None if known.is_empty() => match what.strip_prefix("its ") {
             Some(what) => format!("it has no {what}"),
             None => format!("there are no {what}"),
@@ -259,7 +261,7 @@ pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: 
     }
 }
 
-/// A list of names for a sentence: `a`, `b`, `c`.
+/// Returns a list of names for a sentence: `a`, `b`, `c`.
 pub fn list<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
@@ -281,7 +283,7 @@ pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     out
 }
 
-/// Diagnostics as JSON, for editors and other programs.
+/// Returns diagnostics as JSON, for editors and other programs.
 ///
 /// # Panics
 /// Never. Diagnostics contain only text and numbers.
@@ -312,8 +314,8 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl miette::SourceCode for Diagnostic {
-    /// Returns the only line that the diagnostic owns, however much context miette requests. miette requests no context
-    /// lines to find the position of the mark, and some context lines to show the line.
+    /// Returns the only line that the diagnostic owns, whatever number of context lines miette requests. miette
+    /// requests no context lines to find the position of the mark, and some context lines to print the line.
     fn read_span<'a>(
         &'a self,
         _: &SourceSpan,

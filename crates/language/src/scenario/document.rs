@@ -19,7 +19,7 @@ use super::syntax::{explain, odd_key};
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
 /// The largest number of documents in one file.
 const DOCUMENTS_LIMIT: usize = 200;
-/// The largest depth of nesting in a document.
+/// The largest depth to which lists and mappings may be nested in a document.
 pub const DEPTH_LIMIT: usize = 32;
 
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
@@ -27,17 +27,17 @@ pub const DEPTH_LIMIT: usize = 32;
 pub struct Document {
     /// The text from which the document was parsed. All documents of a file share the same text.
     pub source: Arc<Source>,
-    /// The value. Mappings keep the order of their keys.
+    /// The parsed value of the document. Mappings keep the order of their keys.
     pub value: Value,
     spots: HashMap<String, Spot>,
 }
 
-/// The place of a value.
+/// The place in the file where a value is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// The byte range of the key; `None` for an entry of a list.
+    /// The byte range of the key of the value; `None` for an entry of a list.
     pub key: Option<Range<usize>>,
-    /// The byte range of the value. For a list or a mapping, the range contains only its first character.
+    /// The byte range of the value. For a list or a mapping, it contains only the first character.
     pub value: Range<usize>,
 }
 
@@ -77,7 +77,7 @@ impl Document {
         Builder::new(Arc::new(source)).run()
     }
 
-    /// Parses one document from bytes, which may not be UTF-8.
+    /// Parses one YAML document from bytes. Bytes that are not UTF-8 are reported as an error.
     pub fn parse_bytes(name: &str, bytes: &[u8]) -> (Option<Self>, Vec<Diagnostic>) {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::parse(name, text),
@@ -90,7 +90,7 @@ impl Document {
         }
     }
 
-    /// The place of the value at `pointer`, or of the nearest value that contains it.
+    /// Returns the place of the value at `pointer`, or of the nearest value that contains it.
     pub fn spot(&self, pointer: &str) -> Spot {
         let mut at = pointer;
         loop {
@@ -104,13 +104,14 @@ impl Document {
         }
     }
 
-    /// Whether the file contains something at `pointer`.
+    /// Whether the file contains a value at `pointer`.
     pub fn has(&self, pointer: &str) -> bool {
         self.spots.contains_key(pointer)
     }
 
-    /// Replaces the value. `moves` maps pointers of the old value to pointers of the new value, so that the new parts
-    /// keep their places in the file. A part without a move keeps its pointer, unless one of its ancestors has moved.
+    /// Replaces the document's value. `moves` maps JSON pointers of the old value to pointers of the new value, so that
+    /// the new parts keep their places in the file. A part without an entry in `moves` keeps its pointer, unless a part
+    /// that contains it has moved.
     pub fn rebuild(&mut self, value: Value, moves: &[(String, String)]) {
         let mut from: HashMap<&str, Vec<&str>> = HashMap::new();
         for (old, new) in moves {
@@ -133,7 +134,7 @@ impl Document {
         self.value = value;
     }
 
-    /// The range to mark if the value at `pointer` is wrong: the scalar itself, or the key of a list or a mapping.
+    /// The byte range to mark if the value at `pointer` is wrong: the scalar itself, or the key of a list or a mapping.
     pub fn mark(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         match self.value.pointer(pointer) {
@@ -142,7 +143,7 @@ impl Document {
         }
     }
 
-    /// The range to mark if the key at `pointer` is wrong.
+    /// The byte range to mark if the key at `pointer` is wrong.
     pub fn mark_key(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         spot.key.unwrap_or(spot.value)
@@ -154,7 +155,8 @@ impl Document {
     }
 }
 
-/// Appends a step to a JSON pointer. This function runs for each value of each file, so it avoids needless allocations.
+/// Appends one key or index to a JSON pointer. This function runs for each value of each file, so it avoids needless
+/// allocations.
 pub fn join(pointer: &str, step: &str) -> String {
     let step = Token::new(step);
     let mut joined = String::with_capacity(pointer.len() + 1 + step.encoded().len());
@@ -175,14 +177,15 @@ enum Frame {
 
 struct Builder {
     source: Arc<Source>,
-    /// The byte offset of each character. `None` for ASCII text, where character and byte offsets are equal.
+    /// The byte offset of each character of the text. `None` for ASCII text, in which character and byte offsets are
+    /// equal.
     offsets: Option<Vec<usize>>,
     stack: Vec<Frame>,
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
-    /// Whether the whole text was parsed as its author meant it. An alias or an unquoted template prevents this, and
-    /// then no document is returned.
+    /// Whether the whole text was parsed as its author meant it. An alias or an unquoted template makes this `false`.
+    /// In that case, no document is returned.
     complete: bool,
 }
 
@@ -272,7 +275,7 @@ impl Builder {
 
     fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
         if anchor > 0 {
-            // The parser gives the range of the value. The anchor is before it.
+            // The parser gives the range of the value, and the anchor is before the value.
             let before = &self.source.text()[..range.start];
             let at = before.rfind('&').unwrap_or(range.start);
             let error = self.source.error(&(at..at + 1), "anchors (`&name`) are not allowed");
@@ -304,7 +307,7 @@ impl Builder {
         self.put(value, Spot { key, value: range });
     }
 
-    /// The JSON pointer of the value that the parser reads next.
+    /// Returns the JSON pointer of the value that the parser reads next.
     fn next_pointer(&self) -> String {
         match self.stack.last() {
             Some(Frame::Map { pointer, key: Some((key, _)), .. }) => join(pointer, key),
@@ -364,7 +367,8 @@ impl Builder {
     }
 }
 
-/// The value of a plain scalar by the core schema of YAML 1.2, except that only `true` and `false` are booleans.
+/// Returns the value of an unquoted scalar. The rules are those of the core schema of YAML 1.2, except that only `true`
+/// and `false` are booleans.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" => Value::Null,

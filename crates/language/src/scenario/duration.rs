@@ -5,41 +5,42 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A signed span of time in milliseconds.
+/// A span of time with a sign, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span {
     milliseconds: i64,
 }
 
-/// The units, longest first. A span is printed in the first unit that divides it.
+/// The units with their lengths in milliseconds, longest first. A span is printed in the first unit that divides it
+/// without a remainder.
 const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
-    /// The schema's pattern for a span of time.
+    /// The regular expression for a span of time in the schema.
     pub(crate) const PATTERN: &str = "^-?[0-9]+(ms|s|m|h|d)$";
 
-    /// A span of whole seconds.
+    /// Returns a span of whole seconds.
     pub const fn seconds(seconds: i64) -> Self {
         Self { milliseconds: seconds * 1000 }
     }
 
-    /// A span of measured milliseconds.
+    /// A span from a measured time in milliseconds.
     pub fn milliseconds(milliseconds: u64) -> Self {
         Self { milliseconds: i64::try_from(milliseconds).unwrap_or(i64::MAX) }
     }
 
-    /// The span in milliseconds. It is negative for a time in the past.
+    /// Returns the span in milliseconds. A negative number is a time in the past.
     pub fn as_millis(self) -> i64 {
         self.milliseconds
     }
 
-    /// The span in whole seconds, rounded towards zero.
+    /// Returns the span in whole seconds, rounded towards zero.
     pub fn as_seconds(self) -> i64 {
         self.milliseconds / 1000
     }
 
-    /// The span as a `Duration`. A negative span becomes zero.
+    /// Returns the span as a `Duration`. A negative span becomes zero.
     pub fn to_duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(self.milliseconds).unwrap_or(0))
     }
@@ -77,7 +78,7 @@ impl From<Span> for String {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every unit divides zero. Zero is printed in seconds, as people write it.
+        // Every unit divides zero without a remainder. Zero is printed in seconds, as people write it.
         let divides = |factor: i64| self.milliseconds % factor == 0 && (self.milliseconds != 0 || factor == 1000);
         let (unit, factor) =
             UNITS.iter().find(|(_, factor)| divides(*factor)).expect("one millisecond divides every span except zero");

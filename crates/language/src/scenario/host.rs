@@ -7,11 +7,11 @@ use super::variant::{Loaded, Variant};
 /// A program that would run on the user's machine with the user's rights.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostProgram {
-    /// The place (`file:line`) of the step that runs the program.
+    /// The place of the step that runs the program, as `file:line`.
     pub place: String,
-    /// The id of the step.
+    /// The id of the step that runs the program.
     pub step: String,
-    /// The program and its arguments as they are written, or the name of a client.
+    /// The command: the program and its arguments as they are written, or the name of a client.
     pub run: Vec<String>,
 }
 

@@ -8,15 +8,15 @@ use super::variant::Loaded;
 use crate::files::{Bounds, Found, entries, is_misspelt};
 use crate::fixture::Library;
 
-/// The name of a scenario's file.
+/// The file name of a scenario.
 const FILE: &str = "scenario.yaml";
-/// The deepest level of folders that is searched.
+/// The deepest level of folders that is searched for scenarios.
 const DEPTH_LIMIT: usize = 8;
-/// The largest number of folders that is searched.
+/// The largest number of folders that are searched for scenarios.
 const FOLDERS_LIMIT: usize = 20_000;
 
 /// Reads the scenarios under `paths` (files or folders), or all of `root/scenarios` if `paths` is empty. Returns the
-/// valid scenarios, and the errors of all other scenarios.
+/// valid scenarios, and the errors in the invalid ones.
 pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, Vec<Diagnostic>) {
     let scenarios = root.join("scenarios");
     let mut walk = Walk { root: root.to_owned(), ..Walk::default() };
@@ -54,7 +54,7 @@ fn read_one(
     Loaded::read(library, &name.to_string_lossy(), &file, &bytes)
 }
 
-/// Maps items in parallel, with one thread for each core. The order is kept.
+/// Applies `map` to each item, in parallel, with one thread for each core. The results have the order of the items.
 ///
 /// # Panics
 /// If `map` panics.
@@ -69,7 +69,7 @@ pub fn map_in_parallel<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sy
     })
 }
 
-/// The path that is shown to people, relative to the project.
+/// Returns a path relative to the project, for messages. A path outside the project stays as it is.
 fn shown(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
@@ -77,15 +77,15 @@ fn shown(path: &Path, root: &Path) -> String {
 #[derive(Default)]
 struct Walk {
     root: PathBuf,
-    /// The files, each with the folder outside of which nothing may be read for it.
+    /// The scenario files that were found. Each comes with the folder that limits what may be read for the file.
     files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
 }
 
 impl Walk {
-    /// Visits a file or a folder that the caller named. For a path outside the project, only its own folder may be
-    /// read.
+    /// Visits a file or a folder that the caller named. For a named path outside the project, only that folder, or the
+    /// folder of that file, may be read.
     fn start(&mut self, path: &Path) {
         let place = shown(path, &self.root);
         let folder = if path.is_dir() {
@@ -140,10 +140,10 @@ impl Walk {
         }
         match bounds.inspect(&path) {
             Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
-            // The file itself may be unreadable; that is reported when the file is read.
+            // The file can be unreadable. A later step reports this when it reads the file.
             _ if name == FILE => self.files.push((path, bounds.clone())),
-            // An unreadable folder could contain scenarios, so it is an error. Unreadable files and links with other
-            // names are ignored.
+            // An unreadable folder could contain scenarios, so it is an error. Files and links with other names are
+            // ignored, even if they are unreadable.
             Err(refused) if path.is_dir() => self.errors.push(refused.at(place, "the folder")),
             _ => {}
         }

@@ -3,10 +3,11 @@
 //! A step that mentions `{{ matrix.AXIS }}` becomes one step for each value of the axis, with the id `ID-VALUE`. Two
 //! axes give the product of their values, in the order in which the axes are written. If a step refers to an expanded
 //! step, it is expanded too: each copy refers to the copy with the same value. A break refers to one expanded step by
-//! `ID-VALUE`, or to all copies by `ID`. An entry that names more values takes precedence over an entry that names
-//! fewer.
+//! `ID-VALUE`, or to all copies by `ID`. If several entries of a break refer to the same expanded step, the entry that
+//! names more values takes precedence.
 //!
-//! The expansion changes the value before its shape is checked. Every part of the result keeps its place in the file.
+//! The expansion changes the value of the document before its shape is checked. Every part of the result keeps its
+//! place in the file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,22 +19,23 @@ use super::document::{Document, join};
 use super::schema::Form;
 use super::template::{self, Reference, is_name};
 
-/// The name of the section, and the first word of `{{ matrix.AXIS }}`.
+/// The key of the section in a scenario, and the first word of `{{ matrix.AXIS }}`.
 pub const MATRIX: &str = "matrix";
-/// The largest number of steps after the expansion.
+/// The largest number of steps that a scenario may have after the expansion.
 const STEPS_LIMIT: usize = 200;
 
-/// A selection of one value for each of some axes, in the order of the axes.
+/// One value for each axis of an expanded step, as pairs of axis and value, in the order of the axes.
 type Choice = Vec<(String, String)>;
 
-/// The original id of each expanded step: `url-boto3` → `url`.
+/// The original id of each expanded step. For example, it maps `url-boto3` to `url`.
 #[derive(Clone, Debug, Default)]
 pub struct Expansion {
     names: BTreeMap<String, String>,
 }
 
 impl Expansion {
-    /// Removes duplicate errors. Without this, a mistake in one written step would be reported for each of its copies.
+    /// Removes duplicate errors. Without the removal, a mistake in one written step would be reported for each of its
+    /// copies.
     pub fn deduplicate(&self, mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
         let mut seen = std::collections::HashSet::new();
         errors.retain(|it| {
@@ -58,7 +60,7 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    // The result is a scenario without a matrix.
+    // The expanded scenario has no `matrix` section.
     value.as_object_mut().and_then(|map| map.shift_remove(MATRIX));
     document.rebuild(value, &moves);
     let names =
@@ -66,10 +68,11 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     Ok(Expansion { names: names.collect() })
 }
 
-/// The axes of a matrix, each with its values.
+/// The axes of a matrix: pairs of a name and its values.
 type Axes = Vec<(String, Vec<String>)>;
 
-/// Reads the axes. Returns `None` if the section has the wrong shape, which the check of the schema reports.
+/// Reads the axes of a document's `matrix`. Returns `None` if this section has the wrong shape, because the check of
+/// the schema reports that.
 fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     let Some(section) = document.value.get(MATRIX) else { return Ok(Some(Vec::new())) };
     let Some(section) = section.as_object() else { return Ok(None) };
@@ -98,7 +101,7 @@ fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     if errors.is_empty() { Ok(Some(axes)) } else { Err(errors) }
 }
 
-/// The steps that each written step expands to.
+/// The copies to which each written step expands.
 struct Plan {
     steps: Vec<Planned>,
     by_id: HashMap<String, usize>,
@@ -107,7 +110,7 @@ struct Plan {
 struct Planned {
     id: String,
     axes: Vec<String>,
-    /// One choice for each expanded step. A step that is not expanded has a single empty choice.
+    /// One choice for each copy of the step. A step that is not expanded has a single empty choice.
     choices: Vec<Choice>,
 }
 
@@ -159,8 +162,8 @@ impl Plan {
         unused.map(error).collect()
     }
 
-    /// Finds equal ids that exist only because of the expansion. Ids that are already equal in the file are reported
-    /// later.
+    /// Finds equal ids of steps that exist only because of the expansion. A later check reports ids that are already
+    /// equal in the file.
     fn clashes(&self, document: &Document) -> Vec<Diagnostic> {
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut errors = Vec::new();
@@ -181,8 +184,9 @@ impl Plan {
         errors
     }
 
-    /// The steps that a name in a break refers to: `ID` refers to all copies, `ID-VALUE` to the copies with that value.
-    /// The first result is the number of values in the name. An unknown name refers to no step and is reported later.
+    /// Returns the steps that a name in a break refers to: `ID` refers to all copies, `ID-VALUE` to the copies with
+    /// that value. The first result is the number of values in the name. An unknown name refers to no step, and a later
+    /// check reports it.
     fn steps_of(&self, name: &str) -> (usize, Vec<(&Planned, &Choice)>) {
         if let Some(index) = self.by_id.get(name) {
             let step = &self.steps[*index];
@@ -206,8 +210,8 @@ impl Plan {
         (0, Vec::new())
     }
 
-    /// Replaces references to the matrix by values, and changes references to an expanded step so that they refer to
-    /// the copy with the same choice.
+    /// Replaces `{{ matrix.AXIS }}` in a text by the value of the axis. A reference to an expanded step becomes a
+    /// reference to the copy with the same values.
     fn text(&self, text: &str, choice: &Choice) -> String {
         let Ok(references) = template::references(text) else { return text.to_owned() };
         let mut out = String::with_capacity(text.len());
@@ -234,14 +238,16 @@ impl Plan {
         Some(format!("{{{{ {other}{field} }}}}"))
     }
 
-    /// The id of the copy of step `id` that has the values of this choice.
+    /// Returns the id of the copy of step `id` that has the values of `choice`. `None` if there is no such step or no
+    /// such copy.
     fn follow(&self, id: &str, choice: &Choice) -> Option<String> {
         let step = &self.steps[*self.by_id.get(id)?];
         let own = step.axes.iter().map(|axis| choice.iter().find(|(name, _)| name == axis).cloned());
         Some(expanded_id(id, &own.collect::<Option<Choice>>()?))
     }
 
-    /// Expands one part of a step for one choice. The form says which texts are ids of other steps.
+    /// Expands one part of a step for one combination of axis values (`choice`). `form` is the schema of the part and
+    /// says which texts are ids of other steps.
     fn part(&self, form: Form, value: &Value, choice: &Choice) -> Value {
         match value {
             Value::String(text) if form.is_reference() => {
@@ -261,11 +267,12 @@ impl Plan {
     }
 }
 
-/// The scenario's document after the matrix is expanded, and the place of each part in the document as it is written.
+/// The scenario's value after the expansion of the matrix, and where each of its parts is written in the file.
 struct Rebuilt<'a> {
     plan: &'a Plan,
     value: Value,
-    /// Pairs of pointers: from the pointer in the written value to the pointer in the expanded value.
+    /// Pairs of JSON pointers: a pointer into the written value, and the pointer into the expanded value for the same
+    /// part.
     moves: Vec<(String, String)>,
     errors: Vec<Diagnostic>,
 }
@@ -299,8 +306,8 @@ impl Rebuilt<'_> {
             for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                // If `blocks` names an expanded step with more values than `fails` does, the step is removed from
-                // `fails`.
+                // If `blocks` names an expanded step with more values than `fails` does, `blocks` takes precedence. The
+                // step is then removed from `fails`.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
                 let expanded = self.map(document, (map, form), &blocks, &pointer);
@@ -333,7 +340,7 @@ impl Rebuilt<'_> {
         names.filter(|name| !self.more_specific(fails, name, values)).map(Value::String).collect()
     }
 
-    /// Whether one of these names refers to the step with more than `values` values.
+    /// Whether one of the names in `names` refers to the step `step` and contains more than `values` values.
     fn more_specific(&self, names: &[&str], step: &str, values: usize) -> bool {
         names.iter().any(|name| {
             let (others, steps) = self.plan.steps_of(name);
@@ -341,7 +348,8 @@ impl Rebuilt<'_> {
         })
     }
 
-    /// Expands the entries of a mapping by step id. A step that one of `others` names with more values is left out.
+    /// Expands the entries of a mapping by step id. An expanded step is left out if one of the names in `others` refers
+    /// to it with more values.
     fn map(
         &mut self,
         document: &Document,
@@ -369,8 +377,8 @@ impl Rebuilt<'_> {
                 }
                 let to = join(pointer, &name);
                 if expanded.insert(name, self.plan.part(form, value, choice)).is_some() {
-                    // The entries are sorted by the number of values that they name. This entry comes later, so it
-                    // replaces the earlier one.
+                    // The entries are sorted by the number of values that they name, smallest first. So a later entry
+                    // takes precedence and replaces the earlier entry.
                     self.moves.retain(|(_, other)| *other != to);
                 }
                 self.moves.push((from.clone(), to));
@@ -379,7 +387,7 @@ impl Rebuilt<'_> {
         expanded
     }
 
-    /// Reports an axis in the change of a step if that step does not use the axis.
+    /// Reports an axis that is mentioned in the change of a step although the step does not use the axis.
     fn unknown_axes(&mut self, document: &Document, value: &Value, at: &str, choice: &Choice) {
         for (pointer, reference) in references(value, at) {
             let Some(axis) = reference.field.filter(|_| reference.name == MATRIX) else { continue };
@@ -391,12 +399,12 @@ impl Rebuilt<'_> {
     }
 }
 
-/// The id of an expanded step: `ID-VALUE-VALUE`.
+/// Returns the id of an expanded step: `ID-VALUE-VALUE`, with one value for each axis.
 fn expanded_id(id: &str, choice: &Choice) -> String {
     choice.iter().fold(id.to_owned(), |name, (_, value)| format!("{name}-{value}"))
 }
 
-/// All combinations of one value for each axis. The last axis changes fastest.
+/// Returns all combinations of one value for each axis. The last axis changes fastest.
 fn product(axes: &[&(String, Vec<String>)]) -> Vec<Choice> {
     axes.iter().fold(vec![Choice::new()], |choices, (axis, values)| {
         let with = |choice: &Choice| {
@@ -407,7 +415,7 @@ fn product(axes: &[&(String, Vec<String>)]) -> Vec<Choice> {
     })
 }
 
-/// All non-empty subsets of `count` axes, largest first.
+/// Returns all non-empty subsets of `count` axes as lists of indices, the largest subsets first.
 fn subsets(count: usize) -> Vec<Vec<usize>> {
     let mut all: Vec<Vec<usize>> = (1_usize..1 << count.min(8))
         .map(|bits| (0..count).filter(|index| bits & (1 << index) != 0).collect())
@@ -416,7 +424,7 @@ fn subsets(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// All references in the texts of a value, each with its pointer.
+/// Returns all references in the texts of a value, each with the JSON pointer of its text.
 fn references(value: &Value, at: &str) -> Vec<(String, Reference)> {
     match value {
         Value::String(text) => {
@@ -431,7 +439,7 @@ fn references(value: &Value, at: &str) -> Vec<(String, Reference)> {
     }
 }
 
-/// The axes that a step mentions.
+/// Returns the axes that a step mentions. An unknown axis is reported in `errors`.
 fn mentioned(
     document: &Document,
     step: &Value,
@@ -461,7 +469,7 @@ fn mentioned(
     mentioned
 }
 
-/// The ids of the steps that a step refers to.
+/// Returns the ids of the steps to which a step refers, in templates and in fields that take the id of a step.
 fn followed(step: &Value) -> impl Iterator<Item = String> {
     let mut ids: Vec<String> = references(step, "").into_iter().map(|(_, reference)| reference.name).collect();
     named_ids(Form::step(), step, &mut ids);

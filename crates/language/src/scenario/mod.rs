@@ -5,8 +5,8 @@
 //! the parts are consistent). The result is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and one for each
 //! change.
 //!
-//! **Architecture Invariant:** this module is pure. It reads text and returns types and diagnostics. It does not depend
-//! on the container engine, the cluster or the network.
+//! **Architecture Invariant:** this module reads files and returns types and diagnostics, and it has no other effect.
+//! It does not depend on the container engine, the cluster or the network.
 
 pub mod action;
 pub mod change;

@@ -1,5 +1,5 @@
-//! Keys of which exactly one must be present, and keys that need another key. A schema could express these rules, but
-//! its messages would not help.
+//! Rules about keys: exactly one key of a set must be present, or a key needs another key. A schema could express these
+//! rules, but the messages of its validator would not help the author.
 
 use serde_json::Value;
 
@@ -10,25 +10,25 @@ use super::document::join;
 use super::meaning;
 use super::schema::Form;
 
-/// The rule for a type that needs exactly one of several keys.
+/// The rule that exactly one of several keys must be given in a type of the scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct OneOf {
-    /// The name of the type in the schema.
+    /// The name of the type in the schema to which the rule applies.
     pub of: &'static str,
-    /// A word for the keys, for messages.
+    /// A word for what the keys stand for, for messages: `target`, `workload`.
     pub what: &'static str,
     /// The keys, of which exactly one must be given.
     pub keys: &'static [&'static str],
-    /// Builds the error if no key is present. Its second argument is the list of all keys.
+    /// Builds the error if no key is present. The second argument lists all keys.
     pub none: fn(&Place<'_>, &str) -> Wrong,
-    /// Builds the error if two keys are present.
+    /// Builds the error if two keys are present. The last two arguments are the keys.
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
 }
 
 /// The rule that a key is valid only together with another key.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
-    /// The name of the type in the schema.
+    /// The name of the type in the schema to which the rule applies.
     pub of: &'static str,
     /// The key that needs the other key.
     pub key: &'static str,
@@ -38,16 +38,16 @@ pub struct Needs {
     pub wrong: fn(&Place<'_>) -> Wrong,
 }
 
-/// The place where a type is written.
+/// A value of a scenario to which a rule is applied, and its key.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The key above the value.
+    /// The key under which the value is written.
     pub key: &'a str,
-    /// The value at this place.
+    /// The value itself.
     pub value: &'a Value,
 }
 
-/// An error in a value, with its place below that value.
+/// An error in a value. It says in which part of the value the mistake is.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     below: String,
@@ -57,17 +57,17 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    /// An error in a value.
+    /// Returns an error in the value at `below`, a JSON pointer relative to the checked value.
     pub fn value(below: &str, message: String, fix: impl Into<String>) -> Self {
         Self { below: below.to_owned(), at_key: false, message, fix: fix.into() }
     }
 
-    /// An error in a key.
+    /// Returns an error in the key at `below`, a JSON pointer relative to the checked value.
     pub fn key(below: &str, message: String, fix: impl Into<String>) -> Self {
         Self { at_key: true, ..Self::value(below, message, fix) }
     }
 
-    /// The diagnostic for an error in a value that is written at the JSON pointer `at`.
+    /// Returns the diagnostic for this error. `at` is the JSON pointer of the checked value.
     fn diagnostic(self, at: &str, places: &dyn Places) -> Diagnostic {
         let Self { below, at_key, message, fix } = self;
         let at = format!("{at}{below}");
@@ -82,7 +82,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Checks the flow of a scenario whose shape is valid.
+/// Checks the rules about keys in the flow of a scenario whose shape is valid.
 pub(super) fn check(scenario: &Value, places: &dyn Places) -> Vec<Diagnostic> {
     let flow = scenario["flow"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(error) = meaning::long_flow(flow.len(), places) {

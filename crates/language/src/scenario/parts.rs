@@ -1,5 +1,6 @@
-//! The parts of a step that can contain references: texts, and ids of other steps. A type lists its fields once. The
-//! search for references and their replacement both use this list. A list that lacks a field does not compile.
+//! The parts of a step that can contain references: texts, and ids of other steps. Each type lists its fields once. Two
+//! functions use this list: the search for references, and their replacement. A list that lacks a field does not
+//! compile.
 
 use indexmap::IndexMap;
 use parallax_vocab::answer::Signature;
@@ -10,31 +11,31 @@ use super::duration::Span;
 pub use super::model::Leaves;
 use super::template::{Template, Tree, Words};
 
-/// A part that can contain a reference.
+/// A part of a step that can contain a reference.
 #[derive(Clone, Copy, Debug)]
 pub enum Part<'a> {
-    /// A text with references.
+    /// A text with template references.
     Text(&'a Template),
-    /// A text in which references are not allowed.
+    /// A text in which template references are not allowed.
     Plain(&'a str),
-    /// The id of another step, and the output that this step must provide.
+    /// The id of another step, and the output that the other step must provide.
     Step(&'a str, Leaves),
 }
 
-/// A visitor. It gets the pointer of each part, and the part.
+/// A function that visits the parts of a step. It gets the JSON pointer of each part, and the part.
 pub type See<'a, 'p> = dyn FnMut(&str, Part<'p>) + 'a;
 
 /// A type whose parts can contain references.
 pub trait Parts: Sized {
-    /// Visits every part with its pointer. `at` is the pointer of this value.
+    /// Visits every part with its JSON pointer. `at` is the pointer of this value.
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>);
 
-    /// Returns the same value with every reference replaced.
+    /// Returns the same value with every reference replaced. `words` looks up the value of a reference.
     fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
 }
 
-/// Continues below a key. The key is empty for a part that adds its own key. All parts share one pointer that grows and
-/// shrinks, because most parts contain no reference and need no pointer of their own.
+/// Appends `key` to the pointer `at`, calls `then`, and restores the pointer. The key is empty for a part that adds its
+/// own key. All parts share one pointer, because most parts contain no reference and need no pointer of their own.
 pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     let length = at.len();
     if !key.is_empty() {
@@ -45,7 +46,8 @@ pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     at.truncate(length);
 }
 
-/// Implements `Parts` for a type. The macro gets the fields of the type, each with its key in scenarios.
+/// Implements `Parts` for a type. The macro takes the names of the type's fields. A field whose key in scenarios
+/// differs from its name has `as "KEY"`.
 macro_rules! parts {
     ($type:ident { $($field:ident $(as $key:literal)?),* $(,)? }) => {
         impl $crate::scenario::parts::Parts for $type {

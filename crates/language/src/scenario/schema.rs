@@ -14,15 +14,15 @@ use super::model::{STEP_REFERENCE, Scenario};
 use super::one_of;
 use crate::fixture::FixtureFile;
 
-/// A schema and its compiled form.
+/// A schema with its compiled form and the checks that it cannot express.
 #[derive(Debug)]
 pub struct Shape {
-    /// The schema of the document.
+    /// The schema as a JSON document.
     pub schema: Value,
-    /// The compiled form of the schema.
+    /// The compiled form of the schema, which checks a value.
     pub validator: Validator,
-    /// Further checks of a value that is valid by the schema. A schema could express these checks, but its messages
-    /// would not help.
+    /// Further checks of a value that is valid by the schema. A schema could express these checks, but the messages of
+    /// its validator would not help the author.
     pub further: fn(&Value, &dyn Places) -> Vec<Diagnostic>,
 }
 
@@ -41,7 +41,7 @@ fn simplified<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Removes the internal keywords that editors do not need.
+/// Removes the internal keyword for references to steps, which editors do not need, from a schema.
 fn remove_marks(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -53,63 +53,65 @@ fn remove_marks(schema: &mut Value) {
     }
 }
 
-/// A part of the scenario's schema. It tells the type of a value before the value is deserialised.
+/// The part of the scenario's schema that describes one value. It tells the type of the value before the value is
+/// deserialised. `None` means that the value may have any type.
 #[derive(Clone, Copy, Debug)]
 pub struct Form(Option<&'static Value>);
 
-/// The scenario's schema. Unlike the published schema, it marks the references to steps.
+/// The scenario's schema with internal marks: it marks which values are ids of steps. The published schema has no
+/// marks.
 static MARKED: LazyLock<Value> = LazyLock::new(simplified::<Scenario>);
-/// The JSON pointer of the type `Step` in the schema.
+/// The reference to the type `Step` in the schema.
 const STEP: &str = "#/$defs/Step";
 
 impl Form {
-    /// The schema of a step of a flow.
+    /// Returns the schema of a step of a flow.
     pub fn step() -> Self {
         Self(MARKED.pointer(&STEP[1..]))
     }
 
-    /// The schema of a value that may have any type.
+    /// Returns the schema of a value that may have any type.
     pub fn free() -> Self {
         Self(None)
     }
 
-    /// The schema of the value under a key.
+    /// Returns the schema of the value under a declared key.
     #[must_use]
     fn key(self, key: &str) -> Self {
         Self(self.resolved().and_then(|it| it.get("properties")?.get(key)))
     }
 
-    /// The schema of an entry of a list, or of a value in a mapping with free keys.
+    /// Returns the schema of an entry of a list, or of a value in a mapping whose keys the author chooses.
     #[must_use]
     pub fn entry(self) -> Self {
         Self(self.resolved().and_then(|it| it.get("items").or_else(|| it.get("additionalProperties"))))
     }
 
-    /// The schema of the value under a key. If the key is not declared, the schema for all values of a mapping with
-    /// free keys.
+    /// Returns the schema of the value under a key. If the key is not declared, returns the schema for all values of a
+    /// mapping whose keys the author chooses.
     #[must_use]
     pub fn below(self, key: &str) -> Self {
         let named = self.key(key);
         if named.is_known() { named } else { self.entry() }
     }
 
-    /// Whether the schema gives its type this name.
+    /// Whether this schema describes the type with the given name.
     pub fn is(self, name: &str) -> bool {
         let named = self.0.and_then(|it| it["$ref"].as_str()).and_then(|it| it.rsplit('/').next());
         named == Some(name) || name == "Step" && self.is_step()
     }
 
-    /// Whether the schema restricts the value.
+    /// Whether this schema restricts the value. `false` if the value may have any type.
     pub fn is_known(self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether the value is a step.
+    /// Whether this schema describes a step.
     pub fn is_step(self) -> bool {
         self.resolved().is_some_and(|it| MARKED.pointer(&STEP[1..]).is_some_and(|step| std::ptr::eq(it, step)))
     }
 
-    /// Whether the value is the id of another step.
+    /// Whether this schema describes a text that is the id of another step.
     pub fn is_reference(self) -> bool {
         self.0.is_some_and(|it| it.get(STEP_REFERENCE).is_some())
     }
@@ -123,12 +125,12 @@ impl Form {
     }
 }
 
-/// The shape of `scenario.yaml`.
+/// The schema of `scenario.yaml`, with further checks.
 pub static SCENARIO: LazyLock<Shape> = LazyLock::new(|| Shape::of::<Scenario>(one_of::check));
-/// The shape of `fixture.yaml`.
+/// The schema of `fixture.yaml`. It has no further checks.
 pub static FIXTURE: LazyLock<Shape> = LazyLock::new(|| Shape::of::<FixtureFile>(|_, _| Vec::new()));
 
-/// The schema files of the repository, as path and text.
+/// Returns the schema files of the repository, each as path and text.
 ///
 /// # Panics
 /// Never. A schema is JSON already.
@@ -140,14 +142,14 @@ pub fn files() -> [(&'static str, String); 2] {
     })
 }
 
-/// The paths of the files under `root` that are missing or have another text.
+/// Returns the paths of the given files that are missing under `root` or have another text there.
 pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
     let differs = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
     files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| *path).collect()
 }
 
-/// Removes `null` from every `X or null`. An author may leave out an optional field, but a key without a value is a
-/// mistake. The removal also makes the messages about `X` simpler.
+/// Removes `null` from every type `X or null` in a schema. An author may leave out an optional field, but a key without
+/// a value is a mistake. The removal also makes the messages about `X` simpler.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {

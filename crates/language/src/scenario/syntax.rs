@@ -1,5 +1,5 @@
-//! Explains texts that are not valid YAML, or that do not mean what their author intended. The messages are the
-//! project's own, at the place where a person would fix the mistake.
+//! Explains texts that are not valid YAML, or that do not mean what their author intended. The messages do not come
+//! from the parser. Each message is at the place where a person would fix the mistake.
 
 use std::ops::Range;
 
@@ -8,7 +8,8 @@ use saphyr_parser::ScanError;
 use super::diagnostic::{Diagnostic, Source};
 use super::document::DEPTH_LIMIT;
 
-/// Replaces the parser's error by the project's own message, at the place where a person would fix the mistake.
+/// Returns a diagnostic that replaces the parser's error, at the place where a person would fix the mistake. `at` is
+/// the byte offset at which the parser stopped.
 pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnostic {
     let number = source.line_of(at);
     let lines = source.text().matches('\n').count() + 1;
@@ -30,7 +31,7 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         return error.fix(format!("close it with `{close}`"));
     }
     if info.starts_with("simple key") {
-        // The parser reports this mistake at the beginning of the next line, so look at the line before.
+        // The parser reports this mistake at the beginning of the next line, so the line before is examined.
         let before = source.text()[..at].trim_end();
         let line = source.line(source.line_of(before.len()));
         let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();
@@ -57,7 +58,7 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
     source.error(&(at..at + 1), message).maybe_fix(fix)
 }
 
-/// The error for a list or a mapping in the place of a key. The usual reason is a template without quotes.
+/// Returns the error for a list or a mapping in the place of a key. The usual reason is a template without quotes.
 pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     let text = source.text();
     let outer = range.start.saturating_sub(1);
@@ -69,7 +70,7 @@ pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     source.error(range, "a key must be text, not a list or a mapping")
 }
 
-/// The innermost `{` or `[` that the text does not close.
+/// Returns the innermost `{` or `[` that the text does not close, with its byte offset.
 fn open_bracket(text: &str) -> Option<(usize, char)> {
     let mut open = Vec::new();
     let mut quote = None;
@@ -94,7 +95,7 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
     open.pop()
 }
 
-/// Explains the parser's messages for common mistakes.
+/// Returns a message of our own, with a fix, for the parser's messages about common mistakes.
 fn in_our_words(info: &str) -> (String, Option<String>) {
     let (message, fix) = match info {
         "mapping values are not allowed in this context" => {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer};
 use super::parts::{Parts, See};
 use super::template::{Template, Words};
 
-/// A target that is written as one text.
+/// The target of a step, which a scenario writes as one text.
 pub trait Target: Clone + Sized {
-    /// Parses a target.
+    /// Parses the text of a target.
     ///
     /// # Errors
     ///
@@ -22,17 +22,18 @@ pub trait Target: Clone + Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aimed<T> {
     text: Template,
-    /// The parsed target, or a text that says how to fix it. `None` if the text contains references.
+    /// The parsed target, or a text that says how to fix the target. `None` if the text contains references, because
+    /// their values are not known yet.
     written: Option<Result<T, String>>,
 }
 
 impl<T: Target> Aimed<T> {
-    /// The text as it is written.
+    /// The text of the target as it is written.
     pub fn text(&self) -> &Template {
         &self.text
     }
 
-    /// The target, if the text contains no references.
+    /// Returns the parsed target. `None` if the text contains references.
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ impl<T: Target> Aimed<T> {
         self.written.as_ref()
     }
 
-    /// The target with every reference replaced.
+    /// Returns the target with every reference replaced by its value.
     ///
     /// # Errors
     ///
@@ -94,26 +95,26 @@ impl<T> JsonSchema for Aimed<T> {
 /// The target of a `log` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Every pod of a Deployment.
+    /// The log of every pod of the Deployment with this name.
     Deployment(String),
-    /// Every pod of a `StatefulSet`.
+    /// The log of every pod of the `StatefulSet` with this name.
     StatefulSet(String),
-    /// The log of one pod.
+    /// The log of the pod with this name.
     Pod(String),
-    /// The container that a fixture runs outside the cluster.
+    /// The log of the container that the fixture with this id runs outside the cluster.
     Beside(String),
-    /// A node of the cluster.
+    /// The log of the node of the cluster with this name.
     Node(String),
-    /// The name server outside the cluster, which logs each DNS question.
+    /// The log of the name server outside the cluster, which has a line for each DNS question.
     World,
 }
 
 /// The word by which a scenario names the name server outside the cluster.
 const WORLD: &str = "world";
 
-/// The fix for an invalid target of a `log` step.
+/// The fix that is reported for an invalid target of a `log` step.
 const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, `node/NAME` for a node, or `world`";
-/// The fix for an invalid target of an `event` step.
+/// The fix that is reported for an invalid target of an `event` step.
 const EVENT_FORM: &str = "write kind and name, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
 
 impl Target for LogTarget {
@@ -134,7 +135,7 @@ impl Target for LogTarget {
 }
 
 impl LogTarget {
-    /// The target in words, with its namespace.
+    /// Describes the target in words, with its namespace, for messages.
     pub fn describe(&self, namespace: &str) -> String {
         let (kind, name) = match self {
             Self::Deployment(name) => ("Deployment", name),
@@ -151,9 +152,9 @@ impl LogTarget {
 /// The target of an `event` step: one object, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventTarget {
-    /// `Pod`, `Deployment`, …
+    /// The kind of the object, for example `Pod` or `Deployment`.
     pub kind: String,
-    /// The name or the labels.
+    /// The name of one object, or the labels of several objects.
     pub which: Which,
 }
 
@@ -162,7 +163,7 @@ pub struct EventTarget {
 pub enum Which {
     /// The name of the object.
     Name(String),
-    /// The labels, such as `app=minio`.
+    /// The labels that select the objects, such as `app=minio`.
     Labels(String),
 }
 
@@ -177,7 +178,7 @@ impl Target for EventTarget {
 }
 
 impl EventTarget {
-    /// The target in words, with its namespace.
+    /// Describes the target in words, with its namespace, for messages.
     pub fn describe(&self, namespace: &str) -> String {
         match &self.which {
             Which::Name(name) => format!("{} {name} in namespace {namespace}", self.kind),
@@ -187,13 +188,13 @@ impl EventTarget {
 }
 
 impl Which {
-    /// Decides between name and labels. Names in Kubernetes contain no equals sign, and every selector by value
-    /// contains one.
+    /// Parses a text as labels if it contains an equals sign, and as a name otherwise. Names in Kubernetes contain no
+    /// equals sign, and every label selector with a value contains one.
     pub fn parse(text: &str) -> Self {
         if text.contains('=') { Self::Labels(text.to_owned()) } else { Self::Name(text.to_owned()) }
     }
 
-    /// The name; `None` if the target is selected by labels.
+    /// Returns the name; `None` if the target is selected by labels.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),

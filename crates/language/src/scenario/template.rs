@@ -1,7 +1,7 @@
 //! References in the texts of a scenario: `{{ name }}` and `{{ name.field }}`.
 //!
-//! A scenario only refers to values and does not compute. Therefore there are no filters and no conditions, and every
-//! reference has a place that a message can point to.
+//! A scenario only refers to values and does not compute. Therefore a reference has no filters and no conditions. Every
+//! reference has a place to which a message can point.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,27 +16,27 @@ use super::document::join;
 /// The name in `{{ vantage.ca }}`. The value is the path of a file at the vantage with the certificates that the
 /// vantage trusts.
 pub const VANTAGE: &str = "vantage";
-/// The field in `{{ vantage.ca }}`.
+/// The field name `ca` in `{{ vantage.ca }}`.
 pub const VANTAGE_CA: &str = "ca";
 
 /// The name in `{{ variant.nonce }}`. The value is a word that is unique to the variant and the run.
 pub const VARIANT: &str = "variant";
-/// The field in `{{ variant.nonce }}`.
+/// The field name `nonce` in `{{ variant.nonce }}`.
 pub const NONCE: &str = "nonce";
 
-/// A reference in a text.
+/// A reference in a text: `{{ name }}` or `{{ name.field }}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The id of a fixture or a step.
+    /// The id of a fixture or a step, or a reserved word such as `vantage`.
     pub name: String,
-    /// The field: an export of a fixture, or a capture of a step.
+    /// The field after the dot: an export of a fixture, or a capture of a step. `None` for `{{ name }}`.
     pub field: Option<String>,
-    /// The byte range in the text, including the braces.
+    /// The byte range of the reference in the text, including the braces.
     pub range: Range<usize>,
 }
 
 impl Reference {
-    /// The reference as it is written, without the braces.
+    /// Returns the reference as it is written, without the braces: `name` or `name.field`.
     pub fn path(&self) -> String {
         match &self.field {
             Some(field) => format!("{}.{field}", self.name),
@@ -45,12 +45,12 @@ impl Reference {
     }
 }
 
-/// A text with an invalid template.
+/// An invalid template in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// The mistake in the template.
+    /// The description of the mistake.
     pub message: String,
-    /// The fix of the mistake.
+    /// The likely fix of the mistake.
     pub fix: &'static str,
 }
 
@@ -60,14 +60,15 @@ impl Malformed {
     }
 }
 
-/// Converts the error to its message. The fix is left out because it was reported when the scenario was loaded.
+/// Converts the error to its message. The fix is left out, because it was already reported when the scenario was
+/// loaded.
 impl From<Malformed> for String {
     fn from(wrong: Malformed) -> Self {
         wrong.message
     }
 }
 
-/// The references of a text, or an error if one of its templates is invalid.
+/// Returns the references in a text, or an error if one of its templates is invalid.
 pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -97,7 +98,7 @@ pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     Ok(found)
 }
 
-/// Replaces each reference in a text by its value.
+/// Replaces each reference in a text by the value that `value` returns for it.
 pub fn render<E: From<Malformed>>(
     text: &str,
     mut value: impl FnMut(&Reference) -> Result<String, E>,
@@ -113,28 +114,29 @@ pub fn render<E: From<Malformed>>(
     Ok(out)
 }
 
-/// A text whose references are parsed once.
+/// A text with its references. The references are parsed once, when the text is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    /// The error is boxed, because it is rare and would make every template larger.
+    /// The references, or the error in one of them. The error is boxed, because it is rare and would make every
+    /// template larger.
     parsed: Parsed,
 }
 
 type Parsed = Result<Vec<Reference>, Box<Malformed>>;
 
 impl Template {
-    /// A literal text. References in it are not replaced.
+    /// Returns a template for a literal text. References in the text are not replaced.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), parsed: Ok(Vec::new()) }
     }
 
-    /// The text as it is written.
+    /// Returns the text as it is written, with its references.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The references, or an error if one of them is invalid.
+    /// Returns the references in the text, or an error if one of them is invalid.
     pub fn references(&self) -> Result<&[Reference], &Malformed> {
         self.parsed.as_deref().map_err(AsRef::as_ref)
     }
@@ -144,7 +146,7 @@ impl Template {
         self.text.contains("{{")
     }
 
-    /// The text with each reference replaced by its value.
+    /// Returns the text with each reference replaced by its value.
     pub fn filled(&self, value: &Words<'_>) -> Result<Self, String> {
         let mut out = String::with_capacity(self.text.len());
         let mut at = 0;
@@ -158,7 +160,7 @@ impl Template {
     }
 }
 
-/// Looks up the value of a reference.
+/// A function that returns the value of a reference, or a message that says why there is no value.
 pub type Words<'a> = dyn Fn(&Reference) -> Result<String, String> + 'a;
 
 impl Deref for Template {
@@ -214,26 +216,26 @@ impl JsonSchema for Template {
     }
 }
 
-/// A JSON value whose texts can contain references. They are parsed once.
+/// A JSON value whose texts can contain references. The references are parsed once, when the value is loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     value: Value,
-    /// The texts that contain references, each with its pointer.
+    /// The texts of the value that contain references, each with its JSON pointer.
     texts: Vec<(String, Template)>,
 }
 
 impl Tree {
-    /// The value as it is written, or after its references were replaced.
+    /// Returns the JSON value. Its references are as they are written, unless `filled` has replaced them.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The texts that contain references, each with its pointer.
+    /// Returns the texts that contain references, each with its JSON pointer.
     pub fn texts(&self) -> &[(String, Template)] {
         &self.texts
     }
 
-    /// The value with each reference replaced.
+    /// Returns the value with each reference replaced by the reference's value.
     pub fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
         let mut value = self.value.clone();
         for (pointer, text) in &self.texts {

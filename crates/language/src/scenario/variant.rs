@@ -1,4 +1,4 @@
-//! Loaded scenarios and their variants: the baseline, and one for each change.
+//! Loaded scenarios and their variants: the baseline, and one variant for each change.
 
 use std::collections::BTreeMap;
 
@@ -21,42 +21,42 @@ use crate::fixture::{Contributions, Library, expand};
 pub struct Loaded {
     /// The path of the scenario below `scenarios/`: `presign/presigned-url`.
     pub path: String,
-    /// The file, as messages name it.
+    /// The name of the scenario's file, as messages give it.
     pub file: String,
-    /// The text of the file, and the place of each value.
+    /// The parsed document of the file. It knows the text of the file and the place of each value.
     pub document: Document,
-    /// The scenario as it is written.
+    /// The typed scenario, which is the baseline with its declared variants and breaks.
     pub scenario: Scenario,
     /// The baseline, then the entries of `variants`, then the entries of `breaks`, each in the order of the file.
     pub variants: Vec<Variant>,
-    /// Warnings of `parallax lint`. The file can be used in spite of them.
+    /// The warnings that `parallax lint` prints for the file. The file can be used in spite of them.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// The baseline, or the baseline with one change.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// The id: `presign/presigned-url` for a baseline, `presign/presigned-url+no-rewrite` for a break.
+    /// The id of the variant: `presign/presigned-url` for a baseline, `presign/presigned-url+no-rewrite` for a break.
     pub id: VariantId,
-    /// The id of the entry of `breaks` or `variants`. `None` for the baseline.
+    /// The id of the variant's entry in `breaks` or `variants`. `None` for the baseline.
     pub break_id: Option<String>,
     /// One line that describes the variant.
     pub summary: String,
-    /// The merged value, without `variants` and `breaks`.
+    /// The scenario's value with the variant's change merged into it, without `variants` and `breaks`.
     pub value: Value,
-    /// The merged value as a typed scenario.
+    /// The scenario with the variant's change merged into it, as a typed value.
     pub scenario: Scenario,
     /// The parts of the scenario that the change touches. The baseline touches nothing.
     pub touches: Touched,
-    /// The steps that must fail, with their causes.
+    /// The steps and readiness conditions that must fail, each with its cause. Empty unless the variant is a break.
     pub fails: indexmap::IndexMap<String, CauseSpec>,
-    /// The steps that are not run.
+    /// The ids of the steps that are not run because a step that they depend on fails.
     pub blocks: Vec<String>,
 }
 
 impl Loaded {
-    /// Reads one scenario. `path` is the scenario's folder below `scenarios/`. The last part of `path` must be the name
-    /// of the scenario.
+    /// Reads one scenario from `bytes`. `path` is the scenario's folder below `scenarios/`; its last part must be the
+    /// name of the scenario. `file` is the name of the file for messages.
     pub fn read(library: &Library, path: &str, file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let (document, errors) = Document::parse_bytes(file, bytes);
         let Some(mut document) = document else { return Err(tidy(errors)) };
@@ -94,13 +94,14 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
-        // If a step is wrong, this check would report the same mistake again, so it is skipped.
+        // A wrong step can make the baseline assert nothing, and its mistake is already reported. So this check runs
+        // only if there are no mistakes.
         if baseline.is_empty() {
             errors.extend(meaning::assertions(&subject));
         }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
-        // If the baseline is wrong, each variant would repeat its mistakes. Then the resolved fixtures are not passed
-        // on, and variants are not checked against them.
+        // If the baseline is wrong, each variant would repeat its mistakes. In that case the resolved fixtures are not
+        // passed on, and the variants are not checked against them.
         let resolved_baseline = baseline.is_empty().then_some(&resolved);
         let builder = VariantBuilder { library, path, document: &document, baseline: &scenario, resolved_baseline };
         for (id, spec) in &scenario.variants {
@@ -128,28 +129,29 @@ impl Loaded {
         }
     }
 
-    /// The `file:line` of a step, or of the flow if there is no such step.
+    /// Returns the place of a step as `file:line`, or the place of the flow if there is no such step.
     pub fn place_of(&self, step: &str) -> String {
         let found = self.scenario.steps().into_iter().find(|it| it.step.id == step);
         self.document.place(&found.map_or_else(|| "/flow".to_owned(), |it| format!("{}/id", it.at)))
     }
 
-    /// The `file:line` of a fixture.
+    /// Returns the place of a fixture as `file:line`.
     pub fn place_of_fixture(&self, id: &str) -> String {
         self.document.place(&join("/fixtures", id))
     }
 
-    /// An error at the place of a fixture.
+    /// Returns the diagnostic for a mistake at the place of the fixture `id`.
     pub fn fixture_error(&self, id: &str, message: String) -> Diagnostic {
         self.document.key_error(&join("/fixtures", id), message)
     }
 
-    /// The `file:line` of the cause that a break declares for a step, or of the break itself.
+    /// Returns the place, as `file:line`, of the cause that the break `break_id` declares for `step`. If the break
+    /// declares no such cause, returns the place of its `fails`.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
     }
 
-    /// Returns the contributions of each fixture of a variant to a namespace.
+    /// Returns what each fixture of a variant contributes to a namespace, by the fixture's id.
     pub fn expand(
         &self,
         library: &Library,
@@ -159,7 +161,7 @@ impl Loaded {
         self.with_places(variant, |places| expand(library, &variant.scenario, namespace, places))
     }
 
-    /// Calls `then` with the places where the parts of a variant are written.
+    /// Calls `then` with a lookup of the places in the file where the parts of a variant are written.
     pub fn with_places<T>(&self, variant: &Variant, then: impl FnOnce(&dyn Places) -> T) -> T {
         match &variant.break_id {
             None => then(&self.document),
@@ -188,15 +190,15 @@ impl Variant {
         }
     }
 
-    /// The readiness conditions that must fail (`store.ready`), with their causes. If there are any, the flow does not
-    /// run.
+    /// Returns the readiness conditions that must fail, such as `store.ready`, with their causes. If there are any, the
+    /// flow does not run.
     pub fn readiness_fails(&self) -> impl Iterator<Item = (&str, &CauseSpec)> {
         let fails = self.fails.iter().map(|(what, spec)| (what.as_str(), spec));
         fails.filter(|(what, _)| meaning::is_readiness(what))
     }
 
-    /// Returns the same variant with its host names replaced everywhere. Variants that share a cluster need different
-    /// host names.
+    /// Returns the same variant with its host names replaced everywhere. `names` maps old names to new ones. Variants
+    /// that share a cluster need different host names.
     ///
     /// # Panics
     ///
@@ -210,11 +212,11 @@ impl Variant {
 }
 
 impl Variant {
-    /// The scenario with the host names of its fixtures replaced, and without its flow and vantages. This is enough to
-    /// compute what the fixtures claim.
+    /// Returns the scenario with the host names of its fixtures replaced, and without its flow and vantages. These
+    /// parts are enough to compute which host names, edges and cluster-scoped objects the fixtures need.
     ///
     /// # Panics
-    /// As [`Self::with_hosts`].
+    /// If a new name is not a valid host name, as with [`Self::with_hosts`].
     #[must_use]
     pub fn fixtures_with_hosts(&self, names: &BTreeMap<String, String>) -> Scenario {
         let fixtures = rename_hosts(&self.value["fixtures"], names);
@@ -226,18 +228,18 @@ impl Variant {
     }
 }
 
-/// Creates the variants of a scenario.
+/// Creates the variants of a scenario from its baseline.
 struct VariantBuilder<'a> {
     library: &'a Library,
     path: &'a str,
     document: &'a Document,
     baseline: &'a Scenario,
-    /// The resolved fixtures of the baseline, if the baseline is valid.
+    /// The resolved fixtures of the baseline. `None` if the baseline has errors.
     resolved_baseline: Option<&'a Resolutions<'a>>,
 }
 
 impl VariantBuilder<'_> {
-    /// Creates a variant in which every expectation must hold.
+    /// Creates a variant of the section `variants`, in which every expectation must hold.
     fn alternative(&self, id: &str, spec: &Alternative) -> Result<Variant, Vec<Diagnostic>> {
         let changed = self.changed(&join("/variants", id))?;
         if !changed.errors.is_empty() {
@@ -247,7 +249,7 @@ impl VariantBuilder<'_> {
         Ok(self.build(id, spec.summary.as_deref(), changed, fails, blocks))
     }
 
-    /// Creates a variant in which steps must fail. Returns it with a warning if the break has no control.
+    /// Creates the variant of a break, in which steps must fail. Returns it with a warning if the break has no control.
     fn variant(&self, id: &str, spec: &Break) -> Result<(Variant, Option<Diagnostic>), Vec<Diagnostic>> {
         let mut changed = self.changed(&join("/breaks", id))?;
         let (library, document, touches) = (self.library, self.document, &changed.touches);
@@ -284,7 +286,7 @@ impl VariantBuilder<'_> {
         }
     }
 
-    /// Merges the change at `at` into the baseline, and checks the result.
+    /// Merges the change at `at` (`/breaks/ID` or `/variants/ID`) into the baseline, and checks the result.
     fn changed(&self, at: &str) -> Result<Changed, Vec<Diagnostic>> {
         let (value, touches) = merge(self.document, at)?;
         let places = ChangedPlaces::new(self.document, at, &value);
@@ -304,7 +306,7 @@ impl VariantBuilder<'_> {
     }
 }
 
-/// A scenario after the change of a break.
+/// A scenario after a change of `breaks` or `variants` was applied.
 struct Changed {
     value: Value,
     scenario: Scenario,

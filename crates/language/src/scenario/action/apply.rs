@@ -12,12 +12,12 @@ use crate::scenario::parts::parts;
 use crate::scenario::target::Which;
 use crate::scenario::template::Tree;
 
-/// Apply Kubernetes objects.
+/// Apply Kubernetes objects (server-side apply).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApplyStep {
-    /// The objects. An object without a namespace goes into the variant's namespace. A container's `image` without
-    /// registry and tag is a name in `images/images.lock`; that image is then on the node.
+    /// The objects to apply. An object without a namespace goes into the variant's namespace. A container's `image`
+    /// without registry and tag is a name in `images/images.lock`; that image is then on the node.
     pub objects: Vec<Tree>,
 }
 

@@ -12,35 +12,36 @@ use crate::scenario::template::Template;
 
 /// Gives a step the values of the run that its question needs.
 pub trait Asking {
-    /// The endpoint of the named store. Without a name, the endpoint of the only store.
+    /// Returns the endpoint URL of the store with this fixture id. `None` means the only store of the scenario.
     ///
     /// # Errors
     /// Returns a message that says why there is no such store.
     fn endpoint(&self, store: Option<&str>) -> Result<String, String>;
 
-    /// The endpoint of the named store together with its own credentials. Without a name, those of the only store.
+    /// Returns the endpoint and the store's own credentials for the store with this fixture id. `None` means the only
+    /// store of the scenario.
     ///
     /// # Errors
     /// Returns a message that says why there is no such store.
     fn store(&self, store: Option<&str>) -> Result<S3Access, String>;
 
-    /// The temporary credentials that an earlier `sts` step received.
+    /// Returns the temporary credentials that the earlier `sts` step `step` received; `None` if it received none.
     fn credentials(&self, step: &str) -> Option<&TemporaryCredentials>;
 
-    /// The fields of the form that an earlier `presign` step signed.
+    /// Returns the fields of the form that the earlier `presign` step `step` signed; `None` if it signed none.
     fn form(&self, step: &str) -> Option<&BTreeMap<String, String>>;
 
-    /// The token that was made for the step; `None` if the step uses the pod's token file.
+    /// Returns the token that the harness made for this step; `None` if the step uses the pod's token file.
     fn token(&self) -> Option<&Secret>;
 
-    /// The path of the token that is projected into a pod.
+    /// Returns the path, in the pod, of the file with the projected ServiceAccount token.
     fn token_file(&self) -> &str;
 
     /// The environment variables that the vantage declares for the programs that run there.
     fn variables(&self) -> &IndexMap<String, String>;
 }
 
-/// Returns the source of a step's token.
+/// Returns where a step finds its token: in the question itself, or in a file of the pod.
 pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     match asking.token() {
         Some(token) => TokenSource::Value(token.clone()),
@@ -48,8 +49,8 @@ pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     }
 }
 
-/// Access to a store. If `of` is given, the temporary credentials of that step replace the store's own. `dropped`
-/// leaves out the session token.
+/// Returns the endpoint and the credentials of a store. If `of` is given, the temporary credentials of that step
+/// replace the store's own. If `dropped` is true, the session token is left out.
 pub(super) fn access(
     asking: &dyn Asking,
     store: Option<&str>,
@@ -74,7 +75,7 @@ pub(super) fn environment(asking: &dyn Asking, more: &IndexMap<String, Template>
     declared.chain(more).collect()
 }
 
-/// Returns the map with each template as a text.
+/// Converts each template of the map to a text.
 pub(super) fn texts(map: &IndexMap<String, Template>) -> BTreeMap<String, String> {
     map.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }

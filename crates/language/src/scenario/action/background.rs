@@ -19,36 +19,37 @@ use crate::scenario::template::Words;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "BackgroundStep")]
 struct BackgroundFile {
-    /// Resolve a name.
+    /// Resolve a host name in each probe.
     #[serde(default)]
     dns: Option<DnsStep>,
-    /// Make a TLS handshake.
+    /// Make a TLS handshake in each probe.
     #[serde(default)]
     tls: Option<TlsStep>,
-    /// Send one HTTP request. Only the first 4 KiB of the response body are compared.
+    /// Send one HTTP request in each probe. Only the first 4 KiB of the response body are compared.
     #[serde(default)]
     http: Option<HttpStep>,
     /// The number of probes per second.
     #[schemars(range(min = 1, max = 200))]
     rate: u32,
-    /// The time limit of one probe, at most 15 s: a step that stops the prober waits no longer for the answers in flight.
+    /// The time limit of one probe, at most 15 s. A step that stops the prober waits for the outstanding answers, but
+    /// not longer than 15 s. The default is 5s.
     #[serde(default = "probe_within")]
     within: Span,
 }
 
-/// The longest time limit of one probe, in seconds. A step that stops a prober waits for the answers that are still
-/// expected, and this wait has the default time limit of a step.
+/// The longest permitted time limit of one probe, in seconds. A step that stops a prober waits until the outstanding
+/// probes have ended. That step has the default time limit of a step, so no probe may take longer.
 const LONGEST_S: i64 = 15;
 
 fn probe_within() -> Span {
     Span::seconds(5)
 }
 
-/// Starts a prober.
+/// Starts a prober, which repeats one question at a fixed rate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BackgroundFile")]
 pub struct BackgroundStep {
-    /// The question that is repeated.
+    /// The question that the prober repeats.
     pub probe: Probing,
     /// The number of probes per second.
     pub rate: u32,
@@ -56,14 +57,14 @@ pub struct BackgroundStep {
     pub within: Span,
 }
 
-/// The question of a prober.
+/// The question that a prober repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probing {
-    /// Resolves a name.
+    /// The prober resolves a host name in each probe.
     Dns(DnsStep),
-    /// Makes a TLS handshake.
+    /// The prober makes a TLS handshake in each probe.
     Tls(TlsStep),
-    /// Sends an HTTP request.
+    /// The prober sends an HTTP request in each probe.
     Http(Box<HttpStep>),
 }
 
@@ -71,7 +72,7 @@ written_as!(BackgroundStep, BackgroundFile);
 parts!(BackgroundStep { probe as "", rate, within });
 
 impl Probing {
-    /// The step that asks this question once.
+    /// Returns the step that asks the same question once.
     pub fn asks(&self) -> &dyn Asks {
         match self {
             Self::Dns(it) => it,
@@ -118,7 +119,7 @@ impl TryFrom<BackgroundFile> for BackgroundStep {
 }
 
 impl Kinded for BackgroundStep {
-    // A failed probe does not fail this step. The failures are counted, and a `prober` step judges the count.
+    // A failed probe does not fail this step. The failures are counted, and a `prober` step judges their number.
     const NATURE: Nature = Nature { effect: Effect::Starts, ..Nature::probe(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {

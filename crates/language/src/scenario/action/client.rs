@@ -18,7 +18,7 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Words};
 
-/// The client that has its own image and sends requests from a page.
+/// The name of the client that sends requests from a web page. It has its own image.
 const BROWSER: &str = "browser";
 
 /// Run a client that applications use, with exactly one task: `presign`, `s3` or `http`. The vantage's image must
@@ -28,8 +28,8 @@ const BROWSER: &str = "browser";
 #[schemars(rename = "ClientStep")]
 struct ClientFile {
     /// The client. `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2`
-    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs. `kubectl` (`kubectl get --raw`) and `kube-rs` open
-    /// URLs of an apiserver, with a kubeconfig without CA data, and with the `token` of the request.
+    /// sign URLs and do S3 operations. `curl`, `reqwest` and `browser` open URLs. `kubectl` (`kubectl get --raw`) and
+    /// `kube-rs` open URLs of an apiserver. They use a kubeconfig without CA data, and the `token` of the request.
     #[serde(rename = "use")]
     client: String,
     /// Sign a URL; the step's value is the URL.
@@ -41,11 +41,11 @@ struct ClientFile {
     /// Send one HTTP request.
     #[serde(default)]
     http: Option<HttpStep>,
-    /// Let the client find endpoint, region and credentials through its own default provider chain, as an application
-    /// does. Then the task does not pass them to the client.
+    /// `true`: the client finds endpoint, region and credentials through its own default provider chain, as an
+    /// application does. The task then does not pass them to the client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     chain: bool,
-    /// Additional environment variables that configure the client.
+    /// Additional environment variables for the client, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     env: IndexMap<String, Template>,
     /// The origin of the page whose script sends the request (only for `browser`), for example
@@ -64,20 +64,20 @@ pub struct ClientStep {
     pub task: Task,
     /// Whether the client finds endpoint, region and credentials through its own default provider chain.
     pub chain: bool,
-    /// Additional environment variables.
+    /// Additional environment variables for the client program, by name.
     pub env: IndexMap<String, Template>,
-    /// The origin of the page whose script sends the request.
+    /// The origin of the page whose script sends the request. Only the client `browser` has one.
     pub origin: Option<Template>,
 }
 
-/// The task of a client.
+/// The single task that a `client` step gives to its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Signs a URL.
+    /// The client signs a URL.
     Presign(PresignStep),
-    /// Does one S3 operation.
+    /// The client does one S3 operation.
     S3(S3Step),
-    /// Sends one HTTP request.
+    /// The client sends one HTTP request.
     Http(HttpStep),
 }
 
@@ -164,8 +164,7 @@ impl Asks for ClientStep {
 }
 
 impl Rules for ClientStep {
-    /// A client that is not part of the harness gives the same answer as the harness's own probes, but no details of
-    /// the connection.
+    /// An external client gives the same answer as the harness's own probes, but no details of the connection.
     fn brings(&self) -> Vec<Source> {
         let answer = match &self.task {
             Task::Http(http) => http.of_answer().collect(),

@@ -13,16 +13,17 @@ use crate::scenario::template::Template;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DeleteStep {
-    /// `v1`, `apps/v1`, …
+    /// The API version of the object, for example `v1` or `apps/v1`.
     pub api_version: Template,
-    /// `Pod`, `Deployment`, …
+    /// The kind of the object, for example `Pod` or `Deployment`.
     pub kind: Template,
     /// The name of the object.
     pub name: Template,
     /// The namespace of the object. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// The time limit. The default is 3m. If it passes, the error names what blocks the deletion.
+    /// The time limit. The default is 3m. If the object still exists at the limit, the error names what blocks the
+    /// deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }

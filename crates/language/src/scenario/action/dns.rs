@@ -1,4 +1,4 @@
-//! `dns`: resolves a name.
+//! `dns`: resolves a host name.
 
 use parallax_vocab::Probe;
 use parallax_vocab::question::DnsQuestion;
@@ -12,11 +12,11 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Resolve a name.
+/// Resolve a host name with the resolver of the vantage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DnsStep {
-    /// The host name.
+    /// The host name to resolve.
     pub name: Template,
 }
 

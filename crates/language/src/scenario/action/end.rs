@@ -1,4 +1,4 @@
-//! `end`: stops a pod, or removes a node.
+//! `end`: stops a pod, or removes an agent node.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// End a pod, wait until it is gone, and keep the last log lines of its containers. A finalizer keeps the pod's object
-/// until its status shows that every container has ended. So no new pod of the same name starts earlier. With `node`,
-/// remove a further node from the cluster: its container ends, and then its Node object is deleted.
+/// End a pod, wait until it is gone, and keep the last log lines of its containers. Until every container has ended, a
+/// finalizer keeps the pod's object, so no new pod of the same name starts earlier. With `node`, remove an agent node
+/// from the cluster: its container ends, and then its Node object is deleted.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "EndStep")]
@@ -21,28 +21,28 @@ struct EndFile {
     /// The name of the pod, or labels that select exactly one pod: `app=db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pod: Option<Template>,
-    /// The name of a further node of the cluster (`agents`), instead of a pod.
+    /// The name of an agent node of the cluster (`agents`), instead of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node: Option<Template>,
-    /// How it ends.
+    /// How the pod or the node is ended: `crash` or `clean`.
     how: Ending,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<Template>,
-    /// The time limit. The default is 3m.
+    /// The time limit of the step. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within: Option<Span>,
 }
 
-/// Stops a pod, or removes a node.
+/// Stops a pod, or removes an agent node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "EndFile")]
 pub struct EndStep {
-    /// The pod or the node that is ended.
+    /// The pod or the agent node that is ended.
     pub target: EndTarget,
-    /// How the pod or the node is ended.
+    /// How the pod or the agent node is ended.
     pub how: Ending,
-    /// The time limit.
+    /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
     idle: Idle,
 }
@@ -50,14 +50,14 @@ pub struct EndStep {
 /// The target of an `end` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndTarget {
-    /// A pod.
+    /// The step ends a pod.
     Pod {
         /// The name of the pod, or labels that select exactly one pod.
         pod: Template,
         /// The namespace of the pod. The default is the variant's namespace.
         namespace: Option<Template>,
     },
-    /// A node of the cluster other than the server node.
+    /// An agent node of the cluster, by name.
     Node(Template),
 }
 
@@ -65,13 +65,14 @@ pub enum EndTarget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    /// As if its node crashed: every container is killed through the node's container runtime (exit code 137), and the
-    /// pod is deleted at once without a grace period. If the kubelet restarts a container in between, the step does not
-    /// count. Within a `repeat` such a round is void and is run again. A node is killed, and its Node object is deleted,
-    /// as a cloud does whose machine is gone.
+    /// As if the node crashed: the node's container runtime kills every container (exit code 137), and the pod is
+    /// deleted at once without a grace period. If the kubelet restarts a container in between, the step does not count.
+    /// Within a `repeat` such a round is void and is run again. An agent node is killed, and its Node object is
+    /// deleted, as a cloud provider does when a machine is gone.
     Crash,
-    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end. A node is
-    /// drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted, except those of `DaemonSets`.
+    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end. An
+    /// agent node is drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted, except
+    /// those of `DaemonSets`.
     Clean,
 }
 

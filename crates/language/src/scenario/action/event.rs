@@ -10,13 +10,13 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::target::{Aimed, EventTarget};
 use crate::scenario::template::Template;
-/// Look at the events that Kubernetes recorded for an object.
+/// Read the events that Kubernetes recorded for an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EventStep {
     /// The kind and the name of the object, or its kind and labels: `Deployment/minio`, `Pod/app=minio`.
     pub of: Aimed<EventTarget>,
-    /// Only events with this reason: `FailedMount`.
+    /// Read only events with this reason: `FailedMount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Template>,
     /// The namespace of the object. The default is the variant's namespace.

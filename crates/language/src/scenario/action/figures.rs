@@ -10,16 +10,17 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Judge figures. A figure is a list of numbers that the rounds of a repeat captured.
+/// Judge a list of numbers that the rounds of a repeat captured: their count, their median and their worst value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FiguresStep {
-    /// The list of numbers: `"{{ step.capture }}"` of a step within a repeat.
+    /// The list of numbers: `"{{ step.capture }}"`, where `step` is a step within a repeat.
     pub of: Template,
-    /// What the numbers measure, in words. With a name, the report shows their count, median and worst.
+    /// A name for what the numbers measure, for example `recovery time`. With a name, the report shows their count,
+    /// median and worst value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The unit of the numbers: `ms`, `rows`.
+    /// The unit of the numbers, for the report: `ms`, `rows`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }

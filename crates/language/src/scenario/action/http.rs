@@ -25,70 +25,72 @@ use crate::scenario::template::{Template, Words};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "HttpStep")]
 struct HttpFile {
-    /// GET this URL.
+    /// Send a GET request to this URL.
     #[serde(default)]
     get: Option<Template>,
-    /// PUT to this URL.
+    /// Send a PUT request to this URL.
     #[serde(default)]
     put: Option<Template>,
-    /// HEAD this URL.
+    /// Send a HEAD request to this URL.
     #[serde(default)]
     head: Option<Template>,
-    /// POST to this URL.
+    /// Send a POST request to this URL.
     #[serde(default)]
     post: Option<Template>,
-    /// DELETE this URL.
+    /// Send a DELETE request to this URL.
     #[serde(default)]
     delete: Option<Template>,
-    /// Send this `Host` header (`name` or `name:port`) instead of the URL's, as a proxy does that rewrites the header.
-    /// The request still goes to the URL's address.
+    /// Send this `Host` header (`name` or `name:port`) instead of the URL's host. A proxy that rewrites the header does
+    /// the same. The request still goes to the URL's address.
     #[serde(default)]
     host: Option<Template>,
-    /// Send this path instead of the URL's, as a proxy does that adds or removes a prefix, or encodes the path again.
+    /// Send this path instead of the URL's path. A proxy that adds or removes a prefix, or encodes the path again, does
+    /// the same.
     #[serde(default)]
     path: Option<Template>,
-    /// Further headers.
+    /// Additional headers of the request, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     headers: IndexMap<String, Template>,
-    /// Request body.
+    /// The body of the request, as text.
     #[serde(default)]
     body: Option<Template>,
-    /// Send a form (`multipart/form-data`, as a browser sends it): names and values of its fields. They replace fields
-    /// of the same name from `fields-of`.
+    /// Send a form (`multipart/form-data`, as a browser sends it): the names and values of the form's fields. They
+    /// replace fields of the same name from `fields-of`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     form: IndexMap<String, Template>,
-    /// Send the fields of the form that this earlier `presign: { post: … }` step signed.
+    /// Send the fields of the form that an earlier `presign: { post: … }` step signed. Give the id of that step.
     #[serde(default)]
     fields_of: Option<FieldsOf>,
-    /// The file of the form, sent last, as the field `file`.
+    /// The file that the form uploads. It is the last field of the form and has the name `file`.
     #[serde(default)]
     file: Option<FormFile>,
-    /// Send this token as `Authorization: Bearer`. The apiserver accepts one with `audience: k3s`.
+    /// Send this token as `Authorization: Bearer`. The cluster's apiserver accepts a token with `audience: k3s`.
     #[serde(default)]
     token: Option<Box<TokenSpec>>,
-    /// Present this certificate to a server that asks for one.
+    /// Present this client certificate to a server that asks for one.
     #[serde(default)]
     client_certificate: Option<ClientCertificate>,
 }
 
-/// Whose certificate a client presents.
+/// The identity whose client certificate is presented to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificate {
-    /// The cluster's administrator, as in the kubeconfig that the cluster writes.
+    /// The cluster's administrator. The certificate is the one in the kubeconfig that the cluster writes.
     Administrator,
 }
 
-/// The file of a form.
+/// A file that a form uploads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FormFile {
-    /// Its name, for example `cat.png`.
+    /// The name of the file, for example `cat.png`.
     pub name: Template,
-    /// Its media type; the default is `application/octet-stream`. S3 stores the field `Content-Type` and not this one.
+    /// The media type of the file; the default is `application/octet-stream`. S3 does not store this type. It stores
+    /// the field `Content-Type` of the form.
     #[serde(default)]
     pub content_type: Option<Template>,
-    /// Its content.
+    /// The content of the file, as text.
     pub body: Template,
 }
 
@@ -96,25 +98,25 @@ pub struct FormFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "HttpFile")]
 pub struct HttpStep {
-    /// The method and the URL.
+    /// The HTTP method of the request, and the URL.
     pub request: Keyed<Method>,
-    /// The `Host` header that replaces the URL's host.
+    /// The `Host` header that replaces the URL's host. `None` keeps the URL's host.
     pub host: Option<Template>,
-    /// The path that replaces the path of the URL.
+    /// The path that replaces the path of the URL. `None` keeps the URL's path.
     pub path: Option<Template>,
-    /// Additional headers of the request.
+    /// Additional headers of the request, by name.
     pub headers: IndexMap<String, Template>,
-    /// Request body.
+    /// The body of the request.
     pub body: Option<Template>,
-    /// Fields of a form.
+    /// The fields of the form that the request sends. They replace fields of the same name from `fields_of`.
     pub form: IndexMap<String, Template>,
     /// The earlier `presign` step whose signed fields the form sends.
     pub fields_of: Option<FieldsOf>,
-    /// The file of the form.
+    /// The file that the form uploads.
     pub file: Option<FormFile>,
-    /// The token that is sent.
+    /// The token that the request sends as `Authorization: Bearer`.
     pub token: Option<Box<TokenSpec>>,
-    /// The certificate that is presented.
+    /// The client certificate that the request presents if the server asks for one.
     pub client_certificate: Option<ClientCertificate>,
 }
 
@@ -146,7 +148,7 @@ impl Key for Method {
 }
 
 impl Method {
-    /// The method's name in HTTP, in upper case.
+    /// Returns the name of the method as HTTP writes it, in upper case.
     pub fn name(self) -> String {
         self.key().to_uppercase()
     }
@@ -250,9 +252,10 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
-    /// The request, with every reference replaced.
+    /// Returns the question that asks for this request, with every template reference replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<HttpQuestion, String> {
-        // All fields of the step and of the question are named, so that a new field cannot be forgotten.
+        // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
+        // used here.
         let filled = self.filled(words)?;
         let Self { request, host, path, headers, body, form, fields_of, file, token: _, client_certificate: _ } =
             &filled;
@@ -306,8 +309,8 @@ fn with_path(url: &str, path: &str) -> Result<String, String> {
 }
 
 impl HttpStep {
-    /// The keys of this step that external clients do not support, each with the reason and the fix. `sends_tokens`
-    /// says whether the client can send a ServiceAccount's token, which only few clients can.
+    /// Returns the keys of this step that external clients do not support, each with the reason and the fix.
+    /// `sends_tokens` says whether the client can send a ServiceAccount's token, which only few clients can.
     pub(super) fn beyond_clients(&self, sends_tokens: bool) -> Vec<(&'static str, &'static str, &'static str)> {
         let Self {
             request: _,
@@ -331,7 +334,7 @@ impl HttpStep {
         path.into_iter().chain(form).chain(signs_in).collect()
     }
 
-    /// The keys of the step that make it send a form.
+    /// Returns the keys that this step gives and that make it send a form.
     fn keys_of_form(&self) -> impl Iterator<Item = &'static str> + use<> {
         let given =
             [("form", !self.form.is_empty()), ("fields-of", self.fields_of.is_some()), ("file", self.file.is_some())];
@@ -344,7 +347,8 @@ impl HttpStep {
         [Source::Store, Source::Headers].into_iter().chain(body)
     }
 
-    /// Finds mistakes that do not depend on who sends the request. `at` is the JSON path of this action below the step.
+    /// Finds mistakes that do not depend on whether a probe or a client sends the request. `at` is the JSON path of
+    /// this action below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let (method, url) = (self.request.key.key(), &self.request.text);
         if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {

@@ -1,4 +1,4 @@
-//! `jwt`: checks a token.
+//! `jwt`: decodes a web identity token and checks its signature.
 
 use parallax_vocab::Probe;
 use parallax_vocab::question::JwtQuestion;
@@ -15,17 +15,18 @@ use crate::scenario::model::{Source, TokenOf};
 use crate::scenario::parts::{Leaves, Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Decode a token, and check its signature against the keys that its issuer publishes.
+/// Decode a web identity token (JWT), and check its signature against the keys that its issuer publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JwtStep {
-    /// The token to create. Without it, the step uses the token that the kubelet projects into the vantage's pod.
+    /// The token to create and check. Without it, the step uses the token that the kubelet projects into the vantage's
+    /// pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
-    /// Use the token of this earlier `jwt` or `sts` step, even if the token has expired since.
+    /// Use the token of an earlier `jwt` or `sts` step, even if the token has expired since. Give the id of that step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_of: Option<TokenOf>,
-    /// Ask the issuer at this address, `https://host[:port]`, instead of the one in the token's `iss`.
+    /// Ask the issuer at this address, `https://host[:port]`, instead of the address in the token's `iss`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Template>,
 }

@@ -1,4 +1,5 @@
-//! A text under exactly one of several keys, for example a method with its URL, or an operation with its object.
+//! The type of a text that a scenario writes under exactly one of several keys. For example, a method is the key of a
+//! URL, and an operation is the key of an object.
 
 use std::fmt;
 
@@ -6,9 +7,9 @@ use super::{Diagnostic, Judge};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A type whose values are YAML keys of a scenario file, for example HTTP methods or operations.
+/// A set of YAML keys of which a scenario gives exactly one, for example the HTTP methods or the S3 operations.
 pub trait Key: Copy + fmt::Debug + PartialEq {
-    /// The key as it is written.
+    /// The key as a scenario file writes it.
     fn key(self) -> &'static str;
 }
 
@@ -22,7 +23,8 @@ pub struct Keyed<K> {
 }
 
 impl<K: Key> Keyed<K> {
-    /// The first key that is present.
+    /// Returns the first key that the step gives, with the text under it. `all` has the text of each possible key.
+    /// Fails if the step gives none of them.
     pub(super) fn first<const N: usize>(all: [(K, Option<Template>); N]) -> Result<Self, String> {
         let given = all.into_iter().find_map(|(key, text)| Some(Self { key, text: text? }));
         given.ok_or_else(|| "none of its keys is present".to_owned())

@@ -1,4 +1,4 @@
-//! `kill`: ends the main process of a container, or stops a whole node.
+//! `kill`: ends the main process of a container, or stops a whole agent node.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use crate::scenario::template::{Template, Words};
 
 /// End the main process of a container through the node's container runtime, without a grace period, and wait until the
 /// container has ended. The kubelet then restarts the container according to the pod's restart policy. With `node`, end
-/// everything on a further node at once, as if it lost power; its Node object stays, and it does not come back before a
-/// `start`. With `beside`, end a container of a fixture outside the cluster in the same way.
+/// everything on an agent node at once, as if it lost power. Its Node object stays, and the node stays off until a
+/// `start` step starts it. With `beside`, end a container that a fixture runs outside the cluster.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "KillStep")]
@@ -24,33 +24,35 @@ struct KillFile {
     /// The name of the pod, or labels that select exactly one pod: `app=minio`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pod: Option<Template>,
-    /// The name of the container in the pod.
+    /// The name of the container in the pod. A step with `pod` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     container: Option<Template>,
-    /// The name of a further node of the cluster (`agents`), instead of a pod.
+    /// The name of an agent node of the cluster (`agents`), instead of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node: Option<Template>,
-    /// The fixture and its container outside the cluster, instead of a pod: `store.minio`.
+    /// A container outside the cluster, instead of a pod. `store.minio` is the container `minio` of the fixture
+    /// `store`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beside: Option<String>,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<Template>,
-    /// The signal. A process cannot catch KILL, so with KILL the container must end with exit code 137.
+    /// The signal that the process receives. A process cannot catch KILL, so with KILL the container must end with exit
+    /// code 137.
     #[serde(default, skip_serializing_if = "Signal::is_kill")]
     signal: Signal,
-    /// The time limit. The default is 3m.
+    /// The time limit of the step. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within: Option<Span>,
 }
 
-/// Ends the main process of a container, or stops a whole node.
+/// Ends the main process of a container, or stops a whole agent node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "KillFile")]
 pub struct KillStep {
-    /// The container or the node that is killed.
+    /// The container or the node to kill.
     pub target: KillTarget,
-    /// The time limit.
+    /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
     idle: Idle,
 }
@@ -66,10 +68,10 @@ pub enum KillTarget {
         container: Template,
         /// The namespace of the pod. The default is the variant's namespace.
         namespace: Option<Template>,
-        /// The signal.
+        /// The signal that the process receives.
         signal: Signal,
     },
-    /// A node of the cluster other than the server node.
+    /// An agent node of the cluster, by name.
     Node(Template),
     /// A container that a fixture runs outside the cluster: `store.minio` is the container `minio` of the fixture
     /// `store`.
@@ -80,14 +82,14 @@ pub enum KillTarget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
-    /// Ends the process at once. The process cannot catch it.
+    /// Ends the process at once. The process cannot catch the signal.
     #[default]
     Kill,
-    /// Asks the process to end, as the kubelet does.
+    /// Asks the process to end. The kubelet sends this signal when it stops a container.
     Term,
     /// Interrupts the process, as Ctrl-C does.
     Int,
-    /// Quits the process, as Ctrl-\ does.
+    /// Asks the process to quit, as Ctrl-\ does.
     Quit,
 }
 impl Signal {
@@ -101,7 +103,8 @@ impl Signal {
         }
     }
 
-    /// The exit code of a process that this signal ends, if the process cannot catch the signal.
+    /// The exit code of a process that this signal ends. `None` if the process can catch the signal, because it then
+    /// chooses its exit code.
     pub fn exit_code(self) -> Option<i32> {
         (self == Self::Kill).then_some(128 + 9)
     }

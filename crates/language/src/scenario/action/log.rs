@@ -1,4 +1,4 @@
-//! `log`: reads what containers wrote.
+//! `log`: reads the log of containers.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,14 +10,14 @@ use crate::scenario::model::{Source, Stance, StepRef};
 use crate::scenario::parts::parts;
 use crate::scenario::target::{Aimed, LogTarget};
 use crate::scenario::template::Template;
-/// Read what containers wrote.
+/// Read the log of containers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
     /// The workload whose log is read: `deployment/minio`, `stateful-set/db` or `pod/db-0`. `beside/store` is the
-    /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; an agent shows its
-    /// kubelet's errors there until it has joined. `world` is the name server outside the cluster,
-    /// which every pod asks through CoreDNS; its log has a line for each question: `10.89.0.3 asked for
+    /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; the log of an
+    /// agent node has the errors of its kubelet until it has joined. `world` is the name server outside the cluster,
+    /// which every pod asks through CoreDNS. Its log has a line for each question: `10.89.0.3 asked for
     /// sts.us-east-1.amazonaws.com A: no-such-name`.
     pub of: Aimed<LogTarget>,
     /// The name of the container. It can be left out if the pods have only one container.
@@ -26,11 +26,11 @@ pub struct LogStep {
     /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// Read the log of the previous instance of the container.
+    /// `true`: read the log of the previous instance of the container, from before its last restart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
-    /// Only lines that were written after this earlier step had ended. Without it, all lines except those written while
-    /// another variant ran in the same environment.
+    /// Read only lines that were written after an earlier step had ended. Give the id of that step. Without `since`,
+    /// all lines are read, except those written while another variant ran in the same environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<StepRef>,
 }
@@ -78,7 +78,8 @@ impl Rules for LogStep {
 }
 
 impl LogStep {
-    /// Reports keys that have no effect for a container outside the cluster. The engine keeps exactly one log for it.
+    /// Reports `container` and `previous` for a container outside the cluster. These keys have no effect, because the
+    /// container engine keeps exactly one log for such a container.
     fn one_log(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (key, given) in [("container", self.container.is_some()), ("previous", self.previous)] {
             if given {

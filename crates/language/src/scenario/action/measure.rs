@@ -10,13 +10,14 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Measure a number that a step captured, or the difference of two. Later steps can capture it from `/value`.
+/// Measure a number that a step captured, or the difference of two captured numbers. Later steps can capture the result
+/// from `/value`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MeasureStep {
-    /// The number: `"{{ step.capture }}"`.
+    /// The number to measure: `"{{ step.capture }}"`.
     pub of: Template,
-    /// The number to subtract from it: `"{{ step.capture }}"`.
+    /// A number to subtract from `of`: `"{{ step.capture }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub less: Option<Template>,
 }
@@ -43,7 +44,7 @@ impl Rules for MeasureStep {
         vec![Source::Measure]
     }
 
-    /// A measured number needs no `expect`, because a `figures` step can judge it later.
+    /// A measured number needs no `expect` here, because a later `figures` step can judge it.
     fn needs_expect(&self) -> bool {
         false
     }

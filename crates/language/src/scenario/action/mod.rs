@@ -1,5 +1,5 @@
-//! The actions of steps, with one module for each kind. A kind is a row of the table below. Its module declares its
-//! fields, its matchers and its causes, and checks what can be wrong with it.
+//! The actions of steps. Each kind of step is a row of the table below and has its own module. The module declares the
+//! kind's fields, matchers and causes, and checks a step of the kind for mistakes.
 
 mod apply;
 pub mod asking;
@@ -86,43 +86,43 @@ use super::one_of::{Needs, OneOf, Place, Wrong};
 use super::parts::{Parts, See, below};
 use super::template::Words;
 
-/// Defines the types for all kinds of step, independent of their roles. A row has the name, the key in a scenario, and
-/// the type.
+/// Defines the types for all kinds of step, independent of their roles. A row has the name of the kind, its key in a
+/// scenario, and its type.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $key:ident: $type:ty,)*) => {
-        /// The action of a step, with its fields.
+        /// What a step does: the kind of the step, with the fields of that kind.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Action {
             $($(#[$doc])* $name($type),)*
         }
 
-        /// The kind of a step.
+        /// The kind of a step, without its fields.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[$doc])* $name,)*
         }
 
         impl Kind {
-            /// All kinds, in the order of the documentation.
+            /// All kinds of step, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
-            /// The keys of all kinds, in the same order.
+            /// The keys of all kinds of step, in the order of `ALL`.
             pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
-            /// The key in a scenario.
+            /// Returns the key by which a scenario names this kind of step.
             pub fn key(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($key),)*
                 }
             }
 
-            /// The properties that all steps of the kind share.
+            /// Returns the properties that all steps of this kind share.
             pub fn nature(self) -> Nature {
                 match self {
                     $(Self::$name => <$type as Kinded>::NATURE,)*
                 }
             }
 
-            /// The time that a step of the kind usually takes, in milliseconds.
+            /// Returns the time that a step of this kind usually takes, in milliseconds.
             pub fn typical_ms(self) -> u64 {
                 match self {
                     $(Self::$name => <$type as Kinded>::TYPICAL_MS,)*
@@ -131,14 +131,14 @@ macro_rules! kinds {
         }
 
         impl Action {
-            /// The kind of the action.
+            /// Returns the kind of the action.
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Self::$name(_) => Kind::$name,)*
                 }
             }
 
-            /// The rules of this action: its matchers, outputs and checks.
+            /// Returns the rules of this action: its matchers, outputs and checks.
             pub fn rules(&self) -> &dyn Rules {
                 match self {
                     $(Self::$name(it) => it,)*
@@ -165,45 +165,51 @@ macro_rules! kinds {
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         #[schemars(rename = "Step")]
         struct StepFile {
-            /// The id, unique in the flow. Breaks refer to the step by it. Later steps refer to the step's value by `{{
-            /// id }}`.
+            /// The id of the step, unique in the flow. Breaks refer to the step by this id. Later steps refer to the
+            /// step's value by `{{ id }}`.
             id: String,
-            /// The vantage at which the step runs.
+            /// The id of the vantage at which the step runs.
             #[serde(default)]
             from: Option<String>,
-            /// Further steps that must have passed, besides those in `{{ }}`. If one of them fails, this step is blocked.
+            /// The ids of further steps that must have passed, besides the steps in `{{ }}`. If one of them fails, this
+            /// step is blocked: it is not run.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             needs: Vec<StepRef>,
 
             $($(#[$doc])* #[serde(default)] $key: Option<$type>,)*
 
-            /// What must hold. Each key is a matcher. Every matcher must be proven by a break.
+            /// What must hold in the answer. Each key is a matcher. For every matcher, a break must show that it can
+            /// fail.
             #[serde(default)]
             expect: Option<WrittenExpect>,
-            /// Try again until the expectation holds, for at most this long. In a break the step waits for the whole
-            /// time if the declared failure can also occur temporarily (no connection, a 5xx answer).
+            /// Repeat the step until the expectation holds, for at most this long. In a break, the step is repeated for
+            /// the whole time if the declared failure can also occur temporarily (no connection, a 5xx answer).
             #[serde(default)]
             eventually: Option<Span>,
-            /// The number of tries in a row that must hold, within `eventually`, for states that do not settle at once.
+            /// The number of consecutive tries in which the expectation must hold, within `eventually`. Use it for a
+            /// state that can change back.
             #[serde(default)]
             #[schemars(range(min = 2, max = 1000))]
             stays: Option<u16>,
-            /// The expectation must hold in every try for this long. With `eventually`, this begins when it first holds.
+            /// The time for which the expectation must hold in every try. With `eventually`, this time begins when the
+            /// expectation first holds.
             #[serde(default)]
             consistently: Option<Span>,
-            /// Values for later steps (`{{ id.name }}`), by name: JSON pointers into the whole answer as the record has it,
-            /// for example `/evidence/chain/0/serial`, `/reply/http/status`, or `/reply/http/json` for a body that is JSON.
-            /// For a secret value write `{ path: /json/pointer, secret: true }`. Each value must exist, so a step that
-            /// only looks something up needs no `expect`.
+            /// Values for later steps (`{{ id.name }}`), by name. Each is a JSON pointer into the whole answer as the
+            /// record has it, for example `/evidence/chain/0/serial`, `/reply/http/status`, or `/reply/http/json` for a
+            /// body that is JSON. For a secret value write `{ path: /json/pointer, secret: true }`. Each value must
+            /// exist, so a step that only looks something up needs no `expect`.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             capture: IndexMap<String, Capture>,
-            /// The step performs an attack that is known to succeed in this build. The report lists it as a finding.
+            /// The known vulnerability that the step demonstrates: its attack succeeds in the version under test. The
+            /// report lists the step as a finding.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
-            /// The cell of a table that the step shows.
+            /// The cell of a table in the report for which this step is the evidence.
             #[serde(default)]
             shows: Option<Shows>,
-            /// When a step within a `repeat` begins: `2s` after the previous step, or `{ random: 3s }`, a random delay.
+            /// When a step within a `repeat` begins: `2s` after the previous step, or after a random delay of at most
+            /// 3s, `{ random: 3s }`.
             #[serde(default)]
             after: Option<After>,
         }
@@ -225,10 +231,12 @@ macro_rules! kinds {
             }
         }
 
-        /// For the types of a scenario: the sets of keys of which exactly one must be given.
+        /// The sets of keys, in all types of a scenario, of which a scenario must give exactly one. The check `one_of`
+        /// uses them.
         pub(super) const ONE_OF: &[&[OneOf]] = &[&[STEP], $(<$type as Kinded>::ONE_OF),*];
 
-        /// For the types of a scenario: the keys that are valid only together with another key.
+        /// The keys, in all types of a scenario, that are valid only together with another key. The check `one_of` uses
+        /// them.
         pub(super) const NEEDS: &[&[Needs]] = &[$(<$type as Kinded>::NEEDS),*];
     };
 }
@@ -269,7 +277,7 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// The role of the action. The role decides which part of the harness executes the action.
+            /// Returns the role of the action. The role decides which part of the harness executes the action.
             pub fn role(&self) -> Role<'_> {
                 match self {
                     $(Self::$ask(it) => Role::Asks(it),)*
@@ -280,7 +288,8 @@ macro_rules! actions {
             }
         }
 
-        // Checks at compile time that the properties of each kind agree with its role.
+        // Checks at compile time that the declared properties of each kind of step agree with the role under which the
+        // table lists the kind.
         const _: () = {
             $(assert!(<$ask_type as Kinded>::NATURE.from_vantage && !<$ask_type as Kinded>::NATURE.is_act());)*
             $(assert!(!<$look_type as Kinded>::NATURE.from_vantage && !<$look_type as Kinded>::NATURE.is_act());)*
@@ -291,7 +300,7 @@ macro_rules! actions {
 
 actions! {
     asks {
-        /// Resolve a name.
+        /// Resolve a host name.
         Dns dns: DnsStep,
         /// Make a TLS handshake and read the certificate chain.
         Tls tls: TlsStep,
@@ -305,21 +314,22 @@ actions! {
         Sts sts: StsStep,
         /// Decode a web identity token, and check its signature against the keys that its issuer publishes.
         Jwt jwt: JwtStep,
-        /// Run a program of your own.
+        /// Run a program of the user.
         Script script: ScriptStep,
-        /// Run a client that applications use: it signs a URL, speaks S3, or opens a URL.
+        /// Run a client that applications use: it signs a URL, does an S3 operation, or opens a URL.
         Client client: ClientStep,
-        /// Look at the objects of a replica, and at the age of the newest object.
+        /// Read, from a vantage, the number of objects of a replica and the age of the newest object.
         Replica replica: ReplicaStep,
     }
     looks {
-        /// Look at an SQLite database through the container that holds it.
+        /// Read the state of an SQLite database, in the container that holds it.
         Sqlite sqlite: SqliteStep,
-        /// Look at a Kubernetes object.
+        /// Read a Kubernetes object, or check that it does not exist.
         Resource resource: ResourceStep,
-        /// Read what containers wrote. With `eventually`, the log is followed.
+        /// Read the log of containers. With `eventually`, the step follows the log.
         Log log: LogStep,
-        /// Look at the events that Kubernetes recorded for an object. With `eventually`, they are watched.
+        /// Read the events that Kubernetes recorded for an object. With `eventually`, the step watches for further
+        /// events.
         Event event: EventStep,
     }
     changes {
@@ -327,18 +337,18 @@ actions! {
         Apply apply: ApplyStep,
         /// Change fields of a Kubernetes object.
         Patch patch: PatchStep,
-        /// Delete a Kubernetes object, and wait until it is gone.
+        /// Delete a Kubernetes object, and wait until the object is gone.
         Delete delete: DeleteStep,
-        /// Set the number of replicas of a workload, and wait until that many are available.
+        /// Set the number of replicas of a workload, and wait until exactly this number of replicas is available.
         Scale scale: ScaleStep,
         /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
         Restart restart: RestartStep,
-        /// End the main process of a container through the node's container runtime, or a whole node.
+        /// End the main process of a container through the node's container runtime, or stop a whole node.
         Kill kill: KillStep,
-        /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers; or remove a
-        /// node.
+        /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers. Or
+        /// remove an agent node from the cluster.
         End end: EndStep,
-        /// Start a node that does not run.
+        /// Start a node, or a container outside the cluster, that does not run.
         Start start: StartStep,
         /// Put a new leaf certificate into the Secret of a fixture's certificate. The step's value is the new serial
         /// number.
@@ -347,65 +357,67 @@ actions! {
     directs {
         /// Start a prober, which repeats one question at a fixed rate until a `prober` step stops it.
         Background background: BackgroundStep,
-        /// Count what a prober has seen so far.
+        /// Count the answers that a prober has received so far.
         Prober prober: ProberStep,
         /// Run a group of steps in rounds.
         Repeat repeat: RepeatStep,
-        /// Measure a number that a step captured, or the difference of two.
+        /// Measure a number that a step captured, or the difference of two captured numbers.
         Measure measure: MeasureStep,
         /// Judge numbers that the rounds of a repeat captured.
         Figures figures: FiguresStep,
     }
 }
 
-/// A step with its parsed action: an id, and one thing to do. Before a value is deserialised into this type, the
-/// `one_of` check must have accepted it.
+/// A step with its parsed action: an id, and one thing to do. The `one_of` check must accept a value before the value
+/// is deserialised into this type.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "StepFile")]
 pub struct Step {
-    /// The id, unique in the flow.
+    /// The id of the step, unique in the flow.
     pub id: String,
-    /// The vantage at which the step runs; `None` if the step does not run at a vantage.
+    /// The id of the vantage at which the step runs; `None` if the step does not run at a vantage.
     pub from: Option<String>,
-    /// Steps that must have passed before this step runs, in addition to the steps to which this step refers.
+    /// The ids of steps that must have passed before this step runs, in addition to the steps to which this step
+    /// refers.
     pub needs: Vec<StepRef>,
     /// The action of the step.
     pub action: Action,
-    /// What must hold.
+    /// What must hold in the answer. `None` if the step has no `expect`.
     pub expect: Option<WrittenExpect>,
-    /// Try again until the expectation holds, for at most this long.
+    /// How long the step is repeated until the expectation holds. `None` means that the step is tried once.
     pub eventually: Option<Span>,
-    /// The number of consecutive tries that must hold.
+    /// The number of consecutive tries in which the expectation must hold.
     pub stays: Option<u16>,
-    /// How long the expectation must continue to hold.
+    /// How long the expectation must continue to hold once it holds.
     pub consistently: Option<Span>,
-    /// Values for later steps: JSON pointers by name.
+    /// Values for later steps, by name. Each is a JSON pointer into the answer of this step.
     pub capture: IndexMap<String, Capture>,
     /// The known vulnerability, if the step performs an attack.
     pub vulnerable: Option<Vulnerable>,
-    /// The cell of a table that the step shows.
+    /// The cell of a table in the report for which this step is the evidence.
     pub shows: Option<Shows>,
-    /// When the step begins, within a `repeat`.
+    /// When the step begins after the previous step. Only a step within a `repeat` has this.
     pub after: Option<After>,
 }
 
 impl Step {
-    /// The kind of the step.
+    /// Returns the kind of the step.
     pub fn kind(&self) -> Kind {
         self.action.kind()
     }
 
-    /// The properties that all steps of this kind share.
+    /// Returns the properties that all steps of this kind share.
     pub fn nature(&self) -> Nature {
         self.kind().nature()
     }
 
-    /// The group of steps, if this step is a `repeat`.
+    /// Returns the `repeat` with its inner steps; `None` if this step is of another kind.
     pub fn repeat(&self) -> Option<&RepeatStep> {
         if let Action::Repeat(repeat) = &self.action { Some(repeat) } else { None }
     }
 
-    /// Visits every part of the action and of the expectation, each with its JSON pointer below the step.
+    /// Visits every part of the action and of the expectation that can contain a reference, each with its JSON pointer
+    /// below the step.
     pub fn see<'p>(&'p self, to: &mut See<'_, 'p>) {
         let mut at = String::new();
         self.action.see(&mut at, to);
@@ -440,7 +452,8 @@ const STEP: OneOf = OneOf {
     },
 };
 
-/// The error for a step without an operation.
+/// Returns the error for a step that gives none of its possible operations. `what` is the word for such an operation,
+/// and `all` lists them.
 fn no_operation(it: &Place<'_>, what: &str, all: &str) -> Wrong {
     Wrong::key("", format!("`{}` has no {what}", it.key), format!("add one of {all}"))
 }

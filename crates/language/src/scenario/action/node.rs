@@ -1,11 +1,12 @@
-//! What `kill`, `end` and `start` have in common when they act on a node or on a container outside the cluster.
+//! Checks that the steps `kill`, `end` and `start` share when their target is a node or a container outside the
+//! cluster.
 
 use super::{OneOf, Wrong};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::no_parts;
 
-/// The rule that an `end` names either a pod or a node.
+/// The rule that an `end` step names either a pod or a node.
 pub(super) const POD_OR_NODE: OneOf = OneOf {
     of: "EndStep",
     what: "target",
@@ -17,7 +18,7 @@ pub(super) const POD_OR_NODE: OneOf = OneOf {
     two: two_targets,
 };
 
-/// The rule that a `kill` names either a pod, a node or a container outside the cluster.
+/// The rule that a `kill` step names either a pod, a node or a container outside the cluster.
 pub(super) const POD_NODE_OR_BESIDE: OneOf = OneOf {
     of: "KillStep",
     keys: &["pod", "node", "beside"],
@@ -29,7 +30,7 @@ pub(super) const POD_NODE_OR_BESIDE: OneOf = OneOf {
     ..POD_OR_NODE
 };
 
-/// The rule that a `start` names either a node or a container outside the cluster.
+/// The rule that a `start` step names either a node or a container outside the cluster.
 pub(super) const NODE_OR_BESIDE: OneOf = OneOf {
     of: "StartStep",
     keys: &["node", "beside"],
@@ -51,19 +52,20 @@ fn two_targets(it: &super::Place<'_>, first: &str, second: &str) -> Wrong {
     Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// The keys of a step that have no effect because its target is not a pod.
+/// The keys of a step that have no effect because the step's target is not a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Idle(Vec<&'static str>);
 
 no_parts!(Idle);
 
 impl Idle {
-    /// Selects the keys that are given. Each key comes with whether it is given.
+    /// Selects the keys that the step gives. Each key comes with whether the step gives it.
     pub(super) fn given(keys: &[(&'static str, bool)]) -> Self {
         Self(keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect())
     }
 
-    /// Reports each key that has no effect. `target` describes the step's target in words.
+    /// Reports each key that has no effect. `act` is the key of the step's kind. `target` describes the step's target
+    /// in words.
     pub(super) fn report(&self, act: &str, target: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for key in &self.0 {
             let message = format!("`{act}` names a {target}, so `{key}` has no effect");

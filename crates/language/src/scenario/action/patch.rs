@@ -16,16 +16,17 @@ use crate::scenario::template::{Template, Tree, Words};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PatchStep")]
 struct PatchFile {
-    /// `v1`, `apps/v1`, …
+    /// The API version of the object, for example `v1` or `apps/v1`.
     api_version: Template,
-    /// `Secret`, `Deployment`, …
+    /// The kind of the object, for example `Secret` or `Deployment`.
     kind: Template,
     /// The name of the object.
     name: Template,
     /// The namespace of the object. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// The part of the object that is changed. The API server ignores changes to a part that the patch does not name.
+    /// The subresource that is changed, for example `status`. The API server ignores changes to a subresource that the
+    /// patch does not name. Without it, the object itself is changed.
     #[serde(default)]
     subresource: Option<Subresource>,
     /// A JSON merge patch (RFC 7396) with the fields to change. `null` removes a field. A list replaces the whole list.
@@ -40,9 +41,9 @@ struct PatchFile {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "PatchFile")]
 pub struct PatchStep {
-    /// `v1`, `apps/v1`, …
+    /// The API version of the object, for example `v1` or `apps/v1`.
     pub api_version: Template,
-    /// `Secret`, `Deployment`, …
+    /// The kind of the object, for example `Secret` or `Deployment`.
     pub kind: Template,
     /// The name of the object.
     pub name: Template,
@@ -54,16 +55,16 @@ pub struct PatchStep {
     pub changes: Changes,
 }
 
-/// A part of an object that is changed apart from the rest.
+/// A part of an object that Kubernetes changes only by a request of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subresource {
-    /// What controllers write: `status`.
+    /// The subresource `status`, which controllers write.
     Status,
 }
 
 impl Subresource {
-    /// The name of the subresource in the URL.
+    /// The name of the subresource in the URL of the request.
     pub fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -71,16 +72,16 @@ impl Subresource {
     }
 }
 
-/// The changes of a patch.
+/// The changes of a patch, in one of two formats.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Changes {
-    /// A JSON merge patch (RFC 7396).
+    /// A JSON merge patch (RFC 7396): a part of the object with the new values.
     Merge(Tree),
-    /// A JSON patch (RFC 6902).
+    /// A JSON patch (RFC 6902): a list of operations.
     Json(Vec<Tree>),
 }
 
-/// The operations of a JSON patch (RFC 6902), and whether each takes a value.
+/// The operations of a JSON patch (RFC 6902), each with whether it takes a value.
 const OPERATIONS: [(&str, bool); 6] =
     [("add", true), ("remove", false), ("replace", true), ("move", false), ("copy", false), ("test", true)];
 

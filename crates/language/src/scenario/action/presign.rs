@@ -25,55 +25,57 @@ use crate::scenario::template::{Template, Words};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PresignStep")]
 struct PresignFile {
-    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default)]
     store: Option<String>,
-    /// A URL to GET `bucket/key`.
+    /// Sign a URL with which a client can GET the object `bucket/key`.
     #[serde(default)]
     get: Option<Template>,
-    /// A URL to PUT `bucket/key`.
+    /// Sign a URL with which a client can PUT the object `bucket/key`.
     #[serde(default)]
     put: Option<Template>,
-    /// A URL to HEAD `bucket/key`.
+    /// Sign a URL with which a client can HEAD the object `bucket/key`.
     #[serde(default)]
     head: Option<Template>,
-    /// A URL to DELETE `bucket/key`.
+    /// Sign a URL with which a client can DELETE the object `bucket/key`.
     #[serde(default)]
     delete: Option<Template>,
     /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An
-    /// `http` step uses its fields by `fields-of`.
+    /// `http` step sends the signed fields of the form with `fields-of`.
     #[serde(default)]
     post: Option<PostForm>,
     /// How long the URL or the form is valid, for example `5m`.
     expires: Span,
-    /// The time of signing, relative to now: `-1h` is an hour ago.
+    /// The time of signing, relative to now: `-1h` is an hour ago. The default is now.
     #[serde(default)]
     signed: Option<Span>,
     /// Sign for this `https://host[:port]` instead of the store's endpoint.
     #[serde(default)]
     endpoint: Option<Template>,
-    /// Sign for this region instead of the store's.
+    /// Sign for this region instead of the store's region.
     #[serde(default)]
     region: Option<Template>,
-    /// Sign with this secret key instead of the store's, as a signer does whose Secret is out of date.
+    /// Sign with this secret key instead of the store's secret key. A signer whose Secret is out of date does the same.
     #[serde(default)]
     secret_key: Option<Template>,
-    /// Further query parameters to sign.
+    /// Additional query parameters to sign, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     query: IndexMap<String, Template>,
-    /// Sign with the credentials that this earlier `sts` step gained, instead of the store's own.
+    /// Sign with the credentials that an earlier `sts` step received, instead of the store's own. Give the id of that
+    /// step.
     #[serde(default, rename = "as")]
     as_step: Option<CredentialsOf>,
 }
 
-/// The fields that a signed form may send. S3 refuses all others, except the file and the fields of the signature.
+/// The rules for a signed form. S3 refuses every field that these rules do not name, except the file and the fields of
+/// the signature.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PostForm")]
 struct PostFormFile {
     /// The bucket to which the form is sent.
     bucket: Template,
-    /// The object's key. The signed form contains it as a field.
+    /// The object's key. The signed form contains the key as a field, so its sender cannot choose another one.
     #[serde(default)]
     key: Option<Template>,
     /// The prefix of the object's key. The sender of the form chooses the rest, in the field `key`.
@@ -82,36 +84,38 @@ struct PostFormFile {
     /// The permitted size of the file, in bytes.
     #[serde(default)]
     content_length_range: Option<LengthRange>,
-    /// Further fields and their values, for example `success_action_status: "201"`. The signed form contains them.
+    /// Additional fields and their values, for example `success_action_status: "201"`. The signed form contains these
+    /// fields.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     equals: IndexMap<String, Template>,
-    /// Further fields and the prefixes of their values, for example `Content-Type: image/`. The sender adds them.
+    /// Additional fields and the prefixes of their values, for example `Content-Type: image/`. The sender adds these
+    /// fields, with a value that begins with the prefix.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     starts_with: IndexMap<String, Template>,
 }
 
-/// The fields that a signed form may send.
+/// The rules for the fields of a signed form.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PostFormFile")]
 pub struct PostForm {
-    /// The bucket.
+    /// The bucket to which the form is sent.
     pub bucket: Template,
-    /// The object's key, or its prefix.
+    /// The object's key, or the prefix of the object's key.
     pub key: Keyed<KeyRule>,
-    /// The permitted size of the file.
+    /// The permitted size of the file, in bytes. `None` permits every size.
     pub content_length_range: Option<LengthRange>,
-    /// Fields with fixed values.
+    /// Fields with fixed values, by name.
     pub equals: IndexMap<String, Template>,
-    /// Fields with the prefixes of their values.
+    /// Fields whose values must begin with a prefix: the prefix by the name of the field.
     pub starts_with: IndexMap<String, Template>,
 }
 
-/// How a policy restricts the object's key.
+/// How the policy of a form restricts the object's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRule {
-    /// The key is fixed.
+    /// The uploaded object must have exactly this key.
     Key,
-    /// The key has a fixed prefix.
+    /// The key of the uploaded object must begin with this prefix. The sender chooses the rest.
     Prefix,
 }
 
@@ -128,10 +132,10 @@ impl Key for KeyRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LengthRange {
-    /// The smallest size.
+    /// The smallest permitted size, in bytes.
     #[serde(default)]
     pub least: u64,
-    /// The largest size.
+    /// The largest permitted size, in bytes.
     pub most: u64,
 }
 
@@ -149,12 +153,12 @@ impl TryFrom<PostFormFile> for PostForm {
     }
 }
 
-/// What is signed.
+/// What a `presign` step signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signs {
-    /// A URL: the method, with `bucket/key`.
+    /// The step signs a URL: an HTTP method, with `bucket/key`.
     Url(Keyed<Method>),
-    /// A form.
+    /// The step signs a form: a bucket, and the rules for the fields of the form.
     Form(Box<PostForm>),
 }
 
@@ -174,27 +178,27 @@ impl Parts for Signs {
     }
 }
 
-/// Sign a URL, or a form.
+/// Signs a URL, or a form.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PresignFile")]
 pub struct PresignStep {
-    /// The id of the store's fixture. It is needed only if the scenario has several stores.
+    /// The id of the store's fixture. `None` means the only store of the scenario.
     pub store: Option<String>,
     /// The URL or the form to sign.
     pub signs: Signs,
     /// How long the URL or the form is valid.
     pub expires: Span,
-    /// The moment of signing, relative to now.
+    /// The moment of signing, relative to now. `None` means now.
     pub signed: Option<Span>,
-    /// The endpoint to sign for. It replaces the store's endpoint.
+    /// The endpoint to sign for. `None` means the store's endpoint.
     pub endpoint: Option<Template>,
     /// The region to sign for. The default is the store's region.
     pub region: Option<Template>,
-    /// The secret key to sign with. It replaces the store's secret key.
+    /// The secret key to sign with. `None` means the store's secret key.
     pub secret_key: Option<Template>,
-    /// Further query parameters to sign.
+    /// Additional query parameters to sign, by name.
     pub query: IndexMap<String, Template>,
-    /// The earlier `sts` step whose credentials sign the request.
+    /// The earlier `sts` step whose credentials sign the request. `None` means the store's own credentials.
     pub as_step: Option<CredentialsOf>,
 }
 
@@ -261,9 +265,10 @@ impl Asks for PresignStep {
 }
 
 impl PresignStep {
-    /// Returns the request that is signed, with every reference replaced.
+    /// Returns the question that asks for this URL or form, with every template reference replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<PresignQuestion, String> {
-        // All fields of the step and of the question are named, so that a new field cannot be forgotten.
+        // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
+        // used here.
         let filled = self.filled(words)?;
         let Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step } = &filled;
         let (bucket, key, policy) = match signs {
@@ -297,7 +302,7 @@ impl PresignStep {
 }
 
 impl PostForm {
-    /// The policy of the form: what a sender of the form may send.
+    /// Returns the policy of the form: the fields that a sender of the form may send.
     fn policy(&self) -> PostPolicy {
         let Self { bucket: _, key, content_length_range, equals, starts_with } = self;
         let mut policy = PostPolicy {
@@ -335,7 +340,7 @@ impl Rules for PresignStep {
     }
 }
 
-/// The longest that a signed URL may be valid, in seconds: seven days.
+/// The longest time for which a signed URL may be valid, in seconds: seven days.
 const LONGEST_URL_S: i64 = 7 * 24 * 3600;
 
 impl PresignStep {
@@ -347,7 +352,7 @@ impl PresignStep {
         }
     }
 
-    /// The message and the fix for a step whose URL or form no other step uses.
+    /// Returns the message and the fix for a step `id` whose URL or form no other step uses.
     pub(in crate::scenario) fn unused(&self, id: &str) -> (String, String) {
         let (what, verb, example) = match &self.signs {
             Signs::Url(_) => ("opens the URL", "open", format!("`http: {{ get: \"{{{{ {id} }}}}\" }}`")),
@@ -368,7 +373,8 @@ impl PresignStep {
         matches!(self.signs, Signs::Url(_)) && self.expires.as_seconds() > LONGEST_URL_S
     }
 
-    /// Finds mistakes that do not depend on who signs. `at` is the JSON path of this action below the step.
+    /// Finds mistakes that do not depend on whether the harness or a client signs. `at` is the JSON path of this action
+    /// below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let what = match &self.signs {
             Signs::Url(request) => {
@@ -393,7 +399,7 @@ impl PresignStep {
     }
 }
 
-/// Fields that the signing code fills in, and fields that have their own keys in `post`.
+/// Fields that a scenario cannot give: the signing code fills them in, or they have their own keys in `post`.
 const OF_THE_SIGNATURE: [&str; 8] = [
     "bucket",
     "key",

@@ -1,4 +1,4 @@
-//! `prober`: counts what a prober has seen.
+//! `prober`: counts the answers that a prober has received.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use super::{Asks, Directs, Kinded, Nature, Rules};
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 
-/// Count what a prober has seen so far.
+/// Count the answers that a prober has received so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProberStep {
-    /// The id of the `background` step.
+    /// The id of the `background` step that started the prober.
     pub of: ProberOf,
-    /// Stop the prober, wait for the answers in flight, and count them too. With `eventually`, the prober is stopped
-    /// when the expectation holds. A prober that no step stops ends with the flow.
+    /// `true`: stop the prober, wait for outstanding answers, and count them too. With `eventually`, the prober is
+    /// stopped when the expectation holds. A prober that no step stops ends with the flow.
     #[serde(default)]
     pub stop: bool,
 }

@@ -1,4 +1,5 @@
-//! `repeat`: runs a group of steps in rounds. Random moments are drawn from a seed.
+//! `repeat`: runs a group of steps in rounds. A seed decides the random delays, so that a run can be repeated with the
+//! same delays.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,19 +13,20 @@ use crate::scenario::model::ProberOf;
 use crate::scenario::parts::{Parts, See};
 use crate::scenario::template::Words;
 
-/// The reserved name that gives the number of the round, starting at 1: `{{ round }}` within a repeat. No step or
-/// fixture may have this id.
+/// The reserved name in `{{ round }}`, which stands for the number of the round within a repeat, starting at 1. No step
+/// or fixture may have this id.
 pub const ROUND: &str = "round";
 
-/// Run a group of steps in rounds. If a step of a round does not pass, no further round is run. What a step captures is
-/// one value within its round. After the repeat it is the list of the values of all rounds.
+/// Run a group of steps in rounds. If a step of a round does not pass, no further round is run. Within a round, a
+/// capture of a step is one value. After the repeat, the capture is the list of the values of all rounds.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RepeatStep {
     /// The number of rounds.
     #[schemars(range(min = 1, max = 1000))]
     pub times: u32,
-    /// The seed for random moments. Without it a seed is drawn and reported. `--seed` overrides it.
+    /// The seed for random delays. If it is left out, the harness chooses a seed and reports it. The option `--seed`
+    /// overrides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The number of rounds that may be void. A round is void if a change could not be made as intended because
@@ -41,17 +43,17 @@ fn is_none(count: &u32) -> bool {
     *count == 0
 }
 
-/// When a step of a round begins.
+/// When a step of a round begins, relative to the previous step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum After {
-    /// This long after the previous step.
+    /// A fixed time after the previous step.
     Span(Span),
-    /// At a random moment, drawn from the repeat's seed.
+    /// A random time after the previous step. The repeat's seed decides it.
     Random(Random),
 }
 
-/// A random moment, drawn from the repeat's seed.
+/// A random delay after the previous step. The repeat's seed decides the delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Random {
@@ -60,7 +62,7 @@ pub struct Random {
 }
 
 impl After {
-    /// The delay. For a random moment, the longest possible delay.
+    /// The delay. For a random delay, the longest possible one.
     pub fn span(self) -> Span {
         match self {
             Self::Span(span) => span,
@@ -72,7 +74,7 @@ impl After {
 /// A step, and its position in the scenario.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
-    /// The step at this place.
+    /// The step at this position.
     pub step: &'a Step,
     /// The JSON pointer of the step in the scenario.
     pub at: String,
@@ -80,7 +82,8 @@ pub struct Placed<'a> {
     pub group: Option<&'a Step>,
 }
 
-/// All steps of a flow in the order in which they begin. The steps of a `repeat` follow the `repeat` itself.
+/// Returns all steps of a flow in the order in which they begin. The steps inside a `repeat` follow the `repeat`
+/// itself.
 pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
     let mut all = Vec::new();
     for (index, step) in flow.iter().enumerate() {
@@ -98,7 +101,7 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
 }
 
 impl Parts for RepeatStep {
-    /// This function does nothing, because the inner steps are visited as separate steps.
+    /// The steps of the repeat are visited as separate steps, so there is nothing to visit here.
     fn see<'p>(&'p self, _: &mut String, _: &mut See<'_, 'p>) {}
 
     fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
@@ -107,7 +110,7 @@ impl Parts for RepeatStep {
 }
 
 impl Kinded for RepeatStep {
-    // If a step in a round fails, that step has the failed verdict; the repeat itself does not fail.
+    // If a step in a round fails, the verdict names that step; the repeat itself does not fail.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
 }

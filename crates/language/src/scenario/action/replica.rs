@@ -1,4 +1,4 @@
-//! `replica`: looks at the objects of a replica.
+//! `replica`: reads the objects of a replica.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Look from the vantage at a replica, a copy of a database in a bucket as litestream writes it: the number of objects
-/// below its prefix, and the age of the newest object.
+/// Read the state of a replica from the vantage. A replica is a copy of a database in a bucket below a prefix, as
+/// litestream writes it. The answer has the number of objects below the prefix, and the age of the newest object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReplicaStep {
-    /// `bucket` or `bucket/prefix`.
+    /// The place of the replica: `bucket` or `bucket/prefix`.
     pub of: Template,
     /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `resource`: looks at a Kubernetes object.
+//! `resource`: reads a Kubernetes object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,13 +8,13 @@ use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Look at a Kubernetes object.
+/// Read a Kubernetes object, or check that it does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ResourceStep {
-    /// `v1`, `apps/v1`, …
+    /// The API version of the object, for example `v1` or `apps/v1`.
     pub api_version: Template,
-    /// `Service`, `Deployment`, …
+    /// The kind of the object, for example `Service` or `Deployment`.
     pub kind: Template,
     /// The name of the object.
     pub name: Template,

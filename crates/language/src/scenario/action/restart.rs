@@ -35,11 +35,11 @@ struct RestartFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RestartFile")]
 pub struct RestartStep {
-    /// The workload.
+    /// The workload whose pods are replaced.
     pub workload: Workload,
     /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// The time limit.
+    /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
 }
 

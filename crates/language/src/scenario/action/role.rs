@@ -1,5 +1,5 @@
 //! The role of an action: which part of the harness executes it, and what the other modules need to know about it. Each
-//! kind of step states these properties in its own module, so no other module needs a list of kinds.
+//! kind of step states these facts in its own module, so no other module needs a list of kinds.
 
 use std::fmt;
 
@@ -13,28 +13,29 @@ use crate::scenario::model::{ProberOf, TokenOf};
 use crate::scenario::target::Which;
 use crate::scenario::template::{Template, Tree, Words};
 
-/// The role of an action. Each role comes with the properties that the kind states, and with the action itself.
+/// The role of an action. Each role except `Asks` also contains the action itself, for the part of the harness that
+/// executes it.
 #[derive(Clone, Copy, Debug)]
 pub enum Role<'a> {
     /// The action asks a vantage.
     Asks(&'a dyn Asks),
-    /// The action reads from the cluster, without a vantage.
+    /// The action reads from the cluster without a vantage.
     Looks(&'a dyn Looks, Looking<'a>),
     /// The action changes the environment.
     Changes(&'a dyn Alters, Changing<'a>),
-    /// The action controls the flow.
+    /// The action controls the flow, for example by starting a prober.
     Directs(&'a dyn Directs, Directing<'a>),
 }
 
 /// A kind of step that asks a vantage.
 pub trait Asks: fmt::Debug + Sync {
-    /// The question, with every reference replaced by its value.
+    /// Returns the question to ask, with every template reference replaced by its value.
     ///
     /// # Errors
     /// Returns a message that says why the question cannot be asked.
     fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String>;
 
-    /// The properties of the step in which kinds that ask a vantage differ.
+    /// Returns the properties in which the kinds that ask a vantage differ.
     fn special(&self) -> Special<'_>;
 }
 
@@ -42,44 +43,46 @@ pub trait Asks: fmt::Debug + Sync {
 /// them.
 #[derive(Debug)]
 pub struct Special<'a> {
-    /// The id of the store's fixture, if the step gives one.
+    /// The id of the store's fixture. `None` if the step gives none.
     pub store: Option<&'a str>,
-    /// The token that the harness creates for the step.
+    /// The token that the harness creates for the step. `None` if the harness creates none.
     pub token: Option<&'a TokenSpec>,
-    /// The earlier step whose token this step uses.
+    /// The earlier step whose token this step uses. `None` if this step uses no earlier token.
     pub token_of: Option<&'a TokenOf>,
-    /// The owner of the certificate that the client presents, if the server asks for a client certificate.
+    /// The identity whose client certificate the request presents, if the server asks for one. `None` if it presents
+    /// none.
     pub presents: Option<ClientCertificate>,
-    /// The signing of a URL or a form, with its key below the step. The step itself may sign, or the client that it
-    /// runs.
+    /// The URL or form that the step signs, with the key of this part below the step. The step itself signs it, or the
+    /// client that the step runs.
     pub signs: Option<(&'static str, &'a PresignStep)>,
-    /// The program that the step runs. The effects of the program are not known.
+    /// The program that a `script` step runs. The harness does not know what the program changes.
     pub program: Option<&'a ScriptStep>,
-    /// The program that the step runs at the vantage, with its arguments as they are written, or the name of a client.
+    /// The command that the step runs at the vantage: a program with its arguments as they are written, or the name of
+    /// a client.
     pub runs: Option<Vec<String>>,
 }
 
 /// A kind of step that reads from the cluster.
 pub trait Looks: fmt::Debug + Sync {
-    /// Whether one try of the step waits until the expected content appears.
+    /// Whether the step, in a single try, can wait until the expected content appears.
     fn follows(&self) -> bool;
 
-    /// The step as an `event` step; `None` for other kinds.
+    /// Returns this step if it is an `event` step; `None` for other kinds.
     fn events(&self) -> Option<&EventStep>;
 }
 
 /// A kind of step that changes the environment.
 pub trait Alters: fmt::Debug + Sync {
-    /// Returns what the step changes, and the time limit of the change.
+    /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 }
 
 /// A kind of step that controls the flow.
 pub trait Directs: fmt::Debug + Sync {
-    /// The question that the step starts to repeat; `None` if the step does not start a prober.
+    /// Returns the question that the step's prober repeats; `None` if the step starts no prober.
     fn starts(&self) -> Option<&dyn Asks>;
 
-    /// The step that started the prober whose answers this step counts; `None` if this step does not count.
+    /// Returns the step that started the prober whose answers this step counts; `None` if this step counts no answers.
     fn counts(&self) -> Option<&ProberOf>;
 }
 
@@ -89,18 +92,20 @@ pub trait Directs: fmt::Debug + Sync {
 pub struct Reach<'a> {
     /// The objects that the step changes.
     pub touched: Vec<Touched>,
-    /// The node that the step stops or starts.
+    /// The node that the step stops or starts. `None` if there is none.
     pub node: Option<&'a Template>,
-    /// The container outside the cluster that the step stops or starts, with its fixture: `store.minio`.
+    /// The container outside the cluster that the step stops or starts, as `FIXTURE.CONTAINER`: `store.minio`. `None`
+    /// if there is none.
     pub beside: Option<&'a str>,
-    /// Whether the step starts the node or the container. From then on, its end is unexpected.
+    /// Whether the step starts the node or the container. After such a step, the harness no longer expects that the
+    /// node or the container ends.
     pub starts: bool,
-    /// Whether the step ends only when its effect is complete. If so, the pods that it touched must not end later. If
-    /// the step does not wait, its effect may end a pod at any later time.
+    /// Whether the step waits until its effect is complete. If so, pods of the touched objects must not end after the
+    /// step. If the step does not wait, its effect may end a pod at any later time.
     pub waits: bool,
     /// The objects that the step applies.
     pub applied: &'a [Tree],
-    /// The time limit that the step sets, if it sets one.
+    /// The time limit that the step sets. `None` means the default.
     pub within: Option<Span>,
 }
 
@@ -116,7 +121,8 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// An object that is selected by its name.
+    /// Returns an object that is selected by its name. `namespace` is that of the object; `None` means the variant's
+    /// namespace.
     pub(super) fn named(namespace: Option<&Template>, kind: &str, name: &str) -> Self {
         Self {
             namespace: namespace.map(ToString::to_string),
@@ -125,7 +131,7 @@ impl Touched {
         }
     }
 
-    /// A pod, by its name or by labels.
+    /// A pod that is selected by its name or by labels.
     pub(super) fn pod(namespace: Option<&Template>, pod: &str) -> Self {
         Self { which: Which::parse(pod), ..Self::named(namespace, "Pod", pod) }
     }
@@ -138,37 +144,39 @@ impl Special<'_> {
 }
 
 impl Action {
-    /// The properties of an action that asks a vantage; `None` for other actions.
+    /// Returns the action as one that asks a vantage; `None` for other actions.
     pub fn asks(&self) -> Option<&dyn Asks> {
         if let Role::Asks(it) = self.role() { Some(it) } else { None }
     }
 
-    /// The properties of an action that reads from the cluster; `None` for other actions.
+    /// Returns the action as one that reads from the cluster; `None` for other actions.
     pub fn looks(&self) -> Option<&dyn Looks> {
         if let Role::Looks(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The properties of an action that changes the environment; `None` for other actions.
+    /// Returns the action as one that changes the environment; `None` for other actions.
     pub fn changes(&self) -> Option<&dyn Alters> {
         if let Role::Changes(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The properties of an action that controls the flow; `None` for other actions.
+    /// Returns the action as one that controls the flow; `None` for other actions.
     pub fn directs(&self) -> Option<&dyn Directs> {
         if let Role::Directs(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The question that the action starts to repeat; `None` if the action does not start a prober.
+    /// Returns the question that the action's prober repeats; `None` if the action starts no prober.
     pub fn starts_prober(&self) -> Option<&dyn Asks> {
         self.directs()?.starts()
     }
 
-    /// The step that started the prober whose answers this action counts; `None` if the action does not count.
+    /// Returns the step that started the prober whose answers this action counts; `None` if the action counts no
+    /// answers.
     pub fn counts(&self) -> Option<&ProberOf> {
         self.directs()?.counts()
     }
 
-    /// The special properties of an action that asks a vantage, directly or through a prober. Other actions have none.
+    /// Returns the special properties of an action that asks a vantage, directly or through a prober. For other
+    /// actions, all fields are empty.
     pub fn special(&self) -> Special<'_> {
         match self.role() {
             Role::Asks(it) => it.special(),
@@ -177,7 +185,7 @@ impl Action {
         }
     }
 
-    /// The objects that the action applies.
+    /// The objects that the action applies. Only an `apply` step applies objects.
     pub fn applied(&self) -> &[Tree] {
         self.changes().map_or(&[], |it| it.reach().applied)
     }

@@ -15,18 +15,18 @@ use crate::scenario::template::Template;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RotateStep {
-    /// The fixture and its certificate: `store.serving`.
+    /// The fixture and its certificate to replace: `store.serving` is the certificate `serving` of the fixture `store`.
     pub certificate: String,
-    /// The id of the authority that issues it.
+    /// The id of the authority that issues the new certificate. By default, the authority stays the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The start of validity, relative to the start of the run.
+    /// The start of the new certificate's validity, relative to the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Span>,
-    /// The end of validity, relative to the start of the run.
+    /// The end of the new certificate's validity, relative to the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Span>,
-    /// The DNS names and addresses for which it is valid.
+    /// The DNS names and addresses for which the new certificate is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<Template>>,
 }
@@ -40,7 +40,7 @@ impl Kinded for RotateStep {
 
 impl Alters for RotateStep {
     fn reach(&self) -> Reach<'_> {
-        // A new certificate does not end a pod, so no object is listed as touched.
+        // A new certificate ends no pod, and a touched object is one whose pods may end. So no object is listed.
         Reach { touched: Vec::new(), node: None, beside: None, starts: false, waits: true, applied: &[], within: None }
     }
 }
@@ -77,7 +77,7 @@ impl Rules for RotateStep {
 }
 
 impl RotateStep {
-    /// Checks that `fixture.certificate` names an existing certificate.
+    /// Checks that `certificate` names a fixture and one of its certificates.
     fn check_certificate(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let named = self.certificate.as_str();
         let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);

@@ -1,4 +1,4 @@
-//! What a kind of step declares, independent of its role.
+//! The properties that each kind of step declares, independent of its role.
 
 use super::Nature;
 use crate::scenario::diagnostic::Diagnostic;
@@ -7,31 +7,32 @@ use crate::scenario::model::Source;
 use crate::scenario::one_of::{Needs, OneOf};
 use crate::scenario::parts::Leaves;
 
-/// The expectation of a step without an `expect`.
+/// What a step without an `expect` expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implied {
-    /// The step expects any answer.
+    /// The step expects an answer; the content does not matter.
     Answer,
     /// Success: a 2xx status from a store, or exit code 0 from a program.
     Success,
 }
 
-/// The properties of a kind of step that do not depend on a single step.
+/// The properties that all steps of a kind share.
 pub trait Kinded: Rules {
     /// The properties that all steps of the kind share.
     const NATURE: Nature;
     /// The typical duration of a step of this kind, in milliseconds, measured with the shipped scenarios on two
-    /// processors. The value is good enough to decide the order of environments.
+    /// processors. The harness uses it to decide the order in which environments are set up, so a rough value is
+    /// enough.
     const TYPICAL_MS: u64;
-    /// The sets of keys, of the step and of its parts, of which exactly one key must be given.
+    /// The sets of keys, of the step and of the types within it, of which exactly one key must be given.
     const ONE_OF: &'static [OneOf] = &[];
-    /// The keys, of the step and of its parts, that need another key.
+    /// The keys, of the step and of the types within it, that need another key.
     const NEEDS: &'static [Needs] = &[];
 }
 
-/// Properties of a step that depend on its fields, such as its operation.
+/// Properties of a single step that depend on its fields, such as its operation.
 pub trait Rules {
-    /// The sources of values in the answer of this step. They decide which matchers the step accepts in `expect`.
+    /// Returns the parts of an answer that this step provides. They decide which matchers the step accepts in `expect`.
     fn brings(&self) -> Vec<Source> {
         Vec::new()
     }
@@ -41,7 +42,7 @@ pub trait Rules {
         true
     }
 
-    /// Returns the expectation of the step if it has no `expect`.
+    /// Returns what the step expects if it has no `expect`.
     fn implied(&self) -> Implied {
         Implied::Answer
     }
@@ -51,16 +52,16 @@ pub trait Rules {
         false
     }
 
-    /// Returns what the step provides for later steps that refer to it.
+    /// Returns the kinds of output that later steps can use, such as a token or a certificate chain.
     fn leaves(&self) -> &'static [Leaves] {
         &[]
     }
 
-    /// The operation, for messages: `put` in `s3 put`.
+    /// The operation of the step, for messages: `put` in `s3 put`. `None` if the kind has only one operation.
     fn operation(&self) -> Option<&'static str> {
         None
     }
 
-    /// Checks the rules of this kind, in addition to the rules for every step.
+    /// Checks the rules of this kind of step, in addition to the rules for every step.
     fn check(&self, _judge: &Judge<'_>, _errors: &mut Vec<Diagnostic>) {}
 }

@@ -16,7 +16,7 @@ use crate::scenario::model::{CredentialsOf, Source};
 use crate::scenario::parts::{Parts as _, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Do exactly one S3 operation. An object is written `bucket/key`.
+/// Do exactly one S3 operation. Write an object as `bucket/key`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "S3Step")]
@@ -24,49 +24,50 @@ struct S3File {
     /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default)]
     store: Option<String>,
-    /// Put an object: `bucket/key`.
+    /// Put the object `bucket/key`. Needs `body`.
     #[serde(default)]
     put: Option<Template>,
-    /// Get an object: `bucket/key`.
+    /// Get the object `bucket/key`.
     #[serde(default)]
     get: Option<Template>,
-    /// Head an object: `bucket/key`.
+    /// Read the metadata of the object `bucket/key` (HEAD).
     #[serde(default)]
     head: Option<Template>,
-    /// Delete an object: `bucket/key`.
+    /// Delete the object `bucket/key`.
     #[serde(default)]
     delete: Option<Template>,
-    /// List `bucket` or `bucket/prefix`.
+    /// List the keys of `bucket`, or the keys that begin with `prefix` in `bucket/prefix`.
     #[serde(default)]
     list: Option<Template>,
-    /// Create a bucket.
+    /// Create the bucket of this name.
     #[serde(default)]
     create_bucket: Option<Template>,
-    /// Start a multipart upload of an object: `bucket/key`. The upload id can be captured from `/reply/s3/upload_id`.
+    /// Start a multipart upload of the object `bucket/key`. The upload id can be captured from `/reply/s3/upload_id`.
     #[serde(default)]
     create_upload: Option<Template>,
-    /// Complete a multipart upload of an object: `bucket/key`. Needs `upload` and `parts`.
+    /// Complete a multipart upload of the object `bucket/key`. Needs `upload` and `parts`.
     #[serde(default)]
     complete_upload: Option<Template>,
-    /// The id of the upload to complete.
+    /// The id of the multipart upload to complete.
     #[serde(default)]
     upload: Option<Template>,
     /// The `ETag` of each part of the upload, in the order of the parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Template>,
-    /// The content to put.
+    /// The content of the object that `put` writes, as text.
     #[serde(default)]
     body: Option<Template>,
-    /// Use the credentials that this earlier `sts` step returned, instead of the store's own.
+    /// Use the credentials that an earlier `sts` step returned, instead of the store's own. Give the id of that step.
     #[serde(default, rename = "as")]
     as_step: Option<CredentialsOf>,
-    /// What happens to the session token of the credentials of `as`.
+    /// What happens to the session token of the credentials from `as`. The default is to send it. `dropped` leaves it
+    /// out.
     #[serde(default)]
     session_token: Option<SessionToken>,
-    /// Additional headers. They are signed.
+    /// Additional headers of the request, by name. The signature includes them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     headers: IndexMap<String, Template>,
-    /// Sign with this secret key instead of the store's, like a client with an outdated Secret.
+    /// Sign with this secret key instead of the store's secret key. A client with an outdated Secret does the same.
     #[serde(default)]
     secret_key: Option<Template>,
 }
@@ -75,23 +76,23 @@ struct S3File {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "S3File")]
 pub struct S3Step {
-    /// The id of the store's fixture. It is needed only if the scenario has several stores.
+    /// The id of the store's fixture. `None` means the only store of the scenario.
     pub store: Option<String>,
-    /// The operation, with its bucket or object.
+    /// The operation, with the bucket or the object to which it is applied.
     pub operation: Keyed<Operation>,
-    /// The id of the upload to complete.
+    /// The id of the multipart upload to complete.
     pub upload: Option<Template>,
-    /// The `ETag` of each part of the upload.
+    /// The `ETag` of each part of the upload, in the order of the parts.
     pub parts: Vec<Template>,
-    /// The content to put.
+    /// The content of the object that `put` writes.
     pub body: Option<Template>,
-    /// The step whose credentials are used.
+    /// The earlier `sts` step whose credentials are used. `None` means the store's own credentials.
     pub as_step: Option<CredentialsOf>,
-    /// What happens to the session token of these credentials.
+    /// What happens to the session token of the temporary credentials. `None` means that the request sends it.
     pub session_token: Option<SessionToken>,
-    /// Additional headers. They are signed.
+    /// Additional headers of the request, by name. The signature includes them.
     pub headers: IndexMap<String, Template>,
-    /// The secret key to sign with instead of the store's.
+    /// The secret key to sign with. `None` means the store's secret key.
     pub secret_key: Option<Template>,
 }
 
@@ -135,7 +136,8 @@ impl Key for Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionToken {
-    /// The request leaves it out, like a client that supports only an access key and a secret key.
+    /// The request leaves the session token out. A client that supports only an access key and a secret key does the
+    /// same.
     Dropped,
 }
 
@@ -195,7 +197,7 @@ impl Asks for S3Step {
 }
 
 impl S3Step {
-    /// The operation, with every reference replaced.
+    /// Returns the question that asks for this operation, with every template reference replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<S3Question, String> {
         let filled = self.filled(words)?;
         let target = filled.operation.text.as_str();
@@ -234,7 +236,8 @@ impl Rules for S3Step {
         [Source::Store].into_iter().chain(more).collect()
     }
 
-    /// A write is expected to succeed. A read must say what it expects to see.
+    /// A step that writes needs no `expect`, because success is expected. A step that reads must say what it expects to
+    /// read.
     fn needs_expect(&self) -> bool {
         matches!(self.operation.key, Operation::Get | Operation::Head | Operation::List)
     }
@@ -273,7 +276,8 @@ impl S3Step {
         judge.store(at, self.store.as_deref(), errors);
     }
 
-    /// Checks the form `bucket/key`, `bucket[/prefix]` or `bucket`. A text with references cannot be checked yet.
+    /// Checks that the target has the form that its operation needs: `bucket/key`, `bucket[/prefix]` or `bucket`. A
+    /// text with references cannot be checked yet.
     fn target(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let target = self.operation.text.as_str();
         let fix = match self.operation.key {
@@ -295,7 +299,7 @@ impl S3Step {
         errors.push(error.fix(fix));
     }
 
-    /// Reports `upload` and `parts` at any operation except `complete-upload`, the only operation that uses them.
+    /// Reports `upload` and `parts` if the operation is not `complete-upload`, the only operation that uses them.
     fn check_upload(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let operation = self.operation.key.key();
         let mut wrong = |key: &str, message: String, fix: &str| {

@@ -11,7 +11,8 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
-/// Set the number of replicas of a Deployment or `StatefulSet`, and wait until exactly that many are available.
+/// Set the number of replicas of a Deployment or `StatefulSet`, and wait until exactly that many replicas are
+/// available.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "ScaleStep")]
@@ -37,13 +38,13 @@ struct ScaleFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ScaleFile")]
 pub struct ScaleStep {
-    /// The workload.
+    /// The workload that is scaled.
     pub workload: Workload,
     /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
     /// The number of replicas.
     pub replicas: u16,
-    /// The time limit.
+    /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
 }
 

@@ -17,28 +17,28 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// The image that contains most programs.
+/// The name of the image that contains most client programs. Messages suggest it.
 pub(super) const CLIENTS_IMAGE: &str = "clients";
 
-/// Run a program of your own at the vantage, in a new folder that is its `HOME` and `TMPDIR`. It inherits only `PATH`
-/// from the environment. A vantage without an image runs it in the agent's image, which has no shell; `outside` without
-/// an image runs it on the user's machine.
+/// Run a program of your own at the vantage. It runs in a new folder, which is its `HOME` and `TMPDIR`. It inherits
+/// only `PATH` from the environment. A pod without an image runs the program in the agent's image, which has no shell.
+/// An `outside` vantage without an image runs it on the user's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScriptStep {
     /// The program and its arguments. They do not pass through a shell; for a shell write `[sh, -c, "…"]`. `{{
-    /// vantage.ca }}` is the path of a file with the certificates that the vantage trusts. The variable
-    /// `PARALLAX_CA_BUNDLE` has the same path.
+    /// vantage.ca }}` is the path of a file with the certificates that the vantage trusts. The environment variable
+    /// `PARALLAX_CA_BUNDLE` contains the same path.
     #[schemars(length(min = 1))]
     pub run: Vec<Template>,
-    /// Environment variables.
+    /// Environment variables for the program, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, Template>,
     /// The text that the program reads on standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Template>,
-    /// The id of a store's fixture. `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
-    /// are set for that store.
+    /// The id of a store's fixture. The program gets `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY` for this store. Without an id, these variables are not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
 }
@@ -77,7 +77,7 @@ impl Asks for ScriptStep {
     }
 }
 
-/// The environment variables that tell AWS SDKs and tools how to reach a store.
+/// Returns the environment variables that tell AWS SDKs and tools how to reach a store.
 fn variables_of(access: S3Access) -> BTreeMap<String, Secret> {
     let S3Access { endpoint, region, access_key, secret_key, session_token: _ } = access;
     BTreeMap::from([
@@ -106,7 +106,7 @@ impl Rules for ScriptStep {
             judge.store("script", self.store.as_deref(), errors);
         }
         variables("/script/env", &self.env, judge, errors);
-        // An `outside` vantage without an image is the user's own machine, which has its own programs.
+        // An `outside` vantage without an image has the programs of the user's machine, so only pods are checked here.
         if let Some((id, vantage)) = judge.place()
             && vantage.pod.is_some()
             && vantage.image().is_none()
@@ -117,7 +117,7 @@ impl Rules for ScriptStep {
     }
 }
 
-/// Checks the names of environment variables.
+/// Checks that the names of environment variables are valid.
 pub(super) fn variables(at: &str, env: &IndexMap<String, Template>, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
     for name in env.keys().filter(|name| name.is_empty() || name.contains(['=', '\0', ' '])) {
         let error = judge

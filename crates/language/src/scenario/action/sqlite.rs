@@ -1,4 +1,4 @@
-//! `sqlite`: looks at an SQLite database.
+//! `sqlite`: reads the state of an SQLite database.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Look at an SQLite database with `parallax-writer look` in the container that holds it: the number of rows, the
-/// highest row, and `integrity_check`.
+/// Read the state of an SQLite database with `parallax-writer look`, in the container that holds the database. The
+/// answer has the number of rows, the highest row, and the result of `integrity_check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SqliteStep {
@@ -19,7 +19,7 @@ pub struct SqliteStep {
     pub pod: Template,
     /// The name of the container. Its image must be `writer`.
     pub container: Template,
-    /// The path of the database in the container.
+    /// The path of the database file in the container.
     pub database: Template,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,17 +10,19 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Start what does not run: a further node of the cluster, or a container of a fixture outside the cluster. It is `late`,
-/// or an earlier step ended it. The step ends when its container runs. Whether a node becomes ready is seen by a `resource`
-/// step. A container outside the cluster can get another address, which only other such containers learn.
+/// Start an agent node of the cluster, or a container of a fixture outside the cluster, that does not run. The target
+/// is declared as `late`, or an earlier step ended it. The step ends when the container runs. A `resource` step can
+/// check whether a node becomes ready. A container outside the cluster can get a new address; only other containers
+/// outside the cluster learn this address.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "StartStep")]
 struct StartFile {
-    /// The name of the node.
+    /// The name of an agent node of the cluster (`agents`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node: Option<Template>,
-    /// The fixture and its container outside the cluster: `masters.second`.
+    /// The fixture and its container outside the cluster: `masters.second` is the container `second` of the fixture
+    /// `masters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beside: Option<String>,
     /// The time limit. The default is 3m.
@@ -32,9 +34,9 @@ struct StartFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "StartFile")]
 pub struct StartStep {
-    /// The node or the container that is started.
+    /// The node or the container to start.
     pub target: StartTarget,
-    /// The time limit.
+    /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
 }
 

@@ -13,11 +13,11 @@ use crate::scenario::parts::{Leaves, Parts as _, parts};
 use crate::scenario::port::Port;
 use crate::scenario::template::{Template, Words};
 
-/// Make a TLS handshake.
+/// Make a TLS handshake, and read the certificate chain of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TlsStep {
-    /// The host name to resolve, to connect to and to verify.
+    /// The host name to resolve, to connect to and to verify in the certificate.
     pub host: Template,
     /// The TCP port. A reference can yield it: `"{{ service.node-port }}"`.
     #[serde(default = "Port::https")]

@@ -13,12 +13,12 @@ use crate::scenario::template::Template;
 /// The default audience of the AWS SDKs and of the AWS pod identity webhook.
 pub const STS_AUDIENCE: &str = "sts.amazonaws.com";
 
-/// A token for the step. The apiserver issues it (TokenRequest), or the harness signs it, because it owns the cluster
-/// and its keys.
+/// A token for the step. The apiserver issues the token (TokenRequest), or the harness signs it. The harness can sign
+/// tokens because it owns the cluster and the cluster's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TokenSpec {
-    /// The ServiceAccount of the token, in the variant's namespace.
+    /// The name of the ServiceAccount that the token identifies. The ServiceAccount is in the variant's namespace.
     pub service_account: Template,
     /// The audience of the token. The default is `sts.amazonaws.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,41 +27,43 @@ pub struct TokenSpec {
     /// `signer` other than the apiserver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Span>,
-    /// Who signs the token. The default is the apiserver.
+    /// The party that signs the token. The default is the apiserver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<Signer>,
-    /// The secret of `signer: shared-secret`.
+    /// The secret with which `signer: shared-secret` signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Template>,
     /// The id of a fixture with a signing key. The token is signed with that key and has the fixture's issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The pod that the apiserver binds the token to, as it does for the kubelet's projected tokens.
+    /// The name of the pod to which the apiserver binds the token. The kubelet's projected tokens are bound in the same
+    /// way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Template>,
 }
 
-/// Who signs a token.
+/// The party that signs a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signer {
-    /// The apiserver, with a TokenRequest.
+    /// The apiserver signs the token, after a TokenRequest.
     #[default]
     Apiserver,
-    /// The harness, with the cluster's own key. Use it for tokens that the apiserver does not issue.
+    /// The harness signs the token with the cluster's own key. Use it for a token that the apiserver would not issue,
+    /// such as an expired one.
     Cluster,
-    /// The harness, with a key that no cluster has.
+    /// The harness signs the token with a key that no cluster has. A verifier must refuse the token.
     Foreign,
-    /// The harness, with an HMAC of `secret` instead of a private key, and the audience as key id. MinIO accepts its
-    /// client secret as such a key.
+    /// The harness signs the token with an HMAC of `secret` instead of a private key, and gives the audience as key id.
+    /// MinIO accepts a token that is signed with its client secret.
     SharedSecret,
 }
 
 no_parts!(Signer);
 parts!(TokenSpec { service_account, audience, expires, signer, secret, issuer, pod });
 
-/// Checks that the token is projected into the pod, comes from an earlier step, or can be created. `action` is the key
-/// of the step's kind.
+/// Checks the token of a step. The token is projected into the pod, comes from an earlier step, or is created by the
+/// harness. `action` is the key of the step's kind.
 pub(super) fn check(
     action: &str,
     token: Option<&TokenSpec>,

@@ -4,23 +4,24 @@ use super::{OneOf, Touched, Wrong};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A workload, identified by its name.
+/// A workload, identified by its kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// A Deployment.
+    /// The Deployment with this name.
     Deployment(Template),
-    /// A `StatefulSet`.
+    /// The `StatefulSet` with this name.
     StatefulSet(Template),
 }
 
 impl Workload {
-    /// The workload from whichever of the two keys is given.
+    /// Returns the workload whose key the step gives. Fails if the step gives none of the two keys.
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
         given.ok_or_else(|| "it has no workload".to_owned())
     }
 
-    /// The workload as an object that a step changes.
+    /// Returns the workload as an object that a step changes. If `namespace` is `None`, the workload is in the
+    /// variant's namespace.
     pub(super) fn touched(&self, namespace: Option<&Template>) -> Touched {
         match self {
             Self::Deployment(name) => Touched::named(namespace, "Deployment", name),
@@ -45,7 +46,7 @@ impl Parts for Workload {
     }
 }
 
-/// The rule that a step names exactly one workload.
+/// Returns the rule that a step names exactly one workload. `of` is the name of the step's type in the schema.
 pub(super) const fn named_once(of: &'static str) -> OneOf {
     OneOf {
         of,

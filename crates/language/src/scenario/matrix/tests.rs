@@ -1,4 +1,4 @@
-//! Examples of expansions, and the places of the expanded parts.
+//! Tests: examples of expansions, and the places of the expanded parts in the file.
 
 use insta::assert_snapshot;
 

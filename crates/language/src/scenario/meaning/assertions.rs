@@ -1,4 +1,5 @@
-//! Checks that a baseline asserts something. A scenario that cannot fail is worse than no scenario.
+//! Checks that a baseline asserts something. A scenario that cannot fail is worse than none, because it seems to prove
+//! something.
 
 use std::collections::HashSet;
 
@@ -38,8 +39,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// The signing of a step that signs by itself. For a step that runs a client the result is `None`, because the answer
-/// of a client always needs an expectation.
+/// Returns the URL or form that a step itself signs. `None` for a step that runs a client, because the answer of a
+/// client always needs an expectation.
 fn signed_by(step: &Step) -> Option<&PresignStep> {
     let Special { signs, runs, .. } = step.action.special();
     signs.filter(|_| runs.is_none()).map(|(_, signs)| signs)

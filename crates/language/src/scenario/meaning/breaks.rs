@@ -1,4 +1,5 @@
-//! Checks breaks: that the declared failures are possible, and that breaks can be distinguished.
+//! Checks the breaks of a scenario. The declared failures must be possible, and two breaks must not declare the same
+//! failures.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +14,17 @@ use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
 use crate::scenario::model::{Break, CauseSpec, Scenario, Step, WrittenExpect};
 
-/// A break, and the data that the rules for breaks need.
+/// A break, and the data that the checks of breaks need.
 pub struct Expectations<'a> {
     /// The id of the break.
     pub id: &'a str,
-    /// The break as it is written.
+    /// The break as it is written in the file.
     pub spec: &'a Break,
-    /// The scenario without the change.
+    /// The baseline, which is the scenario without the change.
     pub baseline: &'a Scenario,
-    /// The scenario with the change.
+    /// The baseline with the change of the break applied.
     pub changed: &'a Scenario,
-    /// The parts of the scenario that the change touches.
+    /// The parts of the scenario that the change of the break touches.
     pub touches: &'a Touched,
     /// All fixtures that the project can use.
     pub library: &'a Library,
@@ -31,7 +32,7 @@ pub struct Expectations<'a> {
     pub document: &'a Document,
 }
 
-/// Checks `fails` and `blocks` against the changed flow.
+/// Checks `fails` and `blocks` of a break against the flow after its change.
 pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let at = join("/breaks", it.id);
@@ -59,7 +60,7 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             errors.push(error.fix("a blocked step is not run, so it cannot fail; remove it from one of the two"));
         }
     }
-    // If a readiness condition fails, the flow does not run. That case is checked above.
+    // If a readiness condition fails, the flow does not run, so `blocks` is checked only in the other case.
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }
@@ -79,7 +80,7 @@ impl Expectations<'_> {
     }
 }
 
-/// Checks that `blocks` lists exactly the steps that depend on a failing step.
+/// Checks that `blocks` lists exactly the steps that depend on a failing step and do not fail themselves.
 fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     let mut unreached: BTreeSet<&str> = it.spec.fails.keys().map(String::as_str).collect();
     let mut must: Vec<(&str, String)> = Vec::new();
@@ -120,15 +121,15 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
         let given = expect.into_iter().flat_map(WrittenExpect::wanted).flat_map(|it| it.names());
-        // A capture counts as a matcher, and so does `stays`.
+        // A mismatch can also name a capture of the step (`capture.NAME`) or `stays`.
         let captures = step.capture.keys().map(|name| format!("capture.{name}"));
         let given: Vec<String> = given.chain(captures).chain(step.stays.map(|_| "stays".to_owned())).collect();
         if !given.contains(matcher) {
             let message = format!("`{}` does not expect `{matcher}`, so this mismatch is not possible", step.id);
             let error = document.error(&join(at, "mismatch"), message);
             let fix = suggest(matcher, given.iter().map(String::as_str), "its matchers");
-            // An expectation that is only implied, such as success, does not fail as a mismatch. It fails with the
-            // answer as the cause.
+            // If the step expects success without an `expect`, its failure is not a mismatch. The answer itself is then
+            // the cause.
             let is_layer = matcher != "mismatch" && step.nature().causes.contains(&matcher.as_str());
             errors.push(error.fix(if is_layer {
                 format!("write the answer itself as the cause: `{}: {{ {matcher}: … }}`; {fix}", step.id)
@@ -163,8 +164,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     errors
 }
 
-/// Checks that a cause is possible: `possible` lists the causes with which `what` (an action or a readiness condition)
-/// can fail.
+/// Checks that a declared cause is possible. `possible` lists the causes with which `what` (an action or a readiness
+/// condition) can fail.
 pub(super) fn layers(
     document: &Document,
     at: &str,
@@ -187,7 +188,7 @@ pub(super) fn layers(
             (_, possible) => format!("it can fail with {}", list(possible)),
         }));
     }
-    // A status and an error code can come from the same answer. All other layers exclude each other.
+    // A status and an error code can come from the same answer. Any other two causes exclude each other.
     let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");
     if let [first, rest @ ..] = layers.as_slice() {
         for layer in rest.iter().filter(|layer| !(of_one_answer(first) && of_one_answer(layer))) {
@@ -199,8 +200,8 @@ pub(super) fn layers(
     errors
 }
 
-/// Finds breaks with equal `fails` and `blocks`: the result of a run cannot tell which of the two faults occurred. This
-/// is only a warning, because two faults may have the same symptom.
+/// Finds breaks with equal `fails` and `blocks`: the result of a run cannot tell which of their changes was applied.
+/// This is only a warning, because two changes may have the same symptom.
 pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     let all: Vec<(&String, &Break)> = breaks.iter().collect();

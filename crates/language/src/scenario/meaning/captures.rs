@@ -1,4 +1,4 @@
-//! Checks the names and the pointers of captures.
+//! Checks the names and the JSON pointers of captures.
 
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;

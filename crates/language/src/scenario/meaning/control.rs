@@ -1,9 +1,9 @@
 //! Checks that a break has a control: a step that holds after the first failing step.
 //!
 //! Without a control, a break can appear as declared although its environment failed for another reason. Some causes
-//! themselves show that the peer works; such a failure is its own control. A step that only asks the apiserver is no
-//! control for a step that asks from a vantage: it also holds if the store, the name or the network of that vantage is
-//! gone.
+//! themselves show that the server on the other side works. A failure with such a cause needs no other control. A step
+//! that only asks the apiserver is no control for a step that asks from a vantage. It also holds if the store, the host
+//! name or the network of that vantage is gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 
@@ -50,13 +50,13 @@ pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
     Some(it.document.key_error(&at, message).warning().fix(fix))
 }
 
-/// The reason why a break needs no control.
+/// The reason why no missing control is reported: the break needs no control, or it has one.
 enum Spared {
-    /// A readiness condition fails, so the flow is not run.
+    /// The break makes a readiness condition fail, so the flow is not run.
     Ready,
-    /// The cause of this step is its own control.
+    /// The step with this id fails with a cause that only a working server can produce, so it needs no other control.
     Own(String),
-    /// This step is the control.
+    /// The step with this id is the control.
     By(String),
 }
 
@@ -73,7 +73,7 @@ fn needs_control(it: &Expectations<'_>) -> Result<(), Spared> {
     control.map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
 }
 
-/// The steps that hold after the first failing step, and that ask or change something.
+/// Returns the possible controls: the steps after the first failing step that hold, and that ask or change something.
 fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
     let fails = &it.spec.fails;
     let steps = it.changed.steps().into_iter().map(|it| it.step);
@@ -81,8 +81,8 @@ fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
     after.filter(|step| !fails.contains_key(&step.id) && !it.spec.blocks.contains(&step.id) && asks(step))
 }
 
-/// Whether only a peer that works can cause this failure: a store or a token service that returns its own error code, a
-/// server with the wrong certificate, or a name server that does not have the name.
+/// Whether only a server that works can cause this failure. Such a server is a store or a token service that returns
+/// its own error code, a server with the wrong certificate, or a name server that does not have the name.
 fn comes_from_working_peer(cause: &CauseSpec) -> bool {
     let of_certificate = |fault: TlsFault| match fault {
         TlsFault::UnknownAuthority
@@ -100,8 +100,8 @@ fn comes_from_working_peer(cause: &CauseSpec) -> bool {
     answered || cause.s3.is_some() || cause.sts.is_some() || cause.tls.is_some_and(of_certificate)
 }
 
-/// Whether a step asks the environment something, or changes it. A step that signs or that starts a prober does
-/// neither. A step that judges earlier measurements says nothing about the present environment.
+/// Whether a step asks the environment something or changes it, so that it can be a control. A step that signs or that
+/// starts a prober does neither. A step that judges earlier measurements says nothing about the present environment.
 fn asks(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(it) => it.special().signs.is_none(),
@@ -110,8 +110,8 @@ fn asks(step: &Step) -> bool {
     }
 }
 
-/// Whether the step got its observation from a vantage. Every other step asks the apiserver, or uses the apiserver to
-/// run a program.
+/// Whether the step observes something from a vantage. Every other step asks the apiserver, or runs a program through
+/// the apiserver.
 fn sees(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(_) => true,
@@ -148,16 +148,16 @@ flow:
         let other =
             "change: { flow: { asked: { http: { get: \"http://other/\" } } } }, fails: { asked: { status: 500 } }";
         assert_eq!(warnings(other), Vec::<String>::new());
-        // The only step that holds now comes before the first failing step.
+        // After this change, the only step that holds comes before the first failing step, so the break has no control.
         let removed = other.replace("flow: {", "flow: { last: remove,");
         let found = warnings(&removed);
         assert!(found.len() == 1 && found[0].contains("no step of the break `b` holds after"), "{found:?}");
-        // A step that fails or that is blocked is no control.
+        // A step that fails or that is blocked cannot be the control of a break.
         let fails = other.replace("fails: {", "fails: { last: { mismatch: dns },");
         assert_eq!(warnings(&fails).len(), 1);
         let blocked = other.replace("flow: {", "flow: { last: { needs: [asked] },") + ", blocks: [last]";
         assert_eq!(warnings(&blocked).len(), 1);
-        // A reason suppresses the warning.
+        // A declared reason (`no-control`) suppresses the warning about the missing control.
         assert_eq!(warnings(&(removed + ", no-control: nothing else is there")), Vec::<String>::new());
     }
 

@@ -1,4 +1,5 @@
-//! Finds matchers that always hold. Every text contains the empty text, and every object contains the empty object.
+//! Finds matchers that always hold because their value is empty. Every text contains the empty text, and every object
+//! contains the empty object.
 
 use std::ops::Deref;
 
@@ -9,7 +10,7 @@ use crate::scenario::model::{CauseSpec, Expect, Fields, Matcher, Placed, Shape, 
 
 use super::Subject;
 
-/// The names of the matchers whose text is empty.
+/// Returns the names of the matchers in `expect` that always hold because their text is empty.
 ///
 /// A body and a header are compared as a whole, so they may be empty. A text of only white space counts as empty.
 pub fn empty_texts<Text, Tree, Chain>(expect: &Expect<Text, Tree, Chain>) -> Vec<&'static str>
@@ -20,7 +21,7 @@ where
 {
     let empty = |wanted: &Wanted<'_, Text, Tree, Chain>| match wanted.shape() {
         Shape::Words(text) => text.trim().is_empty(),
-        // The values of these matchers are not texts that can be empty.
+        // The matchers with these shapes have no text that must not be empty.
         Shape::Whole
         | Shape::Span(_)
         | Shape::Number(_)
@@ -32,10 +33,10 @@ where
     expect.wanted().iter().filter(|it| empty(it)).map(|it| it.matcher().name()).collect()
 }
 
-/// The names of the causes of a break whose text is empty.
+/// Returns the keys of a declared cause whose text is empty. Such a text would match every failure.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
-    // All fields are named, so that the compiler reports a new field here. The fields that are bound to `_` have no
-    // text that could be empty.
+    // All fields are named, so that the compiler reports a new field here. The fields bound to `_` have no text that
+    // could be empty.
     let CauseSpec { s3, sts, mismatch, resource, client, message, dns: _, connect: _, tls: _, status: _, exit: _ } =
         cause;
     let all = [
@@ -54,7 +55,7 @@ fn blank_names(all: &[(&'static str, Option<&str>)]) -> Vec<&'static str> {
     all.iter().filter(|(_, text)| blank(*text)).map(|(name, _)| *name).collect()
 }
 
-/// Checks the expectations of each step.
+/// Checks that no matcher in the expectations of the steps is empty.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for Placed { step, at, .. } in subject.scenario.steps() {
@@ -86,7 +87,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// The word for what is missing in a matcher without fields, and the fix with an example.
+/// Returns two texts for a matcher without fields: the word for what it lacks, and the fix with an example.
 fn without_fields(matcher: Matcher) -> (&'static str, &'static str) {
     match matcher {
         Matcher::Headers => {
@@ -103,7 +104,7 @@ fn without_fields(matcher: Matcher) -> (&'static str, &'static str) {
     }
 }
 
-/// Checks a cause that a break declares at `at`.
+/// Checks that no text in the cause that a break declares at `at` is empty.
 pub(super) fn cause(places: &dyn Places, at: &str, cause: &CauseSpec) -> Vec<Diagnostic> {
     empty_causes(cause).into_iter().map(|name| empty(places, at, name)).collect()
 }

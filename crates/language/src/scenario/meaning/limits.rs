@@ -1,11 +1,11 @@
-//! Checks limits of S3 itself: the names of buckets, and the validity of signed URLs.
+//! Checks the limits that S3 itself sets: the names of buckets, and the validity of signed URLs.
 
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::Placed;
 
-/// Checks the names of the buckets that stores create.
+/// Checks that S3 accepts the names of the buckets that the stores of a scenario create.
 pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (id, used) in &subject.scenario.fixtures {
@@ -23,7 +23,8 @@ pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Whether S3 accepts this name for a bucket.
+/// Whether S3 accepts this name for a bucket: 3 to 63 lower-case letters, digits, dashes and dots, and not an IP
+/// address.
 fn is_bucket(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let of_name = |c: char| inner(c) || matches!(c, '-' | '.');
@@ -35,7 +36,8 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
-/// Finds URLs in a baseline that every store refuses, unless one of the steps expects a refusal.
+/// Finds signed URLs in a baseline that every store refuses because they are valid for too long. A URL is allowed if a
+/// step expects the refusal.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     let refusal = |it: &Placed<'_>| {

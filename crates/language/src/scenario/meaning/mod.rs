@@ -1,5 +1,5 @@
-//! The rules that a JSON schema cannot express: whether the parts of a scenario are consistent. There is one file for
-//! each group of rules.
+//! The rules that a JSON schema cannot express: whether the parts of a scenario are consistent with each other. Each
+//! group of rules has its own file.
 
 mod assertions;
 mod breaks;
@@ -28,7 +28,7 @@ pub use readiness::is_readiness;
 pub use references::dependencies;
 pub use steps::Judge;
 
-/// A scenario (a baseline, or a baseline with a change), and the data that the rules need to check it.
+/// What is checked: a scenario (a baseline, or a baseline with a change), with the data that the rules need.
 pub struct Subject<'a> {
     /// The scenario that is checked.
     pub scenario: &'a Scenario,
@@ -38,18 +38,18 @@ pub struct Subject<'a> {
     pub places: &'a dyn Places,
 }
 
-/// The resolved fixtures by id, as far as they are known at plan time.
+/// The fixtures of a scenario by id, with their parameters and exports as far as they are known before the run.
 pub type Resolutions<'a> = BTreeMap<String, Resolved<'a>>;
 
-/// A placeholder for the namespace when references are resolved without a run.
+/// The text that stands for the namespace when references are resolved without a run.
 const NO_NAMESPACE: &str = "namespace";
 
-/// An error if the scenario is too long to be checked.
+/// Returns an error if a section of the scenario has too many entries to be checked.
 pub fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     structure::too_long(subject)
 }
 
-/// An error if the flow has too many entries to be checked step by step.
+/// Returns an error if a flow of `length` steps is too long to be checked step by step.
 pub fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
     structure::long_flow(length, places)
 }
@@ -59,14 +59,14 @@ pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>)
     resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places)
 }
 
-/// Checks that a baseline asserts something.
+/// Checks that a baseline asserts something, and that it signs no URL that every store refuses.
 pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = assertions::check(subject);
     errors.extend(limits::urls(subject));
     errors
 }
 
-/// Checks everything else about a scenario except its breaks.
+/// Runs all checks of a scenario that are not separate functions of this module. Breaks are checked separately.
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));

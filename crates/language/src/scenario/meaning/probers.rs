@@ -1,4 +1,5 @@
-//! Checks that a later step judges each prober, and that each `prober` step refers to a started prober.
+//! Checks that a later step judges each prober, and that each `prober` step refers to a prober that an earlier step
+//! started.
 
 use super::Subject;
 use crate::scenario::diagnostic::{Diagnostic, suggest};

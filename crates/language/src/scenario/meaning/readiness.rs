@@ -13,19 +13,19 @@ pub fn is_readiness(what: &str) -> bool {
     what.contains('.')
 }
 
-/// The subject of a readiness condition.
+/// What a readiness condition in `fails` refers to.
 enum Subject<'a> {
-    /// The subject is the cluster itself.
+    /// The cluster itself (`cluster.ready`).
     Cluster,
-    /// An entry of a fixture's `ready`.
+    /// An entry of a fixture's `ready` section.
     Fixture(&'a ReadyWhen),
 }
 
-/// The causes with which a readiness condition can fail.
+/// Returns the causes with which a readiness condition can fail.
 fn causes(awaited: &Subject<'_>) -> &'static [&'static str] {
     match awaited {
         Subject::Cluster | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
-        // The state of the store's pods can show a cause that the store's health path does not show, so `resource` is
+        // The state of the store's pods can show a cause that the store's health path does not, so `resource` is
         // possible too.
         Subject::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
@@ -60,7 +60,7 @@ pub(super) fn check(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// The entry that a readiness condition refers to, or an error with its fix.
+/// Returns what a readiness condition such as `store.ready` refers to, or an error with its fix.
 fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Subject<'a>, (String, String)> {
     let (id, name) = what.split_once('.').unwrap_or((what, ""));
     if id == CLUSTER_AUTHORITY {
@@ -76,8 +76,8 @@ fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Subject<'a>, (String, 
         let known = fixtures.keys().map(String::as_str);
         return Err((format!("there is no fixture `{id}`"), suggest(id, known, "fixtures")));
     };
-    // An unknown fixture is reported where the fixture is declared. Its readiness conditions are not known, so this
-    // condition is accepted.
+    // An unknown fixture is reported where the fixture is declared. Nothing is known about the readiness conditions of
+    // an unknown fixture, so the condition is accepted.
     let Some(fixture) = it.library.get(&used.fixture) else { return Ok(Subject::Fixture(&ReadyWhen::Store)) };
     let entries = &fixture.file.ready;
     entries.iter().find(|entry| entry.name == name).map(|entry| Subject::Fixture(&entry.when)).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! Checks the references of steps to other steps and to fixtures.
+//! Checks the references of steps to other steps and to fixtures. A referenced step must exist and come earlier; a
+//! referenced fixture must exist.
 
 use parallax_vocab::StepId;
 
@@ -10,8 +11,8 @@ use crate::scenario::model::{Placed, ROUND, Scenario, Step};
 use crate::scenario::parts::{Leaves, Part};
 use crate::scenario::template::{self, Reference};
 
-/// The steps on which `step` depends directly: those in its templates, in `needs`, and in other fields that take the id
-/// of a step.
+/// Returns the ids of the steps on which `step` depends directly: those in its templates, in `needs`, and in other
+/// fields that take the id of a step.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let steps = scenario.steps();
     let find = |id: &str| steps.iter().find(|it| it.step.id == id);
@@ -19,9 +20,9 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let mut out: Vec<StepId> = Vec::new();
     let mut add = |id: &str| {
         let Some(named) = find(id) else { return };
-        // A repeat itself has no verdict, and the captures of its steps are complete only when all rounds have passed.
-        // Therefore a step outside the repeat that refers to the repeat, or to a step inside it, depends on all steps
-        // inside it.
+        // A step outside a repeat that refers to the repeat, or to a step inside it, depends on all steps inside it.
+        // The reason is that the repeat itself has no verdict, and the captures of its steps are complete only when all
+        // rounds have passed.
         let group = if named.step.repeat().is_some() { Some(named.step) } else { named.group };
         let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
         let meant = |it: &&Placed<'_>| match group {
@@ -87,10 +88,11 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
     errors
 }
 
-/// Returns the mistake in a reference to a step that must provide a certain output, with its fix.
+/// Returns the mistake in a reference to the step `other`, with its fix. This step must provide the output `leaves`.
+/// `None` if the reference is right.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
-        // The rules for probers check these references.
+        // The rules for probers (`probers`) check references to a prober.
         return None;
     }
     if let Some(wrong) = earlier(flow, index, other) {
@@ -104,7 +106,7 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
 }
 
 /// Checks the environment variables of pods and the URLs of agent nodes. They are set before the flow runs, so they can
-/// use only values that are known at plan time.
+/// use only values that are known before the run.
 fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
@@ -141,7 +143,7 @@ fn unknown_at_plan_time(
             suggest(&reference.name, known, "fixtures"),
         ));
     }
-    // A fixture that could not be resolved is reported where it is declared.
+    // An unknown or wrong fixture is reported where the fixture is declared.
     let exports = &resolved.get(&reference.name)?.exports;
     let field = reference.field.as_deref().unwrap_or_default();
     if matches!(exports.get(field), Some(Export::Value(_))) {
@@ -152,7 +154,8 @@ fn unknown_at_plan_time(
     Some((message, suggest(field, known, "values known before")))
 }
 
-/// Returns the mistake in a reference to step `id` from the step at `index`, with its fix.
+/// Returns the mistake in a reference to step `id` from the step at `index`, with its fix. Only an earlier step can be
+/// referred to. `None` if the reference is right.
 fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
     let group = flow[index].group;
     if group.is_some_and(|group| group.id == id) {
@@ -174,8 +177,8 @@ fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, Strin
     })
 }
 
-/// Checks a reference to the vantage. `{{ vantage.ca }}` is a path at the vantage, so only a program that runs there
-/// can use it.
+/// Checks a reference to the vantage. The only one is `{{ vantage.ca }}`, a path at the vantage, so only a program that
+/// runs there can use it.
 fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, String)> {
     let path = reference.path();
     if reference.field.as_deref() != Some(template::VANTAGE_CA) {
@@ -210,7 +213,7 @@ fn reference(
     let scenario = subject.scenario;
     let name = reference.name.as_str();
     if scenario.fixtures.contains_key(name) {
-        // A fixture that could not be resolved is reported where it is declared.
+        // An unknown or wrong fixture is reported where the fixture is declared.
         let exports: Vec<&str> = resolved.get(name)?.exports.keys().map(String::as_str).collect();
         return match &reference.field {
             Some(field) if exports.contains(&field.as_str()) => None,
@@ -270,7 +273,7 @@ fn reference(
     }
 }
 
-/// The fix for a missing capture.
+/// Returns the fix for a reference to a capture `field` that `step` does not have.
 fn capturing(step: &Step, field: &str) -> String {
     let captures: Vec<&str> = step.capture.keys().map(String::as_str).collect();
     if captures.is_empty() {

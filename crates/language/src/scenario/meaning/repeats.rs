@@ -1,4 +1,4 @@
-//! Checks `after`. It is allowed only in the steps of a `repeat`.
+//! Checks that `after` is given only in the steps of a `repeat`.
 
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;

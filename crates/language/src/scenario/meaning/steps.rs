@@ -22,7 +22,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks one step and collects the mistakes in it.
+/// Checks one step. The check of each kind of step uses it to report mistakes.
 pub struct Judge<'a> {
     /// The scenario that contains the step.
     pub subject: &'a Subject<'a>,
@@ -34,35 +34,36 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// A check of the part of the step that is written below `key`.
+    /// Returns a check of the same step that reports mistakes in the part of the step below `key`.
     #[must_use]
     pub fn below(&self, key: &str) -> Self {
         Self { subject: self.subject, step: self.step, group: self.group, at: format!("{}/{key}", self.at) }
     }
 
-    /// An error in the value at this place below the step.
+    /// Returns the diagnostic for a mistake in the value at `below`, a JSON pointer relative to the step.
     pub fn error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.error(&format!("{}{below}", self.at), message)
     }
 
-    /// An error in the key at this place below the step.
+    /// Returns the diagnostic for a mistake in the key at `below`, a JSON pointer relative to the step.
     pub fn key_error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.key_error(&format!("{}{below}", self.at), message)
     }
 
-    /// The vantage of the step. An unknown vantage is reported elsewhere.
+    /// Returns the id and the declaration of the step's vantage. `None` if the step has no vantage, or if the vantage
+    /// is unknown. Another check reports an unknown vantage.
     pub fn place(&self) -> Option<(&'a String, &'a VantageSpec)> {
         self.subject.scenario.vantages.get_key_value(self.step.from.as_deref()?)
     }
 
-    /// The fix that adds an image to the vantage of the step.
+    /// Returns the fix that adds the image `image` to the vantage of the step.
     pub fn image_fix(&self, image: &str) -> String {
         let (id, pod) = self.place().map_or(("…", true), |(id, vantage)| (id.as_str(), vantage.pod.is_some()));
         let place = if pod { "pod" } else { "outside" };
         format!("add an image to the vantage: `{id}: {{ {place}: {{ image: {image}, … }} }}`")
     }
 
-    /// Checks the time limit of a step.
+    /// Checks that the time limit of a step is positive.
     pub fn within(&self, act: &str, within: Option<Span>, errors: &mut Vec<Diagnostic>) {
         if let Some(within) = within.filter(|within| within.as_millis() <= 0) {
             let error = self.error(&format!("/{act}/within"), format!("a time limit of {within} has already passed"));
@@ -70,7 +71,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks a reference to one pod, by name or by labels.
+    /// Checks the form of a reference to one pod: a name or labels.
     pub fn pod(&self, act: &str, pod: &Template, errors: &mut Vec<Diagnostic>) {
         let named = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         if !pod.is_open() && !named(pod) {
@@ -84,8 +85,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks a reference to an agent node of the cluster. A reference to the server node is an error, because the
-    /// cluster would end with the server.
+    /// Checks that `node` is the name of an agent node of the cluster. A reference to the server node is an error,
+    /// because the cluster would end with the server.
     pub fn agent(&self, act: &str, node: &Template, errors: &mut Vec<Diagnostic>) {
         let agents = &self.subject.scenario.cluster.agents;
         let known = || agents.iter().map(|it| it.name.as_str());
@@ -98,7 +99,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks a reference to a container of a fixture outside the cluster: `FIXTURE.CONTAINER`.
+    /// Checks a reference of the form `FIXTURE.CONTAINER` to a container of a fixture outside the cluster.
     pub fn beside(&self, act: &str, named: &str, errors: &mut Vec<Diagnostic>) {
         let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
         // An unknown fixture is reported where the fixture is declared.
@@ -112,8 +113,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the S3 store of a step: the store with the given id, or the only store. `at` is the JSON path of the
-    /// step's fields.
+    /// Checks the S3 store of a step. `named` is the id of the store; `None` means the only store. `at` is the JSON
+    /// path of the step's fields.
     pub fn store(&self, at: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
         let action = at.rsplit('/').next().unwrap_or(at);
         let fixtures = &self.subject.scenario.fixtures;
@@ -134,7 +135,7 @@ impl<'a> Judge<'a> {
             }
             None if stores.len() == 1 => {}
             None if stores.is_empty() => {
-                // If a fixture is unknown, it could be the store, so no error is reported.
+                // An unknown fixture could be the store, so the error is reported only if all fixtures are known.
                 if fixtures.values().all(|used| library.get(&used.fixture).is_some()) {
                     let error = self.key_error(
                         &format!("/{at}"),
@@ -172,7 +173,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the fields that every kind of step has.
+    /// Checks the fields that steps of every kind can have, such as `eventually`.
     fn fields(&self, errors: &mut Vec<Diagnostic>) {
         let (step, kind, nature) = (self.step, self.step.kind(), self.step.nature());
         if step.vulnerable.is_some() && step.expect.is_none() && !nature.asserts {
@@ -190,7 +191,8 @@ impl<'a> Judge<'a> {
                 errors.push(error.fix("add `expect:` with what is answered"));
             }
         }
-        // The kinds `background` and `repeat` check `eventually` and `consistently` themselves.
+        // The kinds `background` and `repeat` check `eventually` and `consistently` themselves, so they are left out
+        // here.
         let others = matches!(nature.effect, Effect::Starts | Effect::Groups);
         let no_expectation = step.expect.is_none() && !nature.asserts && !others;
         if let Some(eventually) = step.eventually {
@@ -225,8 +227,8 @@ impl<'a> Judge<'a> {
         let takes = Matcher::reading(&rules.brings());
         let names: Vec<&str> = takes.iter().map(|it| it.name()).collect();
         let Some(expect) = &self.step.expect else {
-            // A captured value must exist. Therefore a step that only captures asserts something. The exception is a
-            // step whose answer may be a refusal: a refusal also has a status and a body.
+            // A captured value must exist, so a step that only captures asserts something. The exception is a step
+            // whose answer may be a refusal, because a refusal also has a status and a body.
             let may_be_refused = takes.contains(&Matcher::Status) && rules.implied() != Implied::Success;
             let looks_up = !self.step.capture.is_empty() && !may_be_refused;
             if rules.needs_expect() && !self.step.nature().is_act() && !looks_up {
@@ -307,7 +309,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Returns the mistake in a bound of a span, with its fix.
+/// Returns the mistake in the bound of a span, with its fix. `None` if the bound is right.
 fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'static str)> {
     match (at_least, below) {
         (None, None) => Some(("a bound without limits always holds".to_owned(), "write `below:`, `at-least:` or both")),
@@ -321,7 +323,7 @@ fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'sta
     }
 }
 
-/// Returns the mistake in a bound of a number, with its fix.
+/// Returns the mistake in the bound of a number, with its fix. `None` if the bound is right.
 fn wrong_number(bound: NumberBound) -> Option<(String, &'static str)> {
     let wrong = match bound {
         NumberBound { below: None, at_least: None } => "a bound without limits always holds".to_owned(),

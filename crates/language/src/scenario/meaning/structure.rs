@@ -1,4 +1,4 @@
-//! Checks ids, vantages and trust.
+//! Checks the ids in a scenario, its vantages and agent nodes, and the certificate authorities that they trust.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,18 @@ use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
-/// The largest number of entries in a section. The limit is far above what a person can read, and low enough for rules
-/// that compare every pair of entries.
+/// The largest number of entries in a section. A person cannot read as many, and rules that compare every pair of
+/// entries are still fast.
 const ENTRIES_LIMIT: usize = 200;
 
-/// The first words of templates that refer to something other than a fixture or a step.
+/// The first words of templates that do not refer to a fixture or a step, such as `vantage` in `{{ vantage.ca }}`. No
+/// fixture or step may have one as its id.
 const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;
 
-/// An error if a section is too long to be checked.
+/// Returns an error if a section of the scenario has too many entries to be checked.
 pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     let it = subject.scenario;
     let sections = [
@@ -35,7 +36,7 @@ pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     Some(too_many(subject.places, section))
 }
 
-/// An error if a list of steps is too long to be checked step by step.
+/// Returns an error if a list of `length` steps is too long to be checked step by step.
 pub(super) fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
     (length > ENTRIES_LIMIT).then(|| too_many(places, "flow"))
 }
@@ -58,8 +59,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks that ids are valid names. Steps and fixtures share the names of templates, so their ids must be unique
-/// together.
+/// Checks that ids are valid names. A template `{{ ID }}` can name a step or a fixture, so no step and fixture may have
+/// the same id.
 fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
@@ -153,7 +154,7 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks that the fields of a pod are consistent.
+/// Checks that the fields of a pod vantage are consistent with each other.
 fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (index, authority) in spec.ca_bundle.iter().enumerate() {
@@ -189,7 +190,7 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks the names of agent nodes, and the authorities that these nodes trust.
+/// Checks the names of agent nodes, and the certificate authorities that these nodes trust.
 fn agents(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let names: Vec<&str> = subject.scenario.cluster.nodes().collect();
     let mut errors = Vec::new();

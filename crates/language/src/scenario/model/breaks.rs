@@ -1,4 +1,4 @@
-//! Breaks: each has a change, and the causes with which steps must fail after the change.
+//! Breaks: each has a change, and the causes with which certain steps must fail after the change.
 
 use indexmap::IndexMap;
 use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
@@ -10,23 +10,24 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Break {
-    /// One line that says what is wrong in this variant.
+    /// One line that says what the change of this break makes wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What is changed.
+    /// The change to the baseline.
     pub change: Change,
-    /// What must fail, each with its cause. A key is the id of a step; or a readiness condition of a fixture, such as
-    /// `store.ready` (the fixture's id, a dot, and the name of an entry of its `ready`); or `cluster.ready`, whose
-    /// messages come from the node. If a readiness condition fails, the flow is not run.
+    /// What must fail, each with its cause. A key is one of the following. The id of a step. A readiness condition of a
+    /// fixture, such as `store.ready` (the fixture's id, a dot, and the name of an entry of its `ready`). Or
+    /// `cluster.ready`, if the cluster must not become ready; its messages come from the node. If a readiness condition
+    /// fails, the flow is not run.
     pub fails: IndexMap<String, CauseSpec>,
     /// The steps that are not run because a step that they depend on fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<String>,
-    /// Why no step can hold after the first failing one. Such a step is the control of the break: it shows that the
-    /// change caused the failure, and not another fault of the environment. `parallax lint` warns of a break that has
-    /// neither a control nor this reason. A failure with the error code of a store or of a token service, with a fault
-    /// of a certificate, or with a name that a name server does not have needs no control: only a peer that works can
-    /// cause it.
+    /// The reason why no step can hold after the first failing step. A step that holds there is the control of the
+    /// break: it shows that the change caused the failure, and not another fault of the environment. `parallax lint`
+    /// warns of a break that has neither a control nor this reason. Some failures need no control, because only a
+    /// working server can cause them: an error code of a store or of a token service, a fault of a certificate, or a
+    /// name that a name server does not have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub no_control: Option<String>,
@@ -36,76 +37,75 @@ pub struct Break {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Alternative {
-    /// One line that says what differs in this variant.
+    /// One line that says what is different in this variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What is changed.
+    /// The change to the baseline.
     pub change: Change,
 }
 
-/// Changes to entries by their ids. A mapping is merged into the entry, `null` removes a field, and the word `remove`
-/// removes the whole entry.
+/// Changes to the entries of a scenario, by the ids of the entries. A mapping is merged into the entry, `null` removes
+/// a field, and the word `remove` removes the whole entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Change {
-    /// Fixture parameters by fixture id.
+    /// Changes to fixtures, by the fixture's id: the parameters to set.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub fixtures: IndexMap<String, Value>,
-    /// Vantage fields by vantage id.
+    /// Changes to vantages, by the vantage's id: the fields to set.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub vantages: IndexMap<String, Value>,
-    /// Step fields by step id.
+    /// Changes to steps, by the step's id: the fields to set.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub flow: IndexMap<String, Value>,
-    /// Cluster traits.
+    /// Changes to the properties of the cluster (`cluster`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Value>,
 }
 
-/// The cause with which a step must fail: the first layer that fails, and its details. All keys that are present must
-/// hold.
+/// The cause with which a step must fail: the first layer that fails, with details. All keys that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CauseSpec {
-    /// The name cannot be resolved.
+    /// The name cannot be resolved, and the resolver gives this answer (or one of these).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<OneOrMore<DnsFault>>,
-    /// No TCP connection can be made.
+    /// No TCP connection can be made, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<ConnectFault>,
-    /// The TLS handshake fails.
+    /// The TLS handshake fails, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFault>,
-    /// The answer has this status instead of the expected one.
+    /// The answer has this status instead of the expected status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
     /// The answer has this S3 error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<String>,
-    /// The answer has this error code of the security token service.
+    /// The answer has this error code of the security token service (STS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<String>,
-    /// This matcher does not hold.
+    /// The matcher with this name does not hold, for example `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
-    /// The object is missing, or the change is refused. The reason must contain this text.
+    /// The object is missing, or the apiserver refuses the change. The reason must contain this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The program ends with this exit code instead of the expected one.
+    /// The program ends with this exit code instead of the expected exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub exit: Option<i32>,
-    /// The client refuses to send, is missing, or returns an error text instead of an answer. The text must contain
-    /// this one.
+    /// The client refuses to send, is missing, or returns an error text instead of an answer. The error text must
+    /// contain the text given here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The message of the server or the library must contain this text.
+    /// A text that the message of the server or the library must contain. Give it in addition to another key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// One value, or a list of alternatives.
+/// One value, or a list of values of which one must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMore<T>(pub Vec<T>);
 
@@ -141,7 +141,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
 }
 
 impl CauseSpec {
-    /// The layers that the declared cause names: every key that is given, except `message`.
+    /// Returns the declared causes: every key that is given, except `message`, which is only a detail.
     pub fn layers(&self) -> Vec<&'static str> {
         let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
         let all = [

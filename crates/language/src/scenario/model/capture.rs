@@ -1,26 +1,26 @@
-//! Captures: values of a step's answer for later steps.
+//! Captures: values of a step's answer that later steps can use.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A value for later steps: its position in the answer, and whether it is secret.
+/// A value for later steps: where it is in the answer, and whether it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// A JSON pointer into the whole answer.
+    /// A JSON pointer into the whole answer, for example `/reply/http/status`.
     pub path: String,
     /// Whether the record and the reports show only a digest of the value.
     pub secret: bool,
 }
 
-/// A value for later steps that can be secret.
+/// A value for later steps, which can be secret.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CaptureSpec {
-    /// A JSON pointer into the whole answer.
+    /// A JSON pointer into the whole answer, for example `/reply/http/status`.
     path: String,
-    /// The record and the reports show only a digest of the value, and it is redacted everywhere else. Values from the
-    /// `data` of a Secret are always secret.
+    /// `true`: the record and the reports show only a digest of the value, and the value is redacted everywhere else.
+    /// Values from the `data` of a Secret are always secret.
     #[serde(default)]
     secret: bool,
 }

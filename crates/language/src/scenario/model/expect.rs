@@ -1,5 +1,5 @@
-//! The expectations of a step: the values of its matchers, first as they are written, then with their references
-//! replaced.
+//! The expectations of a step: the values of its matchers. They exist in two forms, as they are written, and with their
+//! references replaced.
 
 use indexmap::IndexMap;
 use parallax_vocab::answer::Signature;
@@ -13,26 +13,26 @@ use crate::scenario::duration::Span;
 use crate::scenario::parts::{Parts, no_parts};
 use crate::scenario::template::{Template, Tree, Words};
 
-/// A bound of a span, with one limit or both.
+/// A bound of a span of time, with a lower limit, an upper limit or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SpanBound {
-    /// The span must be shorter than this.
+    /// The span must be shorter than this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Span>,
-    /// The span must be at least this long.
+    /// The span must be at least as long as this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<Span>,
 }
 
-/// A bound of a number, with one limit or both.
+/// A bound of a number, with a lower limit, an upper limit or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NumberBound {
-    /// The number must be less than this.
+    /// The number must be less than this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<f64>,
-    /// The number must be at least this.
+    /// The number must not be less than this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
 }
@@ -42,12 +42,12 @@ no_parts!(SpanBound, NumberBound);
 /// An expectation as it is written in a scenario. Its texts can contain references.
 pub type WrittenExpect = Expect<Template, Tree, ChainOf>;
 
-/// The value of a matcher as it is written.
+/// The value of a matcher as a scenario writes it.
 pub(super) trait Written: Parts {
-    /// The type of the value after its references are replaced.
+    /// The type of the value after every reference in it is replaced.
     type Filled;
 
-    /// Replaces every reference in the value.
+    /// Returns the value with every reference replaced. `words` looks up the value of a reference.
     fn fill(&self, words: &Words<'_>) -> Result<Self::Filled, String>;
 }
 

@@ -1,6 +1,6 @@
 //! The table of matchers. One row defines one matcher completely: its key in `expect` with the key's schema, the kinds
-//! of step that accept it, the references in it, the checks of its value, and what the judge observes for it. The judge
-//! matches on [`Wanted`] without a default arm, so the compiler reports a missing case.
+//! of step that accept the matcher, its references, and the checks of its value. The judge has one case for each
+//! matcher, without a default, so the compiler reports a missing case (see [`Wanted`]).
 //!
 //! The order of the rows is the order in which matchers are judged. The first matcher that does not hold is the cause.
 
@@ -18,48 +18,48 @@ use super::expect::{NumberBound, SpanBound, Written as _, WrittenExpect};
 use crate::scenario::parts::{Parts as _, See, below};
 use crate::scenario::template::Words;
 
-/// The parts of an answer. Matchers read them, and kinds of step provide them.
+/// The parts of an answer. Matchers read these parts, and each kind of step provides some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The status of an answer, and a store's error code.
+    /// The HTTP status of an answer, and a store's error code.
     Store,
-    /// The answer of the security token service.
+    /// The answer of the security token service: its status, its error code and its message.
     TokenService,
     /// A token, and the result of the check of its signature.
     Token,
-    /// The addresses of a name.
+    /// The addresses to which a name resolves.
     Name,
-    /// A connection: its address, and the certificates that the server sent.
+    /// A connection: the server's address, and the certificates that the server sent.
     Connection,
-    /// The headers of an answer.
+    /// The HTTP headers of an answer.
     Headers,
     /// The body of an answer.
     Body,
-    /// The keys in a listing.
+    /// The object keys in a listing of a bucket.
     Listing,
-    /// The error text of an external client that returns no answer.
+    /// The error text of an external client that returned no answer.
     Client,
-    /// The exit code and the output of a program.
+    /// The exit code, the standard output and the standard error of a program.
     Program,
-    /// A Kubernetes object, or its absence.
+    /// A Kubernetes object, or the fact that it does not exist.
     Object,
-    /// The events of an object.
+    /// The Kubernetes events of an object.
     Events,
     /// The lines that containers wrote.
     Log,
-    /// The counts of a prober.
+    /// The numbers that a prober has counted, such as failed probes.
     Prober,
     /// The numbers that the rounds of a `repeat` captured.
     Figures,
     /// One number that a `measure` step measured.
     Measure,
-    /// The observations of a `sqlite` step about a database.
+    /// What a `sqlite` step reads from a database.
     Database,
-    /// The objects of a replica.
+    /// The number of objects of a replica, and the age of the newest one.
     Replica,
 }
 
-/// The kind of a matcher's value, for rules that apply to all values of a kind.
+/// The kind of a matcher's value. Rules use it if they apply to all values of a kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape<'a> {
     /// A text that the observed text must contain. It must not be empty, because every text contains the empty text.
@@ -68,50 +68,54 @@ pub enum Shape<'a> {
     Whole,
     /// Several values by name; each value is a matcher of its own. The flag is true if there are no values.
     Each(bool),
-    /// Fields of a larger value. The flag is true if there are no fields; such a matcher would always hold.
+    /// Fields that a larger value must contain. The flag is true if no field is given; such a matcher would always
+    /// hold.
     Fields(bool),
-    /// A part of a larger value. The part need not be a map. The flag is true if it is a map without fields.
+    /// A part that a larger value must contain. The part need not be a map. The flag is true if the part is a map
+    /// without fields.
     Part(bool),
-    /// A bound of a span.
+    /// A lower limit, an upper limit or both for a span of time.
     Span(SpanBound),
-    /// A bound of a number.
+    /// A lower limit, an upper limit or both for a number.
     Number(NumberBound),
-    /// A value for which no rule is needed.
+    /// A value that no rule restricts.
     Plain,
 }
 
-/// What a matcher says about the answer as a whole, in addition to its own value. This decides what else is expected of
-/// the answer, and what is reported as the cause if the matcher does not hold.
+/// What a matcher says about the answer as a whole, in addition to its own value. The stance decides two things: what
+/// else is expected of the answer, and what is reported as the cause if the matcher does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
-    /// Nothing: only the matcher's own value is compared.
+    /// The matcher says nothing about the whole answer. Only its own value is compared.
     Detail,
-    /// The answer has this status. Therefore success is not expected in addition. If the matcher does not hold, the
-    /// cause is the server's own answer.
+    /// The matcher says that the answer has this status. Therefore success is not expected in addition. If the matcher
+    /// does not hold, the cause is the server's own answer.
     Status,
-    /// The server refuses the request with this error code. If the matcher does not hold, the cause is the server's own
-    /// answer.
+    /// The matcher says that the server refuses the request with this error code. If the matcher does not hold, the
+    /// cause is the server's own answer.
     Code,
-    /// The server refuses the request.
+    /// The matcher says that the server refuses the request, but not with which error code.
     Refusal,
-    /// The answer is a success that contains this content.
+    /// The matcher says that the answer is a success that contains this content.
     Content,
-    /// The answer is a success with exactly this body. Only here may the body be an error document.
+    /// The matcher says that the answer is a success with exactly this body. Only with this stance may the body be an
+    /// error document.
     Whole,
-    /// The matcher says that there is no answer.
+    /// The matcher says that there is no answer, because the request fails before it.
     NoAnswer,
-    /// The program ended with this exit code. Therefore exit code 0 is not expected in addition. If the matcher does
-    /// not hold, the cause is the program's output.
+    /// The matcher says that the program ended with this exit code. Therefore exit code 0 is not expected in addition.
+    /// If the matcher does not hold, the cause is the program's output.
     ExitCode,
-    /// The object does not exist.
+    /// The matcher says that the object does not exist.
     Absence,
-    /// A text was never written. Only a log that was read to its end can show this.
+    /// The matcher says that a text was never written. Only a log that was read to its end can show that a text is
+    /// absent.
     Silence,
 }
 
-/// A structured value, as it is written or with its references replaced.
+/// A structured value of a matcher, as it is written or with its references replaced.
 pub trait Fields {
-    /// The whole structured value.
+    /// Returns the whole structured value as JSON.
     fn tree(&self) -> &Value;
 }
 
@@ -133,7 +137,7 @@ macro_rules! matchers {
         $(#[schemars($($schema:tt)*)])?
         $name:ident $key:literal $field:ident: $type:ty, $shape:ident, [$($source:ident),+], $stance:ident;
     )*) => {
-        /// What must hold. All keys that are present must hold. The kind of the step decides which keys it takes.
+        /// What must hold. All keys that are present must hold. The kind of the step decides which keys are accepted.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(
             deny_unknown_fields,
@@ -150,20 +154,20 @@ macro_rules! matchers {
             )*
         }
 
-        /// The key of a matcher.
+        /// A matcher without its value, such as `status`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Matcher {
             $($(#[doc = $doc])+ $name,)*
         }
 
-        /// A matcher that a step's `expect` contains, with its expected value.
+        /// A matcher that the `expect` of a step contains, with its expected value.
         #[derive(Debug)]
         pub enum Wanted<'a, Text = String, Tree = Value, Chain = String> {
             $($(#[doc = $doc])+ $name(&'a $type),)*
         }
 
         impl Matcher {
-            /// All matchers, in the order in which they are judged.
+            /// All matchers. The judge applies them in this order.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// Returns the matcher's key in `expect`.
@@ -173,7 +177,8 @@ macro_rules! matchers {
                 }
             }
 
-            /// The sources that the matcher can read. A step needs to provide only one of them.
+            /// The parts of an answer that the matcher can read. A kind of step accepts the matcher if it provides one
+            /// of them.
             pub fn reads(self) -> &'static [Source] {
                 match self {
                     $(Self::$name => &[$(Source::$source),+],)*
@@ -189,7 +194,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-            /// The matchers that this expectation contains, in the order in which they are judged.
+            /// Returns the matchers that this expectation contains, in the order in which they are judged.
             pub fn wanted(&self) -> Vec<Wanted<'_, Text, Tree, Chain>> {
                 let mut wanted = Vec::new();
                 $(wanted.extend(self.$field.as_ref().map(Wanted::$name));)*
@@ -204,7 +209,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-            /// The key of the matcher.
+            /// Returns which matcher this is, without its value.
             pub fn matcher(&self) -> Matcher {
                 match self {
                     $(Self::$name(_) => Matcher::$name,)*
@@ -213,7 +218,7 @@ macro_rules! matchers {
         }
 
         impl<Text: Deref<Target = str>, Tree: Fields, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
-            /// The kind of the matcher's value.
+            /// Returns the kind of the matcher's value.
             pub fn shape(&self) -> Shape<'_> {
                 match self {
                     $(Self::$name(it) => matchers!(@$shape it),)*
@@ -227,7 +232,7 @@ macro_rules! matchers {
                 $(below(at, stringify!($field), |at| self.$field.see(at, to));)*
             }
 
-            /// The expectation with every reference replaced.
+            /// Returns the expectation with every reference replaced by its value.
             pub fn filled(&self, words: &Words<'_>) -> Result<Expect, String> {
                 Ok(Expect { $($field: self.$field.as_ref().map(|it| it.fill(words)).transpose()?),* })
             }
@@ -244,12 +249,12 @@ macro_rules! matchers {
 }
 
 matchers! {
-    /// The HTTP status code (`http`, `s3`).
+    /// The HTTP status code of the answer (`http`, `s3`).
     #[schemars(range(min = 100, max = 599))]
     Status "status" status: u16, plain, [Store, TokenService], Status;
-    /// The S3 error code (`http`, `s3`).
+    /// The S3 error code of the answer (`http`, `s3`): `AccessDenied`.
     S3 "s3" s3: Text, words, [Store], Code;
-    /// The error code of the security token service (`sts`).
+    /// The error code of the security token service in the answer (`sts`).
     Sts "sts" sts: Text, words, [TokenService], Code;
     /// At least one event has this reason (`event`): `FailedMount`.
     Reason "reason" reason: Text, words, [Events], Detail;
@@ -259,7 +264,7 @@ matchers! {
     Message "message" message: Text, words, [Store, TokenService, Events], Refusal;
     /// A part of the token's claims, compared as `object` is (`jwt`).
     Claims "claims" claims: Tree, fields, [Token], Detail;
-    /// Whether the published keys verify the token's signature (`jwt`).
+    /// Whether the keys that the issuer publishes verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token], Detail;
     /// The name must not resolve, and the resolver must give this answer (`dns`, `tls`, `http`).
     Dns "dns" dns: DnsFault, plain, [Name, Connection], NoAnswer;
@@ -270,7 +275,7 @@ matchers! {
     /// The client must return no answer, and its error text must contain this text (`client`). Use it for what a client
     /// is known not to support.
     Client "client" client: Text, words, [Client], NoAnswer;
-    /// The only address of the name (`dns`), or the address of the connection (`tls`, `http`).
+    /// The only address to which the name resolves (`dns`), or the address of the connection (`tls`, `http`).
     Address "address" address: Text, words, [Name, Connection], Detail;
     /// The number of certificates that the server sends (`tls`, `http`).
     ChainLength "chain-length" chain_length: usize, plain, [Connection], Detail;
@@ -279,72 +284,76 @@ matchers! {
     /// The serial number of the server's leaf certificate (`tls`, `http`), in lower-case hexadecimal, like the value of
     /// a `rotate` step.
     Serial "serial" serial: Text, words, [Connection], Detail;
-    /// The server sends the same certificate chain that this earlier `tls` or `http` step saw: the same leaf and
-    /// issuers.
+    /// The server sends the same certificate chain that an earlier `tls` or `http` step saw: the same leaf and the same
+    /// issuers. Give the id of that step.
     SameChainAs "same-chain-as" same_chain_as: Chain, words, [Connection], Detail;
-    /// Headers of the answer (`http`). Their names are in lower case.
+    /// Headers of the answer, by name (`http`). The case of a name does not matter. Each header must have exactly the
+    /// given value.
     Headers "headers" headers: IndexMap<String, Text>, each, [Headers], Content;
-    /// The whole body (`http`, `s3 get`).
+    /// The whole body of the answer, as text (`http`, `s3 get`).
     Body "body" body: Text, whole, [Body], Whole;
     /// The body contains this text (`http`, `s3 get`).
     BodyContains "body-contains" body_contains: Text, words, [Body], Content;
-    /// The exact list of the keys in a listing (`s3 list`).
+    /// The exact list of the object keys in a listing (`s3 list`).
     Keys "keys" keys: Vec<Text>, plain, [Listing], Content;
-    /// The exit code (`script`). A program that a signal ended has 128 plus the number of the signal. The default is 0.
+    /// The exit code of the program (`script`). A program that a signal ended has 128 plus the number of the signal.
+    /// The default is 0.
     #[schemars(range(min = 0, max = 255))]
     Exit "exit" exit: i32, plain, [Program], ExitCode;
     /// Standard output contains this text (`script`).
     Stdout "stdout" stdout: Text, words, [Program], Detail;
     /// Standard error contains this text (`script`).
     Stderr "stderr" stderr: Text, words, [Program], Detail;
-    /// Standard output is JSON and contains this part (`script`). It is compared as `object` is.
+    /// Standard output is JSON and contains this part (`script`), by the rules of the matcher `object`.
     Json "json" json: Tree, part, [Program], Detail;
-    /// A part of the object (`resource`): every given field must exist and be equal. Entries of a list that have a
-    /// `type` or a `name` are matched by it, in any position. Other lists are compared as a whole.
+    /// A part of the object (`resource`): every given field must exist and be equal. An entry of a list that has a
+    /// `type` or a `name` is compared with the entry of the same `type` or `name`, in any position. Other lists are
+    /// compared as a whole.
     Object "object" object: Tree, fields, [Object], Detail;
     /// `true`: the object must not exist (`resource`).
     Absent "absent" absent: bool, plain, [Object], Absence;
-    /// At least one line contains this text (`log`).
+    /// At least one line of the log contains this text (`log`).
     Line "line" line: Text, words, [Log], Detail;
-    /// No line contains this text (`log`).
+    /// No line of the log contains this text (`log`).
     NoLine "no-line" no_line: Text, words, [Log], Silence;
     /// The exact number of failed probes so far (`prober`).
     Failures "failures" failures: u64, plain, [Prober], Detail;
-    /// The longest time between two successful probes, which is the outage that a client sees (`prober`). The start and
-    /// the end of the prober count as limits too.
+    /// The longest time between two successful probes, which is the outage that a client sees (`prober`). The time
+    /// before the first success and the time after the last success count too.
     LongestGap "longest-gap" longest_gap: SpanBound, span, [Prober], Detail;
     /// The exact number of different leaf certificates that the probes saw (`prober`).
     Serials "serials" serials: usize, plain, [Prober], Detail;
-    /// The smallest number of completed probes (`prober`).
+    /// The smallest number of probes that must be complete (`prober`).
     AtLeast "at-least" at_least: u64, plain, [Prober], Detail;
     /// The exact number of values (`figures`).
     Count "count" count: usize, plain, [Figures], Detail;
-    /// The median (`figures`). For an even number of values it is the lower of the two in the middle.
+    /// The median of the values (`figures`). For an even number of values, it is the lower of the two values in the
+    /// middle.
     Median "median" median: NumberBound, number, [Figures], Detail;
-    /// The greatest value (`figures`).
+    /// The greatest of the values (`figures`).
     Worst "worst" worst: NumberBound, number, [Figures], Detail;
-    /// The result of `PRAGMA integrity_check` (`sqlite`): `ok`.
+    /// The result of `PRAGMA integrity_check` contains this text (`sqlite`). For a sound database the result is `ok`.
     Integrity "integrity" integrity: Text, words, [Database], Detail;
-    /// The number of rows in the database (`sqlite`).
+    /// The number of rows in the database (`sqlite`), with `at-least`, `below` or both.
     Rows "rows" rows: NumberBound, number, [Database], Detail;
-    /// The number of objects of the replica (`replica`).
+    /// The number of objects of the replica (`replica`), with `at-least`, `below` or both.
     Objects "objects" objects: NumberBound, number, [Replica], Detail;
-    /// The age of the newest object of the replica (`replica`).
+    /// The age of the newest object of the replica (`replica`), with `at-least`, `below` or both.
     Newest "newest" newest: SpanBound, span, [Replica], Detail;
-    /// The measured number (`measure`).
+    /// The measured number (`measure`), with `at-least`, `below` or both.
     Value "value" value: NumberBound, number, [Measure], Detail;
 }
 
 impl Matcher {
-    /// The matchers that read any of these sources.
+    /// Returns the matchers that read at least one of `sources`.
     pub fn reading(sources: &[Source]) -> Vec<Self> {
         Self::ALL.iter().copied().filter(|it| it.reads().iter().any(|source| sources.contains(source))).collect()
     }
 }
 
 impl Matcher {
-    /// The matcher with this name in a verdict: `status`, or `headers.etag`. Other names, such as `witness`, belong to
-    /// checks that are not in the table; the run does those checks itself.
+    /// Returns the matcher with this name in a verdict: `status`, or `headers.etag`. `None` for other names, such as
+    /// `witness`: they belong to checks that the run does itself and that are not in the table.
     pub fn named(name: &str) -> Option<Self> {
         let key = name.split('.').next().unwrap_or(name);
         Self::ALL.iter().copied().find(|it| it.name() == key)
@@ -358,24 +367,25 @@ impl fmt::Display for Matcher {
 }
 
 impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-    /// The keys of the matchers that this expectation contains.
+    /// Returns the matchers that this expectation contains, without their values.
     pub fn given(&self) -> Vec<Matcher> {
         self.wanted().iter().map(Wanted::matcher).collect()
     }
 
-    /// Whether one of the matchers says this about the answer as a whole.
+    /// Whether a matcher of this expectation has the stance `stance`.
     pub fn takes(&self, stance: Stance) -> bool {
         self.wanted().iter().any(|it| it.matcher().stance() == stance)
     }
 
-    /// Whether one of the matchers can read this source.
+    /// Whether a matcher of this expectation can read `source`.
     pub fn reads(&self, source: Source) -> bool {
         self.wanted().iter().any(|it| it.matcher().reads().contains(&source))
     }
 }
 
 impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-    /// The names of the matcher in verdicts. For `headers` there is one name for each header.
+    /// Returns the names of the matcher in verdicts. For `headers` there is one name for each header, such as
+    /// `headers.etag`.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::Headers(all) => all.keys().map(|header| format!("{}.{header}", self.matcher())).collect(),

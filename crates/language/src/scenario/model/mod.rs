@@ -37,10 +37,11 @@ pub use parallax_vocab::course::Shows;
 /// this id.
 pub const CLUSTER_AUTHORITY: &str = "cluster";
 
-/// The key in `fails` of a break whose cluster does not start.
+/// The key in `fails` of a break in which the cluster does not become ready.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
-/// The name of a cluster's first node, which is the server node. Containers outside the cluster resolve this name too.
+/// The name of a cluster's first node, which is the server node. Containers outside the cluster use it as the host name
+/// of that node.
 pub const SERVER_NODE: &str = "node";
 
 /// A scenario: a baseline in which every expectation holds, and breaks, each with the failures that it must cause.
@@ -51,7 +52,7 @@ pub struct Scenario {
     pub name: String,
     /// One line that says what holds when the scenario passes.
     pub summary: String,
-    /// Words by which scenarios can be selected.
+    /// Words by which scenarios can be selected on the command line.
     #[serde(default)]
     pub labels: Vec<String>,
     /// What must be available to run the scenario. If it is not available, the scenario is skipped, and the report says
@@ -61,20 +62,19 @@ pub struct Scenario {
     /// The properties that the cluster must have. Scenarios with the same properties share a cluster.
     #[serde(default)]
     pub cluster: ClusterTraits,
-    /// The environment: fixtures by id, with their parameters. A parameter can contain the exports of other fixtures,
-    /// `{{ store.host }}`, and `{{ namespace }}`, the namespace of the variant. It can also contain an export of its own
-    /// fixture, if that export does not depend on this parameter.
+    /// The environment: fixtures by id, with their parameters. A parameter can contain exports of other fixtures, such
+    /// as `{{ store.host }}`. It can also contain `{{ namespace }}`, the namespace of the variant.
     #[serde(default)]
     pub fixtures: IndexMap<String, FixtureUse>,
     /// The places from which questions are asked, by id.
     #[serde(default)]
     pub vantages: IndexMap<String, VantageSpec>,
-    /// Axes with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each value, with the id
-    /// `ID-VALUE`. So do the steps that refer to it.
+    /// Axes with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each value of the axis,
+    /// with the id `ID-VALUE`. A step that refers to such a step is expanded in the same way.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub matrix: IndexMap<String, Values>,
-    /// Whether the store's own trace must confirm who asked for each answer. Without it, the report gives the number of
-    /// answers that were not confirmed.
+    /// `required`: the store's own trace must confirm from where each request came, or the step fails. Without it, the
+    /// report only gives the number of answers that were not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Confirmation>,
     /// The steps, in order.
@@ -87,43 +87,43 @@ pub struct Scenario {
     pub breaks: IndexMap<String, Break>,
 }
 
-/// The role of a store's trace in the verdict.
+/// The role of a store's trace in the verdict of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmation {
-    /// An answer that the trace does not confirm fails the step.
+    /// A step fails if the trace does not confirm its answer.
     Required,
 }
 
-/// What a scenario requires and no recipe can build.
+/// What a scenario requires of the machine because no recipe can build it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Requires {
-    /// The names of images that are only available as published images (`images/images.lock`), such as a vendor's own
-    /// build that cannot be rebuilt from packages.
+    /// The names of images that are only available as published images (`images/images.lock`). An example is a vendor's
+    /// own build that cannot be built from packages.
     #[serde(default)]
     pub published: Vec<String>,
 }
 
 impl Requires {
-    /// Whether the scenario requires nothing special of the cluster.
+    /// Whether the scenario requires no published image.
     pub fn is_empty(&self) -> bool {
         self.published.is_empty()
     }
 }
 
-/// The values of an axis. There is at least one, and each becomes a part of ids.
+/// The values of an axis. There is at least one value. Each value becomes a part of the ids of the expanded steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Values(#[schemars(length(min = 1))] pub Vec<String>);
 
 impl Scenario {
-    /// All steps with their positions. The steps of a `repeat` follow the `repeat` itself.
+    /// Returns all steps with their positions. The steps of a `repeat` follow the `repeat` itself.
     pub fn steps(&self) -> Vec<Placed<'_>> {
         placed(&self.flow)
     }
 
-    /// The step with this id.
+    /// Returns the step with this id, also if it is inside a `repeat`.
     pub fn step(&self, id: &str) -> Option<&Step> {
         self.steps().into_iter().map(|it| it.step).find(|step| step.id == id)
     }
@@ -134,67 +134,72 @@ impl Scenario {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClusterTraits {
     /// Who may read the discovery documents of the ServiceAccount issuer (`/.well-known/openid-configuration` and the
-    /// keys) without authentication. The default is what the fixtures require.
+    /// keys) without authentication. By default, the fixtures decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// Arguments for the kube-apiserver, as `flag=value` without dashes, like those of `--kube-apiserver-arg`.
+    /// Arguments for the kube-apiserver, as `flag=value` without dashes. They have the form of k3s'
+    /// `--kube-apiserver-arg`.
     #[serde(default)]
     pub apiserver_args: Vec<String>,
-    /// Arguments for the kube-controller-manager, like those of `--kube-controller-manager-arg`, for example
-    /// `node-monitor-grace-period=15s`.
+    /// Arguments for the kube-controller-manager, as `flag=value` without dashes, for example
+    /// `node-monitor-grace-period=15s`. They have the form of k3s' `--kube-controller-manager-arg`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controller_manager_args: Vec<String>,
-    /// Arguments for the kubelet, like those of `--kubelet-arg`.
+    /// Arguments for the kubelet, as `flag=value` without dashes. They have the form of k3s' `--kubelet-arg`.
     #[serde(default)]
     pub kubelet_args: Vec<String>,
-    /// Additional names or addresses for the apiserver's certificate, like those of `--tls-san`.
+    /// Additional names or addresses for the apiserver's certificate, as with k3s' `--tls-san`.
     #[serde(default)]
     pub tls_san: Vec<String>,
     /// The host name under which the apiserver is published outside the cluster, at port 6443. The edge passes TLS
     /// through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<String>,
-    /// Further nodes, each in a container of its own. The first node, `node`, is the server.
+    /// Agent nodes, each in a container of its own. The first node of the cluster, `node`, is the server and is not
+    /// listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentNode>,
 }
 
-/// A further node, started with `k3s agent`. It has a taint, so that only pods that name it run there.
+/// An agent node, started with `k3s agent`. It has a taint, so only pods that name the node run on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AgentNode {
     /// The name of the node.
     pub name: String,
-    /// The URL at which it joins and always reaches the apiserver, like that of `--server`; it may be a value that a
-    /// fixture exports. The default is the server's own address, `https://node:6443`.
+    /// The URL at which the node joins and always reaches the apiserver, as with k3s' `--server`. It may be a value
+    /// that a fixture exports. The default is the server's own address, `https://node:6443`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// The certificate authority with which the node verifies the apiserver, instead of the cluster's own CA. A node
-    /// whose kubeconfig has no CA data trusts what its system trusts: name the authority that stands for a public one.
-    /// The published k3s fetches the CA from the server itself, so there this has no effect.
+    /// The certificate authority with which the node verifies the apiserver, instead of the cluster's own CA. Use it to
+    /// reproduce a node whose kubeconfig has no CA data and that therefore trusts the CAs of its system. Name the
+    /// authority that represents a public CA. The published k3s image fetches the CA from the server itself, so this
+    /// field has no effect there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,
-    /// Whether the node joins late: it does not exist before a step starts it (`start`).
+    /// `true`: the node joins late. It does not exist before a `start` step starts it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
 }
 
 impl ClusterTraits {
-    /// The names of all nodes.
+    /// Returns the names of all nodes: the server node first, then the agent nodes.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         std::iter::once(SERVER_NODE).chain(self.agents.iter().map(|it| it.name.as_str()))
     }
 }
 
-/// How far the apiserver accepts requests without authentication. An RBAC rule must still allow the request.
+/// The paths for which the apiserver accepts requests without authentication. An RBAC rule must still allow such a
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Discovery {
-    /// Not at all, which is the default of k3s.
+    /// The apiserver accepts no request without authentication. This is the default of k3s.
     None,
-    /// Only for the two discovery paths, with an `AuthenticationConfiguration`.
+    /// The apiserver accepts requests without authentication only for the two discovery paths, with an
+    /// `AuthenticationConfiguration`.
     Narrow,
-    /// For all paths, with `anonymous-auth=true`.
+    /// The apiserver accepts requests without authentication for all paths, with `anonymous-auth=true`.
     Anonymous,
 }
 
@@ -204,7 +209,7 @@ pub enum Discovery {
 pub struct FixtureUse {
     /// The name of the fixture, a folder in `fixtures/`.
     pub fixture: String,
-    /// The parameters. They are checked against the declaration in the fixture.
+    /// The parameters of the fixture. They are checked against the fixture's declaration.
     pub parameters: serde_json::Map<String, Value>,
 }
 

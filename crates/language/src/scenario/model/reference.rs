@@ -1,5 +1,5 @@
-//! Types for references to steps. Three parts of the loader find references by these types and not by the names of
-//! keys: the matrix, the calculation of blocked steps, and the check that the step exists.
+//! Types for references to steps. Three parts of the loader find references by these types and not by the names of YAML
+//! keys: the matrix, the calculation of blocked steps, and the check that the referenced step exists.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,29 +10,29 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::parts::{Part, Parts, See};
 use crate::scenario::template::Words;
 
-/// The keyword that marks the id of another step in the internal schema.
+/// The keyword that marks the id of another step in the internal schema. The published schema does not contain it.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
-/// The kinds of output that an earlier step provides for later steps.
+/// The kinds of output that an earlier step provides for a later step that refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
-    /// Nothing but the fact that the step has passed.
+    /// No output. The later step needs only that the earlier step has passed.
     Done,
-    /// The credentials that the step provides.
+    /// The temporary credentials that the earlier step received.
     Credentials,
-    /// The token that the step used.
+    /// The token that the earlier step used.
     Token,
-    /// The certificate chain that the server sent.
+    /// The certificate chain that the server sent to the earlier step.
     Chain,
-    /// The fields of the form that the step signed.
+    /// The fields of the form that the earlier step signed.
     Fields,
-    /// The prober that the step started.
+    /// The prober that the earlier step started.
     Prober,
 }
 
 impl Leaves {
-    /// The message for a step that does not provide this, and the fix. `None` if every step provides it, or if another
-    /// check reports the mistake.
+    /// Returns the message for a step that does not provide this kind of output, and the fix. `None` if every step
+    /// provides it, or if another check reports the mistake.
     pub fn lacking(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Credentials => Some(("returns no credentials", "use the id of an `sts` step")),
@@ -47,7 +47,7 @@ impl Leaves {
     }
 }
 
-/// Defines a type for the id of an earlier step that must provide a certain output.
+/// Defines a type for the id of an earlier step. A row also says which output that step must provide.
 macro_rules! step_reference {
     ($(#[$doc:meta])* $name:ident, $leaves:expr) => {
         $(#[$doc])*
@@ -106,12 +106,12 @@ step_reference!(
     Leaves::Credentials
 );
 step_reference!(
-    /// The id of a step with a token.
+    /// The id of a step that has a token.
     TokenOf,
     Leaves::Token
 );
 step_reference!(
-    /// The id of a step that saw a certificate chain.
+    /// The id of a step that saw a server's certificate chain.
     ChainOf,
     Leaves::Chain
 );

@@ -1,17 +1,17 @@
-//! Known vulnerabilities: attacks that succeed against the build under test.
+//! Known vulnerabilities: attacks that succeed against the version under test.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A known vulnerability: the step performs an attack that succeeds against this build. The step passes as long as the
-/// attack succeeds, and fails as soon as a build refuses the attack.
+/// A known vulnerability: the step performs an attack that succeeds against the version under test. The step passes as
+/// long as the attack succeeds, and fails as soon as a version refuses the attack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Vulnerable {
-    /// The advisory (`CVE-…`, `GHSA-…`), or a place that describes the vulnerability.
+    /// The advisory (`CVE-…`, `GHSA-…`), or a link to a description of the vulnerability.
     pub advisory: String,
-    /// What the vulnerability means for users of this build, in one sentence.
+    /// What the vulnerability means for users of this version, in one sentence.
     pub means: String,
-    /// What to do instead, in one sentence.
+    /// What users should do instead, in one sentence.
     pub instead: String,
 }
