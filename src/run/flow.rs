@@ -250,10 +250,10 @@ impl<'a> Flow<'a> {
         };
         let Settled { attempts, last: mut tried, held, in_row } = settled;
         let void = tried.as_mut().and_then(|tried| tried.void.take());
-        if let (Some(tried), Some(why), false) = (&mut tried, &void, may_be_void) {
-            let resource = format!("step {}", step.id);
-            tried.judgement.cause.get_or_insert(Cause::Resource { resource, detail: why.clone() });
+        if let (Some(tried), Some(void), false) = (&mut tried, &void, may_be_void) {
+            void.count(step, &place, tried)?;
         }
+        let void = void.map(|it| it.why);
         if let Some(tried) = &mut tried {
             tried.prove(step, &self.results.seen).await;
         }

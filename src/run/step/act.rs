@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use parallax_vocab::Cause;
 
+use super::void::Void;
 use super::{Attempt, Tried};
 use crate::act::{self, ActError, Done, Scope, Victim, Workload};
 use crate::apply::ApplyError;
@@ -49,6 +50,7 @@ async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunErro
     match Box::pin(step.act(it)).await {
         Ok(done) => {
             let Done { value, told, said, moments, void } = done;
+            let void = void.map(|why| Void { why, fix: None });
             Ok(Tried { value, told: vec![told], other: Some(said), moments, void, ..Tried::default() })
         }
         Err(RunError::Act(ActError::Cause(cause))) => Ok(refused(cause)),

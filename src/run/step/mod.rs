@@ -7,6 +7,7 @@ mod database;
 mod figures;
 mod probe;
 mod prober;
+mod void;
 
 pub(super) use act::within as act_within;
 
@@ -35,6 +36,7 @@ use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::{Aimed, Target};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
+use void::Void;
 
 /// One try of one step, with all data that the try needs.
 #[derive(Clone, Copy)]
@@ -87,7 +89,7 @@ pub(super) struct Tried {
     /// The statistics of a number from all rounds. `None` if the step is not a `figures` step.
     pub(super) figure: Option<Figure>,
     /// The reason why the round is void: the try could not be carried out as intended. `None` if the round is valid.
-    pub(super) void: Option<String>,
+    pub(super) void: Option<Void>,
     /// Whether a failure is final, so that no further try can hold.
     pub(super) decided: bool,
     /// Whether the time was over before anything was observed. The failure then counts as a timeout, even if its cause

@@ -8,6 +8,7 @@ use parallax_vocab::prober::{ProberQuestion, Series};
 use parallax_vocab::tally::Tally;
 
 use super::probe::identity;
+use super::void::Void;
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
@@ -15,6 +16,7 @@ use crate::run::question::Known;
 use crate::run::token;
 use parallax_judge::{Counted, Expected};
 use parallax_language::scenario::action::Special;
+use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Source};
 use parallax_record::Noted as _;
 
@@ -99,7 +101,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
         if blurred && is_last {
             return Err(blurred_by_the_machine(it, &tally));
         }
-        Ok(tried)
+        let void = step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally));
+        Ok(Tried { void, ..tried })
     };
     // With `eventually`, the prober continues until its outcomes so far are as expected. Only then it is stopped, and
     // the answers to its last questions are counted too.
@@ -120,13 +123,49 @@ fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
     (Tried { other, tally: Some(tally.clone()), decided, expect, ..Tried::judged(judgement) }, blurred)
 }
 
+/// The fix for a machine that is too busy to measure.
+const TOO_BUSY: &str =
+    "the machine is too busy to measure this; give the run fewer jobs (`--jobs 1`), or the prober a lower `rate`";
+
 fn blurred_by_the_machine(it: &Attempt<'_>, tally: &Tally) -> RunError {
     RunError::Machine {
         what: format!(
             "{}: step `{}`: the prober asked up to {} ms late, and its longest gap is {}: without the delay the result would be another one",
             it.place, it.step.id, tally.late_ms, tally.longest_gap
         ),
-        fix: "the machine is too busy to measure this; give the run fewer jobs (`--jobs 1`), or the prober a lower `rate`"
-            .to_owned(),
+        fix: TOO_BUSY.to_owned(),
+    }
+}
+
+/// The reason why the figures of a prober do not count: their error is larger than the step allows. `None` if they
+/// count.
+fn too_inexact(exact: Span, tally: &Tally) -> Option<Void> {
+    let error = Span::milliseconds(tally.late_ms.max(tally.median_ms));
+    (error > exact).then(|| Void {
+        why: format!(
+            "the prober asked up to {} ms late, and a success took {} ms in the median, so its times are not exact to {exact}",
+            tally.late_ms, tally.median_ms
+        ),
+        fix: Some(TOO_BUSY),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_count_up_to_the_allowed_error() {
+        let tally = |late_ms, median_ms| {
+            let began = parallax_vocab::prober::Series::default();
+            let tally = parallax_judge::tally(&began, None, &mut Default::default());
+            Tally { late_ms, median_ms, ..tally }
+        };
+        let void =
+            |late_ms, median_ms| too_inexact(Span::milliseconds(50), &tally(late_ms, median_ms)).map(|it| it.why);
+        assert_eq!((void(50, 50), void(0, 5)), (None, None));
+        let late = void(51, 5).expect("the prober asked too late");
+        assert!(late.contains("up to 51 ms late") && late.contains("exact to 50ms"), "{late}");
+        assert!(void(1, 476).is_some_and(|why| why.contains("took 476 ms in the median")));
     }
 }

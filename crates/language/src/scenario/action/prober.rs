@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nature::AT_ONCE_MS;
 use super::{Asks, Directs, Kinded, Nature, Rules};
+use crate::scenario::duration::Span;
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 
@@ -18,9 +19,15 @@ pub struct ProberStep {
     /// stopped when the expectation holds. A prober that no step stops ends with the flow.
     #[serde(default)]
     pub stop: bool,
+    /// The largest error that the measured times may have, for example `50ms`. A busy machine makes a prober ask late
+    /// and makes each answer take longer; the error is the larger of the longest delay and the median duration of a
+    /// success. With a larger error, the round of a `repeat` is void. Outside a `repeat`, or if too many rounds are
+    /// void, the run ends with an error of the machine. By default, the error is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Span>,
 }
 
-parts!(ProberStep { of, stop });
+parts!(ProberStep { of, stop, exact });
 
 impl Kinded for ProberStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);

@@ -1,0 +1,34 @@
+//! Steps whose result does not count, because they could not be carried out as intended.
+
+use parallax_language::scenario::model::Step;
+use parallax_vocab::Cause;
+
+use super::Tried;
+use crate::run::error::RunError;
+
+/// The reason why a round of a `repeat` is void, so that it is run again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::run) struct Void {
+    /// What prevented the step from being carried out as intended.
+    pub(in crate::run) why: String,
+    /// What the user can change on the machine, if the machine is the reason. `None` if the system under test is.
+    pub(in crate::run) fix: Option<&'static str>,
+}
+
+impl Void {
+    /// Makes a void step count, because no more rounds may be void, or because it is in no `repeat`. The step fails.
+    ///
+    /// # Errors
+    ///
+    /// If the machine is the reason, nothing can be said of the system under test.
+    pub(in crate::run) fn count(&self, step: &Step, place: &str, tried: &mut Tried) -> Result<(), RunError> {
+        let Self { why, fix } = self;
+        if let Some(fix) = fix {
+            let what = format!("{place}: step `{}`: {why}", step.id);
+            return Err(RunError::Machine { what, fix: (*fix).to_owned() });
+        }
+        let resource = format!("step {}", step.id);
+        tried.judgement.cause.get_or_insert(Cause::Resource { resource, detail: why.clone() });
+        Ok(())
+    }
+}
