@@ -127,7 +127,26 @@ impl Redactor {
     /// Registers a text that was found in a place for secrets, such as a Kubernetes Secret, under the name `name`. Not
     /// every such text is secret, for example `namespace`. The text is redacted elsewhere only if it is random, or if
     /// `name` says that it is secret.
+    ///
+    /// Of a JSON document, such as a store's list of users, each text is looked at by itself. The document as a whole
+    /// is long and counts as random, so that pieces of its ordinary words would be redacted everywhere.
     pub fn register_found(&self, name: &str, text: &str) {
+        match serde_json::from_str(text) {
+            Ok(document @ (Value::Object(_) | Value::Array(_))) => self.register_found_in(name, &document),
+            Ok(_) | Err(_) => self.register_found_text(name, text),
+        }
+    }
+
+    fn register_found_in(&self, name: &str, value: &Value) {
+        match value {
+            Value::String(text) => self.register_found_text(name, text),
+            Value::Array(items) => items.iter().for_each(|item| self.register_found_in(name, item)),
+            Value::Object(fields) => fields.iter().for_each(|(field, value)| self.register_found_in(field, value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn register_found_text(&self, name: &str, text: &str) {
         if (is_random(text) || is_secret_name(name)) && !is_certificate(text) {
             self.known().add(text);
         }

@@ -271,3 +271,18 @@ fn a_private_key_in_the_lines_of_a_log_goes() {
     assert!(!text.contains("QUJDREVG"), "{text}");
     assert!(text.contains("before") && text.contains("after"), "{text}");
 }
+
+/// SeaweedFS reads its users from such a document, which a Secret contains.
+#[test]
+fn only_the_texts_of_a_document_are_secret_and_not_its_words() {
+    let redactor = Redactor::default();
+    let document = r#"{"identities":[{"name":"applications","credentials":[{"accessKey":"SY1UUH4BPW6JAGKWD0VM",
+        "secretKey":"sunflower"}],"actions":["Admin","Read:photos-2026"]}]}"#;
+    redactor.register_found("s3.json", document);
+    for word in ["identities", "InvalidAccessKeyId", "X-Amz-Credential", "applications"] {
+        assert_eq!(redactor.text(word), word);
+    }
+    for secret in ["SY1UUH4BPW6JAGKWD0VM", "sunflower"] {
+        assert!(!redactor.text(document).contains(secret), "{secret}");
+    }
+}
