@@ -39,7 +39,7 @@ struct Waiting {
 }
 
 impl Slots {
-    /// Creates `number` free slots, at least one. No additional slots can be lent.
+    /// Creates `number` free slots, at least one. The number is fixed: `lend` never adds a slot.
     pub(crate) fn new(number: usize) -> Self {
         Self::up_to(number, number)
     }

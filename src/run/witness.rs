@@ -105,8 +105,8 @@ impl StoreWitness {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// Waits until the trace tells whether the store received the request with this id, for at most `within`. The store
-    /// has already answered the request.
+    /// Waits until the trace shows the request with this id, or is complete without it, for at most `within`. Call this
+    /// function after the store's answer: the trace shows a request some time after its answer.
     pub(super) async fn of(&self, request_id: &str, within: Duration) -> Sight {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);

@@ -1,5 +1,6 @@
-//! Judges the recorded steps of a variant again, from the record alone. The correct judge gives the recorded verdicts.
-//! A judge with a deliberate fault ([`Mutant`]) should give a different verdict for some step.
+//! Judges the recorded steps of a variant again, from the record and the scenario, without a cluster. The correct judge
+//! gives the recorded verdicts. A judge with a deliberate fault ([`Mutant`]) should give a different verdict for some
+//! step.
 
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::action::Implied;

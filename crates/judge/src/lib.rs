@@ -1,7 +1,7 @@
 //! Judging: decides whether an answer is what a step expects, and whether a variant did what its scenario declares.
 //!
 //! **Architecture Invariant:** this crate is pure. The same answer always gets the same judgement, so a verdict can be
-//! computed again from the record alone.
+//! computed again from the record and the scenario, without a cluster.
 
 mod again;
 mod altered;

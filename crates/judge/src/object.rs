@@ -148,7 +148,7 @@ fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Differ
     }
 }
 
-/// Formats a value as JSON. A long text is cut.
+/// Formats a value for a message: a text in quotes, cut if it is long; any other value as JSON, not cut.
 fn quoted(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), quote)
 }

@@ -8,7 +8,8 @@ use parallax_vocab::Evidence;
 
 use crate::clock::unix_ms;
 
-/// The trail of one question. All clones share the same data, so all layers write into one trail.
+/// Collects the evidence of one question, and the name of its current stage. Clones share the same data, so the code of
+/// each protocol (DNS, TCP, TLS, HTTP) adds to the same evidence.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail(Arc<Mutex<Inner>>);
 

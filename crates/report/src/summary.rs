@@ -395,11 +395,6 @@ impl Summary {
         self.demands().proof && !self.unproven().is_empty()
     }
 
-    /// Whether proof was demanded and every matcher is proven.
-    pub fn has_proof(&self) -> bool {
-        self.demands().proof && self.ended.is_some() && self.unproven().is_empty()
-    }
-
     /// Whether every variant was skipped, and the user did not allow that. Such a run shows nothing, so it counts as a
     /// failure.
     pub fn only_skips(&self) -> bool {

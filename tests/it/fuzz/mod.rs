@@ -73,8 +73,8 @@ fn processor_time(clock: rustix::time::ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
-/// Returns the fault of a reader with this input, and a hash of the kind of the result. The fault is `None` if the
-/// reader ended in time without a panic.
+/// Runs a reader on an input. Returns the fault, or `None` if the reader ended in time without a panic, and a hash that
+/// is the same for similar results. An input with a new hash is kept, and is changed further.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = worked();

@@ -228,7 +228,8 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
 fn a_key_is_blamed_only_as_far_as_it_is_known() {
     let (secret, other, third) = (Secret::new(SECRET), Secret::new(OTHER), Secret::new("a-third-key-that-nobody-gave"));
     let signed = of_url();
-    // Neither key makes the signature valid. If the two keys differ, this difference is the only finding.
+    // Neither the signer's secret key nor the store's makes the signature valid. If the two keys differ, the result says
+    // so (`Other`). If they are equal, nothing is known about the key (`Unknown`). In neither case is anything proven.
     for (secrets, finding) in [([&other, &third], SecretFinding::Other), ([&other, &other], SecretFinding::Unknown)] {
         let found = investigate(&case(&signed, &signed, secrets));
         assert_eq!((found.secret, found.proven), (finding, false));

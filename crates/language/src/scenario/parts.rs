@@ -71,7 +71,8 @@ macro_rules! parts {
 }
 pub(crate) use parts;
 
-/// Implements `Parts` for types that cannot contain references.
+/// Implements `Parts` for types whose values contain neither a template (`{{ … }}`) nor the id of another step, for
+/// example numbers.
 macro_rules! no_parts {
     ($($type:ty),* $(,)?) => {
         $(impl $crate::scenario::parts::Parts for $type {
