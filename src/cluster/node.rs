@@ -19,7 +19,7 @@ use crate::certs::{Issuer, random};
 use crate::world::{Neighbour, World, outside};
 use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
 use parallax_language::scenario::model::{Discovery, SERVER_NODE};
-use parallax_plan::{ClusterPlan, custom_config_map};
+use parallax_plan::{ClusterPlan, NODE_PORTS, custom_config_map};
 
 /// The port of the apiserver in the node's container.
 const API_PORT: u16 = 6443;
@@ -302,6 +302,8 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     pass("--node-name", &[SERVER_NODE.to_owned()]);
     pass("--tls-san", &["127.0.0.1".to_owned()]);
     pass("--tls-san", &plan.traits.tls_san);
+    let node_ports = format!("service-node-port-range={}-{}", NODE_PORTS.start(), NODE_PORTS.end());
+    pass("--kube-apiserver-arg", &[node_ports]);
     let opening = match plan.traits.discovery {
         None | Some(Discovery::None) => Vec::new(),
         Some(Discovery::Narrow) => vec![format!("authentication-config={AUTHENTICATION}")],

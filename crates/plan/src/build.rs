@@ -1,6 +1,7 @@
 //! Computes the plan: which clusters and environments exist, and what each contains.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parallax_vocab::VariantId;
@@ -14,12 +15,13 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
-/// The first node port that the plan assigns, of the apiserver's default range 30000 to 32767. The apiserver assigns
-/// the first 86 ports of this range automatically only when the rest is used up. So the plan's first 86 ports are free.
-/// A later one may already belong to a Service of a flow.
-const FIRST_NODE_PORT: u16 = 30000;
-/// The limit of environments on one cluster. Each edge needs a node port, and the apiserver's default range has only
-/// 2,768.
+/// The range of node ports of each cluster (`--service-node-port-range`). It is larger than the apiserver's default, so
+/// that the apiserver assigns the first 128 ports automatically only when all others are used up (docs/facts.md#paths-and-flags-of-k3s).
+pub const NODE_PORTS: RangeInclusive<u16> = 28_000..=32_767;
+/// The largest number of edges on one cluster. Each edge has one of the node ports that the apiserver does not assign
+/// automatically; any other may already belong to a Service of a flow.
+const EDGES_LIMIT: u16 = 128;
+/// The limit of environments on one cluster.
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// The namespace with which fixtures are expanded if the result must be the same for every environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
@@ -97,23 +99,31 @@ fn to_depth(
     let mut clusters = Vec::new();
     let groups =
         groups.iter().flat_map(|(wants, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (wants, drafts)));
-    for (number, (wants, drafts)) in groups.enumerate() {
+    for (wants, drafts) in groups {
         let alone = drafts.len() == 1;
-        let mut next_port = FIRST_NODE_PORT;
-        let mut environments = Vec::new();
+        let mut next_port = *NODE_PORTS.start();
+        let mut parts = vec![Vec::new()];
         for environment in map_in_parallel(drafts, |draft| environment(library, draft, alone, depth)) {
             match environment {
                 Ok(mut environment) => {
+                    let first = next_port;
                     environment.edges = edges(&environment.fixtures, &mut next_port);
-                    environments.push(environment);
+                    if next_port - NODE_PORTS.start() > EDGES_LIMIT && first != *NODE_PORTS.start() {
+                        next_port = *NODE_PORTS.start();
+                        environment.edges = edges(&environment.fixtures, &mut next_port);
+                        parts.push(Vec::new());
+                    }
+                    parts.last_mut().expect("there is always a part").push(environment);
                 }
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
-        let cluster =
-            ClusterPlan { name: format!("c{}", number + 1), traits: wants.traits.clone(), environments, urgency: 0 };
-        refuse_conflicts(&cluster)?;
-        clusters.push(cluster);
+        for environments in parts {
+            let name = format!("c{}", clusters.len() + 1);
+            let cluster = ClusterPlan { name, traits: wants.traits.clone(), environments, urgency: 0 };
+            refuse_conflicts(&cluster)?;
+            clusters.push(cluster);
+        }
     }
     if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
 }

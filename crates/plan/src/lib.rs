@@ -22,7 +22,7 @@ mod typical;
 #[cfg(test)]
 mod tests;
 
-pub use build::{PlanError, build, check};
+pub use build::{NODE_PORTS, PlanError, build, check};
 pub use cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 pub use coredns::custom_config_map;
 pub use expected::{AtOnce, Expected};
