@@ -84,15 +84,10 @@ async fn answers(
             .access(fixture, store)
             .map_err(|reason| failed(&scene.plan.namespace, fixture, "no access", reason.into()))
     };
-    let asked_since = Instant::now();
-    while let Err(cause) = parallax_probe::store::authorises(store.kind, &store.health, view.clone(), &access()?).await
-    {
-        if asked_since.elapsed() >= within {
-            return Ok(Some(cause));
-        }
-        tracing::info!(%cause, "a store cannot authorise requests yet");
-        // No event reports that a store has loaded its policies, so the code polls.
-        tokio::time::sleep(AGAIN_AFTER).await;
+    let root = access()?;
+    let authorises = || parallax_probe::store::authorises(store.kind, &store.health, view.clone(), &root);
+    if let Err(cause) = again_while(within, |_| true, authorises).await {
+        return Ok(Some(cause));
     }
     let made = store.buckets.iter().map(|bucket| {
         let operation = S3Operation::CreateBucket { bucket: bucket.clone() };
@@ -234,12 +229,20 @@ pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
 {
+    again_while(SILENT_FOR, Cause::is_silence, ask).await
+}
+
+/// Repeats a question while `retry` holds for its cause, for at most `within`. Returns the last result.
+async fn again_while<T, F>(within: Duration, retry: impl Fn(&Cause) -> bool, ask: impl Fn() -> F) -> Result<T, Cause>
+where
+    F: Future<Output = Result<T, Cause>>,
+{
     let began = Instant::now();
     loop {
         match ask().await {
-            Err(cause) if cause.is_silence() && began.elapsed() < SILENT_FOR => {
+            Err(cause) if retry(&cause) && began.elapsed() < within => {
                 tracing::info!(%cause, "a store is asked again");
-                // No event reports that a store answers again, so the code polls.
+                // No event reports that a store answers again, or that it has loaded its policies, so the code polls.
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             other => return other,

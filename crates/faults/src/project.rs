@@ -268,6 +268,7 @@ pub(crate) fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> b
         if Instant::now() >= deadline {
             return false;
         }
+        // No event reports the effect, so the code polls.
         std::thread::sleep(LOOK_AGAIN);
     }
     true

@@ -206,6 +206,7 @@ impl Cache {
             }
             tokio::select! {
                 () = cancel.cancelled() => return Err(ImageError::Cancelled),
+                // The kernel cannot notify an asynchronous task of a free file lock, so the code polls.
                 () = tokio::time::sleep(LOCK_RETRY) => {}
             }
         }

@@ -82,6 +82,7 @@ impl Step<'_> {
                     running.stop().await;
                     return Err(ImageError::Cancelled);
                 }
+                // This is the time limit of the program, not a pause.
                 () = tokio::time::sleep_until(deadline) => {
                     running.stop().await;
                     return Err(fault(format!("took longer than {} s", self.limit.as_secs()), &seen));

@@ -116,6 +116,7 @@ async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Resu
             say(format!("the certificate of kube-proxy cannot be had yet: {reason}"));
             told = reason;
         }
+        // No event reports that the server can be reached, so the agent tries again.
         tokio::time::sleep(AGAIN_AFTER).await;
     };
     let [crt, key_path] = ["crt", "key"].map(|ending| paths::agent(&format!("client-kube-proxy.{ending}")));
@@ -175,6 +176,7 @@ async fn relay_errors() -> std::convert::Infallible {
     // The log may contain lines from before a restart of this container. They are skipped.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
+        // The kubelet writes its log into a file, and only this loop reads it, so it looks at the file regularly.
         tokio::time::sleep(AGAIN_AFTER).await;
         // The kubelet's log does not exist before the kubelet is started.
         let Ok(mut file) = tokio::fs::File::open(&path).await else { continue };

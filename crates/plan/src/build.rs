@@ -20,7 +20,7 @@ use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 pub const NODE_PORTS: RangeInclusive<u16> = 28_000..=32_767;
 /// The largest number of edges on one cluster. Each edge has one of the node ports that the apiserver does not assign
 /// automatically; any other may already belong to a Service of a flow.
-const EDGES_LIMIT: u16 = 128;
+const EDGES_LIMIT: usize = 128;
 /// The limit of environments on one cluster.
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// The namespace with which fixtures are expanded if the result must be the same for every environment.
@@ -101,24 +101,14 @@ fn to_depth(
         groups.iter().flat_map(|(wants, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (wants, drafts)));
     for (wants, drafts) in groups {
         let alone = drafts.len() == 1;
-        let mut next_port = *NODE_PORTS.start();
-        let mut parts = vec![Vec::new()];
+        let mut environments = Vec::new();
         for environment in map_in_parallel(drafts, |draft| environment(library, draft, alone, depth)) {
             match environment {
-                Ok(mut environment) => {
-                    let first = next_port;
-                    environment.edges = edges(&environment.fixtures, &mut next_port);
-                    if next_port - NODE_PORTS.start() > EDGES_LIMIT && first != *NODE_PORTS.start() {
-                        next_port = *NODE_PORTS.start();
-                        environment.edges = edges(&environment.fixtures, &mut next_port);
-                        parts.push(Vec::new());
-                    }
-                    parts.last_mut().expect("there is always a part").push(environment);
-                }
+                Ok(environment) => environments.push(environment),
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
-        for environments in parts {
+        for environments in with_edges(environments) {
             let name = format!("c{}", clusters.len() + 1);
             let cluster = ClusterPlan { name, traits: wants.traits.clone(), environments, urgency: 0 };
             refuse_conflicts(&cluster)?;
@@ -332,6 +322,23 @@ fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, Strin
     };
     let places = variant.scenario.steps().iter().map(|it| (it.step.id.clone(), place(&it.step.id))).collect();
     VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, pods: BTreeMap::new(), places }
+}
+
+/// Gives each environment its edges, and divides the environments among as many clusters as have room for them.
+fn with_edges(environments: Vec<EnvironmentPlan>) -> Vec<Vec<EnvironmentPlan>> {
+    let mut clusters = vec![Vec::new()];
+    let mut next_port = *NODE_PORTS.start();
+    for mut environment in environments {
+        let wanted: usize = environment.fixtures.values().map(|it| it.edges.len()).sum();
+        let used = usize::from(next_port - NODE_PORTS.start());
+        if used > 0 && used + wanted > EDGES_LIMIT {
+            next_port = *NODE_PORTS.start();
+            clusters.push(Vec::new());
+        }
+        environment.edges = edges(&environment.fixtures, &mut next_port);
+        clusters.last_mut().expect("there is always a cluster").push(environment);
+    }
+    clusters
 }
 
 fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec<EdgePlan> {

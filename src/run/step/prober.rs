@@ -14,7 +14,7 @@ use crate::run::error::RunError;
 use crate::run::probers::Running;
 use crate::run::question::Known;
 use crate::run::token;
-use parallax_judge::{Counted, Expected};
+use parallax_judge::{Counted, Expected, Judgement};
 use parallax_language::scenario::action::Special;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Source};
@@ -101,8 +101,11 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
         if blurred && is_last {
             return Err(blurred_by_the_machine(it, &tally));
         }
-        let void = step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally));
-        Ok(Tried { void, ..tried })
+        Ok(match step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally)) {
+            // A judgement of inexact figures says nothing about the system under test.
+            Some(void) => Tried { void: Some(void), judgement: Judgement::default(), ..tried },
+            None => tried,
+        })
     };
     // With `eventually`, the prober continues until its outcomes so far are as expected. Only then it is stopped, and
     // the answers to its last questions are counted too.

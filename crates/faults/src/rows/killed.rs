@@ -50,6 +50,7 @@ fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
         let project = Project::of("smallest", SMALLEST)?;
         let mut run = project.e2e(bench, &[])?;
         while run.entries() < entry && !run.has_ended()? {
+            // The harness must be killed right after the entry, so the code looks at the file in the shortest interval.
             std::thread::sleep(LOOK_AT_LEDGER);
         }
         if run.has_ended()? {
