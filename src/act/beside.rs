@@ -46,7 +46,7 @@ fn title(name: &str) -> String {
 }
 
 fn done(name: &str, unix_ms: u64, what: &str) -> Done {
-    let told = format!("{} {what}", title(name));
-    let moments = vec![Moment { unix_ms, what: told.clone() }];
-    Done { told, said: json!({ "container": name }), moments, ..Done::default() }
+    let summary = format!("{} {what}", title(name));
+    let moments = vec![Moment { unix_ms, what: summary.clone() }];
+    Done { summary, said: json!({ "container": name }), moments, ..Done::default() }
 }

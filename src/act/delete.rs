@@ -31,7 +31,7 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     let uid = object.uid().unwrap_or_default();
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
     let Some(object) = gone(api, name, &uid, title, Instant::now() + scope.within).await? else {
-        return Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });
+        return Ok(Done { summary: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });
     };
     let blocks = blocks(scope, &object, &uid).await;
     Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))

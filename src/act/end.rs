@@ -79,7 +79,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     }
     let codes: Vec<String> =
         seen.containers.iter().map(|(name, it)| format!("{name} with {}", it["exit-code"])).collect();
-    let told = format!("{title} ended: {}", codes.join(", "));
+    let summary = format!("{title} ended: {}", codes.join(", "));
     let gone_unix_ms = unix_ms();
     let mut moments = Vec::new();
     for (container, seen) in &seen.containers {
@@ -95,7 +95,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
         "pod": name, "uid": uid, "began-unix-ms": seen.began_unix_ms, "gone-unix-ms": gone_unix_ms,
         "containers": seen.containers,
     });
-    Ok(Done { told, said, moments, void: seen.void, ..Done::default() })
+    Ok(Done { summary, said, moments, void: seen.void, ..Done::default() })
 }
 
 /// What was observed while a pod ended: when the end began, how each container ended (as JSON, by the container's

@@ -63,8 +63,8 @@ pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> 
     if let Some(expected) = victim.signal.exit_code().filter(|expected| *expected != code) {
         return Err(ActError::cause(&title, format!("it ended with {code}, and {signal} leaves {expected}")));
     }
-    let told = format!("{title} ended with {code}");
-    Ok(Done { told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), ..Done::default() })
+    let summary = format!("{title} ended with {code}");
+    Ok(Done { summary, said: json!({ "pod": name, "exit-code": code, "container-id": id }), ..Done::default() })
 }
 
 /// Finds the one pod that `which` selects. It is an error if no pod or several pods are selected.

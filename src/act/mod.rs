@@ -46,7 +46,7 @@ pub struct Done {
     /// The value that later steps read as `{{ STEP }}`. `None` if the action has no value.
     pub value: Option<String>,
     /// A summary for people, in one line.
-    pub told: String,
+    pub summary: String,
     /// The result as JSON. The step's `capture` reads values from it.
     pub said: serde_json::Value,
     /// What happened during the action, each with its time.

@@ -127,9 +127,9 @@ fn is_evicted(pod: &Pod) -> bool {
 }
 
 fn done(name: &str, unix_ms: u64, what: &str) -> Done {
-    let told = format!("{} {what}", title(name));
-    let moments = vec![Moment { unix_ms, what: told.clone() }];
-    Done { told, said: json!({ "node": name }), moments, ..Done::default() }
+    let summary = format!("{} {what}", title(name));
+    let moments = vec![Moment { unix_ms, what: summary.clone() }];
+    Done { summary, said: json!({ "node": name }), moments, ..Done::default() }
 }
 
 fn title(name: &str) -> String {

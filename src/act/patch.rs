@@ -37,5 +37,5 @@ pub async fn patch(
     let patched = patched.map_err(ActError::of(title, "patch"))?;
     let changed = patched.metadata.resource_version != before;
     let said = if changed { "is patched" } else { "was as patched already" };
-    Ok(Done { told: format!("{title} {said}"), said: json!({ "changed": changed }), ..Done::default() })
+    Ok(Done { summary: format!("{title} {said}"), said: json!({ "changed": changed }), ..Done::default() })
 }

@@ -29,6 +29,6 @@ pub async fn restart(scope: &Scope<'_>, workload: &Workload) -> Result<Done, Act
     let generation = patched.metadata.generation.unwrap_or(0);
     let is_new = |pod: &Pod| pod.annotations().get(ANNOTATION) == Some(&at);
     workload.settled(scope, generation, is_new).await?;
-    let told = format!("{title} has new pods only");
-    Ok(Done { told, said: json!({ "generation": generation }), ..Done::default() })
+    let summary = format!("{title} has new pods only");
+    Ok(Done { summary, said: json!({ "generation": generation }), ..Done::default() })
 }

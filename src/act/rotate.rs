@@ -54,10 +54,10 @@ pub async fn rotate(
     }
     applier.apply(&tls_secret(secret, leaf), namespace, "rotate").await?;
     let serial = leaf.serial.clone();
-    let told = format!("{title} holds the certificate {serial}");
+    let summary = format!("{title} holds the certificate {serial}");
     Ok(Done {
         value: Some(serial.clone()),
-        told,
+        summary,
         said: json!({ "serial": serial, "secret": secret }),
         ..Done::default()
     })

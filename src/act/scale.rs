@@ -16,7 +16,7 @@ pub async fn scale(scope: &Scope<'_>, workload: &Workload, replicas: u16) -> Res
     let generation = patched.metadata.generation.unwrap_or(0);
     workload.settled(scope, generation, |_| true).await?;
     Ok(Done {
-        told: format!("{title} has {replicas} replicas"),
+        summary: format!("{title} has {replicas} replicas"),
         said: json!({ "replicas": replicas }),
         ..Done::default()
     })

@@ -108,7 +108,7 @@ impl Workload {
         let title = self.title(scope.namespace);
         let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
         let of = serde_json::from_value(object.data["spec"]["selector"].clone()).unwrap_or_default();
-        selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be told")))
+        selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be found")))
     }
 
     /// Describes which part of the desired state is missing at the deadline. `None` if the workload has reached the

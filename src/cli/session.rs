@@ -49,7 +49,7 @@ pub struct Run {
 
 /// The settings of a run whose only variant is kept until `parallax down` removes it.
 #[derive(Debug)]
-pub(super) struct Stands {
+pub(super) struct Holding {
     /// The run's id, which the parent process has chosen.
     pub(super) run: RunId,
     /// The step at which the flow stops when it runs for the first time. `None` if the whole flow runs.
@@ -75,7 +75,7 @@ pub(super) async fn run(
     recipes: Recipes,
     options: E2e,
     log: &Log,
-    stands: Option<Stands>,
+    holding: Option<Holding>,
 ) -> Result<Exit, CliError> {
     let whole = whole(project, &chosen.selected);
     if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
@@ -83,7 +83,7 @@ pub(super) async fn run(
             "--require-proof, but of no scenario chosen the run holds the baseline and every break".to_owned(),
         ));
     }
-    let id = stands.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
+    let id = holding.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
     let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
     let shard = shard_of(project, &chosen, &recipes, &options).await?;
@@ -96,12 +96,12 @@ pub(super) async fn run(
     // The signal handlers are installed before the first output. A user who sees that the run has started may stop it
     // at once, and the run must then clean up.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
-    let is_evidence = stands.is_none();
+    let is_evidence = holding.is_none();
     let redactor = recorder.redactor();
-    let (display, standing, host) = match stands {
-        Some(stands) => {
+    let (display, standing, host) = match holding {
+        Some(holding) => {
             let may = (options.common.allow_host_programs, cancel.clone());
-            let of = (stands, &plan, directory.as_path());
+            let of = (holding, &plan, directory.as_path());
             of_one_that_stands(project, &chosen.selected[0], of, may, (display, recorder.mark()))?
         }
         None => (display, None, None),
@@ -241,13 +241,13 @@ type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 fn of_one_that_stands(
     project: &Project,
     variant: &VariantId,
-    (stands, plan, directory): (Stands, &Plan, &Path),
+    (holding, plan, directory): (Holding, &Plan, &Path),
     (allow_host_programs, cancel): (Option<HostPrograms>, CancellationToken),
     display: (Box<dyn Live>, Mark),
 ) -> Result<OfOneThatStands, CliError> {
     let file = project.list().into_iter().find(|it| it.variant == *variant).map(|it| it.file).unwrap_or_default();
     let handle = Handle {
-        run: stands.run,
+        run: holding.run,
         variant: variant.clone(),
         file: file.into(),
         project: absolute(&project.root),
@@ -256,7 +256,7 @@ fn of_one_that_stands(
         since: OffsetDateTime::now_utc().unix_timestamp(),
     };
     let reload = wiring::reload(&project.root, variant, plan, allow_host_programs);
-    let (standing, host, feed) = wiring::open(&handle, (stands.until, reload), cancel, display)?;
+    let (standing, host, feed) = wiring::open(&handle, (holding.until, reload), cancel, display)?;
     printer::data(&format!("{LISTENING}\n"));
     Ok((Box::new(feed), Some(standing), Some(host)))
 }

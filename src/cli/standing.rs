@@ -12,7 +12,7 @@ use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
 use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Up, Which};
-use super::session::{self, Stands};
+use super::session::{self, Holding};
 use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request, Until};
@@ -40,7 +40,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
         .map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))?;
     let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
     let listening = holder.listening();
-    let stands = async {
+    let holding = async {
         if !listening.await {
             return None;
         }
@@ -49,11 +49,11 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
         let answer = wiring::ask(&handle, Request::Reach, |_| {}).await.ok()?;
         Some((handle, answer))
     };
-    let stands = tokio::select! {
-        stands = stands => stands,
+    let holding = tokio::select! {
+        holding = holding => holding,
         () = interrupted.cancelled() => None,
     };
-    let Some((handle, answer)) = stands else { return holder.wait(&interrupted).await };
+    let Some((handle, answer)) = holding else { return holder.wait(&interrupted).await };
     printer::data(&inert(&format!("{}  run {}\n", handle.variant, handle.run)));
     reached(answer)?;
     printer::data(
@@ -71,7 +71,7 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
     let chosen = choose::choose(project, &selection, (args.common.k3s, &recipes), &out).await?;
     let [variant] = chosen.selected.as_slice() else {
         let all: Vec<&str> = chosen.selected.iter().map(parallax_vocab::VariantId::as_str).collect();
-        return Err(CliError::Usage(format!("one variant stands at a time; name one of {}", all.join(", "))));
+        return Err(CliError::Usage(format!("`up` keeps one variant at a time; name one of {}", all.join(", "))));
     };
     if let Some(until) = args.until.as_ref().or(args.before.as_ref()) {
         let steps = project.steps(variant);
@@ -153,7 +153,7 @@ impl Holder {
     async fn wait(mut self, interrupted: &CancellationToken) -> Result<Exit, CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to wait for a process: {error}"));
-        let mut told = false;
+        let mut is_said = false;
         let ended = loop {
             if let Some(ended) = self.child.try_wait().map_err(|error| failed(&error))? {
                 break ended;
@@ -161,8 +161,8 @@ impl Holder {
             tokio::select! {
                 // The standard library has no asynchronous wait for a child process, so this code polls.
                 () = tokio::time::sleep(POLL) => {}
-                () = interrupted.cancelled(), if !told => {
-                    told = true;
+                () = interrupted.cancelled(), if !is_said => {
+                    is_said = true;
                     self.interrupt();
                 }
             }
@@ -208,15 +208,15 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         upload: None,
         timeout: None,
     };
-    let stands = Stands { run: parallax_vocab::RunId::new(args.id), until };
-    session::run(&project, chosen, recipes, options, log, Some(stands)).await
+    let holding = Holding { run: parallax_vocab::RunId::new(args.id), until };
+    session::run(&project, chosen, recipes, options, log, Some(holding)).await
 }
 
 /// Prints the variants that are kept, with their state and how to reach them.
 pub(super) async fn status() -> Result<Exit, CliError> {
     let all = wiring::all_standing()?;
     if all.is_empty() {
-        printer::data("nothing stands; `parallax up SCENARIO` brings a variant up\n");
+        printer::data("no variant is kept; `parallax up SCENARIO` starts one and keeps it\n");
     }
     for handle in all {
         let now = match wiring::now(&handle).await {
@@ -351,7 +351,7 @@ pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, Cl
         None => vec![wiring::to_take_down(Wanted { project, run: args.run.as_deref() })?],
     };
     if all.is_empty() {
-        printer::data("nothing that old stands\n");
+        printer::data("no run that old is kept\n");
     }
     let mut clean = true;
     for standing in all {

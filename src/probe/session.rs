@@ -70,7 +70,7 @@ enum State {
     /// The first message of the agent has not arrived yet.
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
     /// The session is open. The map contains the calls that wait for a response, by request number.
-    Open(HashMap<u64, oneshot::Sender<Told>>),
+    Open(HashMap<u64, oneshot::Sender<Response>>),
     /// The session is over. The error is the reason.
     Gone(ProbeError),
 }
@@ -78,7 +78,7 @@ enum State {
 /// The agent's response to a message: an answer, or the outcomes of a prober (`None` if the agent does not know the
 /// prober).
 #[derive(Debug)]
-enum Told {
+enum Response {
     Answer(Box<Answer>),
     Series(Option<Box<Series>>),
 }
@@ -131,17 +131,17 @@ impl Session {
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         let limit = Duration::from_millis(question.deadline_ms);
         match self.call(limit, |request| ToAgent::Ask { request, question: Box::new(question) }).await? {
-            Told::Answer(answer) => Ok(*answer),
-            Told::Series(_) => Err(self.garbled("a series where an answer was due")),
+            Response::Answer(answer) => Ok(*answer),
+            Response::Series(_) => Err(self.garbled("a series where an answer was due")),
         }
     }
 
     /// Sends an order to a prober. Waits for `limit`, plus a short time for the transfer.
     pub async fn prober(&self, prober: u64, order: ProberOrder, limit: Duration) -> Result<Series, ProbeError> {
         match self.call(limit, |request| ToAgent::Prober { request, prober, order }).await? {
-            Told::Series(Some(series)) => Ok(*series),
-            Told::Series(None) => Err(self.garbled("it knows nothing of a prober that was started")),
-            Told::Answer(_) => Err(self.garbled("an answer where a series was due")),
+            Response::Series(Some(series)) => Ok(*series),
+            Response::Series(None) => Err(self.garbled("it knows nothing of a prober that was started")),
+            Response::Answer(_) => Err(self.garbled("an answer where a series was due")),
         }
     }
 
@@ -150,7 +150,7 @@ impl Session {
     }
 
     /// Sends one message and waits for the response, for `limit` plus a short time for the transfer.
-    async fn call(&self, limit: Duration, message: impl FnOnce(u64) -> ToAgent) -> Result<Told, ProbeError> {
+    async fn call(&self, limit: Duration, message: impl FnOnce(u64) -> ToAgent) -> Result<Response, ProbeError> {
         let place = || self.shared.place.clone();
         let limit = limit + GRACE;
         let request = self.next.fetch_add(1, Ordering::Relaxed);
@@ -162,14 +162,14 @@ impl Session {
             State::Gone(why) => return Err(why.clone()),
             State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
         };
-        let told = tokio::time::timeout(limit, async {
+        let response = tokio::time::timeout(limit, async {
             // An error of `send` needs no report: if the frame is not sent, no answer arrives, and `answered` returns
             // the reason.
             let _ = self.frames.send(frame).await;
             answered.await
         });
-        match told.await {
-            Ok(Ok(told)) => Ok(told),
+        match response.await {
+            Ok(Ok(response)) => Ok(response),
             // The supervisor stored the reason for the end of the session and then dropped the sender.
             Ok(Err(_)) => Err(self.shared.gone("its session ended")),
             Err(_) => {
@@ -233,12 +233,12 @@ impl Shared {
                 }
                 Ok(())
             }
-            (State::Open(pending), FromAgent::Told { request, answer }) => {
-                tell(pending, request, Told::Answer(answer));
+            (State::Open(pending), FromAgent::Answered { request, answer }) => {
+                deliver(pending, request, Response::Answer(answer));
                 Ok(())
             }
             (State::Open(pending), FromAgent::Series { request, series }) => {
-                tell(pending, request, Told::Series(series));
+                deliver(pending, request, Response::Series(series));
                 Ok(())
             }
             (_, message) => {
@@ -264,9 +264,9 @@ impl Shared {
 }
 
 /// Delivers a response to the call that waits for it. If no call waits any more, the response is dropped.
-fn tell(pending: &mut HashMap<u64, oneshot::Sender<Told>>, request: u64, told: Told) {
+fn deliver(pending: &mut HashMap<u64, oneshot::Sender<Response>>, request: u64, response: Response) {
     if let Some(asker) = pending.remove(&request) {
-        let _ = asker.send(told);
+        let _ = asker.send(response);
     }
 }
 

@@ -272,7 +272,7 @@ impl<'a> Flow<'a> {
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = self.signature(tried.as_ref()).await.map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
-        let Tried { question, answer, witness, judgement, mut captured, secret, told, tally, figure, moments, .. } =
+        let Tried { question, answer, witness, judgement, mut captured, secret, notes, tally, figure, moments, .. } =
             tried.unwrap_or_default();
         for (name, value) in &mut captured {
             *value = if secret.contains(name) { concealed::digest(value) } else { concealed::conceal(value) };
@@ -299,7 +299,7 @@ impl<'a> Flow<'a> {
                 captured,
                 in_row,
                 held,
-                told,
+                notes,
                 finding,
                 shows: step.shows.clone(),
                 closed,

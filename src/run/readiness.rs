@@ -119,7 +119,7 @@ fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
         question: None,
         answer: None,
         witness: None,
-        course: Course { told: it.evidence.clone(), ..Course::default() },
+        course: Course { notes: it.evidence.clone(), ..Course::default() },
         signature: None,
         inside: false,
         blocked_by: Vec::new(),

@@ -57,10 +57,10 @@ impl Live for Feed {
             // A set-up that ends for an environment is the last event of the set-up. No event of a step follows if a
             // part of the environment is not ready.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
-                Some(format!("stands; {detail}"))
+                Some(format!("ready; {detail}"))
             }
             EventKind::StepStarted { step, .. } => Some(format!("runs step {step}")),
-            EventKind::StepEnded(step) => Some(format!("stands; step {} ran last", step.step)),
+            EventKind::StepEnded(step) => Some(format!("ready; step {} ran last", step.step)),
             _ => None,
         };
         if let Some(now) = now {
@@ -288,8 +288,8 @@ async fn tell(to: &mut OwnedWriteHalf, event: Event, gone: &CancellationToken) {
         return;
     }
     let line = Line::Event(Box::new(event));
-    let told = tokio::time::timeout(SENT_WITHIN, say(to, &line)).await;
-    if !matches!(told, Ok(Ok(()))) {
+    let sent = tokio::time::timeout(SENT_WITHIN, say(to, &line)).await;
+    if !matches!(sent, Ok(Ok(()))) {
         gone.cancel();
     }
 }

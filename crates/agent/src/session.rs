@@ -84,10 +84,11 @@ async fn run(
 async fn answer(request: u64, question: &Question) -> Vec<u8> {
     let answer = parallax_probe::ask(question).await;
     let evidence = answer.evidence.clone();
-    wire::encode(&FromAgent::Told { request, answer: Box::new(answer) }).unwrap_or_else(|why| {
+    wire::encode(&FromAgent::Answered { request, answer: Box::new(answer) }).unwrap_or_else(|why| {
         let cause = Cause::Client { detail: format!("the answer cannot be sent: {why}") };
         let answer = Box::new(Answer { outcome: Err(cause), evidence });
-        wire::encode(&FromAgent::Told { request, answer }).expect("evidence and one sentence are shorter than a frame")
+        wire::encode(&FromAgent::Answered { request, answer })
+            .expect("evidence and one sentence are shorter than a frame")
     })
 }
 

@@ -50,7 +50,7 @@ impl Agent {
         let question = Box::new(Question { view: view.clone(), deadline_ms: 10_000, probe });
         self.input.write_all(&wire::encode(&ToAgent::Ask { request: 7, question }).unwrap()).unwrap();
         match self.read() {
-            FromAgent::Told { request: 7, answer } => *answer,
+            FromAgent::Answered { request: 7, answer } => *answer,
             other => panic!("{other:?}"),
         }
     }
@@ -189,7 +189,7 @@ fn questions_are_answered_concurrently_and_the_agent_ends_with_its_input() {
     }
     let order: Vec<_> = (0..3)
         .map(|_| match agent.read() {
-            FromAgent::Told { request, .. } => request,
+            FromAgent::Answered { request, .. } => request,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::table::Table;
 
 /// The scenario of these measurements: a pod writes an object to a store and reads the object.
-const STANDS: &str = r#"name: stands
+const SCENARIO: &str = r#"name: stands
 summary: A pod reads an object of a store
 fixtures:
   ca: { use: certificate-authority }
@@ -31,17 +31,17 @@ const TIMES: usize = 10;
 const WATCH_LIMIT: Duration = Duration::from_mins(1);
 
 /// A standing variant, which `parallax up` created. Dropping this value removes the variant.
-struct Stands<'a> {
+struct UpVariant<'a> {
     harness: &'a Harness,
     project: Project,
     took: Duration,
     record: Record,
 }
 
-impl<'a> Stands<'a> {
+impl<'a> UpVariant<'a> {
     fn up(harness: &'a Harness) -> Result<Self> {
         let project = Project::new()?;
-        project.scenario("stands", STANDS)?;
+        project.scenario("stands", SCENARIO)?;
         let took = time(harness, &project, &["up", "stands"])?;
         // `parallax up` may show its prompt before the flow has ended. A rerun begins only after the end of the flow,
         // so the record is complete after the rerun.
@@ -58,7 +58,7 @@ impl<'a> Stands<'a> {
     }
 }
 
-impl Drop for Stands<'_> {
+impl Drop for UpVariant<'_> {
     fn drop(&mut self) {
         // An error of `parallax down` is ignored: the measurement is already complete, and `parallax gc` can remove the
         // environment.
@@ -84,10 +84,10 @@ fn median(mut all: Vec<Duration>) -> Duration {
 
 /// Measures the time from the command `parallax up` to its prompt, and the phases of this time.
 pub(crate) fn up(harness: &Harness) -> Result<Table> {
-    let stands = Stands::up(harness)?;
-    let first = |prefix: &str| stands.record.of_setup(prefix).first().cloned().context("the run has no such part");
+    let up = UpVariant::up(harness)?;
+    let first = |prefix: &str| up.record.of_setup(prefix).first().cloned().context("the run has no such part");
     let (cluster, environment) = (first("cluster/")?, first("environment/")?);
-    let verdict = stands.record.of_variants().first().cloned().context("the flow has no verdict")?;
+    let verdict = up.record.of_variants().first().cloned().context("the flow has no verdict")?;
     let node = Duration::from_millis(environment.from_ms.saturating_sub(cluster.from_ms));
     let flow_ended = Duration::from_millis(verdict.to_ms);
     let mut table = Table::new("up", "From `parallax up` to the prompt.", "s");
@@ -96,19 +96,19 @@ pub(crate) fn up(harness: &Harness) -> Result<Table> {
         .row("the node's apiserver answers", seconds(node), "")
         .row("the environment, until its store is ready", seconds(environment.length()), "")
         .row("the flow", seconds(verdict.length()), "")
-        .row("the whole, until the prompt", seconds(stands.took), "≤ 20 s")
-        .row("… against the record's time at the end of the flow", ratio(stands.took, flow_ended), "")
-        .row("… against the apiserver's own start", ratio(stands.took, node), "")
+        .row("the whole, until the prompt", seconds(up.took), "≤ 20 s")
+        .row("… against the record's time at the end of the flow", ratio(up.took, flow_ended), "")
+        .row("… against the apiserver's own start", ratio(up.took, node), "")
         .bar("apiserver answers", node.as_secs_f64())
         .bar("environment", environment.length().as_secs_f64())
-        .bar("whole", stands.took.as_secs_f64());
+        .bar("whole", up.took.as_secs_f64());
     Ok(table)
 }
 
 /// Measures `parallax rerun` of one step, relative to the time of the program alone (`parallax --version`).
 pub(crate) fn again(harness: &Harness) -> Result<Table> {
-    let stands = Stands::up(harness)?;
-    let (alone, step) = (stands.median(&["--version"])?, stands.median(&["rerun", "got"])?);
+    let up = UpVariant::up(harness)?;
+    let (alone, step) = (up.median(&["--version"])?, up.median(&["rerun", "got"])?);
     let mut table = Table::new("rerun", "`parallax rerun` of one step, as a process of its own.", "ms");
     table
         .row(format!("the program alone, `--version` (median of {TIMES})"), ms(alone), "")
@@ -122,16 +122,16 @@ pub(crate) fn again(harness: &Harness) -> Result<Table> {
 /// Measures the time from a save of the scenario's file to the verdict of the changed step in the output of `parallax
 /// watch`.
 pub(crate) fn watch(harness: &Harness) -> Result<Table> {
-    let stands = Stands::up(harness)?;
-    let step = stands.median(&["rerun", "got"])?;
-    let watch = Watch::begin(&stands)?;
+    let up = UpVariant::up(harness)?;
+    let step = up.median(&["rerun", "got"])?;
+    let watch = Watch::begin(&up)?;
     let mut all = Vec::new();
     for number in 0..TIMES {
         // Each save changes the last step, because `parallax watch` runs only changed steps again.
         let changed = format!("{STEP}, eventually: {}s }}", number + 5);
-        let text = STANDS.replace(&format!("{STEP} }}"), &changed);
+        let text = SCENARIO.replace(&format!("{STEP} }}"), &changed);
         let began = Instant::now();
-        stands.project.scenario("stands", &text)?;
+        up.project.scenario("stands", &text)?;
         watch.until("as declared")?;
         all.push(began.elapsed());
     }
@@ -153,8 +153,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(stands: &Stands<'_>) -> Result<Self> {
-        let mut command = stands.harness.command(stands.project.path());
+    fn begin(up: &UpVariant<'_>) -> Result<Self> {
+        let mut command = up.harness.command(up.project.path());
         let mut child = command.arg("watch").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (send, lines) = channel();
         let streams: [Option<Box<dyn std::io::Read + Send>>; 2] =

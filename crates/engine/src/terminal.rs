@@ -75,8 +75,8 @@ impl Engine {
         let exit = async move {
             let asked = async {
                 loop {
-                    let told = docker.inspect_exec(&id).await.map_err(|error| super::error::message(&error))?;
-                    if let Some(code) = told.exit_code {
+                    let state = docker.inspect_exec(&id).await.map_err(|error| super::error::message(&error))?;
+                    if let Some(code) = state.exit_code {
                         return Ok(i32::try_from(code).unwrap_or(i32::MAX));
                     }
                     // The engine records the exit code of a process some time after its output has ended. No event

@@ -169,13 +169,13 @@ mod tests {
             ("unreadable", sound.clone(), client("the token /t cannot be read: Permission denied (os error 13)")),
             ("no-token", sound.clone(), client("the token /t cannot be read: No such file or directory (os error 2)")),
         ];
-        let told: Vec<String> = table
+        let lines: Vec<String> = table
             .iter()
             .map(|(name, chain, cause)| {
                 format!("{name}: {}", web_identity(StoreKind::Minio, chain, cause).expect("a broken link"))
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]

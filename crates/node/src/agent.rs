@@ -103,7 +103,7 @@ async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Resu
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, approve::PROXY_USER);
     let request = params.serialize_request(&key).and_then(|it| it.pem()).map_err(pki::failed("client-kube-proxy"))?;
-    let mut told = String::new();
+    let mut reported = String::new();
     let certificate = loop {
         let tried = tokio::time::timeout(TRY_LIMIT, signed(client, &request)).await;
         let reason = match tried {
@@ -112,9 +112,9 @@ async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Resu
             Ok(Err(error)) => in_full(error.as_ref()),
             Err(_) => "no answer in time".to_owned(),
         };
-        if reason != told {
+        if reason != reported {
             say(format!("the certificate of kube-proxy cannot be had yet: {reason}"));
-            told = reason;
+            reported = reason;
         }
         // No event reports that the server can be reached, so the agent tries again.
         tokio::time::sleep(AGAIN_AFTER).await;

@@ -12,7 +12,7 @@ use super::seconds;
 /// The largest number of characters of a text that reports show. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
 /// The largest number of shown lines that a step read from logs, events and objects.
-const TOLD_SHOWN: usize = 20;
+const NOTES_SHOWN: usize = 20;
 
 /// A line of evidence: its label (`addresses`, `chain`, …), and the observed text.
 pub(crate) type Line = (&'static str, String);
@@ -27,7 +27,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         lines.push(("cause", cut(&cause.to_string())));
     }
     // The differences of an object are listed one by one below, so the matcher `object` is not repeated here.
-    let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
+    let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.notes.is_empty();
     for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
         lines.push(("matcher", cut(&format!("{matcher}: expected {expected}, saw {seen}"))));
@@ -71,8 +71,8 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     }
     lines.extend(step.course.moments.iter().map(|it| ("moment", clip(&format!("{} {}", it.unix_ms, it.what)))));
     // The last lines are shown, because they are the newest and so the closest to the failure.
-    let reported = &step.course.told;
-    lines.extend(reported.iter().skip(reported.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
+    let reported = &step.course.notes;
+    lines.extend(reported.iter().skip(reported.len().saturating_sub(NOTES_SHOWN)).map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));

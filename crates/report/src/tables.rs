@@ -209,7 +209,10 @@ mod tests {
         let summary = Summary::from_events(&events());
         let page = page::render(&summary, "parallax").expect("a page");
         let table = page.split("id=\"px-tables\"").nth(1).expect("tables").split("</section>").next().expect("its end");
-        assert!(table.contains("class=\"told\" href=\"#presign&#x2f;presigned-url+wrong-secret:outside\""), "{table}");
+        assert!(
+            table.contains("class=\"declared\" href=\"#presign&#x2f;presigned-url+wrong-secret:outside\""),
+            "{table}"
+        );
         let why = summary.tables()[0].rows[1].cells[0][0].why.clone().expect("a reason");
         assert!(why.contains("403") && table.contains("403 SignatureDoesNotMatch"), "{why}: {table}");
         assert!(table.contains("<span class=\"dim\">"), "{table}");

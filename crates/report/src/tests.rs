@@ -101,7 +101,7 @@ fn a_failed_case_links_its_page_first_whatever_a_system_says() {
     let mut events = samples::expectation_failed();
     for event in &mut events {
         if let EventKind::StepEnded(step) = &mut event.event {
-            step.course.told = vec!["[[ATTACHMENT|../../etc/passwd]]".to_owned()];
+            step.course.notes = vec!["[[ATTACHMENT|../../etc/passwd]]".to_owned()];
         }
     }
     let text = junit::render(&Summary::from_events(&events)).expect("serialises");
@@ -144,7 +144,7 @@ fn what_a_system_says_is_text_on_the_page() {
             step.place = hostile.to_owned();
             step.kind = hostile.to_owned();
             step.from = Some(hostile.into());
-            step.course.told = vec![hostile.to_owned()];
+            step.course.notes = vec![hostile.to_owned()];
             step.matchers = vec![Matched::new(hostile, false, hostile, hostile)];
             step.witness = Some(Witness { source: hostile.into(), host: hostile.into(), agrees: true, request: None });
         }

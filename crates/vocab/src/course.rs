@@ -29,8 +29,8 @@ pub struct Course {
     pub held: Option<Held>,
     /// Further lines for people: the fields in which an object differs, the last lines of a log, events, and what an
     /// action changed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub told: Vec<String>,
+    #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The vulnerability that the step demonstrated. Present only if the attack of the step succeeded in the version
     /// under test.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,7 +58,7 @@ pub enum FromAgent {
         addresses: Vec<std::net::IpAddr>,
     },
     /// Gives the answer to a question ([`ToAgent::Ask`]).
-    Told {
+    Answered {
         /// The number of the question ([`ToAgent::Ask`]).
         request: u64,
         /// The answer to the question.

@@ -57,7 +57,7 @@ Examples:
   parallax up presign/presigned-url+no-rewrite        one break
   parallax up presign/presigned-url --until upload    only the steps up to and including this one
   parallax up presign/presigned-url --before inside   only the steps before this one
-  parallax status                                     what stands, and how to reach it
+  parallax status                                     what is kept, and how to reach it
   parallax rerun outside                              one step again
   parallax down                                       remove it
 ";

@@ -59,8 +59,8 @@ pub struct Wanted<'a> {
 /// variant of the project.
 pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
-        none: "nothing stands; `parallax up SCENARIO` brings a variant up",
-        several: "several variants stand; name the run with --run",
+        none: "no variant is kept; `parallax up SCENARIO` starts one and keeps it",
+        several: "several variants are kept; name the run with --run",
         name: "name the run with --run",
     };
     let all = all_standing()?.into_iter().map(Standing::Held).collect();
@@ -182,7 +182,7 @@ struct Words {
 }
 
 const DOWN: Words =
-    Words { none: "nothing stands", several: "several runs stand; name one of them", name: "name one of them" };
+    Words { none: "no run is kept", several: "several runs are kept; name one of them", name: "name one of them" };
 
 /// Returns the run that the user named, or the only run of the project. Fails if there is no such run, or if there are
 /// several. `now` is in seconds since the Unix epoch.
@@ -194,8 +194,8 @@ fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Re
         };
         return match all.iter().position(is) {
             Some(at) => Ok(all.into_iter().nth(at).expect("the position of one of them")),
-            None if all.is_empty() => Err(CliError::Usage(format!("run {run} does not stand; nothing does"))),
-            None => Err(CliError::Usage(format!("run {run} does not stand; these do: {}", names(&all)))),
+            None if all.is_empty() => Err(CliError::Usage(format!("run {run} is not kept; no run is"))),
+            None => Err(CliError::Usage(format!("run {run} is not kept; these are: {}", names(&all)))),
         };
     }
     let (mut ours, others): (Vec<_>, Vec<_>) =
@@ -203,7 +203,7 @@ fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Re
     match (ours.len(), others.as_slice()) {
         (0, []) => Err(CliError::Usage(words.none.to_owned())),
         (0, others) => Err(CliError::Usage(format!(
-            "nothing of this project stands; of others these do, {}: {}",
+            "no run of this project is kept; of other projects these are, {}: {}",
             words.name,
             names(others)
         ))),
@@ -248,7 +248,7 @@ pub fn open(
 /// Returns a function that reads the project again and returns the changed plan of the variant. The kept environment
 /// cannot change. Therefore the returned function fails if the new plan needs another environment.
 pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
-    let (root, variant, stands) = (root.to_owned(), variant.clone(), without_variants(plan));
+    let (root, variant, kept) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
         let (project, diagnostics) = super::project::read(&root, &[]);
         if !diagnostics.is_empty() {
@@ -259,8 +259,8 @@ pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs
         let selected = [variant.clone()].into_iter().collect();
         let plan = parallax_plan::build(&project.library, &project.scenarios, &selected);
         let plan = plan.map_err(|error| error.to_string())?;
-        if without_variants(&plan) != stands {
-            return Err("fixtures, vantages or traits changed, and what stands cannot follow; `parallax down`, then `parallax up` again".to_owned());
+        if without_variants(&plan) != kept {
+            return Err("fixtures, vantages or traits changed, and the kept variant cannot follow; `parallax down`, then `parallax up` again".to_owned());
         }
         only_variant(plan).ok_or_else(|| format!("{variant} is gone from the project"))
     }))
@@ -338,12 +338,12 @@ mod tests {
         assert_eq!(of(&[&a, &b], Some("r2")), Ok(b.clone()));
         assert_eq!(of(&[&a, &b], Some("/p/target/e2e/r2")), Ok(b.clone()));
         assert_eq!(of(&[&a, &other], Some("r3")), Ok(other.clone()));
-        assert_eq!(of(&[], None), Err("nothing stands".to_owned()));
-        assert_eq!(of(&[], Some("r1")), Err("run r1 does not stand; nothing does".to_owned()));
+        assert_eq!(of(&[], None), Err("no run is kept".to_owned()));
+        assert_eq!(of(&[], Some("r1")), Err("run r1 is not kept; no run is".to_owned()));
         let names = "r1 (e2e --keep, 2m old, /p/target/e2e/r1), r2 (e2e --keep, 20s old, /p/target/e2e/r2)";
-        assert_eq!(of(&[&a, &b, &other], None), Err(format!("several runs stand; name one of them: {names}")));
-        assert_eq!(of(&[&a, &b], Some("r3")), Err(format!("run r3 does not stand; these do: {names}")));
-        let others = "nothing of this project stands; of others these do, name one of them: \
+        assert_eq!(of(&[&a, &b, &other], None), Err(format!("several runs are kept; name one of them: {names}")));
+        assert_eq!(of(&[&a, &b], Some("r3")), Err(format!("run r3 is not kept; these are: {names}")));
+        let others = "no run of this project is kept; of other projects these are, name one of them: \
                       r3 (e2e --keep, 20s old, /q/target/e2e/r3)";
         assert_eq!(of(&[&other], None), Err(others.to_owned()));
     }

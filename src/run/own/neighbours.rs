@@ -69,7 +69,7 @@ pub(super) async fn start(
     let with = plan.environments.iter();
     let with = with.filter(|it| trusted || it.fixtures.values().any(|it| !it.containers.is_empty()));
     let all = with.map(|environment| async move {
-        say("preparing what stands beside the cluster");
+        say("preparing the containers outside the cluster");
         (environment, of_environment(context, &plan.name, environment, supplied, (network, authority)).await)
     });
     let mut beside = Beside::default();

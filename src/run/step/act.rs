@@ -49,9 +49,9 @@ async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunErro
     // The future is boxed, so that the buffers of the watches do not enlarge every future that awaits it.
     match Box::pin(step.act(it)).await {
         Ok(done) => {
-            let Done { value, told, said, moments, void } = done;
+            let Done { value, summary, said, moments, void } = done;
             let void = void.map(|why| Void { why, fix: None });
-            Ok(Tried { value, told: vec![told], other: Some(said), moments, void, ..Tried::default() })
+            Ok(Tried { value, notes: vec![summary], other: Some(said), moments, void, ..Tried::default() })
         }
         Err(RunError::Act(ActError::Cause(cause))) => Ok(refused(cause)),
         Err(RunError::Apply(ApplyError::Refused { resource, source, .. })) => {
@@ -89,8 +89,8 @@ impl Acts for ApplyStep {
             it.effects.applied(&object, it.stage.had(&object, it.apart.first));
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
-        let told = format!("{} objects are applied", applied.len());
-        Ok(Done { told, said: serde_json::json!({ "objects": applied }), ..Done::default() })
+        let summary = format!("{} objects are applied", applied.len());
+        Ok(Done { summary, said: serde_json::json!({ "objects": applied }), ..Done::default() })
     }
 }
 

@@ -72,9 +72,9 @@ impl Attempt<'_> {
         if let Some(object) = &object {
             concealed::register(&self.stage.context.redactor, object);
         }
-        let told = parallax_judge::object_differences(expect.as_ref(), shown.as_ref());
+        let notes = parallax_judge::object_differences(expect.as_ref(), shown.as_ref());
         let looked = Looked::Object { resource: title, object: shown };
-        Ok(Tried { told, other: object, ..Tried::looked(expect.as_ref(), looked) })
+        Ok(Tried { notes, other: object, ..Tried::looked(expect.as_ref(), looked) })
     }
 
     async fn log(
@@ -267,10 +267,10 @@ impl Attempt<'_> {
         }
         let gone = seen.is_empty() && names.is_empty();
         let missing = gone.then(|| "it does not exist, and no event of it is there".to_owned());
-        let told = seen.iter().rev().take(EVENTS_REPORTED).rev().map(ToString::to_string).collect();
+        let notes = seen.iter().rev().take(EVENTS_REPORTED).rev().map(ToString::to_string).collect();
         let said = json!({ "events": seen });
         let looked = Looked::Events { resource: title, events: seen, missing };
-        Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
+        Ok(Tried { notes, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
     /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` names the
@@ -296,8 +296,8 @@ fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
 /// The result of a step that reads a log. `missing` says why there is no log, if there is none.
 fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
     let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
-    let told: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();
+    let notes: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();
     let found = log.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let said = json!({ "line": log.found(), "json": found, "last": told });
-    Tried { told, other: Some(said), ..Tried::looked(expect, Looked::Log { resource, log, missing }) }
+    let said = json!({ "line": log.found(), "json": found, "last": notes });
+    Tried { notes, other: Some(said), ..Tried::looked(expect, Looked::Log { resource, log, missing }) }
 }

@@ -43,6 +43,6 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
         return Ok(failed(Cause::Resource { resource, detail }));
     };
     let looked = Looked::Database(Value::clone(&seen));
-    let told = vec![ran.stdout.trim().to_owned()];
-    Ok(Tried { told, other: Some(seen), ..Tried::looked(it.expect()?.as_ref(), looked) })
+    let notes = vec![ran.stdout.trim().to_owned()];
+    Ok(Tried { notes, other: Some(seen), ..Tried::looked(it.expect()?.as_ref(), looked) })
 }

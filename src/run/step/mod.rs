@@ -69,7 +69,7 @@ pub(super) struct Tried {
     /// The value of `{{ STEP }}` in later steps. `None` if the step produces no value.
     pub(super) value: Option<String>,
     /// Additional lines that are shown to the user.
-    pub(super) told: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// Where the request came from, according to the store's trace. `None` if no trace tells.
     pub(super) witness: Option<Witness>,
     /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.

@@ -131,12 +131,12 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     let refused = from_other(&["down"]);
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("nothing of this project stands; of others these do, name one of them"), "{said}");
+    assert!(said.contains("no run of this project is kept; of other projects these are, name one of them"), "{said}");
     assert!(said.contains(&format!("{id} (e2e --keep, ")) && said.contains(&format!("e2e/{id})")), "{said}");
     let none = from_other(&["down", "--older-than", "0s"]);
-    assert_eq!(String::from_utf8_lossy(&none.stdout), "nothing that old stands\n");
+    assert_eq!(String::from_utf8_lossy(&none.stdout), "no run that old is kept\n");
     let none = project.parallax(&["down", "--older-than", "1h"]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&none.stdout), "nothing that old stands\n");
+    assert_eq!(String::from_utf8_lossy(&none.stdout), "no run that old is kept\n");
     assert_ne!(lists(&[&id]), before);
     let folder = ended.directory.display().to_string();
     assert!(from_other(&["down", &folder]).status.success());

@@ -93,7 +93,7 @@ fn an_engine_that_does_not_answer_is_an_error_of_the_machine() {
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(3), "{said}");
     assert_in(&said, &["/nonexistent/docker.sock", "0 passed, 1 failed, 0 skipped"]);
-    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
+    assert_in(&run(&project, &["status"], 0), &["no variant is kept"]);
 }
 
 #[test]
@@ -105,8 +105,8 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let project = Project::new();
     project.scenario("stands", &SCENARIO.replace("  host: {", &format!("{WITH_PROGRAMS}  host: {{")));
     let before = lists(&[]);
-    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
-    assert_in(&run(&project, &["rerun"], 2), &["nothing stands; `parallax up SCENARIO` brings a variant up"]);
+    assert_in(&run(&project, &["status"], 0), &["no variant is kept"]);
+    assert_in(&run(&project, &["rerun"], 2), &["no variant is kept; `parallax up SCENARIO` starts one and keeps it"]);
     assert_in(&run(&project, &["up", "stands", "--until", "nosuch"], 2), &["it has put, got, missing"]);
     assert_in(&run(&project, &["up", "stands", "--before", "nosuch"], 2), &["it has put, got, missing"]);
     // The kernel limits the length of a socket's path. The harness must report this before it starts anything.
@@ -120,7 +120,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let said = run(&project, &["up", "stands"], 0);
     assert_in(&said, &["stands  run r", "kubectl --kubeconfig ", "parallax down"]);
     let status = run(&project, &["status"], 0);
-    assert_in(&status, &["stands; step missing ran last", "aws s3 ls"]);
+    assert_in(&status, &["ready; step missing ran last", "aws s3 ls"]);
 
     // The printed curl command must work when it is pasted into a shell.
     let curl = status.lines().find_map(|line| line.split_once("store, curl")).unwrap().1.trim();
@@ -172,7 +172,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     project.change(file, "expects: { status: 200", "expect: { status: 404");
     assert_in(&stdout.until("as declared"), &["ok       missing"]);
     project.change(file, "buckets: [photos]", "buckets: [photos, more]");
-    stderr.until("what stands cannot follow");
+    stderr.until("the kept variant cannot follow");
     project.change(file, "buckets: [photos, more]", "buckets: [photos]");
     stdout.until("no step changed");
     // A step that is added later and runs a program on this machine needs the user's consent too.
@@ -183,7 +183,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     watch.wait().unwrap();
 
     assert_in(&run(&project, &["down"], 0), &["objects removed"]);
-    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
+    assert_in(&run(&project, &["status"], 0), &["no variant is kept"]);
     std::mem::forget(down);
     let folder = project.path("target/e2e/latest");
     let left: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().flatten().map(|it| it.path()).collect();

@@ -138,7 +138,7 @@ fn from_agent(mut buffer: Vec<u8>) -> String {
     let mut result = String::new();
     loop {
         match decode::<FromAgent>(&mut buffer) {
-            Ok(Some(FromAgent::Told { answer, .. })) => {
+            Ok(Some(FromAgent::Answered { answer, .. })) => {
                 let judged = judge(&Expected::Success, &*answer, &Seen::default());
                 result = judged.cause.map(|cause| cause.to_string().chars().take(30).collect()).unwrap_or_default();
             }
@@ -169,7 +169,7 @@ fn framed() -> Vec<Vec<u8>> {
         }
         if let Some(answer) = step.answer {
             kinds.push(answer.clone());
-            lines.push(serde_json::to_vec(&FromAgent::Told { request, answer: Box::new(answer) }).unwrap());
+            lines.push(serde_json::to_vec(&FromAgent::Answered { request, answer: Box::new(answer) }).unwrap());
         }
     }
     assert!(kinds.len() > 10, "the record holds too few answers");

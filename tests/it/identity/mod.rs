@@ -70,7 +70,7 @@ fn write_steps(run: &Path) {
 fn without_details(mut step: StepEnded) -> String {
     (step.took_ms, step.deadline_ms, step.attempts, step.witness) = (0, 0, 1, None);
     step.matchers.clear();
-    step.course.told.clear();
+    step.course.notes.clear();
     step.course.held = None;
     step.place.clear();
     if let Some(question) = &mut step.question {

@@ -126,12 +126,12 @@ fn every_failure_says_what_was_tried_and_what_to_do() {
         ("no such context", bad_context()),
         ("broken config", laptop().file("/home/u/.docker/config.json", "{")),
     ];
-    let told: Vec<String> = cases
+    let lines: Vec<String> = cases
         .into_iter()
         .map(|(case, machine)| {
             let error = find(&machine).unwrap_err();
             format!("{case}\n  {error}\n  fix: {}", error.fix().unwrap_or_default())
         })
         .collect();
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(lines.join("\n"));
 }

@@ -203,10 +203,10 @@ fn happened(variant: &Variant, it: &Named<'_>, moment_ms: u64, is_it: bool) -> A
 /// Returns the lines that the failed step and the steps close to it read from logs, events and objects.
 fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
     let near = Named::of(variant).filter(|it| it.index.abs_diff(failed.index) <= OWN_SHOWN);
-    let told = near.filter(|it| !it.step.course.told.is_empty() || !it.step.course.moments.is_empty());
+    let noted = near.filter(|it| !it.step.course.notes.is_empty() || !it.step.course.moments.is_empty());
     let log = |it: Named<'_>| {
         let mut lines = moments(it.step);
-        lines.extend(it.step.course.told.iter().cloned());
+        lines.extend(it.step.course.notes.iter().cloned());
         Log {
             step: format!("{} ({})", it.step.step, it.step.kind),
             at: since(it.ended_ms, failed.ended_ms),
@@ -214,7 +214,7 @@ fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
             lines: lines.split_off(lines.len().saturating_sub(LINES_SHOWN)),
         }
     };
-    told.map(log).collect()
+    noted.map(log).collect()
 }
 
 /// Returns the moments (events in the system under test) that a step observed. Each has its distance from the last
@@ -252,7 +252,7 @@ mod tests {
         let mut events = samples::expectation_failed();
         for event in &mut events {
             if let parallax_vocab::EventKind::StepEnded(step) = &mut event.event {
-                step.course.told = (1..=40).map(|it| format!("line {it}")).collect();
+                step.course.notes = (1..=40).map(|it| format!("line {it}")).collect();
             }
         }
         let summary = Summary::from_events(&events);

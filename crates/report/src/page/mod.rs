@@ -262,7 +262,7 @@ fn cell(shown: Vec<Shown<'_>>) -> Vec<ShownView<'_>> {
     let shown = shown.into_iter().map(|it| {
         let tone = match (it.as_declared, &it.why) {
             (false, _) => "bad",
-            (true, Some(_)) => "told",
+            (true, Some(_)) => "declared",
             (true, None) => "good",
         };
         ShownView { href: it.anchor, step: it.step, answer: it.answer, code: it.code, how: it.how, why: it.why, tone }

@@ -218,7 +218,7 @@ pub(super) fn tone(variant: &Variant, step: &StepEnded) -> &'static str {
     match (step.verdict, &variant.outcome) {
         _ if is_problem => "bad",
         (Verdict::Passed, _) => "good",
-        (Verdict::Failed, Some(Outcome::AsExpected)) => "told",
+        (Verdict::Failed, Some(Outcome::AsExpected)) => "declared",
         (Verdict::Failed, _) => "bad",
         (Verdict::Blocked, _) => "dim",
     }
@@ -245,7 +245,7 @@ fn step<'a>(variant: &Variant, named: &Named<'a>) -> StepView<'a> {
         round: it.course.round.as_ref().map_or_else(String::new, |round| format!("round {}", round.number)),
         kind: &it.kind,
         from: it.from.as_ref().map_or("", |from| from.as_str()),
-        word: if tone == "told" { "as declared" } else { word(it.verdict) },
+        word: if tone == "declared" { "as declared" } else { word(it.verdict) },
         tone,
         took: if it.verdict == Verdict::Blocked { String::new() } else { seconds(it.took_ms) },
         deadline: seconds(it.deadline_ms),

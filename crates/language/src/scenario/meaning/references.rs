@@ -188,10 +188,10 @@ fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, St
             "write `{{ vantage.ca }}`, the path of a file with the certificates that it trusts".to_owned(),
         ));
     }
-    let told = pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
+    let works_here = pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
     let message =
         format!("`{{{{ {path} }}}}` is the path of a file at the vantage, which only a program there can read");
-    (!told).then(|| (message, "use it in a `script`, or in the `env` of a `client`".to_owned()))
+    (!works_here).then(|| (message, "use it in a `script`, or in the `env` of a `client`".to_owned()))
 }
 
 /// Checks a reference to the variant. A variant has only one field, `nonce`.
