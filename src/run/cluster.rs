@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
 
 /// Starts a cluster, then runs its environments concurrently. An environment waits until a slot is free.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
-    let _slot = context.clusters.take(plan.urgency).await;
+    let _slot = context.clusters.take(plan.priority).await;
     if context.verdicts.enough() {
         for environment in &plan.environments {
             context.verdicts.none_begins(&environment.variants);
@@ -41,7 +41,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     }
     // The start of a node needs as much processor time as the set-up of an environment. Therefore it takes one of the
     // same slots (`--jobs`).
-    let starting = context.jobs.take(plan.urgency).await;
+    let starting = context.jobs.take(plan.priority).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),

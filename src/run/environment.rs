@@ -248,8 +248,8 @@ pub(super) async fn run(
     // Other environments would see the cluster-scoped objects of a flow. Therefore environments whose flows apply such
     // objects run one after the other, including their set-up.
     let _alone = if plan.applies_wide() { Some(shared.wide.lock().await) } else { None };
-    let _slot = context.environments.take(plan.urgency).await;
-    let setting_up = context.jobs.take(plan.urgency).await;
+    let _slot = context.environments.take(plan.priority).await;
+    let setting_up = context.jobs.take(plan.priority).await;
     if context.verdicts.none_begins(&plan.variants) {
         shared.ended();
         return;

@@ -1,13 +1,13 @@
-//! A semaphore that gives a free slot to the most urgent waiter. The most urgent work is the work that would delay the
-//! end of the run the most. While the machine is idle, additional slots can be lent.
+//! A semaphore that gives a free slot to the waiter with the highest priority. Work has the highest priority if its
+//! delay would delay the end of the run the most. While the machine is idle, additional slots can be lent.
 
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A limited number of slots, for which work waits before it begins. Each waiter has an urgency. Among waiters of equal
-/// urgency, the first one gets a slot first.
+/// A limited number of slots, for which work waits before it begins. Each waiter has a priority. Among waiters of equal
+/// priority, the first one gets a slot first.
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Arc<Mutex<State>>,
@@ -33,7 +33,7 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 struct Waiting {
-    urgency: u64,
+    priority: u64,
     number: u64,
     give: oneshot::Sender<Slot>,
 }
@@ -52,7 +52,7 @@ impl Slots {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Gives an additional slot to the most urgent waiter. Returns whether a waiter got a slot.
+    /// Gives an additional slot to the waiter with the highest priority. Returns whether a waiter got a slot.
     pub(crate) fn lend(&self) -> bool {
         loop {
             let next = {
@@ -69,9 +69,9 @@ impl Slots {
         }
     }
 
-    /// Waits for a slot. Among all waiters, the one with the highest `urgency` gets the next slot. If the future is
+    /// Waits for a slot. Among all waiters, the one with the highest `priority` gets the next slot. If the future is
     /// dropped, it no longer waits.
-    pub(crate) async fn take(&self, urgency: u64) -> Slot {
+    pub(crate) async fn take(&self, priority: u64) -> Slot {
         let taken = {
             let mut state = locked(&self.state);
             if state.free > 0 {
@@ -81,7 +81,7 @@ impl Slots {
             let (give, taken) = oneshot::channel();
             let number = state.asked;
             state.asked += 1;
-            state.waiting.push(Waiting { urgency, number, give });
+            state.waiting.push(Waiting { priority, number, give });
             taken
         };
         taken
@@ -118,7 +118,7 @@ impl Drop for Slot {
 
 impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.urgency.cmp(&other.urgency).then(other.number.cmp(&self.number))
+        self.priority.cmp(&other.priority).then(other.number.cmp(&self.number))
     }
 }
 
@@ -147,11 +147,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_urgent_waiter_gets_a_slot_first_then_the_earliest() {
+    fn the_waiter_of_the_highest_priority_gets_a_slot_first_then_the_earliest() {
         let slots = Slots::new(1);
         let held = slots.take(0).now_or_never().expect("it is free");
-        let mut waiting = [(3, 'a'), (7, 'b'), (7, 'c'), (1, 'd')].map(|(urgency, name)| {
-            let mut wait = Box::pin(slots.take(urgency));
+        let mut waiting = [(3, 'a'), (7, 'b'), (7, 'c'), (1, 'd')].map(|(priority, name)| {
+            let mut wait = Box::pin(slots.take(priority));
             assert!(wait.as_mut().now_or_never().is_none());
             (name, wait)
         });
@@ -181,7 +181,7 @@ mod tests {
         assert!(third.as_mut().now_or_never().is_none());
         assert!(slots.lend());
         assert!(!slots.lend(), "two is the most");
-        let second = second.as_mut().now_or_never().expect("the most urgent waiter gets it");
+        let second = second.as_mut().now_or_never().expect("the waiter with the highest priority gets it");
         // Two slots are in use, one of them lent. The slot that is given back first ends the loan.
         drop(first);
         assert!(third.as_mut().now_or_never().is_none());

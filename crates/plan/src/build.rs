@@ -110,7 +110,7 @@ fn to_depth(
         }
         for environments in with_edges(environments) {
             let name = format!("c{}", clusters.len() + 1);
-            let cluster = ClusterPlan { name, traits: wants.traits.clone(), environments, urgency: 0 };
+            let cluster = ClusterPlan { name, traits: wants.traits.clone(), environments, priority: 0 };
             refuse_conflicts(&cluster)?;
             clusters.push(cluster);
         }

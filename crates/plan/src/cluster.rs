@@ -87,9 +87,9 @@ pub struct ClusterPlan {
     pub traits: ClusterTraits,
     /// The environments of the cluster, each in its own namespace.
     pub environments: Vec<EnvironmentPlan>,
-    /// The urgency of the cluster's start: approximately the milliseconds of work that wait for the cluster.
+    /// The priority of the cluster's start: approximately the milliseconds of work that wait for the cluster.
     #[serde(skip)]
-    pub urgency: u64,
+    pub priority: u64,
 }
 
 impl ClusterPlan {
@@ -179,10 +179,10 @@ pub struct EnvironmentPlan {
     /// The variants that run in this environment, one after the other: the baseline first, then the breaks that share
     /// the environment.
     pub variants: Vec<VariantPlan>,
-    /// The urgency of the environment's start: approximately the milliseconds of work until its end, plus the work that
+    /// The priority of the environment's start: approximately the milliseconds of work until its end, plus the work that
     /// waits for its end.
     #[serde(skip)]
-    pub urgency: u64,
+    pub priority: u64,
 }
 
 impl EnvironmentPlan {

@@ -81,7 +81,7 @@ enum Event {
     Ended(usize, usize),
 }
 
-/// A queue of waiting work. The most urgent entry comes first. Of equally urgent entries, the one that was added first
+/// A queue of waiting work. The highest-priority entry comes first. Of entries of equal priority, the one that was added first
 /// comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
@@ -91,7 +91,7 @@ struct Schedule<'a> {
     history: &'a History,
     /// How many more jobs, environments and clusters may start now.
     free: AtOnce,
-    /// The number of entries that were added to the queues so far. It orders entries of equal urgency.
+    /// The number of entries that were added to the queues so far. It orders entries of equal priority.
     asked: usize,
     clusters: Queue<usize>,
     environments: Queue<(usize, usize)>,
@@ -120,7 +120,7 @@ impl<'a> Schedule<'a> {
         };
         for (number, cluster) in plan.clusters.iter().enumerate() {
             let turn = schedule.turn();
-            schedule.clusters.push((cluster.urgency, turn, number));
+            schedule.clusters.push((cluster.priority, turn, number));
         }
         schedule
     }
@@ -135,7 +135,7 @@ impl<'a> Schedule<'a> {
                     self.free.jobs += 1;
                     for (number, environment) in self.plan.clusters[cluster].environments.iter().enumerate() {
                         let turn = self.turn();
-                        self.environments.push((environment.urgency, turn, (cluster, number)));
+                        self.environments.push((environment.priority, turn, (cluster, number)));
                     }
                 }
                 Event::Ready(cluster, number) => {
@@ -158,18 +158,18 @@ impl<'a> Schedule<'a> {
     /// Starts as much waiting work as the limits allow at the time `now`.
     fn give(&mut self, now: u64) {
         while self.free.clusters > 0
-            && let Some((urgency, _, cluster)) = self.clusters.pop()
+            && let Some((priority, _, cluster)) = self.clusters.pop()
         {
             self.free.clusters -= 1;
             let turn = self.turn();
-            self.jobs.push((urgency, turn, Work::Start(cluster)));
+            self.jobs.push((priority, turn, Work::Start(cluster)));
         }
         while self.free.environments > 0
-            && let Some((urgency, _, (cluster, number))) = self.environments.pop()
+            && let Some((priority, _, (cluster, number))) = self.environments.pop()
         {
             self.free.environments -= 1;
             let turn = self.turn();
-            self.jobs.push((urgency, turn, Work::SetUp(cluster, number)));
+            self.jobs.push((priority, turn, Work::SetUp(cluster, number)));
         }
         while self.free.jobs > 0
             && let Some((_, _, work)) = self.jobs.pop()

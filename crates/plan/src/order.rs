@@ -12,7 +12,7 @@ use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
 use super::history::{History, traits_key};
 use super::typical;
 
-/// For a shuffled order, each environment gets a random urgency from this range, in milliseconds.
+/// For a shuffled order, each environment gets a random priority from this range, in milliseconds.
 const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
 /// The order in which a run does its work.
@@ -28,7 +28,7 @@ pub enum Order<'a> {
 }
 
 impl Plan {
-    /// Sorts clusters, environments and variants in the given order, and sets the urgency of each start. `clusters` is
+    /// Sorts clusters, environments and variants in the given order, and sets the priority of each start. `clusters` is
     /// the number of clusters that can exist at the same time. Nothing else in the plan changes, including names and
     /// ports.
     #[must_use]
@@ -37,13 +37,13 @@ impl Plan {
             Order::LongestFirst(history) => {
                 for cluster in &mut self.clusters {
                     for environment in &mut cluster.environments {
-                        environment.urgency = took(environment, history).unwrap_or_else(|| typical::took(environment));
+                        environment.priority = took(environment, history).unwrap_or_else(|| typical::took(environment));
                     }
-                    cluster.urgency = starts_in(cluster, history).unwrap_or(typical::START_MS);
+                    cluster.priority = starts_in(cluster, history).unwrap_or(typical::START_MS);
                 }
                 self.baselines_first();
                 for cluster in &mut self.clusters {
-                    cluster.environments.sort_by_key(|it| Reverse(it.urgency));
+                    cluster.environments.sort_by_key(|it| Reverse(it.priority));
                 }
                 self.clusters.sort_by_key(|it| Reverse(longest(it)));
             }
@@ -51,10 +51,10 @@ impl Plan {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 self.clusters.shuffle(&mut random);
                 for cluster in &mut self.clusters {
-                    cluster.urgency = typical::START_MS;
+                    cluster.priority = typical::START_MS;
                     cluster.environments.shuffle(&mut random);
                     for environment in &mut cluster.environments {
-                        environment.urgency = random.random_range(DRAWN_MS);
+                        environment.priority = random.random_range(DRAWN_MS);
                         environment.variants.shuffle(&mut random);
                     }
                 }
@@ -64,7 +64,7 @@ impl Plan {
         self
     }
 
-    /// Adds to the urgency of each baseline's environment the duration of its scenario's longest other environment, so
+    /// Adds to the priority of each baseline's environment the duration of its scenario's longest other environment, so
     /// that baselines start first. A break needs the baseline's duration: its declared failure counts only after the
     /// time that the baseline's step needed. Until the baseline has ended, the break repeats its steps up to their time
     /// limits.
@@ -73,26 +73,26 @@ impl Plan {
         for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
             for variant in &environment.variants {
                 let of = longest.entry(variant.id.scenario().to_owned()).or_default();
-                *of = environment.urgency.max(*of);
+                *of = environment.priority.max(*of);
             }
         }
         for environment in self.clusters.iter_mut().flat_map(|it| &mut it.environments) {
             let baselines = environment.variants.iter().filter(|it| it.id.change().is_none());
             let after = baselines.filter_map(|it| longest.get(it.id.scenario())).max();
-            environment.urgency += after.copied().unwrap_or_default();
+            environment.priority += after.copied().unwrap_or_default();
         }
     }
 
-    /// Adds to the urgency of a cluster, and of its environments, the work of the clusters that can start only after
+    /// Adds to the priority of a cluster, and of its environments, the work of the clusters that can start only after
     /// this cluster has ended. `places` is the number of clusters that can exist at the same time. No cluster waits for
     /// one that has more work than all later clusters together, because that one exists until the end of the run.
     fn with_what_waits(&mut self, places: usize) {
-        let own = |it: &ClusterPlan| it.urgency + longest(it);
+        let own = |it: &ClusterPlan| it.priority + longest(it);
         let mut waits = vec![0; self.clusters.len()];
         let mut kept = 0;
         for number in (0..self.clusters.len()).rev() {
             let after: u64 = self.clusters[number + 1..].iter().map(own).sum();
-            let work: u64 = self.clusters[number].environments.iter().map(|it| it.urgency).sum();
+            let work: u64 = self.clusters[number].environments.iter().map(|it| it.priority).sum();
             if number < places.saturating_sub(1) && work > after {
                 kept += 1;
             } else {
@@ -102,9 +102,9 @@ impl Plan {
         let passed_on = u64::try_from(places.saturating_sub(kept).max(1)).unwrap_or(1);
         for (cluster, waits) in self.clusters.iter_mut().zip(waits) {
             let added = waits / passed_on;
-            cluster.urgency = cluster.urgency + longest(cluster) + added;
+            cluster.priority = cluster.priority + longest(cluster) + added;
             for environment in &mut cluster.environments {
-                environment.urgency += added;
+                environment.priority += added;
             }
         }
     }
@@ -115,7 +115,7 @@ fn has_baseline(environment: &EnvironmentPlan) -> bool {
 }
 
 fn longest(cluster: &ClusterPlan) -> u64 {
-    cluster.environments.iter().map(|it| it.urgency).max().unwrap_or_default()
+    cluster.environments.iter().map(|it| it.priority).max().unwrap_or_default()
 }
 
 /// The time from the start of a cluster until its first environment can begin, in milliseconds. `None` if no earlier

@@ -125,12 +125,12 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     assert_eq!(order(&partly), order(&whole));
     // The duration of the environment `a` is now estimated: the set-up, and two variants with one look-up each. The
     // duration of the break that waits for it is added.
-    let urgency = |namespace: &str| partly.environment(namespace).map(|it| it.urgency);
-    assert_eq!((urgency("a"), urgency("b")), (Some(9_200), Some(11_500)));
+    let priority = |namespace: &str| partly.environment(namespace).map(|it| it.priority);
+    assert_eq!((priority("a"), priority("b")), (Some(9_200), Some(11_500)));
 }
 
 #[test]
-fn what_clusters_wait_for_is_the_more_urgent() {
+fn what_clusters_wait_for_has_the_higher_priority() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
     history.learn(&plan, &events(&plan, &TOOK));
@@ -141,8 +141,8 @@ fn what_clusters_wait_for_is_the_more_urgent() {
     // s.
     let urgencies = |places| {
         let arranged = three.clone().arranged(Order::LongestFirst(&history), places);
-        let longest = |it: &ClusterPlan| it.environments[0].urgency;
-        arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
+        let longest = |it: &ClusterPlan| it.environments[0].priority;
+        arranged.clusters.iter().map(|it| (it.priority, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(49_500, 44_500), (33_000, 28_000), (16_500, 11_500)]);
     // With three clusters at the same time, the second cluster has more work than the one cluster after it, so nothing
