@@ -59,6 +59,9 @@ const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
 /// The available memory from which on the [`UNPACKED`] folders are kept in memory, in MiB.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
+/// The space that a node needs for an image, as a multiple of the size of its archive: the archive's layers, the
+/// unpacked files, and what the pods write.
+const UNPACKED_FACTOR: u64 = 3;
 
 /// The images with which a cluster is started.
 #[derive(Clone, Debug)]
@@ -179,7 +182,7 @@ async fn start_agents(
     let all = plan.traits.agents.iter().map(|agent| {
         // If a step stops this node and starts it again, the node must keep its files. Therefore the files of such a
         // node are never in memory.
-        let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
+        let memory = in_memory(site, plan, images).filter(|_| !plan.acts_on(&agent.name));
         let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
         let taint = format!("--node-taint={AGENT_TAINT}=true:NoSchedule");
@@ -217,7 +220,7 @@ fn node_spec(
     images: &Images,
     (network, world): (&Network, &World),
 ) -> ContainerSpec {
-    let mut spec = machine_spec(what, plan, images, (network, world), in_memory(site));
+    let mut spec = machine_spec(what, plan, images, (network, world), in_memory(site, plan, images));
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
@@ -235,10 +238,25 @@ fn node_spec(
 }
 
 /// Returns the available memory for the [`UNPACKED`] folders, in MiB. `None` if the folders must be on a disk, because
-/// there is too little memory or the engine is on another machine.
-fn in_memory(site: &Site) -> Option<u64> {
-    let local = site.engine().endpoint().is_local();
-    local.then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB)
+/// there is too little memory for all nodes of the cluster, or the engine is on another machine.
+fn in_memory(site: &Site, plan: &ClusterPlan, images: &Images) -> Option<u64> {
+    let available = if site.engine().endpoint().is_local() { available_memory_mib()? } else { return None };
+    let archives: u64 = archives_for(plan, images).filter_map(|(_, path)| Some(path.metadata().ok()?.len())).sum();
+    let nodes = 1 + plan.traits.agents.len() as u64;
+    fits(available, nodes * UNPACKED_FACTOR * (archives >> 20)).then_some(available)
+}
+
+/// Whether folders of `needed_mib` can be kept in memory. Half of the available memory remains for processes.
+fn fits(available_mib: u64, needed_mib: u64) -> bool {
+    available_mib >= IN_MEMORY_MIB && needed_mib <= available_mib / 2
+}
+
+/// The name and the path of the archive of each image that the cluster's pods use. A node unpacks every archive that it
+/// gets, and the image of a browser takes gigabytes.
+fn archives_for<'a>(plan: &'a ClusterPlan, images: &'a Images) -> impl Iterator<Item = &'a (String, PathBuf)> {
+    let named = plan.images();
+    let all = images.archives.iter();
+    all.filter(move |(name, _)| named.contains(name.as_str()) || images.everywhere.contains(name))
 }
 
 /// Returns the specification of a node's container, for a server or an agent node. `memory_mib` is the available memory
@@ -266,13 +284,7 @@ fn machine_spec(
         }
         None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
     }
-    // A node unpacks every archive that it gets. Therefore it gets only the images that its pods use. For example, the
-    // image of a browser takes gigabytes.
-    let named = plan.images();
-    spec.binds = images
-        .archives
-        .iter()
-        .filter(|(name, _)| named.contains(name.as_str()) || images.everywhere.contains(name))
+    spec.binds = archives_for(plan, images)
         .map(|(name, path)| Bind {
             host: path.clone(),
             container: format!("{AIRGAP_IMAGES}/{name}.tar"),
@@ -342,4 +354,22 @@ fn manifest(name: &str, object: &Value) -> InlineFile {
 
 fn text_file(path: &str, text: &str) -> InlineFile {
     InlineFile { path: path.to_owned(), mode: 0o644, bytes: text.as_bytes().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_in_memory_leave_half_of_it_to_processes() {
+        let cases = [
+            ("little is needed", 8_192, 0, true),
+            ("half is needed", 16_384, 8_192, true),
+            ("more than half is needed", 16_384, 8_193, false),
+            ("too little is available for anything", 8_191, 0, false),
+        ];
+        for (case, available, needed, expected) in cases {
+            assert_eq!(fits(available, needed), expected, "{case}");
+        }
+    }
 }

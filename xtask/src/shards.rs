@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// The number of further nodes of the cluster. If there are further nodes, the pods of the Job run on them.
     #[arg(long, value_name = "N", default_value_t = 0)]
     agents: u16,
+    /// Run all scenarios of this repository. The two runs need about an hour on two cores, and 30 GB of disk.
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
     /// The scenarios of this repository to run, by their paths below `scenarios`, such as `presign/split-horizon`.
     #[arg(value_name = "SCENARIO", default_values = ["language/no-witness", "presign/split-horizon"])]
     scenarios: Vec<String>,
@@ -54,8 +57,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         fs::remove_dir_all(home).with_context(|| format!("failed to remove {HOME}"))?;
     }
     let project = home.join("project");
-    for scenario in &arguments.scenarios {
-        copy(&Path::new("scenarios").join(scenario), &project.join("scenarios").join(scenario))?;
+    if arguments.all {
+        copy(Path::new("scenarios"), &project.join("scenarios"))?;
+    } else {
+        for scenario in &arguments.scenarios {
+            copy(&Path::new("scenarios").join(scenario), &project.join("scenarios").join(scenario))?;
+        }
     }
     write(&project.join("scenarios/wrong/scenario.yaml"), WRONG)?;
 
@@ -177,7 +184,7 @@ flow:
 {objects}  - id: ended
     resource: {{ api-version: batch/v1, kind: Job, name: {JOB} }}
     expect: {{ object: {{ status: {{ succeeded: {shards} }} }} }}
-    eventually: 30m
+    eventually: {LIMIT}
   - id: equal
     from: app
     script:
@@ -197,6 +204,12 @@ flow:
 "#
     )
 }
+
+/// What `parallax images list` says about an image that can only be pulled.
+const NO_RECIPE: &str = "no recipe";
+
+/// The time limit of the Job. The wait is a watch, so it ends when the Job ends.
+const LIMIT: &str = "2h";
 
 /// A `sed` expression that selects a verdict in a record: the variant and its outcome, without the duration.
 const VERDICT: &str = r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/p"#;
@@ -241,8 +254,12 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let list = said(&["images", "list"])?;
     let cache = cache()?;
     for name in names {
-        let (build, hash) =
-            build_of(&list, name).with_context(|| format!("`parallax images list` names no build of {name}"))?;
+        let built = built(&list, name).with_context(|| format!("`parallax images list` does not list {name}"))?;
+        if built == NO_RECIPE {
+            // The image is only in a registry. The scenarios that need it are skipped in both runs.
+            continue;
+        }
+        let (build, hash) = build_of(built).with_context(|| format!("{name} has no build: {built}"))?;
         // Some archives for a node also give the image the name under which it is published. The file name of such an
         // archive has `-as-published` before the hash.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
@@ -255,12 +272,16 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the name and the hash of an image's build, from the output of `parallax images list`.
-fn build_of<'a>(list: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+/// Returns what `parallax images list` says about the build of an image.
+fn built<'a>(list: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = list.lines().skip_while(|line| !line.starts_with(&format!("{name}  ")));
-    let built = lines.find_map(|line| line.strip_prefix("  built "))?.trim();
+    Some(lines.find_map(|line| line.strip_prefix("  built "))?.trim())
+}
+
+/// Returns the name and the hash of a build, such as `parallax.local/node:12ab`.
+fn build_of(built: &str) -> Option<(&str, &str)> {
     let (repository, hash) = built.rsplit_once(':')?;
-    Some((repository.rsplit('/').next()?, hash))
+    Some((repository.strip_prefix("parallax.local/")?, hash))
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {
@@ -341,10 +362,13 @@ mod tests {
 
     #[test]
     fn the_build_of_an_image_is_read_from_the_list() {
-        let list = "k3s  the node\n  published  rancher/k3s:v1\n  built      parallax.local/node:12ab\n  now        not here\nagent  the probes\n  published  never\n  built      parallax.local/agent:34cd\n";
-        assert_eq!(build_of(list, "k3s"), Some(("node", "12ab")));
-        assert_eq!(build_of(list, "agent"), Some(("agent", "34cd")));
-        assert_eq!(build_of(list, "nosuch"), None);
+        let list = "k3s  the node\n  published  rancher/k3s:v1\n  built      parallax.local/node:12ab\n  now        not here\nagent  the probes\n  published  never\n  built      parallax.local/agent:34cd\noperator  the STS\n  built      no recipe\n";
+        let build = |name| built(list, name).map(build_of);
+        assert_eq!(build("k3s"), Some(Some(("node", "12ab"))));
+        assert_eq!(build("agent"), Some(Some(("agent", "34cd"))));
+        assert_eq!(build("operator"), Some(None));
+        assert_eq!(built(list, "operator"), Some(NO_RECIPE));
+        assert_eq!(build("nosuch"), None);
     }
 
     #[test]
