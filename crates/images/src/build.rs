@@ -120,7 +120,8 @@ impl<'a> Workshop<'a> {
             Layer::Debian(debian) => {
                 let program = self.tool(image, Tool::Mmdebstrap).await?;
                 let finished = temporary.path().join("layer.tar");
-                let build = DebianBuild { image, debian, program: &program, scratch: temporary.path() };
+                let build =
+                    DebianBuild { image, debian, program: &program, scratch: temporary.path(), etc: Path::new("/etc") };
                 build.run(&finished, &|line| progress.say(index, "debian", line), &self.cancel).await?;
                 return Cache::keep(&finished, path).await;
             }

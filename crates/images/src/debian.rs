@@ -1,7 +1,8 @@
 //! Debian layers: mmdebstrap creates a root file system from the apt sources of the machine.
 //!
 //! Mirror, proxies and keys come from the machine's apt configuration; this repository names no mirror. On a machine
-//! that is not Debian, mmdebstrap uses its default mirror.
+//! that is not Debian, mmdebstrap uses its default mirror. apt verifies the archive's signature, and by it the SHA-256 of
+//! each package. A layer whose packages apt could not verify is not made.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -28,6 +29,8 @@ pub(super) struct DebianBuild<'a> {
     pub(super) program: &'a Path,
     /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
+    /// The folder with the machine's configuration, `/etc`. The apt sources are in it.
+    pub(super) etc: &'a Path,
 }
 
 impl DebianBuild<'_> {
@@ -64,7 +67,7 @@ impl DebianBuild<'_> {
             arguments.push(format!("--include={}", self.debian.packages.join(",")).into());
         }
         arguments.extend([suite.into(), "-".into()]);
-        if let Some(sources) = debian_sources(Path::new("/etc"), suite) {
+        if let Some(sources) = debian_sources(self.etc, suite) {
             let file = self.scratch.join("image.sources");
             fs::write(&file, sources).map_err(ImageError::cache("write", &file))?;
             arguments.push(file.into());
@@ -103,5 +106,138 @@ impl DebianBuild<'_> {
     fn has_java(&self) -> bool {
         let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
         self.debian.packages.iter().any(of_java)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::recipe::DebianVariant;
+    use parallax_provision::on_path;
+
+    const ARCHIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/debian");
+    const KEY: &str = "Signed-By: ROOT/debian-archive-key.asc\n";
+    const SOURCE: &str = "\
+Types: deb
+URIs: copy:ROOT
+Suites: bookworm
+Components: main
+Signed-By: ROOT/debian-archive-key.asc
+";
+
+    /// A change of a machine's archive or sources.
+    type Change<'a> = Box<dyn Fn(&Machine) + 'a>;
+
+    /// A machine whose apt sources name a small archive in a folder of this machine. The archive has one package, and is
+    /// signed by a key that exists only for this test.
+    struct Machine {
+        folder: tempfile::TempDir,
+        program: std::path::PathBuf,
+    }
+
+    /// A file of the archive, as it was signed.
+    fn signed(name: &str) -> Vec<u8> {
+        fs::read(Path::new(ARCHIVE).join(name)).expect("kept with the crate")
+    }
+
+    impl Machine {
+        fn new(program: &Path) -> Self {
+            let machine = Self { folder: tempfile::tempdir().expect("a folder"), program: program.to_owned() };
+            machine.write("etc/os-release", b"ID=debian\nVERSION_CODENAME=bookworm\n");
+            // Without root, mmdebstrap works as another user, who must be able to read the archive.
+            let open = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(machine.folder.path(), open).expect("set");
+            machine.sources(SOURCE);
+            machine.write("debian-archive-key.asc", &signed("debian-archive-key.asc"));
+            let packages = signed("Packages");
+            for architecture in ["amd64", "arm64"] {
+                machine.write(&format!("dists/trixie/main/binary-{architecture}/Packages"), &packages);
+            }
+            machine.write("dists/trixie/InRelease", &signed("InRelease"));
+            machine.write("pool/words.deb", &signed("words.deb"));
+            machine
+        }
+
+        fn write(&self, path: &str, bytes: &[u8]) {
+            let path = self.folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, bytes).expect("written");
+        }
+
+        fn sources(&self, text: &str) {
+            let root = self.folder.path().display().to_string();
+            self.write("etc/apt/sources.list.d/debian.sources", text.replace("ROOT", &root).as_bytes());
+        }
+
+        /// Builds a layer with the archive's package. Returns the layer's bytes as text.
+        async fn layer(&self) -> Result<String, String> {
+            let packages = vec!["signed-words".to_owned()];
+            let debian = Debian { suite: "trixie".to_owned(), packages, variant: DebianVariant::Extract };
+            let scratch = tempfile::tempdir().expect("a folder");
+            let build = DebianBuild {
+                image: "x",
+                debian: &debian,
+                program: &self.program,
+                scratch: scratch.path(),
+                etc: &self.folder.path().join("etc"),
+            };
+            let layer = scratch.path().join("layer.tar");
+            match build.run(&layer, &|_| {}, &CancellationToken::new()).await {
+                Ok(()) => Ok(String::from_utf8_lossy(&fs::read(layer).expect("written")).into_owned()),
+                Err(ImageError::Step { lines, .. }) => Err(lines.join("\n")),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_layer_has_only_what_apt_verified() {
+        let Some(program) = on_path("mmdebstrap").next() else {
+            eprintln!("NOT TESTED: mmdebstrap is not installed, so no Debian layer is built");
+            return;
+        };
+        let good = Machine::new(&program).layer().await.expect("the archive is signed");
+        assert!(good.contains("as signed"), "the package's file is in the layer");
+
+        let changed = |bytes: Vec<u8>, from: &str, to: &str| -> Vec<u8> {
+            String::from_utf8(bytes).expect("text").replace(from, to).into_bytes()
+        };
+        let mut package = signed("words.deb");
+        let last = package.len() - 1;
+        package[last] ^= 1;
+        let cases: [(&str, Change<'_>, &str); 5] = [
+            ("a package", Box::new(|it| it.write("pool/words.deb", &package)), "Hash Sum mismatch"),
+            (
+                "the list of packages",
+                Box::new(|it| {
+                    let packages = changed(signed("Packages"), "a package", "A package");
+                    for architecture in ["amd64", "arm64"] {
+                        it.write(&format!("dists/trixie/main/binary-{architecture}/Packages"), &packages);
+                    }
+                }),
+                "Hash Sum mismatch",
+            ),
+            (
+                "the signed digests",
+                Box::new(|it| {
+                    it.write("dists/trixie/InRelease", &changed(signed("InRelease"), "Origin: tests", "Origin: other"));
+                }),
+                "is not signed",
+            ),
+            ("the key", Box::new(|it| it.sources(&SOURCE.replace(KEY, ""))), "is not signed"),
+            (
+                "the key, where the machine asks for none",
+                Box::new(|it| it.sources(&SOURCE.replace(KEY, "Trusted: yes\n"))),
+                "is not signed",
+            ),
+        ];
+        for (what, change, why) in cases {
+            let machine = Machine::new(&program);
+            change(&machine);
+            let refused = machine.layer().await.err().unwrap_or_else(|| panic!("{what}: a layer was made"));
+            assert!(refused.contains(why), "{what}: {refused}");
+        }
     }
 }

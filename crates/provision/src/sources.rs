@@ -3,6 +3,10 @@
 //! Only the sources of Debian's own archive are copied. These are the sources of this machine's release that have only
 //! Debian's components, and that name either Debian's archive key or no key. Third-party sources are not copied,
 //! because they may not have the other suite.
+//!
+//! The option `trusted` is not copied. On this machine's own source, somebody chose to accept packages that nobody has
+//! signed. That choice is not one for another suite, and packages of that suite become part of images that run
+//! privileged. A mirror of Debian's archive has Debian's signatures, so the option is not needed.
 
 use std::path::{Path, PathBuf};
 
@@ -137,7 +141,7 @@ fn stanza(text: &str) -> Option<Source> {
     if off || !words("types").contains(&"deb".to_owned()) {
         return None;
     }
-    let copied = ["signed-by", "architectures", "trusted", "check-valid-until"];
+    let copied = ["signed-by", "architectures", "check-valid-until"];
     Some(Source {
         uris: words("uris"),
         suites: words("suites"),
@@ -159,7 +163,6 @@ fn one_line(line: &str) -> Option<Source> {
             let field = match key {
                 "signed-by" => "Signed-By",
                 "arch" => "Architectures",
-                "trusted" => "Trusted",
                 "check-valid-until" => "Check-Valid-Until",
                 _ => continue,
             };
@@ -251,6 +254,18 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
         assert_eq!(on("ID=ubuntu\nVERSION_CODENAME=bookworm\n"), None, "these would be Ubuntu's");
         assert_eq!(on("ID=debian\nVERSION_CODENAME=forky\n"), None, "these belong to another release");
         assert_eq!(on("ID=fedora\n"), None);
+    }
+
+    #[test]
+    fn trust_without_a_signature_is_not_taken_over() {
+        let list = "deb [trusted=yes check-valid-until=no] http://mirror.example/debian bookworm main\n";
+        let stanza = "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n\
+                      Trusted: yes\nCheck-Valid-Until: no\n";
+        for (name, text) in [("a.list", list), ("a.sources", stanza)] {
+            let copy = renamed(&own_archive(&files(&[(name, text)]), "bookworm"), "bookworm", "trixie");
+            assert!(copy.contains("Suites: trixie\n") && copy.contains("\nCheck-Valid-Until: no"), "{copy}");
+            assert!(!copy.to_ascii_lowercase().contains("trusted"), "{copy}");
+        }
     }
 
     #[test]
