@@ -11,6 +11,9 @@ pub(crate) struct Fuzz {
     /// The number of mutated inputs for all parsers together, such as 1000000.
     #[arg(value_name = "INPUTS")]
     inputs: usize,
+    /// Test only this parser: `scenario`, `record`, `frame` or `saw`. All inputs are then for this parser.
+    #[arg(long)]
+    reader: Option<String>,
     /// The seed of the first mutation. With another seed, a run tests other inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -22,5 +25,8 @@ pub(crate) fn run(args: &Fuzz) -> Result<bool> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--test", "it", "--", "--nocapture", "fuzz::"]);
     command.env("PARALLAX_FUZZ", args.inputs.to_string()).env("PARALLAX_FUZZ_SEED", args.seed.to_string());
+    if let Some(reader) = &args.reader {
+        command.env("PARALLAX_FUZZ_READER", reader);
+    }
     cargo::succeeds(&mut command)
 }

@@ -26,6 +26,8 @@ use self::readers::{READERS, Reader};
 const INPUTS: &str = "PARALLAX_FUZZ";
 /// The variable that contains the seed. With another seed, a run tests other inputs.
 const SEED: &str = "PARALLAX_FUZZ_SEED";
+/// The variable that contains the name of the only reader to test. Without it, all readers are tested.
+const READER: &str = "PARALLAX_FUZZ_READER";
 /// The default number of inputs. Testing this number takes a few seconds.
 const FEW: usize = 3_000;
 /// The processor time that a reader may use for one input.
@@ -121,18 +123,22 @@ fn a_reader_that_panics_or_takes_too_long_is_caught() {
 fn no_mutated_input_makes_a_reader_fail() {
     let inputs = number(INPUTS, FEW);
     let seed = number(SEED, 1) as u64;
+    let only = std::env::var(READER).ok();
+    let readers: Vec<&Reader> = READERS.iter().filter(|it| only.as_ref().is_none_or(|only| it.name == only)).collect();
+    assert!(!readers.is_empty(), "{READER}={only:?} is no reader");
+    let each = inputs / readers.len();
     let mut faults = Vec::new();
-    for reader in READERS {
+    for reader in readers {
         let began = Instant::now();
         let run = Run::new(reader);
-        run.all(inputs / READERS.len(), seed);
+        run.all(each, seed);
         let shapes = run.shapes.lock().unwrap().len();
         let found = run.faults.into_inner().unwrap();
         eprintln!(
             "{}: {}{} inputs in {:.1?}, {shapes} shapes of answers, {} faults",
             reader.name,
             if found.is_empty() { "" } else { "at most " },
-            inputs / READERS.len(),
+            each,
             began.elapsed(),
             found.len()
         );
