@@ -311,6 +311,7 @@ fn doctor_says_each_check_for_a_program_even_without_an_engine() {
             "memory",
             "ports",
             "image sources",
+            "image pins",
             "clock",
             "DNS",
             "proxy",

@@ -15,7 +15,7 @@ use super::supply::K3s;
 use parallax_record::Sink;
 
 /// One image of `images.lock`, with its state on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The name of the image.
     pub name: String,
@@ -23,6 +23,11 @@ pub struct Row {
     pub purpose: String,
     /// The reference under which the image is published; `None` if it is not published.
     pub reference: Option<String>,
+    /// The digest (`sha256:…`) by which `images.lock` pins the published image; `None` if only the tag pins it.
+    pub digest: Option<String>,
+    /// The digests of the published image that is in the engine. Empty if the engine does not have it, or got it from an
+    /// archive.
+    pub held: Vec<String>,
     /// The path of the recipe's folder; `None` if the image has no recipe.
     pub recipe: Option<String>,
     /// The tag of the image that the present recipe builds; `None` if the image has no recipe, or the tag is not known.
@@ -69,16 +74,20 @@ pub async fn list(
                 Err(error) => return Err(error),
             };
         let built = prepared.as_ref().map(|prepared| prepared.tag.clone());
-        let mut at = Vec::new();
+        let (mut at, mut held) = (Vec::new(), Vec::new());
         if let Some(store) = store {
+            let fault = |message| ImageError::Engine { image: name.clone(), doing: "be asked for it", message };
             for (reference, place) in
                 [(entry.published(), Place::EnginePublished), (built.as_deref(), Place::EngineBuilt)]
             {
                 let Some(reference) = reference else { continue };
                 let id = store.image_id(reference).await;
-                let fault = |message| ImageError::Engine { image: name.clone(), doing: "be asked for it", message };
-                if id.map_err(fault)?.is_some() {
-                    at.push(place);
+                if id.map_err(fault)?.is_none() {
+                    continue;
+                }
+                at.push(place);
+                if place == Place::EnginePublished {
+                    held = store.digests(reference).await.map_err(fault)?;
                 }
             }
         }
@@ -89,6 +98,8 @@ pub async fn list(
             name,
             purpose: entry.purpose.clone(),
             reference: entry.published().map(str::to_owned),
+            digest: entry.digest.as_ref().map(|digest| digest.value.clone()),
+            held,
             recipe: entry.recipe.as_ref().map(|recipe| recipe.value.clone()),
             built,
             unknown,
@@ -134,6 +145,13 @@ pub struct Present {
     /// The names of the images whose recipe cannot be hashed now, because a program of this workspace that they contain
     /// is not built.
     unknown: BTreeSet<String>,
+}
+
+impl Row {
+    /// Whether the image is published and only its tag pins it, so that a registry can change the image.
+    pub fn is_pinned_by_tag_only(&self) -> bool {
+        self.reference.is_some() && self.digest.is_none()
+    }
 }
 
 impl Present {

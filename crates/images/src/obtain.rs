@@ -345,6 +345,9 @@ impl Image<'_> {
         let reference = self.entry.published().unwrap_or_default().to_owned();
         let id = self.in_engine(&reference).await?;
         let id = id.ok_or_else(|| self.engine_fault("keep it", format!("{reference} is gone again")))?;
+        if self.entry.digest.is_none() {
+            self.say_unpinned(&reference).await?;
+        }
         let mut saved = None;
         if self.want.archive {
             let path = self.request.cache.saved(&self.want.name, &id);
@@ -352,6 +355,16 @@ impl Image<'_> {
             saved = Some(path);
         }
         Ok(Obtained { name: self.want.name.clone(), reference, published: true, source, archive: saved, id })
+    }
+
+    /// Reports that nothing shows whether this published image is the right one, with the digest that the engine knows.
+    /// From the report of a run, somebody can write this digest into `images.lock`.
+    async fn say_unpinned(&self, reference: &str) -> Result<(), ImageError> {
+        let asked = self.unless_cancelled(self.request.store.digests(reference)).await?;
+        let digests = asked.map_err(|message| self.engine_fault("be asked for its digest", message))?;
+        let seen = if digests.is_empty() { "has none".to_owned() } else { format!("is {}", digests.join(", ")) };
+        self.sink.note(format!("{reference} is pinned by its tag only; its digest in the engine {seen}"));
+        Ok(())
     }
 
     /// Saves a published image from the engine as an archive in the cache, unless the cache has the archive already.

@@ -194,7 +194,7 @@ pub enum Command {
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources, the clock, DNS, and the
+    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources and pins, the clock, DNS, and the
     /// variables for proxies and certificates. Also lists every program that a run, an image recipe or a test looks
     /// for: its path, its users, and, if it is missing, how to install it.
     #[command(

@@ -119,9 +119,19 @@ fn image_words(row: &parallax_images::Row) -> String {
         "{}  {}\n  published  {}\n  built      {}\n  now        {at}\n",
         row.name,
         row.purpose,
-        row.reference.as_deref().unwrap_or("never"),
+        published_words(row),
         row.built.as_ref().or(row.unknown.as_ref()).map_or("no recipe", String::as_str),
     )
+}
+
+/// Describes the published image: its reference, and the digest or the tag that pins it.
+fn published_words(row: &parallax_images::Row) -> String {
+    let Some(reference) = &row.reference else { return "never".to_owned() };
+    match &row.digest {
+        Some(digest) => format!("{reference}, {digest}"),
+        None if row.held.is_empty() => format!("{reference}, pinned by its tag only"),
+        None => format!("{reference}, pinned by its tag only; in the engine it is {}", row.held.join(", ")),
+    }
 }
 
 fn place_words(place: Place) -> &'static str {

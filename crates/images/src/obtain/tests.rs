@@ -318,6 +318,29 @@ async fn an_image_in_the_engine_must_be_the_one_that_the_lock_pins() {
 }
 
 #[tokio::test]
+async fn a_published_image_without_a_digest_is_reported_with_the_one_that_the_engine_knows() {
+    let unpinned = |lock: &str, machine: &mut Machine| {
+        machine.lock = Lock::parse(machine.folder.path(), lock).expect("valid");
+    };
+    let pinned = LOCK.replace("'quay/minio:1'", &format!("'quay/minio:1', digest: '{OF_THE_REGISTRY}'"));
+    for (lock, reported) in [(LOCK, true), (pinned.as_str(), false)] {
+        let mut machine = Machine::new(Registry::Serves);
+        unpinned(lock, &mut machine);
+        machine.obtain(K3s::Auto).await.expect("obtained");
+        let said = machine.said.lock().expect("not poisoned").clone();
+        let line = format!("quay/minio:1 is pinned by its tag only; its digest in the engine is {OF_THE_REGISTRY}");
+        assert_eq!(said.contains(&line), reported, "{said:?}");
+        let rows = crate::list(&machine.lock, machine.folder.path(), &machine.cache, Some(&machine.engine)).await;
+        let rows = rows.expect("listed");
+        let by_tag: Vec<&str> =
+            rows.iter().filter(|row| row.is_pinned_by_tag_only()).map(|row| row.name.as_str()).collect();
+        assert_eq!(by_tag, if reported { vec!["k3s", "pause", "minio"] } else { vec!["k3s", "pause"] });
+        assert_eq!(rows[2].held, [OF_THE_REGISTRY], "the engine has it");
+        assert!(rows[3].held.is_empty(), "the agent is not published");
+    }
+}
+
+#[tokio::test]
 async fn an_image_in_the_engine_must_be_the_one_that_was_built() {
     let machine = Machine::new(Registry::IsAway);
     let wanted = [Want { name: "k3s".into(), engine: true, archive: false }];

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::run;
 use parallax_engine::preflight::{Finding, Severity};
 use parallax_engine::{Engine, Facts, available_memory_mib};
-use parallax_images::{Cache, ImageStore, Lock, Recipes};
+use parallax_images::{Cache, ImageStore, Lock, Recipes, Row};
 use parallax_record::{Noted as _, address};
 
 /// The largest accepted difference between the clock of this machine and the clock of the engine's machine, in seconds.
@@ -85,6 +85,7 @@ fn why(name: &str) -> &'static str {
         "memory" => "how many clusters and environments run at the same time depends on it",
         "ports" => "clusters and edges are reached by ports on loopback",
         "image sources" => "an image that is not here is pulled or built, which needs a network and time",
+        "image pins" => "a registry can put another image under a tag, and a node's image runs privileged",
         "clock" => "certificates, tokens and presigned URLs are valid from the present on",
         "DNS" => "downloads for images need names; probes have their own name server",
         "proxy" => "downloads for images go through it; probes never do",
@@ -100,7 +101,7 @@ pub(super) async fn all(engine: Result<&Engine, &Failure>) -> Vec<Check> {
         Err(failure) => without_engine(failure),
     };
     checks.push(ports());
-    checks.push(image_sources(engine.ok()).await);
+    checks.extend(images(engine.ok()).await);
     checks.push(engine.map_or_else(|_| Check::unknown("clock"), |it| clock(&it.facts().time, it.facts().asked_s)));
     checks.push(dns(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
     let set = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
@@ -162,8 +163,7 @@ fn ports() -> Check {
     }
 }
 
-async fn image_sources(engine: Option<&Engine>) -> Check {
-    let name = "image sources";
+async fn images(engine: Option<&Engine>) -> [Check; 2] {
     let looked = async {
         let cache = Cache::open().noted("open the cache")?;
         let lock = Lock::of(&Recipes::Shipped, &cache).noted("read images.lock")?;
@@ -171,7 +171,14 @@ async fn image_sources(engine: Option<&Engine>) -> Check {
         let store = engine.map(|engine| engine as &dyn ImageStore);
         parallax_images::list(&lock, &binaries, &cache, store).await.noted("look for images")
     };
-    let Some(rows) = looked.await else { return Check::unknown(name) };
+    match looked.await {
+        Some(rows) => [image_sources(&rows), image_pins(&rows)],
+        None => ["image sources", "image pins"].map(Check::unknown),
+    }
+}
+
+fn image_sources(rows: &[Row]) -> Check {
+    let name = "image sources";
     let missing: Vec<&str> = rows.iter().filter(|row| row.at.is_empty()).map(|row| row.name.as_str()).collect();
     let here = rows.len() - missing.len();
     if missing.is_empty() {
@@ -183,6 +190,28 @@ async fn image_sources(engine: Option<&Engine>) -> Check {
         State::Warning,
         seen,
         "`parallax images fetch` gets them beforehand; a run gets those that it needs",
+    )
+}
+
+fn image_pins(rows: &[Row]) -> Check {
+    let name = "image pins";
+    let published = rows.iter().filter(|row| row.reference.is_some()).count();
+    let by_tag: Vec<&str> =
+        rows.iter().filter(|row| row.is_pinned_by_tag_only()).map(|row| row.name.as_str()).collect();
+    if by_tag.is_empty() {
+        return Check::ok(name, format!("images.lock has the digests of all {published} published images"));
+    }
+    let seen = format!(
+        "images.lock has no digest for {} of {published} published images: {}",
+        by_tag.len(),
+        by_tag.join(", ")
+    );
+    Check::wrong(
+        name,
+        State::Warning,
+        seen,
+        "where a registry can be reached, `parallax images list` shows the digest of each pulled image; compare it with \
+         the publisher's, and write it into images.lock. `--k3s built` runs no published node image",
     )
 }
 
@@ -242,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_check_says_why_it_matters() {
-        let names = ["ports", "image sources", "clock", "DNS", "proxy", "CA variables"];
+        let names = ["ports", "image sources", "image pins", "clock", "DNS", "proxy", "CA variables"];
         for name in Finding::ABOUT.into_iter().chain(names) {
             assert!(!why(name).is_empty(), "{name}");
         }
@@ -263,6 +292,22 @@ mod tests {
         let rows = without_engine(&failure);
         assert_eq!((rows[0].state, rows[0].fix.as_deref()), (State::Error, Some("start one")));
         assert!(rows[1..].iter().all(|row| row.state == State::Unknown));
+    }
+
+    #[test]
+    fn a_published_image_without_a_digest_is_named() {
+        let row = |name: &str, reference: Option<&str>, digest: Option<&str>| Row {
+            name: name.to_owned(),
+            reference: reference.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+            ..Row::default()
+        };
+        let built = row("agent", None, None);
+        let pinned = row("minio", Some("quay/minio:1"), Some("sha256:1"));
+        let check = image_pins(&[built.clone(), pinned.clone(), row("k3s", Some("rancher/k3s:1"), None)]);
+        assert_eq!(check.state, State::Warning);
+        assert_eq!(check.seen, "images.lock has no digest for 1 of 2 published images: k3s");
+        assert_eq!(image_pins(&[built, pinned]).state, State::Ok);
     }
 
     #[test]
