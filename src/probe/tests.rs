@@ -182,6 +182,29 @@ async fn an_agent_that_never_answers_is_overdue() {
     assert!(matches!(answer, Err(ProbeError::Overdue { waited_ms: 3_050, .. })), "{answer:?}");
 }
 
+/// Bytes that arrive slowly do not extend the deadline. Each of them would do so if the limit applied to a read.
+#[tokio::test]
+async fn an_agent_that_answers_a_byte_at_a_time_is_overdue() {
+    let (session, mut fake, _gone) = with_fake(wire::VERSION).await;
+    let session = session.expect("hello");
+    let drops = async {
+        fake.write_all(&1_000_u32.to_be_bytes()).await.expect("it is read");
+        loop {
+            fake.write_all(b" ").await.expect("it is read");
+            // The pause is a part of the fault.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(30), session.ask(get("http://127.0.0.1:1/", 50)));
+    tokio::select! {
+        answer = asked => {
+            let answer = answer.expect("the deadline ends the question");
+            assert!(matches!(answer, Err(ProbeError::Overdue { waited_ms: 3_050, .. })), "{answer:?}");
+        }
+        () = drops => unreachable!("the loop has no end"),
+    }
+}
+
 #[tokio::test]
 async fn frames_that_are_not_ours_end_the_session() {
     let told = FromAgent::Hello { version: wire::VERSION, host: String::new(), addresses: vec![] };
