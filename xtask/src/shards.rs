@@ -254,12 +254,12 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let list = said(&["images", "list"])?;
     let cache = cache()?;
     for name in names {
-        let built = built(&list, name).with_context(|| format!("`parallax images list` does not list {name}"))?;
-        if built == NO_RECIPE {
+        let listed = built(&list, name).with_context(|| format!("`parallax images list` does not list {name}"))?;
+        if listed == NO_RECIPE {
             // The image is only in a registry. The scenarios that need it are skipped in both runs.
             continue;
         }
-        let (build, hash) = build_of(built).with_context(|| format!("{name} has no build: {built}"))?;
+        let (build, hash) = build_of(listed).with_context(|| format!("{name} has no build: {listed}"))?;
         // Some archives for a node also give the image the name under which it is published. The file name of such an
         // archive has `-as-published` before the hash.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
