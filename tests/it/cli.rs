@@ -344,3 +344,36 @@ fn doctor_shows_no_password_of_a_proxy_or_an_engine() {
         assert!(said.contains("HTTPS_PROXY=[redacted]@proxy.example:3128"), "{host}: {said}");
     }
 }
+
+#[test]
+fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
+    let (project, state) = (project(), tempfile::tempdir().expect("a temporary folder"));
+    let of = |run: &str| project.path().join("target/e2e").join(run);
+    let says = |args: &[&str], expected: &str| {
+        let mut command = parallax(project.path());
+        command.env("XDG_STATE_HOME", state.path()).args(args).assert().code(2).stderr(contains(expected));
+    };
+    let commands: [&[&str]; 4] = [&["rerun"], &["exec", "--", "true"], &["shell"], &["logs"]];
+    for command in commands {
+        says(command, "no variant is kept; `parallax up SCENARIO` starts one and keeps it");
+    }
+    for run in ["r1", "r2"] {
+        let (ledger, directory) = (state.path().join("parallax/runs").join(run), of(run));
+        fs::create_dir_all(&ledger).expect("makes folders");
+        fs::create_dir_all(&directory).expect("makes folders");
+        fs::write(directory.join("c1.kubeconfig"), "").expect("writes");
+        let kept = serde_json::json!({ "project": project.path(), "directory": directory });
+        fs::write(ledger.join("standing"), kept.to_string()).expect("writes");
+        if run == "r1" {
+            for command in commands {
+                says(command, "run r1 was left by `e2e --keep`, and no process answers for it");
+            }
+        }
+    }
+    // The user must name one of several runs, as for a variant that `up` keeps.
+    says(&["rerun"], "no variant is kept");
+    let kubectl =
+        format!("`kubectl --kubeconfig {} get pods -A` shows its pods", of("r2").join("c1.kubeconfig").display());
+    says(&["exec", "--run", "r2", "--", "true"], &kubectl);
+    says(&["exec", "--run", "r2", "--", "true"], "`parallax down r2` removes what was left");
+}

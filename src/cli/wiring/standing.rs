@@ -18,7 +18,7 @@ use crate::standing::{Feed, Handle, Handles, Host, Line, Question, StandingError
 use parallax_engine::{Kept, Liveness, StateDir};
 use parallax_language::scenario::diagnostic;
 use parallax_plan::{Plan, VariantPlan};
-use parallax_record::{Live, Mark};
+use parallax_record::{Live, Mark, Present as _};
 
 impl From<StandingError> for CliError {
     fn from(error: StandingError) -> Self {
@@ -63,10 +63,14 @@ pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
         several: "several variants are kept; name the run with --run",
         name: "name the run with --run",
     };
-    let all = all_standing()?.into_iter().map(Standing::Held).collect();
-    match one_of(all, wanted, unix_seconds(), &words)? {
+    let held = all_standing()?.into_iter().map(Standing::Held).collect();
+    let found = one_of(held, wanted, unix_seconds(), &words).or_else(|none| {
+        // The user may mean a run that `e2e --keep` left.
+        one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN).map_err(|_| none)
+    });
+    match found? {
         Standing::Held(handle) => Ok(handle),
-        Standing::Left { run, .. } => Err(CliError::Harness(format!("no process holds run {run}"))),
+        left @ Standing::Left { .. } => Err(CliError::Usage(left.no_process())),
     }
 }
 
@@ -99,6 +103,21 @@ impl Standing {
             Self::Held(handle) => Some(&handle.directory),
             Self::Left { kept, .. } => kept.as_ref().map(|it| it.directory.as_path()),
         }
+    }
+
+    /// The message for a command that needs the process of a run, if the run has none. It says how to get in otherwise.
+    fn no_process(&self) -> String {
+        let folder = self.directory().and_then(|it| std::fs::read_dir(it).present("look for kubeconfigs"));
+        let files = folder.into_iter().flatten().flatten().map(|it| it.path());
+        let files = files.filter(|it| it.extension().is_some_and(|it| it == "kubeconfig"));
+        let mut kubectl: Vec<String> =
+            files.map(|it| format!("`kubectl --kubeconfig {} get pods -A`", it.display())).collect();
+        kubectl.sort();
+        let run = self.run();
+        let shows = if kubectl.is_empty() { String::new() } else { format!(" {} shows its pods.", kubectl.join(", ")) };
+        format!(
+            "run {run} was left by `e2e --keep`, and no process answers for it.{shows} `parallax up SCENARIO` keeps a variant that `rerun`, `exec`, `shell` and `logs` enter; `parallax down {run}` removes what was left"
+        )
     }
 
     /// Whether the run belongs to `project`. A run of a project in a folder below `project` counts, too, because
