@@ -15,6 +15,7 @@ mod patch;
 mod restart;
 mod rotate;
 mod scale;
+mod wait;
 mod workload;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use self::patch::patch;
 pub use self::restart::restart;
 pub use self::rotate::{reissue, rotate};
 pub use self::scale::scale;
+pub use self::wait::wait;
 pub use self::workload::Workload;
 
 /// The time limit of an action whose step sets none.

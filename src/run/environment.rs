@@ -12,6 +12,7 @@ use parallax_vocab::probes::ReplyFacts;
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
+use k8s_openapi::api::core::v1::Service;
 use kube::api::DynamicObject;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -137,6 +138,12 @@ impl Stage<'_> {
             Some(image) => self.beside.get(image).expect("a session is opened for each image that is named"),
             None => &self.outside,
         }
+    }
+
+    /// Waits until the vantages in pods reach Services that a step has applied. Returns the ports that they do not reach.
+    pub(super) async fn reaches(&self, services: &[Service]) -> Result<Vec<Unreached>, RunError> {
+        // The future is boxed, because few steps apply a Service.
+        Box::pin(reached::applied(self.applier.client(), &self.pods, services)).await
     }
 
     /// Whether a store without a witness gave the answer. In this case, no trace will show the request.

@@ -1,12 +1,15 @@
 //! Waits until the vantage pods reach every Service of their namespace. If a flow began earlier, a Service that is not
 //! reachable yet would look like a fault of the system under test. If a Service is never reached although one of its
 //! pods answers, the cluster's own network does not work. Then a failed connection to this Service proves nothing.
+//!
+//! An `apply` step waits in the same way for the Services that it applies, because no field of a Service shows that the
+//! nodes have its rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::api::ListParams;
@@ -78,10 +81,22 @@ fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, caus
     unreached.iter().find(is_it)
 }
 
-/// A port of a Service, at the address that pods use.
+/// When a Service counts as one that a vantage must reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// The environment is set up. A Service counts if one of its pods is ready, even if no process of the pod listens
+    /// yet. A Service without a ready pod is waited for for [`ENDPOINT_WITHIN`].
+    SetUp,
+    /// A step has applied the Service, and its pods may be what the scenario breaks. A Service counts only if one of its
+    /// pods answers the vantage directly, so that a Service that leads nowhere delays nothing.
+    Applied,
+}
+
+/// A port of a Service, at an address that pods use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
     service: String,
+    namespace: String,
     /// The label selector of the Service's pods.
     pods: String,
     address: String,
@@ -106,11 +121,10 @@ pub(super) async fn by(
         return Ok(Vec::new());
     }
     let services: Api<Service> = Api::namespaced(client.clone(), &scene.plan.namespace);
-    let listed = services.list(&ListParams::default()).await.map_err(|error| unread("its Services", scene, &error))?;
+    let listed = services.list(&ListParams::default()).await;
+    let listed = listed.map_err(|error| unread("its Services", &scene.plan.namespace, &error))?;
     let published: Vec<Published> = listed.items.iter().flat_map(published).collect();
-    let waits =
-        vantages.iter().flat_map(|vantage| published.iter().map(move |port| reached(scene, client, vantage, port)));
-    let unreached: Vec<Unreached> = futures::future::try_join_all(waits).await?.into_iter().flatten().collect();
+    let unreached = all_reached(Rule::SetUp, client, vantages, &published).await?;
     for it in &unreached {
         context.sink.warn(format!(
             "namespace {}: {it}: the cluster's network does not work; a step that fails because of this gives no verdict",
@@ -120,11 +134,96 @@ pub(super) async fn by(
     Ok(unreached)
 }
 
+/// Waits until each vantage in a pod can connect to each port of the Services among `applied`, at the cluster address
+/// and, for a Service of type `NodePort`, at the address of each ready node. Only ports on which a pod of the Service
+/// answers the vantage directly are waited for. Returns the ports that were not reached all the same.
+///
+/// Services of type `LoadBalancer` are left out, because only the controller of the balancer knows when they can be
+/// used.
+pub(super) async fn applied(
+    client: &kube::Client,
+    vantages: &BTreeMap<String, Vantage>,
+    applied: &[Service],
+) -> Result<Vec<Unreached>, RunError> {
+    let is_balanced = |it: &&Service| it.spec.as_ref().is_some_and(|it| it.type_.as_deref() == Some("LoadBalancer"));
+    let services: Vec<&Service> = applied.iter().filter(|it| !is_balanced(it)).collect();
+    let mut ports: Vec<Published> = services.iter().flat_map(|it| published(it)).collect();
+    if vantages.is_empty() || ports.is_empty() {
+        return Ok(Vec::new());
+    }
+    if services.iter().any(|it| !node_ports(it).is_empty()) {
+        let nodes: Api<Node> = Api::all(client.clone());
+        let nodes = nodes.list(&ListParams::default()).await;
+        let nodes =
+            nodes.map_err(|source| ApplyError::Api { doing: "list the nodes".to_owned(), source: Box::new(source) })?;
+        let addresses: Vec<String> = nodes.items.iter().filter_map(ready_address).collect();
+        ports.extend(services.iter().flat_map(|it| at_nodes(it, &addresses)));
+    }
+    all_reached(Rule::Applied, client, vantages, &ports).await
+}
+
+/// Waits concurrently until each vantage reaches each port. Returns the ports that were not reached.
+async fn all_reached(
+    rule: Rule,
+    client: &kube::Client,
+    vantages: &BTreeMap<String, Vantage>,
+    ports: &[Published],
+) -> Result<Vec<Unreached>, RunError> {
+    let pairs = vantages.iter().flat_map(|vantage| ports.iter().map(move |port| (vantage, port)));
+    let waits = pairs.map(|(vantage, port)| async move {
+        match reached(rule, client, vantage, port).await {
+            // An earlier step may have ended the vantage's pod. Only a step at that vantage reports this.
+            Err(RunError::Probe(error)) if rule == Rule::Applied => {
+                tracing::debug!(%error, vantage = vantage.0, "a vantage cannot say whether it reaches a Service");
+                Ok(None)
+            }
+            other => other,
+        }
+    });
+    Ok(futures::future::try_join_all(waits).await?.into_iter().flatten().collect())
+}
+
+/// The node ports of a Service of type `NodePort`, each by the Service's own port. They are left out if the Service
+/// forwards only to pods on the node that was asked, because then a node without such a pod never answers.
+fn node_ports(service: &Service) -> BTreeMap<u16, u16> {
+    let Some(spec) = service.spec.as_ref().filter(|it| it.type_.as_deref() == Some("NodePort")) else {
+        return BTreeMap::new();
+    };
+    if spec.external_traffic_policy.as_deref() == Some("Local") {
+        return BTreeMap::new();
+    }
+    let ports = spec.ports.iter().flatten();
+    ports.filter_map(|it| Some((u16::try_from(it.port).ok()?, u16::try_from(it.node_port?).ok()?))).collect()
+}
+
+/// The ports of a Service of type `NodePort` at the addresses of the nodes.
+fn at_nodes(service: &Service, addresses: &[String]) -> Vec<Published> {
+    let node_ports = node_ports(service);
+    let with_node_port = published(service).into_iter().filter_map(|it| Some((*node_ports.get(&it.port)?, it)));
+    let at_each = with_node_port.flat_map(|(port, it)| {
+        addresses.iter().map(move |address| Published { address: address.clone(), port, ..it.clone() })
+    });
+    at_each.collect()
+}
+
+/// The address of a node within the cluster. `None` if the node is not ready, because it may be one that the scenario
+/// stopped.
+fn ready_address(node: &Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    let is_ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+    let internal = status.addresses.iter().flatten().find(|it| it.type_ == "InternalIP");
+    internal.filter(|_| is_ready).map(|it| it.address.clone())
+}
+
 /// The TCP ports of a Service that selects pods and has a cluster address. Ports that the annotation [`NOT_AWAITED`]
-/// names are left out.
+/// names are left out, and so is a Service that forwards only to pods on the node of the client.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
+    let namespace = service.metadata.namespace.clone().unwrap_or_default();
     let Some(spec) = &service.spec else { return Vec::new() };
+    if spec.internal_traffic_policy.as_deref() == Some("Local") {
+        return Vec::new();
+    }
     let selector = spec.selector.as_ref().filter(|it| !it.is_empty());
     let address = spec.cluster_ip.clone().filter(|it| !it.is_empty() && it != "None");
     let (Some(selector), Some(address)) = (selector, address) else { return Vec::new() };
@@ -136,20 +235,21 @@ fn published(service: &Service) -> Vec<Published> {
         .filter_map(|it| {
             let port = u16::try_from(it.port).ok()?;
             let target = it.target_port.clone().unwrap_or(IntOrString::Int(it.port));
-            Some(Published { service: name.clone(), pods: pods.clone(), address: address.clone(), port, target })
+            let (service, namespace, pods) = (name.clone(), namespace.clone(), pods.clone());
+            Some(Published { service, namespace, pods, address: address.clone(), port, target })
         })
         .collect()
 }
 
 async fn reached(
-    scene: &Scene<'_>,
+    rule: Rule,
     client: &kube::Client,
     (name, vantage): (&String, &Vantage),
     published: &Published,
 ) -> Result<Option<Unreached>, RunError> {
-    let Published { service, address, port, .. } = published;
+    let Published { service, address, port, target, .. } = published;
     let began = Instant::now();
-    let mut has_pod = false;
+    let mut counts = false;
     loop {
         let answer = vantage.ask(connect(address.clone(), *port)).await?;
         if listens(&answer.outcome) {
@@ -157,9 +257,9 @@ async fn reached(
         }
         if began.elapsed() >= WITHIN {
             let cause = answer.outcome.err().map(|it| it.to_string()).unwrap_or_default();
-            tracing::debug!(service, address, port, cause, "a flow begins although a Service is not reached");
-            let pods = ready_pods(scene, client, &published.pods).await?;
-            let pod = answering_pod(vantage, &pods, &published.target).await?;
+            tracing::debug!(service, address, port, cause, "the flow goes on although a Service is not reached");
+            let pods = ready_pods(client, published).await?;
+            let pod = answering_pod(vantage, &pods, target).await?;
             return Ok(pod.map(|pod| Unreached {
                 vantage: name.clone(),
                 service: service.clone(),
@@ -168,9 +268,13 @@ async fn reached(
                 pod,
             }));
         }
-        if !has_pod && began.elapsed() >= ENDPOINT_WITHIN {
-            has_pod = !ready_pods(scene, client, &published.pods).await?.is_empty();
-            if !has_pod {
+        if !counts && (rule == Rule::Applied || began.elapsed() >= ENDPOINT_WITHIN) {
+            let pods = ready_pods(client, published).await?;
+            counts = match rule {
+                Rule::SetUp => !pods.is_empty(),
+                Rule::Applied => answering_pod(vantage, &pods, target).await?.is_some(),
+            };
+            if !counts {
                 return Ok(None);
             }
         }
@@ -220,15 +324,15 @@ fn listens<T>(outcome: &Result<T, Cause>) -> bool {
 
 /// The ready pods of a Service. The code does not read the Service's endpoints, because the controller that writes them
 /// may be late.
-async fn ready_pods(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<Vec<Pod>, RunError> {
-    let pods = lives::pods(client, &scene.plan.namespace, selector).await;
-    let mut pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
+async fn ready_pods(client: &kube::Client, of: &Published) -> Result<Vec<Pod>, RunError> {
+    let pods = lives::pods(client, &of.namespace, &of.pods).await;
+    let mut pods = pods.map_err(|error| unread("the pods of its Services", &of.namespace, &error))?;
     pods.retain(lives::is_ready);
     Ok(pods)
 }
 
-fn unread(what: &str, scene: &Scene<'_>, error: &kube::Error) -> RunError {
-    let what = format!("namespace {}: {what}", scene.plan.namespace);
+fn unread(what: &str, namespace: &str, error: &kube::Error) -> RunError {
+    let what = format!("namespace {namespace}: {what}");
     ApplyError::Watch { what, reason: error.to_string() }.into()
 }
 
@@ -241,7 +345,7 @@ mod tests {
     #[test]
     fn published_has_every_tcp_port_of_a_service_that_selects_pods() {
         let service = |spec: serde_json::Value| {
-            let object = serde_json::json!({ "metadata": { "name": "store" }, "spec": spec });
+            let object = serde_json::json!({ "metadata": { "name": "store", "namespace": "a" }, "spec": spec });
             published(&serde_json::from_value(object).expect("is a Service"))
         };
         let ports = serde_json::json!([
@@ -252,6 +356,7 @@ mod tests {
             service(serde_json::json!({ "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports }));
         let port = |port, target| Published {
             service: "store".into(),
+            namespace: "a".into(),
             pods: "app=store".into(),
             address: "10.43.0.7".into(),
             port,
@@ -260,7 +365,7 @@ mod tests {
         let (https, same) = (IntOrString::String("https".into()), IntOrString::Int(9001));
         assert_eq!(both, [port(443, https.clone()), port(9001, same)]);
         let annotated = serde_json::json!({
-            "metadata": { "name": "store", "annotations": { NOT_AWAITED: "names, console" } },
+            "metadata": { "name": "store", "namespace": "a", "annotations": { NOT_AWAITED: "names, console" } },
             "spec": { "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports },
         });
         assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443, https)]);
@@ -269,6 +374,48 @@ mod tests {
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());
         assert!(service(serde_json::json!({ "type": "ExternalName", "externalName": "example.com" })).is_empty());
+        // A vantage on a node without a pod of this Service never reaches the Service.
+        let local = serde_json::json!({
+            "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports, "internalTrafficPolicy": "Local",
+        });
+        assert!(service(local).is_empty());
+    }
+
+    #[test]
+    fn node_ports_are_awaited_at_each_node_that_is_ready() {
+        let node = |ready: &str, address: &str| {
+            serde_json::from_value(serde_json::json!({ "status": {
+                "addresses": [{ "type": "Hostname", "address": "node" }, { "type": "InternalIP", "address": address }],
+                "conditions": [{ "type": "Ready", "status": ready }],
+            } }))
+            .expect("is a Node")
+        };
+        let nodes = [node("True", "172.18.0.2"), node("Unknown", "172.18.0.3"), node("True", "172.18.0.4")];
+        let addresses: Vec<String> = nodes.iter().filter_map(ready_address).collect();
+        assert_eq!(addresses, ["172.18.0.2", "172.18.0.4"]);
+        let https = serde_json::json!({ "name": "https", "port": 443, "targetPort": 9000, "nodePort": 30443 });
+        let names = serde_json::json!({ "name": "names", "port": 53, "protocol": "UDP", "nodePort": 30053 });
+        for (kind, policy, annotation, expected) in [
+            ("NodePort", "Cluster", "", vec!["172.18.0.2:30443", "172.18.0.4:30443"]),
+            ("NodePort", "Cluster", "https", vec![]),
+            // A node without a pod of the Service never answers.
+            ("NodePort", "Local", "", vec![]),
+            ("ClusterIP", "Cluster", "", vec![]),
+            ("LoadBalancer", "Cluster", "", vec![]),
+        ] {
+            let service = serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "store", "annotations": { NOT_AWAITED: annotation } },
+                "spec": {
+                    "type": kind, "externalTrafficPolicy": policy, "clusterIP": "10.43.0.7",
+                    "selector": { "app": "store" }, "ports": [https, names],
+                },
+            }))
+            .expect("is a Service");
+            let ports = at_nodes(&service, &addresses);
+            let at: Vec<String> = ports.iter().map(|it| format!("{}:{}", it.address, it.port)).collect();
+            assert_eq!(at, expected, "{kind} {policy} {annotation}");
+            assert!(ports.iter().all(|it| it.target == IntOrString::Int(9000)), "a pod listens on its own port");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl SideEffects {
         done.beside.extend(beside.map(|it| (it.to_owned(), fate)));
         // An applied object needs no entry in `irreversible`. If the flow created the object, it can be deleted; if the
         // object existed before, it is listed in `changed`.
-        if kind.nature().effect != Effect::Applies {
+        if kind.nature().effect == Effect::Changes {
             done.irreversible.get_or_insert_with(|| kind.to_string());
         }
     }
@@ -273,6 +273,20 @@ mod tests {
             // The next step changes the same object again, so its pods may end again.
             note(&effects, &step);
             assert!(effects.may_end(&pod, "own"), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_change_that_cannot_be_undone_no_other_flow_begins() {
+        for (step, irreversible) in [
+            (json!({ "id": "a", "restart": { "deployment": "store" } }), Some("restart")),
+            (json!({ "id": "a", "wait": { "deployment": "store" } }), None),
+            (json!({ "id": "a", "apply": { "objects": [] } }), None),
+        ] {
+            let step: Step = serde_json::from_value(step).expect("a step");
+            let effects = SideEffects::default();
+            note(&effects, &step);
+            assert_eq!(effects.irreversible().as_deref(), irreversible, "{step:?}");
         }
     }
 

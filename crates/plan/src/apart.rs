@@ -153,6 +153,7 @@ mod tests {
             (script("app", ", store: store"), false),
             (script("known", ""), false),
             ("{ id: first, restart: { deployment: minio } }".to_owned(), false),
+            ("{ id: first, wait: { deployment: minio } }".to_owned(), true),
         ] {
             assert_eq!(of(&step), if shared { 1 } else { 2 }, "{step}");
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
 use parallax_vocab::Cause;
 
 use super::void::Void;
@@ -15,7 +16,7 @@ use parallax_language::scenario::action::{Alters, Changing, EndTarget, KillTarge
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
     self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, StartStep,
-    Step, Subresource,
+    Step, Subresource, WaitStep,
 };
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::Which;
@@ -34,6 +35,7 @@ pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried,
         Changing::Delete(step) => carry_out(it, step).await,
         Changing::Scale(step) => carry_out(it, step).await,
         Changing::Restart(step) => carry_out(it, step).await,
+        Changing::Wait(step) => carry_out(it, step).await,
         Changing::Kill(step) => carry_out(it, step).await,
         Changing::End(step) => carry_out(it, step).await,
         Changing::Start(step) => carry_out(it, step).await,
@@ -74,6 +76,15 @@ impl Attempt<'_> {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
 
+    /// Waits until the vantages in pods reach Services. Returns the ports that they did not reach in time, in words that
+    /// follow the summary of the step. The step passes all the same, because only a later step shows whether the
+    /// scenario needs the port.
+    async fn unreached(&self, services: &[Service]) -> Result<String, RunError> {
+        let unreached = self.stage.reaches(services).await?;
+        let ports: Vec<String> = unreached.iter().map(|it| format!("; {it}")).collect();
+        Ok(ports.concat())
+    }
+
     fn scope<'n>(&'n self, namespace: &'n str) -> Scope<'n> {
         let within = within(self.step).unwrap_or(act::WITHIN);
         Scope { cluster: self.stage.scene.cluster, namespace, within }
@@ -89,7 +100,9 @@ impl Acts for ApplyStep {
             it.effects.applied(&object, it.stage.had(&object, it.apart.first));
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
-        let summary = format!("{} objects are applied", applied.len());
+        let services = applied.iter().filter(|it| it["apiVersion"] == "v1" && it["kind"] == "Service");
+        let services: Vec<Service> = services.filter_map(|it| serde_json::from_value(it.clone()).ok()).collect();
+        let summary = format!("{} objects are applied{}", applied.len(), it.unreached(&services).await?);
         Ok(Done { summary, said: serde_json::json!({ "objects": applied }), ..Done::default() })
     }
 }
@@ -126,6 +139,14 @@ impl Acts for RestartStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
         Ok(act::restart(&scope, &workload(&self.workload)).await?)
+    }
+}
+
+impl Acts for WaitStep {
+    async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
+        let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
+        let (done, services) = act::wait(&scope, &workload(&self.workload)).await?;
+        Ok(Done { summary: format!("{}{}", done.summary, it.unreached(&services).await?), ..done })
     }
 }
 

@@ -36,6 +36,7 @@ mod start;
 mod sts;
 mod tls;
 mod token;
+mod wait;
 mod workload;
 
 use std::fmt;
@@ -77,6 +78,7 @@ pub use self::start::{StartStep, StartTarget};
 pub use self::sts::StsStep;
 pub use self::tls::TlsStep;
 pub use self::token::{STS_AUDIENCE, Signer, TokenSpec};
+pub use self::wait::WaitStep;
 pub use self::workload::Workload;
 use super::diagnostic::Diagnostic;
 use super::duration::Span;
@@ -333,7 +335,7 @@ actions! {
         Event event: EventStep,
     }
     changes {
-        /// Apply Kubernetes objects (server-side apply).
+        /// Apply Kubernetes objects (server-side apply), and wait until the applied Services can be reached.
         Apply apply: ApplyStep,
         /// Change fields of a Kubernetes object.
         Patch patch: PatchStep,
@@ -343,6 +345,9 @@ actions! {
         Scale scale: ScaleStep,
         /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
         Restart restart: RestartStep,
+        /// Wait until a Deployment or `StatefulSet` has rolled out. To wait for anything else, write a `resource`, `log`
+        /// or `event` step with `eventually`.
+        Wait wait: WaitStep,
         /// End the main process of a container through the node's container runtime, or stop a whole node.
         Kill kill: KillStep,
         /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers. Or

@@ -9,6 +9,8 @@ pub enum Effect {
     Applies,
     /// The step changes the environment. After it, no other variant can start in this environment.
     Changes,
+    /// No effect. The step waits until an earlier change has taken effect.
+    Waits,
     /// No effect. The step starts a prober, which other steps judge.
     Starts,
     /// The step groups other steps. Its effect is the effect of those steps.
@@ -50,9 +52,10 @@ impl Nature {
         Self { effect: Effect::Changes, ..Self::look(&["resource"]) }
     }
 
-    /// Whether steps of this kind change the environment.
+    /// Whether steps of this kind change the environment, or wait for the effect of a change. Such steps have no
+    /// `expect`.
     pub const fn is_act(&self) -> bool {
-        matches!(self.effect, Effect::Applies | Effect::Changes)
+        matches!(self.effect, Effect::Applies | Effect::Changes | Effect::Waits)
     }
 
     /// Whether a step of this kind returns an answer from which values can be captured.

@@ -1,4 +1,4 @@
-//! A Deployment or a `StatefulSet`, for the steps `scale` and `restart`.
+//! A Deployment or a `StatefulSet`, for the steps `scale`, `restart` and `wait`.
 
 use super::{OneOf, Touched, Wrong};
 use crate::scenario::parts::{Parts, See, below};

@@ -166,13 +166,14 @@ flow:
         let applies = "{ id: last, apply: { objects: [{ apiVersion: v1, kind: ConfigMap, metadata: { name: a } }] } }";
         let reads = "{ id: last, resource: { api-version: v1, kind: Pod, name: a }, expect: { absent: true } }";
         let scales = "{ id: last, scale: { deployment: a, replicas: 0 } }";
+        let waits = "{ id: last, wait: { deployment: a } }";
         let http = "{ id: asked, from: host, http: { get: \"http://a.example.com/\" }, expect: { status: 200 } }";
         let pod = "{ id: asked, resource: { api-version: v1, kind: Pod, name: a }, expect: { absent: true } }";
         let of_http =
             "change: { flow: { asked: { http: { get: \"http://other/\" } } } }, fails: { asked: { connect: refused } }";
         let of_pod =
             "change: { flow: { asked: { resource: { name: b } } } }, fails: { asked: { resource: it exists } }";
-        for last in [applies, reads, scales] {
+        for last in [applies, reads, scales, waits] {
             let found = |first: &str, of: &str| {
                 let body = format!("flow:\n  - {first}\n  - {last}\nbreaks:\n  b: {{ {of} }}\n");
                 let loaded = loaded(&body).unwrap_or_else(|it| panic!("{it:#?}"));

@@ -199,7 +199,7 @@ impl<'a> Judge<'a> {
             if eventually.as_millis() <= 0 {
                 let error = self.error("/eventually", format!("a time limit of {eventually} has already passed"));
                 errors.push(error.fix("write a positive time limit, for example `30s`"));
-            } else if nature.effect == Effect::Changes {
+            } else if matches!(nature.effect, Effect::Changes | Effect::Waits) {
                 let error = self.key_error("/eventually", format!("`{kind}` is done only once"));
                 errors.push(error.fix("remove `eventually`; the step already waits until the change is complete"));
             } else if no_expectation {

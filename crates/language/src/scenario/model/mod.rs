@@ -28,7 +28,7 @@ pub use super::action::{
     FiguresStep, HttpStep, JwtStep, Key, Keyed, KillStep, LogStep, MeasureStep, Method, Operation, PatchStep, Placed,
     PresignStep, ProberStep, Probing, ROUND, Random, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep,
     S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, StartStep, Step, StsStep,
-    Subresource, Task, TlsStep, TokenSpec, Workload, placed,
+    Subresource, Task, TlsStep, TokenSpec, WaitStep, Workload, placed,
 };
 
 pub use parallax_vocab::course::Shows;
