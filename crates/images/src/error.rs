@@ -210,7 +210,9 @@ impl ImageError {
                 )
             }
             Self::Binary { .. } => {
-                "build it as `cargo xtask e2e` does: statically, beside the `parallax` program".to_owned()
+                "build all programs of Parallax at once: `cargo build --workspace` in the folder of its \
+                                    sources; a program of an image must be static, and beside `parallax`"
+                    .to_owned()
             }
             Self::Unreachable { why, .. } => pull_fix(why),
             Self::NotPublished { .. } => {
@@ -336,6 +338,13 @@ mod tests {
         assert!(fix(away).is_some_and(|fix| fix.contains("Maven's settings")));
         assert!(fix("Could not find artifact x:s3:jar:99").is_some_and(|fix| fix.contains("has no such version")));
         assert_eq!(fix("./main.go:9:2: undefined: x"), None);
+    }
+
+    #[test]
+    fn a_missing_program_of_parallax_leads_to_the_command_that_builds_it() {
+        let why = "is not beside the running program".to_owned();
+        let error = ImageError::Binary { image: "agent".to_owned(), binary: "parallax-agent".to_owned(), why };
+        assert!(error.fix().is_some_and(|fix| fix.contains("`cargo build --workspace`")));
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     let controller = Controller {
         services: Api::namespaced(client.clone(), &arguments.namespace),
         secrets: Api::namespaced(client.clone(), &arguments.namespace),
-        recorder: Recorder::new(client, Reporter::from("load-balancer")),
+        client,
         arguments,
         haproxy,
         address,
@@ -164,7 +164,7 @@ async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
 struct Controller<'a> {
     services: Api<Service>,
     secrets: Api<Secret>,
-    recorder: Recorder,
+    client: Client,
     arguments: &'a Arguments,
     haproxy: Haproxy,
     address: IpAddr,
@@ -351,21 +351,26 @@ impl Controller<'_> {
         if done.said.get(uid) == Some(&note) {
             return Ok(());
         }
-        self.publish(service, (reason, type_, &note)).await?;
+        publish(&self.client, service, (reason, type_, &note)).await?;
         done.said.insert(uid.to_owned(), note);
         Ok(())
     }
+}
 
-    async fn publish(&self, service: &Service, (reason, type_, note): (&str, EventType, &str)) -> Result<()> {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note.to_owned()),
-            action: "EnsureLoadBalancer".to_owned(),
-            secondary: None,
-        };
-        self.recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")
-    }
+/// Publishes a Kubernetes event about a Service.
+async fn publish(client: &Client, service: &Service, (reason, type_, note): (&str, EventType, &str)) -> Result<()> {
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "EnsureLoadBalancer".to_owned(),
+        secondary: None,
+    };
+    // kube's recorder counts events that differ only in their text as one event, which keeps the first text. A second
+    // fault would then be shown with the words of the first one. For Kubernetes' own service controller, another text
+    // is another event. For this reason, each event has a recorder of its own.
+    let recorder = Recorder::new(client.clone(), Reporter::from("load-balancer"));
+    recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")
 }
 
 /// A stream with one item for each change of an object of the type `K`. An error of the watch also gives an item, and
@@ -383,7 +388,48 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kube::Config;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_second_fault_is_an_event_of_its_own() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        // This server takes the place of the apiserver, and notes the method of each request.
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut request = vec![0; 16 * 1024];
+                let length = stream.read(&mut request).await.expect("a request");
+                let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
+                seen.lock().expect("no panic").push(line.split(' ').next().unwrap_or_default().to_owned());
+                let body =
+                    r#"{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"s3.1"},"eventTime":null}"#;
+                let head = format!(
+                    "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(format!("{head}{body}").as_bytes()).await.expect("an answer");
+            }
+        });
+        let config = Config::new(format!("http://{at}").parse().expect("a URL"));
+        let client = Client::try_from(config).expect("a client");
+        let mut service = Service::default();
+        service.metadata.name = Some("s3".to_owned());
+        service.metadata.namespace = Some("foo".to_owned());
+        for note in ["secrets \"nowhere\" not found", "its type is Opaque"] {
+            publish(&client, &service, ("SyncLoadBalancerFailed", EventType::Warning, note)).await.expect("published");
+        }
+        server.abort();
+        assert_eq!(*asked.lock().expect("no panic"), ["POST", "POST"]);
+    }
 
     #[test]
     fn a_certificate_is_new_by_its_content_or_by_its_name() {
