@@ -17,7 +17,7 @@ mod url;
 mod web_identity;
 
 pub use pasted::{Pasted, pasted};
-pub use refusal::clock_apart;
+pub use refusal::{clock_apart, span};
 pub use sentence::{Subject, of_step, sentence};
 pub use store::{LogWords, log_words};
 pub use url::{Line, dissect};

@@ -100,7 +100,7 @@ impl Asked {
             Some(Signed::Http(http)) => {
                 // The pattern names all fields of the request, without `..`. If a field is added, the compiler requires
                 // a decision whether the new field can carry a signature.
-                let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
+                let HttpQuestion { url, headers, form, method: _, host: _, body: _, filler_bytes: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
                     let form = form.as_ref().filter(|form| form::is_signed(form));
@@ -253,7 +253,7 @@ pub(super) fn shown(at: OffsetDateTime) -> String {
 }
 
 /// Formats a duration in its two largest units, such as `1 h 1 min`.
-pub(super) fn span(span: Duration) -> String {
+pub fn span(span: Duration) -> String {
     let all = [
         (span.whole_days(), "d"),
         (span.whole_hours() % 24, "h"),

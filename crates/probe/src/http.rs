@@ -21,12 +21,14 @@ use crate::dial::{Dialler, Io, tls_cause};
 use crate::target::Target;
 use crate::{invalid, s3_error};
 
+/// The largest body that is generated, in bytes. The whole body is in the memory of the vantage, and a pod has little.
+const FILLER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
     // Each field is named. So the compiler reports a field that is added to the question and not used here.
-    let HttpQuestion { method, url, host, headers, body, form } = question;
+    let HttpQuestion { method, url, host, headers, body, filler_bytes, form } = question;
     let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;
     let mut request = Request::new(Full::default());
@@ -45,7 +47,10 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             body
         }
-        None => Bytes::from(body.clone().unwrap_or_default()),
+        None => match filler_bytes {
+            Some(bytes) => filler(*bytes)?,
+            None => Bytes::from(body.clone().unwrap_or_default()),
+        },
     });
     for (name, value) in headers {
         let bad = |why: &dyn Error| invalid(format!("header `{name}` cannot be sent: {why}"));
@@ -55,6 +60,14 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     *request.uri_mut() = uri;
     let received = exchange(dialler, &target, request, BODY_LIMIT_BYTES).await?;
     Ok(reply(received))
+}
+
+/// Returns a body of `bytes` bytes.
+fn filler(bytes: u64) -> Result<Bytes, Cause> {
+    let length = usize::try_from(bytes).ok().filter(|it| *it <= FILLER_LIMIT_BYTES);
+    let length =
+        length.ok_or_else(|| invalid(format!("a body of {bytes} bytes is larger than {FILLER_LIMIT_BYTES}")))?;
+    Ok(Bytes::from(vec![b'x'; length]))
 }
 
 /// Encodes a form as a browser does. Returns the media type, which contains the boundary, and the body.

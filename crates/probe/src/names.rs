@@ -32,6 +32,8 @@ const DNS_PORT: u16 = 53;
 pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<DnsReply, Cause> {
     let name = question.name.as_str();
     dialler.trail.enter(format!("resolving {name}"));
+    let servers = servers(&dialler.view);
+    dialler.trail.note(|evidence| evidence.name_servers = servers);
     let began = Instant::now();
     let absolute = absolute(&dialler.view, name, dialler.share()).await;
     dialler.trail.note(|evidence| {
@@ -83,6 +85,15 @@ fn parse(name: &str) -> Result<Name, Cause> {
     Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
 }
 
+/// The name servers that a question with this view asks. Empty if the vantage's own name servers cannot be read.
+fn servers(view: &View) -> Vec<SocketAddr> {
+    if !view.name_servers.is_empty() {
+        return view.name_servers.clone();
+    }
+    let of_vantage = read_system_conf().map(|(config, _)| config.name_servers().iter().map(address).collect());
+    of_vantage.unwrap_or_default()
+}
+
 /// A resolver without a cache, the name servers that it asks (as text), and whether it has a search path.
 fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool), NetError> {
     let (config, mut options) = if view.name_servers.is_empty() {
@@ -117,11 +128,16 @@ fn attempts(limit: Duration) -> u32 {
     u32::try_from(fit).unwrap_or(ATTEMPTS).clamp(2, ATTEMPTS)
 }
 
+/// The address of a name server.
+fn address(config: &NameServerConfig) -> SocketAddr {
+    SocketAddr::new(config.ip, config.connections.first().map_or(DNS_PORT, |connection| connection.port))
+}
+
 /// The text for a name server in messages: its address, and its port if that is not 53.
 fn server(config: &NameServerConfig) -> String {
-    match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
-        DNS_PORT => config.ip.to_string(),
-        port => SocketAddr::new(config.ip, port).to_string(),
+    match address(config) {
+        it if it.port() == DNS_PORT => it.ip().to_string(),
+        it => it.to_string(),
     }
 }
 

@@ -212,6 +212,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         connect_us: _,
         tls_us: _,
         addresses: _,
+        name_servers: _,
         dialled: _,
         local: _,
     } = evidence;

@@ -85,6 +85,9 @@ pub struct Evidence {
     /// The duration of the name resolution in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_us: Option<u64>,
+    /// The name servers that the probe was to ask, in their order. Empty if the question was not about a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_servers: Vec<SocketAddr>,
     /// The duration of the TCP connection set-up in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_us: Option<u64>,

@@ -30,6 +30,7 @@ async fn each_answer_has_its_own_cause() {
     for (name, expected) in table {
         let answer = resolve(names.at, name, 2_000).await;
         assert_eq!(kind(&answer), expected, "{name}: {answer:?}");
+        assert_eq!(answer.evidence.name_servers, [names.at], "{name}");
         if expected == "none" {
             assert_eq!(answer.evidence.addresses, [NOWHERE.parse::<std::net::IpAddr>().unwrap()]);
             assert!(answer.evidence.dns_us.is_some());

@@ -71,6 +71,24 @@ async fn bodies_go_out_whole_and_come_back_bounded() {
 }
 
 #[tokio::test]
+async fn a_large_body_is_generated_where_it_is_sent() {
+    let at = server::tcp(|mut stream| async move {
+        let head = server::head(&mut stream).await;
+        let (head, body) = head.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("\r\ncontent-length: 3145728"), "{head}");
+        stream.read_exact(&mut vec![0; 3_145_728 - body.len()]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let put = |bytes| {
+        let question = HttpQuestion { filler_bytes: Some(bytes), ..HttpQuestion::new("PUT", format!("http://{at}/k")) };
+        ask(View::default(), Probe::Http(question))
+    };
+    assert_eq!(http_reply(&put(3_145_728).await).status, 200);
+    assert!(put(1 << 40).await.cause().is_some_and(|it| it.to_string().contains("larger than")));
+}
+
+#[tokio::test]
 async fn a_form_goes_out_as_a_browser_sends_it() {
     let at = server::tcp(|mut stream| async move {
         let (head, mut body) = {

@@ -226,7 +226,7 @@ fn chain(step: &StepEnded) -> String {
 fn request(step: &StepEnded) -> String {
     let Some(question) = &step.question else { return String::new() };
     let Some(http) = question.probe.facts().http else { return question.probe.in_words() };
-    let HttpQuestion { method, url, host, headers, body, form: _ } = http;
+    let HttpQuestion { method, url, host, headers, body, filler_bytes, form: _ } = http;
     let mut text = format!("{method} {url}");
     if let Some(host) = host {
         let _ = write!(text, "\nhost: {host}");
@@ -236,6 +236,9 @@ fn request(step: &StepEnded) -> String {
     }
     if let Some(body) = body {
         let _ = write!(text, "\n\n{body}");
+    }
+    if let Some(bytes) = filler_bytes {
+        let _ = write!(text, "\n\n(a body of {bytes} bytes)");
     }
     text
 }

@@ -28,6 +28,10 @@ pub struct HttpQuestion {
     /// The body of the request, as UTF-8 text; `None` for no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// The length in bytes of a body that the vantage generates, in place of `body`. The question stays small, however
+    /// large the body is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filler_bytes: Option<u64>,
     /// A form that is sent as `multipart/form-data`, in place of a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Form>,
@@ -60,13 +64,14 @@ impl HttpQuestion {
     /// A request with method and URL only: no own `Host`, headers, body or form. If `HttpQuestion` gets a new field,
     /// code that starts from this function and sets single fields need not change.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
-        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
+        let (method, url) = (method.into(), url.into());
+        Self { method, url, host: None, headers: BTreeMap::new(), body: None, filler_bytes: None, form: None }
     }
 }
 
 impl Asked for HttpQuestion {
     fn in_words(&self) -> String {
-        let Self { method, url, host, form, headers: _, body: _ } = self;
+        let Self { method, url, host, form, headers: _, body: _, filler_bytes: _ } = self;
         let host = host.as_ref().map(|it| format!(" with Host {it}")).unwrap_or_default();
         let form = form.as_ref().map(Form::in_words).unwrap_or_default();
         format!("{method} {url}{host}{form}")

@@ -273,6 +273,7 @@ impl HttpStep {
             host: host.as_ref().map(ToString::to_string),
             headers,
             body: body.as_ref().map(ToString::to_string),
+            filler_bytes: None,
             form: form_of(form, fields_of.as_ref(), file.as_ref(), asking)?,
         })
     }
