@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodDNSConfig};
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -27,7 +27,7 @@ const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 const LIVES_S: i64 = 300;
 
 /// The pod that `parallax check` creates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Guest {
     /// The namespace in which the pod is created.
     pub namespace: String,
@@ -37,6 +37,10 @@ pub struct Guest {
     pub image: String,
     /// The `ServiceAccount` whose token the pod gets, and the audience of the token. `None` if the pod needs no token.
     pub identity: Option<(String, String)>,
+    /// The DNS policy of the pod; `None` for that of the cluster.
+    pub dns_policy: Option<String>,
+    /// The DNS settings of the pod, in addition to those of its policy.
+    pub dns_config: Option<PodDNSConfig>,
 }
 
 /// The error of a pod that does not run.
@@ -129,6 +133,12 @@ impl Guest {
                 }],
             },
         });
+        if let Some(policy) = &self.dns_policy {
+            pod["spec"]["dnsPolicy"] = json!(policy);
+        }
+        if let Some(config) = &self.dns_config {
+            pod["spec"]["dnsConfig"] = json!(config);
+        }
         if let Some((account, audience)) = &self.identity {
             let token = json!({ "audience": audience, "expirationSeconds": 3600, "path": "token" });
             let spec = &mut pod["spec"];
@@ -164,7 +174,10 @@ mod tests {
     use crate::cluster::testing::{apiserver, status};
 
     fn guest(identity: Option<(String, String)>) -> Guest {
-        Guest { namespace: "foo".to_owned(), name: "p".to_owned(), image: "agent:1".to_owned(), identity }
+        let (dns_policy, dns_config) =
+            (None, Some(PodDNSConfig { searches: Some(vec!["a.example".to_owned()]), ..PodDNSConfig::default() }));
+        let (namespace, name, image) = ("foo".to_owned(), "p".to_owned(), "agent:1".to_owned());
+        Guest { namespace, name, image, identity, dns_policy, dns_config }
     }
 
     #[test]
@@ -178,6 +191,7 @@ mod tests {
         assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
         assert_eq!(spec["automountServiceAccountToken"], false);
         assert_eq!(spec["serviceAccountName"], "app");
+        assert_eq!(spec["dnsConfig"]["searches"], json!(["a.example"]));
         assert_eq!(
             spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["audience"],
             "sts.amazonaws.com"

@@ -7,18 +7,27 @@
 //! **Architecture Invariant:** this module needs no container engine and no scenario, and uses the cluster only through
 //! `Access`. It creates one pod and objects below [`Wanted::prefix`], and removes both.
 
+mod application;
 mod ask;
+mod headers;
+mod identity;
 mod junit;
 mod pages;
+mod refused;
+mod resolver;
 mod rows;
+mod save;
 mod secret;
 mod show;
+mod signed;
 mod trust;
 mod wanted;
 
+pub use application::{Application, application};
 pub use ask::{Checked, check};
 pub use junit::junit;
 pub use rows::{Cell, Row, State};
+pub use save::scenario;
 pub use secret::keys_of;
 pub use show::{json, text};
 pub use trust::system;

@@ -1,6 +1,25 @@
 //! Finds the section of `docs/troubleshooting.md` that explains a cause.
 
+use parallax_vocab::signature::{Part, SignatureFinding};
 use parallax_vocab::{Cause, DnsFault, TlsFault};
+
+use super::refused::PATH;
+
+/// Returns the anchor of the section about the part of a signed request that changed on the way. `None` if the part is
+/// not known, or no section is about it.
+pub(super) fn of_signature(finding: &SignatureFinding) -> Option<&'static str> {
+    let difference = finding.differs.first()?;
+    match &difference.part {
+        Part::Host | Part::Port => Some("host-or-port-is-not-the-signed-one"),
+        Part::Path => {
+            let (signed, seen) = (difference.signed.as_str(), difference.seen.as_str());
+            let prefixed = signed.ends_with(seen) || seen.ends_with(signed);
+            Some(if prefixed { "a-path-prefix" } else { "only-some-keys-fail" })
+        }
+        Part::Header(_) => Some("a-proxy-changes-a-signed-header"),
+        _ => None,
+    }
+}
 
 /// Returns the anchor of the section that explains a cause. `row` is the name of the question, and `inside` says
 /// whether it was asked in the pod. Returns `None` if no section is about the cause.
@@ -25,6 +44,7 @@ pub(super) fn section(row: &str, inside: bool, cause: &Cause) -> Option<&'static
         Cause::Status { detail, .. } if detail.contains("HTTP request to an HTTPS server") => {
             Some("http-to-an-https-store")
         }
+        Cause::Mismatch { matcher, .. } if matcher == PATH => Some("a-path-prefix"),
         Cause::Mismatch { .. } if row == "name" => Some("the-search-list-answers"),
         Cause::Mismatch { .. } if row == "cors" => Some("the-browser-refuses-the-answer"),
         _ => None,
@@ -69,8 +89,26 @@ mod tests {
             ("keys", true, s3("InvalidRegion")),
             ("keys", true, s3("InvalidAccessKeyId")),
             ("store", true, http),
+            (
+                "store",
+                false,
+                Cause::Mismatch { matcher: PATH.to_owned(), expected: String::new(), seen: String::new() },
+            ),
         ] {
             let section = section(row, inside, &cause).unwrap_or_else(|| panic!("{row}: {cause} has a section"));
+            assert!(anchors.iter().any(|it| it == section), "{section} is not in {anchors:?}");
+        }
+        for section in [
+            "a-dns-cache-on-the-node",
+            "a-link-opens-inside-only",
+            "a-path-prefix",
+            "a-proxy-changes-a-signed-header",
+            "a-url-ends-before-its-time",
+            "an-upload-is-too-large-for-a-proxy",
+            "host-or-port-is-not-the-signed-one",
+            "only-some-keys-fail",
+            "the-token-goes-to-aws",
+        ] {
             assert!(anchors.iter().any(|it| it == section), "{section} is not in {anchors:?}");
         }
     }

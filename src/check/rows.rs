@@ -1,17 +1,16 @@
 //! Turns the answers of `parallax check` into cells. A row has one cell for each side. The cell of a failed question
 //! has a sentence about the problem, and names the section that explains it.
 
-use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 use parallax_explain::{Subject, clock_apart, sentence};
 use parallax_judge::{Expected, Seen, judge};
 use parallax_vocab::answer::{Evidence, HttpReply, Signature};
 use parallax_vocab::question::{HttpQuestion, Probe};
-use parallax_vocab::signature::SeenBy;
+use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Answer, Cause, Question, Reply, Secret};
 use serde::Serialize;
 use time::Duration;
 
-use super::pages;
+use super::{pages, refused};
 
 /// The difference between two clocks from which on a store refuses signatures.
 const CLOCKS_LIMIT: Duration = Duration::minutes(15);
@@ -21,6 +20,9 @@ const CLOCKS_NOTED: Duration = Duration::seconds(5);
 const SERIAL_SHOWN: usize = 8;
 /// The text of a cell whose request had a valid signature, although the store did not carry the request out.
 const RIGHT: &str = "the signature is right";
+
+/// The text of a cell about a key that the store does not allow.
+pub(super) const NO_SUCH_KEYS: &str = "the store does not take such a key";
 
 /// The state of a row on one side: in the pod (inside), or in this process (outside).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +45,8 @@ pub struct Cell {
     pub state: State,
     /// A short description of what was observed, or the reason why nothing was asked.
     pub text: String,
-    /// One sentence that says what is wrong and how to fix it. `None` if there is no problem.
+    /// One sentence that says what is wrong and how to fix it, or a remark that is too long for the table. `None` if
+    /// there is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The anchor of the section of `docs/troubleshooting.md` about the problem. `None` if no section is about it.
@@ -134,10 +137,9 @@ fn cell(
     bad(at, asked, answer, &cause, None)
 }
 
-/// Builds the cell of a question whose answer shows a problem. `signer` is the secret key that signed the request, if
-/// there is one.
-fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Secret>) -> Cell {
-    let finding = signer.and_then(|secret| signature(&asked.question, answer, secret));
+/// Builds the cell of a question whose answer shows a problem. `finding` says which part of a refused signature
+/// differs, if that is known.
+fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, finding: Option<&SignatureFinding>) -> Cell {
     let why = sentence(
         &Subject {
             step: at.row,
@@ -145,7 +147,7 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Se
             inside: at.inside,
             question: Some(&asked.question),
             answer: Some(answer),
-            signature: finding.as_ref(),
+            signature: finding,
             in_scenario: false,
         },
         cause,
@@ -154,36 +156,36 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Se
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = cause.to_string();
     let text = text.split_once(" (").map_or(text.as_str(), |(short, _)| short).to_owned();
-    let section = pages::section(at.row, at.inside, cause);
+    let section = finding.and_then(pages::of_signature).or_else(|| pages::section(at.row, at.inside, cause));
     Cell { state: State::Bad, text, why: Some(why), section }
+}
+
+/// Builds the cell of a request whose signature the store refused. `finding` says which part of it differs.
+pub(super) fn explained(at: At, asked: &Asked, finding: Option<&SignatureFinding>) -> Cell {
+    let answer = match &asked.answer {
+        Ok(answer) => answer,
+        Err(why) => return Cell::new(State::Bad, why.clone()),
+    };
+    let facts = answer.reply().map(Reply::facts);
+    let error = facts.as_ref().and_then(|it| it.s3_error);
+    let status = facts.as_ref().and_then(|it| it.status).unwrap_or_default();
+    let detail = error.map(|it| it.message.clone()).unwrap_or_default();
+    let cause = Cause::Status { status, s3: error.map(|it| it.code.clone()), detail };
+    bad(at, asked, answer, &cause, finding)
+}
+
+/// Whether the store accepted the signature of an HTTP request, whatever it then answered.
+pub(super) fn accepted(asked: &Asked) -> bool {
+    let reply = asked.answer.as_ref().ok().and_then(Answer::reply);
+    let Some(Reply::Http(http)) = reply else { return false };
+    match http.s3_error.as_ref().map(|it| it.code.as_str()) {
+        None => (200..300).contains(&http.status),
+        Some(code) => matches!(code, "NoSuchKey" | "NoSuchBucket" | "AccessDenied"),
+    }
 }
 
 pub(super) fn side(inside: bool) -> &'static str {
     if inside { "inside" } else { "outside" }
-}
-
-/// Explains why the store refused the signature of a URL that was opened exactly as it was signed. Returns `None` if
-/// there is no explanation.
-fn signature(
-    question: &Question,
-    answer: &Answer,
-    secret: &Secret,
-) -> Option<parallax_vocab::signature::SignatureFinding> {
-    let error = answer.reply()?.facts().s3_error?;
-    let Probe::Http(http) = &question.probe else { return None };
-    if error.code != "SignatureDoesNotMatch" {
-        return None;
-    }
-    let sent = SignedRequest::sent(&http.method, &http.url, None, &http.headers)?;
-    Some(investigate(&Case {
-        seen: &sent,
-        seen_by: SeenBy::Sender,
-        sent: Some(&sent),
-        signed: Some(&sent),
-        guesses: Guesses::default(),
-        store_secret: None,
-        signer_secret: Some(secret),
-    }))
 }
 
 pub(super) fn name(at: At, asked: &Asked) -> Cell {
@@ -217,6 +219,13 @@ pub(super) fn tls(at: At, asked: &Asked) -> Cell {
 pub(super) fn store(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
+        if let Some((sent, seen)) = refused::prefixed(asked) {
+            return Err(Cause::Mismatch {
+                matcher: refused::PATH.to_owned(),
+                expected: format!("{sent}; the path is signed, so let nothing on the way add or strip a prefix"),
+                seen,
+            });
+        }
         let code = http.s3_error.as_ref().map(|it| it.code.as_str());
         match (http.status, code) {
             (403, Some("AccessDenied")) => Ok(Cell::new(State::Good, "answers, and refuses strangers")),
@@ -294,16 +303,15 @@ pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
         {
             Cell::new(State::Note, format!("{RIGHT}; its owner may not do this"))
         }
-        (_, Some((code, _))) if code.ends_with("InvalidObjectName") => {
-            Cell::new(State::Note, "the store does not take such a key")
-        }
+        (_, Some((code, _))) if code.ends_with("InvalidObjectName") => Cell::new(State::Note, NO_SUCH_KEYS),
         _ => {
             let cause = match (&answer.outcome, http) {
                 (Err(cause), _) => cause.clone(),
                 (_, Some(http)) => status_of(http),
                 _ => Cause::Client { detail: "no HTTP answer".to_owned() },
             };
-            bad(at, asked, answer, &cause, Some(signer))
+            let finding = refused::of_answer(&asked.question, answer, signer);
+            bad(at, asked, answer, &cause, finding.as_ref())
         }
     }
 }

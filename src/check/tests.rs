@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{DnsReply, JwtReply, S3Error, S3Reply};
-use parallax_vocab::question::{DnsQuestion, S3Access, S3Operation, S3Question, TlsQuestion, View};
+use parallax_vocab::question::{DnsQuestion, PresignQuestion, S3Access, S3Operation, S3Question, TlsQuestion, View};
 use parallax_vocab::{DnsFault, TlsFault};
 use serde_json::json;
 
@@ -220,4 +220,69 @@ fn two_columns_mark_what_differs_and_say_why() {
     insta::assert_snapshot!(text(&checked));
     checked = Checked { no_inside: Some("pods \"p\" is forbidden".to_owned()), ..Checked::default() };
     assert_eq!(text(&checked), "inside     not asked: pods \"p\" is forbidden\n");
+}
+
+#[test]
+fn a_path_that_the_store_saw_otherwise_is_named() {
+    let secret = Secret::new("canary-of-a-key");
+    let access = S3Access {
+        endpoint: "https://s3.example.com".to_owned(),
+        region: "us-east-1".to_owned(),
+        access_key: "key".to_owned(),
+        secret_key: secret.clone(),
+        session_token: None,
+    };
+    let signed = |key: &str| {
+        let probe = Probe::Presign(PresignQuestion::new(access.clone(), "GET", "docs", key, 300));
+        let question = Question { view: View::default(), deadline_ms: 1000, probe };
+        let answer = tokio::runtime::Runtime::new().expect("a runtime").block_on(parallax_probe::ask(&question));
+        let Ok(Reply::Presign(reply)) = answer.outcome else { panic!("{answer:?}") };
+        reply.url
+    };
+    let cell = |key: &str, seen: &str| {
+        let mut asked = http("GET", 403, Some("SignatureDoesNotMatch"), "");
+        asked.question.probe = Probe::Http(HttpQuestion::new("GET", signed(key)));
+        let Ok(Answer { outcome: Ok(Reply::Http(reply)), .. }) = &mut asked.answer else { panic!("an answer") };
+        reply.body = format!("<Error><Code>SignatureDoesNotMatch</Code><Resource>{seen}</Resource></Error>");
+        opened(at("odd key"), &asked, &secret)
+    };
+    for (key, seen, says, section) in [
+        ("a b.txt", "/docs/a%20b.txt", "encoded once more", "only-some-keys-fail"),
+        ("a+b.txt", "/docs/a b.txt", "the store saw `/docs/a b.txt`", "only-some-keys-fail"),
+        ("a%41.txt", "/docs/aA.txt", "decoded once too often", "only-some-keys-fail"),
+        ("a&b//c", "/docs/a&amp;b/c", "slashes of the path were tidied", "only-some-keys-fail"),
+        ("k", "/s3/docs/k", "under the prefix `/s3`", "a-path-prefix"),
+        ("b/k", "/b/k", "without the prefix `/docs`", "a-path-prefix"),
+    ] {
+        let cell = cell(key, seen);
+        let why = cell.why.expect("a sentence");
+        assert!(why.contains(says) && !why.contains("canary"), "{key} as {seen}: {why}");
+        assert_eq!(cell.section, Some(section), "{key} as {seen}");
+    }
+    // The path is as it was signed, or the store does not name it.
+    for seen in ["/docs/a b.txt", ""] {
+        let why = cell("a b.txt", seen).why.expect("a sentence");
+        assert!(why.contains("something on the way changes it"), "{seen}: {why}");
+    }
+}
+
+#[test]
+fn a_prefix_shows_in_the_answer_to_a_stranger() {
+    let seen = |path: &str| {
+        let mut asked = http("GET", 403, Some("AccessDenied"), "Access Denied.");
+        let Ok(Answer { outcome: Ok(Reply::Http(reply)), .. }) = &mut asked.answer else { panic!("an answer") };
+        reply.body = format!("<Error><Resource>{path}</Resource></Error>");
+        store(at("store"), &asked)
+    };
+    for (path, section) in [
+        ("/docs/k", None),
+        ("/docs/k/", None),
+        ("/", None),
+        ("", None),
+        ("/other", None),
+        ("/s3/docs/k", Some("a-path-prefix")),
+        ("/k", Some("a-path-prefix")),
+    ] {
+        assert_eq!(seen(path).section, section, "{path}");
+    }
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use parallax_vocab::Secret;
 use parallax_vocab::question::{S3Access, View};
 
+use super::application::Application;
+
 /// The settings of one run of `parallax check`.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -26,6 +28,12 @@ pub struct Wanted {
     pub name_servers: Vec<SocketAddr>,
     /// The web identity to check. `None` if the user named no ServiceAccount.
     pub identity: Option<Identity>,
+    /// The length of the large body that is sent, in MiB. No large body is sent if it is 0.
+    pub large_mib: u64,
+    /// The time for which links are to be valid, in seconds. `None` if the user named none.
+    pub links_for_s: Option<u64>,
+    /// The settings of the application that uses the store. `None` if the user named no application.
+    pub application: Option<Application>,
     /// A random text that makes the names of this check's pod and objects unique.
     pub id: String,
 }
@@ -92,8 +100,28 @@ pub fn endpoint(given: &str) -> Result<(String, String, u16), String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The settings of a check of an endpoint, without keys and without a web identity.
+    pub(in crate::check) fn wanted(given: &str) -> Wanted {
+        let (endpoint, host, port) = endpoint(given).expect("an endpoint");
+        Wanted {
+            endpoint,
+            host,
+            port,
+            region: "us-east-1".to_owned(),
+            access: None,
+            bucket: Some("photos".to_owned()),
+            trust: Vec::new(),
+            name_servers: Vec::new(),
+            identity: None,
+            large_mib: 2,
+            links_for_s: None,
+            application: None,
+            id: "r1".to_owned(),
+        }
+    }
 
     #[test]
     fn an_endpoint_is_a_host_with_a_scheme() {

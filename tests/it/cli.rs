@@ -1,6 +1,8 @@
 //! Tests of the command line, as people and scripts use it. The tests need no container engine.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -153,6 +155,41 @@ fn init_writes_a_scenario_that_lints_and_plans() {
     parallax(dir.path()).arg("init").assert().code(2).stderr(contains("nothing was written"));
     let content = fs::read_to_string(dir.path().join("scenarios/first/scenario.yaml")).expect("reads");
     assert_eq!(content, "mine");
+}
+
+/// Starts a server that refuses strangers as a store does. Returns its address.
+fn store_that_refuses() -> SocketAddr {
+    const BODY: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|it| !it.is_empty()).count();
+            let answer = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
+            // A client may end the connection early. The test then fails by what the client says.
+            let _ = if head > 0 { stream.write_all(answer.as_bytes()) } else { Ok(()) };
+        }
+    });
+    at
+}
+
+#[test]
+fn check_saves_a_scenario_that_lints() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let endpoint = format!("http://{}", store_that_refuses());
+    let check = |name: &str| {
+        let mut command = parallax(dir.path());
+        command.args(["check", &endpoint, "--outside-only", "--save", name]);
+        command
+    };
+    check("mine").assert().success().stderr(contains("wrote scenarios/mine/scenario.yaml"));
+    let says = contains("1 scenario and 1 break are in order");
+    parallax(dir.path()).args(["lint", "--deny-warnings"]).assert().success().stdout(says);
+    check("mine").assert().code(2).stderr(contains("exists already"));
+    for name in ["../mine", "Mine", "-", ""] {
+        check(name).assert().code(2);
+    }
+    assert_eq!(fs::read_dir(dir.path().join("scenarios")).expect("reads").count(), 1);
 }
 
 #[test]

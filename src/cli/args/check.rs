@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use parallax_language::scenario::Span;
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
@@ -29,9 +30,12 @@ pub struct Check {
     /// A bucket of the store.
     ///
     /// If `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and, if needed, `AWS_SESSION_TOKEN`) are set, presigned URLs
-    /// are checked, too. The check then writes two objects below `parallax-check/` and removes them.
+    /// are checked, too. The check then writes objects below `parallax-check/` and removes them.
     #[arg(long, value_name = "NAME")]
     pub bucket: Option<String>,
+    /// The length in MiB of the large body that is written from each side, up to 64. Proxies limit bodies. 0 writes none.
+    #[arg(long, value_name = "MIB", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=64))]
+    pub large_body: u64,
     /// Read the keys from this Secret of the namespace, in the form `secret/NAME`, and not from the environment
     /// variables.
     #[arg(long, value_name = "secret/NAME", conflicts_with = "outside_only")]
@@ -56,10 +60,26 @@ pub struct Check {
     /// token's claims. Without this option, the token is not exchanged for credentials.
     #[arg(long, value_name = "ARN", requires = "service_account")]
     pub role: Option<String>,
+    /// The time for which links must be valid that an application signs with the credentials of its token, for example
+    /// `7d`. The row `link` is red if the credentials end earlier.
+    #[arg(long, value_name = "DURATION", requires = "role", value_parser = span)]
+    pub links_for: Option<Span>,
+    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME` or `pod/NAME`. Its settings are compared
+    /// with what the check asks, and the check's pod resolves names as the application's pod does.
+    #[arg(long, value_name = "KIND/NAME", conflicts_with = "outside_only")]
+    pub app: Option<String>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
     /// Also write the result as JUnit XML to this file: one test case for each row and side.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Also write what was asked as a scenario with breaks: `scenarios/NAME/scenario.yaml`. A file that exists is not
+    /// changed.
+    #[arg(long, value_name = "NAME")]
+    pub save: Option<String>,
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    text.parse()
 }

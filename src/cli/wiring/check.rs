@@ -22,6 +22,10 @@ const LARGEST_CA: u64 = 1 << 20;
 /// Checks a store from inside a cluster and from this machine.
 pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliError> {
     let (endpoint, host, port) = check::endpoint(&args.endpoint).map_err(CliError::Usage)?;
+    let save = match args.save.as_deref() {
+        Some(name) => Some((name, to_save(name)?)),
+        None => None,
+    };
     let id = fresh_run_id();
     let there = if args.outside_only { Err("--outside-only".to_owned()) } else { place(args, &id).await };
     let region = args.region.clone().or_else(|| variable("AWS_REGION")).unwrap_or_else(|| "us-east-1".to_owned());
@@ -36,6 +40,20 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         access_key: keys.0,
         secret_key: keys.1,
         session_token: keys.2,
+    });
+    let application = match (&args.app, &there) {
+        (Some(named), Ok((access, guest))) => {
+            Some(check::application(access, &guest.namespace, named).await.map_err(CliError::Usage)?)
+        }
+        (Some(_), Err(why)) => return Err(CliError::Usage(format!("--app needs the cluster: {why}"))),
+        (None, _) => None,
+    };
+    let there = there.map(|(access, mut guest)| {
+        if let Some(application) = &application {
+            guest.dns_policy.clone_from(&application.dns_policy);
+            guest.dns_config.clone_from(&application.dns_config);
+        }
+        (access, guest)
     });
     let identity = args.service_account.clone().map(|account| Identity {
         account,
@@ -53,6 +71,9 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         trust: trusted(args)?,
         name_servers: args.name_server.clone(),
         identity,
+        large_mib: args.large_body,
+        links_for_s: args.links_for.map(|it| it.to_duration().as_secs()),
+        application,
         id: id.as_str().to_owned(),
     };
     for line in announced(&wanted, &there) {
@@ -67,6 +88,12 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     }
     if checked.cancelled {
         return Ok(Exit::Interrupted);
+    }
+    if let Some((name, path)) = save {
+        let text = check::scenario(name, &wanted, &checked);
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+        made.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
+        printer::word(&format!("wrote {}: `parallax lint` checks it, `parallax e2e` runs it", path.display()));
     }
     if !checked.remains.is_empty() {
         return Err(CliError::Harness(checked.remains.join("; ")));
@@ -86,8 +113,25 @@ async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
         name: format!("parallax-check-{}", id.as_str()),
         image: args.image.clone().unwrap_or_default(),
         identity: args.service_account.clone().map(|account| (account, args.audience.clone())),
+        dns_policy: None,
+        dns_config: None,
     };
     Ok((access, guest))
+}
+
+/// Returns the path of the scenario to write. A name that no scenario can have, and a file that exists, are errors.
+fn to_save(name: &str) -> Result<PathBuf, CliError> {
+    let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+    if !name.starts_with(|it: char| it.is_ascii_lowercase()) || !name.chars().all(is_letter) {
+        return Err(CliError::Usage(format!(
+            "--save {name}: the name of a scenario has small letters, digits and hyphens, and begins with a letter"
+        )));
+    }
+    let path = Path::new("scenarios").join(name).join("scenario.yaml");
+    if path.exists() {
+        return Err(CliError::Usage(format!("--save {name}: {} exists already", path.display())));
+    }
+    Ok(path)
 }
 
 /// Returns lines that announce which objects `check` is going to create.
@@ -98,7 +142,8 @@ fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<St
         lines.push(format!("makes      pod {name} in namespace {namespace} of {}, of image {image}", access.name));
     }
     if let (Some(bucket), Some(_)) = (&wanted.bucket, &wanted.access) {
-        lines.push(format!("writes     two objects below {bucket}/{}, if the keys may", wanted.prefix()));
+        let large = if wanted.large_mib > 0 { format!(", and two of {} MiB", wanted.large_mib) } else { String::new() };
+        lines.push(format!("writes     two small objects{large} below {bucket}/{}, if the keys may", wanted.prefix()));
     }
     if !lines.is_empty() {
         lines.push("           and removes them at the end".to_owned());

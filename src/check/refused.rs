@@ -1,0 +1,137 @@
+//! Finds out why a store refused a signature, if the store has no trace that `parallax check` could read: from the
+//! store's answer, which names the path that the store saw, and from further requests.
+
+use std::collections::BTreeMap;
+
+use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
+use parallax_vocab::percent::decoded;
+use parallax_vocab::question::Probe;
+use parallax_vocab::signature::{SeenBy, SignatureFinding};
+use parallax_vocab::{Answer, Question, Reply, Secret};
+
+use super::rows::Asked;
+use super::wanted::Wanted;
+
+/// The largest number of hosts for which a URL is signed, to find the host that the store sees.
+const HOSTS_LIMIT: usize = 96;
+
+/// Why a store refused a signed request.
+pub(super) enum Refused {
+    /// A part of the request changes on the way.
+    Differs(SignatureFinding),
+    /// A presigned URL is accepted. So the way changes neither the host nor the path.
+    OnlyThisRequest,
+    /// No request shows why.
+    Unknown,
+}
+
+/// Whether the store refused a request because of its signature.
+pub(super) fn by_signature(asked: &Asked) -> bool {
+    let reply = asked.answer.as_ref().ok().and_then(Answer::reply);
+    reply.and_then(|it| it.facts().s3_error).is_some_and(|it| it.code == "SignatureDoesNotMatch")
+}
+
+/// Returns the decoded path that the store saw: the one that its answer names, or else the path of the URL.
+pub(super) fn path_seen(asked: &Asked, url: &str) -> String {
+    let sent = decoded(path_of(url));
+    asked.answer.as_ref().ok().and_then(resource).unwrap_or(sent)
+}
+
+/// The name of the mismatch between the path that was sent and the path that the store saw.
+pub(super) const PATH: &str = "the path that the store saw";
+
+/// Returns the path that was sent and the path that the store saw, if something on the way adds a prefix to the path or
+/// strips one.
+pub(super) fn prefixed(asked: &Asked) -> Option<(String, String)> {
+    let Probe::Http(http) = &asked.question.probe else { return None };
+    let (sent, seen) = (decoded(path_of(&http.url)), path_seen(asked, &http.url));
+    let [a, b] = [&sent, &seen].map(|it| it.trim_matches('/'));
+    // Some stores answer with `/` for each bucket, which says nothing about the way.
+    let differs = !b.is_empty() && a != b && (a.ends_with(&format!("/{b}")) || b.ends_with(&format!("/{a}")));
+    differs.then_some((sent, seen))
+}
+
+/// Returns the path that a store's XML error names in `Resource`. A store takes it, decoded, from the request that
+/// arrived.
+fn resource(answer: &Answer) -> Option<String> {
+    let Reply::Http(http) = answer.reply()? else { return None };
+    let (_, rest) = http.body.split_once("<Resource>")?;
+    let (path, _) = rest.split_once("</Resource>")?;
+    let plain = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+    let path = plain.iter().fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain));
+    path.starts_with('/').then_some(path)
+}
+
+fn path_of(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after.find('/').map_or("/", |at| &after[at..]);
+    path.split('?').next().unwrap_or("/")
+}
+
+/// Returns `url` with the query of `signed`.
+pub(super) fn with_query_of(url: &str, signed: &str) -> Option<String> {
+    Some(format!("{}?{}", url.split('?').next()?, signed.split_once('?')?.1))
+}
+
+/// Returns the values of `Host` that a proxy may send to the store: the endpoint's own, with and without a port, and
+/// the names of the namespace's Services.
+pub(super) fn hosts(wanted: &Wanted, services: &BTreeMap<String, String>, namespace: &str) -> Vec<String> {
+    let own = if wanted.host.contains(':') { format!("[{}]", wanted.host) } else { wanted.host.clone() };
+    let mut names = vec![own];
+    for (address, service) in services {
+        let full = format!("{service}.{namespace}.svc");
+        names.extend([format!("{full}.cluster.local"), full, format!("{service}.{namespace}"), service.clone()]);
+        names.push(address.clone());
+    }
+    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let ports = [String::new(), ":9000".to_owned(), ":443".to_owned(), ":80".to_owned(), format!(":{}", wanted.port)];
+    let mut all: Vec<String> = vec![wanted.endpoint.split("://").nth(1).unwrap_or_default().to_owned()];
+    for name in &names {
+        for port in &ports {
+            let host = format!("{name}{port}");
+            if !all.contains(&host) {
+                all.push(host);
+            }
+        }
+    }
+    all.truncate(HOSTS_LIMIT);
+    all
+}
+
+/// Returns the finding about a presigned URL. The store saw the request with the path `path` and, if it is known, with
+/// the host `host`.
+pub(super) fn finding(url: &str, path: &str, host: Option<&str>, secret: &Secret) -> Option<SignatureFinding> {
+    let sent = SignedRequest::sent("GET", url, None, &BTreeMap::new())?;
+    let mut seen = sent.clone();
+    path.clone_into(&mut seen.path);
+    host.unwrap_or(&sent.host).clone_into(&mut seen.host);
+    Some(investigated(&sent, &seen, secret))
+}
+
+/// Returns the finding about a request whose signature the store refused. Returns `None` if the store refused it for
+/// another reason.
+pub(super) fn of_answer(question: &Question, answer: &Answer, secret: &Secret) -> Option<SignatureFinding> {
+    let error = answer.reply()?.facts().s3_error?;
+    let Probe::Http(http) = &question.probe else { return None };
+    if error.code != "SignatureDoesNotMatch" {
+        return None;
+    }
+    let sent = SignedRequest::sent(&http.method, &http.url, None, &http.headers)?;
+    let mut seen = sent.clone();
+    if let Some(path) = resource(answer) {
+        seen.path = path;
+    }
+    Some(investigated(&sent, &seen, secret))
+}
+
+fn investigated(sent: &SignedRequest, seen: &SignedRequest, secret: &Secret) -> SignatureFinding {
+    investigate(&Case {
+        seen,
+        seen_by: if seen == sent { SeenBy::Sender } else { SeenBy::Store },
+        sent: Some(sent),
+        signed: Some(sent),
+        guesses: Guesses::default(),
+        store_secret: None,
+        signer_secret: Some(secret),
+    })
+}
