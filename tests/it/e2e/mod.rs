@@ -14,6 +14,8 @@ mod interrupted;
 mod killed;
 mod machine;
 mod page;
+mod proxy;
+mod set_ups;
 mod shards;
 mod standing;
 mod taken_down;
