@@ -12,7 +12,6 @@ use parallax_vocab::probes::ReplyFacts;
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
-use k8s_openapi::api::core::v1::Service;
 use kube::api::DynamicObject;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -56,7 +55,7 @@ pub(super) struct Stage<'a> {
     pub(super) applier: &'a Applier,
     outside: Vantage,
     /// Vantages in pods, by the pod's name in the plan.
-    pods: BTreeMap<String, Vantage>,
+    pub(super) pods: BTreeMap<String, Vantage>,
     /// The vantages in containers outside the cluster, by the name of their image.
     beside: BTreeMap<String, Vantage>,
     /// The witnesses, each with the id of the store's fixture.
@@ -138,12 +137,6 @@ impl Stage<'_> {
             Some(image) => self.beside.get(image).expect("a session is opened for each image that is named"),
             None => &self.outside,
         }
-    }
-
-    /// Waits until the vantages in pods reach Services that a step has applied. Returns the ports that they do not reach.
-    pub(super) async fn reaches(&self, services: &[Service]) -> Result<Vec<Unreached>, RunError> {
-        // The future is boxed, because few steps apply a Service.
-        Box::pin(reached::applied(self.applier.client(), &self.pods, services)).await
     }
 
     /// Whether a store without a witness gave the answer. In this case, no trace will show the request.

@@ -9,8 +9,9 @@ use super::void::Void;
 use super::{Attempt, Tried};
 use crate::act::{self, ActError, Done, Scope, Victim, Workload};
 use crate::apply::ApplyError;
-use crate::run::concealed;
+use crate::run::environment::Stage;
 use crate::run::error::RunError;
+use crate::run::{concealed, reached};
 use parallax_judge::Judgement;
 use parallax_language::scenario::action::{Alters, Changing, EndTarget, KillTarget, StartTarget};
 use parallax_language::scenario::duration::Span;
@@ -80,7 +81,8 @@ impl Attempt<'_> {
     /// follow the summary of the step. The step passes all the same, because only a later step shows whether the
     /// scenario needs the port.
     async fn unreached(&self, services: &[Service]) -> Result<String, RunError> {
-        let unreached = self.stage.reaches(services).await?;
+        let Stage { applier, pods, .. } = self.stage;
+        let unreached = reached::applied(applier.client(), pods, services).await?;
         let ports: Vec<String> = unreached.iter().map(|it| format!("; {it}")).collect();
         Ok(ports.concat())
     }
