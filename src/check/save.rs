@@ -120,7 +120,7 @@ impl Flow {
             for side in self.sides() {
                 let _ = writeln!(
                     text,
-                    "  - id: page-{side}\n    from: {side}\n    http: {{ get: \"{{{{ store.endpoint }}}}/{bucket}\", headers: {{ Origin: \"https://app.example.com\" }} }}\n    expect: {{ headers: {{ access-control-allow-origin: \"https://app.example.com\" }} }}"
+                    "  - id: page-{side}\n    from: {side}\n    http: {{ get: \"{{{{ store.endpoint }}}}/{bucket}\", headers: {{ Origin: \"https://app.example.com\" }} }}\n    expect: {{ status: 403, headers: {{ access-control-allow-origin: \"https://app.example.com\" }} }}"
                 );
             }
         }
