@@ -5,6 +5,7 @@
 //! for the Job, and a script then merges and compares the records. No image registry is needed, because the image of
 //! the Job's pods contains the cache of images.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,6 +45,10 @@ pub(crate) struct Arguments {
     /// Run all scenarios of this repository. The two runs need about an hour on two cores, and 30 GB of disk.
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
+    /// Compare the Job with this record of a run of all scenarios, and do not run them once more. No scenario is wrong on
+    /// purpose then.
+    #[arg(long, value_name = "RECORD", requires = "all")]
+    of: Option<PathBuf>,
     /// The scenarios of this repository to run, by their paths below `scenarios`, such as `presign/split-horizon`.
     #[arg(value_name = "SCENARIO", default_values = ["language/no-witness", "presign/split-horizon"])]
     scenarios: Vec<String>,
@@ -64,20 +69,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             copy(&Path::new("scenarios").join(scenario), &project.join("scenarios").join(scenario))?;
         }
     }
-    write(&project.join("scenarios/wrong/scenario.yaml"), WRONG)?;
-
-    say("== one run");
-    let plain = home.join("plain");
-    let status = Command::new(&parallax)
-        .args(["e2e", "--k3s", "built", "--project"])
-        .arg(&project)
-        .arg("--out")
-        .arg(&plain)
-        .stdout(Stdio::null())
-        .status()
-        .context("failed to start parallax")?;
-    ensure!(status.code() == Some(1), "one scenario is wrong, so the run must exit 1, and it ended with {status}");
-    let expected = verdicts(&read(&plain.join("latest/record.jsonl"))?);
+    let expected = if let Some(record) = &arguments.of {
+        verdicts(&read(record)?)
+    } else {
+        write(&project.join("scenarios/wrong/scenario.yaml"), WRONG)?;
+        one_run(&parallax, &project, &home.join("plain"))?
+    };
 
     say("== the Job");
     let cluster = home.join("cluster");
@@ -100,6 +97,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         if equal { "equal" } else { "NOT EQUAL" }
     ));
     Ok(equal)
+}
+
+/// Runs the scenarios of the project in one run. Returns the verdicts.
+fn one_run(parallax: &Path, project: &Path, out: &Path) -> Result<String> {
+    say("== one run");
+    let status = Command::new(parallax)
+        .args(["e2e", "--k3s", "built", "--project"])
+        .arg(project)
+        .arg("--out")
+        .arg(out)
+        .stdout(Stdio::null())
+        .status()
+        .context("failed to start parallax")?;
+    ensure!(status.code() == Some(1), "one scenario is wrong, so the run must exit 1, and it ended with {status}");
+    Ok(verdicts(&read(&out.join("latest/record.jsonl"))?))
 }
 
 const LOCK: &str = "extends: shipped
@@ -131,7 +143,7 @@ fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<St
         .args(["--upload", "s3://runs", "--endpoint", "http://minio", "--secret", "minio-root"])
         .args(["--shards", &shards, "--parallelism", &parallelism, "--project"])
         .arg(project)
-        .args(["--", "--k3s", "built"])
+        .args(["--", "--k3s", "built", "--retry-machine", "1"])
         .stderr(Stdio::inherit())
         .output()
         .context("failed to start parallax")?;
@@ -168,6 +180,8 @@ fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
         labels = names.iter().map(label).collect::<Vec<_>>().concat();
     }
     let shards = arguments.shards;
+    let failed = expected.lines().filter(|verdict| verdict.contains(NOT_AS_EXPECTED)).count();
+    let code = u8::from(failed > 0);
     let expected = indented(expected, 8);
     format!(
         r#"name: job
@@ -195,12 +209,12 @@ flow:
         - |
           code=0
           parallax merge s3://runs/{JOB} --out whole || code=$?
-          sed -n '{VERDICT}' whole/record.jsonl | LC_ALL=C sort > verdicts
+          sed -n '{VERDICT}' whole/record.jsonl | awk -F '{OUTCOME}' '{LAST}' | LC_ALL=C sort > verdicts
           # 1 is the verdict of the run, so unequal verdicts must end with another code.
           diff - verdicts || exit 9
           exit "$code"
       stdin: |
-{expected}    expect: {{ exit: 1, stdout: "1 failed, 0 skipped" }}
+{expected}    expect: {{ exit: {code}, stdout: "{failed} failed" }}
 "#
     )
 }
@@ -211,16 +225,30 @@ const NO_RECIPE: &str = "no recipe";
 /// The time limit of the Job. The wait is a watch, so it ends when the Job ends.
 const LIMIT: &str = "2h";
 
-/// A `sed` expression that selects a verdict in a record: the variant and its outcome, without the duration.
-const VERDICT: &str = r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/p"#;
+/// A `sed` script that selects a verdict in a record: the variant and its outcome, without the duration and without the
+/// reason of a skip, which may contain an address of the machine.
+const VERDICT: &str =
+    r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/; T; s/{"skipped":.*$/"skipped"/; p"#;
 
-/// Returns the verdicts of a record, one line each, in the form that [`VERDICT`] selects.
+/// An `awk` program that keeps the last verdict of each variant. If the machine failed, a variant runs again.
+const LAST: &str = r"{ last[$1] = $0 } END { for (variant in last) print last[variant] }";
+
+/// The text between a variant and its outcome.
+const OUTCOME: &str = ",\"outcome\":";
+
+/// The part of a failed verdict that others do not have.
+const NOT_AS_EXPECTED: &str = "\"not-as-expected\"";
+
+/// Returns the verdicts of a record, one line each, in the form that [`VERDICT`] and [`LAST`] select.
 fn verdicts(record: &str) -> String {
     let verdict = |line: &str| {
         let (verdict, _) = line.split_once("{\"variant-ended\":{")?.1.rsplit_once(",\"took_ms\":")?;
-        Some(format!("{verdict}\n"))
+        let (variant, outcome) = verdict.split_once(OUTCOME)?;
+        let outcome = if outcome.starts_with("{\"skipped\":") { "\"skipped\"" } else { outcome };
+        Some((variant.to_owned(), format!("{variant}{OUTCOME}{outcome}\n")))
     };
-    let mut lines: Vec<String> = record.lines().filter_map(verdict).collect();
+    let last: BTreeMap<String, String> = record.lines().filter_map(verdict).collect();
+    let mut lines: Vec<String> = last.into_values().collect();
     lines.sort_unstable();
     lines.concat()
 }
@@ -349,6 +377,10 @@ mod tests {
     #[test]
     fn verdicts_are_compared_without_times_and_order() {
         let record = concat!(
+            r#"{"at_ms":8,"event":{"variant-ended":{"variant":"a","outcome":{"error":{"failure":{}}},"took_ms":12}}}"#,
+            "\n",
+            r#"{"at_ms":8,"event":{"variant-ended":{"variant":"c","outcome":{"skipped":{"reason":"10.0.0.1"}},"took_ms":0}}}"#,
+            "\n",
             r#"{"at_ms":9,"event":{"variant-ended":{"variant":"b","outcome":{"not-as-expected":{"problems":[]}},"took_ms":12}}}"#,
             "\n",
             r#"{"at_ms":9,"event":{"note":{"text":"variant-ended"}}}"#,
@@ -356,8 +388,13 @@ mod tests {
             r#"{"at_ms":10,"event":{"variant-ended":{"variant":"a","outcome":"as-expected","took_ms":3}}}"#,
             "\n",
         );
-        let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n";
+        let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n\"variant\":\"c\",\"outcome\":\"skipped\"\n";
         assert_eq!(verdicts(record), expected);
+
+        // The programs in the pod select the same lines.
+        let pipe = format!("printf '%s' \"$0\" | sed -n '{VERDICT}' | awk -F '{OUTCOME}' '{LAST}' | LC_ALL=C sort");
+        let output = Command::new("sh").args(["-c", &pipe, record]).output().expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
 
     #[test]
