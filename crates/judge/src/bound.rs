@@ -40,7 +40,7 @@ impl<T: Display> Display for Bound<T> {
 
 impl From<NumberBound> for Bound<f64> {
     fn from(bound: NumberBound) -> Self {
-        Self { at_least: bound.at_least, below: bound.below }
+        Self { at_least: bound.at_least.as_deref().copied(), below: bound.below.as_deref().copied() }
     }
 }
 
@@ -52,11 +52,16 @@ impl From<SpanBound> for Bound<Span> {
 
 #[cfg(test)]
 mod tests {
+    use parallax_language::scenario::number::Number;
+
     use super::*;
 
     #[test]
     fn a_bound_takes_its_least_and_not_its_end() {
-        let bound = |at_least, below| Bound::from(NumberBound { at_least, below });
+        let bound = |at_least: Option<f64>, below: Option<f64>| {
+            let known = |limit: Option<f64>| limit.map(Number::Known);
+            Bound::from(NumberBound { at_least: known(at_least), below: known(below) })
+        };
         for (bound, seen, held, expected) in [
             (bound(Some(1.0), Some(2.0)), Some(1.0), true, "1 or more and below 2"),
             (bound(Some(1.0), Some(2.0)), Some(2.0), false, "1 or more and below 2"),

@@ -132,8 +132,9 @@ impl Acts for DeleteStep {
 
 impl Acts for ScaleStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
+        let replicas = self.replicas.number().map_err(|why| it.wrong(why))?;
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        Ok(act::scale(&scope, &workload(&self.workload), self.replicas).await?)
+        Ok(act::scale(&scope, &workload(&self.workload), replicas).await?)
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::diagnostic::{Diagnostic, LIMIT, Source, list, nearest, suggest};
 use super::document::{Document, join};
 use super::duration::Span;
+use super::number::REFERENCE;
 use super::schema::Shape;
 
 /// Finds where the parts of a value are written in a file.
@@ -111,7 +112,14 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::Pattern { pattern } => {
             let text = instance.as_str().unwrap_or_default();
             let of_a_span = (pattern == Span::PATTERN).then(|| text.parse::<Span>().err()).flatten();
-            if let Some((message, fix)) = of_a_span.as_ref().and_then(|why| why.split_once("; ")) {
+            if pattern == REFERENCE && text.parse::<f64>().is_ok() {
+                places
+                    .error(pointer, format!("{} must be a number, not text", name_of(pointer)))
+                    .fix(format!("remove the quotes: {text}"))
+            } else if pattern == REFERENCE {
+                let message = format!("{} must be a number or a reference, not other text", name_of(pointer));
+                places.error(pointer, message).fix("write a number, or a reference that yields it")
+            } else if let Some((message, fix)) = of_a_span.as_ref().and_then(|why| why.split_once("; ")) {
                 places.error(pointer, message.to_owned()).fix(fix)
             } else {
                 let means = schema["description"].as_str().map(first_sentence).map(lower_first);

@@ -8,6 +8,7 @@ use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
+use crate::scenario::number::{Number, within};
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
@@ -27,8 +28,8 @@ struct ScaleFile {
     #[serde(default)]
     namespace: Option<Template>,
     /// The number of replicas.
-    #[schemars(range(max = 100))]
-    replicas: u16,
+    #[schemars(schema_with = "within::<0, 100>")]
+    replicas: Number<u16, Template>,
     /// The time limit. The default is 3m.
     #[serde(default)]
     within: Option<Span>,
@@ -43,7 +44,7 @@ pub struct ScaleStep {
     /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
     /// The number of replicas.
-    pub replicas: u16,
+    pub replicas: Number<u16, Template>,
     /// The time limit of the step. `None` means the default.
     pub within: Option<Span>,
 }

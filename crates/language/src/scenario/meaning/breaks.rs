@@ -13,6 +13,7 @@ use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
 use crate::scenario::model::{Break, CauseSpec, Scenario, Step, WrittenExpect};
+use crate::scenario::number::Number;
 
 /// A break, and the data that the checks of breaks need.
 pub struct Expectations<'a> {
@@ -151,13 +152,13 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
             errors.push(document.error(&join(at, layer), message).fix(fix));
         }
     }
-    let expected = expect.and_then(|expect| expect.status);
+    let expected = expect.and_then(|expect| expect.status.as_ref()?.known());
     if cause.status.is_some() && cause.status == expected {
         let message = format!("`{}` expects this status, so it is not a failure", step.id);
         errors.push(document.error(&join(at, "status"), message).fix("write the status that is returned instead"));
     }
-    let succeeds = expect.and_then(|expect| expect.exit).unwrap_or_default();
-    if cause.exit == Some(succeeds) {
+    let succeeds = expect.and_then(|expect| expect.exit.as_ref()).map_or(Some(0), Number::known);
+    if cause.exit.is_some() && cause.exit == succeeds {
         let message = format!("`{}` expects this exit code, so it is not a failure", step.id);
         errors.push(document.error(&join(at, "exit"), message).fix("write the exit code that is returned instead"));
     }

@@ -7,19 +7,20 @@ use crate::scenario::check::Places;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::{CauseSpec, Expect, Fields, Matcher, Placed, Shape, Wanted};
+use crate::scenario::number::Number;
 
 use super::Subject;
 
 /// Returns the names of the matchers in `expect` that always hold because their text is empty.
 ///
 /// A body and a header are compared as a whole, so they may be empty. A text of only white space counts as empty.
-pub fn empty_texts<Text, Tree, Chain>(expect: &Expect<Text, Tree, Chain>) -> Vec<&'static str>
+pub fn empty_texts<Text, Tree, Chain, Open>(expect: &Expect<Text, Tree, Chain, Open>) -> Vec<&'static str>
 where
     Text: Deref<Target = str>,
     Tree: Fields,
     Chain: Deref<Target = str>,
 {
-    let empty = |wanted: &Wanted<'_, Text, Tree, Chain>| match wanted.shape() {
+    let empty = |wanted: &Wanted<'_, Text, Tree, Chain, Open>| match wanted.shape() {
         Shape::Words(text) => text.trim().is_empty(),
         // The matchers with these shapes have no text that must not be empty.
         Shape::Whole
@@ -74,7 +75,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
                 errors.push(error.fix(fix));
             }
         }
-        if expect.chain_length == Some(0) {
+        if expect.chain_length.as_ref().and_then(Number::known) == Some(0) {
             let message = "a certificate chain has at least one certificate".to_owned();
             errors.push(
                 subject

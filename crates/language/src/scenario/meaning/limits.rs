@@ -42,7 +42,9 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     let refusal = |it: &Placed<'_>| {
         let expect = it.step.expect.as_ref();
-        expect.is_some_and(|it| it.s3.is_some() || it.status.is_some_and(|status| status >= 400))
+        expect.is_some_and(|it| {
+            it.s3.is_some() || it.status.as_ref().is_some_and(|status| status.known().is_none_or(|it| it >= 400))
+        })
     };
     if steps.iter().any(refusal) {
         return Vec::new();

@@ -1,6 +1,8 @@
 //! The expectations of a step: the values of its matchers. They exist in two forms, as they are written, and with their
 //! references replaced.
 
+use std::convert::Infallible;
+
 use indexmap::IndexMap;
 use parallax_vocab::answer::Signature;
 use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
@@ -10,7 +12,8 @@ use serde_json::Value;
 
 use super::{ChainOf, Expect};
 use crate::scenario::duration::Span;
-use crate::scenario::parts::{Parts, no_parts};
+use crate::scenario::number::{Number, Numeral, Opening};
+use crate::scenario::parts::{Parts, See, below, no_parts};
 use crate::scenario::template::{Template, Tree, Words};
 
 /// A bound of a span of time, with a lower limit, an upper limit or both.
@@ -26,21 +29,48 @@ pub struct SpanBound {
 }
 
 /// A bound of a number, with a lower limit, an upper limit or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NumberBound {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    bound(serialize = "Open: Opening", deserialize = "Open: Opening")
+)]
+#[schemars(rename = "NumberBound")]
+pub struct NumberBound<Open = Infallible> {
     /// The number must be less than this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub below: Option<f64>,
+    pub below: Option<Number<f64, Open>>,
     /// The number must not be less than this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_least: Option<f64>,
+    pub at_least: Option<Number<f64, Open>>,
 }
 
-no_parts!(SpanBound, NumberBound);
+impl<Open> NumberBound<Open> {
+    /// Returns the bound if both of its limits are known.
+    pub fn known(&self) -> Option<NumberBound> {
+        let known = |limit: &Option<Number<f64, Open>>| match limit {
+            None => Some(None),
+            Some(limit) => limit.known().map(|it| Some(Number::Known(it))),
+        };
+        Some(NumberBound { below: known(&self.below)?, at_least: known(&self.at_least)? })
+    }
+}
 
-/// An expectation as it is written in a scenario. Its texts can contain references.
-pub type WrittenExpect = Expect<Template, Tree, ChainOf>;
+no_parts!(SpanBound);
+
+impl Parts for NumberBound<Template> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        below(at, "below", |at| self.below.see(at, to));
+        below(at, "at-least", |at| self.at_least.see(at, to));
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(Self { below: Parts::filled(&self.below, words)?, at_least: Parts::filled(&self.at_least, words)? })
+    }
+}
+
+/// An expectation as it is written in a scenario. Its texts can contain references, and references can yield its numbers.
+pub type WrittenExpect = Expect<Template, Tree, ChainOf, Template>;
 
 /// The value of a matcher as a scenario writes it.
 pub(super) trait Written: Parts {
@@ -64,7 +94,24 @@ macro_rules! plain {
     };
 }
 
-plain!(bool, u16, u64, usize, i32, ConnectFault, DnsFault, TlsFault, Signature, SpanBound, NumberBound);
+plain!(bool, ConnectFault, DnsFault, TlsFault, Signature, SpanBound);
+
+impl<T: Numeral> Written for Number<T, Template> {
+    type Filled = Number<T>;
+
+    fn fill(&self, words: &Words<'_>) -> Result<Number<T>, String> {
+        Ok(Number::Known(self.filled(words)?.number()?))
+    }
+}
+
+impl Written for NumberBound<Template> {
+    type Filled = NumberBound;
+
+    fn fill(&self, words: &Words<'_>) -> Result<NumberBound, String> {
+        let fill = |it: &Option<Number<f64, Template>>| it.as_ref().map(|it| it.fill(words)).transpose();
+        Ok(NumberBound { below: fill(&self.below)?, at_least: fill(&self.at_least)? })
+    }
+}
 
 impl Written for Template {
     type Filled = String;

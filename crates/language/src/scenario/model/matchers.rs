@@ -4,6 +4,7 @@
 //!
 //! The order of the rows is the order in which matchers are judged. The first matcher that does not hold is the cause.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Deref;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::expect::{NumberBound, SpanBound, Written as _, WrittenExpect};
+use crate::scenario::number::{Number, Opening, within};
 use crate::scenario::parts::{Parts as _, See, below};
 use crate::scenario::template::Words;
 
@@ -137,15 +139,19 @@ macro_rules! matchers {
         $(#[schemars($($schema:tt)*)])?
         $name:ident $key:literal $field:ident: $type:ty, $shape:ident, [$($source:ident),+], $stance:ident;
     )*) => {
-        /// What must hold. All keys that are present must hold. The kind of the step decides which keys are accepted.
+        /// What must hold. All keys that are present must hold. The kind of the step decides which keys are accepted. A
+        /// reference can yield a number: `value: { below: "{{ step.capture }}" }`.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(
             deny_unknown_fields,
             rename_all = "kebab-case",
-            bound(deserialize = "Text: Deserialize<'de>, Tree: Deserialize<'de>, Chain: Deserialize<'de>")
+            bound(
+                serialize = "Text: Serialize, Tree: Serialize, Chain: Serialize, Open: Opening",
+                deserialize = "Text: Deserialize<'de>, Tree: Deserialize<'de>, Chain: Deserialize<'de>, Open: Opening"
+            )
         )]
         #[schemars(rename = "Expect")]
-        pub struct Expect<Text = String, Tree = Value, Chain = String> {
+        pub struct Expect<Text = String, Tree = Value, Chain = String, Open = Infallible> {
             $(
                 $(#[doc = $doc])+
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +168,7 @@ macro_rules! matchers {
 
         /// A matcher that the `expect` of a step contains, with its expected value.
         #[derive(Debug)]
-        pub enum Wanted<'a, Text = String, Tree = Value, Chain = String> {
+        pub enum Wanted<'a, Text = String, Tree = Value, Chain = String, Open = Infallible> {
             $($(#[doc = $doc])+ $name(&'a $type),)*
         }
 
@@ -193,22 +199,22 @@ macro_rules! matchers {
             }
         }
 
-        impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
+        impl<Text, Tree, Chain, Open> Expect<Text, Tree, Chain, Open> {
             /// Returns the matchers that this expectation contains, in the order in which they are judged.
-            pub fn wanted(&self) -> Vec<Wanted<'_, Text, Tree, Chain>> {
+            pub fn wanted(&self) -> Vec<Wanted<'_, Text, Tree, Chain, Open>> {
                 let mut wanted = Vec::new();
                 $(wanted.extend(self.$field.as_ref().map(Wanted::$name));)*
                 wanted
             }
         }
 
-        impl<Text, Tree, Chain> Default for Expect<Text, Tree, Chain> {
+        impl<Text, Tree, Chain, Open> Default for Expect<Text, Tree, Chain, Open> {
             fn default() -> Self {
                 Self { $($field: None),* }
             }
         }
 
-        impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
+        impl<Text, Tree, Chain, Open> Wanted<'_, Text, Tree, Chain, Open> {
             /// Returns which matcher this is, without its value.
             pub fn matcher(&self) -> Matcher {
                 match self {
@@ -217,7 +223,9 @@ macro_rules! matchers {
             }
         }
 
-        impl<Text: Deref<Target = str>, Tree: Fields, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
+        impl<Text: Deref<Target = str>, Tree: Fields, Chain: Deref<Target = str>, Open>
+            Wanted<'_, Text, Tree, Chain, Open>
+        {
             /// Returns the kind of the matcher's value.
             pub fn shape(&self) -> Shape<'_> {
                 match self {
@@ -244,14 +252,17 @@ macro_rules! matchers {
     (@fields $it:ident) => { Shape::Fields($it.tree().as_object().is_none_or(serde_json::Map::is_empty)) };
     (@part $it:ident) => { Shape::Part($it.tree().as_object().is_some_and(serde_json::Map::is_empty)) };
     (@span $it:ident) => { Shape::Span(**$it) };
-    (@number $it:ident) => { Shape::Number(**$it) };
+    (@number $it:ident) => {
+        // The rules for bounds apply to numbers that are known before the scenario runs.
+        $it.known().map_or(Shape::Plain, Shape::Number)
+    };
     (@plain $it:ident) => {{ let _ = $it; Shape::Plain }};
 }
 
 matchers! {
     /// The HTTP status code of the answer (`http`, `s3`).
-    #[schemars(range(min = 100, max = 599))]
-    Status "status" status: u16, plain, [Store, TokenService], Status;
+    #[schemars(schema_with = "within::<100, 599>")]
+    Status "status" status: Number<u16, Open>, plain, [Store, TokenService], Status;
     /// The S3 error code of the answer (`http`, `s3`): `AccessDenied`.
     S3 "s3" s3: Text, words, [Store], Code;
     /// The error code of the security token service in the answer (`sts`).
@@ -278,7 +289,7 @@ matchers! {
     /// The only address to which the name resolves (`dns`), or the address of the connection (`tls`, `http`).
     Address "address" address: Text, words, [Name, Connection], Detail;
     /// The number of certificates that the server sends (`tls`, `http`).
-    ChainLength "chain-length" chain_length: usize, plain, [Connection], Detail;
+    ChainLength "chain-length" chain_length: Number<usize, Open>, plain, [Connection], Detail;
     /// A name in the server's leaf certificate (`tls`, `http`).
     CertificateName "certificate-name" certificate_name: Text, words, [Connection], Detail;
     /// The serial number of the server's leaf certificate (`tls`, `http`), in lower-case hexadecimal, like the value of
@@ -298,8 +309,8 @@ matchers! {
     Keys "keys" keys: Vec<Text>, plain, [Listing], Content;
     /// The exit code of the program (`script`). A program that a signal ended has 128 plus the number of the signal.
     /// The default is 0.
-    #[schemars(range(min = 0, max = 255))]
-    Exit "exit" exit: i32, plain, [Program], ExitCode;
+    #[schemars(schema_with = "within::<0, 255>")]
+    Exit "exit" exit: Number<i32, Open>, plain, [Program], ExitCode;
     /// Standard output contains this text (`script`).
     Stdout "stdout" stdout: Text, words, [Program], Detail;
     /// Standard error contains this text (`script`).
@@ -317,31 +328,31 @@ matchers! {
     /// No line of the log contains this text (`log`).
     NoLine "no-line" no_line: Text, words, [Log], Silence;
     /// The exact number of failed probes so far (`prober`).
-    Failures "failures" failures: u64, plain, [Prober], Detail;
+    Failures "failures" failures: Number<u64, Open>, plain, [Prober], Detail;
     /// The longest time between two successful probes, which is the outage that a client sees (`prober`). The time
     /// before the first success and the time after the last success count too.
     LongestGap "longest-gap" longest_gap: SpanBound, span, [Prober], Detail;
     /// The exact number of different leaf certificates that the probes saw (`prober`).
-    Serials "serials" serials: usize, plain, [Prober], Detail;
+    Serials "serials" serials: Number<usize, Open>, plain, [Prober], Detail;
     /// The smallest number of probes that must be complete (`prober`).
-    AtLeast "at-least" at_least: u64, plain, [Prober], Detail;
+    AtLeast "at-least" at_least: Number<u64, Open>, plain, [Prober], Detail;
     /// The exact number of values (`figures`).
-    Count "count" count: usize, plain, [Figures], Detail;
+    Count "count" count: Number<usize, Open>, plain, [Figures], Detail;
     /// The median of the values (`figures`). For an even number of values, it is the lower of the two values in the
     /// middle.
-    Median "median" median: NumberBound, number, [Figures], Detail;
+    Median "median" median: NumberBound<Open>, number, [Figures], Detail;
     /// The greatest of the values (`figures`).
-    Worst "worst" worst: NumberBound, number, [Figures], Detail;
+    Worst "worst" worst: NumberBound<Open>, number, [Figures], Detail;
     /// The result of `PRAGMA integrity_check` contains this text (`sqlite`). For a sound database the result is `ok`.
     Integrity "integrity" integrity: Text, words, [Database], Detail;
     /// The number of rows in the database (`sqlite`), with `at-least`, `below` or both.
-    Rows "rows" rows: NumberBound, number, [Database], Detail;
+    Rows "rows" rows: NumberBound<Open>, number, [Database], Detail;
     /// The number of objects of the replica (`replica`), with `at-least`, `below` or both.
-    Objects "objects" objects: NumberBound, number, [Replica], Detail;
+    Objects "objects" objects: NumberBound<Open>, number, [Replica], Detail;
     /// The age of the newest object of the replica (`replica`), with `at-least`, `below` or both.
     Newest "newest" newest: SpanBound, span, [Replica], Detail;
     /// The measured number (`measure`), with `at-least`, `below` or both.
-    Value "value" value: NumberBound, number, [Measure], Detail;
+    Value "value" value: NumberBound<Open>, number, [Measure], Detail;
 }
 
 impl Matcher {
@@ -366,7 +377,7 @@ impl fmt::Display for Matcher {
     }
 }
 
-impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
+impl<Text, Tree, Chain, Open> Expect<Text, Tree, Chain, Open> {
     /// Returns the matchers that this expectation contains, without their values.
     pub fn given(&self) -> Vec<Matcher> {
         self.wanted().iter().map(Wanted::matcher).collect()
@@ -383,7 +394,7 @@ impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
     }
 }
 
-impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
+impl<Text, Tree, Chain, Open> Wanted<'_, Text, Tree, Chain, Open> {
     /// Returns the names of the matcher in verdicts. For `headers` there is one name for each header, such as
     /// `headers.etag`.
     pub fn names(&self) -> Vec<String> {
