@@ -250,7 +250,7 @@ fn logs(project: &Project) {
     assert_in(&run(project, &["logs", "--of", "app"], 0), &["agent"]);
     let nothing = run(project, &["logs", "--of", "nosuch"], 2);
     assert_in(&nothing, &["nothing here is called `nosuch`", "app, ", "node, ", "store, ", "world"]);
-    assert_in(&run(project, &["logs", "r00000000"], 2), &["run r00000000 does not stand"]);
+    assert_in(&run(project, &["logs", "r00000000"], 2), &["run r00000000 is not kept; these are: "]);
 }
 
 #[test]
