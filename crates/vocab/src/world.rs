@@ -68,8 +68,8 @@ pub struct EdgeRule {
     pub host: String,
     /// The port on which the edge listens.
     pub port: u16,
-    /// The backend, as `name-or-address:port`. A name is resolved anew for each connection, by the resolver of the
-    /// container.
+    /// The backend, as `name-or-address:port`. Each connection resolves a name again, with the DNS settings of the
+    /// world's container.
     pub backend: String,
 }
 

@@ -21,7 +21,7 @@ pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Vec
     findings
 }
 
-/// Returns the room or the crate to which a file belongs, for example `crates/plan` for `crates/plan/src/build.rs`.
+/// Returns the name of the room to which a file belongs, for example `crates/plan` for `crates/plan/src/build.rs`.
 fn room(file: &str) -> Option<&str> {
     let rest = file.strip_prefix("src/").or_else(|| file.strip_prefix("crates/"))?;
     let name = rest.split_once('/')?.0;

@@ -1,7 +1,8 @@
 //! Tests the name server and the edge of the external network together, on loopback.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,13 +34,14 @@ impl World {
     }
 
     async fn start_with(backend: &str, cluster: Option<&str>) -> Self {
-        let port = free_port().await;
+        let listen = own_address();
+        let port = free_port(listen).await;
         let config = WorldConfig {
             names: BTreeMap::from([(HOST.to_owned(), NameTarget::Edge)]),
             edge: vec![EdgeRule { host: HOST.to_owned(), port, backend: backend.to_owned() }],
             cluster: cluster.map(str::to_owned),
             address: Some(EDGE.parse().unwrap()),
-            listen: Some("127.0.0.1".parse().unwrap()),
+            listen: Some(listen),
             dns_port: 0,
         };
         let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
@@ -80,8 +82,15 @@ impl World {
     }
 }
 
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+/// Returns a loopback address that no other test of this process uses. A world listens for DNS at the same number for UDP
+/// and for TCP, and another test could have taken that number at a shared address.
+fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    IpAddr::from([127, 1, 0, NEXT.fetch_add(1, Ordering::Relaxed)])
+}
+
+async fn free_port(address: IpAddr) -> u16 {
+    TcpListener::bind((address, 0)).await.unwrap().local_addr().unwrap().port()
 }
 
 /// Starts a TLS server that answers every connection with one word. Returns its address and its certificate.
@@ -182,15 +191,16 @@ async fn the_edge_sends_a_tls_alert_if_it_has_no_rule() {
 
 #[tokio::test]
 async fn the_error_names_a_port_that_is_in_use() {
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = own_address();
+    let taken = TcpListener::bind((address, 0)).await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let config = WorldConfig {
         edge: vec![EdgeRule { host: HOST.to_owned(), port, backend: "b:1".to_owned() }],
-        listen: Some("127.0.0.1".parse().unwrap()),
+        listen: Some(address),
         address: Some(EDGE.parse().unwrap()),
         dns_port: 0,
         ..WorldConfig::default()
     };
     let refused = start(&config, Log::new(drop)).await.err().map(|why| why.to_string());
-    assert_eq!(refused, Some(format!("failed to listen for TLS at 127.0.0.1:{port}")));
+    assert_eq!(refused, Some(format!("failed to listen for TLS at {address}:{port}")));
 }

@@ -60,7 +60,7 @@ struct ClientFile {
 pub struct ClientStep {
     /// The name of the client program.
     pub client: String,
-    /// The task of the client.
+    /// What the client does with the store, for example put an object.
     pub task: Task,
     /// Whether the client finds endpoint, region and credentials through its own default provider chain.
     pub chain: bool,

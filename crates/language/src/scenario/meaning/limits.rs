@@ -36,7 +36,7 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
-/// Finds signed URLs in a baseline that every store refuses because they are valid for too long. A URL is allowed if a
+/// Finds the signed URLs of a baseline that are valid for so long that every store refuses them. A URL is allowed if a
 /// step expects the refusal.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();

@@ -87,7 +87,7 @@ pub struct Scenario {
     pub breaks: IndexMap<String, Break>,
 }
 
-/// The role of a store's trace in the verdict of a step.
+/// Whether the answers of a store count only if the store's trace confirms which address sent the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmation {
