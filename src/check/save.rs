@@ -5,20 +5,19 @@ use std::fmt::Write as _;
 
 use super::ask::Checked;
 use super::rows::{Cell, Row, State};
-use super::show;
+use super::signed::ODD_KEY;
 use super::wanted::Wanted;
+use super::{headers, show};
 
 /// The name and the bucket of the store if the user's own cannot be used in a scenario.
 const HOST: &str = "minio.example.com";
 const BUCKET: &str = "photos";
-/// A key with characters that proxies may change.
-const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
 
 /// Returns the text of a scenario with the name `name` that asks what the check asked.
 pub fn scenario(name: &str, wanted: &Wanted, checked: &Checked) -> String {
     let asked = |row: &str| checked.rows.iter().find(|it| it.name == row).is_some_and(is_asked);
     let inside = checked.no_inside.is_none() && checked.rows.iter().any(|it| it.inside.state != State::NotAsked);
-    let parts = [("keys", Part::Keys), ("signed headers", Part::Headers), ("cors", Part::Pages)];
+    let parts = [("keys", Part::Keys), (headers::SIGNED, Part::Headers), ("cors", Part::Pages)];
     let parts = parts.into_iter().filter(|(row, _)| asked(row)).map(|(_, part)| part);
     let flow = Flow { inside, parts: parts.collect() };
     let mut text = format!("name: {name}\nsummary: What `parallax check {}` asked, on both sides\n", wanted.endpoint);

@@ -16,7 +16,7 @@ use super::{headers, refused};
 const SIGNED_S: u64 = 300;
 /// The key of an object, with characters that proxies may change: a space, a plus, a percent sign, parentheses, and a
 /// letter that is not ASCII.
-const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
+pub(super) const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
 /// The key of an object with two slashes, which proxies may merge.
 const SLASHES_KEY: &str = "a//b.txt";
 /// The row whose question writes a small object, and the key of the object.
