@@ -48,34 +48,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let text = wiring::plan(&project, &chosen.selected, &args)?;
             Ok(if args.json { say_json(&text) } else { say(&text) })
         }
-        Command::Images(args) => match args.command {
-            ImagesCommand::List => {
-                let project = project()?;
-                session::watched(|sink, cancel| async move {
-                    wiring::images_list(&project, sink, cancel).await.map(|text| say(&text))
-                })
-                .await
-            }
-            ImagesCommand::Fetch { k3s, lock, provision } => {
-                let project = Project::load(&project()?)?;
-                let recipes = wiring::recipes(&project.root, lock)?;
-                session::watched(|sink, cancel| async move {
-                    wiring::images_fetch(&project, &recipes, (k3s, provision), sink, cancel).await
-                })
-                .await
-            }
-            ImagesCommand::Prune { lock } => {
-                let recipes = wiring::recipes(&project()?, lock)?;
-                session::watched(|sink, cancel| async move {
-                    wiring::images_prune(&recipes, sink, cancel).await.map(|text| say(&text))
-                })
-                .await
-            }
-            ImagesCommand::Build { names, lock, provision } => {
-                let recipes = wiring::recipes(&project()?, lock)?;
-                session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await
-            }
-        },
+        Command::Images(args) => images(project()?, args.command).await,
         Command::Up(args) => standing::up(&project()?, cli.verbose, &args).await,
         Command::Hold(args) => standing::hold(&project()?, args, &log).await,
         Command::Repro(args) => repro::repro(cli.verbose, args).await,
@@ -104,6 +77,59 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             // The reaper runs on a separate thread, because it blocks on a pipe and has a runtime of its own.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
             reaper.await.map_err(|error| CliError::Harness(error.to_string()))?
+        }
+    }
+}
+
+/// Runs a command for images.
+async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError> {
+    match command {
+        ImagesCommand::List => {
+            session::watched(|sink, cancel| async move {
+                wiring::images_list(&root, sink, cancel).await.map(|text| say(&text))
+            })
+            .await
+        }
+        ImagesCommand::Fetch { k3s, lock, provision } => {
+            let project = Project::load(&root)?;
+            let recipes = wiring::recipes(&project.root, lock)?;
+            session::watched(|sink, cancel| async move {
+                wiring::images_fetch(&project, &recipes, (k3s, provision), sink, cancel).await
+            })
+            .await
+        }
+        ImagesCommand::Bundle { selection, output, k3s, lock, provision } => {
+            let project = Project::load(&root)?;
+            let recipes = wiring::recipes(&project.root, lock)?;
+            let out = session::default_out(&project.root);
+            let chosen = choose::choose(&project, &selection, (k3s, &recipes), &out).await?;
+            session::watched(|sink, cancel| async move {
+                let of = (&project, chosen.selected.as_slice(), &recipes);
+                wiring::images_bundle(of, (k3s, provision), &output, sink, cancel).await.map(|text| say(&text))
+            })
+            .await
+        }
+        ImagesCommand::Load { file, filters, lock, provision } => {
+            let project = Project::load(&root)?;
+            let recipes = wiring::recipes(&project.root, lock)?;
+            let all = !filters.is_empty();
+            let chosen = choose_only(&project, &Selection { filters, ..Selection::default() }).await?;
+            session::watched(|sink, cancel| async move {
+                let of = (&project, chosen.selected.as_slice(), &recipes);
+                wiring::images_load(of, (&file, all), provision, sink, cancel).await.map(|text| say(&text))
+            })
+            .await
+        }
+        ImagesCommand::Prune { lock } => {
+            let recipes = wiring::recipes(&root, lock)?;
+            session::watched(|sink, cancel| async move {
+                wiring::images_prune(&recipes, sink, cancel).await.map(|text| say(&text))
+            })
+            .await
+        }
+        ImagesCommand::Build { names, lock, provision } => {
+            let recipes = wiring::recipes(&root, lock)?;
+            session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await
         }
     }
 }

@@ -62,24 +62,24 @@ pub async fn build_images(
 }
 
 /// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.
-/// The scenarios that need this image cannot run, so their other images are left out, too.
+/// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` says which images of
+/// the plan are needed, and where: [`wants`] for a run.
 pub async fn fetch(
     recipes: &Recipes,
-    policy: K3s,
-    engine: &Engine,
-    provision: bool,
-    plan: &Plan,
+    (policy, engine, provision): (K3s, &Engine, bool),
+    (plan, wanted): (&Plan, fn(&Plan) -> Vec<Want>),
     sink: &Sink,
     cancel: CancellationToken,
-) -> Result<(), ImageError> {
+) -> Result<BTreeMap<String, Obtained>, ImageError> {
     let supply = async |wanted: &[Want], sink: &Sink| {
-        supply_of(recipes, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
+        supply_of(recipes, policy, engine, provision, wanted, sink, cancel.clone()).await
     };
-    let lacking = skipped::lacking(plan, async |name| supply(&[published(name)], &Sink::silent()).await).await?;
+    let has = async |name: &str| supply(&[published(name)], &Sink::silent()).await.map(drop);
+    let lacking = skipped::lacking(plan, has).await?;
     for (name, lack) in &lacking {
         sink.note(format!("{name} is left out, and scenarios that require it cannot run: {}", lack.failure.what));
     }
-    supply(&wants(&skipped::without(plan, &lacking)), sink).await
+    supply(&wanted(&skipped::without(plan, &lacking)), sink).await
 }
 
 /// Obtains the images in `wanted` as `images.lock` declares them. Each image comes from the first source that has it,

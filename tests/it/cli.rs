@@ -59,7 +59,7 @@ pub(crate) fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 24] = [
+    let table: [(&[&str], &[&str]); 26] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
@@ -71,6 +71,8 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["plan", "--help"], &["--json"]),
         (&["images", "--help"], &["list", "build"]),
         (&["images", "build", "--help"], &["--provision"]),
+        (&["images", "bundle", "--help"], &["Examples:", "--output <FILE>", "OCI archive"]),
+        (&["images", "load", "--help"], &["Examples:", "verified before anything is loaded"]),
         (&["gc", "--help"], &["process is alive"]),
         (&["up", "--help"], &["Examples:", "--until", "parallax down"]),
         (&["rerun", "--help"], &["Examples:", "--run"]),

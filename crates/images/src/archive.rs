@@ -5,14 +5,14 @@
 //! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Take, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tar::{Builder, EntryType};
 use tokio_util::sync::CancellationToken;
 
-use super::digest;
+use super::digest::{self, Hashing};
 use super::recipe::Config;
 use super::tree::{Interruptible, header};
 
@@ -22,10 +22,12 @@ const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
 /// One image in `manifest.json` of an archive.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Manifest {
-    config: String,
+pub(super) struct Manifest {
+    /// The name of the config in the archive.
+    pub(super) config: String,
     repo_tags: Vec<String>,
-    layers: Vec<String>,
+    /// The names of the layers in the archive, the lowest first.
+    pub(super) layers: Vec<String>,
 }
 
 /// The content of an image archive.
@@ -40,34 +42,98 @@ pub(super) struct Content<'a> {
     pub(super) layers: &'a [PathBuf],
 }
 
+/// A layer of an image: its digest, and where its bytes are.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    /// The SHA-256 of the uncompressed layer, in lower-case hexadecimal.
+    pub(super) digest: String,
+    /// The tar file of the layer.
+    pub(super) part: Part,
+}
+
+/// A part of a file, such as a layer within an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) file: PathBuf,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+impl Part {
+    /// A part that is a whole file.
+    pub(super) fn whole(file: &Path) -> io::Result<Self> {
+        Ok(Self { file: file.to_owned(), offset: 0, bytes: file.metadata()?.len() })
+    }
+
+    /// Opens the file for reading. The reader ends where the part ends.
+    pub(super) fn open(&self) -> io::Result<Take<File>> {
+        let mut file = File::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        Ok(file.take(self.bytes))
+    }
+
+    /// Reads the part, unless it is larger than `limit_bytes`.
+    pub(super) fn read(&self, limit_bytes: u64) -> io::Result<Vec<u8>> {
+        if self.bytes > limit_bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes are too many", self.bytes)));
+        }
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
 /// Writes an archive and returns the image's id (`sha256:…` of its config).
 pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &CancellationToken) -> io::Result<String> {
-    let mut digests = Vec::new();
-    for layer in content.layers {
-        digests.push(digest::of_file(layer)?);
-    }
-    let config = config_json(content, &digests)?;
-    let id = digest::of_bytes(&config);
+    let layer = |file: &PathBuf| Ok(Layer { digest: digest::of_file(file)?, part: Part::whole(file)? });
+    let layers = content.layers.iter().map(layer).collect::<io::Result<Vec<_>>>()?;
+    let config = config_json(content, &layers)?;
+    assemble(content.tags, &config, &layers, out, cancel)
+}
+
+/// Writes an archive of an image whose config exists already. Returns the image's id.
+pub(super) fn assemble(
+    tags: &[String],
+    config: &[u8],
+    layers: &[Layer],
+    out: impl Write,
+    cancel: &CancellationToken,
+) -> io::Result<String> {
+    let id = digest::of_bytes(config);
     let manifest = [Manifest {
         config: format!("{id}.json"),
-        repo_tags: content.tags.to_vec(),
-        layers: digests.iter().map(|digest| format!("{digest}.tar")).collect(),
+        repo_tags: tags.to_vec(),
+        layers: layers.iter().map(|layer| format!("{}.tar", layer.digest)).collect(),
     }];
     let mut tar = Builder::new(out);
     // The manifest is the first file of the archive, so that [`identity`] finds it without reading hundreds of
     // megabytes.
     append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?)?;
-    append(&mut tar, &manifest[0].config, &config)?;
-    for (index, (layer, name)) in content.layers.iter().zip(&manifest[0].layers).enumerate() {
-        if manifest[0].layers[..index].contains(name) {
-            continue;
+    append(&mut tar, &manifest[0].config, config)?;
+    for (index, (layer, name)) in layers.iter().zip(&manifest[0].layers).enumerate() {
+        if !manifest[0].layers[..index].contains(name) {
+            append_layer(&mut tar, name, layer, cancel)?;
         }
-        let file = File::open(layer)?;
-        let mut header = header(EntryType::Regular, 0o644, file.metadata()?.len());
-        tar.append_data(&mut header, name, Interruptible { inner: file, cancel })?;
     }
     tar.finish()?;
     Ok(format!("sha256:{id}"))
+}
+
+/// Appends a layer to an archive. Its digest is computed while it is read, and another one than expected is an error.
+pub(super) fn append_layer(
+    tar: &mut Builder<impl Write>,
+    name: &str,
+    layer: &Layer,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
+    let mut content = Hashing::new(Interruptible { inner: layer.part.open()?, cancel });
+    tar.append_data(&mut header(EntryType::Regular, 0o644, layer.part.bytes), name, &mut content)?;
+    let found = content.finish();
+    if found == layer.digest {
+        return Ok(());
+    }
+    let what = format!("layer sha256:{} in {} has the digest sha256:{found}", layer.digest, layer.part.file.display());
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 /// What identifies an image in an archive: its config and its layers. Two different images never have the same
@@ -97,12 +163,13 @@ pub(super) fn identity(archive: &Path) -> io::Result<Identity> {
     Ok(Identity { id: of(&image.config, ".json")?, layers })
 }
 
-fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Appends a small file to an archive.
+pub(super) fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
     tar.append_data(&mut header(EntryType::Regular, 0o644, bytes.len() as u64), name, bytes)
 }
 
 /// The image's config in the form of the OCI image specification.
-fn config_json(content: &Content<'_>, digests: &[String]) -> io::Result<Vec<u8>> {
+fn config_json(content: &Content<'_>, layers: &[Layer]) -> io::Result<Vec<u8>> {
     let config = content.config;
     let mut labels = config.labels.clone();
     let (title, hash) = content.title;
@@ -129,7 +196,7 @@ fn config_json(content: &Content<'_>, digests: &[String]) -> io::Result<Vec<u8>>
         "config": container,
         "rootfs": {
             "type": "layers",
-            "diff_ids": digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>(),
+            "diff_ids": layers.iter().map(|layer| format!("sha256:{}", layer.digest)).collect::<Vec<_>>(),
         },
     }))?)
 }

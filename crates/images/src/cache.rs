@@ -122,6 +122,13 @@ impl Cache {
         self.root.join("images").join(format!("{name}-saved-{id}.tar"))
     }
 
+    /// The path in the cache of the archive of a published image that came from an image bundle. `digest` is the digest
+    /// that images.lock states for the image. The file need not exist.
+    pub(super) fn bundled(&self, name: &str, digest: &str) -> PathBuf {
+        let digest = digest.rsplit(':').next().unwrap_or(digest);
+        self.root.join("images").join(format!("{name}-bundled-{digest}.tar"))
+    }
+
     /// The path in the cache of the folder into which the shipped recipes are unpacked. The folder need not exist.
     pub(super) fn recipes(&self, hash: &str) -> PathBuf {
         self.root.join("recipes").join(hash)

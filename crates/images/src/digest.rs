@@ -56,15 +56,40 @@ pub(super) fn of_bytes(bytes: &[u8]) -> String {
 
 /// The SHA-256 of a file's content, in lower-case hexadecimal.
 pub fn of_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut context = Context::new(&SHA256);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let read = file.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(hex::encode(context.finish()));
-        }
-        context.update(&chunk[..read]);
+    let mut reader = Hashing::new(File::open(path)?);
+    reader.skip_to_end()?;
+    Ok(reader.finish())
+}
+
+/// A reader that computes the SHA-256 of what is read from it.
+pub(super) struct Hashing<R> {
+    inner: R,
+    context: Context,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, context: Context::new(&SHA256) }
+    }
+
+    /// Reads the rest of the content, and keeps none of it.
+    pub(super) fn skip_to_end(&mut self) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while self.read(&mut chunk)? > 0 {}
+        Ok(())
+    }
+
+    /// The digest of everything that was read, in lower-case hexadecimal.
+    pub(super) fn finish(self) -> String {
+        hex::encode(self.context.finish())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.context.update(&buffer[..read]);
+        Ok(read)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parallax_vocab::event::Failure;
 
+use super::bundle::BundleFault;
 use super::java;
 use parallax_provision::Tool;
 
@@ -29,6 +30,22 @@ pub enum ImageError {
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
         /// The path of the file.
+        file: PathBuf,
+        /// The I/O error that caused the failure.
+        source: io::Error,
+    },
+    /// An image bundle is refused: it is damaged, or does not fit this machine.
+    #[error("image bundle {}: {fault}", file.display())]
+    Bundle {
+        /// The path of the bundle.
+        file: PathBuf,
+        /// The reason.
+        fault: BundleFault,
+    },
+    /// An image bundle cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Unwritten {
+        /// The path of the bundle.
         file: PathBuf,
         /// The I/O error that caused the failure.
         source: io::Error,
@@ -180,10 +197,17 @@ impl ImageError {
         Failure { what: self.to_string(), fix: self.fix(), evidence }
     }
 
-    /// Whether the user's input is wrong (`images.lock`, a recipe, or the name of an image). Otherwise the machine has
-    /// the problem.
+    /// Whether the user's input is wrong (`images.lock`, a recipe, an image bundle, or the name of an image). Otherwise
+    /// the machine has the problem.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Invalid { .. } | Self::Unreadable { .. } | Self::Unknown { .. } | Self::NoRecipe { .. })
+        matches!(
+            self,
+            Self::Invalid { .. }
+                | Self::Unreadable { .. }
+                | Self::Bundle { .. }
+                | Self::Unknown { .. }
+                | Self::NoRecipe { .. }
+        )
     }
 
     /// Returns a function that wraps an I/O error of the cache. `doing` is the verb of the failed operation.
@@ -215,6 +239,7 @@ impl ImageError {
                     .to_owned()
             }
             Self::Unreachable { why, .. } => pull_fix(why),
+            Self::Bundle { fault, .. } => fault.fix().to_owned(),
             Self::NotPublished { .. } => {
                 "connect to a registry, or `docker load` the image, or use `--k3s auto` or `--k3s built`".to_owned()
             }
@@ -225,6 +250,7 @@ impl ImageError {
             Self::Locked { .. } => "look at the other run; if it hangs, end it and start again".to_owned(),
             Self::Invalid { .. }
             | Self::Unreadable { .. }
+            | Self::Unwritten { .. }
             | Self::Unknown { .. }
             | Self::NoRecipe { .. }
             | Self::Engine { .. }

@@ -72,6 +72,14 @@ impl Prepared {
         Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
     }
 
+    /// As [`Self::new`], on a thread for blocking work. Hashing the inputs reads megabytes, and must not delay other
+    /// tasks.
+    pub(super) async fn of(listed: &Listed, binaries: &Path, cache: &Cache) -> Result<Option<Self>, ImageError> {
+        let (listed, binaries, cache) = (listed.clone(), binaries.to_owned(), cache.clone());
+        let prepared = tokio::task::spawn_blocking(move || Self::new(&listed, &binaries, &cache)).await;
+        prepared.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()))
+    }
+
     /// The path in the cache of the image's archive for the engine or for a node.
     pub(super) fn archive(&self, of: For) -> PathBuf {
         let (name, hash) = &self.title;

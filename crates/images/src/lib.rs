@@ -11,6 +11,7 @@
 mod archive;
 mod binaries;
 mod build;
+mod bundle;
 mod cache;
 mod debian;
 pub mod digest;
@@ -34,6 +35,7 @@ mod wheels;
 mod yaml;
 
 pub use binaries::beside_this_program;
+pub use bundle::{BundleFault, Bundled, Here, Loaded, bundle, load};
 pub use cache::{Cache, Pruned, SPARE_BYTES};
 pub use embedded::Recipes;
 pub use error::ImageError;

@@ -60,19 +60,11 @@ pub async fn list(
     let mut rows = Vec::new();
     for entry in &lock.images {
         let name = entry.name.value.clone();
-        let inputs = (entry.clone(), binaries.to_owned(), cache.clone());
-        // Hashing the inputs reads megabytes. It runs on a thread for blocking work, so that it does not delay other
-        // tasks.
-        let prepared = tokio::task::spawn_blocking(move || {
-            let (entry, binaries, cache) = inputs;
-            Prepared::new(&entry, &binaries, &cache)
-        });
-        let (prepared, unknown) =
-            match prepared.await.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic())) {
-                Ok(prepared) => (prepared, None),
-                Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
-                Err(error) => return Err(error),
-            };
+        let (prepared, unknown) = match Prepared::of(entry, binaries, cache).await {
+            Ok(prepared) => (prepared, None),
+            Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
         let built = prepared.as_ref().map(|prepared| prepared.tag.clone());
         let (mut at, mut held) = (Vec::new(), Vec::new());
         if let Some(store) = store {
@@ -159,6 +151,7 @@ impl Present {
     pub fn of(lock: &Lock, binaries: &Path, cache: &Cache) -> Self {
         let mut present = Self::default();
         for entry in &lock.images {
+            present.files.extend(entry.digest.as_ref().map(|digest| cache.bundled(&entry.name.value, &digest.value)));
             match Prepared::new(entry, binaries, cache) {
                 Ok(Some(prepared)) => {
                     present.files.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));

@@ -100,14 +100,10 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
-/// Reads the recipe of an image, and hashes its inputs. This runs on a thread for blocking work, because the inputs
-/// have megabytes. The outer error is a mistake in the recipe. The inner one (a program of this workspace is missing)
-/// matters only if the image has to be built.
+/// Reads the recipe of an image, and hashes its inputs. The outer error is a mistake in the recipe. The inner one (a
+/// program of this workspace is missing) matters only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
-    let entry = entry.clone();
-    let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
-    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&entry, &binaries, &cache)).await;
-    match prepared.expect("hashing does not panic") {
+    match Prepared::of(entry, request.binaries, request.cache).await {
         Err(error) if error.is_usage() => Err(error),
         other => Ok(other),
     }
@@ -259,11 +255,23 @@ impl Image<'_> {
         let Some(digest) = self.entry.digest.as_ref().map(|digest| digest.value.as_str()) else { return Ok(Some(id)) };
         let asked = self.unless_cancelled(self.request.store.digests(reference)).await?;
         let digests = asked.map_err(|message| self.engine_fault("be asked for its digest", message))?;
-        if digests.iter().any(|it| it == digest) {
+        if digests.iter().any(|it| it == digest) || self.is_bundled(reference, digest).await? {
             return Ok(Some(id));
         }
         self.sink.warn(format!("the engine's {reference} is not the image {digest} of images.lock; it is not used"));
         Ok(None)
+    }
+
+    /// Whether the engine's image is the one with this digest that came from an image bundle. The cache has the archive
+    /// of that image.
+    async fn is_bundled(&self, reference: &str, digest: &str) -> Result<bool, ImageError> {
+        let path = self.request.cache.bundled(&self.want.name, digest);
+        if !self.request.cache.has(&path).await {
+            return Ok(false);
+        }
+        let Ok(archive) = archive::identity(&path) else { return Ok(false) };
+        let asked = self.unless_cancelled(self.request.store.is_built(reference, &archive.id, &archive.layers)).await?;
+        asked.map_err(|message| self.engine_fault("be asked what it is made of", message))
     }
 
     /// The id of an image in the engine; `None` if the engine does not have the image.
@@ -420,4 +428,4 @@ impl Image<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

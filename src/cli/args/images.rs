@@ -1,8 +1,23 @@
 //! The arguments of `images`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
-use super::{K3s, LockOf};
+use super::{K3s, LockOf, Selection};
+
+const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  parallax images bundle --output images.tar
+  parallax images bundle presign stores/s3 -o images.tar
+
+On the machine without a network, with the same version of Parallax:
+  parallax images load images.tar
+  parallax e2e";
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  parallax images load images.tar
+  parallax images load images.tar presign stores/s3";
 
 /// Arguments of `images`.
 #[derive(Clone, Debug, Args)]
@@ -45,6 +60,56 @@ pub enum ImagesCommand {
         /// The names of the images, as in images/images.lock. Without a name, all images are built.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// The source of images.lock and the recipes.
+        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+        lock: LockOf,
+        /// Install and start missing programs, as for `e2e`.
+        #[arg(long)]
+        provision: bool,
+    },
+    /// Write the images of scenarios to one file, for a machine without a network.
+    ///
+    /// The file is an OCI archive (an OCI image layout in a tar file), not compressed. It contains the images that
+    /// `parallax plan` names for the selected scenarios. Images that are not here are obtained first, as by `images
+    /// fetch`. Equal images give equal bytes. Prints the SHA-256 of the file, as `sha256sum` does.
+    ///
+    /// `parallax images load` loads the file on the other machine.
+    #[command(after_long_help = BUNDLE_EXAMPLES)]
+    Bundle {
+        /// The options that select the variants whose images are bundled.
+        #[command(flatten)]
+        selection: Selection,
+        /// The file to write. An existing file is replaced when the new one is complete.
+        #[arg(short, long, value_name = "FILE", help_heading = "Options")]
+        output: PathBuf,
+        /// The node image to bundle.
+        #[arg(long, value_enum, default_value_t = K3s::Auto, help_heading = "Options")]
+        k3s: K3s,
+        /// The source of images.lock and the recipes.
+        #[arg(long, value_enum, default_value_t = LockOf::Auto, help_heading = "Options")]
+        lock: LockOf,
+        /// Install and start missing programs, as for `e2e`.
+        #[arg(long, help_heading = "Options")]
+        provision: bool,
+    },
+    /// Load the images of a file that `images bundle` wrote. A run then needs no network for them.
+    ///
+    /// The whole file is verified before anything is loaded: a file that was cut off, or in which a byte differs, is
+    /// refused, with the blob, its expected digest and the one that was found. Built images go to the cache; images that
+    /// run as containers of the engine are also loaded into it.
+    ///
+    /// The file must fit this version of Parallax and the project's images/: an image that another version or another
+    /// recipe made is refused.
+    #[command(after_long_help = LOAD_EXAMPLES)]
+    Load {
+        /// The file that `images bundle` wrote.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The scenarios that will run, as for `e2e`. If the file lacks an image that they need, nothing is loaded.
+        /// Without a filter, each image of the file is loaded that a scenario of the project needs, and the others that
+        /// the scenarios need are named.
+        #[arg(value_name = "FILTER")]
+        filters: Vec<String>,
         /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,

@@ -115,7 +115,7 @@ pub enum Command {
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
     #[command(
-        after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
+        after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision\n  parallax images bundle presign -o images.tar\n  parallax images load images.tar"
     )]
     Images(Images),
     /// Bring up one variant, run its flow, and keep it running, so that you can examine it and run its steps again.

@@ -153,7 +153,7 @@ pub async fn images_fetch(
     let selected = project.list().into_iter().map(|it| it.variant).collect();
     let plan = super::project::planned(project, &selected)?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::fetch(recipes, policy(k3s), &machine.engine, provision, &plan, &sink, cancel).await?;
+    run::fetch(recipes, (policy(k3s), &machine.engine, provision), (&plan, run::wants), &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
@@ -248,12 +248,18 @@ pub(super) fn engine_error(error: parallax_engine::EngineError) -> CliError {
 
 impl From<parallax_images::ImageError> for CliError {
     fn from(error: parallax_images::ImageError) -> Self {
-        if error.is_usage() { Self::Usage(error.to_string()) } else { failed(&error.failure()) }
+        let text = words(&error.failure());
+        if error.is_usage() { Self::Usage(text) } else { Self::Harness(text) }
     }
 }
 
 /// Turns a failure into an error of the command line, with the fix and the evidence.
 pub(super) fn failed(failure: &Failure) -> CliError {
+    CliError::Harness(words(failure))
+}
+
+/// The message of a failure, with the fix and the evidence.
+fn words(failure: &Failure) -> String {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {
         write!(text, "\n  fix: {fix}").expect("a String takes every write");
@@ -261,5 +267,5 @@ pub(super) fn failed(failure: &Failure) -> CliError {
     for line in &failure.evidence {
         write!(text, "\n  | {line}").expect("a String takes every write");
     }
-    CliError::Harness(text)
+    text
 }

@@ -5,6 +5,7 @@ mod bundle;
 mod check;
 mod consent;
 mod doctor;
+mod images;
 mod machine;
 mod past;
 mod prints;
@@ -19,6 +20,7 @@ pub use bundle::{differences, failed, pack};
 pub use check::check;
 pub use consent::{check_host_programs, recipes, recipes_of_a_stranger};
 pub use doctor::doctor;
+pub use images::{images_bundle, images_load};
 pub use machine::{
     before_anything, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune, reaper,
     remaining,

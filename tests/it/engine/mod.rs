@@ -5,6 +5,7 @@
 //! connection belongs to one tokio runtime.
 
 pub(crate) mod bench;
+mod bundle;
 mod cleanup;
 mod images;
 mod provision;

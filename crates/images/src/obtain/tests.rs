@@ -1,6 +1,6 @@
 //! Tests of how images are obtained, with a fake engine in memory and with recipes that need no tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use parallax_provision::Tool;
 
-const LOCK: &str = "\
+pub(crate) const LOCK: &str = "\
 images:
   - { name: k3s, for: the node, reference: 'rancher/k3s:1', recipe: node }
   - { name: pause, for: pods, reference: 'rancher/pause:1', recipe: pause, also: ['rancher/pause:1'], within: k3s }
@@ -21,22 +21,33 @@ images:
 ";
 
 /// The digest that the fake registry reports for each image.
-const OF_THE_REGISTRY: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
-const ANOTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+pub(crate) const OF_THE_REGISTRY: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+pub(crate) const ANOTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// How the fake registry answers a pull.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Registry {
+pub(crate) enum Registry {
     Serves,
     Refuses,
     IsAway,
 }
 
 /// A fake engine in memory: its images by name, and the calls that it received.
-struct Engine {
+pub(crate) struct Engine {
     images: Mutex<BTreeMap<String, String>>,
+    /// The names of the images that came from an archive. The engine knows no digest of theirs.
+    loaded: Mutex<BTreeSet<String>>,
     asked: Mutex<Vec<String>>,
     registry: Registry,
+}
+
+/// The config of the image that a registry has under this reference. The image has no layers.
+fn config_of(reference: &str) -> Vec<u8> {
+    let rootfs = serde_json::json!({ "type": "layers", "diff_ids": [] });
+    let architecture = archive::architecture();
+    let config =
+        serde_json::json!({ "author": reference, "architecture": architecture, "os": "linux", "rootfs": rootfs });
+    serde_json::to_vec(&config).expect("JSON")
 }
 
 impl Engine {
@@ -45,10 +56,11 @@ impl Engine {
     }
 
     fn add(&self, reference: &str) {
-        self.images.lock().expect("not poisoned").insert(reference.to_owned(), format!("sha256:id-of-{reference}"));
+        let id = format!("sha256:{}", crate::digest::of_bytes(&config_of(reference)));
+        self.images.lock().expect("not poisoned").insert(reference.to_owned(), id);
     }
 
-    fn has(&self, reference: &str) -> bool {
+    pub(crate) fn has(&self, reference: &str) -> bool {
         self.images.lock().expect("not poisoned").contains_key(reference)
     }
 }
@@ -58,8 +70,9 @@ impl ImageStore for Engine {
         Box::pin(async move { Ok(self.images.lock().expect("not poisoned").get(reference).cloned()) })
     }
 
-    fn digests<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
-        Box::pin(async move { Ok(vec![OF_THE_REGISTRY.to_owned()]) })
+    fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
+        let is_loaded = self.loaded.lock().expect("not poisoned").contains(reference);
+        Box::pin(async move { Ok(if is_loaded { Vec::new() } else { vec![OF_THE_REGISTRY.to_owned()] }) })
     }
 
     fn is_built<'a>(
@@ -78,6 +91,7 @@ impl ImageStore for Engine {
             for tag in tags(archive) {
                 self.note(format!("load {}", tag.split(':').next().unwrap_or_default()));
                 let id = archive::identity(archive).expect("an archive of ours").id;
+                self.loaded.lock().expect("not poisoned").insert(tag.clone());
                 self.images.lock().expect("not poisoned").insert(tag, id);
             }
             Ok(())
@@ -87,7 +101,10 @@ impl ImageStore for Engine {
     fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             self.note(format!("save {reference}"));
-            fs::write(to, reference).map_err(|error| error.to_string())
+            let file = fs::File::create(to).map_err(|error| error.to_string())?;
+            let (tags, cancel) = ([reference.to_owned()], CancellationToken::new());
+            let written = archive::assemble(&tags, &config_of(reference), &[], file, &cancel);
+            written.map(drop).map_err(|error| error.to_string())
         })
     }
 
@@ -127,17 +144,23 @@ fn tags(archive: &Path) -> Vec<String> {
     tags.iter().map(|tag| tag.as_str().expect("text").to_owned()).collect()
 }
 
-struct Machine {
-    folder: TempDir,
-    lock: Lock,
-    cache: Cache,
-    engine: Engine,
+/// What a run needs of the images in [`LOCK`].
+pub(crate) fn wants() -> Vec<Want> {
+    let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
+    vec![want("k3s", true, false), want("pause", false, true), want("minio", false, true), want("agent", true, true)]
+}
+
+pub(crate) struct Machine {
+    pub(crate) folder: TempDir,
+    pub(crate) lock: Lock,
+    pub(crate) cache: Cache,
+    pub(crate) engine: Engine,
     registries: Registries,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Machine {
-    fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["node", "pause", "minio", "agent"] {
             let recipe = folder.path().join(name);
@@ -148,7 +171,7 @@ impl Machine {
         Self {
             lock: Lock::parse(folder.path(), LOCK).expect("valid"),
             cache: Cache::at(folder.path().join("cache")).expect("opens"),
-            engine: Engine { images: Mutex::default(), asked: Mutex::default(), registry },
+            engine: Engine { images: Mutex::default(), loaded: Mutex::default(), asked: Mutex::default(), registry },
             registries: Registries::default(),
             said: Arc::default(),
             folder,
@@ -156,15 +179,8 @@ impl Machine {
     }
 
     /// Obtains the images of a run. Returns a line `name: source` for each image, sorted.
-    async fn obtain(&self, policy: K3s) -> Result<Vec<String>, ImageError> {
-        let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
-        let wanted = [
-            want("k3s", true, false),
-            want("pause", false, true),
-            want("minio", false, true),
-            want("agent", true, true),
-        ];
-        let obtained = self.obtain_these(policy, &wanted).await?;
+    pub(crate) async fn obtain(&self, policy: K3s) -> Result<Vec<String>, ImageError> {
+        let obtained = self.obtain_these(policy, &wants()).await?;
         let form = |image: &Obtained| if image.published { "published" } else { "built" };
         Ok(obtained
             .values()
@@ -176,7 +192,11 @@ impl Machine {
             .collect())
     }
 
-    async fn obtain_these(&self, policy: K3s, wanted: &[Want]) -> Result<BTreeMap<String, Obtained>, ImageError> {
+    pub(crate) async fn obtain_these(
+        &self,
+        policy: K3s,
+        wanted: &[Want],
+    ) -> Result<BTreeMap<String, Obtained>, ImageError> {
         let request = Request {
             lock: &self.lock,
             policy,
@@ -199,7 +219,7 @@ impl Machine {
     }
 
     /// The calls that the fake engine received since the last call of this function, sorted.
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.engine.asked.lock().expect("not poisoned"));
         asked.sort();
         asked

@@ -1,0 +1,77 @@
+//! The functions behind the commands for image bundles.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use parallax_vocab::VariantId;
+use tokio_util::sync::CancellationToken;
+
+use super::Project;
+use super::machine::{connected, failed, policy};
+use super::project::planned;
+use crate::cli::CliError;
+use crate::cli::args::K3s;
+use crate::run::{self, Machine};
+use parallax_images::{Cache, Here, Lock, Recipes, Want};
+use parallax_plan::Plan;
+use parallax_record::Sink;
+
+/// The variants of a project that a bundle is for, and the recipes of their images.
+type Of<'a> = (&'a Project, &'a [VariantId], &'a Recipes);
+
+/// Obtains the images that the variants need, and writes them to the file `out`. Returns the names of the images and the
+/// digest of the file as text.
+pub async fn images_bundle(
+    (project, selected, recipes): Of<'_>,
+    (k3s, provision): (K3s, bool),
+    out: &Path,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<String, CliError> {
+    let plan = planned(project, &selected.iter().cloned().collect())?;
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    let with = (policy(k3s), &machine.engine, provision);
+    let obtained = run::fetch(recipes, with, (&plan, archives), &sink, cancel.clone()).await?;
+    let cache = Cache::open()?;
+    let lock = Lock::of(recipes, &cache)?;
+    let bundled = parallax_images::bundle(&lock, &cache, &obtained, out, &sink, cancel).await?;
+    let text = bundled.images.iter().fold(String::new(), |mut text, (name, reference)| {
+        let _ = writeln!(text, "{name:<18}  {reference}");
+        text
+    });
+    let (count, megabytes) = (bundled.images.len(), bundled.bytes.div_ceil(1_000_000));
+    Ok(format!("{text}{count} images, {megabytes} MB\n{}  {}\n", bundled.sha256, out.display()))
+}
+
+/// The images of a plan, each as an archive. A bundle is made from archives alone.
+fn archives(plan: &Plan) -> Vec<Want> {
+    run::wants(plan).into_iter().map(|want| Want { engine: false, archive: true, ..want }).collect()
+}
+
+/// Loads the images of a bundle that the variants need. With `all`, a bundle that lacks one of them is refused. Returns
+/// what was loaded as text.
+pub async fn images_load(
+    (project, selected, recipes): Of<'_>,
+    (file, all): (&Path, bool),
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<String, CliError> {
+    let plan = planned(project, &selected.iter().cloned().collect())?;
+    let engine = connected(&sink, provision).await?;
+    let cache = Cache::open()?;
+    let lock = Lock::of(recipes, &cache)?;
+    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let here = Here { lock: &lock, binaries: &binaries, cache: &cache, store: &engine };
+    let loaded = parallax_images::load(&here, file, &run::wants(&plan), all, &sink, cancel).await?;
+    for reference in &loaded.unused {
+        sink.note(format!("{reference} was not loaded: no scenario chosen needs it"));
+    }
+    if !loaded.lacking.is_empty() {
+        let lacking = loaded.lacking.join(", ");
+        sink.note(format!(
+            "the bundle is not for all scenarios: a scenario that needs one of {lacking} needs a network"
+        ));
+    }
+    Ok(format!("{} images loaded from {}\n", loaded.images.len(), file.display()))
+}
