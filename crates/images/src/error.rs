@@ -269,7 +269,7 @@ fn pull_fix(why: &str) -> String {
             "wait, or sign in by `docker login`: the registry limits how much one may pull without an account",
         ),
         (
-            &["unauthorized", "authentication required", "denied"],
+            &["unauthorized", "authentication required", "no basic auth credentials", "denied"],
             "sign in by `docker login`, or look at the image's name: registries hide what one may not see",
         ),
         (
@@ -378,6 +378,7 @@ mod tests {
         for (why, says) in [
             ("toomanyrequests: You have reached your pull rate limit", "docker login"),
             ("unauthorized: authentication required", "look at the image's name"),
+            ("Head \"http://x/v2/a/manifests/1\": no basic auth credentials", "sign in by `docker login`"),
             ("write /var/lib/docker/tmp/x: no space left on device", "docker system df"),
             ("unexpected EOF", "try again"),
             ("no answer within 10 s", "try again"),

@@ -141,13 +141,14 @@ pub(super) fn registry_has_none(why: &str) -> bool {
 /// Whether the error of a pull came from a registry that could be reached. Then the pull of another image may still
 /// succeed.
 pub(super) fn registry_refused(why: &str) -> bool {
-    const SIGNS: [&str; 8] = [
+    const SIGNS: [&str; 9] = [
         "manifest unknown",
         "not found",
         "no matching manifest",
         "denied",
         "unauthorized",
         "authentication required",
+        "no basic auth credentials",
         "toomanyrequests",
         "no space left",
     ];
@@ -199,6 +200,7 @@ mod tests {
         let registries = Registries::default();
         assert!(!registries.learn("manifest for x/a:1 not found: manifest unknown"));
         assert!(!registries.learn("pull access denied for x/a, repository does not exist"));
+        assert!(!registries.learn("Head \"http://x/v2/a/manifests/1\": no basic auth credentials"));
         assert_eq!(registries.out_of_reach(), None);
         assert!(registries.learn("no answer within 10 s"));
         assert!(!registries.learn("dial tcp: lookup registry: no such host"), "known by now");

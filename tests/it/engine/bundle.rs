@@ -25,19 +25,19 @@ flow:
 const OF_A_CLUSTER: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
 
 /// A project whose images nobody else has: their files contain the id of this process.
-struct Project {
-    folder: tempfile::TempDir,
-    /// The published image of the project, which is in the engine.
-    app: String,
+pub(super) struct Project {
+    pub(super) folder: tempfile::TempDir,
+    /// The reference of the published image of the project. No recipe makes it.
+    pub(super) app: String,
 }
 
 impl Project {
-    fn new(bench: &Bench) -> Self {
+    /// Creates the project. `digest` is the digest of the published image in images.lock.
+    pub(super) fn new(app: &str, digest: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let id = std::process::id();
-        let app = format!("bundle-test.invalid/app:{id}");
-        docker(&["tag", &bench.image, &app]);
-        let mut lock = format!("images:\n  - {{ name: app, for: the application, reference: '{app}' }}\n");
+        let digest = digest.map(|digest| format!(", digest: '{digest}'")).unwrap_or_default();
+        let mut lock = format!("images:\n  - {{ name: app, for: the application, reference: '{app}'{digest} }}\n");
         for name in OF_A_CLUSTER {
             writeln!(lock, "  - {{ name: {name}, for: clusters, recipe: bundle-test-{name} }}").unwrap();
             let recipe = folder.path().join(format!("images/bundle-test-{name}"));
@@ -48,11 +48,11 @@ impl Project {
         fs::write(folder.path().join("images/images.lock"), lock).unwrap();
         fs::create_dir_all(folder.path().join("scenarios/asks")).unwrap();
         fs::write(folder.path().join("scenarios/asks/scenario.yaml"), ASKS).unwrap();
-        Self { folder, app }
+        Self { folder, app: app.to_owned() }
     }
 
     /// Runs `parallax images` with a cache of its own.
-    fn images(&self, cache: &str, args: &[&str]) -> Output {
+    pub(super) fn images(&self, cache: &str, args: &[&str]) -> Output {
         let mut command = parallax(self.folder.path());
         command
             .arg("images")
@@ -97,7 +97,8 @@ fn count(folder: &Path) -> usize {
 #[serial(engine)]
 async fn what_was_bundled_is_loaded_where_nothing_was() {
     let Some(bench) = Bench::new().await else { return };
-    let project = Project::new(&bench);
+    let project = Project::new(&format!("bundle-test.invalid/app:{}", std::process::id()), None);
+    docker(&["tag", &bench.image, &project.app]);
     let file = project.folder.path().join("images.tar");
     let (listed, _) = project.does("first", &["bundle", "asks", "--output", "images.tar"]);
     let last = format!("{}  images.tar", parallax_images::digest::of_file(&file).unwrap());

@@ -9,6 +9,7 @@ mod bundle;
 mod cleanup;
 mod images;
 mod provision;
+mod registry;
 mod resolve;
 mod roles;
 mod start;
