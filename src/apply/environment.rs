@@ -30,6 +30,9 @@ use parallax_plan::EnvironmentPlan;
 /// The time limit for Kubernetes to create the ServiceAccount of a new namespace, and for each vantage pod to start
 /// running. The images are already on the node, so the limit can be short.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
+/// The time limit for a vantage pod to start running in a cluster that the harness does not own. Its nodes may have to
+/// pull the image first.
+const PULLED_WITHIN: Duration = Duration::from_mins(3);
 /// The time limit for a node to become ready. The start of the cluster waits for its nodes with a shorter limit.
 /// Therefore the error of that wait comes first, and it explains the reason better.
 const NODE_WITHIN: Duration = Duration::from_mins(4);
@@ -115,14 +118,19 @@ pub async fn bring_up(
         pods: BTreeMap::new(),
         unready: Vec::new(),
     };
-    let namespace = objects::namespace(&plan.namespace, run.as_str());
-    applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
+    if applier.visit().is_none_or(|it| it.namespace.is_none()) {
+        let namespace = objects::namespace(&plan.namespace, run.as_str());
+        applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
+    }
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
         // No pod starts before its node is ready, and a node takes long if it imports the images for the first time.
         // The time limits for pods therefore begin when the node is ready. The node has its own time limit.
-        node_ready(applier.client(), SERVER_NODE).await?;
+        // Somebody else's cluster has nodes of other names, and they are ready.
+        if applier.visit().is_none() {
+            node_ready(applier.client(), SERVER_NODE).await?;
+        }
         Ok((objects, unready(applier, plan, declared).await?))
     };
     let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
@@ -177,7 +185,8 @@ async fn apply_all(
         let objects = contributions.cluster_objects.iter().chain(&contributions.objects);
         manifests.extend(objects.map(|it| (it.manifest.clone(), it.place.clone())));
     }
-    for edge in &plan.edges {
+    // No edge leads to somebody else's cluster.
+    for edge in plan.edges.iter().filter(|_| applier.visit().is_none()) {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
     // Definitions of kinds come first, then the objects that pods need. If a pod starts before its Secret exists, the
@@ -290,12 +299,20 @@ async fn vantage_pods(
         if !bundle.is_empty() {
             applier.apply(&objects::ca_bundle(&name, &bundle), &plan.namespace, &place).await?;
         }
-        applier.apply(&objects::agent_pod(&name, reference, spec), &plan.namespace, &place).await?;
-        node_ready(client, spec.node.as_deref().unwrap_or(SERVER_NODE)).await?;
+        let mut pod = objects::agent_pod(&name, reference, spec);
+        // The programs of another image may need root.
+        if applier.visit().is_some() && spec.image.is_none() {
+            objects::restrict(&mut pod);
+        }
+        applier.apply(&pod, &plan.namespace, &place).await?;
+        let within = if applier.visit().is_some() { PULLED_WITHIN } else { PODS_WITHIN };
+        if applier.visit().is_none() {
+            node_ready(client, spec.node.as_deref().unwrap_or(SERVER_NODE)).await?;
+        }
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let unrecoverable = unrecoverable::pod(client.clone(), &plan.namespace, only, |_| true, ANOTHER_TRY, None);
-        let running = until(&api, &name, conditions::is_pod_running(), Instant::now() + PODS_WITHIN);
+        let running = until(&api, &name, conditions::is_pod_running(), Instant::now() + within);
         let ended = tokio::select! {
             ended = running => ended,
             why = unrecoverable => return Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
@@ -307,7 +324,7 @@ async fn vantage_pods(
             }
             Ended::NotMet(_) => {
                 let reason = "its pod does not run";
-                Err(ready::not_ready(client, &plan.namespace, &place, PODS_WITHIN, reason).await)
+                Err(ready::not_ready(client, &plan.namespace, &place, within, reason).await)
             }
             Ended::Unseen(reason) => Err(ApplyError::Watch { what: place, reason }),
         }

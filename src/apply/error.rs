@@ -86,6 +86,20 @@ pub enum ApplyError {
         /// The time that the harness waited, in seconds.
         within_s: u64,
     },
+    /// In a cluster that stays, an object of this name exists that the run has not created. The run does not change it.
+    #[error("{title} exists already, and this run has not created it")]
+    NotOurs {
+        /// The kind, the name and the namespace of the object.
+        title: String,
+    },
+    /// In a cluster that stays, objects of the run still exist after the time for their removal.
+    #[error("{what} is not finished: {reason}")]
+    Remains {
+        /// The removal, in words.
+        what: String,
+        /// What holds the objects, or the command that removes them.
+        reason: String,
+    },
     /// An object could not be observed any more, so its state is unknown.
     #[error("nothing is known of {what}: {reason}")]
     Watch {
@@ -120,7 +134,11 @@ impl ApplyError {
     pub fn is_of_the_project(&self) -> bool {
         matches!(
             self,
-            Self::Refused { .. } | Self::NotAnObject { .. } | Self::NoImage { .. } | Self::Unrecoverable { .. }
+            Self::Refused { .. }
+                | Self::NotAnObject { .. }
+                | Self::NoImage { .. }
+                | Self::Unrecoverable { .. }
+                | Self::NotOurs { .. }
         )
     }
 
@@ -133,9 +151,15 @@ impl ApplyError {
             Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {
                 (Some(format!("correct {place}")), Vec::new())
             }
-            Self::Certificate(_) | Self::Token(_) | Self::Api { .. } | Self::Late { .. } | Self::Watch { .. } => {
-                (None, Vec::new())
+            Self::NotOurs { .. } => {
+                (Some("use another namespace, or rename the object in the scenario".to_owned()), Vec::new())
             }
+            Self::Remains { .. }
+            | Self::Certificate(_)
+            | Self::Token(_)
+            | Self::Api { .. }
+            | Self::Late { .. }
+            | Self::Watch { .. } => (None, Vec::new()),
         };
         Failure { what: self.to_string(), fix, evidence }
     }

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::objects::TOKEN_FOLDER;
+use super::objects::{TOKEN_FOLDER, restrict};
 use super::unrecoverable;
 use crate::cluster::{Ended, until};
 use crate::probe::AGENT_PATH;
@@ -119,20 +119,16 @@ impl Guest {
                 "terminationGracePeriodSeconds": 0,
                 "activeDeadlineSeconds": LIVES_S,
                 "restartPolicy": "Never",
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
-                    "seccompProfile": { "type": "RuntimeDefault" },
-                },
                 "containers": [{
                     "name": "agent", "image": self.image, "imagePullPolicy": "IfNotPresent",
                     "command": [AGENT_PATH], "args": ["hold"],
-                    "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
                     "resources": {
                         "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "cpu": "1", "memory": "256Mi" },
                     },
                 }],
             },
         });
+        restrict(&mut pod);
         if let Some(policy) = &self.dns_policy {
             pod["spec"]["dnsPolicy"] = json!(policy);
         }

@@ -2,6 +2,7 @@
 //!
 //! Only this module and `act` change a cluster.
 
+mod clear;
 mod corefile;
 mod environment;
 mod error;
@@ -9,21 +10,24 @@ mod evidence;
 mod guest;
 mod objects;
 mod ready;
+mod rights;
 mod server_side;
 mod take_down;
 mod unready;
 pub(crate) mod unrecoverable;
 mod words;
 
+pub use clear::{Cleared, Reach, clear, take_away};
 pub use corefile::write_into_corefile;
 pub use environment::{Environment, Provisioned, bring_up, prepare};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;
 pub use guest::{Guest, Refused};
-pub use objects::TOKEN_FILE;
 pub(crate) use objects::tls_secret;
+pub use objects::{RUN_LABEL, TOKEN_FILE};
 pub use ready::logged_cause;
-pub use server_side::{Applier, Names};
+pub use rights::{Needs, Rights};
+pub use server_side::{Applier, Names, Visit};
 pub use take_down::{held_by, take_down};
 pub use unready::{Accepts, Declared, Lasting, Unready};
 pub(crate) use words::last_words;

@@ -23,11 +23,14 @@ pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/
 /// The lifetime of the projected token in seconds if the vantage sets none. AWS's webhook also uses one day.
 const TOKEN_LIFETIME_S: i64 = 86_400;
 
+/// The key of the label with the run's id. Each object that a run creates in a cluster that stays has this label.
+pub const RUN_LABEL: &str = "io.parallax.run";
+
 /// The Namespace object of an environment.
 pub(super) fn namespace(name: &str, run: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Namespace",
-        "metadata": { "name": name, "labels": { "io.parallax.run": run } },
+        "metadata": { "name": name, "labels": { RUN_LABEL: run } },
     })
 }
 
@@ -177,6 +180,35 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     pod
 }
 
+/// Adds the label of the run to an object, and to the claims for volumes that a `StatefulSet` creates: Kubernetes does
+/// not remove these claims together with the `StatefulSet`.
+pub(super) fn set_run(manifest: &mut Value, run: &str) {
+    manifest["metadata"]["labels"][RUN_LABEL] = json!(run);
+    if let Some(claims) = manifest.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut) {
+        for claim in claims {
+            claim["metadata"]["labels"][RUN_LABEL] = json!(run);
+        }
+    }
+}
+
+/// Makes a pod comply with the profile `restricted` of the Pod Security Standards, which the namespaces of many clusters
+/// require. A user and a group that the pod declares itself stay.
+pub(super) fn restrict(pod: &mut Value) {
+    let spec = &mut pod["spec"];
+    let security = &mut spec["securityContext"];
+    for (key, id) in [("runAsUser", 65532), ("runAsGroup", 65532), ("fsGroup", 65532)] {
+        if security[key].is_null() {
+            security[key] = json!(id);
+        }
+    }
+    security["runAsNonRoot"] = json!(security["runAsUser"] != 0);
+    security["seccompProfile"] = json!({ "type": "RuntimeDefault" });
+    for container in spec["containers"].as_array_mut().into_iter().flatten() {
+        container["securityContext"]["allowPrivilegeEscalation"] = json!(false);
+        container["securityContext"]["capabilities"] = json!({ "drop": ["ALL"] });
+    }
+}
+
 /// Replaces each name of an image in `images.lock` by the full reference of the image. The loader has already checked
 /// that fixtures use only such names.
 pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
@@ -233,6 +265,18 @@ mod tests {
         };
         let secret = credentials_secret(&wanted, &BTreeMap::from([("user".to_owned(), Secret::new("abcd"))]));
         assert_eq!(secret["stringData"], json!({ "user": "abcd", "config.env": "export USER=abcd" }));
+    }
+
+    #[test]
+    fn a_runs_label_is_also_on_the_claims_of_a_stateful_set() {
+        let mut set =
+            json!({ "metadata": { "name": "a", "labels": { "app": "a" } }, "spec": { "volumeClaimTemplates": [{}] } });
+        set_run(&mut set, "r1");
+        assert_eq!(set["metadata"]["labels"], json!({ "app": "a", RUN_LABEL: "r1" }));
+        assert_eq!(set["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"], json!({ RUN_LABEL: "r1" }));
+        let mut secret = json!({ "kind": "Secret" });
+        set_run(&mut secret, "r1");
+        assert_eq!(secret, json!({ "kind": "Secret", "metadata": { "labels": { RUN_LABEL: "r1" } } }));
     }
 
     #[test]

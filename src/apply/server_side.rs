@@ -8,10 +8,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, Scope};
-use kube::{Api, Client, Discovery};
+use kube::{Api, Client, Discovery, ResourceExt as _};
+use parallax_vocab::RunId;
 use serde_json::Value;
 
 use super::error::ApplyError;
+use super::objects::RUN_LABEL;
 use parallax_language::scenario::target::Which;
 use parallax_record::Noted as _;
 
@@ -32,6 +34,15 @@ pub struct Names {
     pub events: String,
 }
 
+/// A run as a visitor in a cluster that stays. The run changes no object that it has not created.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The id of the run. Each object that the run applies gets it as a label.
+    pub run: RunId,
+    /// The existing namespace of all environments. `None` if the run creates its namespaces.
+    pub namespace: Option<String>,
+}
+
 /// Applies objects of any kind that the cluster has. The kinds are discovered when the applier is created. A kind that
 /// is missing at that time is requested again when it is needed.
 #[derive(Clone)]
@@ -39,6 +50,7 @@ pub struct Applier {
     client: Client,
     kinds: Arc<Discovery>,
     images: Arc<BTreeMap<String, String>>,
+    visit: Option<Arc<Visit>>,
 }
 
 impl std::fmt::Debug for Applier {
@@ -51,7 +63,17 @@ impl Applier {
     /// Discovers the cluster's kinds. `images` maps the names in `images.lock` to full image references.
     pub async fn new(client: Client, images: BTreeMap<String, String>) -> Result<Self, ApplyError> {
         let kinds = discovered(&client).await?;
-        Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images) })
+        Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images), visit: None })
+    }
+
+    /// As [`Applier::new`], for a cluster that stays after the run.
+    pub async fn visiting(client: Client, images: BTreeMap<String, String>, visit: Visit) -> Result<Self, ApplyError> {
+        Ok(Self { visit: Some(Arc::new(visit)), ..Self::new(client, images).await? })
+    }
+
+    /// The run as a visitor; `None` in a cluster that the harness started.
+    pub fn visit(&self) -> Option<&Visit> {
+        self.visit.as_deref()
     }
 
     /// The client with which objects are applied.
@@ -69,6 +91,9 @@ impl Applier {
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
         super::objects::set_images(&mut manifest, &self.images);
+        if let Some(visit) = &self.visit {
+            super::objects::set_run(&mut manifest, visit.run.as_str());
+        }
         let object: DynamicObject = serde_json::from_value(manifest)
             .map_err(|error| ApplyError::NotAnObject { place: place.to_owned(), reason: error.to_string() })?;
         let name = object.metadata.name.clone().ok_or_else(|| ApplyError::NotAnObject {
@@ -76,8 +101,17 @@ impl Applier {
             reason: "metadata.name is missing".to_owned(),
         })?;
         let (resource, capabilities) = self.kind(&object, place).await?;
+        let own_namespace = namespace;
         let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
         let api = self.api(&resource, &capabilities, namespace);
+        if let Some(visit) = &self.visit {
+            let created_here =
+                visit.namespace.is_none() && namespace == own_namespace && capabilities.scope == Scope::Namespaced;
+            if !created_here {
+                let title = title(&capabilities, &resource.kind, namespace, &name);
+                refuse_others(&api, &name, visit, &title).await?;
+            }
+        }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let applied = api.patch(&name, &parameters, &Patch::Apply(&object)).await;
         applied.map_err(|source| {
@@ -122,7 +156,12 @@ impl Applier {
         Ok(self.capabilities(api_version, kind).await?.1.scope == Scope::Cluster)
     }
 
-    async fn capabilities(&self, api_version: &str, kind: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {
+    /// The resource of a kind, and what the apiserver can do with it.
+    pub(super) async fn capabilities(
+        &self,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<(ApiResource, ApiCapabilities), ApplyError> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let found = self.resolve(&GroupVersionKind::gvk(group, version, kind)).await;
         found.map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })
@@ -210,8 +249,17 @@ impl Applier {
     }
 }
 
+/// Fails if an object exists that this run has not created.
+async fn refuse_others(api: &Api<DynamicObject>, name: &str, visit: &Visit, title: &str) -> Result<(), ApplyError> {
+    let found = api.get_opt(name).await;
+    let found = found.map_err(|source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) })?;
+    let Some(found) = found else { return Ok(()) };
+    let of_this_run = found.labels().get(RUN_LABEL).is_some_and(|it| it == visit.run.as_str());
+    if of_this_run { Ok(()) } else { Err(ApplyError::NotOurs { title: title.to_owned() }) }
+}
+
 /// Whether the apiserver does not know a kind, or its group.
-fn is_unknown(error: &kube::Error) -> bool {
+pub(super) fn is_unknown(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 404,
         kube::Error::Discovery(_) => true,
@@ -220,7 +268,7 @@ fn is_unknown(error: &kube::Error) -> bool {
 }
 
 /// Asks the apiserver for all kinds of the cluster.
-async fn discovered(client: &Client) -> Result<Discovery, ApplyError> {
+pub(super) async fn discovered(client: &Client) -> Result<Discovery, ApplyError> {
     let kinds = Discovery::new(client.clone()).run_aggregated().await;
     kinds.map_err(|source| ApplyError::Api {
         doing: "ask which kinds the cluster has".to_owned(),

@@ -21,7 +21,7 @@ use crate::run::Standing;
 use crate::run::standing::Until;
 use crate::standing::{Handle, Host};
 use parallax_images::Recipes;
-use parallax_plan::Plan;
+use parallax_plan::{Namespaces, Plan};
 use parallax_record::{Live, Log, Mark, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
@@ -85,7 +85,7 @@ pub(super) async fn run(
     }
     let id = holding.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
-    let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
+    let plan = planned(project, &chosen.selected, (&id, seed), &options)?;
     let shard = shard_of(project, &chosen, &recipes, &options).await?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let own = own_folder(shard.as_deref(), &id);
@@ -96,7 +96,7 @@ pub(super) async fn run(
     // The signal handlers are installed before the first output. A user who sees that the run has started may stop it
     // at once, and the run must then clean up.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
-    let is_evidence = holding.is_none();
+    let is_evidence = holding.is_none() && options.theirs.kubeconfig.is_none();
     let redactor = recorder.redactor();
     let (display, standing, host) = match holding {
         Some(holding) => {
@@ -157,8 +157,8 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    // A user may have changed the environment of a variant that is kept. Therefore its verdict is no evidence for later
-    // runs.
+    // A user may have changed the environment of a variant that is kept, and nobody knows what else is in a cluster that
+    // the harness does not own. Therefore such a verdict is no evidence for later runs.
     if is_evidence {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
@@ -181,6 +181,23 @@ pub(super) async fn run(
         host.close().await;
     }
     worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
+}
+
+/// Returns the plan of the run. In a cluster that the harness does not own, the names of namespaces contain the run's
+/// id, so that they do not exist yet.
+fn planned(
+    project: &Project,
+    selected: &[VariantId],
+    (id, seed): (&RunId, Option<u64>),
+    options: &E2e,
+) -> Result<Plan, CliError> {
+    let prefix = format!("parallax-{id}-");
+    let namespaces = match (&options.theirs.kubeconfig, &options.theirs.namespace) {
+        (None, _) => Namespaces::Each,
+        (Some(_), None) => Namespaces::Prefixed(&prefix),
+        (Some(_), Some(name)) => Namespaces::One(name),
+    };
+    wiring::arranged(project, selected, seed, wiring::at_once(options.at_once), namespaces)
 }
 
 /// Returns the exit code of the verdicts, or the error of writing the reports if all verdicts are good. If the verdicts

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
-use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Up, Which};
+use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Theirs, Up, Which};
 use super::session::{self, Holding};
 use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
@@ -196,6 +196,7 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         selection: Selection { filters: vec![variant], ..Selection::default() },
         common,
         kept: Kept::default(),
+        theirs: Theirs::default(),
         at_once: AtOnce::default(),
         shuffle: None,
         require_proof: None,

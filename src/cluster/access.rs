@@ -59,6 +59,11 @@ impl Access {
         self.own.as_deref().ok_or_else(not_owned)
     }
 
+    /// Whether the harness started the cluster. If not, the cluster is shared with others and stays after the run.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Returns the address of the container that a fixture started outside the cluster. `None` if there is no such
     /// container.
     pub fn address_beside(&self, namespace: &str, fixture: &str) -> Option<IpAddr> {

@@ -3,19 +3,33 @@
 use std::path::Path;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use parallax_vocab::Secret;
 use parallax_vocab::question::View;
 
 use super::access::Access;
 use super::error::ClusterError;
 use super::kubeconfig;
 
-/// Returns the access to a cluster that the harness does not own, and the namespace that the kubeconfig's context
-/// names.
+/// A cluster that the harness does not own.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The access to the cluster.
+    pub access: Access,
+    /// The namespace that the kubeconfig's context names.
+    pub namespace: String,
+    /// A copy of the kubeconfig, as JSON. Its current context is the one that is used, and its paths are absolute, so
+    /// that another process can use it.
+    pub kubeconfig: Secret,
+    /// The credentials in the kubeconfig. The caller registers them with the redactor.
+    pub secrets: Vec<Secret>,
+}
+
+/// Opens a cluster that the harness does not own.
 ///
 /// Without `path`, the kubeconfig is the one that kubectl uses: the file in `KUBECONFIG`, or the one in the home
 /// folder. Without `context`, the current context is used. Questions from outside use the name servers of this machine
 /// and no redirections.
-pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Access, String), ClusterError> {
+pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Foreign, ClusterError> {
     let failed = |reason: String| ClusterError::Kubeconfig {
         cluster: context.unwrap_or("of the current context").to_owned(),
         reason,
@@ -24,12 +38,15 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Acce
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    let read = read.map_err(|error| failed(error.to_string()))?;
+    let mut read = read.map_err(|error| failed(error.to_string()))?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
+    read.current_context = Some(name.clone());
+    let copy = serde_json::to_string(&read).map_err(|error| failed(error.to_string()))?;
     // The kubeconfig may contain only the path of a file with the authority, which only the client reads. The field is
     // empty then.
-    let authority = serde_json::to_string(&read).map_err(|it| it.to_string()).and_then(|it| kubeconfig::authority(&it));
+    let authority = kubeconfig::authority(&copy);
+    let secrets = kubeconfig::secrets(&read);
     let (client, namespace) = kubeconfig::of_context(read, &options).await.map_err(failed)?;
     let access = Access {
         name,
@@ -42,5 +59,5 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<(Acce
         egress: None,
         own: None,
     };
-    Ok((access, namespace))
+    Ok(Foreign { access, namespace, kubeconfig: Secret::new(copy), secrets })
 }

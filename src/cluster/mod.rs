@@ -29,7 +29,7 @@ pub use access::Access;
 pub use agents::NotSo;
 pub use beside::{Beside, LifeBeside};
 pub use error::ClusterError;
-pub use foreign::foreign;
+pub use foreign::{Foreign, foreign};
 pub use kubeconfig::{authority, client, client_of_file, outside};
 pub use node::{AGENT_TAINT, Images, Surroundings, UP_WITHIN, start};
 pub use own::Own;

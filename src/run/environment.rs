@@ -264,8 +264,8 @@ pub(super) async fn run(
     }
     let is_last = shared.ended();
     // The namespace is not deleted if the cluster is about to be removed with it, that is, after the last environment.
-    // The deletion is also not requested if the apiserver has just failed to answer.
-    if !context.options.keep && !silent && !is_last {
+    // The deletion is also not requested if the apiserver has just failed to answer. `run::theirs` removes its own.
+    if cluster.is_own() && !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());
@@ -301,7 +301,7 @@ async fn in_environment(
             Some(provisioned) => provisioned,
             None => prepare(context, plan)?,
         };
-        apply::bring_up(applier, plan, provisioned, context.site.run(), &cluster.authority, &declared).await
+        apply::bring_up(applier, plan, provisioned, &context.options.id, &cluster.authority, &declared).await
     };
     let environment = match environment.await {
         Ok(environment) => environment,

@@ -18,7 +18,7 @@ use parallax_plan::Plan;
 use parallax_record::Sink;
 
 /// The name of the image with the agent. The external network (the world) runs from the same image.
-const AGENT: &str = "agent";
+pub(super) const AGENT: &str = "agent";
 /// The images that a node built from source needs in its air-gap folder. The published node image contains its own
 /// copies.
 const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];

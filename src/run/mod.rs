@@ -37,6 +37,7 @@ mod slots;
 pub mod standing;
 mod step;
 mod store;
+mod theirs;
 mod token;
 mod verdicts;
 mod witness;
@@ -61,6 +62,7 @@ pub use self::machine::{Machine, ensure_engine, findings};
 pub use self::skipped::Skips;
 use self::slots::Slots;
 pub use self::standing::Standing;
+pub use self::theirs::{ELSEWHERE, Present, Theirs, collect as collect_elsewhere, sweep as sweep_elsewhere};
 use self::verdicts::Verdicts;
 use parallax_engine::{Kept, Site, StateDir, reaper};
 use parallax_images::{K3s, Recipes};
@@ -80,6 +82,8 @@ pub struct Options {
     pub recipes: Recipes,
     /// Which node image to use: the published k3s, or the image built from source.
     pub k3s: K3s,
+    /// The cluster in which the run takes place, if the harness does not own it. `None` if the run starts its clusters.
+    pub theirs: Option<Theirs>,
     /// How programs of a scenario run on this machine itself.
     pub programs: Programs,
     /// Whether missing tools may be installed (`--provision`).
@@ -122,7 +126,8 @@ pub enum Programs {
 /// The state that all parts of a run share.
 pub(crate) struct Context {
     pub(crate) options: Options,
-    pub(crate) site: Site,
+    /// The run's objects in the container engine. `None` in a run in a cluster that the harness does not own.
+    pub(crate) site: Option<Site>,
     pub(crate) sink: Sink,
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
@@ -142,6 +147,17 @@ pub(crate) struct Context {
     pub(crate) taken_away: AtomicUsize,
 }
 
+impl Context {
+    /// The run's objects in the container engine.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a run in a cluster that the harness does not own. Such a run starts no cluster.
+    pub(crate) fn site(&self) -> &Site {
+        self.site.as_ref().expect("a run that starts clusters has a container engine")
+    }
+}
+
 /// Runs a plan to its end, including the clean-up. The error says why the run itself failed.
 pub async fn e2e(
     options: Options,
@@ -152,7 +168,11 @@ pub async fn e2e(
 ) -> Result<(), Failure> {
     let verdicts = Arc::new(Verdicts::new(sink.clone(), options.max_fail, options.retry_machine));
     let limit = Limit::new(options.timeout, &sink, &cancel);
-    match with_plan(options, plan, &sink, redactor, &limit.cancel, &verdicts).await {
+    let done = match options.theirs.clone() {
+        None => with_plan(options, plan, &sink, redactor, &limit.cancel, &verdicts).await,
+        Some(it) => Box::pin(theirs::with_plan(options, plan, &it, (&sink, redactor), &limit.cancel, &verdicts)).await,
+    };
+    match done {
         Ok(()) => Ok(()),
         Err(error) => {
             let error = limit.reason(error);
@@ -185,7 +205,7 @@ async fn with_plan(
         clusters: Slots::new(options.at_once.clusters),
         taken_away: AtomicUsize::new(0),
         options,
-        site: site.clone(),
+        site: Some(site.clone()),
         sink: sink.clone(),
         redactor,
         cancel: cancel.clone(),
@@ -292,6 +312,7 @@ async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {
     let swept = site.close().await;
     sink.say(EventKind::CleanedUp {
         removed: swept.removed.len() + taken_away,
+        elsewhere: false,
         remaining: swept.commands(),
         took_ms: millis(began.elapsed()),
     });

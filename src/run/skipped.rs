@@ -1,4 +1,4 @@
-//! Skips the scenarios that need a published image if this image cannot be obtained. Such an image has no recipe, so it
+//! Which skips the user accepts, and the skips in clusters that the harness starts: skips the scenarios that need a published image if this image cannot be obtained. Such an image has no recipe, so it
 //! cannot be built here. The scenarios are skipped before anything starts, with the reason as their outcome.
 
 use std::borrow::Cow;
@@ -26,8 +26,8 @@ impl Skips {
     /// not accept the skip.
     fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
         let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
-        if self.expected.iter().any(|it| it == scenario) {
-            return Outcome::Skipped { reason: format!("expected (--allow-skip): {reason}") };
+        if let Some(expected) = self.expected(scenario, &reason) {
+            return expected;
         }
         if let Some(lack) = lacks.iter().find(|it| !it.unpublished) {
             let mut failure = lack.failure.clone();
@@ -35,12 +35,26 @@ impl Skips {
             failure.fix = Some(failure.fix.map_or_else(|| or.clone(), |fix| format!("{fix}; {or}")));
             return Outcome::Error { failure };
         }
+        self.of_reason(scenario, &reason)
+    }
+
+    /// The outcome of a variant that cannot run for this reason: a skip, or an error if the user does not accept the
+    /// skip.
+    pub(super) fn of_reason(&self, scenario: &str, reason: &str) -> Outcome {
+        if let Some(expected) = self.expected(scenario, reason) {
+            return expected;
+        }
         if self.denied {
             let what = format!("{scenario} would be skipped, and nobody expects that: {reason}");
             let fix = Some(format!("`--allow-skip {scenario}` says that it is expected"));
             return Outcome::Error { failure: Failure { what, fix, evidence: Vec::new() } };
         }
-        Outcome::Skipped { reason }
+        Outcome::Skipped { reason: reason.to_owned() }
+    }
+
+    fn expected(&self, scenario: &str, reason: &str) -> Option<Outcome> {
+        let is_expected = self.expected.iter().any(|it| it == scenario);
+        is_expected.then(|| Outcome::Skipped { reason: format!("expected (--allow-skip): {reason}") })
     }
 }
 

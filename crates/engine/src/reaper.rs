@@ -34,10 +34,14 @@ pub struct Reaper {
 
 /// The command that runs this program as the reaper of a run.
 pub fn command(site: &Site) -> Result<Command, EngineError> {
+    command_for(site.run(), &site.engine().endpoint().host, site.state())
+}
+
+fn command_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Command, EngineError> {
     let program = std::env::current_exe()
         .map_err(|error| EngineError::Process { doing: "find this program".to_owned(), reason: error.to_string() })?;
     let mut command = Command::new(program);
-    command.arg(SUBCOMMAND).arg(site.run().as_str()).arg(&site.engine().endpoint().host).arg(site.state().path());
+    command.arg(SUBCOMMAND).arg(run.as_str()).arg(endpoint).arg(state.path());
     Ok(command)
 }
 
@@ -48,8 +52,18 @@ impl Reaper {
     }
 
     /// Starts the given command as the reaper of a run. [`command`] returns the usual command.
-    pub fn spawn_as(mut command: Command, site: &Site) -> Result<Self, EngineError> {
-        let log = site.state().run(site.run()).join("reaper.log");
+    pub fn spawn_as(command: Command, site: &Site) -> Result<Self, EngineError> {
+        Self::spawn_in(command, site.run(), site.state())
+    }
+
+    /// Starts the reaper of a run whose objects are not in a container engine. `endpoint` is the word that tells the
+    /// program where they are. The run's folder in the state folder exists already.
+    pub fn spawn_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Self, EngineError> {
+        Self::spawn_in(command_for(run, endpoint, state)?, run, state)
+    }
+
+    fn spawn_in(mut command: Command, run: &RunId, state: &StateDir) -> Result<Self, EngineError> {
+        let log = state.run(run).join("reaper.log");
         let file = std::fs::File::create(&log).map_err(EngineError::file("create", &log))?;
         let child = command
             .current_dir("/")
@@ -76,13 +90,18 @@ impl Reaper {
     }
 }
 
-/// The main function of the reaper process. Waits until the harness writes `closed` or dies. Returns the result of the
-/// sweep, or `None` if the harness removed the run's objects itself.
-pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
+/// Waits until the harness writes `closed` or dies. Returns whether it died, so that the run's objects must be removed.
+pub fn is_killed() -> bool {
     let mut word = String::new();
     // If reading from the pipe fails, the harness counts as dead, as if the pipe had ended.
     let _ = std::io::stdin().take(64).read_to_string(&mut word);
-    if word.trim() == CLOSED {
+    word.trim() != CLOSED
+}
+
+/// The main function of the reaper process. Waits until the harness writes `closed` or dies. Returns the result of the
+/// sweep, or `None` if the harness removed the run's objects itself.
+pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
+    if !is_killed() {
         return Ok(None);
     }
     let state = StateDir::at(state);

@@ -8,6 +8,7 @@ use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
+use super::namespaces::Namespaces;
 use super::{apart, hosts, pods};
 use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library, Scopes};
 use parallax_language::scenario::diagnostic::{suggest, tidy};
@@ -25,9 +26,6 @@ const EDGES_LIMIT: usize = 128;
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// The namespace with which fixtures are expanded if the result must be the same for every environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
-/// The maximum length of the name of a namespace (RFC 1123 label).
-const NAMESPACE_LIMIT: usize = 63;
-
 /// The reason why the plan cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -67,28 +65,39 @@ enum Depth {
     Claims,
 }
 
-/// Computes the plan of a run of the selected variants.
+/// Computes the plan of a run of the selected variants in clusters that the harness starts.
 pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<Plan, PlanError> {
-    to_depth(library, scenarios, selected, Depth::Whole)
+    build_in(library, scenarios, selected, Namespaces::Each)
+}
+
+/// Computes the plan of a run of the selected variants. `namespaces` decides where the environments are.
+pub fn build_in(
+    library: &Library,
+    scenarios: &[Loaded],
+    selected: &BTreeSet<VariantId>,
+    namespaces: Namespaces<'_>,
+) -> Result<Plan, PlanError> {
+    to_depth(library, scenarios, selected, (Depth::Whole, namespaces))
 }
 
 /// Checks for `lint` whether the plan can be computed. This does not compute the whole plan, so it is many times
 /// faster.
 pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
-    to_depth(library, scenarios, selected, Depth::Claims).map(drop)
+    to_depth(library, scenarios, selected, (Depth::Claims, Namespaces::Each)).map(drop)
 }
 
 fn to_depth(
     library: &Library,
     scenarios: &[Loaded],
     selected: &BTreeSet<VariantId>,
-    depth: Depth,
+    (depth, namespaces): (Depth, Namespaces<'_>),
 ) -> Result<Plan, PlanError> {
     let cache = ExpansionCache::default();
     let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
     let mut problems = Vec::new();
-    let drafts = drafts(library, &cache, scenarios, selected);
-    let mut wants = map_in_parallel(&drafts, |draft| Wants::of(library, &cache, draft));
+    let drafts = drafts(library, &cache, scenarios, (selected, namespaces));
+    let each_alone = matches!(namespaces, Namespaces::One(_));
+    let mut wants = map_in_parallel(&drafts, |draft| Wants::of(library, &cache, draft, each_alone));
     keep_disputed_kinds(&mut wants);
     for (draft, wants) in drafts.into_iter().zip(wants) {
         match wants {
@@ -123,14 +132,14 @@ fn drafts<'a>(
     library: &Library,
     cache: &ExpansionCache,
     scenarios: &'a [Loaded],
-    selected: &BTreeSet<VariantId>,
+    (selected, namespaces): (&BTreeSet<VariantId>, Namespaces<'_>),
 ) -> Vec<Draft<'a>> {
     let mut taken = BTreeSet::new();
     let mut drafts = Vec::new();
     for loaded in scenarios {
         for (id, variants) in apart::environments(library, cache, loaded, selected) {
             let Some(first) = variants.first() else { continue };
-            let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
+            let namespace = namespaces.name(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
             drafts.push(Draft { id, loaded, namespace, variants, declared_hosts });
         }
@@ -154,7 +163,13 @@ struct Wants {
 }
 
 impl Wants {
-    fn of(library: &Library, cache: &ExpansionCache, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
+    /// `each_alone` says whether no environment shares its cluster.
+    fn of(
+        library: &Library,
+        cache: &ExpansionCache,
+        draft: &Draft<'_>,
+        each_alone: bool,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
         // The fixtures are expanded with a placeholder for the namespace. So objects of two environments compare as
         // equal even if they contain the namespace.
@@ -197,8 +212,9 @@ impl Wants {
         // If a node trusts an authority that is a fixture, the authority exists in one environment only. So this
         // environment cannot share the cluster.
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
-        let alone =
-            trusts || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
+        let alone = each_alone
+            || trusts
+            || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
         Ok(Self { traits, objects, kinds, alone: alone.then(|| draft.id.clone()) })
     }
 }
@@ -357,33 +373,6 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
         }
     }
     edges
-}
-
-/// The name of an environment's namespace, made from the scenario's name and the break's id: `presigned-url`,
-/// `presigned-url-no-rewrite`. If the name is taken by a scenario of another folder, the folder's name comes first.
-fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let with_break = |base: &str| match break_id {
-        Some(id) => format!("{base}-{id}"),
-        None => base.to_owned(),
-    };
-    let mut candidates = [with_break(name), with_break(&path.replace('/', "-"))].into_iter();
-    let mut number = 1;
-    loop {
-        let mut candidate = candidates.next().unwrap_or_else(|| {
-            number += 1;
-            let base = with_break(name);
-            format!("{}-{number}", &base[..base.len().min(NAMESPACE_LIMIT - 8)])
-        });
-        candidate.truncate(NAMESPACE_LIMIT);
-        // The name of a scenario's folder may contain a version with dots, but the name of a namespace must not contain
-        // dots.
-        let candidate = candidate.replace('.', "-");
-        let candidate = candidate.trim_end_matches('-').to_owned();
-        if taken.insert(candidate.clone()) {
-            return candidate;
-        }
-    }
 }
 
 /// Returns an error if two environments of a cluster need the same DNS name or outside name, or the same cluster-wide

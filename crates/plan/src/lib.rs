@@ -13,6 +13,7 @@ mod coredns;
 mod expected;
 mod history;
 mod hosts;
+mod namespaces;
 mod order;
 mod pods;
 mod shard;
@@ -22,10 +23,11 @@ mod typical;
 #[cfg(test)]
 mod tests;
 
-pub use build::{NODE_PORTS, PlanError, build, check};
+pub use build::{NODE_PORTS, PlanError, build, build_in, check};
 pub use cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 pub use coredns::custom_config_map;
 pub use expected::{AtOnce, Expected};
 pub use history::History;
+pub use namespaces::Namespaces;
 pub use order::Order;
 pub use show::show;

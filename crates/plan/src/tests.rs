@@ -89,7 +89,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
         let ended = VariantEnded { variant: (*variant).into(), outcome: Outcome::AsExpected, took_ms: *took_ms };
         events.push(event(9_000, EventKind::VariantEnded(ended)));
     }
-    events.push(event(20_000, EventKind::CleanedUp { removed: 0, remaining: vec![], took_ms: 500 }));
+    events.push(event(20_000, EventKind::CleanedUp { removed: 0, elsewhere: false, remaining: vec![], took_ms: 500 }));
     events
 }
 

@@ -88,8 +88,10 @@ fn of_variant(out: &mut String, summary: &Summary, variant: &Variant, command: &
         }
         out.push_str(&fenced(&text));
     }
-    let _ =
-        write!(out, "\nAgain: {}\n\nLook in: {}\n", code(&rerun(summary, variant, command)), code(&look_in(variant)));
+    let _ = write!(out, "\nAgain: {}\n", code(&rerun(summary, variant, command)));
+    if let Some(command) = look_in(summary, variant) {
+        let _ = write!(out, "\nLook in: {}\n", code(&command));
+    }
 }
 
 fn of_failure(out: &mut String, failure: &Failure) {

@@ -205,16 +205,17 @@ fn numbered(id: &str, number: u16) -> String {
 }
 
 fn cleaned_up(parts: &[Part<'_>]) -> EventKind {
-    let (mut all, mut left, mut longest_ms) = (0, Vec::new(), 0);
+    let (mut all, mut anywhere_else, mut left, mut longest_ms) = (0, false, Vec::new(), 0);
     for part in parts {
         for event in part.events {
-            let EventKind::CleanedUp { removed, remaining, took_ms } = &event.event else { continue };
+            let EventKind::CleanedUp { removed, elsewhere, remaining, took_ms } = &event.event else { continue };
             all += removed;
+            anywhere_else |= elsewhere;
             left.extend(remaining.iter().map(|it| format!("shard {}: {it}", part.shard.number)));
             longest_ms = longest_ms.max(*took_ms);
         }
     }
-    EventKind::CleanedUp { removed: all, remaining: left, took_ms: longest_ms }
+    EventKind::CleanedUp { removed: all, elsewhere: anywhere_else, remaining: left, took_ms: longest_ms }
 }
 
 /// Returns the proof of the whole run: the union of the shards' proofs. This is correct because a scenario is never

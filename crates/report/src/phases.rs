@@ -143,7 +143,10 @@ mod tests {
             ended(8_000, "cluster/c1", 6_000),
             ended(9_000, "cluster/c2", 6_000),
             ended(10_000, "environment/a", 900),
-            Event { at_ms: 12_000, event: EventKind::CleanedUp { removed: 1, remaining: vec![], took_ms: 2_000 } },
+            Event {
+                at_ms: 12_000,
+                event: EventKind::CleanedUp { removed: 1, elsewhere: false, remaining: vec![], took_ms: 2_000 },
+            },
         ];
         let phases = Phases::from_events(&events);
         assert_eq!((phases.cluster_ms, phases.fixtures_ms, phases.clean_up_ms), (7_000, 900, 2_000));

@@ -91,7 +91,7 @@ impl Tape {
     }
 
     fn finish(mut self, unproven: &[&str], failure: Option<Failure>, interrupted: bool) -> Vec<Event> {
-        self.say(1_800, EventKind::CleanedUp { removed: 5, remaining: vec![], took_ms: 1_800 });
+        self.say(1_800, EventKind::CleanedUp { removed: 5, elsewhere: false, remaining: vec![], took_ms: 1_800 });
         let none = unproven.iter().map(|text| (*text).to_owned()).collect();
         let by_altered = vec!["presign/presigned-url: put.status".to_owned()];
         let ended =
@@ -300,7 +300,7 @@ pub(crate) fn interrupted() -> Vec<Event> {
     tape.step(step(BASELINE, "inside", 14));
     tape.end(BASELINE, Outcome::Interrupted);
     let remaining = vec!["network parallax-r5f09a2c1: docker network rm parallax-r5f09a2c1".into()];
-    tape.say(0, EventKind::CleanedUp { removed: 4, remaining, took_ms: 900 });
+    tape.say(0, EventKind::CleanedUp { removed: 4, elsewhere: false, remaining, took_ms: 900 });
     let ended = Summary::from_events(&tape.events).ending(Proof::default(), None, true, tape.at_ms);
     tape.say(0, EventKind::RunEnded(ended));
     tape.events

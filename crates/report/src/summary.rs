@@ -87,6 +87,8 @@ pub struct Variant {
 pub struct CleanUp {
     /// The number of containers, networks and volumes that were removed.
     pub removed: usize,
+    /// Whether the removed things are objects in a cluster that the harness does not own.
+    pub elsewhere: bool,
     /// The objects that still exist, each with the command that removes it.
     pub remaining: Vec<String>,
     /// The duration of the clean-up, in milliseconds.
@@ -273,8 +275,13 @@ impl Summary {
                 }
                 variant.took_ms = ended.took_ms;
             }
-            EventKind::CleanedUp { removed, remaining, took_ms } => {
-                self.clean_up = Some(CleanUp { removed: *removed, remaining: remaining.clone(), took_ms: *took_ms });
+            EventKind::CleanedUp { removed, elsewhere, remaining, took_ms } => {
+                self.clean_up = Some(CleanUp {
+                    removed: *removed,
+                    elsewhere: *elsewhere,
+                    remaining: remaining.clone(),
+                    took_ms: *took_ms,
+                });
             }
             EventKind::RunEnded(ended) => self.ended = Some(ended.clone()),
             EventKind::SetupProgress { .. } | EventKind::StepStarted { .. } => {}

@@ -211,7 +211,9 @@ impl<'a> Out<'a> {
 
     fn again(&mut self, summary: &Summary, variant: &Variant) {
         self.labelled("again", &rerun(summary, variant, &self.style.command));
-        self.labelled("look in", &look_in(variant));
+        if let Some(command) = look_in(summary, variant) {
+            self.labelled("look in", &command);
+        }
         self.line("");
     }
 
@@ -303,7 +305,10 @@ impl<'a> Out<'a> {
         if clean_up.remaining.is_empty() {
             self.line(&format!(
                 "removed  {}, nothing is left",
-                count(clean_up.removed, "container, network or volume")
+                count(
+                    clean_up.removed,
+                    if clean_up.elsewhere { "namespace or object" } else { "container, network or volume" }
+                )
             ));
             return;
         }
@@ -380,14 +385,18 @@ pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> Stri
 }
 
 /// Returns the command `parallax up` for a failed variant. It runs the variant up to its first step that is not as
-/// declared, and keeps its environment.
-pub(crate) fn look_in(variant: &Variant) -> String {
+/// declared, and keeps its environment. `None` if the run was in a cluster that the harness does not own, because `up`
+/// starts a cluster.
+pub(crate) fn look_in(summary: &Summary, variant: &Variant) -> Option<String> {
+    if summary.clean_up.as_ref().is_some_and(|it| it.elsewhere) {
+        return None;
+    }
     let first = variant.problems().first();
     let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
     // The flow has no place for a single step of a `repeat`, so the command names the `repeat` step that contains it.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
-    format!("parallax up {}{before}", variant.id)
+    Some(format!("parallax up {}{before}", variant.id))
 }
 
 /// Returns the text that follows the verdict in the line of a variant.
@@ -460,6 +469,7 @@ fn count(number: usize, what: &str) -> String {
     }
     let plural = match what {
         "container, network or volume" => "containers, networks and volumes",
+        "namespace or object" => "namespaces and objects",
         "matcher" => "matchers",
         "unconfirmed answer" => "unconfirmed answers",
         "step" => "steps",

@@ -41,11 +41,9 @@ pub enum EventKind {
         /// One sentence about the problem, and how to fix it.
         text: String,
     },
-    /// The set-up of a part of the environment begins: the engine, an image, the external network, a cluster or a
-    /// namespace. Reports show each part as a separate test case.
+    /// The set-up of a part begins, for example of an image or a cluster. Reports show each part as a test case.
     SetupStarted {
-        /// The id of the part, the same in every run, for example `image/minio`, `cluster/c1` or
-        /// `variant/presign/presigned-url/fixtures`.
+        /// The id of the part, the same in every run, for example `image/minio` or `cluster/c1`.
         id: String,
         /// What is set up, in words for the user.
         title: String,
@@ -84,8 +82,11 @@ pub enum EventKind {
     VariantEnded(VariantEnded),
     /// The clean-up ended. It reports what was removed, and what could not be removed.
     CleanedUp {
-        /// The number of containers, networks and volumes that were removed.
+        /// The number of containers, networks and volumes that were removed; `elsewhere`, of Kubernetes objects.
         removed: usize,
+        /// Whether the run was in a cluster that the harness does not own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        elsewhere: bool,
         /// One line for each object that still exists, with the command that removes it.
         remaining: Vec<String>,
         /// The duration of the clean-up in milliseconds.

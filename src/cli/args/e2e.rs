@@ -20,6 +20,9 @@ pub struct E2e {
     /// The options for what the run keeps after its end.
     #[command(flatten)]
     pub kept: Kept,
+    /// The options for a cluster that the harness does not own.
+    #[command(flatten)]
+    pub theirs: Theirs,
     /// The options that limit how much runs at the same time.
     #[command(flatten)]
     pub at_once: AtOnce,
@@ -89,6 +92,7 @@ impl E2e {
         if let Some(seed) = self.seed {
             words.extend(["--seed".to_owned(), seed.to_string()]);
         }
+        words.extend(self.theirs.again());
         words
     }
 }
@@ -96,6 +100,53 @@ impl E2e {
 /// Returns the value of an option in the form in which a user writes it on the command line.
 fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
+}
+
+/// The options for a cluster that the harness does not own, and that stays after the run.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Your own cluster")]
+pub struct Theirs {
+    /// Run in the cluster of this kubeconfig, and start no cluster and no container. The run creates a namespace for each
+    /// environment, changes nothing that it has not created, and removes everything before it ends. A scenario that
+    /// needs more than the cluster gives is skipped, with the reason.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "keep_on_failure", "provision"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: the current context].
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// Run all environments in this existing namespace, one after the other. The rights of the namespace's administrator
+    /// then suffice. Use a namespace without other workloads: a step that deletes or changes an object by its name or
+    /// labels also finds those of others.
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub namespace: Option<String>,
+    /// Allow the run to create cluster-scoped objects, and objects in other namespaces. It removes them, too. It changes
+    /// no existing object, and never the cluster's CoreDNS.
+    #[arg(long, requires = "kubeconfig")]
+    pub allow_cluster_changes: bool,
+    /// The cluster's nodes already have these images of images.lock, as `parallax images build` makes them. Without
+    /// NAMES, this holds for each image that no registry has. Without the option, the nodes' own lists decide, which
+    /// contain at most 50 images and which not every user may read.
+    #[arg(
+        long, value_name = "NAMES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
+        default_missing_value = "", requires = "kubeconfig"
+    )]
+    pub images_present: Option<Vec<String>>,
+}
+
+impl Theirs {
+    /// Returns the options as words of a command line.
+    fn again(&self) -> Vec<String> {
+        let path = self.kubeconfig.as_ref().map(|it| it.display().to_string());
+        let named = [("--kubeconfig", &path), ("--context", &self.context), ("--namespace", &self.namespace)];
+        let named = named.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value.clone()?]));
+        let mut words: Vec<String> = named.flatten().collect();
+        words.extend(self.allow_cluster_changes.then(|| "--allow-cluster-changes".to_owned()));
+        words.extend(self.images_present.as_ref().map(|images| match images.join(",") {
+            all if all.is_empty() => "--images-present".to_owned(),
+            some => format!("--images-present={some}"),
+        }));
+        words
+    }
 }
 
 /// The options for what a run keeps after its end.
@@ -196,6 +247,11 @@ mod tests {
             ("parallax e2e presign --k3s built --seed 7 --jobs 2 --keep", "--k3s built --seed 7"),
             ("parallax e2e --lock shipped --allow-host-programs --shuffle=3", "--lock shipped --allow-host-programs"),
             ("parallax e2e --allow-host-programs=unconfined", "--allow-host-programs=unconfined"),
+            ("parallax e2e --kubeconfig k --images-present", "--kubeconfig k --images-present"),
+            (
+                "parallax e2e a --kubeconfig k --namespace n --images-present=agent,minio",
+                "--kubeconfig k --namespace n --images-present=agent,minio",
+            ),
         ] {
             assert_eq!(words(line), again, "{line}");
         }

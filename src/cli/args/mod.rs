@@ -13,7 +13,7 @@ mod standing;
 use std::path::PathBuf;
 
 pub use self::check::Check;
-pub use self::e2e::{AtOnce, Common, E2e, HostPrograms, Kept, ProofBy};
+pub use self::e2e::{AtOnce, Common, E2e, HostPrograms, Kept, ProofBy, Theirs};
 pub use self::explain::Explain;
 pub use self::images::{Images, ImagesCommand};
 pub use self::merge::Merge;
@@ -45,6 +45,7 @@ Examples:
   parallax e2e --require-proof=faults --shuffle            the strictest: every matcher turned red by a break, in a random order
   parallax e2e --provision                                 on a bare machine, as root
   parallax e2e --shard 2/3                                 the second of three parts; `parallax merge` joins their records
+  parallax e2e app --kubeconfig team.yaml --namespace team in your own cluster, in a namespace that you administer
   parallax e2e --max-fail 3 --retry-machine 1              stop after three failures; run again what the machine broke
 
 The last line on standard output is `N passed, N failed, N skipped`.

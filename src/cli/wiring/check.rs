@@ -105,9 +105,8 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
 /// Returns the access to the cluster, and the pod that is to be created in it. The error is the reason why nothing can
 /// be asked inside the cluster.
 async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
-    let (access, namespace) = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref())
-        .await
-        .map_err(|error| error.to_string())?;
+    let foreign = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref());
+    let cluster::Foreign { access, namespace, .. } = foreign.await.map_err(|error| error.to_string())?;
     let guest = Guest {
         namespace: args.namespace.clone().unwrap_or(namespace),
         name: format!("parallax-check-{}", id.as_str()),

@@ -8,7 +8,8 @@ use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
-use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s};
+use crate::apply::Reach;
+use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s, Theirs};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
@@ -26,7 +27,8 @@ const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 /// record.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
-        Command::E2e(_) | Command::Hold(_) => true,
+        Command::E2e(options) => options.theirs.kubeconfig.is_none(),
+        Command::Hold(_) => true,
         Command::Images(args) => !matches!(args.command, ImagesCommand::List),
         _ => false,
     };
@@ -53,6 +55,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         directory: run.directory,
         recipes,
         k3s: policy(run.options.common.k3s),
+        theirs: theirs(run.options.theirs),
         // Without `--allow-host-programs`, no scenario may run a program on this machine. The value then applies only
         // to the programs that the user runs with `parallax exec`.
         programs: match run.options.common.allow_host_programs {
@@ -78,6 +81,21 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     Ended { failure: result.err() }
 }
 
+/// The cluster that the harness does not own. `None` if the run starts its clusters.
+fn theirs(options: Theirs) -> Option<run::Theirs> {
+    let present = match options.images_present {
+        None => run::Present::Unknown,
+        Some(names) if names.iter().all(String::is_empty) => run::Present::All,
+        Some(names) => run::Present::These(names.into_iter().collect()),
+    };
+    Some(run::Theirs {
+        kubeconfig: options.kubeconfig?,
+        context: options.context,
+        reach: Reach { namespace: options.namespace, wide: options.allow_cluster_changes },
+        present,
+    })
+}
+
 pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     match k3s {
         K3s::Auto => parallax_images::K3s::Auto,
@@ -90,6 +108,9 @@ pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
 /// once.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
+    if state.run_file(run).is_some_and(|it| it.endpoint == run::ELSEWHERE) {
+        return vec![format!("every object with the label {}={run} in the cluster", crate::apply::RUN_LABEL)];
+    }
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
 }
 
@@ -191,8 +212,28 @@ pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationTo
 
 /// Removes the objects that killed runs left behind.
 pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
-    let engine = connected(&sink, false).await?;
     let state = StateDir::of_user().map_err(engine_error)?;
+    let mut left = Vec::new();
+    let elsewhere = run::collect_elsewhere(&state).await.map_err(engine_error)?;
+    for (run, swept) in &elsewhere {
+        match swept {
+            Ok(swept) => {
+                sink.note(format!("run {run}: {} objects of its cluster removed", swept.removed.len()));
+                left.extend(swept.remaining.iter().cloned());
+            }
+            Err(why) => left.push(format!("run {run}: its cluster cannot be looked at: {why}")),
+        }
+    }
+    for line in &left {
+        sink.warn(format!("something could not be removed; {line}"));
+    }
+    let engine = match connected(&sink, false).await {
+        // Without an engine, there is nothing else to collect.
+        Err(_) if !elsewhere.is_empty() => {
+            return Ok(if left.is_empty() { Exit::AsExpected } else { Exit::Harness });
+        }
+        connected => connected?,
+    };
     let collection = parallax_engine::gc(&engine, &state).await.map_err(engine_error)?;
     for (run, collected) in &collection.runs {
         match collected {
@@ -205,7 +246,7 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
         sink.warn(format!("something could not be removed; {command}"));
     }
     printer::data(&format!("{} objects removed\n", collection.removed()));
-    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+    Ok(if remaining.is_empty() && left.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
 /// Removes the objects of a run that was kept with `e2e --keep`.
@@ -229,12 +270,30 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
     };
+    if endpoint == run::ELSEWHERE {
+        return reap_elsewhere(&StateDir::at(state), &RunId::new(run.clone()));
+    }
     let swept =
         parallax_engine::reaper::main(&RunId::new(run.clone()), endpoint, Path::new(state)).map_err(engine_error)?;
     if let Some(swept) = swept {
         printer::word(&format!("{} objects removed, {} remain", swept.removed.len(), swept.remaining.len()));
     }
     Ok(Exit::AsExpected)
+}
+
+/// As [`reaper`], for a run in a cluster that the harness does not own.
+fn reap_elsewhere(state: &StateDir, run: &RunId) -> Result<Exit, CliError> {
+    if !parallax_engine::reaper::is_killed() {
+        return Ok(Exit::AsExpected);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::Harness(format!("failed to start the sweep: {error}")))?;
+    let swept = runtime.block_on(run::sweep_elsewhere(state, run)).map_err(CliError::Harness)?;
+    printer::word(&format!("{} objects removed", swept.removed.len()));
+    for line in &swept.remaining {
+        printer::word(&format!("something could not be removed; {line}"));
+    }
+    Ok(if swept.remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
 pub(super) async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {

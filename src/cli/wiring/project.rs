@@ -13,7 +13,7 @@ use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
-use parallax_plan::{AtOnce, Order, PlanError};
+use parallax_plan::{AtOnce, Namespaces, Order, PlanError};
 
 /// One variant in the output of `parallax list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ fn warned(warnings: usize) -> String {
 /// Returns the plan and its expected duration, as text or as JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
     let at_once = super::at_once(args.at_once);
-    let plan = arranged(project, selected, args.shuffle, at_once)?;
+    let plan = arranged(project, selected, args.shuffle, at_once, Namespaces::Each)?;
     let expected = plan.expected(&Past::of(&project.root).took, at_once);
     if args.json {
         let images: BTreeSet<String> = crate::run::wants(&plan).into_iter().map(|want| want.name).collect();
@@ -201,14 +201,15 @@ fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
 }
 
 /// Returns the plan, arranged in the order in which it runs. With a seed, the order is random. Otherwise the work with
-/// the longest expected duration comes first.
+/// the longest expected duration comes first. `namespaces` decides where the environments are.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],
     seed: Option<u64>,
     at_once: AtOnce,
+    namespaces: Namespaces<'_>,
 ) -> Result<parallax_plan::Plan, CliError> {
-    let plan = planned(project, &selected.iter().cloned().collect())?;
+    let plan = planned_in(project, &selected.iter().cloned().collect(), namespaces)?;
     Ok(match seed {
         Some(seed) => plan.arranged(Order::Shuffled(seed), at_once.clusters),
         None => plan.arranged(Order::LongestFirst(&Past::of(&project.root).took), at_once.clusters),
@@ -229,7 +230,16 @@ pub fn part(project: &Project, selected: &[VariantId], shard: Shard) -> Result<B
 }
 
 pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<parallax_plan::Plan, CliError> {
-    parallax_plan::build(&project.library, &project.scenarios, selected).map_err(|error| shown(&error))
+    planned_in(project, selected, Namespaces::Each)
+}
+
+fn planned_in(
+    project: &Project,
+    selected: &BTreeSet<VariantId>,
+    namespaces: Namespaces<'_>,
+) -> Result<parallax_plan::Plan, CliError> {
+    let plan = parallax_plan::build_in(&project.library, &project.scenarios, selected, namespaces);
+    plan.map_err(|error| shown(&error))
 }
 
 fn shown(error: &PlanError) -> CliError {

@@ -40,12 +40,12 @@ pub(super) async fn start(
     supplied: &Supplied,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Started, RunError> {
-    let network = context.site.network(&plan.name).await?;
+    let network = context.site().network(&plan.name).await?;
     let authority = neighbours::authority(context, plan)?;
     let beside = neighbours::start(context, plan, supplied, &network.name, authority.as_ref(), say).await;
     let roots = beside.roots();
     let before = cluster::Surroundings { network, neighbours: beside.standing, authority, roots };
-    let cluster = cluster::start(&context.site, plan, &supplied.cluster, before, say).await?;
+    let cluster = cluster::start(context.site(), plan, &supplied.cluster, before, say).await?;
     let own = cluster.own("register its secrets")?;
     own.secrets().iter().for_each(|secret| context.redactor.register(secret));
     if context.options.keep || context.options.standing.is_some() {
@@ -67,7 +67,7 @@ pub(super) struct NodeEnded {
 /// Describes the end of the node, if the cluster did not start for this reason. `None` if `error` has another reason.
 pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError) -> Option<NodeEnded> {
     let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
-    let (how, lines) = engine.ended(&context.site.name_of(&Own::node_of(plan)))?;
+    let (how, lines) = engine.ended(&context.site().name_of(&Own::node_of(plan)))?;
     Some(NodeEnded { how: how.to_string(), lines: lines.to_vec(), within: UP_WITHIN })
 }
 
@@ -76,7 +76,7 @@ pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError
 pub(super) async fn stop(context: &Context, cluster: &Access) {
     let Ok(own) = cluster.own("remove it") else { return };
     for container in own.containers() {
-        match context.site.engine().take_away(container).await {
+        match context.site().engine().take_away(container).await {
             Ok(()) => drop(context.taken_away.fetch_add(1, Ordering::Relaxed)),
             Err(error) => context.sink.warn(format!("cluster {}: {container} was not removed: {error}", cluster.name)),
         }
@@ -96,11 +96,11 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
 /// (the world) received, and the log of each node. This function is also called for a cluster that did not start, so a
 /// container may be missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
-    let engine = context.site.engine();
+    let engine = context.site().engine();
     let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));
     let own = [("world".to_owned(), World::of(plan)), ("node".to_owned(), Own::node_of(plan))];
     for (what, container) in own.into_iter().chain(agents) {
-        let lines = match engine.logs(&context.site.name_of(&container), WORLD_LINES).await {
+        let lines = match engine.logs(&context.site().name_of(&container), WORLD_LINES).await {
             Ok(lines) => lines,
             Err(error) => {
                 tracing::warn!(%error, "the log of {container} cannot be kept");

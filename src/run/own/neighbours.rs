@@ -99,7 +99,7 @@ async fn of_environment(
         })?;
         let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
         let own = of_fixture(fixture, &provisioned, authority);
-        let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
+        let started = Neighbour::start(context.site(), what, network, image, wanted, &own);
         standing.push(Neighbour {
             namespace: plan.namespace.clone(),
             fixture: fixture.clone(),

@@ -36,7 +36,7 @@ breaks:
 "#;
 
 /// Removes the kept variant when this value is dropped, so also if the test fails.
-struct Down<'a>(&'a Project);
+pub(super) struct Down<'a>(pub(super) &'a Project);
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {

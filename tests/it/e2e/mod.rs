@@ -19,6 +19,7 @@ mod set_ups;
 mod shards;
 mod standing;
 mod taken_down;
+mod theirs;
 mod unanswered;
 mod up;
 mod usage;

@@ -30,7 +30,7 @@ fn line_of(event: &EventKind) -> Option<(&str, String)> {
         EventKind::VariantEnded(ended) => {
             (ended.variant.as_str(), format!("{} ({})", word(&ended.outcome), seconds(ended.took_ms)))
         }
-        EventKind::CleanedUp { removed, remaining, took_ms } => {
+        EventKind::CleanedUp { removed, remaining, took_ms, .. } => {
             ("clean-up", format!("{removed} removed, {} left ({})", remaining.len(), seconds(*took_ms)))
         }
         _ => return None,

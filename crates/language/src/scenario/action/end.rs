@@ -127,6 +127,10 @@ impl Alters for EndStep {
         };
         Reach { touched, node, beside: None, starts: false, waits: true, applied: &[], within: self.within }
     }
+
+    fn uses_runtime(&self) -> bool {
+        self.how == Ending::Crash
+    }
 }
 
 impl Rules for EndStep {

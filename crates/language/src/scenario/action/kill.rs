@@ -195,6 +195,10 @@ impl Alters for KillStep {
         };
         Reach { touched, node, beside, starts: false, waits: true, applied: &[], within: self.within }
     }
+
+    fn uses_runtime(&self) -> bool {
+        matches!(self.target, KillTarget::Container { .. })
+    }
 }
 
 impl Rules for KillStep {

@@ -50,6 +50,15 @@ impl Looks for LogStep {
     fn events(&self) -> Option<&EventStep> {
         None
     }
+
+    fn owners(&self) -> Option<&'static str> {
+        match self.of.written()? {
+            Ok(LogTarget::Beside(_)) => Some("the log of a container outside the cluster"),
+            Ok(LogTarget::Node(_)) => Some("the log of a node"),
+            Ok(LogTarget::World) => Some("the log of the name server outside the cluster"),
+            Ok(LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_)) | Err(_) => None,
+        }
+    }
 }
 
 impl Rules for LogStep {

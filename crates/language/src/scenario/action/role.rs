@@ -7,7 +7,7 @@ use parallax_vocab::Probe;
 
 use super::asking::Asking;
 use super::http::ClientCertificate;
-use super::{Action, Changing, Directing, EventStep, Looking, PresignStep, ScriptStep, TokenSpec};
+use super::{Action, Changing, Directing, EventStep, Looking, PresignStep, ScriptStep, Signer, TokenSpec};
 use crate::scenario::duration::Span;
 use crate::scenario::model::{ProberOf, TokenOf};
 use crate::scenario::target::Which;
@@ -69,12 +69,24 @@ pub trait Looks: fmt::Debug + Sync {
 
     /// Returns this step if it is an `event` step; `None` for other kinds.
     fn events(&self) -> Option<&EventStep>;
+
+    /// Returns in words what the step reads that only the owner of the cluster has. `None` if every user of the cluster
+    /// can have the right to read it.
+    fn owners(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A kind of step that changes the environment.
 pub trait Alters: fmt::Debug + Sync {
     /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
+
+    /// Whether the step ends processes through the container runtime of a node. Only the owner of the cluster can do
+    /// this.
+    fn uses_runtime(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of step that controls the flow.
@@ -183,6 +195,24 @@ impl Action {
             Role::Directs(it, _) => it.starts().map_or(Special::NONE, Asks::special),
             Role::Looks(..) | Role::Changes(..) => Special::NONE,
         }
+    }
+
+    /// Returns in words what the action needs that only the owner of the cluster has. `None` if every user of the
+    /// cluster can have the right to carry out the action.
+    pub fn owners(&self) -> Option<&'static str> {
+        if let Role::Looks(it, _) = self.role() {
+            return it.owners();
+        }
+        if let Some(it) = self.changes() {
+            let reach = it.reach();
+            let beside = reach.beside.map(|_| "a container outside the cluster");
+            let runtime = it.uses_runtime().then_some("the container runtime of a node");
+            return reach.node.map(|_| "a node").or(beside).or(runtime);
+        }
+        let special = self.special();
+        let signs = special.token.is_some_and(|it| it.issuer.is_none() && it.signer == Some(Signer::Cluster));
+        let key = signs.then_some("the key that signs the cluster's tokens");
+        key.or_else(|| special.presents.map(|_| "the certificate of the cluster's administrator"))
     }
 
     /// The objects that the action applies. Only an `apply` step applies objects.

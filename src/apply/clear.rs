@@ -1,0 +1,237 @@
+//! Removes a run's objects from a cluster that stays, and waits until they are gone.
+//!
+//! Each object that a run creates in such a cluster has a label with the run's id. The search for this label needs no
+//! memory of the run, so the run itself, its reaper and `parallax gc` remove the same objects. Objects that a controller
+//! creates for a labelled object belong to it (owner references), and Kubernetes deletes them first (foreground).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions, PropagationPolicy};
+use kube::discovery::{Scope, verbs};
+use kube::{Api, Client, ResourceExt as _};
+use parallax_vocab::RunId;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::error::ApplyError;
+use super::objects::RUN_LABEL;
+use super::server_side::discovered;
+use super::take_down::held_by;
+use super::{Applier, take_down};
+use crate::cluster::{Ended, until};
+use parallax_record::in_full;
+
+/// The time limit for all objects to be gone. A pod has half a minute to end, unless its manifest says more.
+const GONE_WITHIN: Duration = Duration::from_mins(3);
+/// The pause between two searches. The code polls, because one watch for each kind of the cluster would cost the
+/// apiserver more than a few lists.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The time after which a search that found nothing is repeated. A request that was under way when the run was stopped
+/// may create an object until then, and no event reports that nothing happens.
+const QUIET: Duration = Duration::from_secs(1);
+/// The number of kinds that are listed at the same time.
+const LISTED_AT_ONCE: usize = 8;
+
+/// Where a run may have created objects in a cluster that stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// The existing namespace that all environments use. `None` if the run creates its namespaces.
+    pub namespace: Option<String>,
+    /// Whether the run may create objects outside its namespaces (`--allow-cluster-changes`).
+    pub wide: bool,
+}
+
+/// The result of a removal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// The objects that were removed, each as `KIND NAME`. The contents of a removed namespace are not listed.
+    pub removed: BTreeSet<String>,
+    /// One line for each object that may still exist: a command that removes it, and the reason.
+    pub remaining: Vec<String>,
+}
+
+/// A kind that is searched. `None` searches the whole cluster, otherwise one namespace.
+#[derive(Clone)]
+struct Searched {
+    resource: ApiResource,
+    scope: Scope,
+    namespace: Option<String>,
+}
+
+struct Found {
+    kind: Searched,
+    object: DynamicObject,
+}
+
+impl Found {
+    fn title(&self) -> String {
+        format!("{} {}", self.kind.resource.kind, self.object.name_any())
+    }
+
+    fn command(&self) -> String {
+        let place = self.object.namespace().map(|it| format!(" -n {it}")).unwrap_or_default();
+        format!("kubectl{place} delete {} {}", self.kind.resource.plural, self.object.name_any())
+    }
+
+    async fn delete(&self, client: &Client) -> Result<(), kube::Error> {
+        let api: Api<DynamicObject> = match (self.kind.scope.clone(), self.object.namespace()) {
+            (Scope::Namespaced, Some(namespace)) => {
+                Api::namespaced_with(client.clone(), &namespace, &self.kind.resource)
+            }
+            _ => Api::all_with(client.clone(), &self.kind.resource),
+        };
+        let same = Preconditions { uid: self.object.uid(), ..Preconditions::default() };
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Foreground),
+            preconditions: Some(same),
+            ..DeleteParams::default()
+        };
+        match api.delete(&self.object.name_any(), &parameters).await {
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// Removes every object with the label of the run, and waits until each is gone.
+pub async fn clear(client: &Client, run: &RunId, reach: &Reach) -> Cleared {
+    let mut cleared = Cleared::default();
+    if let Err(why) = look_and_remove(client, run, reach, &mut cleared).await {
+        let place = reach.namespace.as_ref().map_or_else(|| "-A".to_owned(), |it| format!("-n {it}"));
+        let command = format!("kubectl get all,secret,configmap {place} -l {RUN_LABEL}={run}");
+        cleared.remaining.push(format!("{command}  # the search for what is left failed: {why}"));
+    }
+    cleared
+}
+
+async fn look_and_remove(client: &Client, run: &RunId, reach: &Reach, cleared: &mut Cleared) -> Result<(), String> {
+    let deadline = Instant::now() + GONE_WITHIN;
+    let all = searched(client, reach).await.map_err(|error| error.to_string())?;
+    let mut kinds = all.clone();
+    let mut empty_looks = 0;
+    loop {
+        let found = match look(client, run, &kinds).await {
+            Ok(found) => found,
+            Err(error) if Instant::now() < deadline => {
+                tracing::debug!(error = in_full(&error), "the search for a run's objects is repeated");
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            }
+            Err(error) => return Err(in_full(&error)),
+        };
+        if found.is_empty() {
+            // A search of all kinds counts. A search of some kinds only shows that their objects are gone.
+            empty_looks += usize::from(kinds.len() == all.len());
+            if empty_looks == 2 {
+                return Ok(());
+            }
+            kinds.clone_from(&all);
+            if empty_looks == 1 {
+                tokio::time::sleep(QUIET).await;
+            }
+            continue;
+        }
+        empty_looks = 0;
+        let mut refused = Vec::new();
+        for it in &found {
+            if it.object.metadata.deletion_timestamp.is_none() {
+                match it.delete(client).await {
+                    Ok(()) => drop(cleared.removed.insert(it.title())),
+                    Err(error) => refused.push(format!("{}  # {}", it.command(), in_full(&error))),
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            let late = format!("not gone after {} s", GONE_WITHIN.as_secs());
+            let lines = found.iter().map(|it| format!("{}  # {late}", it.command()));
+            cleared.remaining = if refused.is_empty() { lines.collect() } else { refused };
+            return Ok(());
+        }
+        kinds = found.into_iter().map(|it| (it.kind.resource.clone(), it.kind)).fold(Vec::new(), |mut kinds, it| {
+            if kinds.iter().all(|other: &Searched| other.resource != it.0) {
+                kinds.push(it.1);
+            }
+            kinds
+        });
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// The kinds in which the run may have objects.
+async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, ApplyError> {
+    let namespaces =
+        Searched { resource: ApiResource::erase::<Namespace>(&()), scope: Scope::Cluster, namespace: None };
+    if reach.namespace.is_none() && !reach.wide {
+        return Ok(vec![namespaces]);
+    }
+    let kinds = discovered(client).await?;
+    let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    let kinds = kinds.filter(|(_, it)| it.supports_operation(verbs::LIST) && it.supports_operation(verbs::DELETE));
+    // Kubernetes keeps events for an hour and then removes them itself. The right to delete events is rare.
+    let kinds = kinds.filter(|(resource, _)| resource.kind != "Event");
+    let kinds = kinds.filter(|(_, it)| reach.wide || it.scope == Scope::Namespaced);
+    let searched = kinds.map(|(resource, it)| {
+        let namespace = reach.namespace.clone().filter(|_| !reach.wide && it.scope == Scope::Namespaced);
+        Searched { resource, scope: it.scope, namespace }
+    });
+    Ok(searched.collect())
+}
+
+/// The existing objects with the label of the run.
+async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Found>, kube::Error> {
+    let only = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
+    let lists = kinds.iter().map(|kind| async {
+        let api: Api<DynamicObject> = match &kind.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.resource),
+            None => Api::all_with(client.clone(), &kind.resource),
+        };
+        match api.list(&only).await {
+            Ok(list) => Ok(list.items.into_iter().map(|object| Found { kind: kind.clone(), object }).collect()),
+            // A kind that may not be listed, or that exists no more, has no object of the run: the run asks for the right
+            // to list each kind that it creates.
+            Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    });
+    let mut found = Vec::new();
+    let mut lists = stream::iter(lists).buffer_unordered(LISTED_AT_ONCE);
+    while let Some(list) = lists.next().await {
+        let list: Vec<Found> = list?;
+        found.extend(list);
+    }
+    Ok(found)
+}
+
+/// Removes one environment from a cluster that stays, and waits until it is gone: its namespace if the run created it,
+/// otherwise the run's objects in it. Returns the number of the removed namespaces or objects.
+pub async fn take_away(applier: &Applier, run: &RunId, namespace: &str) -> Result<usize, ApplyError> {
+    let client = applier.client();
+    if applier.visit().is_some_and(|it| it.namespace.is_some()) {
+        let reach = Reach { namespace: Some(namespace.to_owned()), wide: false };
+        let cleared = clear(client, run, &reach).await;
+        return match cleared.remaining.first() {
+            None => Ok(cleared.removed.len()),
+            Some(line) => Err(ApplyError::Remains {
+                what: format!("the removal from namespace {namespace}"),
+                reason: line.clone(),
+            }),
+        };
+    }
+    take_down(applier, namespace).await?;
+    let api: Api<Namespace> = Api::all(client.clone());
+    let what = format!("the removal of namespace {namespace}");
+    match until(&api, namespace, |it: Option<&Namespace>| it.is_none(), Instant::now() + GONE_WITHIN).await {
+        Ended::Met(_) => Ok(1),
+        Ended::Unseen(reason) => Err(ApplyError::Watch { what, reason }),
+        Ended::NotMet(_) => {
+            let held = held_by(client, namespace).await?;
+            let reason = if held.is_empty() { "it still exists".to_owned() } else { held.join("; ") };
+            Err(ApplyError::Remains { what, reason })
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Decides, from the plan alone, which variants can run in a cluster that the harness does not own, and says why the
+//! others cannot.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::apply::Needs;
+use parallax_language::fixture::Scopes;
+use parallax_language::scenario::model::{CLUSTER_AUTHORITY, ClusterTraits};
+use parallax_language::scenario::template::Tree;
+use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
+
+/// The option without which a run changes nothing outside its namespaces.
+const CHANGES: &str = "--allow-cluster-changes";
+
+/// The cluster, as far as it decides what fits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Whether the run may create objects outside its namespaces.
+    pub(super) wide: bool,
+    /// Whether the kubeconfig contains the certificate of the cluster's authority.
+    pub(super) has_authority: bool,
+}
+
+/// The reasons why no variant of an environment can run. The list is empty if nothing in the plan prevents it.
+pub(super) fn reasons(place: Place, cluster: &ClusterPlan, plan: &EnvironmentPlan) -> Vec<String> {
+    let mut reasons = of_traits(&cluster.traits);
+    for (id, it) in &plan.fixtures {
+        for rule in &it.dns_rules {
+            reasons.push(format!("fixture `{id}` needs a DNS rule for {} in the cluster's CoreDNS", rule.from));
+        }
+        for host in &it.dns_hosts {
+            reasons.push(format!("fixture `{id}` needs the name {} in the cluster's CoreDNS", host.name));
+        }
+        for container in &it.containers {
+            reasons.push(format!("fixture `{id}` runs the container `{}` beside the cluster's nodes", container.name));
+        }
+        if it.store.is_some() {
+            reasons.push(format!("store `{id}` must be reached from outside the cluster, and no edge leads there"));
+        }
+        let wide = it.cluster_objects.iter().map(|it| &it.manifest);
+        let elsewhere = it.objects.iter().map(|it| &it.manifest).filter(|it| is_elsewhere(it, &plan.namespace));
+        reasons.extend(
+            wide.chain(elsewhere)
+                .filter(|_| !place.wide)
+                .map(|it| format!("fixture `{id}` creates {} outside its namespace, which needs {CHANGES}", title(it))),
+        );
+    }
+    for (name, pod) in &plan.pods {
+        if let Some(node) = &pod.node {
+            reasons.push(format!("the pod of vantage `{name}` must run on node `{node}`"));
+        }
+        let named = pod.trust.iter().chain(&pod.ca_bundle);
+        if !place.has_authority && named.clone().any(|it| it == CLUSTER_AUTHORITY) {
+            reasons.push(format!(
+                "vantage `{name}` trusts the cluster's authority, which the kubeconfig does not contain"
+            ));
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    reasons
+}
+
+/// The reasons why one variant of an environment cannot run.
+pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: &VariantPlan) -> Vec<String> {
+    let scenario = &variant.variant.scenario;
+    let mut reasons = Vec::new();
+    for (id, vantage) in scenario.vantages.iter().filter(|(_, it)| it.outside.is_some()) {
+        if let Some(image) = vantage.outside_image() {
+            reasons.push(format!("vantage `{id}` is a container of image {image} beside the cluster's nodes"));
+        } else if !plan.edges.is_empty() {
+            reasons
+                .push(format!("vantage `{id}` is outside the cluster, and no edge leads from there to its Services"));
+        }
+    }
+    let scopes = Scopes::in_use(plan.fixtures.values(), std::iter::once(scenario));
+    for placed in scenario.steps() {
+        let (step, action) = (&placed.step.id, &placed.step.action);
+        if let Some(what) = action.owners() {
+            reasons.push(format!("step `{step}` needs {what}, which only the owner of the cluster has"));
+        }
+        for it in action.applied().iter().map(Tree::value) {
+            if !place.wide && (scopes.is_cluster_scoped(it) || is_elsewhere(it, &plan.namespace)) {
+                reasons
+                    .push(format!("step `{step}` creates {} outside its namespace, which needs {CHANGES}", title(it)));
+            }
+        }
+        let touched = action.changes().map(|it| it.reach().touched).unwrap_or_default();
+        // What a step changes or deletes cannot be restored, so the option does not permit it either.
+        for it in touched.iter().filter(|_| action.applied().is_empty()) {
+            if let Some(namespace) = it.namespace.as_ref().filter(|it| **it != plan.namespace) {
+                reasons
+                    .push(format!("step `{step}` changes {} in namespace {namespace}, which is not its own", it.kind));
+            }
+        }
+    }
+    reasons
+}
+
+/// What an environment needs the right to do.
+pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
+    let kind = |it: &Value| {
+        let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        (word("apiVersion"), word("kind"))
+    };
+    let fixtures = || plan.fixtures.values();
+    let objects = fixtures().flat_map(|it| it.objects.iter().chain(&it.cluster_objects)).map(|it| kind(&it.manifest));
+    let steps = || plan.variants.iter().flat_map(|it| it.variant.scenario.steps());
+    let applied = steps().flat_map(|it| it.step.action.applied()).map(|it| kind(it.value()));
+    let own = |kind: &str, is_used: bool| is_used.then(|| ("v1".to_owned(), kind.to_owned()));
+    let secrets =
+        fixtures().any(|it| !(it.certificates.is_empty() && it.credentials.is_empty() && it.issuing.is_empty()));
+    let maps = fixtures().any(|it| !it.bundles.is_empty()) || plan.pods.values().any(|it| !it.ca_bundle.is_empty());
+    let accounts = plan.service_accounts.iter().any(|it| it != "default");
+    let own = [own("Secret", secrets), own("ConfigMap", maps), own("ServiceAccount", accounts)];
+    let crds = fixtures().flat_map(|it| &it.cluster_objects).map(|it| &it.manifest);
+    let adds = crds.filter_map(|it| it.pointer("/spec/names/kind")?.as_str().map(str::to_owned)).collect();
+    let tokens = steps().any(|it| it.step.action.special().token.is_some_and(|it| it.issuer.is_none()));
+    let kinds: BTreeSet<_> = objects.chain(applied).chain(own.into_iter().flatten()).collect();
+    Needs { kinds, adds, tokens }
+}
+
+/// The traits that the cluster would need. A run cannot see the flags of somebody else's cluster, and cannot set them.
+fn of_traits(traits: &ClusterTraits) -> Vec<String> {
+    let ClusterTraits { discovery, apiserver_args, controller_manager_args, kubelet_args, tls_san, published, agents } =
+        traits;
+    let flags = |program: &'static str, args: &[String]| {
+        args.iter().map(move |it| format!("the {program} needs the flag --{it}")).collect::<Vec<_>>()
+    };
+    let mut reasons = flags("apiserver", apiserver_args);
+    reasons.extend(flags("controller manager", controller_manager_args));
+    reasons.extend(flags("kubelet", kubelet_args));
+    reasons.extend(tls_san.iter().map(|it| format!("the apiserver's certificate needs the name {it}")));
+    reasons.extend(published.iter().map(|it| format!("the apiserver must be published as {it}")));
+    reasons.extend(agents.iter().map(|it| format!("the cluster needs the further node `{}`", it.name)));
+    if discovery.is_some() {
+        reasons.push("the issuer's documents must be readable without signing in".to_owned());
+    }
+    reasons
+}
+
+/// Whether an object names another namespace than its environment's.
+fn is_elsewhere(manifest: &Value, namespace: &str) -> bool {
+    manifest.pointer("/metadata/namespace").and_then(Value::as_str).is_some_and(|it| it != namespace)
+}
+
+fn title(manifest: &Value) -> String {
+    let word = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!("{} {}", word("/kind"), word("/metadata/name"))
+}

@@ -1,0 +1,202 @@
+//! A run in a cluster that the harness does not own, such as the user's own cluster. The counterpart is `run::own`.
+//!
+//! Such a cluster stays. The run creates objects only in its namespaces, unless the user allows more; it changes no
+//! object that it has not created; and at its end, it waits until its objects are gone. A variant that needs more than
+//! the cluster, the user's rights and the nodes' images give is skipped with the reason.
+
+mod fits;
+mod images;
+mod lease;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+use parallax_vocab::{EventKind, VariantId, millis};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::fits::Place;
+use self::images::Images;
+pub use self::images::Present;
+pub use self::lease::{ELSEWHERE, collect, sweep};
+use super::baselines::Baselines;
+use super::error::RunError;
+use super::images::AGENT;
+use super::slots::Slots;
+use super::verdicts::Verdicts;
+use super::{Context, Options, environment};
+use crate::apply::{self, Applier, Reach, Rights, Visit, clear};
+use crate::cluster::{self, Access, Foreign};
+use parallax_engine::{StateDir, reaper};
+use parallax_plan::{ClusterPlan, EnvironmentPlan, Plan};
+use parallax_record::{Redactor, Sink};
+
+/// The cluster of a run that the harness does not own, as the user names it.
+#[derive(Clone, Debug)]
+pub struct Theirs {
+    /// The path of the kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The context of the kubeconfig; `None` for the current context.
+    pub context: Option<String>,
+    /// Where the run may create objects.
+    pub reach: Reach,
+    /// The images that the nodes have, according to the user.
+    pub present: Present,
+}
+
+/// Runs a plan in somebody else's cluster, and removes the run's objects.
+pub(super) async fn with_plan(
+    options: Options,
+    plan: &Plan,
+    theirs: &Theirs,
+    (sink, redactor): (&Sink, Redactor),
+    cancel: &CancellationToken,
+    verdicts: &Arc<Verdicts>,
+) -> Result<(), RunError> {
+    let setup = sink.setup("cluster".to_owned(), format!("cluster of {}", theirs.kubeconfig.display()));
+    let opened = async {
+        let opened = cluster::foreign(Some(&theirs.kubeconfig), theirs.context.as_deref()).await?;
+        opened.secrets.iter().for_each(|it| redactor.register(it));
+        cluster::answers(&opened.access.client).await.map_err(|reason| RunError::Machine {
+            what: format!("cluster {}: {reason}", opened.access.name),
+            fix: "look whether `kubectl version` answers with this kubeconfig and context".to_owned(),
+        })?;
+        Ok::<_, RunError>(opened)
+    };
+    let opened = tokio::select! {
+        () = cancel.cancelled() => return Err(RunError::Interrupted),
+        opened = opened => opened,
+    };
+    let Foreign { access, kubeconfig, .. } = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            setup.failed(error.failure());
+            return Err(error);
+        }
+    };
+    setup.done(format!("context {}", access.name));
+    let (state, run) = (StateDir::of_user()?, options.id.clone());
+    lease::open(&state, &run, &kubeconfig, &theirs.reach)?;
+    let reaper = reaper::Reaper::spawn_for(&run, ELSEWHERE, &state)?;
+    let context = Context {
+        jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
+        environments: Slots::up_to(options.at_once.environments, options.most.environments),
+        clusters: Slots::new(1),
+        taken_away: AtomicUsize::new(0),
+        options,
+        site: None,
+        sink: sink.clone(),
+        redactor,
+        cancel: cancel.clone(),
+        verdicts: Arc::clone(verdicts),
+        baselines: Baselines::default(),
+        start: OffsetDateTime::now_utc(),
+    };
+    let result = tokio::select! {
+        () = cancel.cancelled() => Err(RunError::Interrupted),
+        result = everything(&context, plan, theirs, &access) => result,
+    };
+    let began = Instant::now();
+    let cleared = clear(&access.client, &run, &theirs.reach).await;
+    let removed = cleared.removed.len() + context.taken_away.load(Ordering::Relaxed);
+    let is_clean = cleared.remaining.is_empty();
+    let took_ms = millis(began.elapsed());
+    sink.say(EventKind::CleanedUp { removed, elsewhere: true, remaining: cleared.remaining, took_ms });
+    reaper.closed();
+    if is_clean {
+        state.forget(&run)?;
+    }
+    result
+}
+
+/// Skips what does not fit, and runs the rest: one cluster of the plan after the other, because all of them are this one
+/// cluster, and the objects of one must not be there for the next.
+async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Access) -> Result<(), RunError> {
+    let images = Images::of(&context.options.recipes, &access.client, theirs.present.clone()).await?;
+    let visit = Visit { run: context.options.id.clone(), namespace: theirs.reach.namespace.clone() };
+    let references = plan.images().into_iter().chain([AGENT]);
+    let references = references.filter_map(|it| Some((it.to_owned(), images.reference(it).ok()?)));
+    let references: BTreeMap<String, String> = references.collect();
+    let applier = Applier::visiting(access.client.clone(), references, visit).await?;
+    let plan = possible(context, plan, (theirs, access), &applier, &images).await?;
+    for cluster in &plan.clusters {
+        let shared = environment::Shared::of(cluster);
+        let all = cluster.environments.iter().map(|it| async {
+            environment::run(context, &applier, access, it, None, &shared).await;
+            take_away(context, &applier, it).await;
+        });
+        join_all(all).await;
+        if theirs.reach.wide {
+            let cleared = clear(&access.client, &context.options.id, &theirs.reach).await;
+            context.taken_away.fetch_add(cleared.removed.len(), Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// Removes an environment. The cluster stays, so the environment must be gone before the run ends, and before another
+/// environment uses the same namespace.
+async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) {
+    match apply::take_away(applier, &context.options.id, &plan.namespace).await {
+        Ok(removed) => drop(context.taken_away.fetch_add(removed, Ordering::Relaxed)),
+        Err(error) => context.sink.warn(error.to_string()),
+    }
+}
+
+/// The plan without the variants that cannot run in this cluster. Reports each of them as skipped, with the reason.
+async fn possible(
+    context: &Context,
+    plan: &Plan,
+    (theirs, access): (&Theirs, &Access),
+    applier: &Applier,
+    images: &Images,
+) -> Result<Plan, RunError> {
+    let place = Place { wide: theirs.reach.wide, has_authority: !access.authority.is_empty() };
+    let rights = Rights::of(access.client.clone(), theirs.reach.namespace.clone());
+    let mut possible = plan.clone();
+    for cluster in &mut possible.clusters {
+        let mut environments = Vec::new();
+        for mut environment in std::mem::take(&mut cluster.environments) {
+            let mut of_all = fits::reasons(place, cluster, &environment);
+            // The user's rights and the nodes' images matter only if the cluster could run the environment at all.
+            if of_all.is_empty() {
+                of_all.extend(without_image(cluster, &environment, images));
+                of_all.extend(rights.lacking(applier, &fits::needs(&environment)).await?);
+            }
+            let variants = std::mem::take(&mut environment.variants);
+            for variant in variants {
+                let own = fits::reasons_of_variant(place, &environment, &variant);
+                let reasons: Vec<String> = of_all.iter().cloned().chain(own).collect();
+                if reasons.is_empty() {
+                    environment.variants.push(variant);
+                } else {
+                    skip(context, &variant.id, &reasons);
+                }
+            }
+            if !environment.variants.is_empty() {
+                environments.push(environment);
+            }
+        }
+        cluster.environments = environments;
+    }
+    possible.clusters.retain(|it| !it.environments.is_empty());
+    Ok(possible)
+}
+
+fn skip(context: &Context, variant: &VariantId, reasons: &[String]) {
+    let outcome = context.options.skips.of_reason(variant.scenario(), &reasons.join("; "));
+    context.verdicts.say(variant, outcome, 0);
+}
+
+/// The reasons why the nodes cannot have the images of an environment.
+fn without_image(cluster: &ClusterPlan, environment: &EnvironmentPlan, images: &Images) -> Vec<String> {
+    let alone = ClusterPlan { environments: vec![environment.clone()], ..cluster.clone() };
+    let agent = (!environment.pods.is_empty()).then_some(AGENT);
+    let mut names = alone.images();
+    names.extend(agent);
+    names.into_iter().filter_map(|it| images.reference(it).err()).collect()
+}
