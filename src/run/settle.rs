@@ -16,11 +16,20 @@ use parallax_language::scenario::model::{CauseSpec, Step};
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// The time limit of a step that starts a program. A browser or a Java virtual machine may take many seconds to start.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
-/// The pause between two tries of a step, and the shortest one after a program. The harness polls because no event
-/// reports the effect for which the step waits.
+/// The shortest pause between two tries of a step. The harness polls because no event reports the effect for which the
+/// step waits.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The longest pause between two tries of a step that starts a program.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// The longest pause that follows from the time a program took.
+const LONGEST_AFTER_PROGRAM: Duration = Duration::from_secs(3);
+/// The longest pause while a step waits to hold. The pause is a tenth of the time that the step has waited, so that
+/// waiting takes at most a tenth longer than it must, and a long wait needs few tries.
+const LONGEST_WAITING: Duration = Duration::from_secs(1);
+/// The longest pause while a step shows its declared failure. Such a step only has to show the failure until a known
+/// moment. Tries on the way cost processor time and decide nothing.
+const LONGEST_FAILING: Duration = Duration::from_secs(2);
+/// The number of tries for which the span of `consistently` has room. More tries need processor time and would show a
+/// short failure only by chance, too.
+const LOOKS: u32 = 50;
 /// If less time than this is left, no further try starts. (For a step with less than 10 s, the limit is a tenth of its
 /// time.) Such a try would fail only because its own time is short, and the timeout would wrongly be reported as the
 /// cause.
@@ -147,7 +156,7 @@ async fn come_to_hold(
         let left = longest(attempt.step, left, before.is_none() || is_extra);
         let asked = Instant::now();
         let tried = bounded(Attempt { left, ..attempt }).await;
-        let over = began.elapsed() + pause(attempt.step, asked.elapsed()) + least > within;
+        let over = began.elapsed() + least_pause(attempt.step, asked.elapsed()) + least > within;
         let tried = match tried {
             Err(error) if error.is_transient() && attempt.step.eventually.is_some() && !over => {
                 tracing::debug!(step = attempt.step.id, %error, "a try could not be made and is made again");
@@ -165,6 +174,7 @@ async fn come_to_hold(
         }
         took = asked.elapsed();
         let in_row = row.take(tried.judgement.cause.is_none());
+        let mut due = None;
         let settled = match &tried.judgement.cause {
             None if !in_row => {
                 was_declared = false;
@@ -179,6 +189,8 @@ async fn come_to_hold(
                 let is_declared = declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
                 let again = std::mem::replace(&mut was_declared, is_declared) && is_declared;
                 is_extra = over && is_declared && !again && !is_extra;
+                let lasts_until = if cause.may_heal() { within.saturating_sub(least) } else { past };
+                due = again.then_some(lasts_until);
                 again && !cause.may_heal() && began.elapsed() >= past
             }
         };
@@ -186,15 +198,29 @@ async fn come_to_hold(
             return Ok((attempts, tried));
         }
         before = Some(tried);
+        let is_counting = row.wanted > 1 && row.held > 0;
+        let pause = if is_counting { AGAIN_AFTER } else { pause(began.elapsed(), due, within.saturating_sub(least)) };
         // The code polls because no event reports the effect that the step waits for.
-        tokio::time::sleep(pause(attempt.step, took)).await;
+        tokio::time::sleep(pause.max(least_pause(attempt.step, took))).await;
     }
 }
 
-/// Returns the pause after a try that took `took`. A program, such as a browser, needs processor time that other flows
-/// need too. After such a try, the pause is as long as the try was, but at most [`LONGEST_PAUSE`].
-fn pause(step: &Step, took: Duration) -> Duration {
-    if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_PAUSE) } else { AGAIN_AFTER }
+/// Returns the shortest pause after a try that took `took`. A program, such as a browser, needs processor time that
+/// other flows need too. After such a try, the pause is as long as the try was, but at most [`LONGEST_AFTER_PROGRAM`].
+fn least_pause(step: &Step, took: Duration) -> Duration {
+    if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_AFTER_PROGRAM) } else { AGAIN_AFTER }
+}
+
+/// Returns the pause of a step whose tries began `elapsed` ago. `due` is the moment until which the declared failure
+/// must last, if the last tries showed it. `last` is the last moment at which a try may start. A try is made at each of
+/// these moments, because no pause extends beyond it.
+fn pause(elapsed: Duration, due: Option<Duration>, last: Duration) -> Duration {
+    let (grown, next) = match due {
+        Some(due) => (elapsed.min(LONGEST_FAILING), due),
+        None => ((elapsed / 10).min(LONGEST_WAITING), last),
+    };
+    let left = next.saturating_sub(elapsed);
+    if left.is_zero() { AGAIN_AFTER } else { grown.min(left).max(AGAIN_AFTER) }
 }
 
 /// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Nothing else ends a try that
@@ -249,9 +275,10 @@ async fn stay(
     let mut seen = Instant::now();
     let mut is_blind = false;
     let mut looks = Shown::Hold;
+    let between = (span / LOOKS).clamp(AGAIN_AFTER, LONGEST_WAITING);
     while looks != Shown::Fail && (is_blind || looks == Shown::Doubtful || began.elapsed() < span) {
         // The code polls because only repeated tries can show that nothing changes.
-        tokio::time::sleep(AGAIN_AFTER).await;
+        tokio::time::sleep(if looks == Shown::Doubtful { AGAIN_AFTER } else { between }).await;
         settled.attempts += 1;
         let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
             Err(error) if error.is_transient() && seen.elapsed() < STEP_WITHIN => {
@@ -302,6 +329,26 @@ mod tests {
                 seen.take(cause.as_ref(), declared);
             }
             assert_eq!(seen == Shown::Fail, fails, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_but_never_pass_the_moment_that_decides() {
+        let ms = Duration::from_millis;
+        for (elapsed, due, last, pause_ms) in [
+            // A step that waits to hold: a tenth of its time, and a try at the last moment.
+            (ms(0), None, ms(29_000), 100),
+            (ms(3_000), None, ms(29_000), 300),
+            (ms(20_000), None, ms(29_000), 1_000),
+            (ms(28_500), None, ms(29_000), 500),
+            (ms(29_500), None, ms(29_000), 100),
+            // A step that shows its declared failure: twice the time, and a try at the moment until which it must last.
+            (ms(400), Some(ms(2_000)), ms(29_000), 400),
+            (ms(1_800), Some(ms(2_000)), ms(29_000), 200),
+            (ms(9_000), Some(ms(29_000)), ms(29_000), 2_000),
+            (ms(2_050), Some(ms(2_000)), ms(29_000), 100),
+        ] {
+            assert_eq!(pause(elapsed, due, last), ms(pause_ms), "{elapsed:?} {due:?}");
         }
     }
 

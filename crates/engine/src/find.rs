@@ -61,7 +61,7 @@ impl Endpoint {
     }
 }
 
-/// The result of a connection to the socket file of an engine.
+/// The result of the attempt to connect to the socket file of a container engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// A process accepted the connection.

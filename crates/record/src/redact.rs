@@ -397,8 +397,9 @@ fn walk(value: &mut Value, known: &mut Known) {
     }
 }
 
-/// If the strings in `items` are lines that contain a private key, such as the lines of a log, returns the joined
-/// lines. The pattern of a private key does not match a single line.
+/// If `items` are several strings, and one of them contains the first or the last line of a private key, returns the
+/// joined strings. The lines of a log are an example. The joined text is searched, because the pattern of a private key
+/// finds the other lines of the key only together with its first line.
 fn key_in_lines(items: &[Value]) -> Option<String> {
     let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
     let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;

@@ -67,7 +67,8 @@ pub struct Variant {
     pub id: VariantId,
     /// The event of the variant's start; `None` if the variant never started.
     pub started: Option<VariantStarted>,
-    /// The time at which the variant started, in milliseconds since the start of the run.
+    /// The time at which the variant started, in milliseconds since the start of the run; 0 if the variant never
+    /// started. If the variant was run again, the time of the last start.
     pub from_ms: u64,
     /// The results of the variant's steps, in the order in which they ended.
     pub steps: Vec<StepEnded>,

@@ -118,12 +118,13 @@ async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
     Ok((access, guest))
 }
 
-/// Returns the path of the scenario to write. A name that no scenario can have, and a file that exists, are errors.
+/// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after it.
+/// Therefore only lower-case letters, digits and hyphens are accepted. An existing file is an error.
 fn to_save(name: &str) -> Result<PathBuf, CliError> {
     let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
     if !name.starts_with(|it: char| it.is_ascii_lowercase()) || !name.chars().all(is_letter) {
         return Err(CliError::Usage(format!(
-            "--save {name}: the name of a scenario has small letters, digits and hyphens, and begins with a letter"
+            "--save {name}: this name must have only lower-case letters, digits and hyphens, and begin with a letter"
         )));
     }
     let path = Path::new("scenarios").join(name).join("scenario.yaml");

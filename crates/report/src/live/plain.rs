@@ -9,7 +9,8 @@ use super::{doing, line_of};
 use crate::seconds;
 use parallax_record::Live;
 
-/// If a running unit has had no line for this time, in milliseconds, the display prints one for it.
+/// A set-up step or a variant that is running for this time, in milliseconds, without a line of output gets a line that
+/// says what it is doing.
 const SILENCE_MS: u64 = 15_000;
 
 /// A display that writes plain lines to `W`.

@@ -69,7 +69,7 @@ pub enum Signature {
     Valid,
     /// The issuer publishes the key that the token names, but this key does not verify the signature.
     Invalid,
-    /// The issuer does not publish the key that the token names.
+    /// The token names a key that the issuer does not publish, or the token names no key.
     UnknownKey,
 }
 
