@@ -111,7 +111,7 @@ fn shards_hold_each_variant_of_the_catalogue_once() {
 fn a_shard_that_cannot_be_is_refused_before_anything_starts() {
     let project = project();
     for (args, says) in [
-        (&["--shard", "3/3"][..], "a scenario is not divided, so there are 2 parts at most"),
+        (&["--shard", "3/3"][..], "a scenario is not divided, so there can be at most 2 parts"),
         (&["--shard", "3/2"], "write it as K/N"),
         (&["--shard", "1/2", "--failed"], "cannot be used with"),
         (&["--shard", "1/2", "--breaks", "changed"], "would not divide alike"),

@@ -4,7 +4,7 @@
 //!
 //! - `session` answers the harness's questions over the standard streams of an exec.
 //! - `hold` keeps a vantage's pod alive.
-//! - `world` is the external network of a cluster: a name server and a TLS proxy (the edge).
+//! - `world` is the external network of a cluster: a name server, and a proxy for TLS and HTTP (the edge).
 //! - `inject` is an admission webhook that adds to pods what web identity needs.
 //! - `balance` is the controller that implements Services of type `LoadBalancer` with an HAProxy outside the cluster.
 
@@ -35,8 +35,8 @@ enum Command {
     Session,
     /// Do nothing until SIGTERM or SIGINT arrives. This is the main process of a vantage's pod
     Hold,
-    /// Serve the run's DNS names and its TLS proxy, as the JSON in the environment variable `PARALLAX_WORLD` describes
-    /// them
+    /// Serve the DNS names and the edge of a cluster's world: TLS by server name, plain HTTP by `Host`. The environment
+    /// variable `PARALLAX_WORLD` holds the configuration as JSON
     World,
     /// Serve the admission webhook that adds a token, a role and endpoints to pods whose ServiceAccount has the
     /// annotations

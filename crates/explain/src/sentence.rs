@@ -148,7 +148,9 @@ fn dns(fault: DnsFault, host: &str, inside: bool, detail: &str) -> String {
             "{host} does not exist for pods; CoreDNS needs a rule that leads it to the store's Service (ConfigMap coredns-custom in kube-system, a key that ends in .override: `rewrite name {host} SERVICE.NAMESPACE.svc.cluster.local`), in place before CoreDNS starts or followed by its restart"
         ),
         (DnsFault::NoSuchName, false) => {
-            format!("{host} does not exist outside the cluster; no edge publishes a service under that name")
+            format!(
+                "{host} does not exist outside the cluster; publish the name there: a DNS record that leads to the ingress or load balancer (in a scenario, an edge of a fixture)"
+            )
         }
         (DnsFault::NoAddress, _) => format!("{host} exists and has no address ({detail})"),
         (DnsFault::ServerFailure, true) => format!(

@@ -51,9 +51,9 @@ pub fn object_differences(expect: Option<&Expect>, object: Option<&Value>) -> Ve
 struct Difference {
     /// The path of the field, such as `spec.ports[name=https].port`.
     path: String,
-    /// The expected value of the field, as JSON.
+    /// The expected value of the field, as [`quoted`] writes it.
     expected: String,
-    /// The observed value of the field as JSON, or a note that the field is absent.
+    /// The observed value of the field, as [`quoted`] writes it, or a note that the field is absent.
     seen: String,
     /// The expected and the observed text, if the two values are texts and one of them has several lines. Otherwise
     /// `None`.

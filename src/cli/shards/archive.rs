@@ -1,4 +1,4 @@
-//! Packs the project's files into one archive that is small enough for a `ConfigMap`.
+//! Packs the scenarios, fixtures and images of a project into one archive. Fails if a `ConfigMap` cannot hold the archive.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

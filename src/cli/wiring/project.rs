@@ -222,8 +222,10 @@ pub fn part(project: &Project, selected: &[VariantId], shard: Shard) -> Result<B
     let parts = plan.parts(usize::from(shard.of));
     if let Some(filled) = parts.iter().position(BTreeSet::is_empty) {
         return Err(CliError::Usage(format!(
-            "--shard {}/{}: a scenario is not divided, so there are {filled} parts at most",
-            shard.number, shard.of
+            "--shard {}/{}: a scenario is not divided, so there can be at most {filled} {}",
+            shard.number,
+            shard.of,
+            if filled == 1 { "part" } else { "parts" }
         )));
     }
     Ok(parts.into_iter().nth(usize::from(shard.number) - 1).unwrap_or_default())

@@ -30,7 +30,8 @@ pub struct Nature {
     /// Whether the step asserts something even without an `expect`. For example, an `s3` step asserts that the store
     /// accepts the request.
     pub asserts: bool,
-    /// The causes with which the step can fail, as the keys that a break writes below a step in `fails`.
+    /// The causes of this kind of step that a break can declare, as the keys below a step in `fails`. A step can also
+    /// fail because its time is over, which no break can declare.
     pub causes: &'static [&'static str],
 }
 

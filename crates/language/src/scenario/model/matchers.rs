@@ -267,7 +267,7 @@ matchers! {
     S3 "s3" s3: Text, words, [Store], Code;
     /// The error code of the security token service in the answer (`sts`).
     Sts "sts" sts: Text, words, [TokenService], Code;
-    /// At least one event has this reason (`event`): `FailedMount`.
+    /// At least one Kubernetes event of the object has this reason (`event`), for example `FailedMount`.
     Reason "reason" reason: Text, words, [Events], Detail;
     /// The message of the store's error document contains this text (`http`, `s3`), the token service's message does
     /// (`sts`), or the message of at least one event does (`event`). With `reason`, one event must have both. A store's
