@@ -148,8 +148,9 @@ async fn look_and_remove(client: &Client, run: &RunId, reach: &Reach, cleared: &
         }
         if Instant::now() >= deadline {
             let late = format!("not gone after {} s", GONE_WITHIN.as_secs());
-            let lines = found.iter().map(|it| format!("{}  # {late}", it.command()));
-            cleared.remaining = if refused.is_empty() { lines.collect() } else { refused };
+            let under_way = found.iter().filter(|it| it.object.metadata.deletion_timestamp.is_some());
+            let lines = under_way.map(|it| format!("{}  # {late}", it.command()));
+            cleared.remaining = refused.into_iter().chain(lines).collect();
             return Ok(());
         }
         kinds = found.into_iter().map(|it| (it.kind.resource.clone(), it.kind)).fold(Vec::new(), |mut kinds, it| {
@@ -170,14 +171,20 @@ async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, Apply
         return Ok(vec![namespaces]);
     }
     let kinds = discovered(client).await?;
-    let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    // Not only the kinds of each group's preferred version, because a scenario may apply an object of any version.
+    let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::resources_by_stability);
     let kinds = kinds.filter(|(_, it)| it.supports_operation(verbs::LIST) && it.supports_operation(verbs::DELETE));
     // Kubernetes keeps events for an hour and then removes them itself. The right to delete events is rare.
     let kinds = kinds.filter(|(resource, _)| resource.kind != "Event");
     let kinds = kinds.filter(|(_, it)| reach.wide || it.scope == Scope::Namespaced);
-    let searched = kinds.map(|(resource, it)| {
-        let namespace = reach.namespace.clone().filter(|_| !reach.wide && it.scope == Scope::Namespaced);
-        Searched { resource, scope: it.scope, namespace }
+    let searched = kinds.flat_map(|(resource, it)| {
+        let within = reach.namespace.clone().filter(|_| it.scope == Scope::Namespaced);
+        // Who may create cluster-wide objects may still have rights in one namespace only. So this namespace is searched
+        // even if the search of the whole cluster is refused.
+        let everywhere = (within.is_none() || reach.wide).then_some(None);
+        let places = [within.map(Some), everywhere].into_iter().flatten();
+        let search = move |namespace| Searched { resource: resource.clone(), scope: it.scope.clone(), namespace };
+        places.map(search).collect::<Vec<_>>()
     });
     Ok(searched.collect())
 }

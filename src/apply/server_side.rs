@@ -105,9 +105,8 @@ impl Applier {
         let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
         let api = self.api(&resource, &capabilities, namespace);
         if let Some(visit) = &self.visit {
-            let created_here =
-                visit.namespace.is_none() && namespace == own_namespace && capabilities.scope == Scope::Namespaced;
-            if !created_here {
+            let is_own = namespace == own_namespace && capabilities.scope == Scope::Namespaced;
+            if !is_own || visit.namespace.is_some() {
                 let title = title(&capabilities, &resource.kind, namespace, &name);
                 refuse_others(&api, &name, visit, &title).await?;
             }
@@ -149,6 +148,25 @@ impl Applier {
         let (resource, capabilities) = self.capabilities(api_version, kind).await?;
         let title = title(&capabilities, kind, namespace, name);
         Ok((title, self.api(&resource, &capabilities, namespace)))
+    }
+
+    /// As [`Applier::locate`], for a step that changes or deletes the object. In a cluster that stays, an object outside
+    /// the environment's namespace `own` must be one that this run has created.
+    pub async fn locate_to_change(
+        &self,
+        (api_version, kind): (&str, &str),
+        (namespace, own): (&str, &str),
+        name: &str,
+    ) -> Result<(String, Api<DynamicObject>), ApplyError> {
+        let (resource, capabilities) = self.capabilities(api_version, kind).await?;
+        let title = title(&capabilities, kind, namespace, name);
+        let api = self.api(&resource, &capabilities, namespace);
+        if let Some(visit) = &self.visit
+            && (capabilities.scope == Scope::Cluster || namespace != own)
+        {
+            refuse_others(&api, name, visit, &title).await?;
+        }
+        Ok((title, api))
     }
 
     /// Whether the kind is cluster-scoped, according to the cluster.

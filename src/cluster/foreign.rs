@@ -17,8 +17,8 @@ pub struct Foreign {
     pub access: Access,
     /// The namespace that the kubeconfig's context names.
     pub namespace: String,
-    /// A copy of the kubeconfig, as JSON. Its current context is the one that is used, and its paths are absolute, so
-    /// that another process can use it.
+    /// A copy of the kubeconfig, as JSON, with the context that is used and nothing of other contexts. Its paths are
+    /// absolute, so that another process can use it.
     pub kubeconfig: Secret,
     /// The credentials in the kubeconfig. The caller registers them with the redactor.
     pub secrets: Vec<Secret>,
@@ -35,13 +35,16 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Forei
         reason,
     };
     let read = match path {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
+        // Paths in the file are relative to its folder. They become absolute only if the file's own path is absolute.
+        Some(path) => std::path::absolute(path)
+            .map_err(|error| failed(error.to_string()))
+            .and_then(|path| Kubeconfig::read_from(path).map_err(|error| failed(error.to_string()))),
+        None => Kubeconfig::read().map_err(|error| failed(error.to_string())),
     };
-    let mut read = read.map_err(|error| failed(error.to_string()))?;
+    let mut read = read?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
-    read.current_context = Some(name.clone());
+    kubeconfig::keep_only(&mut read, &name);
     let copy = serde_json::to_string(&read).map_err(|error| failed(error.to_string()))?;
     // The kubeconfig may contain only the path of a file with the authority, which only the client reads. The field is
     // empty then.

@@ -95,6 +95,16 @@ pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     all.next().ok_or_else(|| "no user of the cluster's kubeconfig signs in with a certificate".to_owned())
 }
 
+/// Makes `context` the current context, and removes all other contexts with their clusters and users. Credentials of
+/// other clusters are then neither copied nor confused with those that are used.
+pub(super) fn keep_only(kubeconfig: &mut Kubeconfig, context: &str) {
+    kubeconfig.current_context = Some(context.to_owned());
+    kubeconfig.contexts.retain(|it| it.name == context);
+    let used = kubeconfig.contexts.first().and_then(|it| it.context.clone());
+    kubeconfig.clusters.retain(|it| used.as_ref().is_some_and(|used| used.cluster == it.name));
+    kubeconfig.auth_infos.retain(|it| used.as_ref().is_some_and(|used| used.user.as_ref() == Some(&it.name)));
+}
+
 /// Returns the secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
 pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
     let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
@@ -126,6 +136,23 @@ mod tests {
         let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: { client-key-data: cGVtCg== }\n- name: b\n  user: { token: t }\n";
         let found = secrets(&Kubeconfig::from_yaml(text).expect("a kubeconfig"));
         assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["pem\n", "t"]);
+    }
+
+    #[test]
+    fn nothing_of_another_context_is_kept() {
+        let text = "apiVersion: v1\nkind: Config\ncurrent-context: production\n\
+            contexts:\n- { name: production, context: { cluster: p, user: p } }\n- { name: staging, context: { cluster: s, user: s } }\n\
+            clusters:\n- { name: p, cluster: { server: 'https://p', certificate-authority-data: cA== } }\n\
+            - { name: s, cluster: { server: 'https://s', certificate-authority-data: cw== } }\n\
+            users:\n- { name: p, user: { token: of-production } }\n- { name: s, user: { token: of-staging } }\n";
+        let mut kubeconfig = Kubeconfig::from_yaml(text).expect("a kubeconfig");
+        keep_only(&mut kubeconfig, "staging");
+        let copy = serde_json::to_string(&kubeconfig).expect("JSON");
+        assert!(!copy.contains("production") && !copy.contains("https://p"), "{copy}");
+        assert_eq!(authority(&copy).as_deref(), Ok("s"));
+        assert_eq!(secrets(&kubeconfig).iter().map(Secret::expose).collect::<Vec<_>>(), ["of-staging"]);
+        keep_only(&mut kubeconfig, "unknown");
+        assert!(kubeconfig.clusters.is_empty() && kubeconfig.auth_infos.is_empty());
     }
 
     #[test]

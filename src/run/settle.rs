@@ -27,9 +27,11 @@ const LONGEST_WAITING: Duration = Duration::from_secs(1);
 /// The longest pause while a step shows its declared failure. Such a step only has to show the failure until a known
 /// moment. Tries on the way cost processor time and decide nothing.
 const LONGEST_FAILING: Duration = Duration::from_secs(2);
-/// The number of tries for which the span of `consistently` has room. More tries need processor time and would show a
-/// short failure only by chance, too.
+/// The pause between two tries of `consistently` is the span divided by this number, within [`AGAIN_AFTER`] and
+/// [`LONGEST_LOOKING`]. A failure that is shorter than the pause may not be seen.
 const LOOKS: u32 = 50;
+/// The longest pause between two tries of `consistently`.
+const LONGEST_LOOKING: Duration = Duration::from_millis(250);
 /// If less time than this is left, no further try starts. (For a step with less than 10 s, the limit is a tenth of its
 /// time.) Such a try would fail only because its own time is short, and the timeout would wrongly be reported as the
 /// cause.
@@ -213,7 +215,7 @@ fn least_pause(step: &Step, took: Duration) -> Duration {
 
 /// Returns the pause of a step whose tries began `elapsed` ago. `due` is the moment until which the declared failure
 /// must last, if the last tries showed it. `last` is the last moment at which a try may start. A try is made at each of
-/// these moments, because no pause extends beyond it.
+/// these moments, because a pause extends beyond them by [`AGAIN_AFTER`] at most.
 fn pause(elapsed: Duration, due: Option<Duration>, last: Duration) -> Duration {
     let (grown, next) = match due {
         Some(due) => (elapsed.min(LONGEST_FAILING), due),
@@ -275,7 +277,7 @@ async fn stay(
     let mut seen = Instant::now();
     let mut is_blind = false;
     let mut looks = Shown::Hold;
-    let between = (span / LOOKS).clamp(AGAIN_AFTER, LONGEST_WAITING);
+    let between = (span / LOOKS).clamp(AGAIN_AFTER, LONGEST_LOOKING);
     while looks != Shown::Fail && (is_blind || looks == Shown::Doubtful || began.elapsed() < span) {
         // The code polls because only repeated tries can show that nothing changes.
         tokio::time::sleep(if looks == Shown::Doubtful { AGAIN_AFTER } else { between }).await;

@@ -1,5 +1,6 @@
-//! Which skips the user accepts, and the skips in clusters that the harness starts: skips the scenarios that need a published image if this image cannot be obtained. Such an image has no recipe, so it
-//! cannot be built here. The scenarios are skipped before anything starts, with the reason as their outcome.
+//! Decides which skips the user accepts. In clusters that the harness starts, this module also skips the scenarios that
+//! need a published image if this image cannot be obtained. Such an image has no recipe, so it cannot be built here. The
+//! scenarios are skipped before anything starts, with the reason as their outcome.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -111,8 +111,9 @@ impl Acts for ApplyStep {
 
 impl Acts for PatchStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
-        let namespace = it.namespace_or(self.namespace.as_ref());
-        let (title, api) = it.stage.applier.locate(&self.api_version, &self.kind, namespace, &self.name).await?;
+        let places = (it.namespace_or(self.namespace.as_ref()), it.namespace());
+        let of = (self.api_version.as_str(), self.kind.as_str());
+        let (title, api) = it.stage.applier.locate_to_change(of, places, &self.name).await?;
         let (change, json) = match &self.changes {
             Changes::Merge(merge) => (merge.value().clone(), false),
             Changes::Json(operations) => (operations.iter().map(Tree::value).cloned().collect(), true),
@@ -125,7 +126,9 @@ impl Acts for PatchStep {
 impl Acts for DeleteStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        let (title, api) = it.stage.applier.locate(&self.api_version, &self.kind, scope.namespace, &self.name).await?;
+        let of = (self.api_version.as_str(), self.kind.as_str());
+        let places = (scope.namespace, it.namespace());
+        let (title, api) = it.stage.applier.locate_to_change(of, places, &self.name).await?;
         Ok(act::delete(&scope, &api, &title, &self.name).await?)
     }
 }

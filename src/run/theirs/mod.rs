@@ -29,11 +29,11 @@ use super::images::AGENT;
 use super::slots::Slots;
 use super::verdicts::Verdicts;
 use super::{Context, Options, environment};
-use crate::apply::{self, Applier, Reach, Rights, Visit, clear};
+use crate::apply::{self, Applier, ApplyError, Reach, Rights, Visit, clear};
 use crate::cluster::{self, Access, Foreign};
 use parallax_engine::{StateDir, reaper};
 use parallax_plan::{ClusterPlan, EnvironmentPlan, Plan};
-use parallax_record::{Redactor, Sink};
+use parallax_record::{Noted as _, Redactor, Sink};
 
 /// The cluster of a run that the harness does not own, as the user names it.
 #[derive(Clone, Debug)]
@@ -81,7 +81,11 @@ pub(super) async fn with_plan(
     setup.done(format!("context {}", access.name));
     let (state, run) = (StateDir::of_user()?, options.id.clone());
     lease::open(&state, &run, &kubeconfig, &theirs.reach)?;
-    let reaper = reaper::Reaper::spawn_for(&run, ELSEWHERE, &state)?;
+    // Nothing exists in the cluster yet, so a copy of the kubeconfig must not stay if no reaper guards it.
+    let reaper = reaper::Reaper::spawn_for(&run, ELSEWHERE, &state);
+    let reaper = reaper.inspect_err(|_| {
+        state.forget(&run).noted("remove the folder of a run");
+    })?;
     let context = Context {
         jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
         environments: Slots::up_to(options.at_once.environments, options.most.environments),
@@ -127,12 +131,20 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
         let shared = environment::Shared::of(cluster);
         let all = cluster.environments.iter().map(|it| async {
             environment::run(context, &applier, access, it, None, &shared).await;
-            take_away(context, &applier, it).await;
+            take_away(context, &applier, it).await
         });
-        join_all(all).await;
+        let results = join_all(all).await;
+        // Objects that stay in the shared namespace, or in the cluster, would be there for the next environment.
+        if theirs.reach.namespace.is_some() {
+            results.into_iter().collect::<Result<(), _>>()?;
+        }
         if theirs.reach.wide {
             let cleared = clear(&access.client, &context.options.id, &theirs.reach).await;
             context.taken_away.fetch_add(cleared.removed.len(), Ordering::Relaxed);
+            if let Some(line) = cleared.remaining.first() {
+                let what = "the removal of the run's objects between two environments".to_owned();
+                return Err(ApplyError::Remains { what, reason: line.clone() }.into());
+            }
         }
     }
     Ok(())
@@ -140,11 +152,11 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
 
 /// Removes an environment. The cluster stays, so the environment must be gone before the run ends, and before another
 /// environment uses the same namespace.
-async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) {
-    match apply::take_away(applier, &context.options.id, &plan.namespace).await {
-        Ok(removed) => drop(context.taken_away.fetch_add(removed, Ordering::Relaxed)),
-        Err(error) => context.sink.warn(error.to_string()),
-    }
+async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) -> Result<(), ApplyError> {
+    let removed = apply::take_away(applier, &context.options.id, &plan.namespace).await;
+    let removed = removed.inspect_err(|error| context.sink.warn(error.to_string()))?;
+    context.taken_away.fetch_add(removed, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The plan without the variants that cannot run in this cluster. Reports each of them as skipped, with the reason.

@@ -120,6 +120,15 @@ const NEEDS: [(&str, &str, &str); 5] = [
         "step `made` creates ClusterRole parallax-test outside its namespace, which needs --allow-cluster-changes",
     ),
 ];
+/// Steps that would change or delete an object of somebody else, outside the run's namespaces.
+const HARM: [(&str, &str, &str); 2] = [
+    ("deletes", "delete: { api-version: v1, kind: Namespace, name: team }", "Namespace team exists already"),
+    (
+        "patches",
+        "patch: { api-version: rbac.authorization.k8s.io/v1, kind: ClusterRole, name: view, merge: { rules: [] } }",
+        "ClusterRole view exists already",
+    ),
+];
 /// The time in which controllers remove what belonged to removed objects, such as the Endpoints of a Service.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -128,12 +137,17 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 async fn objects(client: &Client) -> BTreeMap<String, Value> {
     let kinds = Discovery::new(client.clone()).run_aggregated().await.unwrap();
     let mut all = BTreeMap::new();
-    for (resource, capabilities) in kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources) {
+    for (resource, capabilities) in kinds.groups().flat_map(kube::discovery::ApiGroup::resources_by_stability) {
         if resource.kind == "Event" || !capabilities.supports_operation(verbs::LIST) {
             continue;
         }
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-        for object in api.list(&ListParams::default()).await.map(|it| it.items).unwrap_or_default() {
+        let listed = match api.list(&ListParams::default()).await {
+            Ok(list) => list.items,
+            Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Vec::new(),
+            Err(error) => panic!("{} cannot be listed: {error}", resource.plural),
+        };
+        for object in listed {
             let name = format!("{}/{} {}", resource.kind, object.namespace().unwrap_or_default(), object.name_any());
             let mut object = serde_json::to_value(object).unwrap();
             let fields = object.as_object_mut().unwrap();
@@ -295,6 +309,11 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
     for (name, text, _) in NEEDS {
         project.scenario(name, &format!("name: {name}\nsummary: Something else is needed\n{text}"));
     }
+    for (name, step, _) in HARM {
+        let text = "summary: An object of somebody else is changed\nvantages:\n  app: { pod: {} }\nflow:";
+        let asked = "{ id: asked, from: app, dns: { name: none.example.org }, expect: { dns: no-such-name } }";
+        project.scenario(name, &format!("name: {name}\n{text}\n  - {asked}\n  - {{ id: harm, {step} }}\n"));
+    }
     let standing = Standing::up(&host);
     let cluster = Cluster::of(&project, &standing).await;
     let (admin, team) = (cluster.admin.as_str(), cluster.team.as_str());
@@ -316,6 +335,14 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
     let ended = cluster.e2e(&["wide", "--kubeconfig", admin, "--allow-cluster-changes"]);
     ended.assert_code(0);
     cluster.is_as_before("after a run with permission").await;
+
+    // The permission is not one to change or delete what somebody else has created.
+    for (name, _, reason) in HARM {
+        let ended = cluster.e2e(&[name, "--kubeconfig", admin, "--allow-cluster-changes"]);
+        assert_ne!(ended.code, Some(0), "{}", ended.stdout);
+        ended.assert_says(&[reason, "this run has not created it"]);
+        cluster.is_as_before(name).await;
+    }
 
     // The namespace's administrator has no rights elsewhere.
     let ended = cluster.e2e(&["fits", "--kubeconfig", team, "--images-present", "--allow-skips"]);

@@ -21,6 +21,8 @@ use crate::tree::{Interruptible, header};
 /// A block of a tar file.
 type Block = [u8; 512];
 const BLOCK_BYTES: u64 = 512;
+/// The largest size of all manifests and configs that images share with earlier images.
+const SHARED_LIMIT_BYTES: u64 = 16 * SMALL_LIMIT_BYTES;
 /// The zeros at the end of a tar file.
 const END_BYTES: u64 = 2 * BLOCK_BYTES;
 
@@ -58,7 +60,8 @@ pub(super) fn read(file: &Path, cancel: &CancellationToken) -> Result<Verified, 
     let input = File::open(file)?;
     let bytes = input.metadata()?.len();
     let input = Interruptible { inner: input, cancel };
-    let mut reader = Reader { file, input, at: 0, bytes, small: BTreeMap::new(), layers: BTreeMap::new() };
+    let mut reader =
+        Reader { file, input, at: 0, bytes, small: BTreeMap::new(), shared_bytes: 0, layers: BTreeMap::new() };
     reader.header(LAYOUT.0, LAYOUT.1.len() as u64)?;
     reader.same(LAYOUT.0, LAYOUT.1)?;
     reader.zeros(LAYOUT.0, padding(LAYOUT.1.len() as u64))?;
@@ -90,6 +93,8 @@ struct Reader<'a> {
     bytes: u64,
     /// The manifests and configs that were read, by digest.
     small: BTreeMap<String, Vec<u8>>,
+    /// The size of all manifests and configs that images share with earlier images.
+    shared_bytes: u64,
     /// The layers that were verified, by digest.
     layers: BTreeMap<String, Part>,
 }
@@ -139,6 +144,14 @@ impl Reader<'_> {
     fn small(&mut self, blob: &Descriptor) -> Result<(String, Vec<u8>), Unread> {
         let (sha256, name) = named(blob)?;
         if let Some(known) = self.small.get(&sha256) {
+            // A small file could otherwise name one manifest thousands of times, and each image has its own copy.
+            self.shared_bytes += known.len() as u64;
+            if self.shared_bytes > SHARED_LIMIT_BYTES {
+                let (bytes, limit) = (self.shared_bytes, SHARED_LIMIT_BYTES);
+                return Err(
+                    BundleFault::Large { name: "the sum of all repeated parts".to_owned(), bytes, limit }.into()
+                );
+            }
             return Ok((name, known.clone()));
         }
         limit(&name, blob.size())?;

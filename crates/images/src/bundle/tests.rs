@@ -253,6 +253,18 @@ fn a_bundle_whose_parts_do_not_belong_together_is_refused() {
     images.refused("has 4194305 bytes, and at most 4194304 are read");
 }
 
+#[test]
+fn a_small_bundle_that_repeats_a_large_part_is_refused() {
+    let mut images = Images::new();
+    images.images[0].config.resize(usize::try_from(format::SMALL_LIMIT_BYTES).expect("small"), b' ');
+    let same = images.images[0].clone();
+    images.images = vec![same.clone(); 16];
+    assert_eq!(images.refusal(&images.bytes()), None);
+    images.images = vec![same; 18];
+    images.refused("the sum of all repeated parts has 67");
+    images.refused("and at most 67108864 are read");
+}
+
 /// An archive as an engine writes it, from names and contents.
 fn saved_archive(file: &Path, entries: &[(&str, &[u8])], links: &[(&str, &str)]) {
     let mut tar = tar::Builder::new(fs::File::create(file).expect("made"));

@@ -131,6 +131,10 @@ impl Alters for EndStep {
     fn uses_runtime(&self) -> bool {
         self.how == Ending::Crash
     }
+
+    fn holds(&self) -> bool {
+        true
+    }
 }
 
 impl Rules for EndStep {

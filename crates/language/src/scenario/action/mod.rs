@@ -194,7 +194,8 @@ macro_rules! kinds {
             #[schemars(range(min = 2, max = 1000))]
             stays: Option<u16>,
             /// The time for which the expectation must hold in every try. With `eventually`, this time begins when the
-            /// expectation first holds.
+            /// expectation first holds. Between two tries is a fiftieth of this time, but at least 100 ms and at most
+            /// 250 ms; a shorter failure may not be seen.
             #[serde(default)]
             consistently: Option<Span>,
             /// Values for later steps (`{{ id.name }}`), by name. Each is a JSON pointer into the whole answer as the

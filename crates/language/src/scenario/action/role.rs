@@ -87,6 +87,12 @@ pub trait Alters: fmt::Debug + Sync {
     fn uses_runtime(&self) -> bool {
         false
     }
+
+    /// Whether the step holds a pod with a finalizer for a moment. If the run is stopped at that moment, only the removal
+    /// of the whole cluster removes the pod.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of step that controls the flow.
@@ -207,7 +213,8 @@ impl Action {
             let reach = it.reach();
             let beside = reach.beside.map(|_| "a container outside the cluster");
             let runtime = it.uses_runtime().then_some("the container runtime of a node");
-            return reach.node.map(|_| "a node").or(beside).or(runtime);
+            let held = it.holds().then_some("a cluster that the run removes, because it holds the pod while it ends");
+            return reach.node.map(|_| "a node").or(beside).or(runtime).or(held);
         }
         let special = self.special();
         let signs = special.token.is_some_and(|it| it.issuer.is_none() && it.signer == Some(Signer::Cluster));
