@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parallax_provision::Tool;
 use serial_test::serial;
@@ -24,9 +25,17 @@ flow:
 /// The images of each cluster. Here they are small files, because no cluster is started.
 const OF_A_CLUSTER: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
 
-/// A project whose images nobody else has: their files contain the id of this process.
+/// The prefix of the references of all images that these tests build.
+const BUILT: &str = "parallax.local/bundle-test-";
+/// The number of projects so far.
+static PROJECTS: AtomicU32 = AtomicU32::new(0);
+
+/// A project whose images nobody else has: their names contain the id of this process and the number of the project. A
+/// run of another project that failed may have left an image that the engine was still loading.
 pub(super) struct Project {
     pub(super) folder: tempfile::TempDir,
+    /// The part of the images' names that only this project has.
+    own: String,
     /// The reference of the published image of the project. No recipe makes it.
     pub(super) app: String,
 }
@@ -35,20 +44,20 @@ impl Project {
     /// Creates the project. `digest` is the digest of the published image in images.lock.
     pub(super) fn new(app: &str, digest: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let id = std::process::id();
+        let own = format!("{}-{}", std::process::id(), PROJECTS.fetch_add(1, Ordering::Relaxed));
         let digest = digest.map(|digest| format!(", digest: '{digest}'")).unwrap_or_default();
         let mut lock = format!("images:\n  - {{ name: app, for: the application, reference: '{app}'{digest} }}\n");
         for name in OF_A_CLUSTER {
-            writeln!(lock, "  - {{ name: {name}, for: clusters, recipe: bundle-test-{name} }}").unwrap();
-            let recipe = folder.path().join(format!("images/bundle-test-{name}"));
+            writeln!(lock, "  - {{ name: {name}, for: clusters, recipe: bundle-test-{own}-{name} }}").unwrap();
+            let recipe = folder.path().join(format!("images/bundle-test-{own}-{name}"));
             fs::create_dir_all(recipe.join("files")).unwrap();
             fs::write(recipe.join("recipe.yaml"), "summary: a test\nlayers: [{ files: files }]\n").unwrap();
-            fs::write(recipe.join("files").join(name), format!("of process {id}\n")).unwrap();
+            fs::write(recipe.join("files").join(name), format!("of process {own}\n")).unwrap();
         }
         fs::write(folder.path().join("images/images.lock"), lock).unwrap();
         fs::create_dir_all(folder.path().join("scenarios/asks")).unwrap();
         fs::write(folder.path().join("scenarios/asks/scenario.yaml"), ASKS).unwrap();
-        Self { folder, app: app.to_owned() }
+        Self { folder, own, app: app.to_owned() }
     }
 
     /// Runs `parallax images` with a cache of its own.
@@ -74,15 +83,18 @@ impl Project {
 
     /// The references of the engine's images that belong to this project.
     fn in_engine(&self) -> Vec<String> {
+        self.with_prefix(&format!("{BUILT}{}-", self.own))
+    }
+
+    fn with_prefix(&self, prefix: &str) -> Vec<String> {
         let list = docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
-        let is_ours = |it: &&str| it.starts_with("parallax.local/bundle-test-") || *it == self.app;
-        list.lines().filter(is_ours).map(str::to_owned).collect()
+        list.lines().filter(|it| it.starts_with(prefix) || *it == self.app).map(str::to_owned).collect()
     }
 }
 
 impl Drop for Project {
     fn drop(&mut self) {
-        for reference in self.in_engine() {
+        for reference in self.with_prefix(BUILT) {
             // The result is ignored, because a panic here would hide the failure of the test.
             let _ = Command::new(Tool::Docker.command()).args(["image", "rm", &reference]).output();
         }
