@@ -148,6 +148,30 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The state of a run that begins now.
+    fn new(
+        options: Options,
+        site: Option<Site>,
+        (sink, redactor): (&Sink, Redactor),
+        cancel: &CancellationToken,
+        verdicts: &Arc<Verdicts>,
+    ) -> Self {
+        Self {
+            jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
+            environments: Slots::up_to(options.at_once.environments, options.most.environments),
+            clusters: Slots::new(options.at_once.clusters),
+            taken_away: AtomicUsize::new(0),
+            options,
+            site,
+            sink: sink.clone(),
+            redactor,
+            cancel: cancel.clone(),
+            verdicts: Arc::clone(verdicts),
+            baselines: Baselines::default(),
+            start: OffsetDateTime::now_utc(),
+        }
+    }
+
     /// The run's objects in the container engine.
     ///
     /// # Panics
@@ -199,20 +223,7 @@ async fn with_plan(
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), kept)?;
     let stays = options.keep && !options.keep_only_failed;
     let reaper = if stays { None } else { Some(reaper::Reaper::spawn(&site)?) };
-    let context = Arc::new(Context {
-        jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
-        environments: Slots::up_to(options.at_once.environments, options.most.environments),
-        clusters: Slots::new(options.at_once.clusters),
-        taken_away: AtomicUsize::new(0),
-        options,
-        site: Some(site.clone()),
-        sink: sink.clone(),
-        redactor,
-        cancel: cancel.clone(),
-        verdicts: Arc::clone(verdicts),
-        baselines: Baselines::default(),
-        start: OffsetDateTime::now_utc(),
-    });
+    let context = Arc::new(Context::new(options, Some(site.clone()), (sink, redactor), cancel, verdicts));
     let result = tokio::select! {
         result = retried(&context, &machine, plan) => result,
         never = idle::lend([&context.jobs, &context.environments]) => match never {},

@@ -11,11 +11,10 @@ mod lease;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use futures::future::join_all;
 use parallax_vocab::{EventKind, VariantId, millis};
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +22,8 @@ use self::fits::Place;
 use self::images::Images;
 pub use self::images::Present;
 pub use self::lease::{ELSEWHERE, collect, sweep};
-use super::baselines::Baselines;
 use super::error::RunError;
 use super::images::AGENT;
-use super::slots::Slots;
 use super::verdicts::Verdicts;
 use super::{Context, Options, environment};
 use crate::apply::{self, Applier, ApplyError, Reach, Rights, Visit, clear};
@@ -86,20 +83,7 @@ pub(super) async fn with_plan(
     let reaper = reaper.inspect_err(|_| {
         state.forget(&run).noted("remove the folder of a run");
     })?;
-    let context = Context {
-        jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
-        environments: Slots::up_to(options.at_once.environments, options.most.environments),
-        clusters: Slots::new(1),
-        taken_away: AtomicUsize::new(0),
-        options,
-        site: None,
-        sink: sink.clone(),
-        redactor,
-        cancel: cancel.clone(),
-        verdicts: Arc::clone(verdicts),
-        baselines: Baselines::default(),
-        start: OffsetDateTime::now_utc(),
-    };
+    let context = Context::new(options, None, (sink, redactor), cancel, verdicts);
     let result = tokio::select! {
         () = cancel.cancelled() => Err(RunError::Interrupted),
         result = everything(&context, plan, theirs, &access) => result,

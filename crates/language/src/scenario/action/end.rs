@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::node::{self, Idle};
+use super::role::RUNTIME;
 use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
@@ -128,12 +129,10 @@ impl Alters for EndStep {
         Reach { touched, node, beside: None, starts: false, waits: true, applied: &[], within: self.within }
     }
 
-    fn uses_runtime(&self) -> bool {
-        self.how == Ending::Crash
-    }
-
-    fn holds(&self) -> bool {
-        true
+    fn owners(&self) -> Option<&'static str> {
+        // A finalizer holds the pod while it ends. If the run is stopped then, only the removal of the cluster removes it.
+        let held = "a cluster that the run removes, because it holds the pod while it ends";
+        Some(if self.how == Ending::Crash { RUNTIME } else { held })
     }
 }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::node::{self, Idle};
+use super::role::RUNTIME;
 use super::{Alters, Kinded, Nature, Needs, OneOf, Reach, Rules, Touched, Wrong, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
@@ -196,8 +197,8 @@ impl Alters for KillStep {
         Reach { touched, node, beside, starts: false, waits: true, applied: &[], within: self.within }
     }
 
-    fn uses_runtime(&self) -> bool {
-        matches!(self.target, KillTarget::Container { .. })
+    fn owners(&self) -> Option<&'static str> {
+        matches!(self.target, KillTarget::Container { .. }).then_some(RUNTIME)
     }
 }
 

@@ -62,6 +62,9 @@ pub struct Special<'a> {
     pub runs: Option<Vec<String>>,
 }
 
+/// What only the owner of a cluster has: the processes of its containers, as a node's container runtime sees them.
+pub(super) const RUNTIME: &str = "the container runtime of a node";
+
 /// A kind of step that reads from the cluster.
 pub trait Looks: fmt::Debug + Sync {
     /// Whether the step, in a single try, can wait until the expected content appears.
@@ -82,16 +85,10 @@ pub trait Alters: fmt::Debug + Sync {
     /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 
-    /// Whether the step ends processes through the container runtime of a node. Only the owner of the cluster can do
-    /// this.
-    fn uses_runtime(&self) -> bool {
-        false
-    }
-
-    /// Whether the step holds a pod with a finalizer for a moment. If the run is stopped at that moment, only the removal
-    /// of the whole cluster removes the pod.
-    fn holds(&self) -> bool {
-        false
+    /// Returns in words what the step needs that only the owner of the cluster has, besides a node and a container
+    /// outside the cluster, which [`Alters::reach`] names. `None` if the step needs nothing of this kind.
+    fn owners(&self) -> Option<&'static str> {
+        None
     }
 }
 
@@ -212,9 +209,7 @@ impl Action {
         if let Some(it) = self.changes() {
             let reach = it.reach();
             let beside = reach.beside.map(|_| "a container outside the cluster");
-            let runtime = it.uses_runtime().then_some("the container runtime of a node");
-            let held = it.holds().then_some("a cluster that the run removes, because it holds the pod while it ends");
-            return reach.node.map(|_| "a node").or(beside).or(runtime).or(held);
+            return reach.node.map(|_| "a node").or(beside).or_else(|| it.owners());
         }
         let special = self.special();
         let signs = special.token.is_some_and(|it| it.issuer.is_none() && it.signer == Some(Signer::Cluster));
