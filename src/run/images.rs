@@ -11,8 +11,7 @@ use super::{Context, skipped};
 use crate::cluster;
 use parallax_engine::Engine;
 use parallax_images::{
-    Cache, ImageError, K3s, Lock, NODE, Obtained, Recipes, Registries, Request, Want, beside_this_program,
-    obtain as obtain_all,
+    Binaries, Cache, ImageError, K3s, Lock, NODE, Obtained, Recipes, Registries, Request, Want, obtain as obtain_all,
 };
 use parallax_plan::Plan;
 use parallax_record::Sink;
@@ -102,8 +101,8 @@ pub async fn supply_of(
 struct Supplies {
     cache: Cache,
     lock: Lock,
-    /// The folder with the project's own static programs, which become layers of images.
-    binaries: PathBuf,
+    /// Parallax's own static programs, which become layers of images.
+    binaries: Binaries,
     tools: Toolchains,
     registries: Registries,
 }
@@ -114,7 +113,7 @@ impl Supplies {
         let program = PathBuf::from("this program");
         Ok(Self {
             lock: Lock::of(recipes, &cache)?,
-            binaries: beside_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?,
+            binaries: Binaries::of_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?,
             cache,
             tools: Toolchains { provision, sink: sink.clone() },
             registries: Registries::default(),

@@ -1,31 +1,102 @@
-//! Finds the static programs of this workspace. They are built together with `parallax`, before `parallax` runs.
+//! Finds the static programs of this workspace, which become layers of images. They are built before `parallax` runs.
+//!
+//! After `cargo build`, they are beside `parallax`. The file of `cargo xtask dist` contains them, compressed, so that
+//! this one file works alone. A program is then unpacked into the cache at its first use.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
+
+use super::cache::Cache;
+use super::digest;
+use super::entry;
 use super::error::ImageError;
 
-/// The folder with the programs of this workspace, which is the folder of the running program.
-pub fn beside_this_program() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let folder = program.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
-    // Cargo puts test programs into the subfolder `deps`.
-    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+// `build.rs` writes the programs that the running program contains, as `INSIDE`.
+include!(concat!(env!("OUT_DIR"), "/inside.rs"));
+
+/// The name of the program that contains the others, in recipes.
+const CONTAINER: &str = "parallax";
+
+/// A program inside the running program.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    name: &'static str,
+    gzip: &'static [u8],
 }
 
-/// The path of a program of this workspace. The error says that the program is missing, or that it is linked
-/// dynamically and so cannot run in an empty image.
-pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, ImageError> {
-    let path = folder.join(binary);
-    let fault = |why: String| ImageError::Binary { image: image.to_owned(), binary: binary.to_owned(), why };
-    match interpreter(&path) {
-        Ok(None) => Ok(path),
-        Ok(Some(loader)) => Err(fault(format!("is linked dynamically (it asks for {loader})"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(fault("is not beside the running program".to_owned()))
+/// The static programs of this workspace.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The programs inside the running program; empty after `cargo build`.
+    inside: &'static [Packed],
+    /// The path of the running program.
+    running: PathBuf,
+    /// The folder with the programs that are not inside.
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// The programs that belong to the running program: inside it, or in its folder.
+    pub fn of_this_program() -> io::Result<Self> {
+        let running = std::env::current_exe()?;
+        let folder = running.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
+        // Cargo puts test programs into the subfolder `deps`.
+        let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned();
+        Ok(Self { inside: INSIDE, running, folder })
+    }
+
+    /// The programs in a folder.
+    #[cfg(test)]
+    pub(super) fn beside(folder: &Path) -> Self {
+        Self { inside: &[], running: folder.join(CONTAINER), folder: folder.to_owned() }
+    }
+
+    /// The path of a program of this workspace. The error says that the program is missing, or that it is linked
+    /// dynamically and so cannot run in an empty image.
+    pub(super) fn find(&self, binary: &str, image: &str, cache: &Cache) -> Result<PathBuf, ImageError> {
+        let path = match self.inside.iter().find(|packed| packed.name == binary) {
+            Some(packed) => packed.unpacked(cache)?,
+            None if !self.inside.is_empty() && binary == CONTAINER => self.running.clone(),
+            None => self.folder.join(binary),
+        };
+        let fault = |why: String| ImageError::Binary { image: image.to_owned(), binary: binary.to_owned(), why };
+        match interpreter(&path) {
+            Ok(None) => Ok(path),
+            Ok(Some(loader)) => Err(fault(format!("is linked dynamically (it asks for {loader})"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(fault("is not beside the running program".to_owned()))
+            }
+            Err(error) => Err(fault(format!("cannot be used: {error}"))),
         }
-        Err(error) => Err(fault(format!("cannot be used: {error}"))),
+    }
+
+    /// The paths in the cache of the programs inside the running program. The files need not exist.
+    pub(super) fn unpacked(&self, cache: &Cache) -> impl Iterator<Item = PathBuf> {
+        self.inside.iter().map(|packed| packed.path(cache))
+    }
+}
+
+impl Packed {
+    fn path(self, cache: &Cache) -> PathBuf {
+        cache.program(self.name, &digest::of_bytes(self.gzip)[..16])
+    }
+
+    /// Returns the path of the program in the cache. If the cache does not have it, or somebody has changed it there, it
+    /// is unpacked first.
+    fn unpacked(self, cache: &Cache) -> Result<PathBuf, ImageError> {
+        let path = self.path(cache);
+        if !cache.has_whole(&path) {
+            let temporary = cache.temporary()?;
+            let finished = temporary.path().join(self.name);
+            File::create(&finished)
+                .and_then(|mut file| io::copy(&mut GzDecoder::new(self.gzip), &mut file))
+                .and_then(|_| entry::keep(&finished, &path))
+                .map_err(ImageError::cache("write", &path))?;
+        }
+        Ok(path)
     }
 }
 
@@ -67,19 +138,66 @@ fn number(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
+    use crate::list::Present;
+    use crate::lock::Lock;
 
     #[test]
     fn programs_that_cannot_run_in_an_empty_image_are_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let refused = |name: &str| find(folder.path(), name, "agent").expect_err(name).to_string();
+        let (folder, cache) = folder();
+        let binaries = Binaries::beside(folder.path());
+        let refused = |name: &str| binaries.find(name, "agent", &cache).expect_err(name).to_string();
         assert!(refused("missing").ends_with("is not beside the running program"));
         std::fs::write(folder.path().join("script"), format!("#!/bin/sh\n{}", "x".repeat(80))).expect("written");
         assert!(refused("script").contains("not a 64-bit"));
         std::fs::write(folder.path().join("dynamic"), elf(Some("/lib64/ld.so"))).expect("written");
         assert!(refused("dynamic").ends_with("is linked dynamically (it asks for /lib64/ld.so)"));
         std::fs::write(folder.path().join("static"), elf(None)).expect("written");
-        assert!(find(folder.path(), "static", "agent").is_ok());
+        assert!(binaries.find("static", "agent", &cache).is_ok());
+    }
+
+    #[test]
+    fn a_program_inside_the_running_one_is_unpacked_once_and_again_after_a_change() {
+        let (folder, cache) = folder();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&elf(None)).and_then(|()| gzip.try_finish()).expect("compressed");
+        let inside = vec![Packed { name: "parallax-agent", gzip: gzip.finish().expect("whole").leak() }].leak();
+        let running = folder.path().join("parallax-1.0-of-somebody");
+        std::fs::write(&running, elf(None)).expect("written");
+        let binaries = Binaries { inside, running: running.clone(), folder: folder.path().to_owned() };
+        let find = |name: &str| binaries.find(name, "runner", &cache);
+
+        let path = find("parallax-agent").expect("unpacked");
+        assert_eq!(binaries.unpacked(&cache).collect::<Vec<_>>(), [path.as_path()]);
+        assert_eq!(std::fs::read(&path).expect("there"), elf(None));
+        let about = |path: &Path| path.metadata().expect("there").ino();
+        let first = about(&path);
+        assert_eq!((find("parallax-agent").expect("there"), about(&path)), (path.clone(), first), "not written again");
+        assert_eq!(cache.refused(), [""; 0]);
+
+        std::fs::write(&path, elf(Some("/lib64/ld.so"))).expect("changed");
+        assert_eq!(find("parallax-agent").expect("unpacked again"), path);
+        assert_eq!(std::fs::read(&path).expect("there"), elf(None));
+        let refused = cache.refused().concat();
+        assert!(refused.starts_with("programs/parallax-agent-") && refused.contains("was changed"), "{refused}");
+
+        assert_eq!(find("parallax").expect("it is the running one"), running);
+        std::fs::write(folder.path().join("own"), elf(None)).expect("written");
+        assert_eq!(find("own").expect("a project's own program"), folder.path().join("own"));
+        assert!(find("parallax-node").expect_err("neither").to_string().ends_with("is not beside the running program"));
+        assert_eq!(Present::of(&Lock { images: vec![] }, &binaries, &cache).prune(&cache, 0).expect("prunes").files, 0);
+    }
+
+    fn folder() -> (tempfile::TempDir, Cache) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache")).expect("opens");
+        (folder, cache)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{self, Content};
+use super::binaries::Binaries;
 use super::cache::{Cache, Temporary};
 use super::debian::DebianBuild;
 use super::error::ImageError;
@@ -35,10 +36,10 @@ const GO_BUILDS: usize = 2;
 /// The size of the buffer with which an archive is written. It is large enough that only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// What all builds of one call share: the cache, the folder of Parallax's programs, and the tools.
+/// What all builds of one call share: the cache, Parallax's own programs, and the tools.
 pub(super) struct Workshop<'a> {
     pub(super) cache: &'a Cache,
-    pub(super) binaries: &'a Path,
+    pub(super) binaries: &'a Binaries,
     /// Cancels every build that shares this value. The user cancels it, or the first build that fails.
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
@@ -48,7 +49,12 @@ pub(super) struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    pub(super) fn new(cache: &'a Cache, binaries: &'a Path, tools: &'a dyn Tools, cancel: CancellationToken) -> Self {
+    pub(super) fn new(
+        cache: &'a Cache,
+        binaries: &'a Binaries,
+        tools: &'a dyn Tools,
+        cancel: CancellationToken,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let go_slots = Semaphore::new(GO_BUILDS.min(cores));
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
@@ -152,9 +158,13 @@ impl<'a> Workshop<'a> {
                 let build = MavenBuild { image, maven, recipe, program: &program, compiler: &compiler, scratch };
                 build.run(&|line| progress.say(index, "maven", line), &self.cancel).await?
             }
-            other => layer::entries(other, &prepared.recipe, self.binaries)
+            Layer::Cargo(cargo) => {
+                let source = self.binaries.find(&cargo.binary, image, self.cache)?;
+                vec![tree::Entry::File { path: cargo.to.clone(), source, executable: true }]
+            }
+            other => layer::entries(other, &prepared.recipe)
                 .map_err(ImageError::cache("read the input of", path))?
-                .expect("what a tool makes was made above"),
+                .expect("every other kind of layer was made above"),
         };
         progress.say(index, layer.kind(), "writing the layer");
         self.write(&temporary, path, move |out, cancel| tree::write(entries, merged_usr, out, cancel)).await

@@ -85,7 +85,7 @@ impl Cache {
             .create(&cache.root)
             .and_then(|()| belongs_to_us(&cache.root))
             .map_err(ImageError::cache("use", &cache.root))?;
-        for folder in ["layers", "images", "locks", "recipes", "tmp"] {
+        for folder in ["layers", "images", "programs", "locks", "recipes", "tmp"] {
             let path = cache.root.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
@@ -134,13 +134,23 @@ impl Cache {
         self.root.join("recipes").join(hash)
     }
 
-    /// Whether a file of the cache exists and still has its original content. If so, it is marked as used now. A file
-    /// with other content is removed, so that it is built again.
+    /// The path in the cache of a program of Parallax that the running program contains, compressed, with this hash. The
+    /// file need not exist.
+    pub(super) fn program(&self, name: &str, hash: &str) -> PathBuf {
+        self.root.join("programs").join(format!("{name}-{hash}"))
+    }
+
+    /// As [`Self::has_whole`], on a thread for blocking work, because a file may have hundreds of megabytes.
     pub(super) async fn has(&self, path: &Path) -> bool {
-        let file = path.to_owned();
-        // The check runs on a thread for blocking work, because it reads files of hundreds of megabytes.
-        let checked = tokio::task::spawn_blocking(move || entry::check(&file)).await;
-        match checked.expect("a verification does not panic") {
+        let (cache, path) = (self.clone(), path.to_owned());
+        let checked = tokio::task::spawn_blocking(move || cache.has_whole(&path)).await;
+        checked.expect("a verification does not panic")
+    }
+
+    /// Whether a file of the cache exists and still has its original content. If so, it is marked as used now. A file
+    /// with other content is removed, so that it is made again.
+    pub(super) fn has_whole(&self, path: &Path) -> bool {
+        match entry::check(path) {
             Entry::Whole => true,
             Entry::Absent => false,
             Entry::Refused(why) => {
@@ -223,7 +233,7 @@ impl Cache {
     /// remain. Files that were used in the last hour are not removed.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let mut spare = Vec::new();
-        for folder in ["layers", "images"] {
+        for folder in ["layers", "images", "programs"] {
             let folder = self.root.join(folder);
             let files = fs::read_dir(&folder).map_err(ImageError::cache("list", &folder))?;
             for file in files.flatten() {

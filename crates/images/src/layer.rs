@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::binaries;
+use super::binaries::Binaries;
 use super::cache::Cache;
 use super::digest::{self, Fields};
 use super::error::ImageError;
@@ -50,14 +50,14 @@ pub(super) enum For {
 
 impl Prepared {
     /// Reads the recipe of an image and hashes its inputs. `None` if the image has no recipe.
-    pub(super) fn new(listed: &Listed, binaries: &Path, cache: &Cache) -> Result<Option<Self>, ImageError> {
+    pub(super) fn new(listed: &Listed, binaries: &Binaries, cache: &Cache) -> Result<Option<Self>, ImageError> {
         let Some(name) = listed.recipe.as_ref().map(|recipe| recipe.value.as_str()) else { return Ok(None) };
         let recipe = Recipe::load(&listed.folder.join(name))?;
         let mut fields = Fields::new(IMAGE_DOMAIN);
         fields.add("architecture", std::env::consts::ARCH.as_bytes());
         let mut layers = Vec::new();
         for layer in &recipe.layers {
-            let hash = hash(&layer.value, &recipe, binaries, &listed.name.value)?;
+            let hash = hash(&layer.value, &recipe, (binaries, cache), &listed.name.value)?;
             fields.add(layer.value.kind(), hash.as_bytes());
             layers.push(cache.layer(layer.value.kind(), &hash));
         }
@@ -74,8 +74,8 @@ impl Prepared {
 
     /// As [`Self::new`], on a thread for blocking work. Hashing the inputs reads megabytes, and must not delay other
     /// tasks.
-    pub(super) async fn of(listed: &Listed, binaries: &Path, cache: &Cache) -> Result<Option<Self>, ImageError> {
-        let (listed, binaries, cache) = (listed.clone(), binaries.to_owned(), cache.clone());
+    pub(super) async fn of(listed: &Listed, binaries: &Binaries, cache: &Cache) -> Result<Option<Self>, ImageError> {
+        let (listed, binaries, cache) = (listed.clone(), binaries.clone(), cache.clone());
         let prepared = tokio::task::spawn_blocking(move || Self::new(&listed, &binaries, &cache)).await;
         prepared.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()))
     }
@@ -110,7 +110,12 @@ fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) 
 }
 
 /// The hash of everything from which a layer is built.
-fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<String, ImageError> {
+fn hash(
+    layer: &Layer,
+    recipe: &Recipe,
+    (binaries, cache): (&Binaries, &Cache),
+    image: &str,
+) -> Result<String, ImageError> {
     let mut fields = Fields::new(LAYER_DOMAIN);
     fields.add("recipe", &json(layer));
     match layer {
@@ -123,7 +128,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
             }
         }
         Layer::Cargo(cargo) => {
-            let program = binaries::find(binaries, &cargo.binary, image)?;
+            let program = binaries.find(&cargo.binary, image, cache)?;
             add(&mut fields, [("program".to_owned(), program)])?;
         }
         Layer::Npm(npm) => {
@@ -155,15 +160,18 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs with text keys serialise")
 }
 
-/// The entries of a layer that Parallax writes without another program. `None` for a layer that needs a program such as
-/// `go` or `npm`.
-pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
+/// The entries of a layer that only needs the recipe's own files. `None` for a layer of another program, or one that a
+/// program such as `go` or `npm` makes.
+pub(super) fn entries(layer: &Layer, recipe: &Recipe) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
-        Layer::Debian(_) | Layer::Go(_) | Layer::GoFiles(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => {
+        Layer::Debian(_)
+        | Layer::Go(_)
+        | Layer::GoFiles(_)
+        | Layer::Cargo(_)
+        | Layer::Pypi(_)
+        | Layer::Npm(_)
+        | Layer::Maven(_) => {
             return Ok(None);
-        }
-        Layer::Cargo(cargo) => {
-            vec![Entry::File { path: cargo.to.clone(), source: binaries.join(&cargo.binary), executable: true }]
         }
         Layer::Links(links) => {
             links.iter().map(|(path, target)| Entry::Link { path: path.clone(), target: target.clone() }).collect()
@@ -235,7 +243,9 @@ config: { entrypoint: [/bin/main] }
         fn prepare(&self) -> Prepared {
             let lock = crate::lock::Lock::alone(self.folder.path()).expect("valid");
             let listed = lock.entry("x").expect("listed");
-            Prepared::new(listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
+            Prepared::new(listed, &Binaries::beside(self.folder.path()), &self.cache)
+                .expect("prepared")
+                .expect("a recipe")
         }
 
         /// Writes `text` to `file` of the recipe. Returns for each layer whether its hash has changed, and whether the

@@ -34,7 +34,7 @@ mod tree;
 mod wheels;
 mod yaml;
 
-pub use binaries::beside_this_program;
+pub use binaries::Binaries;
 pub use bundle::{BundleFault, Bundled, Here, Loaded, bundle, load};
 pub use cache::{Cache, Pruned, SPARE_BYTES};
 pub use embedded::Recipes;

@@ -1,10 +1,11 @@
 //! The functions behind the user's commands for images (`parallax images`): list them, build them, and prune the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
+use super::binaries::Binaries;
 use super::cache::{Cache, Pruned};
 use super::error::ImageError;
 use super::layer::{For, Prepared, REGISTRY};
@@ -53,7 +54,7 @@ pub enum Place {
 /// Lists every image, with the places that have it. Without an engine (`store` is `None`), only the cache is examined.
 pub async fn list(
     lock: &Lock,
-    binaries: &Path,
+    binaries: &Binaries,
     cache: &Cache,
     store: Option<&dyn ImageStore>,
 ) -> Result<Vec<Row>, ImageError> {
@@ -132,7 +133,7 @@ pub async fn build(
 pub struct Present {
     /// The references of the images that the recipes build.
     tags: BTreeSet<String>,
-    /// The paths of the images' archives and layers in the cache.
+    /// The paths of the images' archives and layers in the cache, and of the programs that were unpacked there.
     files: BTreeSet<PathBuf>,
     /// The names of the images whose recipe cannot be hashed now, because a program of this workspace that they contain
     /// is not built.
@@ -148,8 +149,9 @@ impl Row {
 
 impl Present {
     /// Reads all recipes, and hashes their inputs.
-    pub fn of(lock: &Lock, binaries: &Path, cache: &Cache) -> Self {
+    pub fn of(lock: &Lock, binaries: &Binaries, cache: &Cache) -> Self {
         let mut present = Self::default();
+        present.files.extend(binaries.unpacked(cache));
         for entry in &lock.images {
             present.files.extend(entry.digest.as_ref().map(|digest| cache.bundled(&entry.name.value, &digest.value)));
             match Prepared::new(entry, binaries, cache) {

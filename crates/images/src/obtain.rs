@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::archive;
+use super::binaries::Binaries;
 use super::build::{Workshop, first_fault};
 use super::cache::{Cache, SPARE_BYTES};
 use super::error::ImageError;
@@ -26,8 +27,8 @@ pub struct Request<'a> {
     pub lock: &'a Lock,
     /// Which form of the k3s images the user allows: published or built.
     pub policy: K3s,
-    /// The folder with the static programs of Parallax; usually [`super::beside_this_program`].
-    pub binaries: &'a Path,
+    /// The static programs of Parallax.
+    pub binaries: &'a Binaries,
     /// The cache of layers and archives.
     pub cache: &'a Cache,
     /// Access to the images of the engine.

@@ -61,7 +61,8 @@ pub async fn images_load(
     let engine = connected(&sink, provision).await?;
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries =
+        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let here = Here { lock: &lock, binaries: &binaries, cache: &cache, store: &engine };
     let loaded = parallax_images::load(&here, file, &run::wants(&plan), all, &sink, cancel).await?;
     for reference in &loaded.unused {

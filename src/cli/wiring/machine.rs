@@ -120,7 +120,8 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
     // Listing images changes nothing and runs nothing, so the project's own lock file can be used even if its author is
     // not trusted.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
-    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries =
+        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match parallax_engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
         Err(_) => None,
@@ -195,7 +196,8 @@ pub async fn images_build(
 pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries =
+        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = connected(&sink, false).await?;
     let all = engine.images_of(&Present::pattern()).await.map_err(engine_error)?;
     let present = Present::of(&lock, &binaries, &cache);

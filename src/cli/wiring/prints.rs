@@ -108,7 +108,8 @@ pub async fn contents(
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries =
+        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
     let digest = |name: &str| lock.entry(name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));
     let words = |row: &parallax_images::Row| format!("{:?} {:?} {:?}", row.reference, digest(&row.name), row.built);
@@ -120,7 +121,8 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
 pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries =
+        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
     let words = rows.into_iter().map(|row| {
         let digest = lock.entry(&row.name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));

@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::run::error::RunError;
-use parallax_images::{Cache, ImageError, Lock, Recipes, Row, beside_this_program, list};
+use parallax_images::{Binaries, Cache, ImageError, Lock, Recipes, Row, list};
 use parallax_record::Noted as _;
 
 /// The images that the user says the nodes have (`--images-present`).
@@ -38,7 +38,8 @@ impl Images {
         let cache = Cache::open()?;
         let lock = Lock::of(recipes, &cache)?;
         let program = PathBuf::from("this program");
-        let binaries = beside_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?;
+        let binaries =
+            Binaries::of_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?;
         let rows = list(&lock, &binaries, &cache, None).await?;
         let nodes: Api<Node> = Api::all(client.clone());
         // A user without the right to list nodes says by an option what they have.

@@ -11,6 +11,7 @@ use super::fault::BundleFault;
 use super::format::Image;
 use super::read::{self, Unread, Verified};
 use crate::archive::{self, Identity};
+use crate::binaries::Binaries;
 use crate::cache::Cache;
 use crate::digest::{self, CHUNK_BYTES};
 use crate::error::ImageError;
@@ -23,8 +24,8 @@ use crate::store::ImageStore;
 pub struct Here<'a> {
     /// The list of images from `images.lock`.
     pub lock: &'a Lock,
-    /// The folder with the static programs of Parallax; usually [`crate::beside_this_program`].
-    pub binaries: &'a Path,
+    /// The static programs of Parallax.
+    pub binaries: &'a Binaries,
     /// The cache of layers and archives.
     pub cache: &'a Cache,
     /// Access to the images of the engine.

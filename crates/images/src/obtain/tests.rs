@@ -192,6 +192,10 @@ impl Machine {
             .collect())
     }
 
+    pub(crate) fn binaries(&self) -> Binaries {
+        Binaries::beside(self.folder.path())
+    }
+
     pub(crate) async fn obtain_these(
         &self,
         policy: K3s,
@@ -200,7 +204,7 @@ impl Machine {
         let request = Request {
             lock: &self.lock,
             policy,
-            binaries: self.folder.path(),
+            binaries: &self.binaries(),
             cache: &self.cache,
             store: &self.engine,
             tools: &NoTools,
@@ -350,7 +354,7 @@ async fn a_published_image_without_a_digest_is_reported_with_the_one_that_the_en
         let said = machine.said.lock().expect("not poisoned").clone();
         let line = format!("quay/minio:1 is pinned by its tag only; its digest in the engine is {OF_THE_REGISTRY}");
         assert_eq!(said.contains(&line), reported, "{said:?}");
-        let rows = crate::list(&machine.lock, machine.folder.path(), &machine.cache, Some(&machine.engine)).await;
+        let rows = crate::list(&machine.lock, &machine.binaries(), &machine.cache, Some(&machine.engine)).await;
         let rows = rows.expect("listed");
         let by_tag: Vec<&str> =
             rows.iter().filter(|row| row.is_pinned_by_tag_only()).map(|row| row.name.as_str()).collect();
@@ -416,11 +420,11 @@ async fn images_of_earlier_recipes_are_outdated_and_no_others() {
     let built = machine.obtain(K3s::Built).await.expect("the built set is at hand");
     assert!(!built.is_empty());
     let lock = &machine.lock;
-    let rows = crate::list(lock, machine.folder.path(), &machine.cache, None).await.expect("is listed");
+    let rows = crate::list(lock, &machine.binaries(), &machine.cache, None).await.expect("is listed");
     let current: Vec<String> = rows.iter().filter_map(|row| row.built.clone()).collect();
     let old: Vec<String> =
         current.iter().map(|it| format!("{}0", &it[..it.len() - 1])).filter(|it| !current.contains(it)).collect();
     assert!(!old.is_empty());
     let all: Vec<String> = current.iter().chain(&old).cloned().collect();
-    assert_eq!(crate::Present::of(lock, machine.folder.path(), &machine.cache).outdated(&all), old);
+    assert_eq!(crate::Present::of(lock, &machine.binaries(), &machine.cache).outdated(&all), old);
 }

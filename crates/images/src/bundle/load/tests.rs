@@ -37,8 +37,8 @@ async fn bundled(machine: &Machine, names: &[&str]) -> PathBuf {
 }
 
 async fn loaded(machine: &Machine, file: &Path, all: bool) -> Result<Loaded, ImageError> {
-    let here =
-        Here { lock: &machine.lock, binaries: machine.folder.path(), cache: &machine.cache, store: &machine.engine };
+    let binaries = machine.binaries();
+    let here = Here { lock: &machine.lock, binaries: &binaries, cache: &machine.cache, store: &machine.engine };
     load(&here, file, &wants(), all, &Sink::silent(), CancellationToken::new()).await
 }
 
@@ -133,7 +133,8 @@ async fn an_image_that_the_bundle_lacks_is_named() {
     let file = bundled(&there, &ALL).await;
     let here = machine(Registry::IsAway, LOCK);
     let only = [Want { name: "minio".to_owned(), engine: false, archive: true }];
-    let machine = Here { lock: &here.lock, binaries: here.folder.path(), cache: &here.cache, store: &here.engine };
+    let binaries = here.binaries();
+    let machine = Here { lock: &here.lock, binaries: &binaries, cache: &here.cache, store: &here.engine };
     let some = load(&machine, &file, &only, true, &Sink::silent(), CancellationToken::new()).await.expect("loaded");
     assert_eq!((some.images.len(), some.unused.len()), (1, 3), "{some:?}");
 }
