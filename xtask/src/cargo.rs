@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// The name of the binary that the tasks start. This binary puts the other binaries into containers.
-const HARNESS: &str = "parallax";
+pub(crate) const HARNESS: &str = "parallax";
 
 /// Returns a command for the cargo that started xtask. The command lacks the variables that cargo has set for xtask
 /// itself, because build scripts that read these variables would run again.
@@ -56,14 +56,19 @@ fn failed_test(line: &str) -> Option<&str> {
 pub(crate) fn build() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);
+    match built(&mut command)?.into_iter().find(|path| path.file_name().is_some_and(|name| name == HARNESS)) {
+        Some(path) => Ok(path),
+        None => bail!("cargo built no `{HARNESS}`"),
+    }
+}
+
+/// Runs a `cargo build`, and returns the paths of the executables that it built.
+pub(crate) fn built(command: &mut Command) -> Result<Vec<PathBuf>> {
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("failed to start cargo")?;
     ensure!(output.status.success(), "the build failed (above)");
     let messages = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
-    match executables(&messages).into_iter().find(|path| path.file_name().is_some_and(|name| name == HARNESS)) {
-        Some(path) => Ok(path),
-        None => bail!("cargo built no `{HARNESS}`"),
-    }
+    Ok(executables(&messages))
 }
 
 /// Returns the paths of the executables in cargo's messages. Each line of the messages is one JSON document.

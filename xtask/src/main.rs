@@ -7,6 +7,7 @@ mod cargo;
 mod catalogue;
 mod ci;
 mod comments;
+mod dist;
 mod e2e;
 mod faults;
 mod folders;
@@ -78,6 +79,9 @@ enum Task {
     /// node image. The merged verdicts of the Job must be equal to those of the one run. Takes some minutes, 8 GB of
     /// memory and 10 GB of disk.
     Shards(shards::Arguments),
+    /// Write `parallax` as one static file to `target/dist`, with the programs of images inside, and its checksum. The
+    /// file is tried in an empty folder. The release build takes many minutes.
+    Dist(dist::Dist),
     /// Insert faults into the judge, one after another, and fail if no recorded answer detects a fault. Takes seconds
     /// and needs no engine.
     Mutate(mutate::Mutate),
@@ -112,6 +116,7 @@ fn main() -> ExitCode {
         Task::Faults { args } => faults::run(&args),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Shards(arguments) => shards::run(&arguments),
+        Task::Dist(args) => dist::run(&args),
         Task::Mutate(args) => mutate::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Comments(args) => comments::run(&args),

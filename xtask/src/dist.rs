@@ -1,0 +1,220 @@
+//! `cargo xtask dist` writes `parallax` as one static file, which contains the programs that image recipes need. It works
+//! without a checkout and without Rust.
+//!
+//! Cargo is called twice, with the same packages and thus with the same features, so that each dependency is compiled
+//! once: first for the programs, and then for `parallax`, into which the crate `images` puts them (`PARALLAX_EMBED`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::cargo::{self, HARNESS};
+use crate::folders::caches;
+use crate::parts::say;
+
+/// The folder of the finished file.
+const OUT: &str = "target/dist";
+/// The variable with the folder of the compressed programs, which the build script of the crate `images` reads.
+const EMBED: &str = "PARALLAX_EMBED";
+/// What `cargo xtask dist` tries in an empty folder, in this order. No command of these needs an engine.
+const QUICK: [&[&str]; 6] = [&["--version"], &["--help"], &["init"], &["lint"], &["plan"], &["images", "list"]];
+/// What `--verify` tries after that: the scenario of `parallax init`, on a node that is built here.
+const RUN: &[&str] = &["e2e", "--k3s", "built"];
+/// As [`RUN`], and installs what is missing on the machine.
+const PROVISION: &[&str] = &["e2e", "--k3s", "built", "--provision"];
+/// Hides the folder of its first argument, goes to the folder of the second one, and starts the other arguments.
+const HIDDEN: &str = "mount -t tmpfs none \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
+
+/// The command-line arguments of `cargo xtask dist`.
+#[derive(Debug, Args)]
+pub(crate) struct Dist {
+    /// Run the first scenario of a new project with the finished file, while this repository is hidden. Needs root, an
+    /// engine, and what the images of that scenario need; the cache of images is shared.
+    #[arg(long)]
+    verify: bool,
+    /// On Debian or Ubuntu, install missing software for that run first: the container engine and the toolchains.
+    #[arg(long, requires = "verify")]
+    provision: bool,
+    /// Build in the developer's profile, without the long release build. The file is large and slow: it is for a trial of
+    /// this task.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Builds the file and its checksum, and tries the file.
+pub(crate) fn run(dist: &Dist) -> Result<bool> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let out = Path::new(OUT);
+    let packed = out.join("packed");
+    if packed.exists() {
+        fs::remove_dir_all(&packed).with_context(|| format!("failed to empty {}", packed.display()))?;
+    }
+    fs::create_dir_all(&packed).with_context(|| format!("failed to make {}", packed.display()))?;
+    let profile = if dist.quick { "dev" } else { "release" };
+    for program in build(profile, &target, &programs(Path::new("images"))?, None)? {
+        pack(&program, &packed)?;
+    }
+    let packed = packed.canonicalize().context("failed to find the compressed programs")?;
+    let built = build(profile, &target, &[HARNESS.to_owned()], Some(&packed))?;
+    let [built] = built.as_slice() else { bail!("cargo built {} files, and not only {HARNESS}", built.len()) };
+
+    let name = format!("{HARNESS}-{}-{target}", env!("CARGO_PKG_VERSION"));
+    let file = out.join(&name);
+    fs::copy(built, &file).with_context(|| format!("failed to write {}", file.display()))?;
+    trial(&file, dist.verify.then_some(if dist.provision { PROVISION } else { RUN }))?;
+    let sums = printed(Command::new("sha256sum").arg(&name).current_dir(out))?;
+    let list = out.join("SHA256SUMS");
+    fs::write(&list, &sums).with_context(|| format!("failed to write {}", list.display()))?;
+    let bytes = file.metadata().context("failed to look at the file")?.len();
+    say(&format!("{}, {} MB", file.display(), bytes / 1_000_000));
+    say(sums.trim_end());
+    Ok(true)
+}
+
+/// The programs of this workspace that image recipes need, except the one that contains the others.
+fn programs(images: &Path) -> Result<Vec<String>> {
+    let mut programs = Vec::new();
+    for folder in fs::read_dir(images).context("failed to list the recipes")? {
+        let recipe = folder.context("failed to list the recipes")?.path().join("recipe.yaml");
+        if recipe.is_file() {
+            let text = fs::read_to_string(&recipe).with_context(|| format!("failed to read {}", recipe.display()))?;
+            programs.extend(text.lines().filter_map(program).map(str::to_owned));
+        }
+    }
+    programs.retain(|program| program != HARNESS);
+    programs.sort();
+    programs.dedup();
+    Ok(programs)
+}
+
+/// The program that a line of a recipe names, if the line is a layer of the kind `cargo`. All recipes of this repository
+/// write such a layer in one line.
+fn program(line: &str) -> Option<&str> {
+    let layer = line.trim_start().strip_prefix("- cargo:")?;
+    let (_, program) = layer.split_once("binary: ")?;
+    program.split([',', ' ', '}']).next()
+}
+
+/// Builds programs of the workspace, and returns their paths.
+fn build(profile: &str, target: &str, programs: &[String], embed: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut command = cargo::cargo();
+    command.args(["build", "--profile", profile, "--locked", "--target", target]);
+    command.args(["--workspace", "--exclude", env!("CARGO_PKG_NAME")]);
+    command.args(programs.iter().flat_map(|program| ["--bin", program]));
+    match embed {
+        Some(folder) => command.env(EMBED, folder),
+        None => command.env_remove(EMBED),
+    };
+    cargo::built(&mut command)
+}
+
+/// Compresses a program into a folder. The name of the file and its time do not become part of the content, so that equal
+/// programs give equal files.
+fn pack(program: &Path, folder: &Path) -> Result<()> {
+    let name = program.file_name().context("a program has a name")?.to_string_lossy();
+    let target = folder.join(format!("{name}.gz"));
+    let file = fs::File::create(&target).with_context(|| format!("failed to write {}", target.display()))?;
+    let mut gzip = Command::new("gzip");
+    gzip.args(["--best", "--no-name", "--stdout"]).arg(program).stdout(file);
+    ensure!(cargo::succeeds(&mut gzip)?, "gzip failed for {}", program.display());
+    Ok(())
+}
+
+/// A folder for the trial, which is removed with this value.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Tries the file in a new project, with an empty home folder and without the variables of the caller. With `run`, this
+/// repository is hidden, and these arguments run the project's scenario.
+fn trial(file: &Path, run: Option<&[&str]>) -> Result<()> {
+    let scratch = Scratch(std::env::temp_dir().join(format!("parallax-dist-{}", std::process::id())));
+    let (project, home) = (scratch.0.join("project"), scratch.0.join("home"));
+    for folder in [&scratch.0, &project, &home] {
+        fs::create_dir(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    }
+    let program = scratch.0.join(file.file_name().context("the file has a name")?);
+    fs::copy(file, &program).context("failed to copy the file")?;
+    let repository = std::env::current_dir().context("the folder of the repository is not known")?;
+    let cache = match std::env::var_os("PARALLAX_CACHE") {
+        _ if run.is_none() => scratch.0.join("cache"),
+        Some(set) => PathBuf::from(set),
+        None => caches()?.join("parallax"),
+    };
+    for arguments in QUICK.iter().copied().chain(run) {
+        let mut command = if run.is_some() { hidden(&repository, &project, &program) } else { Command::new(&program) };
+        command.args(arguments).current_dir(&project).env_clear().env("HOME", &home).env("PARALLAX_CACHE", &cache);
+        command.envs(["PATH", "DOCKER_HOST"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        say(&format!("== {HARNESS} {}", arguments.join(" ")));
+        let text = printed(&mut command)?;
+        if run == Some(arguments) {
+            say(text.trim_end());
+        }
+        if let Some(wrong) = text.lines().find(|line| is_missing(line)) {
+            bail!("the file lacks a program of an image: {}", wrong.trim());
+        }
+    }
+    Ok(())
+}
+
+/// Returns a command that starts a program while the repository is an empty folder. Only the started program sees the
+/// empty folder. A container engine sees the machine as it is, so the program may not be in the repository.
+fn hidden(repository: &Path, project: &Path, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", HIDDEN, "sh"]).args([repository, project, program]);
+    command
+}
+
+/// Whether a line of `parallax images list` says that an image has a recipe and cannot be built.
+fn is_missing(line: &str) -> bool {
+    let built = line.trim_start().strip_prefix("built ").map(str::trim);
+    built.is_some_and(|it| !it.starts_with("parallax.local/") && it != "no recipe")
+}
+
+/// Returns what a successful command prints to standard output.
+fn printed(command: &mut Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("failed to start {}", command.get_program().display()))?;
+    let text = String::from_utf8(output.stdout).context("the output is not text")?;
+    ensure!(output.status.success(), "{text}\n{} ended with {}", command.get_program().display(), output.status);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_contains_each_program_that_a_recipe_names() {
+        for (line, named) in [
+            ("  - cargo: { package: parallax-node, binary: parallax-node, to: usr/bin/k3s }", Some("parallax-node")),
+            ("- cargo: { package: a, to: b, binary: c }", Some("c")),
+            ("  - go: { install: x, binary: y }", None),
+            ("# - cargo: { package: a, binary: c }", None),
+        ] {
+            assert_eq!(program(line), named, "{line}");
+        }
+        let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+        let all = programs(&images).expect("read");
+        assert_eq!(all, ["parallax-agent", "parallax-client", "parallax-node", "parallax-writer"]);
+    }
+
+    #[test]
+    fn an_image_whose_program_is_missing_is_found_in_the_list() {
+        for (line, missing) in [
+            ("  built      parallax.local/agent:0123456789abcdef", false),
+            ("  built      no recipe", false),
+            ("  published  quay.io/x/parallax-agent:1", false),
+            ("  built      image k3s needs the program parallax-node, which is not beside the running program", true),
+        ] {
+            assert_eq!(is_missing(line), missing, "{line}");
+        }
+    }
+}
