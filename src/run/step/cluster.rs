@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kube::Client;
 use parallax_vocab::course::Moment;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -31,6 +32,10 @@ const WORLD_LINES: usize = 100_000;
 /// The length in bytes of the longest time stamp that the engine writes before a log line, including the space after
 /// it.
 const INSTANT_BYTES: usize = 40;
+
+/// The time limit of the last look at a log or at events that were followed until the time of the step was over and
+/// showed nothing.
+const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// The time limit of one try, and whether the try follows logs and events for this time or reads them only once.
 #[derive(Clone, Copy)]
@@ -133,23 +138,14 @@ impl Attempt<'_> {
                 }
                 look = LogLook::new(expect);
             }
-            let extent = logs::read(client, &question, |line| {
-                if line.earlier {
-                    look.take_earlier(&line.text);
-                } else {
-                    look.take(&line.text);
-                }
-                if line.cut {
-                    look.was_cut();
-                }
-                found_at = found_at.or_else(|| look.found().map(|_| line.unix_ms));
-            })
-            .await?;
-            look.read_whole(extent.instances);
-            extent.unread.into_iter().for_each(|what| look.not_read(what));
-            Ok(())
+            read_once(client, &question, &mut look, &mut found_at).await
         };
-        let read = tokio::time::timeout(patience.left, read).await;
+        let mut read = tokio::time::timeout(patience.left, read).await;
+        if read.is_err() && patience.follow && look.last().next().is_none() {
+            // On a busy machine, the time may be over before the first line has arrived. One more reading, which does
+            // not wait for further lines, shows what the log contains.
+            read = tokio::time::timeout(LAST_LOOK, read_once(client, &question, &mut look, &mut found_at)).await;
+        }
         let is_cut = read.is_err() && look.last().next().is_none();
         let missing = match read {
             Ok(Err(LogError::None(why))) => Some(why),
@@ -244,6 +240,11 @@ impl Attempt<'_> {
                 parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
+                if seen.is_empty() && unsure.is_empty() {
+                    // On a busy machine, the time may be over before the existing events have arrived.
+                    let listed = tokio::time::timeout(LAST_LOOK, events::list(client, &question)).await;
+                    unsure.extend(listed.into_iter().flatten().flatten());
+                }
                 // Either no further event happened, or the apiserver does not answer. If it answers now, the events so
                 // far are complete.
                 self.answers(&title).await?;
@@ -279,6 +280,31 @@ impl Attempt<'_> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
+}
+
+/// Reads the selected logs once, and passes what was read to `look`. `found_at` becomes the time of the line that meets
+/// the expectation, in milliseconds since the Unix epoch.
+async fn read_once(
+    client: &Client,
+    question: &LogQuestion,
+    look: &mut LogLook,
+    found_at: &mut Option<u64>,
+) -> Result<(), LogError> {
+    let extent = logs::read(client, question, |line| {
+        if line.earlier {
+            look.take_earlier(&line.text);
+        } else {
+            look.take(&line.text);
+        }
+        if line.cut {
+            look.was_cut();
+        }
+        *found_at = found_at.or_else(|| look.found().map(|_| line.unix_ms));
+    })
+    .await?;
+    look.read_whole(extent.instances);
+    extent.unread.into_iter().for_each(|what| look.not_read(what));
+    Ok(())
 }
 
 /// Records in `look` how much of a container's log was read from the engine: `read` lines, of at most the last `most`
