@@ -350,6 +350,7 @@ fn doctor_says_each_check_for_a_program_even_without_an_engine() {
             "memory",
             "ports",
             "image sources",
+            "own programs",
             "image pins",
             "clock",
             "DNS",

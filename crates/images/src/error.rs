@@ -234,8 +234,8 @@ impl ImageError {
                 )
             }
             Self::Binary { .. } => {
-                "build all programs of Parallax at once: `cargo build --workspace` in the folder of its \
-                                    sources; a program of an image must be static, and beside `parallax`"
+                "build all programs of Parallax at once: `cargo build --workspace` in the folder of its sources; a program \
+                 of an image must be static, and beside `parallax`. The file of `cargo xtask dist` contains them"
                     .to_owned()
             }
             Self::Unreachable { why, .. } => pull_fix(why),
@@ -370,7 +370,11 @@ mod tests {
     fn a_missing_program_of_parallax_leads_to_the_command_that_builds_it() {
         let why = "is not beside the running program".to_owned();
         let error = ImageError::Binary { image: "agent".to_owned(), binary: "parallax-agent".to_owned(), why };
-        assert!(error.fix().is_some_and(|fix| fix.contains("`cargo build --workspace`")));
+        assert!(
+            error
+                .fix()
+                .is_some_and(|fix| fix.contains("`cargo build --workspace`") && fix.contains("`cargo xtask dist`"))
+        );
     }
 
     #[test]

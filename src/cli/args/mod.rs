@@ -195,8 +195,8 @@ pub enum Command {
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources and pins, the clock, DNS, and the
-    /// variables for proxies and certificates. Also lists every program that a run, an image recipe or a test looks
+    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources and pins, the programs of
+    /// Parallax that images contain, the clock, DNS, and the variables for proxies and certificates. Also lists every program that a run, an image recipe or a test looks
     /// for: its path, its users, and, if it is missing, how to install it.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --json                 for a program\n  parallax doctor --fix                  also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"

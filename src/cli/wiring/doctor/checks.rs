@@ -85,6 +85,7 @@ fn why(name: &str) -> &'static str {
         "memory" => "how many clusters and environments run at the same time depends on it",
         "ports" => "clusters and edges are reached by ports on loopback",
         "image sources" => "an image that is not here is pulled or built, which needs a network and time",
+        "own programs" => "some images contain programs of Parallax; each run needs one of them, `agent`",
         "image pins" => "a registry can put another image under a tag, and a node's image runs privileged",
         "clock" => "certificates, tokens and presigned URLs are valid from the present on",
         "DNS" => "downloads for images need names; probes have their own name server",
@@ -163,7 +164,7 @@ fn ports() -> Check {
     }
 }
 
-async fn images(engine: Option<&Engine>) -> [Check; 2] {
+async fn images(engine: Option<&Engine>) -> [Check; 3] {
     let looked = async {
         let cache = Cache::open().noted("open the cache")?;
         let lock = Lock::of(&Recipes::Shipped, &cache).noted("read images.lock")?;
@@ -172,8 +173,8 @@ async fn images(engine: Option<&Engine>) -> [Check; 2] {
         parallax_images::list(&lock, &binaries, &cache, store).await.noted("look for images")
     };
     match looked.await {
-        Some(rows) => [image_sources(&rows), image_pins(&rows)],
-        None => ["image sources", "image pins"].map(Check::unknown),
+        Some(rows) => [image_sources(&rows), own_programs(&rows), image_pins(&rows)],
+        None => ["image sources", "own programs", "image pins"].map(Check::unknown),
     }
 }
 
@@ -190,6 +191,23 @@ fn image_sources(rows: &[Row]) -> Check {
         State::Warning,
         seen,
         "`parallax images fetch` gets them beforehand; a run gets those that it needs",
+    )
+}
+
+/// Checks that each image can be built that contains a program of Parallax. A copy of `parallax` alone lacks the programs,
+/// unless it contains them.
+fn own_programs(rows: &[Row]) -> Check {
+    let name = "own programs";
+    let missing: Vec<&str> = rows.iter().filter_map(|row| row.unknown.as_deref()).collect();
+    let Some(first) = missing.first() else {
+        return Check::ok(name, "the programs of Parallax that images contain are here".to_owned());
+    };
+    Check::wrong(
+        name,
+        State::Error,
+        format!("{} of {} images cannot be built: {first}", missing.len(), rows.len()),
+        "use the file of `cargo xtask dist`, which contains the programs, or keep them beside `parallax`, where \
+         `cargo build --workspace` puts them",
     )
 }
 
@@ -271,7 +289,7 @@ mod tests {
 
     #[test]
     fn every_check_says_why_it_matters() {
-        let names = ["ports", "image sources", "image pins", "clock", "DNS", "proxy", "CA variables"];
+        let names = ["ports", "image sources", "own programs", "image pins", "clock", "DNS", "proxy", "CA variables"];
         for name in Finding::ABOUT.into_iter().chain(names) {
             assert!(!why(name).is_empty(), "{name}");
         }
@@ -292,6 +310,16 @@ mod tests {
         let rows = without_engine(&failure);
         assert_eq!((rows[0].state, rows[0].fix.as_deref()), (State::Error, Some("start one")));
         assert!(rows[1..].iter().all(|row| row.state == State::Unknown));
+    }
+
+    #[test]
+    fn a_copy_without_its_programs_is_told_so() {
+        let whole = Row { name: "pause".to_owned(), ..Row::default() };
+        let why = "image k3s needs the program parallax-node, which is not beside the running program";
+        let lacks = Row { unknown: Some(why.to_owned()), ..Row::default() };
+        let check = own_programs(&[whole.clone(), lacks]);
+        assert_eq!((check.state, check.seen), (State::Error, format!("1 of 2 images cannot be built: {why}")));
+        assert_eq!(own_programs(&[whole]).state, State::Ok);
     }
 
     #[test]
