@@ -41,6 +41,11 @@ const AGENT_IMAGE: &str = "agent";
 /// The prefix of the names of vantage pods.
 const VANTAGE_PREFIX: &str = "vantage-";
 
+/// The name of the pod of a vantage in the cluster.
+pub fn pod_of_vantage(vantage: &str) -> String {
+    format!("{VANTAGE_PREFIX}{vantage}")
+}
+
 /// An environment whose set-up is complete: what its flows need to know about it.
 #[derive(Debug)]
 pub struct Environment {
@@ -286,7 +291,7 @@ async fn vantage_pods(
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
     }
     let pods = plan.pods.iter().map(|(vantage, spec)| async move {
-        let name = format!("{VANTAGE_PREFIX}{vantage}");
+        let name = pod_of_vantage(vantage);
         let place = format!("vantage {vantage}");
         let image = spec.image.as_deref().unwrap_or(AGENT_IMAGE);
         let no_image = || ApplyError::NoImage { place: place.clone(), image: image.to_owned() };

@@ -19,7 +19,7 @@ mod words;
 
 pub use clear::{Cleared, Reach, clear, take_away};
 pub use corefile::write_into_corefile;
-pub use environment::{Environment, Provisioned, bring_up, prepare};
+pub use environment::{Environment, Provisioned, bring_up, pod_of_vantage, prepare};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;
 pub use guest::{Guest, Refused};

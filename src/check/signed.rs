@@ -138,7 +138,8 @@ impl Asking<'_> {
                     *cell = rows::explained(At { row: "keys", inside }, asked, Some(&finding));
                     found = true;
                 }
-                (Refused::OnlyThisRequest, _) => {
+                // If the bucket does not exist, the store accepts each signature, so this shows nothing about the way.
+                (Refused::OnlyThisRequest, _) if cell.text.contains("SignatureDoesNotMatch") => {
                     if let Some(why) = &mut cell.why {
                         why.push_str("; a presigned URL, in which only Host is signed, opens, so a signed header or the query is changed on the way");
                     }

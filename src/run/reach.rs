@@ -9,6 +9,7 @@ use parallax_vocab::question::S3Access;
 use super::Context;
 use super::environment::{AGENT_CONTAINER, Stage};
 use super::scene::Scene;
+use crate::apply::pod_of_vantage;
 use crate::certs::write_private;
 use crate::probe::Proxy;
 use parallax_plan::Plan;
@@ -157,7 +158,9 @@ pub(super) fn of_kept(directory: &Path, plan: &Plan) -> Vec<String> {
         let kubeconfig = directory.join(format!("{}.kubeconfig", cluster.name));
         let kubectl = format!("kubectl --kubeconfig {} -n {}", shown(&kubeconfig), environment.namespace);
         let programs = environment.pods.iter().filter(|(_, pod)| pod.image.is_some());
-        let shells = programs.map(|(pod, _)| format!(", `{kubectl} exec -it {pod} -c {AGENT_CONTAINER} -- sh`"));
+        let shells = programs.map(|(vantage, _)| {
+            format!(", `{kubectl} exec -it {} -c {AGENT_CONTAINER} -- sh`", pod_of_vantage(vantage))
+        });
         let shells: String = shells.collect();
         let without = if shells.is_empty() { "; no pod of its vantages has programs (`image: clients`)" } else { "" };
         format!("look into {}: `{kubectl} get pods`{shells}{without}", environment.id)

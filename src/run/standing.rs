@@ -21,6 +21,7 @@ use super::look::{self, Inside};
 use super::reach::Reach;
 use super::reset::Found;
 use super::scene::Scene;
+use parallax_language::scenario::diagnostic::suggest;
 use parallax_language::scenario::model::Step;
 use parallax_plan::VariantPlan;
 use parallax_record::Redactor;
@@ -84,9 +85,9 @@ pub struct Asked {
 pub enum Request {
     /// Return the ways to reach the environment.
     Reach,
-    /// Restore the environment, and run the flow again from its beginning.
+    /// Read the scenario's file again, restore the environment, and run the flow again from its beginning.
     Flow,
-    /// Run one step again.
+    /// Read the scenario's file again, and run one step again.
     Step(StepId),
     /// Read the scenario's file again, and run the steps from the first changed step on.
     Reload,
@@ -167,7 +168,7 @@ pub(super) async fn serve(
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
-                Request::Step(id) => Box::pin(again(&mut flow, &id)).await,
+                Request::Step(id) => Box::pin(again(&mut flow, standing, &id)).await,
                 Request::Logs { of, tail } => {
                     let client = stage.applier.client();
                     Box::pin(look::logs(client, &stage.scene, &flow.variant, of.as_deref(), tail)).await
@@ -186,15 +187,12 @@ pub(super) async fn serve(
                     }
                 }
                 Request::Reload => Box::pin(reloaded(&mut flow, standing)).await,
-                Request::Flow => match Box::pin(put_back(stage, &mut flow, found, fresh)).await {
+                Request::Flow => match Box::pin(from_the_start(stage, &mut flow, standing, (found, fresh))).await {
                     Ok(next) => {
                         waiting = Some(answer);
                         break next;
                     }
-                    Err(error @ RunError::Left { .. }) => Answer::No(format!(
-                        "the flow cannot run again here: {error}; `parallax down`, then `parallax up` again"
-                    )),
-                    Err(error) => Answer::Failed(error.to_string()),
+                    Err(answer) => answer,
                 },
                 Request::End => {
                     flow.end_probers().await;
@@ -284,12 +282,15 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
     }
 }
 
-/// Runs one step of the flow again.
-async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
+/// Runs one step of the flow again, as the scenario's file has it now.
+async fn again(flow: &mut Flow<'_>, standing: &Standing, id: &StepId) -> Answer {
+    if let Err(answer) = renew(flow, standing).await {
+        return answer;
+    }
     let scenario = &flow.variant.variant.scenario;
     let Some(step) = scenario.flow.iter().find(|it| it.id == id.as_str()).cloned() else {
-        let steps: Vec<&str> = scenario.flow.iter().map(|it| it.id.as_str()).collect();
-        return Answer::No(format!("{} has no step `{id}` of its own; it has {}", flow.variant.id, steps.join(", ")));
+        let fix = suggest(id.as_str(), scenario.flow.iter().map(|it| it.id.as_str()), "it has");
+        return Answer::No(format!("{} has no step `{id}`; {fix}", flow.variant.id));
     };
     answer_of(flow.part(&[step]).await)
 }
@@ -297,17 +298,45 @@ async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
 /// Reads the scenario's file again, replaces the variant by its new content, and runs the steps from the first changed
 /// step on.
 async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
+    let first = match renew(flow, standing).await {
+        Ok(first) => first,
+        Err(answer) => return answer,
+    };
+    let steps = flow.variant.variant.scenario.flow[first..].to_vec();
+    answer_of(flow.part(&steps).await)
+}
+
+/// Reads the scenario's file again, and replaces the variant by its new content. Returns the index of the first changed
+/// step. If the file contains a mistake, or if the environment would have to change too, returns the answer that says
+/// so, and the variant stays as it is.
+async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer> {
     let reload = Arc::clone(&standing.reload.0);
     // Reading and planning the project's files blocks the thread, so it needs a thread of its own.
     let new = match tokio::task::spawn_blocking(move || reload()).await {
         Ok(Ok(new)) => new,
-        Ok(Err(why)) => return Answer::No(why),
-        Err(error) => return Answer::Failed(error.to_string()),
+        Ok(Err(why)) => return Err(Answer::No(why)),
+        Err(error) => return Err(Answer::Failed(error.to_string())),
     };
     let first = first_changed(&flow.variant, &new);
-    let steps = new.variant.scenario.flow[first..].to_vec();
     flow.variant = Cow::Owned(new);
-    answer_of(flow.part(&steps).await)
+    Ok(first)
+}
+
+/// Prepares another run of the whole flow, as the scenario's file has it now. Returns the answer to the request if
+/// that is not possible.
+async fn from_the_start(
+    stage: &Stage<'_>,
+    flow: &mut Flow<'_>,
+    standing: &Standing,
+    (found, fresh): (&Found, &Fresh),
+) -> Result<(Apart, Lives), Answer> {
+    renew(flow, standing).await?;
+    put_back(stage, flow, found, fresh).await.map_err(|error| match error {
+        error @ RunError::Left { .. } => {
+            Answer::No(format!("the flow cannot run again here: {error}; `parallax down`, then `parallax up` again"))
+        }
+        error => Answer::Failed(error.to_string()),
+    })
 }
 
 /// The index of the first step that differs between the two plans. If another part of the scenario has changed, any

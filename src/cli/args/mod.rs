@@ -140,8 +140,9 @@ pub enum Command {
     Status,
     /// Run one step again, or the whole flow, in the environment that `parallax up` keeps running.
     ///
-    /// A step runs in the environment as it is now, with the results of earlier steps. Before the whole flow runs, the
-    /// objects that it created are removed. Exits 0 if the steps that ran are as declared, otherwise 1.
+    /// The scenario's file is read again first. A step runs in the environment as it is now, with the results of earlier
+    /// steps. Before the whole flow runs, the objects that it created are removed. Exits 0 if the steps that ran are as
+    /// declared, otherwise 1. If fixtures, vantages or traits changed, the command says so and exits 2.
     #[command(
         after_long_help = "Examples:\n  parallax rerun\n  parallax rerun outside\n  parallax rerun outside --run r5f09a2c1"
     )]

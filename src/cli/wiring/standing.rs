@@ -60,8 +60,8 @@ pub struct Wanted<'a> {
 pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
         none: "no variant is kept; `parallax up SCENARIO` starts one and keeps it",
-        several: "several variants are kept; name the run with --run",
-        name: "name the run with --run",
+        several: "several variants are kept; name the run, as RUN or with --run (see --help)",
+        name: "name the run, as RUN or with --run (see --help)",
     };
     let held = all_standing()?.into_iter().map(Standing::Held).collect();
     let found = one_of(held, wanted, unix_seconds(), &words).or_else(|none| {

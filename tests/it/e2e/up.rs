@@ -132,7 +132,18 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&again, &["ok       got", "as declared"]);
     assert!(!again.contains("put"), "{again}");
     assert_in(&run(&project, &["rerun"], 0), &["ok       put", "ok       got", "ok       missing", "as declared"]);
-    assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "put, got, missing"]);
+    assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "`put`, `got`, `missing`"]);
+    assert_in(&run(&project, &["rerun", "gott"], 2), &["did you mean `got`?"]);
+    // A step runs as the file has it now. A mistake in the file is told, and nothing runs.
+    project.change("scenarios/stands/scenario.yaml", "expect: { body: hello }", "expect: { body: bye }");
+    assert_in(&run(&project, &["rerun", "got"], 1), &["failed   got", "body is \"hello\", and \"bye\" was expected"]);
+    assert_in(&run(&project, &["rerun"], 1), &["failed   got", "ok       missing"]);
+    project.change("scenarios/stands/scenario.yaml", "expect: { body: bye }", "expects: { body: bye }");
+    let mistaken = run(&project, &["rerun", "got"], 2);
+    assert_in(&mistaken, &["expects"]);
+    assert!(!mistaken.contains("   got"), "{mistaken}");
+    project.change("scenarios/stands/scenario.yaml", "expects: { body: bye }", "expect: { body: hello }");
+    assert_in(&run(&project, &["rerun", "got"], 0), &["ok       got"]);
 
     // A program that `exec` runs must have access to the store. The harness must redact the secrets in the program's
     // output.
