@@ -8,12 +8,11 @@ use k8s_openapi::api::core::v1::{Pod, PodDNSConfig};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Resource};
-use parallax_record::in_full;
 use serde::de::DeserializeOwned;
 
 use super::rows::{Cell, Row, State};
 use super::wanted::{Wanted, endpoint};
-use crate::cluster::{Access, selector};
+use crate::cluster::{Access, api_message, selector};
 
 /// The name of the row about the application's settings.
 const ROW: &str = "application";
@@ -41,7 +40,8 @@ pub struct Application {
 pub async fn application(access: &Access, namespace: &str, named: &str) -> Result<Application, String> {
     let (kind, name) = named.split_once('/').ok_or_else(|| format!("--app {named}: write it as deploy/NAME"))?;
     let pods: Api<Pod> = Api::namespaced(access.client.clone(), namespace);
-    let failed = |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", in_full(&error));
+    let failed =
+        |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error));
     let of = match kind {
         "pod" | "pods" | "po" => return pods.get(name).await.map(|pod| of_pod(named, &pod)).map_err(failed),
         "deploy" | "deployment" | "deployments" => {

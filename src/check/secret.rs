@@ -7,8 +7,7 @@ use k8s_openapi::api::core::v1::Secret as Object;
 use kube::Api;
 use parallax_vocab::Secret;
 
-use crate::cluster::Access;
-use parallax_record::in_full;
+use crate::cluster::{Access, api_message};
 
 /// The names under which Secrets contain the access key: AWS's names, and those of charts and operators for MinIO.
 const ACCESS: [&str; 8] = [
@@ -38,8 +37,8 @@ const SECRET: [&str; 8] = [
 pub async fn keys_of(access: &Access, namespace: &str, name: &str) -> Result<(String, Secret, Option<Secret>), String> {
     let secrets: Api<Object> = Api::namespaced(access.client.clone(), namespace);
     let found = secrets.get(name).await;
-    let found =
-        found.map_err(|error| format!("Secret {name} of namespace {namespace} cannot be read: {}", in_full(&error)))?;
+    let found = found
+        .map_err(|error| format!("Secret {name} of namespace {namespace} cannot be read: {}", api_message(&error)))?;
     of(&found.data.unwrap_or_default()).map_err(|why| format!("Secret {name} of namespace {namespace} {why}"))
 }
 

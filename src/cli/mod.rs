@@ -26,6 +26,9 @@ pub use args::Cli;
 pub use dispatch::dispatch;
 pub use session::{Ended, Run};
 
+use std::io::ErrorKind;
+
+use parallax_record::RecordError;
 use parallax_vocab::event::Exit;
 
 /// The reason why a command could not do its work.
@@ -42,7 +45,7 @@ pub enum CliError {
     Filter(#[from] filter::FilterError),
     /// The record could not be written or read.
     #[error(transparent)]
-    Record(#[from] parallax_record::RecordError),
+    Record(#[from] RecordError),
     /// A report could not be written.
     #[error(transparent)]
     Report(#[from] parallax_report::ReportError),
@@ -53,6 +56,8 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Filter(_) => Exit::Usage,
+            // The user named a record that does not exist.
+            Self::Record(RecordError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Exit::Usage,
             Self::Harness(_) | Self::Record(_) | Self::Report(_) => Exit::Harness,
         }
     }

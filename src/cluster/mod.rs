@@ -38,6 +38,6 @@ pub use runtime::Signalled;
 pub use selector::{pod_selector, selector};
 
 pub use crate::world::questions;
-pub use transport::is_transient;
+pub use transport::{api_message, is_transient};
 pub use until::{Ended, Pauses, answers, met, pauses, until};
 pub use watched::{until_none, watched};

@@ -36,6 +36,15 @@ struct Unanswered {
     within: Duration,
 }
 
+/// Returns what the apiserver said about a failed request, without the other fields of its status. If it said nothing,
+/// returns the error with its sources.
+pub fn api_message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => in_full(other),
+    }
+}
+
 /// Whether an error says nothing about the requested object: the apiserver did not answer, was overloaded, or failed
 /// itself. The apiserver also answers 500 if a webhook fails. Such an error is not transient, because the webhook
 /// belongs to the system under test.

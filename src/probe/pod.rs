@@ -13,7 +13,7 @@ use parallax_vocab::{Answer, Question};
 
 use super::exec::NO_CONTAINER;
 use super::{Hello, ProbeError, Session};
-use crate::cluster::{is_transient, met, pauses};
+use crate::cluster::{api_message, is_transient, met, pauses};
 
 /// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
@@ -122,8 +122,8 @@ async fn once(
     let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
     // If a container does not run, the kubelet's message arrives as a status 500, which normally counts as transient.
     // This failure is not transient.
-    let again = |why: &kube::Error| is_transient(why) && !message(why).contains(NO_CONTAINER);
-    let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(message(&why)) })?;
+    let again = |why: &kube::Error| is_transient(why) && !api_message(why).contains(NO_CONTAINER);
+    let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(api_message(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
     let stdin = process.stdin().ok_or_else(missing)?;
     let stdout = process.stdout().ok_or_else(missing)?;
@@ -132,14 +132,6 @@ async fn once(
     let ended = ended(process, pods.clone(), name.to_owned(), container.map(str::to_owned), Arc::clone(&cut));
     let opened = Session::open(place, stdin, stdout, stderr, ended).await;
     opened.map_err(|error| Broken { error, again: cut.load(Ordering::Relaxed) })
-}
-
-/// The message in the apiserver's status, without the other fields of the status.
-fn message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Completes with the reason when the process or its pod is gone. The future owns the exec, so the exec exists as long

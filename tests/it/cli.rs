@@ -147,6 +147,25 @@ fn list_finds_the_project_from_a_subfolder() {
 }
 
 #[test]
+fn an_image_that_is_in_no_list_is_a_mistake_of_the_file() {
+    let dir = project();
+    let file = dir.path().join("scenarios/presign/presigned-url/scenario.yaml");
+    let text = PRESIGNED_URL.replace("pod: { trust: [ca] }", "pod: { trust: [ca], image: clinets }");
+    fs::write(&file, text).expect("writes");
+    for command in [&["lint"][..], &["plan"], &["e2e"]] {
+        parallax(dir.path()).args(command).assert().code(2).stderr(
+            contains("no image is called `clinets` in images.lock")
+                .and(contains("did you mean `clients`?"))
+                .and(contains("scenarios/presign/presigned-url/scenario.yaml:9")),
+        );
+    }
+    fs::write(&file, PRESIGNED_URL).expect("writes");
+    fs::create_dir_all(dir.path().join("images")).expect("makes the folder");
+    fs::write(dir.path().join("images/images.lock"), "extends: shiped\nimages: []\n").expect("writes");
+    parallax(dir.path()).arg("lint").assert().code(2).stderr(contains("images.lock:1"));
+}
+
+#[test]
 fn init_writes_a_scenario_that_lints_and_plans() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     parallax(dir.path()).arg("init").assert().success().stderr(contains("parallax e2e"));
@@ -260,12 +279,12 @@ fn reports_can_be_generated_from_the_record_of_a_killed_run() {
 }
 
 #[test]
-fn a_missing_record_is_an_error_of_the_harness() {
+fn a_record_that_does_not_exist_is_a_mistake_of_the_command_line() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     parallax(dir.path())
         .args(["report", "nowhere"])
         .assert()
-        .code(3)
+        .code(2)
         .stderr(contains("nowhere").and(contains("target/e2e/latest")));
 }
 

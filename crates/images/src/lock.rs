@@ -94,8 +94,13 @@ impl Lock {
     pub fn entry(&self, name: &str) -> Result<&Entry, ImageError> {
         self.images.iter().find(|entry| entry.name.value == name).ok_or_else(|| ImageError::Unknown {
             name: name.to_owned(),
-            known: self.images.iter().map(|entry| entry.name.value.as_str()).collect::<Vec<_>>().join(", "),
+            known: self.names().collect::<Vec<_>>().join(", "),
         })
+    }
+
+    /// The names of all images, in the order of the list.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().map(|entry| entry.name.value.as_str())
     }
 
     /// Returns this list with the images that `file` lists. An image of the same name is replaced, and all others are

@@ -11,9 +11,12 @@ use crate::cli::args::{Lint, Plan, Shard};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
+use parallax_images::{Cache, Lock, Recipes};
 use parallax_language::fixture::Library;
+use parallax_language::scenario::diagnostic::suggest;
 use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
 use parallax_plan::{AtOnce, Namespaces, Order, PlanError};
+use parallax_record::Noted as _;
 
 /// One variant in the output of `parallax list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,8 @@ impl Project {
     /// Reads all scenarios and fixtures of the project. If the files contain mistakes, prints the mistakes and returns
     /// a usage error.
     pub fn load(root: &Path) -> Result<Self, CliError> {
-        let (project, diagnostics) = read(root, &[]);
+        let (project, mut diagnostics) = read(root, &[]);
+        diagnostics.extend(unknown_images(&project)?);
         if diagnostics.is_empty() {
             return Ok(project);
         }
@@ -94,6 +98,51 @@ pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>)
     (Project { root: root.to_owned(), library, scenarios }, diagnostics)
 }
 
+/// Returns a mistake for each vantage whose image is not in the project's `images.lock`. A mistake in `images.lock`
+/// itself is an error.
+fn unknown_images(project: &Project) -> Result<Vec<Diagnostic>, CliError> {
+    let vantages = |variant: &scenario::Variant| {
+        let named = variant
+            .scenario
+            .vantages
+            .iter()
+            .filter_map(|(id, vantage)| Some((id.clone(), vantage.image()?.to_owned())));
+        named.collect::<Vec<_>>()
+    };
+    // The list is read from the cache, which a machine without a home folder does not have.
+    let Some(cache) = Cache::open().noted("open the cache, to check the names of images") else {
+        return Ok(Vec::new());
+    };
+    let lock = Lock::of(&Recipes::Of(project.root.clone()), &cache)?;
+    let mut mistakes = Vec::new();
+    for loaded in &project.scenarios {
+        let mut known = BTreeSet::new();
+        for variant in &loaded.variants {
+            for (vantage, image) in vantages(variant) {
+                if lock.names().any(|name| name == image) || !known.insert((vantage.clone(), image.clone())) {
+                    continue;
+                }
+                let changes = variant
+                    .break_id
+                    .iter()
+                    .flat_map(|id| ["breaks", "variants"].map(|it| format!("/{it}/{id}/change")));
+                let roots = changes.chain([String::new()]);
+                let places =
+                    roots.flat_map(|root| ["pod", "outside"].map(|it| format!("{root}/vantages/{vantage}/{it}/image")));
+                let place = places.into_iter().find(|it| loaded.document.has(it)).unwrap_or_default();
+                let message = format!("no image is called `{image}` in images.lock");
+                let document = &loaded.document;
+                mistakes.push(document.source.error(&document.mark(&place), message).fix(suggest(
+                    &image,
+                    lock.names(),
+                    "it lists",
+                )));
+            }
+        }
+    }
+    Ok(mistakes)
+}
+
 fn show(diagnostics: &[Diagnostic]) {
     let terminal = std::io::stderr().is_terminal();
     printer::word(diagnostic::render(diagnostics, terminal).trim_end());
@@ -137,6 +186,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         diagnostics.retain(|it| meant(&it.file) || !it.file.starts_with("scenarios/"));
     }
     project.scenarios.retain(|it| filter::has_labels(&args.labels, &it.scenario.labels));
+    diagnostics.extend(unknown_images(&project)?);
     if !diagnostics.is_empty() {
         show(&diagnostics);
         printer::word(&count(&diagnostics));
