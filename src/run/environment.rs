@@ -9,7 +9,6 @@ use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 use parallax_vocab::event::{Failure, Witness};
 use parallax_vocab::probes::ReplyFacts;
-use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
 use kube::api::DynamicObject;
@@ -26,7 +25,7 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness, was_given_by};
-use super::{Context, Programs, flow, reached, readiness, standing, store};
+use super::{Context, Programs, flow, name_service, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
 use crate::probe::{PodSession, Vantage};
@@ -35,15 +34,8 @@ use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// A name that exists in every cluster. If CoreDNS answers a pod's question for this name, the cluster's name service
-/// works for the pod.
-const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
 /// The largest number of last log lines that are read from a container outside the cluster or from a node.
 pub(super) const LINES_BESIDE: usize = 10_000;
-/// The time limit for CoreDNS to answer. k3s deploys CoreDNS while the environment is set up. On a node that has just
-/// started, no other wait takes as long.
-const DNS_WITHIN: Duration = Duration::from_secs(90);
-
 /// The name of the container with the agent in a vantage's pod.
 pub(super) const AGENT_CONTAINER: &str = "agent";
 
@@ -399,7 +391,7 @@ async fn stage<'a>(
         // The future is boxed, so that the buffers of the streams do not enlarge every future that awaits it.
         let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
         let session = Vantage::Pod(session);
-        name_service(&scene, pod, &session).await?;
+        name_service::answers(&scene, pod, &session).await?;
         Ok::<_, RunError>((vantage.clone(), session))
     });
     let beside = scene.plan.outside.iter().map(|image| async {
@@ -426,6 +418,10 @@ async fn stage<'a>(
     if !unready.is_empty() {
         join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
+    }
+    // In a namespace of the environment's own, nobody has asked for the Services before.
+    if applier.visit().is_some_and(|it| it.namespace.is_some()) {
+        name_service::is_current(&scene, applier.client(), &pods).await?;
     }
     let unreached = reached::by(context, &scene, applier.client(), &pods).await?;
     let inbound = Inbound::default();
@@ -481,20 +477,4 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
     }))
     .await?;
     Ok(opened.into_iter().flatten().collect())
-}
-
-/// Waits until CoreDNS answers a DNS question from this pod.
-async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
-    let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
-    let bound = store::Bound { within: DNS_WITHIN, declared: None, unrecoverable: store::never };
-    match store::until(&bound, session, &View::default(), &question, |_| Ok(())).await? {
-        None => Ok(()),
-        Some(cause) => Err(RunError::Machine {
-            what: format!(
-                "cluster {}: CoreDNS does not answer pod {pod} in namespace {}: {cause}",
-                scene.cluster.name, scene.plan.namespace
-            ),
-            fix: "`parallax e2e --keep` leaves the cluster standing to look at kube-system".to_owned(),
-        }),
-    }
 }

@@ -18,6 +18,7 @@ mod limit;
 mod lives;
 pub mod look;
 mod machine;
+mod name_service;
 mod own;
 mod pods;
 mod probers;
