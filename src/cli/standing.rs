@@ -8,7 +8,8 @@ use std::process::{Child, Command as Process, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parallax_vocab::event::{Exit, Verdict};
+use parallax_explain::of_step;
+use parallax_vocab::event::{Exit, Problem, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
 use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Theirs, Up, Which};
@@ -252,15 +253,14 @@ pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, 
     again(&handle, request).await
 }
 
-/// Runs the changed steps again, each time a file in the scenario's folder changes.
+/// Runs the changed steps again, each time the scenario's file is saved.
 pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     let file = handle.project.join(&handle.file);
-    let folder = file.parent().unwrap_or(&handle.project).to_owned();
-    let mut changes = wiring::changes(&folder)?;
-    printer::word(&format!("{}: runs again what changes in {}; Ctrl-C ends", handle.variant, folder.display()));
+    let mut saves = wiring::saves(&file)?;
+    printer::word(&format!("{}: runs again what changes in {}; Ctrl-C ends", handle.variant, file.display()));
     loop {
-        changes = changes.next().await?;
+        saves = saves.next().await?;
         match again(&handle, Request::Reload).await {
             Ok(_) => {}
             // The scenario file contains a mistake, which the user may correct with the next save. Therefore the watch
@@ -388,9 +388,12 @@ async fn end(handle: &Handle) -> Result<Exit, CliError> {
 }
 
 async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
-    let mut ran = false;
+    let (mut ran, mut told) = (false, Vec::new());
     let answer = wiring::ask(handle, request, |event| {
-        ran |= matches!(event.event, EventKind::StepEnded(_));
+        if let EventKind::StepEnded(step) = &event.event {
+            ran = true;
+            told.extend((step.verdict != Verdict::Passed).then(|| of_step(step)));
+        }
         printer::data(&happened(event));
     });
     match answer.await? {
@@ -399,14 +402,19 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
             Ok(Exit::AsExpected)
         }
         Answer::Ran(problems) => {
-            for problem in problems {
-                printer::data(&inert(&format!("{}\n  place     {}\n", problem.sentence, problem.place)));
-            }
+            printer::data(&inert(&untold(&problems, &told)));
             printer::data("NOT as declared\n");
             Ok(Exit::NotAsExpected)
         }
         other => unexpected(other),
     }
+}
+
+/// Returns the text for the problems of a flow. A problem whose sentence is that of a step has been printed at the end of
+/// the step, so it is left out. The others compare a step with what its break declares.
+fn untold(problems: &[Problem], told: &[String]) -> String {
+    let problems = problems.iter().filter(|it| !told.contains(&it.sentence));
+    problems.fold(String::new(), |text, it| text + &format!("{}\n  place     {}\n", it.sentence, it.place))
 }
 
 /// Returns the text that is printed for the end of a step. The text is empty for all other events.
@@ -443,4 +451,28 @@ fn unexpected(answer: Answer) -> Result<Exit, CliError> {
             CliError::Harness("the process that holds the environment answered another question".to_owned())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_a_step_has_told_is_not_told_again() {
+        let problem = |step: &str, sentence: &str| Problem {
+            step: StepId::new(step),
+            place: "scenario.yaml:7".to_owned(),
+            sentence: sentence.to_owned(),
+            expected: String::new(),
+            seen: String::new(),
+        };
+        let told = ["`got` from app: the answer is 404".to_owned()];
+        let passed = problem("put", "`put` was declared to fail, but it passed");
+        let problems = [problem("got", &told[0]), passed];
+        assert_eq!(
+            untold(&problems, &told),
+            "`put` was declared to fail, but it passed\n  place     scenario.yaml:7\n"
+        );
+        assert_eq!(untold(&problems[..1], &told), "");
+    }
 }

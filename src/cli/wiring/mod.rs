@@ -30,8 +30,7 @@ pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};
 pub use shell::enter;
 pub use standing::{
-    Standing, Wanted, all_standing, ask, can_stand, changes, flag, now, older_than, open, reload, standing,
-    to_take_down,
+    Standing, Wanted, all_standing, ask, can_stand, flag, now, older_than, open, reload, saves, standing, to_take_down,
 };
 pub use unchanged::{Unchanged, unchanged};
 pub use upload::{Upload, records};

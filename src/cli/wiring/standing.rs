@@ -1,5 +1,6 @@
 //! Finds variants that `up` keeps running, and sends requests to their processes.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -303,27 +304,43 @@ fn without_variants(plan: &Plan) -> Value {
     clusters
 }
 
-/// A watch on a folder. It reports when a file in the folder was written or replaced.
+/// A watch on a file. It reports each save of the file.
 #[derive(Debug)]
-pub struct Changes(std::os::fd::OwnedFd);
-
-/// Starts to watch a folder. Watching the file itself would not be enough, because many editors replace the file when
-/// they save it.
-pub fn changes(folder: &Path) -> Result<Changes, CliError> {
-    let failed = |error| CliError::Harness(format!("failed to watch {}: {error}", folder.display()));
-    let watch = inotify::init(CreateFlags::CLOEXEC).map_err(failed)?;
-    inotify::add_watch(&watch, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO).map_err(failed)?;
-    Ok(Changes(watch))
+pub struct Saves {
+    watch: std::os::fd::OwnedFd,
+    /// The name of the file in its folder.
+    name: std::ffi::OsString,
 }
 
-impl Changes {
-    /// Waits until a file in the folder was written or replaced. Returns the watch, for the next wait.
+/// Starts to watch a file. The watch is on the file's folder, because many editors write another file there and then
+/// rename it to the file's name.
+pub fn saves(file: &Path) -> Result<Saves, CliError> {
+    let failed = |why: &dyn std::fmt::Display| CliError::Harness(format!("failed to watch {}: {why}", file.display()));
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(failed(&"it has no folder"));
+    };
+    let watch = inotify::init(CreateFlags::CLOEXEC).map_err(|error| failed(&error))?;
+    inotify::add_watch(&watch, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)
+        .map_err(|error| failed(&error))?;
+    Ok(Saves { watch, name: name.to_owned() })
+}
+
+impl Saves {
+    /// Waits until the file was written or replaced. The events of other files are ignored: an editor that saves by
+    /// renaming has written another file before. Returns the watch, for the next wait.
     pub async fn next(self) -> Result<Self, CliError> {
         // Reading the events blocks the thread, so it is done outside the async runtime.
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-            let read = rustix::io::read(&self.0, &mut buffer).map(|_| ());
-            read.map(|()| self)
+            let mut events = inotify::Reader::new(&self.watch, &mut buffer);
+            let is_it =
+                |it: &inotify::Event<'_>| it.file_name().is_some_and(|it| it.to_bytes() == self.name.as_bytes());
+            let mut is_saved = false;
+            // Events that have come with the file's own belong to the same save, or to saves that the next run meets.
+            while !is_saved || !events.is_buffer_empty() {
+                is_saved |= is_it(&events.next()?);
+            }
+            Ok::<_, rustix::io::Errno>(self)
         });
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to watch the scenario: {error}"));
@@ -343,6 +360,20 @@ mod tests {
     fn left(run: &str, project: &str, since: i64) -> Standing {
         let kept = Kept { project: project.into(), directory: Path::new(project).join("target/e2e").join(run) };
         Standing::Left { run: RunId::new(run), kept: Some(kept), since }
+    }
+
+    #[tokio::test]
+    async fn a_save_by_renaming_is_one_save() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, other) = (folder.path().join("scenario.yaml"), folder.path().join(".scenario.yaml.new"));
+        let mut next = Box::pin(saves(&file).expect("watches").next());
+        std::fs::write(&other, "new").expect("written");
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut next).await;
+        assert!(early.is_err(), "the file that the editor wrote first is not the scenario's file");
+        std::fs::rename(&other, &file).expect("renamed");
+        let saves = next.await.expect("the file was replaced");
+        std::fs::write(&file, "newer").expect("written");
+        saves.next().await.expect("the file was written");
     }
 
     #[test]
