@@ -118,10 +118,7 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
             take_away(context, &applier, it).await
         });
         let results = join_all(all).await;
-        // Objects that stay in the shared namespace, or in the cluster, would be there for the next environment.
-        if theirs.reach.namespace.is_some() {
-            results.into_iter().collect::<Result<(), _>>()?;
-        }
+        told(results, theirs.reach.namespace.is_some(), &context.sink)?;
         if theirs.reach.wide {
             let cleared = clear(&access.client, &context.options.id, &theirs.reach).await;
             context.taken_away.fetch_add(cleared.removed.len(), Ordering::Relaxed);
@@ -138,9 +135,17 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
 /// environment uses the same namespace.
 async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) -> Result<(), ApplyError> {
     let removed = apply::take_away(applier, &context.options.id, &plan.namespace).await;
-    let removed = removed.inspect_err(|error| context.sink.warn(error.to_string()))?;
-    context.taken_away.fetch_add(removed, Ordering::Relaxed);
+    context.taken_away.fetch_add(removed?, Ordering::Relaxed);
     Ok(())
+}
+
+/// Reports each environment that could not be removed, once. Objects that stay in a shared namespace would be there for
+/// the next environment, so there the first error ends the run, and the report of the run tells it.
+fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Result<(), ApplyError> {
+    let mut errors = removed.into_iter().filter_map(Result::err);
+    let first = if shared { errors.next() } else { None };
+    errors.for_each(|error| sink.warn(error.to_string()));
+    first.map_or(Ok(()), Err)
 }
 
 /// The plan without the variants that cannot run in this cluster. Reports each of them as skipped, with the reason.
@@ -195,4 +200,27 @@ fn without_image(cluster: &ClusterPlan, environment: &EnvironmentPlan, images: &
     let mut names = alone.images();
     names.extend(agent);
     names.into_iter().filter_map(|it| images.reference(it).err()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn an_environment_that_stays_is_told_once() {
+        let stays = |what: &str| Err(ApplyError::Remains { what: what.to_owned(), reason: "it stays".to_owned() });
+        for (shared, expected) in [(false, (vec!["a", "b"], None)), (true, (vec!["b"], Some("a")))] {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let taker = Arc::clone(&heard);
+            let sink = Sink::new(move |event| taker.lock().expect("not poisoned").push(event));
+            let error = told(vec![stays("a"), Ok(()), stays("b")], shared, &sink).err();
+            let heard = heard.lock().expect("not poisoned");
+            let text = |what: &str| stays(what).expect_err("it stays").to_string();
+            let warnings: Vec<EventKind> = expected.0.iter().map(|it| EventKind::Warning { text: text(it) }).collect();
+            assert_eq!(*heard, warnings, "shared: {shared}");
+            assert_eq!(error.map(|it| it.to_string()), expected.1.map(text), "shared: {shared}");
+        }
+    }
 }
