@@ -69,6 +69,18 @@ pub struct Obtained {
     pub id: String,
 }
 
+/// The note about the node image of the run's clusters. `published` is the reference of the published image, if
+/// `images.lock` has one.
+fn node_image(form: Form, published: Option<&str>) -> String {
+    match (form, published) {
+        (Form::Published, published) => format!("clusters run the published {}", published.unwrap_or("node image")),
+        (Form::Built, None) => "clusters run a node image built from k3s's upstream parts".to_owned(),
+        (Form::Built, Some(published)) => {
+            format!("clusters run a node image built from k3s's upstream parts, not the published {published}")
+        }
+    }
+}
+
 /// Obtains images in parallel. If one cannot be obtained, the other builds are cancelled and its error is returned.
 ///
 /// If `cancel` is cancelled, the function ends early. Running tools are stopped, and their incomplete output is
@@ -238,13 +250,7 @@ impl Image<'_> {
 
     fn decide(&mut self, form: Form) {
         let Some(decided) = self.decided.take() else { return };
-        let reference = self.entry.published().unwrap_or_default();
-        match form {
-            Form::Published => self.sink.note(format!("clusters run the published {reference}")),
-            Form::Built => self.sink.note(format!(
-                "clusters run a node image built from k3s's upstream parts, not the published {reference}"
-            )),
-        }
+        self.sink.note(node_image(form, self.entry.published()));
         decided.send_replace(Some(form));
     }
 

@@ -230,6 +230,18 @@ impl Machine {
     }
 }
 
+#[test]
+fn the_note_about_the_node_image_names_the_published_one_only_if_there_is_one() {
+    let built = "clusters run a node image built from k3s's upstream parts";
+    for (form, published, expected) in [
+        (Form::Published, Some("rancher/k3s:1"), "clusters run the published rancher/k3s:1".to_owned()),
+        (Form::Built, Some("rancher/k3s:1"), format!("{built}, not the published rancher/k3s:1")),
+        (Form::Built, None, built.to_owned()),
+    ] {
+        assert_eq!(node_image(form, published), expected);
+    }
+}
+
 #[tokio::test]
 async fn offline_everything_is_built_once_and_then_needs_no_network() {
     let machine = Machine::new(Registry::IsAway);
