@@ -150,3 +150,152 @@ fn title(manifest: &Value) -> String {
     let word = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     format!("{} {}", word("/kind"), word("/metadata/name"))
 }
+
+#[cfg(test)]
+mod tests {
+    use parallax_language::fixture::{Contributions, Library, Object};
+    use parallax_language::scenario::Loaded;
+    use parallax_plan::{Namespaces, Plan};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A place without any permission, and one with all of them.
+    const CLOSED: Place = Place { wide: false, has_authority: false };
+    const OPEN: Place = Place { wide: true, has_authority: true };
+    const POD: &str = "vantages:\n  app: { pod: {} }\n";
+    const ASKED: &str =
+        "flow:\n  - { id: asked, from: app, dns: { name: a.example.com }, expect: { dns: no-such-name } }\n";
+
+    fn planned(body: &str) -> Plan {
+        let library = Library::shipped();
+        let text = format!("name: s\nsummary: A name does not exist\n{body}");
+        let loaded = Loaded::read(&library, "s", "s.yaml", text.as_bytes());
+        let loaded = loaded.unwrap_or_else(|errors| panic!("{body}: {errors:?}"));
+        let baseline = BTreeSet::from([loaded.variants[0].id.clone()]);
+        let plan = parallax_plan::build_in(&library, &[loaded], &baseline, Namespaces::One("team"));
+        plan.unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    /// The reasons of the environment and then those of the variant, for the only variant of a plan.
+    fn all(place: Place, plan: &Plan) -> Vec<String> {
+        let cluster = &plan.clusters[0];
+        let environment = &cluster.environments[0];
+        let mut all = reasons(place, cluster, environment);
+        all.extend(reasons_of_variant(place, environment, &environment.variants[0]));
+        all
+    }
+
+    #[test]
+    fn each_reason_is_told_in_words() {
+        let flow = |steps: &str| format!("{POD}{ASKED}{steps}");
+        let outside = "fixtures:\n  ca: { use: certificate-authority }\n  \
+                       store: { use: minio-outside, host: s3.example.com, tls: { issuer: ca } }\n  \
+                       name: { use: dns-host, name: s3.example.com, address-of: store }\n";
+        let inside = "fixtures:\n  ca: { use: certificate-authority }\n  \
+                      store: { use: minio, host: s3.example.com, tls: { issuer: ca } }\n";
+        let from_outside = "vantages:\n  app: { pod: {} }\n  host: { outside: {} }\n";
+        let beside = "vantages:\n  app: { pod: {} }\n  host: { outside: { image: agent } }\n";
+        let from_host = "  - { id: there, from: host, dns: { name: a.example.com }, expect: { dns: no-such-name } }\n";
+        for (body, expected) in [
+            (flow(""), vec![]),
+            (
+                format!(
+                    "cluster:\n  discovery: narrow\n  apiserver-args: [event-ttl=2h]\n  \
+                     controller-manager-args: [cluster-signing-duration=1h]\n  kubelet-args: [max-pods=50]\n  \
+                     tls-san: [k8s.example.com]\n  published: api.example.com\n  agents: [{{ name: far }}]\n\
+                     vantages:\n  app: {{ pod: {{ node: far }} }}\n{ASKED}"
+                ),
+                vec![
+                    "the apiserver must be published as api.example.com",
+                    "the apiserver needs the flag --event-ttl=2h",
+                    "the apiserver's certificate needs the name k8s.example.com",
+                    "the cluster needs the further node `far`",
+                    "the controller manager needs the flag --cluster-signing-duration=1h",
+                    "the issuer's documents must be readable without signing in",
+                    "the kubelet needs the flag --max-pods=50",
+                    "the pod of vantage `app` must run on node `far`",
+                ],
+            ),
+            (
+                format!(
+                    "fixtures:\n  names: {{ use: dns-rewrite, from: a.example.com, to: b.example.com }}\n{}",
+                    flow("")
+                ),
+                vec!["fixture `names` needs a DNS rule for a.example.com in the cluster's CoreDNS"],
+            ),
+            (
+                format!("{outside}{}", flow("")),
+                vec![
+                    "fixture `name` needs the name s3.example.com in the cluster's CoreDNS",
+                    "fixture `store` runs the container `minio` beside the cluster's nodes",
+                    "store `store` must be reached from outside the cluster, and no edge leads there",
+                ],
+            ),
+            (
+                format!("{inside}{from_outside}{ASKED}{from_host}"),
+                vec![
+                    "store `store` must be reached from outside the cluster, and no edge leads there",
+                    "vantage `host` is outside the cluster, and no edge leads from there to its Services",
+                ],
+            ),
+            (
+                format!("{beside}{ASKED}{from_host}"),
+                vec!["vantage `host` is a container of image agent beside the cluster's nodes"],
+            ),
+            (
+                flow("  - { id: crashed, end: { pod: vantage-app, how: crash } }\n"),
+                vec!["step `crashed` needs the container runtime of a node, which only the owner of the cluster has"],
+            ),
+            (
+                flow(
+                    "  - { id: gone, delete: { api-version: v1, kind: ConfigMap, name: theirs, namespace: other } }\n",
+                ),
+                vec!["step `gone` changes ConfigMap in namespace other, which is not its own"],
+            ),
+        ] {
+            let plan = planned(&body);
+            assert_eq!(all(CLOSED, &plan), expected, "{body}");
+            assert_eq!(all(OPEN, &plan), expected, "no permission changes this: {body}");
+        }
+    }
+
+    #[test]
+    fn each_reason_that_a_permission_takes_away_is_told_in_words() {
+        let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "all" }, "rules": [] });
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "there", "namespace": "other" }, "data": {} });
+        let object = |manifest: &Value| Object { manifest: manifest.clone(), place: "a.yaml#1".to_owned() };
+        let mut with_fixture = planned(&format!("{POD}{ASKED}"));
+        let own = Contributions {
+            objects: vec![object(&map)],
+            cluster_objects: vec![object(&role)],
+            ..Contributions::default()
+        };
+        with_fixture.clusters[0].environments[0].fixtures.insert("own".to_owned(), own);
+        let applied = format!("{POD}{ASKED}  - id: made\n    apply:\n      objects: [{role}, {map}]\n");
+        let trusts = format!("vantages:\n  app: {{ pod: {{ trust: [cluster] }} }}\n{ASKED}");
+        for (plan, expected) in [
+            (
+                with_fixture,
+                vec![
+                    "fixture `own` creates ClusterRole all outside its namespace, which needs --allow-cluster-changes",
+                    "fixture `own` creates ConfigMap there outside its namespace, which needs --allow-cluster-changes",
+                ],
+            ),
+            (
+                planned(&applied),
+                vec![
+                    "step `made` creates ClusterRole all outside its namespace, which needs --allow-cluster-changes",
+                    "step `made` creates ConfigMap there outside its namespace, which needs --allow-cluster-changes",
+                ],
+            ),
+            (
+                planned(&trusts),
+                vec!["vantage `app` trusts the cluster's authority, which the kubeconfig does not contain"],
+            ),
+        ] {
+            assert_eq!(all(CLOSED, &plan), expected);
+            assert_eq!(all(OPEN, &plan), [""; 0]);
+        }
+    }
+}
