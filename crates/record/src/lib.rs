@@ -18,7 +18,7 @@ pub use parallax_vocab::in_full;
 pub use read::{parse, read};
 pub use redact::{Redactor, address, by_form};
 pub use schema::{SCHEMA_FILE, schema};
-pub use sink::{Setup, Sink};
+pub use sink::{GAVE_UP, Setup, Sink};
 pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 
 /// The reason why a record could not be written or read.

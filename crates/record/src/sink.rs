@@ -6,6 +6,10 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
+/// The result of a set-up step that ended without a result of its own, because something else failed or the run was
+/// interrupted.
+pub const GAVE_UP: &str = "gave up";
+
 /// Accepts events from any task and passes them to the writer. The sink never blocks and never fails, so that reporting
 /// an event cannot change what happens in the run. All clones have the same destination.
 #[derive(Clone)]
@@ -89,7 +93,7 @@ impl Drop for Setup {
     fn drop(&mut self) {
         if !self.ended {
             self.end(
-                "gave up".to_owned(),
+                GAVE_UP.to_owned(),
                 Some(Failure { what: format!("{} was given up", self.id), fix: None, evidence: Vec::new() }),
             );
         }

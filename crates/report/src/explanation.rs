@@ -14,10 +14,13 @@ use super::{evidence, seconds};
 pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
-    for setup in summary.setups.iter().filter(|_| only.is_none()) {
-        if let Some(failure) = &setup.error {
-            heading(&mut text, &setup.id, "failed");
-            failed(&mut text, failure);
+    for fault in summary.faults().iter().filter(|_| only.is_none()) {
+        let setups: Vec<&str> = fault.setups.iter().map(|it| it.id.as_str()).collect();
+        let what = if setups.is_empty() { fault.title() } else { setups.join(", ") };
+        heading(&mut text, &what, "failed: nothing is said about the system under test");
+        failed(&mut text, fault.failure);
+        if let Some(without) = fault.without_verdict() {
+            labelled(&mut text, "no verdict", &without);
         }
     }
     for scenario in &summary.scenarios {
@@ -31,7 +34,7 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }
-            explain_variant(&mut text, variant, &steps, whole);
+            explain_variant(&mut text, variant, &steps, (whole, only.is_none()));
         }
     }
     if text.is_empty() {
@@ -54,10 +57,12 @@ pub fn names(summary: &Summary) -> Vec<String> {
     all
 }
 
-fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], whole: bool) {
+/// Explains the steps of a variant. `whole` says whether the reader asks for the whole variant, and `told` whether its
+/// failure has been explained before.
+fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (whole, told): (bool, bool)) {
     let explained: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
     let failure = match &variant.outcome {
-        Some(Outcome::Error { failure }) if whole => Some(failure),
+        Some(Outcome::Error { failure }) if whole && !told => Some(failure),
         _ => None,
     };
     // Some problems are steps that passed although they should fail. They have no cause to explain, so the problem

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use parallax_vocab::event::{Failure, Outcome};
+use parallax_vocab::event::Outcome;
 
+use super::faults::Fault;
 use super::summary::{Summary, Variant};
 use super::terminal::{look_in, rerun};
 use super::{evidence, seconds};
@@ -46,14 +47,10 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     if summary.only_skips() {
         out.push_str("\nEverything was skipped: nothing is said about the system under test.\n");
     }
-    for setup in &summary.setups {
-        let Some(failure) = &setup.error else { continue };
-        let _ = write!(out, "\n### {}\n", code(&setup.id));
-        of_failure(&mut out, failure);
-    }
-    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        out.push_str("\n### The run\n");
-        of_failure(&mut out, failure);
+    for fault in summary.faults() {
+        let title = fault.setups.first().map_or_else(|| fault.title(), |it| it.id.clone());
+        let _ = write!(out, "\n### {}\n", if fault.is_of_the_run() { "The run".to_owned() } else { code(&title) });
+        of_fault(&mut out, &fault);
     }
     for (number, (shown_by, finding)) in summary.findings().into_iter().enumerate() {
         if number == 0 {
@@ -94,7 +91,8 @@ fn of_variant(out: &mut String, summary: &Summary, variant: &Variant, command: &
     }
 }
 
-fn of_failure(out: &mut String, failure: &Failure) {
+fn of_fault(out: &mut String, fault: &Fault<'_>) {
+    let failure = fault.failure;
     let mut text = failure.what.clone();
     for line in &failure.evidence {
         let _ = write!(text, "\n{line}");
@@ -102,6 +100,9 @@ fn of_failure(out: &mut String, failure: &Failure) {
     let _ = write!(out, "\n{}", fenced(&text));
     if let Some(fix) = &failure.fix {
         let _ = write!(out, "\nFix: {}\n", plain(fix));
+    }
+    if let Some(without) = fault.without_verdict() {
+        let _ = write!(out, "\nNo verdict: {}\n", plain(&without));
     }
 }
 
@@ -121,16 +122,16 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
                 data(&text)
             ));
         }
-        if let Some(Outcome::Error { failure }) = &variant.outcome {
-            let file = variant.started.as_ref().map(|it| format!("file={},", property(&it.file))).unwrap_or_default();
-            lines.push(format!("::error {file}title={}::{}", property(variant.id.as_str()), data(&failure.what)));
-        }
     }
-    let failed_setups =
-        summary.setups.iter().filter_map(|setup| setup.error.as_ref().map(|failure| (&setup.id, failure)));
-    for (id, failure) in failed_setups {
-        let fix = failure.fix.as_ref().map_or_else(String::new, |fix| format!(" Fix: {fix}"));
-        lines.push(format!("::error title={}::{}", property(id), data(&format!("{}{fix}", failure.what))));
+    // GitHub shows only a few annotations, so a failure that ended several variants has one.
+    for fault in summary.faults().iter().filter(|it| !it.is_of_the_run()) {
+        let started = fault.variants.first().and_then(|it| it.started.as_ref()).filter(|_| fault.setups.is_empty());
+        let file = started.map(|it| format!("file={},", property(&it.file))).unwrap_or_default();
+        let title = fault.setups.first().map_or_else(|| fault.title(), |it| it.id.clone());
+        let fix = fault.failure.fix.as_ref().map_or_else(String::new, |fix| format!(" Fix: {fix}"));
+        let without = fault.without_verdict().map_or_else(String::new, |it| format!(" No verdict: {it}"));
+        let text = format!("{}{fix}{without}", fault.failure.what);
+        lines.push(format!("::error {file}title={}::{}", property(&title), data(&text)));
     }
     if summary.lacks_proof() {
         let all = summary.unproven().join(", ");

@@ -9,6 +9,7 @@
 
 mod evidence;
 pub mod explanation;
+mod faults;
 mod figures;
 pub mod github;
 pub mod junit;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use parallax_record::GAVE_UP;
 use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
 use parallax_vocab::course::{Course, Figure, Moment, Round};
 use parallax_vocab::event::{
@@ -274,7 +275,8 @@ pub(crate) fn break_did_not_break() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// The events of a run in which an image cannot be built. Such a run says nothing about the system under test.
+/// The events of a run in which an image cannot be built, so that another one is given up. Such a run says nothing about
+/// the system under test.
 pub(crate) fn harness_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
@@ -285,7 +287,8 @@ pub(crate) fn harness_failed() -> Vec<Event> {
         evidence: (1..=25).map(|n| format!("go: line {n}")).collect(),
     };
     tape.setup("image/minio", "obtain minio", 12_000, "failed", Some(failure.clone()));
-    let failure = Failure { what: "image minio is missing".into(), fix: None, evidence: vec![] };
+    let given_up = Failure { what: "image/pause was given up".into(), fix: None, evidence: vec![] };
+    tape.setup("image/pause", "obtain pause", 12_000, GAVE_UP, Some(given_up));
     for variant in [BASELINE, NO_REWRITE] {
         tape.end(variant, Outcome::Error { failure: failure.clone() });
     }

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use indexmap::IndexMap;
-use parallax_vocab::event::{Exit, Failure, Outcome, Problem, READINESS, StepEnded, Verdict};
+use parallax_vocab::event::{Exit, Outcome, Problem, READINESS, StepEnded, Verdict};
 use serde::Serialize;
 
-use super::summary::{Scenario, SetUp, Summary, Variant};
+use super::faults::Fault;
+use super::summary::{Scenario, Summary, Variant};
 use super::{evidence, figures, seconds};
 
 /// The largest number of unproven matchers that the summary names if proof was not demanded.
@@ -63,7 +64,7 @@ impl Style {
 /// a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N skipped`, which
 /// tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
-    let mut out = Out { style, text: String::new(), shown: Vec::new() };
+    let mut out = Out { style, text: String::new() };
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
@@ -72,16 +73,11 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     out.unconfirmed(summary);
     out.unproven(summary);
     out.warnings(summary);
-    for setup in summary.setups.iter().filter(|setup| setup.error.is_some()) {
-        out.setup(setup);
+    for fault in summary.faults() {
+        out.fault(&fault);
     }
     for variant in summary.variants() {
         out.variant(summary, variant);
-    }
-    let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
-    if let Some(failure) = failure.filter(|failure| !out.shown.contains(failure)) {
-        out.heading("ERROR", "the run");
-        out.failure(failure);
     }
     out.phases(summary);
     out.left_behind(summary);
@@ -97,11 +93,9 @@ const NAME_WIDTH: usize = 60;
 struct Out<'a> {
     style: &'a Style,
     text: String,
-    /// The failures that are in the text already. A failure that ended several variants or steps is shown once.
-    shown: Vec<&'a Failure>,
 }
 
-impl<'a> Out<'a> {
+impl Out<'_> {
     /// Appends one line of the harness. If `text` has several lines, it comes from outside the harness. Its later lines
     /// are indented, so that only lines of the harness begin at the margin.
     fn line(&mut self, text: &str) {
@@ -140,23 +134,21 @@ impl<'a> Out<'a> {
         self.line(&format!("{word}  {what}"));
     }
 
-    fn setup(&mut self, setup: &'a SetUp) {
-        self.heading("ERROR", &format!("{} ({}), after {}", setup.id, setup.title, seconds(setup.took_ms)));
-        if let Some(failure) = &setup.error {
-            self.failure(failure);
-        }
-    }
-
-    fn failure(&mut self, failure: &'a Failure) {
-        if self.shown.contains(&failure) {
-            self.line(&format!("  as above: {}", failure.what));
-            self.line("");
-            return;
-        }
-        self.shown.push(failure);
+    fn fault(&mut self, fault: &Fault<'_>) {
+        let Fault { failure, setups, variants } = fault;
+        let says = if setups.is_empty() && !variants.is_empty() {
+            ": nothing is said about the system under test"
+        } else {
+            ""
+        };
+        self.heading("ERROR", &format!("{}{says}", fault.title()));
         self.line(&format!("  {}", failure.what));
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
+        }
+        // The heading names a variant that stands alone.
+        if let Some(without) = fault.without_verdict().filter(|_| !setups.is_empty() || variants.len() > 1) {
+            self.labelled("no verdict", &without);
         }
         let left_out = failure.evidence.len().saturating_sub(LOG_LINES_SHOWN);
         if left_out > 0 {
@@ -168,26 +160,18 @@ impl<'a> Out<'a> {
         self.line("");
     }
 
-    fn variant(&mut self, summary: &Summary, variant: &'a Variant) {
-        match &variant.outcome {
-            Some(Outcome::NotAsExpected { problems }) => {
-                self.heading("FAILED", variant.id.as_str());
-                if let Some(started) = &variant.started {
-                    for (says, runs) in started.hosts.iter().filter(|(says, runs)| says != runs) {
-                        self.labelled("host", &format!("{says} was {runs} in this run"));
-                    }
-                }
-                for problem in problems {
-                    self.problem(variant, problem);
-                }
-                self.again(summary, variant);
+    fn variant(&mut self, summary: &Summary, variant: &Variant) {
+        let Some(Outcome::NotAsExpected { problems }) = &variant.outcome else { return };
+        self.heading("FAILED", variant.id.as_str());
+        if let Some(started) = &variant.started {
+            for (says, runs) in started.hosts.iter().filter(|(says, runs)| says != runs) {
+                self.labelled("host", &format!("{says} was {runs} in this run"));
             }
-            Some(Outcome::Error { failure }) => {
-                self.heading("ERROR", &format!("{}: nothing is said about the system under test", variant.id));
-                self.failure(failure);
-            }
-            _ => {}
         }
+        for problem in problems {
+            self.problem(variant, problem);
+        }
+        self.again(summary, variant);
     }
 
     fn problem(&mut self, variant: &Variant, problem: &Problem) {

@@ -1,5 +1,6 @@
 //! Snapshot tests of the reports, made from hand-made runs, in the form in which people see them.
 
+use parallax_record::GAVE_UP;
 use parallax_vocab::course::{Course, Round};
 use parallax_vocab::event::{Exit, Failure, Matched, Outcome, StepEnded, VariantEnded, Verdict, Witness};
 use parallax_vocab::tally::Tally;
@@ -282,4 +283,34 @@ fn a_step_that_ran_again_counts_once_and_rounds_stay_in_their_order() {
     let seen = summary.variants().flat_map(|it| &it.steps).map(|it| (it.step.as_str().to_owned(), it.took_ms == 7));
     let expected = [("inside", true), ("alive", false), ("crash", false), ("alive", false), ("crash", false)];
     assert_eq!(seen.collect::<Vec<_>>(), expected.map(|(step, is_last)| (step.to_owned(), is_last)));
+}
+
+#[test]
+fn a_failure_is_told_once_with_everything_that_it_ended() {
+    let failure = |what: &str| Failure { what: what.to_owned(), fix: None, evidence: Vec::new() };
+    let set_up = |id: &str, detail: &str, what: &str| EventKind::SetupEnded {
+        id: id.to_owned(),
+        took_ms: 0,
+        detail: detail.to_owned(),
+        error: Some(failure(what)),
+    };
+    let variant =
+        |id: &str, outcome: Outcome| EventKind::VariantEnded(VariantEnded { variant: id.into(), outcome, took_ms: 0 });
+    let error = |id: &str, what: &str| variant(id, Outcome::Error { failure: failure(what) });
+    let told = |events: &[EventKind]| {
+        let events: Vec<Event> = events.iter().map(|it| Event { at_ms: 0, event: it.clone() }).collect();
+        let summary = Summary::from_events(&events);
+        let faults = summary.faults().into_iter();
+        faults
+            .map(|it| format!("{} | {}", it.failure.what, it.without_verdict().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    let given_up = set_up("image/pause", GAVE_UP, "image/pause was given up");
+    let no_image = set_up("image/k3s", "failed", "no k3s");
+    // One failed set-up ends another one and two variants. A third variant has a cause of its own.
+    let all = [given_up.clone(), no_image, error("a", "no k3s"), error("b", "no disk"), error("a+x", "no k3s")];
+    assert_eq!(told(&all), ["no k3s | 2 variants: a, a+x", "no disk | b"]);
+    // A set-up that was given up counts if nothing else says why, but not after an interruption.
+    assert_eq!(told(std::slice::from_ref(&given_up)), ["image/pause was given up | "]);
+    assert_eq!(told(&[given_up, variant("a", Outcome::Interrupted)]), [""; 0]);
 }

@@ -20,10 +20,8 @@ fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
     ERROR  engine (the container engine), after [time]
       no container engine answers here; tried /nonexistent (DOCKER_HOST): absent
         fix        start the engine that is named by DOCKER_HOST, or unset that to use this machine's own
+        no verdict held
         | /nonexistent (DOCKER_HOST): absent
-
-    ERROR  held: nothing is said about the system under test
-      as above: no container engine answers here; tried /nonexistent (DOCKER_HOST): absent
 
     reports  target/e2e/[run]/report.html, junit.xml and record.jsonl (run [run])
 

@@ -1,11 +1,12 @@
 //! The failures of a run, as the page shows them. Each failure appears once, with the evidence of every vantage and
 //! with other events around that time.
 
-use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded};
+use parallax_vocab::event::{Outcome, Problem, StepEnded};
 use serde::Serialize;
 
 use super::steps::{Named, anchor, tone};
 use super::vantages::{IN_TABLE, Table, table};
+use crate::faults::Fault;
 use crate::summary::{Summary, Variant};
 use crate::terminal::{rerun, short_cause};
 use crate::{evidence, seconds};
@@ -72,39 +73,23 @@ struct Log {
 /// Returns the failures of set-up steps, of variants, and of the run as a whole. A failure that ended several of them
 /// is returned once.
 pub(super) fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
-    let mut shown: Vec<&Failure> = Vec::new();
-    let mut reds = Vec::new();
-    for it in &summary.setups {
-        let Some(failure) = &it.error else { continue };
-        let what = format!("{} ({}), after {}", it.id, it.title, seconds(it.took_ms));
-        reds.extend(failed(&mut shown, (what, String::new()), failure));
-    }
+    let mut reds: Vec<Red<'a>> = summary.faults().iter().map(of_fault).collect();
     for variant in summary.variants() {
-        match &variant.outcome {
-            Some(Outcome::NotAsExpected { problems }) => {
-                reds.push(not_as_expected(summary, variant, problems, command));
-            }
-            Some(Outcome::Error { failure }) => {
-                reds.extend(failed(&mut shown, (variant.id.to_string(), variant.id.to_string()), failure));
-            }
-            _ => {}
+        if let Some(Outcome::NotAsExpected { problems }) = &variant.outcome {
+            reds.push(not_as_expected(summary, variant, problems, command));
         }
-    }
-    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        reds.extend(failed(&mut shown, ("the run".to_owned(), String::new()), failure));
     }
     reds
 }
 
-fn failed<'a>(shown: &mut Vec<&'a Failure>, name: (String, String), failure: &'a Failure) -> Option<Red<'a>> {
-    if shown.contains(&failure) {
-        return None;
-    }
-    shown.push(failure);
-    let (what, href) = name;
+fn of_fault<'a>(fault: &Fault<'a>) -> Red<'a> {
+    let failure = fault.failure;
+    let href = fault.variants.first().filter(|_| fault.setups.is_empty()).map(|it| it.id.to_string());
     let mut facts = vec![("what", failure.what.clone())];
     facts.extend(failure.fix.clone().map(|fix| ("fix", fix)));
-    Some(Red { word: "ERROR", what, href, summary: "", facts, problems: Vec::new(), evidence: &failure.evidence })
+    facts.extend(fault.without_verdict().map(|it| ("no verdict", it)));
+    let (what, href) = (fault.title(), href.unwrap_or_default());
+    Red { word: "ERROR", what, href, summary: "", facts, problems: Vec::new(), evidence: &failure.evidence }
 }
 
 fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a [Problem], command: &str) -> Red<'a> {

@@ -1,0 +1,90 @@
+//! The failures of the harness, the engine and the machine in a run, each once.
+
+use parallax_record::GAVE_UP;
+use parallax_vocab::event::{Failure, Outcome};
+
+use super::seconds;
+use super::summary::{SetUp, Summary, Variant};
+
+/// A failure of the harness, the engine or the machine, with everything that it ended.
+#[derive(Clone, Debug)]
+pub struct Fault<'a> {
+    /// The failure.
+    pub failure: &'a Failure,
+    /// The set-up steps that failed with it.
+    pub setups: Vec<&'a SetUp>,
+    /// The variants that have no verdict because of it.
+    pub variants: Vec<&'a Variant>,
+}
+
+impl Fault<'_> {
+    /// The ids of the variants that have no verdict because of the failure, with their number. `None` if there is no
+    /// such variant.
+    pub fn without_verdict(&self) -> Option<String> {
+        let ids: Vec<&str> = self.variants.iter().map(|it| it.id.as_str()).collect();
+        match ids.len() {
+            0 => None,
+            1 => Some(ids.concat()),
+            n => Some(format!("{n} variants: {}", ids.join(", "))),
+        }
+    }
+
+    /// Whether the failure ended the run as a whole, and no set-up step or variant with it.
+    pub fn is_of_the_run(&self) -> bool {
+        self.setups.is_empty() && self.variants.is_empty()
+    }
+
+    /// What failed, in a few words: the first set-up step, otherwise the variants, otherwise the run.
+    pub fn title(&self) -> String {
+        match (self.setups.as_slice(), self.variants.as_slice()) {
+            ([first, others @ ..], _) => {
+                let others = others.iter().fold(String::new(), |text, it| text + ", " + &it.id);
+                format!("{} ({}), after {}{others}", first.id, first.title, seconds(first.took_ms))
+            }
+            ([], []) => "the run".to_owned(),
+            ([], [variant]) => variant.id.to_string(),
+            ([], variants) => format!("{} variants", variants.len()),
+        }
+    }
+}
+
+impl Summary {
+    /// Returns each failure of the harness, the engine or the machine once, with what it ended: first the failures of
+    /// set-up steps, then those of variants, and last the failure of the run.
+    ///
+    /// A set-up step that was given up has no cause of its own: something else failed, or the run was interrupted. It is
+    /// returned only if nothing else says why.
+    pub fn faults(&self) -> Vec<Fault<'_>> {
+        let mut faults: Vec<Fault<'_>> = Vec::new();
+        let failed = |given_up: bool| {
+            let all = self.setups.iter().filter(move |it| (it.detail.as_deref() == Some(GAVE_UP)) == given_up);
+            all.filter_map(|it| Some((it, it.error.as_ref()?)))
+        };
+        for (setup, failure) in failed(false) {
+            of(&mut faults, failure).setups.push(setup);
+        }
+        for variant in self.variants() {
+            if let Some(Outcome::Error { failure }) = &variant.outcome {
+                of(&mut faults, failure).variants.push(variant);
+            }
+        }
+        if let Some(failure) = self.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
+            of(&mut faults, failure);
+        }
+        if faults.is_empty() && !self.interrupted() {
+            for (setup, failure) in failed(true) {
+                of(&mut faults, failure).setups.push(setup);
+            }
+        }
+        faults
+    }
+}
+
+/// The fault with this failure. If there is none, adds one.
+fn of<'a, 'b>(faults: &'b mut Vec<Fault<'a>>, failure: &'a Failure) -> &'b mut Fault<'a> {
+    let at = faults.iter().position(|it| it.failure == failure).unwrap_or_else(|| {
+        faults.push(Fault { failure, setups: Vec::new(), variants: Vec::new() });
+        faults.len() - 1
+    });
+    &mut faults[at]
+}
