@@ -10,12 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::future::{FutureExt as _, join_all};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{self, Content};
 use super::binaries::Binaries;
 use super::cache::{Cache, Temporary};
+use super::crates::{self, CrateBuild};
 use super::debian::DebianBuild;
 use super::error::ImageError;
 use super::golang::{GoBuild, GoFilesBuild};
@@ -29,10 +30,10 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// The number of Go builds that run at the same time. Each build may use all cores, so that the last one can use the
-/// whole machine. Two builds keep the cores busy while one of them downloads or links. More builds would need too much
+/// The number of compilations with Go or Cargo that run at the same time. Each one may use all cores, so that the last
+/// one can use the whole machine. Two keep the cores busy while one of them downloads or links. More would need too much
 /// memory.
-const GO_BUILDS: usize = 2;
+const COMPILATIONS: usize = 2;
 /// The size of the buffer with which an archive is written. It is large enough that only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -44,7 +45,7 @@ pub(super) struct Workshop<'a> {
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
     found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
-    go_slots: Semaphore,
+    slots: Semaphore,
     cores: usize,
 }
 
@@ -56,8 +57,8 @@ impl<'a> Workshop<'a> {
         cancel: CancellationToken,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let go_slots = Semaphore::new(GO_BUILDS.min(cores));
-        Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
+        let slots = Semaphore::new(COMPILATIONS.min(cores));
+        Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), slots, cores }
     }
 
     /// Builds the archives of an image that `wanted` names, and the layers that are missing for them. When this
@@ -140,6 +141,16 @@ impl<'a> Workshop<'a> {
                 let build = GoFilesBuild { image, files, program: &program, scratch: temporary.path() };
                 build.run(&|line| progress.say(index, "go", line), &self.cancel).await?
             }
+            Layer::Crate(of) => {
+                let program = self.tool(image, Tool::Cargo).await?;
+                // Libraries in C that a crate contains may be built by make.
+                self.tool(image, Tool::Make).await?;
+                let _slot = self.slot(index, layer.kind(), progress).await?;
+                let build = CrateBuild { image, of, program: &program, scratch: temporary.path(), jobs: self.cores };
+                let say = |line: &str| progress.say(index, &format!("cargo {}", of.name), line);
+                let program = build.run(&crates::home(), &say, &self.cancel).await?;
+                vec![tree::Entry::File { path: of.to.clone(), source: program, executable: true }]
+            }
             Layer::Pypi(pypi) => {
                 let program = self.tool(image, Tool::Pip).await?;
                 let build = PypiBuild { image, pypi, program: &program, scratch: temporary.path() };
@@ -180,19 +191,7 @@ impl<'a> Workshop<'a> {
         progress: &Progress<'_>,
     ) -> Result<PathBuf, ImageError> {
         let program = self.tool(image, Tool::Go).await?;
-        let mut slot = std::pin::pin!(self.go_slots.acquire());
-        let free = slot.as_mut().now_or_never();
-        let slot = if let Some(slot) = free {
-            slot
-        } else {
-            progress.say(index, "go", "waiting for another Go build");
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
-                slot = slot => slot,
-            }
-        };
-        let _slot = slot.expect("the semaphore is never closed");
-        progress.end(index);
+        let _slot = self.slot(index, "go", progress).await?;
         let build = GoBuild {
             image,
             go,
@@ -203,6 +202,23 @@ impl<'a> Workshop<'a> {
         };
         let what = go.module.as_deref().or(go.install.as_deref()).unwrap_or_default();
         build.run(&|line| progress.say(index, &format!("go {what}"), line), &self.cancel).await
+    }
+
+    /// Waits until this layer may compile. The layer may compile as long as the returned permit exists.
+    async fn slot(&self, index: usize, what: &str, progress: &Progress<'_>) -> Result<SemaphorePermit<'_>, ImageError> {
+        let mut slot = std::pin::pin!(self.slots.acquire());
+        let free = slot.as_mut().now_or_never();
+        let slot = if let Some(slot) = free {
+            slot
+        } else {
+            progress.say(index, what, "waiting for another compilation");
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
+                slot = slot => slot,
+            }
+        };
+        progress.end(index);
+        Ok(slot.expect("the semaphore is never closed"))
     }
 
     /// Finds a tool on the machine, or installs it. The mutex allows one installation at a time, because all

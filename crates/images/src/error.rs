@@ -80,16 +80,16 @@ pub enum ImageError {
         /// The whole command, without paths of the machine, and the last lines that it printed.
         lines: Vec<String>,
     },
-    /// The hash of a downloaded Go module, as in `go.sum`, differs from the hash in the recipe.
-    #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
+    /// The hash of a downloaded Go module or crate differs from the hash in the recipe.
+    #[error("image {image}: {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// The image that was being built.
         image: String,
-        /// The module in the form `path@version`.
+        /// The module in the form `path@version`, or the crate in the form `name@version`.
         module: String,
         /// The hash in the recipe.
         pinned: String,
-        /// The hash of the module that the module proxy returned.
+        /// The hash of what the module proxy or the registry returned.
         seen: String,
     },
     /// The extracted files of a Go module, in Go's cache, differ from the module that the recipe pins.

@@ -119,7 +119,9 @@ fn hash(
     let mut fields = Fields::new(LAYER_DOMAIN);
     fields.add("recipe", &json(layer));
     match layer {
-        Layer::Debian(_) | Layer::Pypi(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
+        Layer::Debian(_) | Layer::Crate(_) | Layer::Pypi(_) => {
+            fields.add("architecture", std::env::consts::ARCH.as_bytes());
+        }
         Layer::Go(go) => {
             fields.add("architecture", std::env::consts::ARCH.as_bytes());
             if let Some(module) = &go.module {
@@ -168,6 +170,7 @@ pub(super) fn entries(layer: &Layer, recipe: &Recipe) -> std::io::Result<Option<
         | Layer::Go(_)
         | Layer::GoFiles(_)
         | Layer::Cargo(_)
+        | Layer::Crate(_)
         | Layer::Pypi(_)
         | Layer::Npm(_)
         | Layer::Maven(_) => {

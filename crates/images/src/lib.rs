@@ -13,6 +13,7 @@ mod binaries;
 mod build;
 mod bundle;
 mod cache;
+mod crates;
 mod debian;
 pub mod digest;
 mod embedded;

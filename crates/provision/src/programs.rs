@@ -51,6 +51,10 @@ pub enum Tool {
     Maven,
     /// The compiler of Java.
     Javac,
+    /// The program that builds Rust crates.
+    Cargo,
+    /// The program that builds the libraries in C that some crates contain.
+    Make,
     /// A single program that contains a static shell and common commands.
     Busybox,
     /// The program that mounts file systems.
@@ -207,6 +211,25 @@ pub(crate) const TABLE: &[Known] = &[
         // The package's versions are 1.17 and similar, so they differ from the program's versions.
         least_package: Some(Release(1, 17)),
         uses: &[(Use::Recipe, "building images from Java sources")],
+        ..PLAIN
+    },
+    Known {
+        tool: Tool::Cargo,
+        name: "cargo",
+        command: "cargo",
+        package: "cargo",
+        // The dependencies of Garage 2.5 need at least this version.
+        least: Release(1, 89),
+        uses: &[(Use::Recipe, "building images from Rust crates")],
+        ..PLAIN
+    },
+    Known {
+        tool: Tool::Make,
+        name: "make",
+        command: "make",
+        package: "make",
+        least: Release(4, 0),
+        uses: &[(Use::Recipe, "libraries in C that Rust crates contain")],
         ..PLAIN
     },
     Known {

@@ -1,0 +1,259 @@
+//! Crate layers: a program that Cargo builds from one published crate of an exact version, with the lock file that the
+//! crate contains.
+//!
+//! Cargo downloads the crate and its dependencies, because Cargo knows the machine's registry, proxies and credentials.
+//! The recipe pins the hash of the crate. The lock file in the crate pins the hashes of all dependencies, and Cargo
+//! checks these. So the hash in the recipe covers every source from which the program is built.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+use tokio_util::sync::CancellationToken;
+
+use super::digest;
+use super::error::ImageError;
+use super::process::Step;
+use super::recipe::{Crate, check_name, check_path};
+
+/// The time limit for downloading the crate itself.
+const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
+/// The time limit of the build, which downloads the dependencies too.
+const BUILD_LIMIT: Duration = Duration::from_hours(1);
+/// The hash of a crate in a recipe begins with this text.
+const SHA256: &str = "sha256:";
+
+impl Crate {
+    /// Checks this part of the recipe. The error is a sentence about the mistake.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (name, version) = self.parts();
+        check_name("crate as name@version", name)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
+        if version.split('.').count() < 3 || !version.bytes().all(plain) {
+            return Err(format!("{:?} does not pin a version: name@1.2.3", self.name));
+        }
+        let digits = self.sum.strip_prefix(SHA256).unwrap_or_default();
+        if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(format!("{} needs the hash of its crate: `{SHA256}` and 64 digits", self.name));
+        }
+        check_name("binary", &self.binary)?;
+        self.features.iter().try_for_each(|feature| check_name("feature", feature))?;
+        check_path(&self.to)
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.name.split_once('@').unwrap_or((&self.name, ""))
+    }
+}
+
+/// The build of one program from a published crate.
+pub(super) struct CrateBuild<'a> {
+    /// The image that the layer belongs to.
+    pub(super) image: &'a str,
+    /// The part of the recipe that describes the crate.
+    pub(super) of: &'a Crate,
+    /// The path of the `cargo` program.
+    pub(super) program: &'a Path,
+    /// A scratch folder for this build only. The caller removes it.
+    pub(super) scratch: &'a Path,
+    /// The number of compilers that this build may run at the same time.
+    pub(super) jobs: usize,
+}
+
+impl CrateBuild<'_> {
+    /// Builds the program and returns its path. `home` is Cargo's own folder, where the download is looked for.
+    pub(super) async fn run(
+        &self,
+        home: &Path,
+        say: &(dyn Fn(&str) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, ImageError> {
+        let sources = self.scratch.join("sources");
+        fs::create_dir_all(&sources).map_err(ImageError::cache("make", &sources))?;
+        self.download(&sources).run(say, cancel).await?;
+        let folder = self.unpack(home, &sources)?;
+        self.build(&folder).run(say, cancel).await?;
+        Ok(self.scratch.join("target").join(target()).join("release").join(&self.of.binary))
+    }
+
+    fn download(&self, folder: &Path) -> Step<'_> {
+        let shown = format!("cargo info {}", self.of.name);
+        Step {
+            image: self.image,
+            title: shown.clone(),
+            shown,
+            program: self.program.to_owned(),
+            arguments: ["info", "--quiet", &self.of.name].map(OsString::from).into(),
+            environment: Vec::new(),
+            folder: Some(folder.to_owned()),
+            output: None,
+            limit: DOWNLOAD_LIMIT,
+        }
+    }
+
+    /// Unpacks the downloaded crate if it has the hash in the recipe. Returns the folder with the crate's sources. The
+    /// sources that Cargo has unpacked for itself are not used, because Cargo does not notice if they are changed later.
+    fn unpack(&self, home: &Path, into: &Path) -> Result<PathBuf, ImageError> {
+        let (name, version) = self.of.parts();
+        let stem = format!("{name}-{version}");
+        let cache = home.join("registry/cache");
+        let pinned = self.of.sum.strip_prefix(SHA256).unwrap_or_default();
+        let mut seen = None;
+        // Each registry that this machine has used has a folder of its own.
+        for registry in fs::read_dir(&cache).map_err(ImageError::cache("list", &cache))?.flatten() {
+            let file = registry.path().join(format!("{stem}.crate"));
+            if !file.is_file() {
+                continue;
+            }
+            let hash = digest::of_file(&file).map_err(ImageError::cache("read", &file))?;
+            if hash != pinned {
+                seen = Some(hash);
+                continue;
+            }
+            let folder = into.join(&stem);
+            extract(&file, into).map_err(ImageError::cache("unpack", &file))?;
+            stand_alone(&folder).map_err(ImageError::cache("write", &folder))?;
+            return Ok(folder);
+        }
+        let Some(seen) = seen else {
+            let missing = io::Error::new(io::ErrorKind::NotFound, format!("Cargo kept no {stem}.crate"));
+            return Err(ImageError::cache("read", &cache)(missing));
+        };
+        Err(ImageError::Sum {
+            image: self.image.to_owned(),
+            module: self.of.name.clone(),
+            pinned: self.of.sum.clone(),
+            seen: format!("{SHA256}{seen}"),
+        })
+    }
+
+    fn build(&self, folder: &Path) -> Step<'_> {
+        let Crate { name, binary, features, .. } = self.of;
+        let mut arguments: Vec<String> =
+            ["build", "--release", "--locked", "--no-default-features", "--bin", binary].map(str::to_owned).into();
+        if !features.is_empty() {
+            arguments.extend(["--features".to_owned(), features.join(",")]);
+        }
+        let shown = format!("cargo {} (of {name})", arguments.join(" "));
+        arguments.extend(["--target".to_owned(), target(), "--jobs".to_owned(), self.jobs.to_string()]);
+        Step {
+            image: self.image,
+            title: format!("cargo build of {name}"),
+            shown,
+            program: self.program.to_owned(),
+            arguments: arguments.into_iter().map(OsString::from).collect(),
+            environment: vec![
+                ("CARGO_TARGET_DIR", self.scratch.join("target").into()),
+                // The program is static. This variable is stronger than RUSTFLAGS and the user's settings, which could
+                // select newer processors; an image must also run on other machines.
+                ("CARGO_ENCODED_RUSTFLAGS", "-C\u{1f}target-feature=+crt-static".into()),
+                // A program under test need not be fast, and full optimisation takes twice the time.
+                ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1".into()),
+                ("CARGO_PROFILE_RELEASE_LTO", "off".into()),
+                ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16".into()),
+                ("CARGO_PROFILE_RELEASE_DEBUG", "false".into()),
+                ("CARGO_PROFILE_RELEASE_STRIP", "symbols".into()),
+                ("CARGO_INCREMENTAL", "0".into()),
+            ],
+            folder: Some(folder.to_owned()),
+            output: None,
+            limit: BUILD_LIMIT,
+        }
+    }
+}
+
+/// The target of the build. Cargo gets it explicitly, because then the flags for a static program do not apply to build
+/// scripts and macros, which must be dynamic.
+fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// Cargo's own folder on this machine. It contains the settings of the user, for example the registry, and downloads.
+pub(super) fn home() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("CARGO_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".cargo"))
+}
+
+fn extract(file: &Path, into: &Path) -> io::Result<()> {
+    tar::Archive::new(GzDecoder::new(File::open(file)?)).unpack(into)
+}
+
+/// Makes the crate a workspace of its own. Otherwise Cargo would refuse to build it if the cache of images lies in the
+/// folder of another workspace.
+fn stand_alone(folder: &Path) -> io::Result<()> {
+    let manifest = folder.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, format!("{text}\n[workspace]\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    const RECIPE: &str = "name: a@1.0.0\nbinary: b\nto: bin/b\nfeatures: [x, y]\nsum: ";
+
+    /// Writes the crate `a` of version 1.0.0 into the cache of Cargo's folder `home`. Returns the crate's hash.
+    fn download(home: &Path, registry: &str, manifest: &str) -> String {
+        let folder = home.join("registry/cache").join(registry);
+        fs::create_dir_all(&folder).expect("made");
+        let file = folder.join("a-1.0.0.crate");
+        let mut archive = tar::Builder::new(GzEncoder::new(File::create(&file).expect("made"), Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(manifest.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "a-1.0.0/Cargo.toml", manifest.as_bytes()).expect("appended");
+        archive.into_inner().expect("written").finish().expect("written");
+        digest::of_file(&file).expect("read")
+    }
+
+    fn of(sum: &str) -> Crate {
+        super::super::yaml::parse(Path::new("recipe.yaml"), &format!("{RECIPE}'sha256:{sum}'")).expect("valid")
+    }
+
+    #[test]
+    fn only_a_crate_with_the_hash_of_the_recipe_is_unpacked() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let (home, into) = (scratch.path().join("home"), scratch.path().join("sources"));
+        let unpack = |sum: &str| {
+            let of = of(sum);
+            let build = CrateBuild { image: "i", of: &of, program: Path::new("cargo"), scratch: &into, jobs: 2 };
+            build.unpack(&home, &into)
+        };
+        let wanted = download(&home, "one", "[package]\n");
+        let folder = unpack(&wanted).expect("it has the hash");
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("unpacked");
+        assert_eq!(manifest, "[package]\n\n[workspace]\n");
+        // A registry that this machine used before may have kept another crate of that name.
+        download(&home, "an-earlier-one", "[package] # another\n");
+        assert!(unpack(&wanted).is_ok());
+        let other = "0".repeat(64);
+        let error = unpack(&other).expect_err("another hash");
+        assert!(matches!(&error, ImageError::Sum { module, .. } if module == "a@1.0.0"), "{error}");
+        fs::remove_dir_all(home.join("registry/cache")).expect("removed");
+        fs::create_dir_all(home.join("registry/cache/one")).expect("made");
+        let error = unpack(&wanted).expect_err("nothing there").to_string();
+        assert!(error.contains("Cargo kept no a-1.0.0.crate"), "{error}");
+    }
+
+    #[test]
+    fn the_build_is_static_and_follows_the_lock_file() {
+        let of = of(&"0".repeat(64));
+        let build = CrateBuild { image: "i", of: &of, program: Path::new("cargo"), scratch: Path::new("/s"), jobs: 2 };
+        let step = build.build(Path::new("/s/sources/a-1.0.0"));
+        assert_eq!(
+            step.shown,
+            "cargo build --release --locked --no-default-features --bin b --features x,y (of a@1.0.0)"
+        );
+        let set = |name: &str| step.environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
+        assert_eq!(set("CARGO_ENCODED_RUSTFLAGS"), Some("-C\u{1f}target-feature=+crt-static"));
+        assert_eq!(set("CARGO_TARGET_DIR"), Some("/s/target"));
+        // The machine decides from which registry crates come.
+        assert_eq!(set("CARGO_HOME"), None);
+    }
+}
