@@ -16,12 +16,23 @@ use super::store;
 /// because an answer's date has whole seconds and the answer takes time to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
+/// The S3 error code for what a store refuses. Garage answers `AccessDenied` also where S3 has a code of its own, and says
+/// the reason in the message (docs/facts.md#other-s3-stores).
+fn meant<'code>(code: &'code str, detail: &str) -> &'code str {
+    match code {
+        "AccessDenied" if detail.contains("Invalid signature") => "SignatureDoesNotMatch",
+        "AccessDenied" if detail.contains("No such key: ") => "InvalidAccessKeyId",
+        _ => code,
+    }
+}
+
 /// Explains the HTTP status and the error code with which a store refused a request.
 pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
     let says = format!("the store answers {status} {code}");
     if let Some(finding) = subject.signature {
         return format!("{says}: {}", words::sentence(finding));
     }
+    let code = meant(code, detail);
     if let Some(why) = form::sentence(&says, code, detail, subject) {
         return why;
     }
@@ -341,6 +352,8 @@ mod tests {
             ("AccessDenied", unsigned, url("20261122T150000Z", 300), now),
             ("AccessDenied", "Access Denied.", plain(), now),
             ("AccessDenied", "Access Denied.", get(), now),
+            ("AccessDenied", "Forbidden: Invalid signature", get(), now),
+            ("AccessDenied", "Forbidden: No such key: a", get(), now),
             (
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the server's time is too large.",
