@@ -28,7 +28,7 @@ pub(super) enum Refused {
 /// Whether the store refused a request because of its signature.
 pub(super) fn by_signature(asked: &Asked) -> bool {
     let reply = asked.answer.as_ref().ok().and_then(Answer::reply);
-    reply.and_then(|it| it.facts().s3_error).is_some_and(|it| it.code == "SignatureDoesNotMatch")
+    reply.and_then(|it| it.facts().s3_error).is_some_and(|it| it.meant() == "SignatureDoesNotMatch")
 }
 
 /// Returns the decoded path that the store saw: the one that its answer names, or else the path of the URL.
@@ -113,7 +113,7 @@ pub(super) fn finding(url: &str, path: &str, host: Option<&str>, secret: &Secret
 pub(super) fn of_answer(question: &Question, answer: &Answer, secret: &Secret) -> Option<SignatureFinding> {
     let error = answer.reply()?.facts().s3_error?;
     let Probe::Http(http) = &question.probe else { return None };
-    if error.code != "SignatureDoesNotMatch" {
+    if error.meant() != "SignatureDoesNotMatch" {
         return None;
     }
     let sent = SignedRequest::sent(&http.method, &http.url, None, &http.headers)?;

@@ -3,7 +3,7 @@
 
 use parallax_explain::{Subject, clock_apart, sentence};
 use parallax_judge::{Expected, Seen, judge};
-use parallax_vocab::answer::{Evidence, HttpReply, Signature};
+use parallax_vocab::answer::{Evidence, HttpReply, S3Error, Signature};
 use parallax_vocab::question::{HttpQuestion, Probe};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Answer, Cause, Question, Reply, Secret};
@@ -178,7 +178,7 @@ pub(super) fn explained(at: At, asked: &Asked, finding: Option<&SignatureFinding
 pub(super) fn accepted(asked: &Asked) -> bool {
     let reply = asked.answer.as_ref().ok().and_then(Answer::reply);
     let Some(Reply::Http(http)) = reply else { return false };
-    match http.s3_error.as_ref().map(|it| it.code.as_str()) {
+    match http.s3_error.as_ref().map(S3Error::meant) {
         None => (200..300).contains(&http.status),
         Some(code) => matches!(code, "NoSuchKey" | "NoSuchBucket" | "AccessDenied"),
     }
@@ -274,7 +274,7 @@ pub(super) fn clock(at: At, asked: &Asked) -> Cell {
 
 /// Builds the cell of a list request that is signed with the user's keys.
 pub(super) fn keys(at: At, asked: &Asked) -> Cell {
-    let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.code == "AccessDenied");
+    let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.meant() == "AccessDenied");
     if asked.answer.as_ref().is_ok_and(|it| it.reply().is_some_and(denied)) {
         return Cell::new(State::Note, format!("{RIGHT}; the keys may not list"));
     }
@@ -289,7 +289,7 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };
-    let code = http.and_then(|it| it.s3_error.as_ref()).map(|it| (it.code.as_str(), it.message.as_str()));
+    let code = http.and_then(|it| it.s3_error.as_ref()).map(|it| (it.meant(), it.message.as_str()));
     match (http.map(|it| it.status), code) {
         (Some(200..300), None) => Cell::new(State::Good, "opens"),
         // The answer to a HEAD request has no body and therefore no error code. The status 404 shows that the store

@@ -104,6 +104,7 @@ fn a_signature_is_right_if_the_store_got_past_it() {
         ("GET", 403, Some("AccessDenied"), "headers which were not signed", State::Bad),
         ("GET", 400, Some("XMinioInvalidObjectName"), "", State::Note),
         ("GET", 403, Some("SignatureDoesNotMatch"), "", State::Bad),
+        ("GET", 403, Some("AccessDenied"), "Forbidden: Invalid signature", State::Bad),
         ("GET", 403, Some("RequestTimeTooSkewed"), "", State::Bad),
     ] {
         let cell = opened(at("presigned GET"), &http(method, status, code, message), &secret);
@@ -123,15 +124,18 @@ fn keys_that_may_not_list_are_right_keys() {
     };
     let operation = S3Operation::List { bucket: "docs".to_owned(), prefix: "p".to_owned() };
     let probe = Probe::S3(S3Question { access, operation, headers: BTreeMap::new() });
-    for (status, code, state) in [
-        (200, None, State::Good),
-        (403, Some("AccessDenied"), State::Note),
-        (403, Some("SignatureDoesNotMatch"), State::Bad),
-        (403, Some("InvalidAccessKeyId"), State::Bad),
-        (400, Some("AuthorizationHeaderMalformed"), State::Bad),
-        (404, Some("NoSuchBucket"), State::Bad),
+    for (status, code, message, state) in [
+        (200, None, "", State::Good),
+        (403, Some("AccessDenied"), "m", State::Note),
+        (403, Some("SignatureDoesNotMatch"), "m", State::Bad),
+        (403, Some("InvalidAccessKeyId"), "m", State::Bad),
+        (400, Some("AuthorizationHeaderMalformed"), "m", State::Bad),
+        (404, Some("NoSuchBucket"), "m", State::Bad),
+        // Garage has one code for all of these.
+        (403, Some("AccessDenied"), "Forbidden: Invalid signature", State::Bad),
+        (403, Some("AccessDenied"), "Forbidden: No such key: GK1", State::Bad),
     ] {
-        let error = code.map(|code| S3Error { code: code.to_owned(), message: "m".to_owned() });
+        let error = code.map(|code| S3Error { code: code.to_owned(), message: message.to_owned() });
         let reply = S3Reply {
             status,
             error,

@@ -61,7 +61,7 @@ pub(super) fn case(
     presigned: &Presigned,
 ) -> Option<Known> {
     let error = answer.reply()?.facts().s3_error?;
-    let refused = CODES.contains(&error.code.as_str()) || error.message.contains(UNSIGNED_HEADERS);
+    let refused = CODES.contains(&error.meant()) || error.message.contains(UNSIGNED_HEADERS);
     let arrived = witness.and_then(|it| it.request.as_ref());
     if !refused {
         return None;

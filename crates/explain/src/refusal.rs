@@ -1,5 +1,6 @@
 //! Explains a store's refusal from its error code, the request and the answer.
 
+use parallax_vocab::answer::meant;
 use parallax_vocab::probes::Signed;
 use parallax_vocab::question::{HttpQuestion, S3Operation};
 use time::format_description::well_known::Rfc2822;
@@ -15,16 +16,6 @@ use super::store;
 /// The largest difference of two clocks that still counts as equal. A smaller limit would report false differences,
 /// because an answer's date has whole seconds and the answer takes time to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
-
-/// The S3 error code for what a store refuses. Garage answers `AccessDenied` also where S3 has a code of its own, and says
-/// the reason in the message (docs/facts.md#other-s3-stores).
-fn meant<'code>(code: &'code str, detail: &str) -> &'code str {
-    match code {
-        "AccessDenied" if detail.contains("Invalid signature") => "SignatureDoesNotMatch",
-        "AccessDenied" if detail.contains("No such key: ") => "InvalidAccessKeyId",
-        _ => code,
-    }
-}
 
 /// Explains the HTTP status and the error code with which a store refused a request.
 pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {

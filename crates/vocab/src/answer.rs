@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::cause::Cause;
 pub use crate::probes::{
     BODY_LIMIT_BYTES, DnsReply, FORM_SIGNATURE, HttpReply, JwtReply, PresignReply, Reply, S3Error, S3Reply, Signature,
-    StsError, StsReply, Survey, TemporaryCredentials, TlsReply,
+    StsError, StsReply, Survey, TemporaryCredentials, TlsReply, meant,
 };
 
 /// The answer to one question: a reply, or the cause of the failure. Both come with evidence.

@@ -21,7 +21,7 @@ pub use self::dns::{DnsQuestion, DnsReply};
 pub use self::http::{BODY_LIMIT_BYTES, Form, FormFile, HttpQuestion, HttpReply};
 pub use self::jwt::{JwtQuestion, JwtReply, Signature};
 pub use self::presign::{FORM_SIGNATURE, PostPolicy, PresignQuestion, PresignReply};
-pub use self::s3::{S3Access, S3Error, S3Operation, S3Question, S3Reply, Survey};
+pub use self::s3::{S3Access, S3Error, S3Operation, S3Question, S3Reply, Survey, meant};
 pub use self::sts::{StsError, StsQuestion, StsReply, TemporaryCredentials, TokenSource};
 pub use self::tls::{TlsQuestion, TlsReply};
 use crate::prober::ProberQuestion;

@@ -176,6 +176,23 @@ pub struct S3Error {
     pub message: String,
 }
 
+impl S3Error {
+    /// The code that S3 has for what the server says.
+    pub fn meant(&self) -> &str {
+        meant(&self.code, &self.message)
+    }
+}
+
+/// The code that S3 has for an error with this code and this message. Garage answers `AccessDenied` also where S3 has a
+/// code of its own, and says the reason in the message (docs/facts.md#other-s3-stores).
+pub fn meant<'code>(code: &'code str, message: &str) -> &'code str {
+    match code {
+        "AccessDenied" if message.contains("Invalid signature") => "SignatureDoesNotMatch",
+        "AccessDenied" if message.contains("No such key: ") => "InvalidAccessKeyId",
+        _ => code,
+    }
+}
+
 /// The reply to an S3 operation: a success or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
