@@ -420,8 +420,8 @@ async fn stage<'a>(
         return Ok(Err((scene, unready)));
     }
     // In a namespace of the environment's own, nobody has asked for the Services before.
-    if applier.visit().is_some_and(|it| it.namespace.is_some()) {
-        name_service::is_current(&scene, applier.client(), &pods).await?;
+    if let Some(visit) = applier.visit().filter(|it| it.namespace.is_some()) {
+        name_service::is_current(&scene, applier.client(), &visit.run, &pods).await?;
     }
     let unreached = reached::by(context, &scene, applier.client(), &pods).await?;
     let inbound = Inbound::default();

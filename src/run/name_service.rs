@@ -10,18 +10,19 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use futures::{TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::core::Selector;
 use kube::{Api, Client, ResourceExt as _};
 use parallax_vocab::answer::Reply;
 use parallax_vocab::question::{DnsQuestion, Probe, Question, View};
-use parallax_vocab::{Answer, DnsFault};
+use parallax_vocab::{Answer, DnsFault, RunId};
 
 use super::error::RunError;
 use super::scene::Scene;
 use super::store;
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, RUN_LABEL};
 use crate::probe::{Vantage, lives};
 use parallax_vocab::Cause;
 
@@ -36,6 +37,8 @@ const WITHIN: Duration = Duration::from_secs(90);
 /// with a cache of its own, and each question goes to one of them at random. Two replicas, of which one has an old
 /// answer, give only new answers once in 65 536 times.
 const QUESTIONS: usize = 16;
+/// The number of pairs of a pod and a Service that are waited for at the same time.
+const AT_ONCE: usize = 4;
 /// The time limit of one question, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
 /// The pause between two rounds of questions. The code polls because no event reports that a cache forgets an answer.
@@ -57,20 +60,23 @@ pub(super) async fn answers(scene: &Scene<'_>, pod: &str, session: &Vantage) -> 
     }
 }
 
-/// Waits until the name service gives each vantage pod the present addresses of every Service of the namespace.
+/// Waits until the name service gives each vantage pod the present addresses of every Service that the run `run` has
+/// created in the namespace. The Services of others stay as they are, whoever asks for them.
 pub(super) async fn is_current(
     scene: &Scene<'_>,
     client: &Client,
+    run: &RunId,
     pods: &BTreeMap<String, Vantage>,
 ) -> Result<(), RunError> {
     if pods.is_empty() {
         return Ok(());
     }
     let services: Api<Service> = Api::namespaced(client.clone(), &scene.plan.namespace);
-    let listed = services.list(&ListParams::default()).await;
+    let listed = services.list(&ListParams::default().labels(&format!("{RUN_LABEL}={run}"))).await;
     let listed = listed.map_err(|source| unread("list its Services", scene, source))?.items;
-    let pairs = pods.iter().flat_map(|pod| listed.iter().map(move |service| (pod, service)));
-    try_join_all(pairs.map(|(pod, service)| current(scene, client, pod, service))).await.map(drop)
+    let pairs = pods.iter().flat_map(|pod| listed.iter().map(move |service| Ok((pod, service))));
+    let each = |(pod, service)| current(scene, client, pod, service);
+    stream::iter(pairs).try_for_each_concurrent(AT_ONCE, each).await
 }
 
 /// Waits until the name service gives one vantage pod the present addresses of one Service.
@@ -112,9 +118,8 @@ async fn current(
 enum Wanted {
     /// Exactly these, which are the Service's own.
     All(BTreeSet<IpAddr>),
-    /// Only addresses of these pods, which are those of a headless Service. `is_some` says whether a pod of them is
-    /// ready, so that an answer without an address is old.
-    Of { pods: BTreeSet<IpAddr>, is_some: bool },
+    /// Only addresses of these pods, which are those of a headless Service, and at least one of them.
+    Of(BTreeSet<IpAddr>),
 }
 
 impl Wanted {
@@ -128,7 +133,7 @@ impl Wanted {
         };
         let holds = match self {
             Self::All(own) => given == *own,
-            Self::Of { pods, is_some } => given.is_subset(pods) && !(given.is_empty() && *is_some),
+            Self::Of(pods) => given.is_subset(pods) && !given.is_empty(),
         };
         (!holds).then(|| shown(&given))
     }
@@ -138,7 +143,7 @@ impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::All(own) => write!(f, "{}", shown(own)),
-            Self::Of { pods, .. } => write!(f, "only addresses of its pods ({})", shown(pods)),
+            Self::Of(pods) => write!(f, "only addresses of its pods ({})", shown(pods)),
         }
     }
 }
@@ -151,7 +156,8 @@ fn shown(addresses: &BTreeSet<IpAddr>) -> String {
 }
 
 /// The addresses that a Service has now. `None` if they are not known: those of a Service without a selector are in
-/// objects that its owner writes, and a Service of type `ExternalName` has none.
+/// objects that its owner writes, and a Service of type `ExternalName` has none. `None` too for a headless Service without
+/// a ready pod.
 async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result<Option<Wanted>, RunError> {
     let Some(spec) = &service.spec else { return Ok(None) };
     let own = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
@@ -164,9 +170,12 @@ async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result
     let labels = selector.into_iter().collect::<Selector>().to_string();
     let pods = lives::pods(client, &scene.plan.namespace, &labels).await;
     let pods = pods.map_err(|source| unread("list the pods of its Services", scene, *source))?;
-    let is_some = pods.iter().any(lives::is_ready);
+    // Without a ready pod, a question would make the name service remember that there is no address.
+    if !pods.iter().any(lives::is_ready) {
+        return Ok(None);
+    }
     let ips = pods.iter().filter_map(|it| it.status.as_ref()?.pod_ips.as_ref()).flatten();
-    Ok(Some(Wanted::Of { pods: ips.filter_map(|it| it.ip.parse().ok()).collect(), is_some }))
+    Ok(Some(Wanted::Of(ips.filter_map(|it| it.ip.parse().ok()).collect())))
 }
 
 fn unread(doing: &str, scene: &Scene<'_>, source: kube::Error) -> RunError {
@@ -194,7 +203,7 @@ mod tests {
         let failed = |fault: DnsFault| Err(Cause::Dns { fault, detail: "web".to_owned() });
         let own = Wanted::All(set(&["10.43.0.7"]));
         let both = Wanted::All(set(&["10.43.0.7", "fd00::7"]));
-        let of = |is_some| Wanted::Of { pods: set(&["10.42.0.7", "10.42.0.8"]), is_some };
+        let of = Wanted::Of(set(&["10.42.0.7", "10.42.0.8"]));
         for (wanted, outcome, expected) in [
             (own.clone(), found(&["10.43.0.7"]), None),
             (own.clone(), found(&["10.43.0.6"]), Some("10.43.0.6")),
@@ -202,15 +211,13 @@ mod tests {
             (own.clone(), failed(DnsFault::NoSuchName), Some("no address")),
             (own, failed(DnsFault::Timeout), Some("dns: timeout (web)")),
             (both, found(&["10.43.0.7"]), Some("10.43.0.7")),
-            (of(true), found(&["10.42.0.8"]), None),
-            (of(true), found(&["10.42.0.6", "10.42.0.8"]), Some("10.42.0.6, 10.42.0.8")),
-            (of(true), failed(DnsFault::NoSuchName), Some("no address")),
-            (of(false), failed(DnsFault::NoSuchName), None),
-            (of(false), failed(DnsFault::NoAddress), None),
+            (of.clone(), found(&["10.42.0.8"]), None),
+            (of.clone(), found(&["10.42.0.6", "10.42.0.8"]), Some("10.42.0.6, 10.42.0.8")),
+            (of.clone(), failed(DnsFault::NoSuchName), Some("no address")),
         ] {
             let answer = Answer { outcome: outcome.clone(), evidence: Evidence::default() };
             assert_eq!(wanted.contradicts(&answer).as_deref(), expected, "{wanted} {outcome:?}");
         }
-        assert_eq!(of(true).to_string(), "only addresses of its pods (10.42.0.7, 10.42.0.8)");
+        assert_eq!(of.to_string(), "only addresses of its pods (10.42.0.7, 10.42.0.8)");
     }
 }
