@@ -167,7 +167,7 @@ async fn come_to_hold(
             }
             tried => tried?,
         };
-        let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
+        let is_timeout = tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
         // On a busy machine, a try takes about as long as the previous try. A try that had one and a half times this
         // time was not cut short.
         let enough = ENOUGH.max(took.mul_f32(1.5));

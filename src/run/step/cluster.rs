@@ -146,7 +146,6 @@ impl Attempt<'_> {
             // not wait for further lines, shows what the log contains.
             read = tokio::time::timeout(LAST_LOOK, read_once(client, &question, &mut look, &mut found_at)).await;
         }
-        let is_cut = read.is_err() && look.last().next().is_none();
         let missing = match read {
             Ok(Err(LogError::None(why))) => Some(why),
             Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
@@ -158,6 +157,9 @@ impl Attempt<'_> {
             Err(_) => {
                 // Either no line was written, or the apiserver does not answer. A request to the apiserver tells which.
                 self.answers(&title).await?;
+                if look.last().next().is_none() {
+                    return Err(self.wrong("the log could not be read in time".to_owned()));
+                }
                 look.not_read("its end was not reached in time");
                 None
             }
@@ -165,7 +167,7 @@ impl Attempt<'_> {
         let who = it.container.as_ref().unwrap_or(it.of.text());
         let what =
             found_at.zip(look.found()).map(|(unix_ms, line)| Moment { unix_ms, what: format!("{who} says {line}") });
-        Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
+        Ok(Tried { moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
     /// Reads the DNS questions that the external network (the world) received, and judges them. Only questions after
@@ -242,8 +244,7 @@ impl Attempt<'_> {
             if tokio::time::timeout(patience.left, follow).await.is_err() {
                 if seen.is_empty() && unsure.is_empty() {
                     // On a busy machine, the time may be over before the existing events have arrived.
-                    let listed = tokio::time::timeout(LAST_LOOK, events::list(client, &question)).await;
-                    unsure.extend(listed.into_iter().flatten().flatten());
+                    unsure = self.listed_events(&question, &title, LAST_LOOK).await?;
                 }
                 // Either no further event happened, or the apiserver does not answer. If it answers now, the events so
                 // far are complete.
@@ -251,20 +252,12 @@ impl Attempt<'_> {
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
                     names.extend(more.into_iter().flat_map(|it| it.names));
-                    seen.extend(unsure.into_iter().filter(|it| names.contains(&it.object)));
+                    seen.extend(unsure.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
                 }
             }
         } else {
-            let listed = tokio::time::timeout(patience.left, events::list(client, &question)).await;
-            match listed {
-                Ok(Ok(listed)) => {
-                    seen.extend(listed.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
-                }
-                Ok(Err(source)) => {
-                    return Err(ApplyError::Api { doing: format!("list the events of {title}"), source }.into());
-                }
-                Err(_) => return Err(self.wrong("the apiserver did not list the events in time".to_owned())),
-            }
+            let listed = self.listed_events(&question, &title, patience.left).await?;
+            seen.extend(listed.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
         }
         let gone = seen.is_empty() && names.is_empty();
         let missing = gone.then(|| "it does not exist, and no event of it is there".to_owned());
@@ -272,6 +265,20 @@ impl Attempt<'_> {
         let said = json!({ "events": seen });
         let looked = Looked::Events { resource: title, events: seen, missing };
         Ok(Tried { notes, other: Some(said), ..Tried::looked(expect, looked) })
+    }
+
+    /// Lists the events that exist now.
+    async fn listed_events(
+        &self,
+        question: &EventQuestion,
+        title: &str,
+        within: Duration,
+    ) -> Result<Vec<ObjectEvent>, RunError> {
+        match tokio::time::timeout(within, events::list(self.stage.applier.client(), question)).await {
+            Ok(Ok(listed)) => Ok(listed),
+            Ok(Err(source)) => Err(ApplyError::Api { doing: format!("list the events of {title}"), source }.into()),
+            Err(_) => Err(self.wrong("the apiserver did not list the events in time".to_owned())),
+        }
     }
 
     /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` names the

@@ -92,9 +92,6 @@ pub(super) struct Tried {
     pub(super) void: Option<Void>,
     /// Whether a failure is final, so that no further try can hold.
     pub(super) decided: bool,
-    /// Whether the time was over before anything was observed. The failure then counts as a timeout, even if its cause
-    /// is another one.
-    pub(super) is_cut: bool,
 }
 
 impl Tried {
