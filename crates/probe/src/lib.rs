@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 pub use crate::accept::accept;
 pub use crate::apart::can_run_apart;
 pub use crate::clock::unix_ms;
-pub use crate::prober::Prober;
+pub use crate::prober::{Prober, allow_open_files};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 use tokio::io::{AsyncRead, AsyncWrite};
 

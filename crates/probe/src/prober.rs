@@ -9,11 +9,15 @@ use parallax_vocab::prober::{
     IN_FLIGHT_LIMIT, KINDS_LIMIT, Known, OUTCOMES_LIMIT, Outcome, PAGE, ProberQuestion, RATE_LIMIT, Series,
 };
 use parallax_vocab::{Answer, Cause, Evidence};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::unix_ms;
 use crate::trail::micros;
+
+/// The number of files that this process should be able to have open at the same time: some ten probers at their limit.
+const OPEN_FILES: u64 = 10_000;
 
 /// A running prober. Dropping this value stops it and cancels its unanswered questions.
 #[derive(Debug)]
@@ -81,6 +85,18 @@ impl Prober {
                 self.shared.broke(&error.to_string());
             }
         }
+    }
+}
+
+/// Lets this process have more files open at the same time, up to [`OPEN_FILES`], as far as the system allows it. Each
+/// unanswered question holds a connection, and by default a process may have 1,024 files open, which two probers can
+/// exceed. Programs that this process starts inherit the limit.
+pub fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|now| now < current) {
+        // If the system refuses, the limit stays as it is, and most runs need no more.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::question::Question;
 pub const RATE_LIMIT: u32 = 200;
 /// The largest number of questions of a prober that may be unanswered at the same time. At this limit, a question that
 /// is due is not asked, but counted as dropped. A busy machine answers late, so the limit leaves room for 50 questions
-/// per second that take 15 s each. Each question holds a connection, and a process may have 1,024 of them.
+/// per second that take 15 s each.
 pub const IN_FLIGHT_LIMIT: usize = 800;
 /// The largest number of outcomes that a prober keeps. At this limit, the prober stops asking and counts as broken,
 /// because it cannot observe what happens afterwards.

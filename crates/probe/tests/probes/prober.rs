@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parallax_probe::Prober;
+use parallax_probe::{Prober, allow_open_files};
 use parallax_vocab::prober::{KINDS_LIMIT, Known, ProberQuestion, Series};
 use parallax_vocab::{Cause, Probe, Question, View};
 use tokio::io::AsyncWriteExt as _;
@@ -117,4 +117,14 @@ async fn a_dropped_prober_stops_asking() {
         }
     }
     panic!("it still asks");
+}
+
+#[test]
+fn more_files_can_be_open_than_one_prober_needs() {
+    let now = || rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let before = now();
+    allow_open_files();
+    let after = now();
+    assert_eq!(after.maximum, before.maximum);
+    assert!(after.current.is_none_or(|it| it >= before.maximum.unwrap_or(u64::MAX).min(10_000)), "{after:?}");
 }
