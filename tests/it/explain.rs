@@ -51,7 +51,7 @@ fn one_step_can_be_selected_and_a_wrong_name_is_a_usage_error() {
     let proof = "right for what was signed, wrong for what arrived, right with host and query put back";
     assert!(shown.contains(proof) && !shown.contains("`prefix`"), "{shown}");
     explain(&[RECORD, "host-and-qeury"]).code(2).stderr(contains("did you mean `host-and-query`?")).stdout("");
-    explain(&["no-such-record.jsonl"]).code(3).stderr(contains("no-such-record.jsonl"));
+    explain(&["no-such-record.jsonl"]).code(2).stderr(contains("no-such-record.jsonl"));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
@@ -61,11 +61,28 @@ impl Recipes {
 impl Lock {
     /// Loads the list of images (images.lock) that belongs to these recipes.
     pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
+        Self::below(recipes, || Self::alone(&unpacked(cache)?))
+    }
+
+    /// Loads the list of images without the shipped recipes, so it needs no cache and writes nothing. Such a list shows
+    /// which images exist; no image can be built from it. If `images` of a project is a symbolic link, the shipped list
+    /// is returned, because the link may lead to a folder of somebody else.
+    pub fn listed(recipes: &Recipes) -> Result<Self, ImageError> {
+        let is_link = |it: &Path| it.join("images").symlink_metadata().is_ok_and(|it| it.is_symlink());
+        let recipes = match recipes {
+            Recipes::Of(project) if is_link(project) => &Recipes::Shipped,
+            recipes => recipes,
+        };
+        let text = || files().find_map(|(path, text)| (path == "images.lock").then_some(text));
+        Self::below(recipes, || Self::parse(Path::new("images"), text().unwrap_or_default()))
+    }
+
+    fn below(recipes: &Recipes, shipped: impl FnOnce() -> Result<Self, ImageError>) -> Result<Self, ImageError> {
         match recipes {
             Recipes::Of(project) if project.join("images/images.lock").exists() => {
-                Self::load(&project.join("images"), || Self::alone(&unpacked(cache)?))
+                Self::load(&project.join("images"), shipped)
             }
-            Recipes::Of(_) | Recipes::Shipped => Self::alone(&unpacked(cache)?),
+            Recipes::Of(_) | Recipes::Shipped => shipped(),
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::cli::args::{Lint, Plan, Shard};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
-use parallax_images::{Cache, Lock, Recipes};
+use parallax_images::{Lock, Recipes};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::diagnostic::suggest;
-use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
+use parallax_language::scenario::{self, Diagnostic, Loaded, Variant, diagnostic};
 use parallax_plan::{AtOnce, Namespaces, Order, PlanError};
 use parallax_record::Noted as _;
 
@@ -47,7 +47,12 @@ impl Project {
     /// a usage error.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, mut diagnostics) = read(root, &[]);
-        diagnostics.extend(unknown_images(&project)?);
+        // The user may choose the shipped list (`--lock shipped`), so an image of either list exists. A mistake in the
+        // project's own list is told when that list is used.
+        let own = Lock::listed(&Recipes::Of(root.to_owned())).noted("read the project's images.lock");
+        let shipped = Lock::listed(&Recipes::Shipped)?;
+        diagnostics
+            .extend(unknown_images(&project, &own.iter().chain([&shipped]).flat_map(Lock::names).collect::<Vec<_>>()));
         if diagnostics.is_empty() {
             return Ok(project);
         }
@@ -98,49 +103,35 @@ pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>)
     (Project { root: root.to_owned(), library, scenarios }, diagnostics)
 }
 
-/// Returns a mistake for each vantage whose image is not in the project's `images.lock`. A mistake in `images.lock`
-/// itself is an error.
-fn unknown_images(project: &Project) -> Result<Vec<Diagnostic>, CliError> {
-    let vantages = |variant: &scenario::Variant| {
-        let named = variant
-            .scenario
-            .vantages
-            .iter()
-            .filter_map(|(id, vantage)| Some((id.clone(), vantage.image()?.to_owned())));
-        named.collect::<Vec<_>>()
-    };
-    // The list is read from the cache, which a machine without a home folder does not have.
-    let Some(cache) = Cache::open().noted("open the cache, to check the names of images") else {
-        return Ok(Vec::new());
-    };
-    let lock = Lock::of(&Recipes::Of(project.root.clone()), &cache)?;
+/// Returns a mistake for each vantage whose image is not among the `known` ones.
+fn unknown_images(project: &Project, known: &[&str]) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     for loaded in &project.scenarios {
-        let mut known = BTreeSet::new();
+        // Most breaks have the vantages of their baseline. The same mistake is told once.
+        let mut told = BTreeSet::new();
         for variant in &loaded.variants {
-            for (vantage, image) in vantages(variant) {
-                if lock.names().any(|name| name == image) || !known.insert((vantage.clone(), image.clone())) {
-                    continue;
+            for (vantage, image) in &variant.scenario.vantages {
+                let Some(image) = image.image().filter(|it| !known.contains(it)) else { continue };
+                if told.insert((vantage, image)) {
+                    let mark = loaded.document.mark(&place_of_image(loaded, variant, vantage));
+                    let error =
+                        loaded.document.source.error(&mark, format!("no image is called `{image}` in images.lock"));
+                    mistakes.push(error.fix(suggest(image, known.iter().copied(), "it lists")));
                 }
-                let changes = variant
-                    .break_id
-                    .iter()
-                    .flat_map(|id| ["breaks", "variants"].map(|it| format!("/{it}/{id}/change")));
-                let roots = changes.chain([String::new()]);
-                let places =
-                    roots.flat_map(|root| ["pod", "outside"].map(|it| format!("{root}/vantages/{vantage}/{it}/image")));
-                let place = places.into_iter().find(|it| loaded.document.has(it)).unwrap_or_default();
-                let message = format!("no image is called `{image}` in images.lock");
-                let document = &loaded.document;
-                mistakes.push(document.source.error(&document.mark(&place), message).fix(suggest(
-                    &image,
-                    lock.names(),
-                    "it lists",
-                )));
             }
         }
     }
-    Ok(mistakes)
+    mistakes
+}
+
+/// The JSON pointer to the image of a vantage in the scenario's file: in the change of the variant, or in the baseline.
+fn place_of_image(loaded: &Loaded, variant: &Variant, vantage: &str) -> String {
+    let changes = variant.break_id.iter().flat_map(|id| ["breaks", "variants"].map(|it| format!("/{it}/{id}/change")));
+    let images = changes.chain([String::new()]).flat_map(|root| {
+        let vantage = format!("{root}/vantages/{vantage}");
+        [format!("{vantage}/pod/image"), format!("{vantage}/outside/image")]
+    });
+    images.into_iter().find(|it| loaded.document.has(it)).unwrap_or_default()
 }
 
 fn show(diagnostics: &[Diagnostic]) {
@@ -186,7 +177,8 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         diagnostics.retain(|it| meant(&it.file) || !it.file.starts_with("scenarios/"));
     }
     project.scenarios.retain(|it| filter::has_labels(&args.labels, &it.scenario.labels));
-    diagnostics.extend(unknown_images(&project)?);
+    let lock = Lock::listed(&Recipes::Of(root.to_owned()))?;
+    diagnostics.extend(unknown_images(&project, &lock.names().collect::<Vec<_>>()));
     if !diagnostics.is_empty() {
         show(&diagnostics);
         printer::word(&count(&diagnostics));

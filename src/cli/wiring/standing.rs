@@ -270,7 +270,10 @@ pub fn open(
 pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
     let (root, variant, kept) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
-        let (project, diagnostics) = super::project::read(&root, &[]);
+        let (project, mut diagnostics) = super::project::read(&root, &[]);
+        // A mistake in another scenario does not concern this variant.
+        let file = format!("scenarios/{}/scenario.yaml", variant.scenario());
+        diagnostics.retain(|it| it.file == file || !it.file.starts_with("scenarios/"));
         if !diagnostics.is_empty() {
             return Err(diagnostic::render(&diagnostics, false));
         }
