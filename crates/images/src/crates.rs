@@ -3,7 +3,7 @@
 //!
 //! Cargo downloads the crate and its dependencies, because Cargo knows the machine's registry, proxies and credentials.
 //! The recipe pins the hash of the crate. The lock file in the crate pins the hashes of all dependencies, and Cargo
-//! checks these. So the hash in the recipe covers every source from which the program is built.
+//! checks these when it downloads them. What the user's own Cargo cache already contains is used as it is.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ impl Crate {
             return Err(format!("{:?} does not pin a version: name@1.2.3", self.name));
         }
         let digits = self.sum.strip_prefix(SHA256).unwrap_or_default();
-        if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if digits.len() != 64 || !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(format!("{} needs the hash of its crate: `{SHA256}` and 64 digits", self.name));
         }
         check_name("binary", &self.binary)?;
