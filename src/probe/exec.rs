@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::cluster::is_transient;
+use crate::cluster::{api_message, is_transient};
 use parallax_record::in_full;
 
 /// The number of bytes that are kept of standard output, and of standard error.
@@ -91,11 +91,9 @@ pub async fn run(
 /// the apiserver.
 fn refused(error: &kube::Error) -> NotRan {
     match error {
-        kube::Error::Api(status) if !is_transient(error) || status.message.contains(NO_CONTAINER) => {
-            NotRan::Failed(if status.message.is_empty() { error.to_string() } else { status.message.clone() })
-        }
+        kube::Error::Api(status) if status.message.contains(NO_CONTAINER) => NotRan::Failed(api_message(error)),
         other if is_transient(other) => NotRan::Lost(in_full(other)),
-        other => NotRan::Failed(in_full(other)),
+        other => NotRan::Failed(api_message(other)),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::digest;
 use super::error::ImageError;
+use super::lock::is_digest;
 use super::process::Step;
 use super::recipe::{Crate, check_name, check_path};
 
@@ -35,8 +36,7 @@ impl Crate {
         if version.split('.').count() < 3 || !version.bytes().all(plain) {
             return Err(format!("{:?} does not pin a version: name@1.2.3", self.name));
         }
-        let digits = self.sum.strip_prefix(SHA256).unwrap_or_default();
-        if digits.len() != 64 || !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if !is_digest(&self.sum) {
             return Err(format!("{} needs the hash of its crate: `{SHA256}` and 64 digits", self.name));
         }
         check_name("binary", &self.binary)?;

@@ -7,7 +7,7 @@ use parallax_vocab::VariantId;
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
-use super::machine::{connected, failed, policy};
+use super::machine::{connected, failed, own_programs, policy};
 use super::project::planned;
 use crate::cli::CliError;
 use crate::cli::args::K3s;
@@ -61,8 +61,7 @@ pub async fn images_load(
     let engine = connected(&sink, provision).await?;
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries =
-        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries = own_programs()?;
     let here = Here { lock: &lock, binaries: &binaries, cache: &cache, store: &engine };
     let loaded = parallax_images::load(&here, file, &run::wants(&plan), all, &sink, cancel).await?;
     for reference in &loaded.unused {

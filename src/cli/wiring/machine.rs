@@ -14,7 +14,7 @@ use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
 use parallax_engine::{Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
-use parallax_images::{Cache, ImageStore, Lock, Place, Present, Recipes};
+use parallax_images::{Binaries, Cache, ImageStore, Lock, Place, Present, Recipes};
 use parallax_language::scenario::Span;
 use parallax_plan::Plan;
 use parallax_record::Sink;
@@ -114,14 +114,18 @@ pub fn remaining(run: &RunId) -> Vec<String> {
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
 }
 
+/// Returns Parallax's own static programs, which become layers of images.
+pub(super) fn own_programs() -> Result<Binaries, CliError> {
+    Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))
+}
+
 /// Returns the table of all images as text.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
     // Listing images changes nothing and runs nothing, so the project's own lock file can be used even if its author is
     // not trusted.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
-    let binaries =
-        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries = own_programs()?;
     let engine = match parallax_engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
         Err(_) => None,
@@ -196,8 +200,7 @@ pub async fn images_build(
 pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries =
-        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries = own_programs()?;
     let engine = connected(&sink, false).await?;
     let all = engine.images_of(&Present::pattern()).await.map_err(engine_error)?;
     let present = Present::of(&lock, &binaries, &cache);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::machine::policy;
+use super::machine::{own_programs, policy};
 use super::project::Project;
 use crate::cli::CliError;
 use crate::cli::args::K3s;
@@ -108,8 +108,7 @@ pub async fn contents(
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries =
-        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries = own_programs()?;
     let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
     let digest = |name: &str| lock.entry(name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));
     let words = |row: &parallax_images::Row| format!("{:?} {:?} {:?}", row.reference, digest(&row.name), row.built);
@@ -121,8 +120,7 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
 pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries =
-        parallax_images::Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let binaries = own_programs()?;
     let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
     let words = rows.into_iter().map(|row| {
         let digest = lock.entry(&row.name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));

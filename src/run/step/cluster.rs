@@ -236,8 +236,7 @@ impl Attempt<'_> {
                         }
                     }
                 }
-                let of_interest = |it: &ObjectEvent| question.name.is_some() || names.contains(&it.object);
-                seen.extend(unsure.drain(..).filter(of_interest));
+                seen.extend(unsure.drain(..).filter(|it| concerns(&question, &names, it)));
                 let looked = Looked::Events { resource: title.clone(), events: seen.clone(), missing: None };
                 parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
@@ -252,12 +251,12 @@ impl Attempt<'_> {
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
                     names.extend(more.into_iter().flat_map(|it| it.names));
-                    seen.extend(unsure.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
+                    seen.extend(unsure.into_iter().filter(|it| concerns(&question, &names, it)));
                 }
             }
         } else {
             let listed = self.listed_events(&question, &title, patience.left).await?;
-            seen.extend(listed.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
+            seen.extend(listed.into_iter().filter(|it| concerns(&question, &names, it)));
         }
         let gone = seen.is_empty() && names.is_empty();
         let missing = gone.then(|| "it does not exist, and no event of it is there".to_owned());
@@ -287,6 +286,12 @@ impl Attempt<'_> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
+}
+
+/// Whether an event is about an object that the question selects. `names` are the names of these objects, as far as they
+/// are known. The apiserver itself selects the events of an object that the question names.
+fn concerns(question: &EventQuestion, names: &BTreeSet<String>, event: &ObjectEvent) -> bool {
+    question.name.is_some() || names.contains(&event.object)
 }
 
 /// Reads the selected logs once, and passes what was read to `look`. `found_at` becomes the time of the line that meets
