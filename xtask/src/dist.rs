@@ -4,6 +4,7 @@
 //! Cargo is called twice, with the same packages and thus with the same features, so that each dependency is compiled
 //! once: first for the programs, and then for `parallax`, into which the crate `images` puts them (`PARALLAX_EMBED`).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +21,9 @@ const OUT: &str = "target/dist";
 /// The variable with the folder of the compressed programs, which the build script of the crate `images` reads.
 const EMBED: &str = "PARALLAX_EMBED";
 /// What `cargo xtask dist` tries in an empty folder, in this order. No command of these needs an engine.
-const QUICK: [&[&str]; 6] = [&["--version"], &["--help"], &["init"], &["lint"], &["plan"], &["images", "list"]];
+const QUICK: [&[&str]; 6] = [&["--version"], &["--help"], &["init"], &["lint"], &["plan"], LIST];
+/// Lists the images, and so shows whether the file contains the programs that they need.
+const LIST: &[&str] = &["images", "list"];
 /// What `--verify` tries after that: the scenario of `parallax init`, on a node that is built here.
 const RUN: &[&str] = &["e2e", "--k3s", "built"];
 /// As [`RUN`], and installs what is missing on the machine.
@@ -54,7 +57,8 @@ pub(crate) fn run(dist: &Dist) -> Result<bool> {
     }
     fs::create_dir_all(&packed).with_context(|| format!("failed to make {}", packed.display()))?;
     let profile = if dist.quick { "dev" } else { "release" };
-    for program in build(profile, &target, &programs(Path::new("images"))?, None)? {
+    let recipes = recipes(Path::new("images"))?;
+    for program in build(profile, &target, &programs(&recipes), None)? {
         pack(&program, &packed)?;
     }
     let packed = packed.canonicalize().context("failed to find the compressed programs")?;
@@ -64,7 +68,7 @@ pub(crate) fn run(dist: &Dist) -> Result<bool> {
     let name = format!("{HARNESS}-{}-{target}", env!("CARGO_PKG_VERSION"));
     let file = out.join(&name);
     fs::copy(built, &file).with_context(|| format!("failed to write {}", file.display()))?;
-    trial(&file, dist.verify.then_some(if dist.provision { PROVISION } else { RUN }))?;
+    trial(&file, &recipes, dist.verify.then_some(if dist.provision { PROVISION } else { RUN }))?;
     let sums = printed(Command::new("sha256sum").arg(&name).current_dir(out))?;
     let list = out.join("SHA256SUMS");
     fs::write(&list, &sums).with_context(|| format!("failed to write {}", list.display()))?;
@@ -74,20 +78,31 @@ pub(crate) fn run(dist: &Dist) -> Result<bool> {
     Ok(true)
 }
 
-/// The programs of this workspace that image recipes need, except the one that contains the others.
-fn programs(images: &Path) -> Result<Vec<String>> {
-    let mut programs = Vec::new();
+/// The recipes that need programs of this workspace: the name of each recipe, with its programs.
+type Recipes = BTreeMap<String, Vec<String>>;
+
+/// Reads which recipes of a folder need programs of this workspace.
+fn recipes(images: &Path) -> Result<Recipes> {
+    let mut recipes = Recipes::new();
     for folder in fs::read_dir(images).context("failed to list the recipes")? {
-        let recipe = folder.context("failed to list the recipes")?.path().join("recipe.yaml");
+        let folder = folder.context("failed to list the recipes")?;
+        let recipe = folder.path().join("recipe.yaml");
         if recipe.is_file() {
             let text = fs::read_to_string(&recipe).with_context(|| format!("failed to read {}", recipe.display()))?;
-            programs.extend(text.lines().filter_map(program).map(str::to_owned));
+            let programs: Vec<String> = text.lines().filter_map(program).map(str::to_owned).collect();
+            recipes.insert(folder.file_name().to_string_lossy().into_owned(), programs);
         }
     }
-    programs.retain(|program| program != HARNESS);
+    recipes.retain(|_, programs| !programs.is_empty());
+    Ok(recipes)
+}
+
+/// The programs of this workspace that image recipes need, except the one that contains the others.
+fn programs(recipes: &Recipes) -> Vec<String> {
+    let mut programs: Vec<String> = recipes.values().flatten().filter(|it| *it != HARNESS).cloned().collect();
     programs.sort();
     programs.dedup();
-    Ok(programs)
+    programs
 }
 
 /// The program that a line of a recipe names, if the line is a layer of the kind `cargo`. All recipes of this repository
@@ -134,7 +149,7 @@ impl Drop for Scratch {
 
 /// Tries the file in a new project, with an empty home folder and without the variables of the caller. With `run`, this
 /// repository is hidden, and these arguments run the project's scenario.
-fn trial(file: &Path, run: Option<&[&str]>) -> Result<()> {
+fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
     let scratch = Scratch(std::env::temp_dir().join(format!("parallax-dist-{}", std::process::id())));
     let (project, home) = (scratch.0.join("project"), scratch.0.join("home"));
     for folder in [&scratch.0, &project, &home] {
@@ -157,8 +172,9 @@ fn trial(file: &Path, run: Option<&[&str]>) -> Result<()> {
         if run == Some(arguments) {
             say(text.trim_end());
         }
-        if let Some(wrong) = text.lines().find(|line| is_missing(line)) {
-            bail!("the file lacks a program of an image: {}", wrong.trim());
+        if arguments == LIST {
+            let lacking = not_built(&text, recipes);
+            ensure!(lacking.is_empty(), "the file cannot build the images {}:\n{text}", lacking.join(", "));
         }
     }
     Ok(())
@@ -172,10 +188,13 @@ fn hidden(repository: &Path, project: &Path, program: &Path) -> Command {
     command
 }
 
-/// Whether a line of `parallax images list` says that an image has a recipe and cannot be built.
-fn is_missing(line: &str) -> bool {
-    let built = line.trim_start().strip_prefix("built ").map(str::trim);
-    built.is_some_and(|it| !it.starts_with("parallax.local/") && it != "no recipe")
+/// Returns the recipes whose image `parallax images list` does not show with the tag of its build. The list shows the tag
+/// only if the program finds everything that the image is built from. If the list has other words one day, each recipe is
+/// returned.
+fn not_built<'r>(list: &str, recipes: &'r Recipes) -> Vec<&'r str> {
+    let is_shown =
+        |name: &str| list.split_whitespace().any(|word| word.starts_with(&format!("parallax.local/{name}:")));
+    recipes.keys().map(String::as_str).filter(|name| !is_shown(name)).collect()
 }
 
 /// Returns what a successful command prints to standard output.
@@ -202,19 +221,18 @@ mod tests {
             assert_eq!(program(line), named, "{line}");
         }
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
-        let all = programs(&images).expect("read");
+        let all = programs(&recipes(&images).expect("read"));
         assert_eq!(all, ["parallax-agent", "parallax-client", "parallax-node", "parallax-writer"]);
     }
 
     #[test]
-    fn an_image_whose_program_is_missing_is_found_in_the_list() {
-        for (line, missing) in [
-            ("  built      parallax.local/agent:0123456789abcdef", false),
-            ("  built      no recipe", false),
-            ("  published  quay.io/x/parallax-agent:1", false),
-            ("  built      image k3s needs the program parallax-node, which is not beside the running program", true),
-        ] {
-            assert_eq!(is_missing(line), missing, "{line}");
-        }
+    fn an_image_that_the_list_does_not_show_as_built_is_found() {
+        let recipes = ["agent", "k3s"].map(|name| (name.to_owned(), vec!["parallax-node".to_owned()])).into();
+        let agent = "agent  asks\n  published  never\n  built      parallax.local/agent:0123456789abcdef\n";
+        let built = "k3s  a node\n  built      parallax.local/k3s:0123456789abcdef\n  now        not here\n";
+        let missing = "k3s  a node\n  built      image k3s needs the program parallax-node, which is not there\n";
+        assert_eq!(not_built(&format!("{agent}{built}"), &recipes), Vec::<&str>::new());
+        assert_eq!(not_built(&format!("{agent}{missing}"), &recipes), ["k3s"]);
+        assert_eq!(not_built("a list in other words\n", &recipes), ["agent", "k3s"]);
     }
 }
