@@ -5,6 +5,7 @@ mod figures;
 mod load;
 
 use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -52,23 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let first = arguments.seed.map_or_else(fresh_seed, Ok)?;
     let _load = if arguments.half_speed { Some(Load::begin()?) } else { None };
     let mut soak = Soak::default();
-    for number in 0..arguments.runs {
-        let seed = first + u64::from(number);
-        say(&format!("== soak {} of {}: --shuffle={seed}", number + 1, arguments.runs));
-        soak.runs.push(shuffled(&parallax, seed, &arguments.filters)?);
-    }
-    if arguments.alone {
-        let variants: Vec<String> = soak.variants().into_iter().map(str::to_owned).collect();
-        for (number, variant) in variants.iter().enumerate() {
-            say(&format!("== alone {} of {}: {variant}", number + 1, variants.len()));
-            let run = execute(&parallax, &["--breaks".into(), breaks_for(variant).into(), variant.clone()], None)?;
-            let Some(verdict) = run.verdicts.get(variant).filter(|_| run.verdicts.len() == 1) else {
-                let others: Vec<&String> = run.verdicts.keys().collect();
-                bail!("{variant} did not run alone, but these variants did: {others:?}");
-            };
-            soak.alone.insert(variant.clone(), verdict.clone());
-        }
-    }
+    let whole = all(arguments, &parallax, first, &mut soak)?;
     if let Some(folder) = arguments.json.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
     }
@@ -76,7 +61,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         .with_context(|| format!("failed to write {}", arguments.json.display()))?;
     say(&soak.summary());
     say(&format!("results are in {}", arguments.json.display()));
+    if !whole {
+        bail!("the last run was interrupted; the results are those of the runs before it");
+    }
     Ok(soak.passed())
+}
+
+/// Runs the scenarios as often as requested, and then each variant alone if requested. Stops after a run that was
+/// interrupted, and leaves its verdicts out, because it says nothing about the variants. Returns whether no run was
+/// interrupted.
+fn all(arguments: &Arguments, parallax: &Path, first: u64, soak: &mut Soak) -> Result<bool> {
+    for number in 0..arguments.runs {
+        let seed = first + u64::from(number);
+        say(&format!("== soak {} of {}: --shuffle={seed}", number + 1, arguments.runs));
+        let Some(run) = shuffled(parallax, seed, &arguments.filters)? else { return Ok(false) };
+        soak.runs.push(run);
+    }
+    let alone = if arguments.alone { soak.variants() } else { Vec::new() };
+    let variants: Vec<String> = alone.into_iter().map(str::to_owned).collect();
+    for (number, variant) in variants.iter().enumerate() {
+        say(&format!("== alone {} of {}: {variant}", number + 1, variants.len()));
+        let args: [String; 3] = ["--breaks".into(), breaks_for(variant).into(), variant.clone()];
+        let Some(run) = execute(parallax, &args, None)? else { return Ok(false) };
+        let Some(verdict) = run.verdicts.get(variant).filter(|_| run.verdicts.len() == 1) else {
+            let others: Vec<&String> = run.verdicts.keys().collect();
+            bail!("{variant} did not run alone, but these variants did: {others:?}");
+        };
+        soak.alone.insert(variant.clone(), verdict.clone());
+    }
+    Ok(true)
 }
 
 /// Returns the value of `--breaks` with which a variant runs alone. The name of a baseline is that of its scenario, and
@@ -91,21 +104,21 @@ pub(crate) fn fresh_seed() -> Result<u64> {
     Ok(u64::try_from(since.as_nanos() / 1000 % SEEDS)?)
 }
 
-fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Run> {
+fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Option<Run>> {
     let mut args = vec![format!("--shuffle={seed}"), "--breaks".to_owned(), "all".to_owned()];
     args.extend(filters.iter().cloned());
     execute(parallax, &args, Some(seed))
 }
 
-/// Runs the harness once, and returns the verdicts from the record of this run. The exit code matters only if the
-/// record has no verdicts.
-fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
+/// Runs the harness once, and returns the verdicts from the record of this run. Otherwise the exit code matters only if the
+/// record has no verdicts. `None` if the run was interrupted.
+fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Option<Run>> {
     let record = Path::new("target/e2e/latest/record.jsonl");
     let before = record.canonicalize().ok();
-    let output = e2e::command(parallax).args(args).stdout(std::process::Stdio::null()).status();
-    let status = output.with_context(|| format!("failed to start {}", parallax.display()))?;
-    if status.code() == Some(INTERRUPTED) {
-        bail!("interrupted");
+    let status = e2e::command(parallax).args(args).stdout(Stdio::null()).status();
+    let status = status.with_context(|| format!("failed to start {}", parallax.display()))?;
+    if was_interrupted(status) {
+        return Ok(None);
     }
     if record.canonicalize().ok() == before {
         bail!("the run ended with {status} before it had a record");
@@ -115,12 +128,29 @@ fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
     if run.verdicts.is_empty() && !status.success() {
         bail!("the run ended with {status} and has no verdict");
     }
-    Ok(run)
+    Ok(Some(run))
+}
+
+/// Whether somebody ended the harness: with a signal that it handles, or with one that ends it at once (SIGKILL).
+fn was_interrupted(status: ExitStatus) -> bool {
+    status.code().is_none_or(|code| code == INTERRUPTED)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_run_that_somebody_ended_is_not_judged() {
+        let (exited, killed) = (|code: i32| ExitStatus::from_raw(code << 8), ExitStatus::from_raw);
+        for (status, is_interrupted) in
+            [(exited(0), false), (exited(1), false), (exited(3), false), (exited(130), true), (killed(9), true)]
+        {
+            assert_eq!(was_interrupted(status), is_interrupted, "{status}");
+        }
+    }
 
     #[test]
     fn a_baseline_alone_runs_without_its_breaks() {
