@@ -148,7 +148,7 @@ impl<'a> Workshop<'a> {
                 let _slot = self.slot(index, layer.kind(), progress).await?;
                 let build = CrateBuild { image, of, program: &program, scratch: temporary.path(), jobs: self.cores };
                 let say = |line: &str| progress.say(index, &format!("cargo {}", of.name), line);
-                let program = build.run(&crates::home(), &say, &self.cancel).await?;
+                let program = build.run(&crates::home()?, &say, &self.cancel).await?;
                 vec![tree::Entry::File { path: of.to.clone(), source: program, executable: true }]
             }
             Layer::Pypi(pypi) => {

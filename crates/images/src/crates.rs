@@ -2,8 +2,10 @@
 //! crate contains.
 //!
 //! Cargo downloads the crate and its dependencies, because Cargo knows the machine's registry, proxies and credentials.
-//! The recipe pins the hash of the crate. The lock file in the crate pins the hashes of all dependencies, and Cargo
-//! checks these when it downloads them. What the user's own Cargo cache already contains is used as it is.
+//! The recipe pins the hash of the crate, and the lock file in the crate pins the hashes of all dependencies. Cargo checks
+//! a hash only when it downloads a crate: it uses what its cache already contains as it is, even with `--locked`.
+//! Therefore the build gets a cache of its own. Only those crates are copied into this cache that have the pinned hash,
+//! and Cargo downloads the others again.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,6 +26,10 @@ use super::recipe::{Crate, check_name, check_path};
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 /// The time limit of the build, which downloads the dependencies too.
 const BUILD_LIMIT: Duration = Duration::from_hours(1);
+/// The environment variable with the path of Cargo's own folder.
+const HOME: &str = "CARGO_HOME";
+/// The files in Cargo's own folder that decide from which registry crates come, and as whom.
+const SETTINGS: [&str; 4] = ["config.toml", "config", "credentials.toml", "credentials"];
 /// The hash of a crate in a recipe begins with this text.
 const SHA256: &str = "sha256:";
 
@@ -73,13 +79,17 @@ impl CrateBuild<'_> {
     ) -> Result<PathBuf, ImageError> {
         let sources = self.scratch.join("sources");
         fs::create_dir_all(&sources).map_err(ImageError::cache("make", &sources))?;
-        self.download(&sources).run(say, cancel).await?;
+        self.download(home, &sources).run(say, cancel).await?;
         let folder = self.unpack(home, &sources)?;
-        self.build(&folder).run(say, cancel).await?;
+        // The dependencies are first downloaded into the user's cache, so that a later build finds them there.
+        self.fetch(home, &folder).run(say, cancel).await?;
+        let own = self.scratch.join("home");
+        verified(home, &own, &folder, say)?;
+        self.build(&own, &folder).run(say, cancel).await?;
         Ok(self.scratch.join("target").join(target()).join("release").join(&self.of.binary))
     }
 
-    fn download(&self, folder: &Path) -> Step<'_> {
+    fn download(&self, home: &Path, folder: &Path) -> Step<'_> {
         let shown = format!("cargo info {}", self.of.name);
         Step {
             image: self.image,
@@ -87,7 +97,7 @@ impl CrateBuild<'_> {
             shown,
             program: self.program.to_owned(),
             arguments: ["info", "--quiet", &self.of.name].map(OsString::from).into(),
-            environment: Vec::new(),
+            environment: vec![(HOME, home.into())],
             folder: Some(folder.to_owned()),
             output: None,
             limit: DOWNLOAD_LIMIT,
@@ -130,7 +140,24 @@ impl CrateBuild<'_> {
         })
     }
 
-    fn build(&self, folder: &Path) -> Step<'_> {
+    fn fetch(&self, home: &Path, folder: &Path) -> Step<'_> {
+        let target = target();
+        let arguments = ["fetch", "--quiet", "--locked", "--target", &target];
+        Step {
+            image: self.image,
+            title: format!("cargo fetch of {}", self.of.name),
+            shown: format!("cargo {} (of {})", arguments.join(" "), self.of.name),
+            program: self.program.to_owned(),
+            arguments: arguments.map(OsString::from).into(),
+            environment: vec![(HOME, home.into())],
+            folder: Some(folder.to_owned()),
+            output: None,
+            limit: BUILD_LIMIT,
+        }
+    }
+
+    /// Builds the program from the sources in `folder`. `home` is the folder that Cargo uses as its own.
+    fn build(&self, home: &Path, folder: &Path) -> Step<'_> {
         let Crate { name, binary, features, .. } = self.of;
         let mut arguments: Vec<String> =
             ["build", "--release", "--locked", "--no-default-features", "--bin", binary].map(str::to_owned).into();
@@ -146,6 +173,7 @@ impl CrateBuild<'_> {
             program: self.program.to_owned(),
             arguments: arguments.into_iter().map(OsString::from).collect(),
             environment: vec![
+                (HOME, home.into()),
                 ("CARGO_TARGET_DIR", self.scratch.join("target").into()),
                 // The program is static. This variable is stronger than RUSTFLAGS and the user's settings, which could
                 // select newer processors; an image must also run on other machines.
@@ -172,9 +200,61 @@ fn target() -> String {
 }
 
 /// Cargo's own folder on this machine. It contains the settings of the user, for example the registry, and downloads.
-pub(super) fn home() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("CARGO_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".cargo"))
+/// Cargo runs in another folder than this process, so the path is absolute.
+pub(super) fn home() -> Result<PathBuf, ImageError> {
+    let set = std::env::var_os(HOME).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = set.or_else(|| std::env::home_dir().map(|it| it.join(".cargo"))).unwrap_or_else(|| ".cargo".into());
+    std::path::absolute(&home).map_err(ImageError::cache("find", &home))
+}
+
+/// Makes the folder `own`, which Cargo can use in place of `home`. The new folder has the settings of `home` and its index
+/// of the registry, but only those downloaded crates that the lock file in `sources` names and that have the hash in it. `say` is told
+/// which crates have another one.
+fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Result<(), ImageError> {
+    let registry = own.join("registry");
+    fs::create_dir_all(&registry).map_err(ImageError::cache("make", &registry))?;
+    let shared = SETTINGS.iter().map(|it| (home.join(it), own.join(it)));
+    for (theirs, ours) in shared.chain([(home.join("registry/index"), registry.join("index"))]) {
+        if theirs.exists() {
+            std::os::unix::fs::symlink(&theirs, &ours).map_err(ImageError::cache("link", &ours))?;
+        }
+    }
+    let lock = sources.join("Cargo.lock");
+    let text = fs::read_to_string(&lock).map_err(ImageError::cache("read", &lock))?;
+    let pinned = pinned(&text);
+    let cache = home.join("registry/cache");
+    for of_registry in fs::read_dir(&cache).map_err(ImageError::cache("list", &cache))?.flatten() {
+        let ours = registry.join("cache").join(of_registry.file_name());
+        fs::create_dir_all(&ours).map_err(ImageError::cache("make", &ours))?;
+        for (stem, hash) in &pinned {
+            let (name, theirs) = (format!("{stem}.crate"), of_registry.path().join(format!("{stem}.crate")));
+            if !theirs.is_file() {
+                continue;
+            }
+            // The copy is checked, because somebody could replace the user's file after a check.
+            let copy = ours.join(name);
+            fs::copy(&theirs, &copy).map_err(ImageError::cache("copy", &theirs))?;
+            if digest::of_file(&copy).map_err(ImageError::cache("read", &copy))? != *hash {
+                say(&format!("{} does not have the pinned hash; Cargo downloads {stem} again", theirs.display()));
+                fs::remove_file(&copy).map_err(ImageError::cache("remove", &copy))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The crates of a lock file: the name and version of each in the form `name-version`, and its SHA-256. Cargo itself writes
+/// the file, with one key in each line.
+fn pinned(lock: &str) -> Vec<(String, &str)> {
+    let packages = lock.split("[[package]]").skip(1);
+    let of_package = packages.filter_map(|package| {
+        let value = |key: &str| {
+            let mut values = package.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            values.next().map(|it| it.trim_matches('"'))
+        };
+        Some((format!("{}-{}", value("name")?, value("version")?), value("checksum")?))
+    });
+    of_package.collect()
 }
 
 fn extract(file: &Path, into: &Path) -> io::Result<()> {
@@ -245,7 +325,7 @@ mod tests {
     fn the_build_is_static_and_follows_the_lock_file() {
         let of = of(&"0".repeat(64));
         let build = CrateBuild { image: "i", of: &of, program: Path::new("cargo"), scratch: Path::new("/s"), jobs: 2 };
-        let step = build.build(Path::new("/s/sources/a-1.0.0"));
+        let step = build.build(Path::new("/s/home"), Path::new("/s/sources/a-1.0.0"));
         assert_eq!(
             step.shown,
             "cargo build --release --locked --no-default-features --bin b --features x,y (of a@1.0.0)"
@@ -253,7 +333,33 @@ mod tests {
         let set = |name: &str| step.environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
         assert_eq!(set("CARGO_ENCODED_RUSTFLAGS"), Some("-C\u{1f}target-feature=+crt-static"));
         assert_eq!(set("CARGO_TARGET_DIR"), Some("/s/target"));
-        // The machine decides from which registry crates come.
-        assert_eq!(set("CARGO_HOME"), None);
+        assert_eq!(set(HOME), Some("/s/home"), "Cargo would use what the user's cache contains as it is");
+        assert!(Path::new(&home().expect("found")).is_absolute());
+    }
+
+    #[test]
+    fn a_build_gets_only_those_crates_of_the_users_cache_that_its_lock_file_pins() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let (home, own) = (scratch.path().join("home"), scratch.path().join("own"));
+        let hash = download(&home, "one", "[package]\n");
+        download(&home, "forged", "[package] # another\n");
+        fs::create_dir(home.join("registry/index")).expect("made");
+        for name in ["config.toml", "registry/cache/one/c-1.0.0.crate"] {
+            fs::write(home.join(name), "x").expect("written");
+        }
+        let lock = format!(
+            "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry\"\nchecksum = \"{hash}\"\n\
+             dependencies = [\n \"b\",\n]\n\n[[package]]\nname = \"b\"\nversion = \"0.1.0\"\n"
+        );
+        assert_eq!(pinned(&lock), [("a-1.0.0".to_owned(), hash.as_str())]);
+        fs::write(scratch.path().join("Cargo.lock"), lock).expect("written");
+        let said = std::cell::RefCell::new(Vec::new());
+        verified(&home, &own, scratch.path(), &|line| said.borrow_mut().push(line.to_owned())).expect("made");
+        assert!(matches!(said.borrow().as_slice(), [one] if one.contains("downloads a-1.0.0 again")), "{said:?}");
+        let there = |name: &str| own.join(name).exists();
+        assert!(there("config.toml") && there("registry/index") && there("registry/cache/one/a-1.0.0.crate"));
+        assert!(!there("registry/cache/forged/a-1.0.0.crate"), "it has another hash");
+        assert!(!there("registry/cache/one/c-1.0.0.crate"), "no package of the lock file");
+        assert!(!there("registry/src"), "Cargo does not notice if unpacked sources are changed");
     }
 }
