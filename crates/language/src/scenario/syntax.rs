@@ -23,8 +23,16 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         }
     }
     let info = error.info();
-    let unclosed = info.contains("indentation") || info.contains("flow") || info.contains("did not find expected");
-    let open = unclosed.then(|| open_bracket(&source.text()[..at])).flatten();
+    // A quote that is not closed ends at the next quote, often in a later line. The parser stops only after that quote.
+    if let Some((begin, end)) = last_quoted(&source.text()[..at])
+        && source.line_of(begin) < number
+        && source.line_of(end) == number
+    {
+        let error = source.error(&(begin..begin + 1), "this quote is not closed in its line");
+        return error.fix("end the text with the same quote that it begins with");
+    }
+    let unclosed = ["indentation", "flow", "did not find expected", "only valid inside a block"];
+    let open = unclosed.iter().any(|it| info.contains(it)).then(|| open_bracket(&source.text()[..at])).flatten();
     if let Some((at, bracket)) = open.filter(|(at, _)| source.line_of(*at) < number) {
         let close = if bracket == '{' { '}' } else { ']' };
         let error = source.error(&(at..at + 1), format!("this `{bracket}` is not closed"));
@@ -72,17 +80,38 @@ pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
 
 /// Returns the innermost `{` or `[` that the text does not close, with its byte offset.
 fn open_bracket(text: &str) -> Option<(usize, char)> {
+    scan(text).bracket
+}
+
+/// Returns the byte offsets of the two quotes of the last text in quotes. `None` if no text in quotes has ended.
+fn last_quoted(text: &str) -> Option<(usize, usize)> {
+    scan(text).quoted
+}
+
+/// What a scan of a text up to its end has found.
+struct Scanned {
+    /// The innermost bracket that is open at the end, with its byte offset.
+    bracket: Option<(usize, char)>,
+    /// The byte offsets of the quotes of the last text in quotes that has ended.
+    quoted: Option<(usize, usize)>,
+}
+
+fn scan(text: &str) -> Scanned {
     let mut open = Vec::new();
     let mut quote = None;
+    let mut quoted = None;
     let mut before = ' ';
     let mut comment = false;
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (_, '\n') => comment = false,
             _ if comment => {}
-            (Some(q), _) if c == q => quote = None,
+            (Some((begin, q)), _) if c == q => {
+                quoted = Some((begin, at));
+                quote = None;
+            }
             // A quote within a word is an apostrophe, and a `#` within a word does not start a comment.
-            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some((at, c)),
             (None, '#') if before.is_whitespace() => comment = true,
             (None, '{' | '[') => open.push((at, c)),
             (None, '}' | ']') => {
@@ -92,7 +121,7 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
         }
         before = c;
     }
-    open.pop()
+    Scanned { bracket: open.pop(), quoted }
 }
 
 /// Returns a message of our own, with a fix, for the parser's messages about common mistakes.

@@ -122,6 +122,8 @@ impl Loaded {
         }
         errors.extend(baseline);
         warnings.extend(meaning::indistinguishable(&document, &scenario.breaks));
+        let subject = Subject { scenario: &scenario, library, places: &document };
+        warnings.extend(meaning::unlisted_buckets(&subject));
         if errors.is_empty() {
             Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants, warnings })
         } else {

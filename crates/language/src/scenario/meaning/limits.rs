@@ -1,9 +1,11 @@
 //! Checks the limits that S3 itself sets: the names of buckets, and the validity of signed URLs.
 
 use super::Subject;
+use crate::fixture::Fixture;
+use crate::scenario::action::{Action, Key as _, Operation, S3Step};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
-use crate::scenario::model::Placed;
+use crate::scenario::model::{Placed, Step};
 
 /// Checks that S3 accepts the names of the buckets that the stores of a scenario create.
 pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
@@ -40,13 +42,7 @@ fn is_bucket(name: &str) -> bool {
 /// step expects the refusal.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
-    let refusal = |it: &Placed<'_>| {
-        let expect = it.step.expect.as_ref();
-        expect.is_some_and(|it| {
-            it.s3.is_some() || it.status.as_ref().is_some_and(|status| status.known().is_none_or(|it| it >= 400))
-        })
-    };
-    if steps.iter().any(refusal) {
+    if steps.iter().any(|it| expects_refusal(it.step)) {
         return Vec::new();
     }
     let mut errors = Vec::new();
@@ -61,9 +57,95 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
+/// Whether a step expects that the store refuses its request.
+fn expects_refusal(step: &Step) -> bool {
+    step.expect.as_ref().is_some_and(|it| {
+        it.s3.is_some() || it.status.as_ref().is_some_and(|status| status.known().is_none_or(|it| it >= 400))
+    })
+}
+
+/// Finds the `s3` steps of a baseline that write into a bucket which the store does not have. This is only a warning:
+/// something else may create the bucket. If the scenario runs a program or creates a bucket whose name is not known yet,
+/// there is no warning.
+pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let steps = subject.scenario.steps();
+    let s3: Vec<(&Placed<'_>, &S3Step)> = steps
+        .iter()
+        .filter_map(|it| match &it.step.action {
+            Action::S3(s3) => Some((it, s3)),
+            _ => None,
+        })
+        .collect();
+    let creates = |it: &S3Step, bucket: &str| {
+        it.operation.key == Operation::CreateBucket
+            && (it.operation.text.is_open() || it.operation.text.as_str() == bucket)
+    };
+    if steps.iter().any(|it| it.step.action.special().program.is_some()) {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    for (Placed { step, at, .. }, put) in &s3 {
+        let (key, target) = (put.operation.key, &put.operation.text);
+        let writes = matches!(key, Operation::Put | Operation::CreateUpload);
+        let Some((bucket, _)) = target.as_str().split_once('/').filter(|_| writes && !target.is_open()) else {
+            continue;
+        };
+        let Some((store, listed)) = listed(subject, put.store.as_deref()) else { continue };
+        let is_there = listed.iter().any(|it| it.contains("{{") || *it == bucket);
+        if is_there || expects_refusal(step) || s3.iter().any(|(_, it)| creates(it, bucket)) {
+            continue;
+        }
+        let at = format!("{at}/s3/{}", key.key());
+        let message = format!("the store `{store}` has no bucket `{bucket}`");
+        let all = listed.iter().copied().chain([bucket]).collect::<Vec<_>>().join(", ");
+        let fix =
+            format!("list it in the fixture, `buckets: [{all}]`, or create it in an earlier step (`create-bucket`)");
+        warnings.push(subject.places.error(&at, message).warning().fix(fix));
+    }
+    warnings
+}
+
+/// The id of a store, and the buckets that its fixture creates, as they are written. `named` is the id that a step gives;
+/// without it, the step means the only store. `None` if the fixture has no parameter for buckets, or a list that cannot be
+/// read yet.
+fn listed<'s>(subject: &Subject<'s>, named: Option<&'s str>) -> Option<(&'s str, Vec<&'s str>)> {
+    let library = subject.library;
+    let mut stores = subject.scenario.fixtures.iter().filter(|(id, used)| {
+        named.is_none_or(|it| it == id.as_str()) && library.get(&used.fixture).is_some_and(Fixture::is_store)
+    });
+    let (id, used) = stores.next()?;
+    let parameter = library.get(&used.fixture)?.file.parameters.get("buckets")?;
+    let listed = used.parameters.get("buckets").or(parameter.default.as_ref())?.as_array()?;
+    Some((id, listed.iter().map(|it| it.as_str()).collect::<Option<_>>()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_bucket;
+    use crate::fixture::Library;
+    use crate::scenario::Loaded;
+
+    #[test]
+    fn a_put_into_a_bucket_that_no_fixture_creates_is_a_warning() {
+        let warned = |buckets: &str, steps: &str| {
+            let text = format!(
+                "name: s\nsummary: x\nfixtures:\n  store: {{ use: minio-http, host: s3.example.com{buckets} }}\n\
+                 vantages: {{ host: {{ outside: {{}} }} }}\nflow:\n{steps}"
+            );
+            let loaded = Loaded::read(&Library::shipped(), "s", "s.yaml", text.as_bytes());
+            let loaded = loaded.unwrap_or_else(|it| panic!("{it:#?}"));
+            loaded.warnings.into_iter().map(|it| it.message).collect::<Vec<_>>()
+        };
+        let put = "  - { id: put, from: host, s3: { put: docs/a, body: b }, expect: { status: 200 } }\n";
+        assert_eq!(warned("", put), ["the store `store` has no bucket `docs`"]);
+        assert_eq!(warned(", buckets: [other]", put).len(), 1);
+        let none = Vec::<String>::new();
+        assert_eq!(warned(", buckets: [docs]", put), none);
+        let created = "  - { id: made, from: host, s3: { create-bucket: docs } }\n";
+        assert_eq!(warned("", &format!("{created}{put}")), none);
+        assert_eq!(warned("", &put.replace("status: 200", "s3: NoSuchBucket")), none);
+        assert_eq!(warned("", &put.replace("put: docs/a, body: b", "list: docs")), none);
+    }
 
     #[test]
     fn names_of_buckets_follow_the_rules_of_s3() {

@@ -66,6 +66,11 @@ pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
+/// Returns warnings about `s3` steps of a baseline that write into a bucket which the store does not have.
+pub fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    limits::unlisted_buckets(subject)
+}
+
 /// Runs all checks of a scenario that are not separate functions of this module. Breaks are checked separately.
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
