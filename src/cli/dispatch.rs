@@ -120,10 +120,10 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             })
             .await
         }
-        ImagesCommand::Prune { lock } => {
+        ImagesCommand::Prune { dry_run, lock } => {
             let recipes = wiring::recipes(&root, lock)?;
             session::watched(|sink, cancel| async move {
-                wiring::images_prune(&recipes, sink, cancel).await.map(|text| say(&text))
+                wiring::images_prune(&recipes, dry_run, sink, cancel).await.map(|text| say(&text))
             })
             .await
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use parallax_record::Present as _;
 use testcontainers::bollard::query_parameters::{
-    CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
-    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveImageOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::codec::{BytesCodec, FramedRead};
@@ -138,6 +138,15 @@ impl Engine {
         let mut references: Vec<String> = listed.into_iter().flat_map(|it| it.repo_tags).collect();
         references.sort();
         Ok(references)
+    }
+
+    /// Whether a container uses an image, also one that does not run.
+    pub async fn is_image_used(&self, reference: &str) -> Result<bool, EngineError> {
+        let filters = HashMap::from([("ancestor", vec![reference.to_owned()])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let listed = self.patient().list_containers(Some(options)).await;
+        let listed = listed.map_err(EngineError::call(format!("list the containers of image {reference}")))?;
+        Ok(!listed.is_empty())
     }
 
     /// Removes an image unless a container uses the image. Returns whether the engine no longer has it.

@@ -40,13 +40,20 @@ pub struct Cache {
     refused: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a prune removed.
+/// What a prune removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// The number of files that were removed.
     pub files: usize,
     /// The total size of the removed files in bytes.
     pub bytes: u64,
+}
+
+impl Pruned {
+    /// Counts files and their sizes.
+    pub(super) fn of(files: &[(PathBuf, u64)]) -> Self {
+        Self { files: files.len(), bytes: files.iter().map(|(_, bytes)| bytes).sum() }
+    }
 }
 
 /// A temporary folder for the files of a build. The folder is removed when this value is dropped.
@@ -229,9 +236,12 @@ impl Cache {
         }
     }
 
-    /// Removes files from the cache that `keep` does not name, the oldest first, until at most `spare_bytes` of them
-    /// remain. Files that were used in the last hour are not removed.
-    pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
+    /// The files, each with its size in bytes, that `prune` would remove.
+    pub(super) fn prunable(
+        &self,
+        keep: &BTreeSet<PathBuf>,
+        spare_bytes: u64,
+    ) -> Result<Vec<(PathBuf, u64)>, ImageError> {
         let mut spare = Vec::new();
         for folder in ["layers", "images", "programs"] {
             let folder = self.root.join(folder);
@@ -246,19 +256,27 @@ impl Cache {
         }
         spare.sort();
         let mut left: u64 = spare.iter().map(|(_, bytes, _)| bytes).sum();
-        let mut pruned = Pruned::default();
+        let mut prunable = Vec::new();
         for (used, bytes, path) in spare {
             let recent = used.elapsed().map_or(true, |age| age < IN_USE);
             if left <= spare_bytes || recent {
                 break;
             }
-            fs::remove_file(&path).map_err(ImageError::cache("remove", &path))?;
-            entry::remove(&path);
             left -= bytes;
-            pruned.files += 1;
-            pruned.bytes += bytes;
+            prunable.push((path, bytes));
         }
-        Ok(pruned)
+        Ok(prunable)
+    }
+
+    /// Removes files from the cache that `keep` does not name, the oldest first, until at most `spare_bytes` of them
+    /// remain. Files that were used in the last hour are not removed.
+    pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
+        let prunable = self.prunable(keep, spare_bytes)?;
+        for (path, _) in &prunable {
+            fs::remove_file(path).map_err(ImageError::cache("remove", path))?;
+            entry::remove(path);
+        }
+        Ok(Pruned::of(&prunable))
     }
 
     /// Removes temporary folders of processes that have ended. If a removal fails, the next run tries again.
@@ -360,6 +378,8 @@ mod tests {
         aged(&path("newer"), 100, 60);
         aged(&path("recent"), 100, 0);
         let keep = BTreeSet::from([path("named")]);
+        assert_eq!(cache.prunable(&keep, 250).expect("listed"), ["oldest", "older"].map(|it| (path(it), 100)));
+        assert!(path("oldest").exists(), "it is only listed");
         assert_eq!(cache.prune(&keep, 250).expect("prunes"), Pruned { files: 2, bytes: 200 });
         for (name, stays) in [("named", true), ("oldest", false), ("older", false), ("newer", true), ("recent", true)] {
             assert_eq!(path(name).exists(), stays, "{name}");

@@ -182,6 +182,11 @@ impl Present {
         all.iter().filter(|it| !self.tags.contains(*it) && !self.unknown.contains(&name(it))).cloned().collect()
     }
 
+    /// The files that [`Self::prune`] would remove.
+    pub fn prunable(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
+        cache.prunable(&self.files, spare_bytes).map(|files| Pruned::of(&files))
+    }
+
     /// Removes files from the cache that no present recipe produces, the oldest first, until at most `spare_bytes` of
     /// them remain. If a recipe cannot be hashed now, its files count as files that no recipe produces.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {

@@ -51,6 +51,9 @@ pub enum ImagesCommand {
     /// container uses, and cached files that were used in the last hour, are not removed. Do not prune while a run of
     /// another project starts.
     Prune {
+        /// Remove nothing. Name each image that would be removed, and the size of the cached files.
+        #[arg(long)]
+        dry_run: bool,
         /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,

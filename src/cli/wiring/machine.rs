@@ -196,14 +196,29 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
-/// Removes built images that no existing recipe makes.
-pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
+/// Removes built images that no existing recipe makes. With `dry_run`, removes nothing, and names what would be removed.
+pub async fn images_prune(
+    recipes: &Recipes,
+    dry_run: bool,
+    sink: Sink,
+    _cancel: CancellationToken,
+) -> Result<String, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
     let binaries = own_programs()?;
     let engine = connected(&sink, false).await?;
     let all = engine.images_of(&Present::pattern()).await.map_err(engine_error)?;
     let present = Present::of(&lock, &binaries, &cache);
+    if dry_run {
+        let mut text = String::new();
+        for reference in present.outdated(&all) {
+            let used = engine.is_image_used(&reference).await.map_err(engine_error)?;
+            let what = if used { "stays, because a container uses it" } else { "would be removed" };
+            writeln!(text, "{reference}  {what}").expect("a String takes every write");
+        }
+        let spare = present.prunable(&cache, 0)?;
+        return Ok(format!("{text}{} MB of the cache would be removed, in {} files\n", spare.bytes / 1_000_000, spare.files));
+    }
     let (mut removed, mut used) = (0, 0);
     for reference in present.outdated(&all) {
         let gone = engine.remove_unused_image(&reference).await.map_err(engine_error)?;
