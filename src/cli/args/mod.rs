@@ -359,7 +359,7 @@ pub struct Doctor {
     #[arg(long, visible_alias = "fix")]
     pub provision: bool,
     /// Print the result as JSON with three keys: `can-run` (true if an engine answers, and no check has the state
-    /// `error`), `checks` (name, state, seen, why, fix) and `programs`.
+    /// `error`), `checks` (name, state, seen, why, fix) and `programs`; and with `--fix`, `fixed`: what it has done.
     #[arg(long)]
     pub json: bool,
     /// Also look for the programs that this repository's tests need. With `--provision`, also install those that are

@@ -13,7 +13,7 @@ use super::machine::{engine_error, failed};
 use crate::cli::args::Doctor;
 use crate::cli::{CliError, printer};
 use crate::run::Machine;
-use parallax_provision::{Use, ensure_tools};
+use parallax_provision::{Standing, Use, ensure_tools};
 use parallax_record::{Redactor, Sink, by_form};
 use parallax_vocab::inert;
 use serde_json::json;
@@ -21,6 +21,14 @@ use serde_json::json;
 /// Checks whether a run can work on this machine. With `--tests`, also looks for the programs that the tests need.
 /// Fails if a check has the state `error`.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    // What `--fix` has done is the difference between two looks at the machine.
+    let before = if args.provision {
+        let machine = Machine::find(&Sink::silent(), false).await.map_err(|error| error.failure());
+        let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
+        Some((checks, parallax_provision::standings().await))
+    } else {
+        None
+    };
     let machine = Machine::find(&sink, args.provision).await.map_err(|error| error.failure());
     let mut tools = Ok(());
     if args.tests {
@@ -30,17 +38,24 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
     let standings = parallax_provision::standings().await;
     let sound = sound(&checks);
+    let fixed = before.map(|(old, programs)| fixed((&old, &checks), (&programs, &standings)));
     if args.json {
         let mut all = json!({
             "can-run": machine.is_ok() && sound.is_ok(),
             "checks": checks,
             "programs": programs::rows(&standings),
         });
+        if let Some(fixed) = &fixed {
+            all["fixed"] = json!(fixed);
+        }
         Redactor::default().apply(&mut all);
         let text = serde_json::to_string_pretty(&all).map_err(|error| CliError::Harness(error.to_string()))?;
         printer::data(&format!("{text}\n"));
     } else {
-        let text = table(&checks) + &programs::table(&standings, machine.is_ok());
+        let mut text = table(&checks) + &programs::table(&standings, machine.is_ok());
+        if let Some(fixed) = &fixed {
+            text += &told(fixed, checks.iter().any(|it| it.fix.is_some()));
+        }
         printer::data(&inert(&by_form(&text)));
     }
     machine.map_err(|failure| failed(&failure))?;
@@ -51,6 +66,33 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
         printer::data(&format!("{what} can work on this machine\n"));
     }
     Ok(Exit::AsExpected)
+}
+
+/// Describes what `--fix` has done: each check whose state has changed, and each program that has been installed. Each pair
+/// is the state before and the state after.
+fn fixed((old, new): (&[Check], &[Check]), (had, have): (&[Standing], &[Standing])) -> Vec<String> {
+    let checks = new.iter().filter_map(|now| {
+        let then = old.iter().find(|it| it.name == now.name).filter(|it| it.state != now.state)?;
+        Some(format!("{}: was {} ({}), is {} ({})", now.name, then.state.word(), then.seen, now.state.word(), now.seen))
+    });
+    let programs = have.iter().filter_map(|now| {
+        let path = now.found.as_ref().ok()?;
+        had.iter().find(|it| it.name == now.name && it.found.is_err())?;
+        Some(format!("{}: installed, {}", now.name, path.display()))
+    });
+    checks.chain(programs).collect()
+}
+
+/// Returns the lines about what `--fix` has done. `is_left` says whether a check still asks the user to do something.
+fn told(fixed: &[String], is_left: bool) -> String {
+    let lines: Vec<String> = fixed.iter().map(|it| format!("  {it}\n")).collect();
+    match (lines.is_empty(), is_left) {
+        (false, _) => format!("fixed\n{}", lines.concat()),
+        (true, true) => {
+            "fixed\n  nothing: what is left cannot be repaired from here; each row says what to do\n".to_owned()
+        }
+        (true, false) => "fixed\n  nothing, because nothing was wrong\n".to_owned(),
+    }
 }
 
 /// Fails if a check has the state `error`, because a run could not work then.
@@ -87,6 +129,26 @@ mod tests {
 
     fn check(name: &'static str, state: State, seen: &str, fix: Option<&str>) -> Check {
         Check { name, state, seen: seen.to_owned(), why: "clusters need it", fix: fix.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_fix_has_done_is_told() {
+        let program = |found: Result<&str, &str>| Standing {
+            name: "dockerd",
+            found: found.map(Into::into).map_err(Into::into),
+            uses: &[],
+            by_hand: String::new(),
+        };
+        let (old, new) = (check("engine", State::Error, "none", Some("x")), check("engine", State::Ok, "26.1", None));
+        let (had, have) = (program(Err("missing")), program(Ok("/usr/sbin/dockerd")));
+        let all =
+            fixed((std::slice::from_ref(&old), std::slice::from_ref(&new)), (&[had], std::slice::from_ref(&have)));
+        assert_eq!(all, ["engine: was ERROR (none), is ok (26.1)", "dockerd: installed, /usr/sbin/dockerd"]);
+        assert_eq!(told(&all[..1], false), "fixed\n  engine: was ERROR (none), is ok (26.1)\n");
+        let same = [new];
+        let all = fixed((&same, &same), (std::slice::from_ref(&have), std::slice::from_ref(&have)));
+        assert!(told(&all, true).contains("each row says what to do"));
+        assert!(told(&all, false).contains("nothing was wrong"));
     }
 
     #[test]
