@@ -26,6 +26,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
+            wiring::check_kubeconfig(&options.theirs)?;
             let recipes = wiring::recipes(&project.root, options.common.lock)?;
             let out = session::out_folder(&project.root, &options);
             let chosen = choose::choose(&project, &options.selection, (options.common.k3s, &recipes), &out).await?;
@@ -206,7 +207,7 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
         let path = root.join(file);
         let folder = path.parent().unwrap_or(root);
         let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
-        written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
+        written.map_err(CliError::file("write", &path))?;
         printer::word(&format!("wrote {file}"));
     }
     Ok(Exit::AsExpected)
@@ -214,7 +215,7 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
 
 /// Returns the folder that contains `scenarios/`. If `given` is set, the folder is `given`. Otherwise it is the current
 /// folder, or the nearest folder above the current one that contains `scenarios/`.
-fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
+pub(super) fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
         if given.join("scenarios").is_dir() {
             return Ok(given.to_owned());

@@ -32,7 +32,7 @@ pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
         }
         let made = file.parent().map_or(Ok(()), fs::create_dir_all);
         let written = made.and_then(|()| fs::write(&file, text));
-        written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", file.display())))?;
+        written.map_err(CliError::file("write", &file))?;
         printer::word(&format!("wrote {path}"));
     }
     printer::word(NEXT.trim_end());

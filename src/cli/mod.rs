@@ -26,9 +26,11 @@ pub use args::Cli;
 pub use dispatch::dispatch;
 pub use session::{Ended, Run};
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
+use std::path::Path;
 
 use parallax_record::RecordError;
+use parallax_report::ReportError;
 use parallax_vocab::event::Exit;
 
 /// The reason why a command could not do its work.
@@ -48,17 +50,54 @@ pub enum CliError {
     Record(#[from] RecordError),
     /// A report could not be written.
     #[error(transparent)]
-    Report(#[from] parallax_report::ReportError),
+    Report(#[from] ReportError),
 }
 
 impl CliError {
     /// Returns the exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Filter(_) => Exit::Usage,
-            // The user named a record that does not exist.
-            Self::Record(RecordError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Exit::Usage,
+            Self::Usage(_)
+            | Self::Filter(_)
+            // A record of another version, or a file that is no record. If a later line is damaged, the machine did it.
+            | Self::Record(RecordError::Format { .. } | RecordError::Line { line: 1, .. }) => Exit::Usage,
+            Self::Record(
+                RecordError::Read { source, .. }
+                | RecordError::Directory { source, .. }
+                | RecordError::Write { source, .. },
+            )
+            | Self::Report(ReportError::Write { source, .. })
+                if is_of_the_path(source) =>
+            {
+                Exit::Usage
+            }
             Self::Harness(_) | Self::Record(_) | Self::Report(_) => Exit::Harness,
         }
     }
+
+    /// Returns a function that wraps an I/O error. `doing` is the verb of the failed operation on the file at `path`, which
+    /// the user named.
+    fn file(doing: &str, path: &Path) -> impl FnOnce(Error) -> Self {
+        let what = format!("failed to {doing} {}", path.display());
+        move |error| {
+            let text = format!("{what}: {error}");
+            if is_of_the_path(&error) { Self::Usage(text) } else { Self::Harness(text) }
+        }
+    }
+}
+
+/// Whether an operation on a file failed because of the path that the user gave. Otherwise the machine failed, for example
+/// because its disk is full.
+fn is_of_the_path(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::InvalidFilename
+            | ErrorKind::InvalidInput
+    )
 }

@@ -48,11 +48,7 @@ pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     }
     let up =
         Up { variant: failed.variant.to_string(), until: None, before: failed.step.clone(), seed: failed.seed, common };
-    let exit = standing::up(&project, verbose, &up).await?;
-    if let (Exit::AsExpected, Some(step)) = (exit, &failed.step) {
-        printer::data(&inert(&format!("failed    parallax rerun {step}\n")));
-    }
-    Ok(exit)
+    standing::up(&project, verbose, &up).await
 }
 
 /// Returns the id of a run in a form that is safe as the name of a folder. The id comes from a bundle, which may be

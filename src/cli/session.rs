@@ -119,6 +119,7 @@ pub(super) async fn run(
         seed,
         again: options.again(),
         shard,
+        standing: standing.is_some(),
     }));
     if let Some(seed) = seed {
         sink.note(format!("the order is drawn from seed {seed}; `--shuffle={seed}` gives it again"));

@@ -100,9 +100,8 @@ pub(super) fn man(args: &Manual) -> Result<Exit, CliError> {
     let failed = |error: std::io::Error| CliError::Harness(format!("failed to write a manual page: {error}"));
     let mut whole = shown();
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(failed)?;
-        clap_mangen::generate_to(whole, out).map_err(failed)?;
-        return Ok(Exit::AsExpected);
+        let written = std::fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(whole, out));
+        return written.map(|()| Exit::AsExpected).map_err(CliError::file("write", out));
     }
     whole.build();
     let command = match &args.command {

@@ -1,6 +1,8 @@
 //! The commands for a variant that is kept. `up` starts the variant in a separate process, which keeps it running. The
 //! other commands send requests to that process.
 
+mod first;
+
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -12,7 +14,9 @@ use parallax_explain::of_step;
 use parallax_vocab::event::{Exit, Problem, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
+use self::first::FirstFlow;
 use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Theirs, Up, Which};
+use super::dispatch::find_project;
 use super::session::{self, Holding};
 use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
@@ -34,12 +38,15 @@ const REACH_WITHIN: Duration = Duration::from_secs(2);
 /// Starts a variant in a separate process, which keeps it running, and prints how to reach the variant.
 pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
     // Mistakes in the scenario or the options are reported before a process is started.
-    chosen(&Project::load(project)?, args).await?;
+    let loaded = Project::load(project)?;
+    let chosen = chosen(&loaded, args).await?;
     let run = wiring::fresh_run_id();
     wiring::can_stand(&run)?;
     let interrupted = signal::watch(|| printer::word(signal::CLEANING_UP), || {})
         .map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))?;
+    let programs = loaded.vantages_with_programs(&chosen.selected[0]);
     let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
+    let mut flow = FirstFlow::default();
     let listening = holder.listening();
     let holding = async {
         if !listening.await {
@@ -47,7 +54,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
         }
         let handle = wiring::standing(Wanted { project: None, run: Some(run.as_str()) }).ok()?;
         // If the process ends before it answers, the exit code and the messages of the process say why.
-        let answer = wiring::ask(&handle, Request::Reach, |_| {}).await.ok()?;
+        let answer = wiring::ask(&handle, Request::Reach, |event| flow.see(event)).await.ok()?;
         Some((handle, answer))
     };
     let holding = tokio::select! {
@@ -57,9 +64,10 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     let Some((handle, answer)) = holding else { return holder.wait(&interrupted).await };
     printer::data(&inert(&format!("{}  run {}\n", handle.variant, handle.run)));
     reached(answer)?;
-    printer::data(
-        "again     parallax rerun [STEP], parallax watch\nlook in   parallax shell --from VANTAGE, parallax exec --from VANTAGE -- COMMAND, parallax logs\nremove    parallax down\n",
-    );
+    printer::data(&inert(&flow.text()));
+    let here = find_project(None).ok();
+    let of = if wiring::is_found(here.as_deref(), &handle) { String::new() } else { format!(" --run {}", handle.run) };
+    printer::data(&inert(&flow.next(&handle, &of, args.before.as_deref(), &programs)));
     Ok(Exit::AsExpected)
 }
 
@@ -214,11 +222,14 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
     session::run(&project, chosen, recipes, options, log, Some(holding)).await
 }
 
-/// Prints the variants that are kept, with their state and how to reach them.
+/// Prints the variants that are kept, with their state and how to reach them, and the runs that `e2e --keep` left.
 pub(super) async fn status() -> Result<Exit, CliError> {
-    let all = wiring::all_standing()?;
-    if all.is_empty() {
+    let (all, left) = (wiring::all_standing()?, wiring::all_left()?);
+    if all.is_empty() && left.is_empty() {
         printer::data("no variant is kept; `parallax up SCENARIO` starts one and keeps it\n");
+    }
+    for standing in left {
+        printer::data(&inert(&standing.status()));
     }
     for handle in all {
         let now = match wiring::now(&handle).await {
@@ -328,7 +339,8 @@ pub(super) async fn shell(project: Option<&Path>, args: Enter) -> Result<Exit, C
 
 /// Prints the last log lines of pods, nodes or containers of a kept variant.
 pub(super) async fn logs(project: Option<&Path>, args: Logs) -> Result<Exit, CliError> {
-    let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
+    let run = args.named.as_deref().or(args.of_run.run.as_deref());
+    let handle = wiring::standing(Wanted { project, run })?;
     match wiring::ask(&handle, Request::Logs { of: args.of, tail: args.tail }, |_| {}).await? {
         Answer::Logs(logs) => {
             if logs.is_empty() {
@@ -347,9 +359,10 @@ pub(super) async fn logs(project: Option<&Path>, args: Logs) -> Result<Exit, Cli
 /// Removes kept runs: the run that the user names, the only run of the project, or all runs that are older than the
 /// given age.
 pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, CliError> {
+    let run = args.named.as_deref().or(args.run.as_deref());
     let all = match args.older_than {
         Some(age) => wiring::older_than(project, age.to_duration())?,
-        None => vec![wiring::to_take_down(Wanted { project, run: args.run.as_deref() })?],
+        None => vec![wiring::to_take_down(Wanted { project, run })?],
     };
     if all.is_empty() {
         printer::data("no run that old is kept\n");
@@ -358,7 +371,9 @@ pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, Cl
     for standing in all {
         let exit = match standing {
             Standing::Held(handle) => end(&handle).await?,
-            Standing::Left { run, .. } => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await?,
+            Standing::Left { run, kept, .. } => {
+                session::watched(|sink, cancel| wiring::down(run, kept, sink, cancel)).await?
+            }
         };
         clean &= exit == Exit::AsExpected;
     }

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use parallax_vocab::answer::Reply;
-use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, RunQuestion, RunReply};
-use parallax_vocab::{Probe, Question, Secret, millis};
+use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, RunQuestion, RunReply, is_missing};
+use parallax_vocab::{Cause, Probe, Question, Secret, millis};
 use serde::{Deserialize, Serialize};
 
 use super::environment::{AGENT_CONTAINER, Stage};
@@ -29,6 +29,8 @@ use parallax_plan::VariantPlan;
 const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
 /// The time limit for preparing a shell.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
+/// The exit code of a shell if a program does not exist.
+const NOT_FOUND: i32 = 127;
 /// The variables from which programs read the path of the certificates that they trust.
 const BUNDLES: [&str; 5] =
     ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
@@ -351,7 +353,22 @@ async fn ask(
     match answer.outcome {
         Ok(Reply::Run(reply)) => Ok(reply),
         Ok(_) => Err("the vantage answered another question".to_owned()),
+        Err(Cause::Client { detail }) if is_missing(&detail) => Ok(not_found(&detail)),
         Err(cause) => Err(cause.to_string()),
+    }
+}
+
+/// The reply for a program that does not exist: what a shell answers then.
+fn not_found(detail: &str) -> RunReply {
+    let stderr = format!("{detail}\n");
+    RunReply {
+        exit: NOT_FOUND,
+        signal: None,
+        stdout: String::new(),
+        stdout_bytes: 0,
+        stderr_bytes: stderr.len() as u64,
+        stderr,
+        json: None,
     }
 }
 
@@ -398,6 +415,12 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_program_that_does_not_exist_is_answered_as_by_a_shell() {
+        let reply = not_found(&parallax_vocab::program::missing("nope"));
+        assert_eq!((reply.exit, reply.stderr.as_str()), (127, "there is no program `nope` here\n"));
+    }
 
     #[test]
     fn pods_are_taken_by_their_workload() {

@@ -2,6 +2,7 @@
 //! another process requests it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::Client;
@@ -156,6 +157,7 @@ pub(super) async fn serve(
     loop {
         let mut flow = Flow::begin(stage, variant, &lives, &apart);
         let last = until.take();
+        let mut begun = Begun::of(&flow.variant.variant.scenario.flow, last);
         let outcome = Box::pin(first(&mut flow, last)).await;
         let outcome = outcome.unwrap_or_else(|error| Outcome::Error { failure: error.failure() });
         // There is no verdict if only a part of the flow ran.
@@ -168,7 +170,7 @@ pub(super) async fn serve(
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
-                Request::Step(id) => Box::pin(again(&mut flow, standing, &id)).await,
+                Request::Step(id) => Box::pin(again(&mut flow, standing, &mut begun, &id)).await,
                 Request::Logs { of, tail } => {
                     let client = stage.applier.client();
                     Box::pin(look::logs(client, &stage.scene, &flow.variant, of.as_deref(), tail)).await
@@ -186,7 +188,7 @@ pub(super) async fn serve(
                         () = gone.cancelled() => Answer::No("nobody waits for the program".to_owned()),
                     }
                 }
-                Request::Reload => Box::pin(reloaded(&mut flow, standing)).await,
+                Request::Reload => Box::pin(reloaded(&mut flow, standing, &mut begun)).await,
                 Request::Flow => match Box::pin(from_the_start(stage, &mut flow, standing, (found, fresh))).await {
                     Ok(next) => {
                         waiting = Some(answer);
@@ -282,27 +284,49 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
     }
 }
 
-/// Runs one step of the flow again, as the scenario's file has it now.
-async fn again(flow: &mut Flow<'_>, standing: &Standing, id: &StepId) -> Answer {
+/// The ids of the steps of a flow that have run. After `--until`, steps have not run whose results a later step needs.
+struct Begun(BTreeSet<String>);
+
+impl Begun {
+    /// The steps that run first, if the flow stops at the place that `until` names.
+    fn of(steps: &[Step], until: Option<&Until>) -> Self {
+        let count = until.map_or(steps.len(), |until| until.count(steps));
+        Self(steps[..count].iter().map(|it| it.id.clone()).collect())
+    }
+
+    /// Selects the steps that run now: those that are wanted, and those before the last wanted one that have not run yet.
+    /// `wanted` gets the index of each step.
+    fn select(&mut self, steps: &[Step], wanted: impl Fn(usize) -> bool) -> Vec<Step> {
+        let count = (0..steps.len()).rev().find(|at| wanted(*at)).map_or(0, |at| at + 1);
+        let now = steps[..count].iter().enumerate().filter(|(at, it)| wanted(*at) || !self.0.contains(&it.id));
+        let now: Vec<Step> = now.map(|(_, it)| it.clone()).collect();
+        self.0.extend(now.iter().map(|it| it.id.clone()));
+        now
+    }
+}
+
+/// Runs one step of the flow again, as the scenario's file has it now. The steps before it that have not run yet run first.
+async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: &StepId) -> Answer {
     if let Err(answer) = renew(flow, standing).await {
         return answer;
     }
     let scenario = &flow.variant.variant.scenario;
-    let Some(step) = scenario.flow.iter().find(|it| it.id == id.as_str()).cloned() else {
+    let Some(wanted) = scenario.flow.iter().position(|it| it.id == id.as_str()) else {
         let fix = suggest(id.as_str(), scenario.flow.iter().map(|it| it.id.as_str()), "it has");
         return Answer::No(format!("{} has no step `{id}`; {fix}", flow.variant.id));
     };
-    answer_of(flow.part(&[step]).await)
+    let steps = begun.select(&scenario.flow, |at| at == wanted);
+    answer_of(flow.part(&steps).await)
 }
 
 /// Reads the scenario's file again, replaces the variant by its new content, and runs the steps from the first changed
 /// step on.
-async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
+async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -> Answer {
     let first = match renew(flow, standing).await {
         Ok(first) => first,
         Err(answer) => return answer,
     };
-    let steps = flow.variant.variant.scenario.flow[first..].to_vec();
+    let steps = begun.select(&flow.variant.variant.scenario.flow, |at| at >= first);
     answer_of(flow.part(&steps).await)
 }
 
@@ -371,4 +395,27 @@ async fn put_back(
     }
     found.put_back(stage, &flow.effects).await?;
     Ok((fresh.next(stage).await?, Lives::of(stage).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_runs_after_those_before_it_that_have_not_run() {
+        let step = |id: &str| serde_json::from_value(serde_json::json!({ "id": id, "dns": { "name": "x" } }));
+        let flow: Vec<Step> = ["a", "b", "c", "d"].map(|id| step(id).expect("a step")).into();
+        let ids = |steps: Vec<Step>| steps.into_iter().map(|it| it.id).collect::<Vec<_>>();
+        let mut begun = Begun::of(&flow, Some(&Until::After(StepId::new("a"))));
+        assert_eq!(ids(begun.select(&flow, |at| at == 0)), ["a"]);
+        assert_eq!(ids(begun.select(&flow, |at| at == 2)), ["b", "c"]);
+        assert_eq!(ids(begun.select(&flow, |at| at == 2)), ["c"]);
+        assert_eq!(ids(begun.select(&flow, |at| at >= 3)), ["d"]);
+        assert!(begun.select(&flow, |_| false).is_empty());
+        let mut whole = Begun::of(&flow, None);
+        assert_eq!(ids(whole.select(&flow, |at| at == 3)), ["d"]);
+        // After a change of a step that has not been reached, a reload runs what comes before that step, too.
+        let mut begun = Begun::of(&flow, Some(&Until::Before(StepId::new("b"))));
+        assert_eq!(ids(begun.select(&flow, |at| at >= 2)), ["b", "c", "d"]);
+    }
 }

@@ -124,8 +124,8 @@ impl Handles {
     }
 }
 
-/// Removes from a run's folder the files that say how an environment can be reached, and the folders of shells. They
-/// contain secrets, and the environment no longer exists.
+/// Removes from a run's folder the files that say how an environment can be reached, and the folders of shells. Most of
+/// them contain secrets, and the environment no longer exists.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();
@@ -136,7 +136,7 @@ pub(crate) fn remove_secrets(directory: &Path) {
             }
             continue;
         }
-        let secret = path.extension().is_some_and(|it| it == "kubeconfig" || it == "env");
+        let secret = path.extension().is_some_and(|it| it == "kubeconfig" || it == "env" || it == "pem");
         if secret && let Err(error) = fs::remove_file(&path) {
             tracing::warn!(%error, "{} was not removed", path.display());
         }
@@ -161,7 +161,7 @@ mod tests {
         handles.create().expect("creates");
         let of_dead = state.path().join("target");
         fs::create_dir(&of_dead).expect("creates");
-        for name in ["c1.kubeconfig", "store.env", "record.jsonl"] {
+        for name in ["c1.kubeconfig", "store.env", "store-ca.pem", "record.jsonl"] {
             fs::write(of_dead.join(name), "x").expect("writes");
         }
         let shell = of_dead.join("shell-r1");

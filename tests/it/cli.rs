@@ -404,6 +404,40 @@ fn doctor_shows_no_password_of_a_proxy_or_an_engine() {
     }
 }
 
+/// A mistake of the user ends with 2 in each command, and only a failure of the machine with 3.
+#[test]
+fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
+    let project = project();
+    let at = |name: &str| project.path().join(name);
+    fs::create_dir(at("folder")).expect("makes a folder");
+    for name in ["text", "kubeconfig"] {
+        fs::write(at(name), "no such thing\n").expect("writes");
+    }
+    fs::write(at("contexts"), "contexts: [{ name: one, context: { cluster: c, user: u } }]\n").expect("writes");
+    let of = |args: &[&str], expected: &str| {
+        let mut command = parallax(project.path());
+        // Nothing answers at this address. The engine must not be reached before the mistake is found.
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(args);
+        command.assert().code(2).stderr(contains(expected));
+    };
+    of(&["repro", "nosuch.tar"], "failed to read nosuch.tar");
+    of(&["repro", "text"], "is no bundle of a failed run");
+    of(&["repro", "folder"], "failed to read folder/repro.tar");
+    for command in [&["explain"][..], &["report"], &["merge", "--out", "new"]] {
+        of(&[command, &["text"]].concat(), "line 1 of text is not an event");
+        of(&[command, &["nosuch"]].concat(), "failed to read the record nosuch");
+    }
+    of(&["--project", "text", "init"], "failed to write text/scenarios/first/scenario.yaml");
+    of(&["man", "--out", "text"], "failed to write text");
+    of(&["e2e", "--out", "text"], "failed to make the run's directory");
+    of(&["e2e", "--kubeconfig", "nosuch"], "--kubeconfig nosuch: ");
+    of(&["e2e", "--kubeconfig", "text"], "--kubeconfig text: ");
+    of(&["e2e", "--kubeconfig", "contexts"], "it names no current context; give one with --context: one");
+    of(&["e2e", "--kubeconfig", "contexts", "--context", "two"], "it has no context `two`; it has one");
+    of(&["images", "bundle", "--output", "nosuch/images.tar"], "its folder does not exist");
+    of(&["images", "bundle", "--output", "folder"], "it is a folder");
+}
+
 #[test]
 fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
     let (project, state) = (project(), tempfile::tempdir().expect("a temporary folder"));
@@ -431,6 +465,13 @@ fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
     }
     // The user must name one of several runs, as for a variant that `up` keeps.
     says(&["rerun"], "no variant is kept");
+    says(&["logs", "--run", "r2"], "run r2 was left by `e2e --keep`");
+    says(&["logs", "r2", "--run", "r2"], "cannot be used with");
+    says(&["down", "--run", "r3"], "run r3 is not kept");
+    let mut status = parallax(project.path());
+    let shown = format!("kubectl --kubeconfig {} get pods -A", of("r1").join("c1.kubeconfig").display());
+    let status = status.env("XDG_STATE_HOME", state.path()).arg("status").assert().code(0);
+    status.stdout(contains("e2e --keep  run r1").and(contains(shown)).and(contains("parallax down r2")));
     let kubectl =
         format!("`kubectl --kubeconfig {} get pods -A` shows its pods", of("r2").join("c1.kubeconfig").display());
     says(&["exec", "--run", "r2", "--", "true"], &kubectl);

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use parallax_vocab::StepId;
-use parallax_vocab::event::Problem;
+use parallax_vocab::event::{FAILURE, Problem};
 
 use super::cause::{describe, matches};
 use super::variant::StepResult;
@@ -30,8 +30,8 @@ pub fn unready(
             step: StepId::new(what.clone()),
             place: result.place.clone(),
             sentence,
-            expected: declared.map_or("ready".to_owned(), |spec| format!("failure with {}", describe(spec))),
-            seen: result.cause.as_ref().map_or("not ready".to_owned(), |cause| format!("failure with {cause}")),
+            expected: declared.map_or("ready".to_owned(), |spec| format!("{FAILURE} {}", describe(spec))),
+            seen: result.cause.as_ref().map_or("not ready".to_owned(), |cause| format!("{FAILURE} {cause}")),
         });
     }
     if !problems.is_empty() {
@@ -45,7 +45,7 @@ pub fn unready(
             step: StepId::new(what.clone()),
             place: place(what),
             sentence: format!("`{what}` was declared to fail, but became ready: the change does not break it"),
-            expected: format!("failure with {}", describe(spec)),
+            expected: format!("{FAILURE} {}", describe(spec)),
             seen: "ready".to_owned(),
         });
     }

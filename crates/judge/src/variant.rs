@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parallax_vocab::event::{Matched, Problem, Verdict};
+use parallax_vocab::event::{BLOCKED, FAILURE, Matched, Problem, Verdict};
 use parallax_vocab::{Cause, StepId};
 
 use super::cause::{describe, matches};
@@ -46,16 +46,16 @@ pub fn problems<'a>(
         };
         let is_break = !fails.is_empty();
         let expected = match declared {
-            Some(spec) => format!("failure with {}", describe(spec)),
-            None if blocks.contains(&step.id) => "blocked".to_owned(),
+            Some(spec) => format!("{FAILURE} {}", describe(spec)),
+            None if blocks.contains(&step.id) => BLOCKED.to_owned(),
             None => result.missed.as_ref().map_or("passed".to_owned(), |it| format!("{} {}", it.matcher, it.expected)),
         };
         let missed = result.missed.as_ref().filter(|_| declared.is_none());
         let seen = match (&result.verdict, &result.cause, missed) {
             (Verdict::Failed, _, Some(missed)) => format!("{} {}", missed.matcher, missed.seen),
-            (Verdict::Failed, Some(cause), None) => format!("failure with {cause}"),
+            (Verdict::Failed, Some(cause), None) => format!("{FAILURE} {cause}"),
             (Verdict::Failed, None, None) => "failure without a cause".to_owned(),
-            (Verdict::Blocked, ..) => "blocked".to_owned(),
+            (Verdict::Blocked, ..) => BLOCKED.to_owned(),
             (Verdict::Passed, ..) => "passed".to_owned(),
         };
         let id = &step.id;
@@ -91,7 +91,7 @@ pub fn problems<'a>(
 /// Returns the problem of a step that neither ran nor was blocked. Whether such a step behaves as declared is not
 /// known.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
-    let expected = declared.map_or("a verdict".to_owned(), |spec| format!("failure with {}", describe(spec)));
+    let expected = declared.map_or("a verdict".to_owned(), |spec| format!("{FAILURE} {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");
     Problem { step: StepId::new(id), place: String::new(), sentence, expected, seen: "no result".to_owned() }
 }

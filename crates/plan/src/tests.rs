@@ -76,6 +76,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
                 seed: None,
                 again: vec![],
                 shard: None,
+                standing: false,
             }),
         ),
         setup(1_000, "cluster/c1"),

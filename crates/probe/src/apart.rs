@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use parallax_vocab::program::missing;
 use tokio::process::Command;
 
 /// How the program of a question runs.
@@ -66,14 +67,10 @@ fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf,
         return match at.exists() {
             true if is_program(&at) => Ok(at),
             true => Err(format!("`{shown}` cannot be started: it is no program")),
-            false => Err(missing(program)),
+            false => Err(missing(&shown.to_string())),
         };
     }
     let folders = path.map(|it| std::env::split_paths(it).collect::<Vec<_>>()).unwrap_or_default();
     let all = folders.into_iter().map(|it| folder.join(it).join(program));
-    all.into_iter().find(is_program).ok_or_else(|| missing(program))
-}
-
-fn missing(program: &Path) -> String {
-    format!("there is no program `{}` here", program.display())
+    all.into_iter().find(is_program).ok_or_else(|| missing(&shown.to_string()))
 }

@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, OUTPUT_LIMIT_BYTES, RunQuestion, RunReply};
+use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, OUTPUT_LIMIT_BYTES, RunQuestion, RunReply, missing};
 use parallax_vocab::{Cause, Secret};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -123,7 +123,7 @@ fn ending(status: ExitStatus) -> (i32, Option<i32>) {
 
 fn not_started(program: &str, why: &std::io::Error) -> String {
     match why.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no program `{program}` here"),
+        std::io::ErrorKind::NotFound => missing(program),
         _ => format!("`{program}` cannot be started: {why}"),
     }
 }

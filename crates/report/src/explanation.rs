@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use parallax_vocab::StepId;
-use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
+use parallax_vocab::event::{BLOCKED, FAILURE, Failure, Outcome, Problem, StepEnded, Verdict};
 
 use super::summary::{Summary, Variant};
 use super::{evidence, seconds};
@@ -87,6 +87,9 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (
     heading(text, variant.id.as_str(), ended);
     for step in explained {
         text.push_str(&explained_step(step));
+        if let Some(words) = declared(variant, step) {
+            labelled(text, "declared", &words);
+        }
     }
     for problem in problems {
         line(text, 2, &problem.sentence);
@@ -96,6 +99,28 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (
         failed(text, failure);
     }
     text.push('\n');
+}
+
+/// Compares a step that failed or was blocked with what its break declares. `None` if the variant is no break, or if it has
+/// no verdict.
+fn declared(variant: &Variant, step: &StepEnded) -> Option<String> {
+    variant.break_name()?;
+    let problems = match &variant.outcome {
+        Some(Outcome::AsExpected) => &[],
+        Some(Outcome::NotAsExpected { problems }) => problems.as_slice(),
+        _ => return None,
+    };
+    let Some(problem) = problems.iter().find(|it| it.step == step.step) else {
+        return Some("the break declares this".to_owned());
+    };
+    let declared = &problem.expected;
+    let differs = match step.verdict {
+        Verdict::Failed if declared.starts_with(FAILURE) => "NOT this: another cause than declared",
+        Verdict::Blocked if declared.starts_with(FAILURE) => "NOT this: the step was not reached",
+        _ if declared == BLOCKED => "NOT this: the step ran",
+        _ => return Some("NOT this: the break declares nothing about the step".to_owned()),
+    };
+    Some(format!("{declared}; {differs}"))
 }
 
 /// Explains a step that failed or was blocked, with its sentence, its place and its evidence.
@@ -172,6 +197,41 @@ mod tests {
         assert!(one.contains("`inside`") && !one.contains("`outside`"), "{one}");
         assert_eq!(explanation(&summary, Some("presign/presigned-url+"), false), None);
         assert!(names(&summary).contains(&"inside".to_owned()));
+    }
+
+    #[test]
+    fn each_failure_of_a_break_says_whether_it_was_declared() {
+        let summary = Summary::from_events(&samples::all_good());
+        let id = "presign/presigned-url+no-rewrite";
+        let told = |summary: &Summary| {
+            let text = explanation(summary, Some(id), false).expect("is there");
+            text.lines().filter_map(|it| it.trim().strip_prefix("declared")).map(|it| it.trim().to_owned()).collect()
+        };
+        let all: Vec<String> = told(&summary);
+        assert!(!all.is_empty() && all.iter().all(|it| it == "the break declares this"), "{all:?}");
+        let failed = |it: &&StepEnded| it.verdict == Verdict::Failed;
+        let variant = summary.variants().find(|it| it.id.as_str() == id).expect("is there");
+        let step = variant.steps.iter().find(failed).expect("a break has one").step.clone();
+        let problem = |expected: &str| Problem {
+            step: step.clone(),
+            place: String::new(),
+            sentence: String::new(),
+            expected: expected.to_owned(),
+            seen: String::new(),
+        };
+        for (expected, words) in [
+            ("failure with dns: no-address", "failure with dns: no-address; NOT this: another cause than declared"),
+            ("blocked", "blocked; NOT this: the step ran"),
+            ("passed", "NOT this: the break declares nothing about the step"),
+        ] {
+            let outcome = Some(Outcome::NotAsExpected { problems: vec![problem(expected)] });
+            let mut changed = summary.clone();
+            for it in changed.scenarios.iter_mut().flat_map(|it| &mut it.variants).filter(|it| it.id.as_str() == id) {
+                it.outcome.clone_from(&outcome);
+            }
+            let all: Vec<String> = told(&changed);
+            assert!(all.iter().any(|it| it == words), "{all:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub struct Phases {
     pub clean_up_ms: u64,
     /// The time of the whole run.
     pub total_ms: u64,
-    /// The time in which no cluster was starting and no step was running: the time that the harness itself needs.
+    /// The time in which no cluster was starting and no step was running: the time that the harness itself needs. The
+    /// time for which `parallax up` keeps an environment does not count, because the harness then waits for a user.
     pub harness_ms: u64,
 }
 
@@ -32,9 +33,11 @@ impl Phases {
         let mut spans: [Vec<Span>; 6] = Default::default();
         let mut open: Vec<(&str, u64)> = Vec::new();
         let last_ms = events.last().map_or(0, |event| event.at_ms);
+        let (mut stands, mut ready_ms) = (false, None);
         for event in events {
             let ended = |took_ms: u64| (event.at_ms.saturating_sub(took_ms), event.at_ms);
             match &event.event {
+                EventKind::RunStarted(run) => stands = run.standing,
                 EventKind::SetupStarted { id, .. } => open.push((id, event.at_ms)),
                 EventKind::SetupEnded { id, took_ms, .. } => {
                     if let Some(index) = open.iter().rposition(|(started, _)| started == id) {
@@ -42,6 +45,7 @@ impl Phases {
                     }
                     if let Some(phase) = phase_of(id) {
                         spans[phase].push(ended(*took_ms));
+                        ready_ms = ready_ms.or((phase == FIXTURES).then_some(event.at_ms));
                     }
                 }
                 EventKind::StepEnded(step) => spans[PROBES].push(ended(step.took_ms)),
@@ -54,7 +58,9 @@ impl Phases {
                 spans[phase].push((started_ms, last_ms));
             }
         }
-        let excused: Vec<Span> = spans[CLUSTER].iter().chain(&spans[PROBES]).copied().collect();
+        let down_ms = spans[CLEAN_UP].first().map_or(last_ms, |(from, _)| *from);
+        let stood = ready_ms.filter(|_| stands).map(|ready_ms| (ready_ms, down_ms));
+        let excused: Vec<Span> = spans[CLUSTER].iter().chain(&spans[PROBES]).copied().chain(stood).collect();
         let [engine, images, cluster, fixtures, probes, clean_up] = spans.map(covered);
         Self {
             engine_ms: engine,
@@ -151,6 +157,27 @@ mod tests {
         let phases = Phases::from_events(&events);
         assert_eq!((phases.cluster_ms, phases.fixtures_ms, phases.clean_up_ms), (7_000, 900, 2_000));
         assert_eq!((phases.total_ms, phases.harness_ms), (12_000, 5_000));
+    }
+
+    #[test]
+    fn the_time_for_which_an_environment_is_kept_is_not_the_harness() {
+        let started = |standing| {
+            let started = serde_json::json!({ "format": 1, "run": "r1", "parallax": "", "started": "", "filters": [],
+                "variants": [], "directory": "", "standing": standing });
+            let event = EventKind::RunStarted(serde_json::from_value(started).expect("a run"));
+            Event { at_ms: 0, event }
+        };
+        let [ready, removed] = [
+            EventKind::SetupEnded { id: "environment/a".into(), took_ms: 900, detail: String::new(), error: None },
+            EventKind::CleanedUp { removed: 1, elsewhere: false, remaining: vec![], took_ms: 400 },
+        ];
+        let of = |standing| {
+            let (ready, removed) = (ready.clone(), removed.clone());
+            let events =
+                [started(standing), Event { at_ms: 1_000, event: ready }, Event { at_ms: 61_400, event: removed }];
+            Phases::from_events(&events).harness_ms
+        };
+        assert_eq!((of(false), of(true)), (61_400, 1_400));
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Tape {
                 seed: None,
                 again: vec!["--k3s".into(), "built".into()],
                 shard: None,
+                standing: false,
             }),
         );
         tape

@@ -12,6 +12,7 @@ use crate::answer::{Answer, Reply};
 use crate::cause::Cause;
 use crate::course::Course;
 use crate::id::{RunId, StepId, VantageId, VariantId};
+pub use crate::problem::{BLOCKED, FAILURE, Problem};
 use crate::question::Question;
 use crate::signature::SignatureFinding;
 
@@ -141,6 +142,9 @@ pub struct RunStarted {
     /// Which shard this run is; `None` if the run is not sharded (`--shard K/N`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,
+    /// Whether the run keeps its environment until a user ends it (`parallax up`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standing: bool,
 }
 
 /// A shard: one part of a run that several machines share.
@@ -410,22 +414,6 @@ pub enum Outcome {
         /// The reason why the variant was not begun.
         reason: String,
     },
-}
-
-/// One difference between what a scenario declares and what happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Problem {
-    /// The id of the step that differs.
-    pub step: StepId,
-    /// The place of the step's declaration, as `file:line`.
-    pub place: String,
-    /// What is wrong, in one sentence, with the fix if one is known.
-    pub sentence: String,
-    /// What the scenario declares for this step, in words.
-    pub expected: String,
-    /// What happened, in words.
-    pub seen: String,
 }
 
 /// The end of a run: the number of variants by outcome, and the exit code.

@@ -14,6 +14,7 @@ mod millis;
 pub mod percent;
 pub mod prober;
 pub mod probes;
+mod problem;
 pub mod program;
 pub mod question;
 pub mod secret;

@@ -19,6 +19,19 @@ pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
 /// The largest part of stdout, and of stderr, that a reply contains, in bytes.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
+/// Returns the message that a vantage has no such program.
+pub fn missing(program: &str) -> String {
+    format!("{NO_PROGRAM}{program}` here")
+}
+
+/// Whether a message is one that [`missing`] made.
+pub fn is_missing(message: &str) -> bool {
+    message.starts_with(NO_PROGRAM)
+}
+
+/// The text with which the message about a missing program begins.
+const NO_PROGRAM: &str = "there is no program `";
+
 /// Runs one program until it ends.
 ///
 /// The program runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends

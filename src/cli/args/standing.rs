@@ -107,10 +107,12 @@ pub struct Enter {
 /// Arguments of `logs`.
 #[derive(Clone, Debug, Args)]
 pub struct Logs {
-    /// The id or the folder of the run. It is required if several variants of this project are kept running, or if the
-    /// variant belongs to another project.
-    #[arg(value_name = "RUN")]
-    pub run: Option<String>,
+    /// The same as `--run`.
+    #[arg(value_name = "RUN", conflicts_with = "run")]
+    pub named: Option<String>,
+    /// The variant whose logs are printed.
+    #[command(flatten)]
+    pub of_run: Which,
     /// The source of the log lines: a pod, a fixture, a vantage, a node (`node`), `world`, or a name in the form of a
     /// `log` step (`deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE`, `node/NAME`) [default: every
     /// pod].
@@ -126,11 +128,14 @@ pub struct Logs {
 pub struct Down {
     /// The id or the folder of the run to remove. It is required if several runs of this project are kept, or if the
     /// run belongs to another project.
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", conflicts_with = "run")]
+    pub named: Option<String>,
+    /// The same as RUN.
+    #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
     /// Remove every run of this project that started longer ago than this duration, for example `2h`. `0s` removes
     /// every run.
-    #[arg(long, value_name = "AGE", conflicts_with = "run", value_parser = not_negative)]
+    #[arg(long, value_name = "AGE", conflicts_with_all = ["named", "run"], value_parser = not_negative)]
     pub older_than: Option<Span>,
 }
 

@@ -9,8 +9,8 @@ use parallax_vocab::{RunId, VariantId};
 use super::prints;
 use super::project::{Project, planned};
 use crate::bundle::{self, Bundle, BundleError, Failed, Look};
-use crate::cli::CliError;
 use crate::cli::args::K3s;
+use crate::cli::{CliError, is_of_the_path};
 use crate::run;
 use parallax_images::Recipes;
 use parallax_language::scenario::Variant;
@@ -22,9 +22,10 @@ const IMAGES: &str = "images";
 
 impl From<BundleError> for CliError {
     fn from(error: BundleError) -> Self {
+        let text = error.to_string();
         match error {
-            BundleError::File { .. } => Self::Harness(error.to_string()),
-            BundleError::Wrong { .. } | BundleError::Format { .. } => Self::Usage(error.to_string()),
+            BundleError::File { source, .. } if !is_of_the_path(&source) => Self::Harness(text),
+            BundleError::File { .. } | BundleError::Wrong { .. } | BundleError::Format { .. } => Self::Usage(text),
         }
     }
 }

@@ -92,7 +92,7 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     if let Some((name, path)) = save {
         let text = check::scenario(name, &wanted, &checked);
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
-        made.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
+        made.map_err(CliError::file("write", &path))?;
         printer::word(&format!("wrote {}: `parallax lint` checks it, `parallax e2e` runs it", path.display()));
     }
     if !checked.remains.is_empty() {

@@ -28,6 +28,12 @@ pub async fn images_bundle(
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<String, CliError> {
+    // The images may take long to obtain, so a path that cannot be written is reported before.
+    let folder = out.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if out.is_dir() || !folder.is_dir() {
+        let what = if out.is_dir() { "it is a folder" } else { "its folder does not exist" };
+        return Err(CliError::Usage(format!("{} cannot be written: {what}", out.display())));
+    }
     let plan = planned(project, &selected.iter().cloned().collect())?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
     let with = (policy(k3s), &machine.engine, provision);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use kube::config::Kubeconfig;
 use parallax_vocab::RunId;
 use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s, Theirs};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
-use parallax_engine::{Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
+use parallax_engine::{Collected, Endpoint, Engine, Kept, RealSurroundings, StateDir, Surroundings as _};
 use parallax_images::{Binaries, Cache, ImageStore, Lock, Place, Present, Recipes};
 use parallax_language::scenario::Span;
 use parallax_plan::Plan;
@@ -79,6 +80,19 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
     Ended { failure: result.err() }
+}
+
+/// Checks, before anything starts, that the kubeconfig can be read and has the context that the user named.
+pub fn check_kubeconfig(theirs: &Theirs) -> Result<(), CliError> {
+    let Some(path) = &theirs.kubeconfig else { return Ok(()) };
+    let wrong = |why: &dyn std::fmt::Display| CliError::Usage(format!("--kubeconfig {}: {why}", path.display()));
+    let read = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+    let names: Vec<&str> = read.contexts.iter().map(|it| it.name.as_str()).collect();
+    match theirs.context.as_deref().or(read.current_context.as_deref()) {
+        Some(context) if names.contains(&context) => Ok(()),
+        Some(context) => Err(wrong(&format!("it has no context `{context}`; it has {}", names.join(", ")))),
+        None => Err(wrong(&format!("it names no current context; give one with --context: {}", names.join(", ")))),
+    }
 }
 
 /// The cluster that the harness does not own. `None` if the run starts its clusters.
@@ -217,7 +231,11 @@ pub async fn images_prune(
             writeln!(text, "{reference}  {what}").expect("a String takes every write");
         }
         let spare = present.prunable(&cache, 0)?;
-        return Ok(format!("{text}{} MB of the cache would be removed, in {} files\n", spare.bytes / 1_000_000, spare.files));
+        return Ok(format!(
+            "{text}{} MB of the cache would be removed, in {} files\n",
+            spare.bytes / 1_000_000,
+            spare.files
+        ));
     }
     let (mut removed, mut used) = (0, 0);
     for reference in present.outdated(&all) {
@@ -269,8 +287,8 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() && left.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes the objects of a run that was kept with `e2e --keep`.
-pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+/// Removes the objects of a run that was kept with `e2e --keep`, and the files in its folder that say how to reach them.
+pub async fn down(run: RunId, kept: Option<Kept>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let engine = connected(&sink, false).await?;
     let swept = engine.sweep(&run, &state.entries(&run), parallax_engine::Unfinished::None).await;
@@ -279,6 +297,9 @@ pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<
         sink.warn(format!("something could not be removed; {command}"));
     }
     if remaining.is_empty() {
+        if let Some(kept) = kept {
+            crate::standing::remove_secrets(&kept.directory);
+        }
         state.forget(&run).map_err(engine_error)?;
     }
     printer::data(&format!("run {run}: {} objects removed\n", swept.removed.len()));

@@ -22,15 +22,16 @@ pub use consent::{check_host_programs, recipes, recipes_of_a_stranger};
 pub use doctor::doctor;
 pub use images::{images_bundle, images_load};
 pub use machine::{
-    before_anything, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune, reaper,
-    remaining,
+    before_anything, check_kubeconfig, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list,
+    images_prune, reaper, remaining,
 };
 pub use past::Past;
 pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};
 pub use shell::enter;
 pub use standing::{
-    Standing, Wanted, all_standing, ask, can_stand, flag, now, older_than, open, reload, saves, standing, to_take_down,
+    Standing, Wanted, all_left, all_standing, ask, can_stand, flag, is_found, now, older_than, open, reload, saves,
+    standing, to_take_down,
 };
 pub use unchanged::{Unchanged, unchanged};
 pub use upload::{Upload, records};

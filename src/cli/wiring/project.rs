@@ -78,6 +78,14 @@ impl Project {
         variants.flat_map(|it| &it.scenario.flow).map(|it| it.id.clone()).collect()
     }
 
+    /// Returns the ids of the vantages of a variant at which the user can run programs. A pod without an image contains
+    /// only the agent.
+    pub fn vantages_with_programs(&self, variant: &VariantId) -> Vec<String> {
+        let variants = self.scenarios.iter().flat_map(|it| &it.variants).filter(|it| it.id == *variant);
+        let vantages = variants.flat_map(|it| &it.scenario.vantages);
+        vantages.filter(|(_, it)| it.image().is_some() || it.pod.is_none()).map(|(id, _)| id.clone()).collect()
+    }
+
     /// Returns the variants that the query selects.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
         let candidates = self.scenarios.iter().flat_map(|loaded| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parallax_vocab::{Event, RunId, VariantId};
 use rustix::fs::inotify;
-use rustix::fs::inotify::{CreateFlags, WatchFlags};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, WatchFlags};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -106,14 +106,34 @@ impl Standing {
         }
     }
 
-    /// The message for a command that needs the process of a run, if the run has none. It says how to get in otherwise.
-    fn no_process(&self) -> String {
+    /// The commands that show the pods of a run.
+    fn kubectl(&self) -> Vec<String> {
         let folder = self.directory().and_then(|it| std::fs::read_dir(it).present("look for kubeconfigs"));
         let files = folder.into_iter().flatten().flatten().map(|it| it.path());
         let files = files.filter(|it| it.extension().is_some_and(|it| it == "kubeconfig"));
         let mut kubectl: Vec<String> =
-            files.map(|it| format!("`kubectl --kubeconfig {} get pods -A`", it.display())).collect();
+            files.map(|it| format!("kubectl --kubeconfig {} get pods -A", it.display())).collect();
         kubectl.sort();
+        kubectl
+    }
+
+    /// The lines of `status` about a run that no process keeps.
+    pub fn status(&self) -> String {
+        let run = self.run();
+        let age = in_short(self.age(unix_seconds()));
+        let mut lines = vec![format!("e2e --keep  run {run}  left {age} ago; no process keeps it")];
+        if let Self::Left { kept: Some(kept), .. } = self {
+            lines.push(format!("  project   {}", kept.project.display()));
+            lines.push(format!("  record    {}", kept.directory.display()));
+        }
+        lines.extend(self.kubectl().iter().map(|it| format!("  cluster   {it}")));
+        lines.push(format!("  remove    parallax down {run}\n"));
+        lines.join("\n")
+    }
+
+    /// The message for a command that needs the process of a run, if the run has none. It says how to get in otherwise.
+    fn no_process(&self) -> String {
+        let kubectl: Vec<String> = self.kubectl().iter().map(|it| format!("`{it}`")).collect();
         let run = self.run();
         let shows = if kubectl.is_empty() { String::new() } else { format!(" {} shows its pods.", kubectl.join(", ")) };
         format!(
@@ -175,6 +195,20 @@ fn all_to_take_down() -> Result<Vec<Standing>, CliError> {
         (!runs).then(|| Standing::Left { kept: state.kept(&run), run, since })
     });
     Ok(all_standing()?.into_iter().map(Standing::Held).chain(left).collect())
+}
+
+/// Returns the runs that `e2e --keep` left.
+pub fn all_left() -> Result<Vec<Standing>, CliError> {
+    let mut all = all_to_take_down()?;
+    all.retain(|it| matches!(it, Standing::Left { .. }));
+    Ok(all)
+}
+
+/// Whether every command finds this variant in the project without the run's name.
+pub fn is_found(project: Option<&Path>, handle: &Handle) -> bool {
+    let wanted = Wanted { project, run: None };
+    standing(wanted).is_ok_and(|it| it.run == handle.run)
+        && to_take_down(wanted).is_ok_and(|it| *it.run() == handle.run)
 }
 
 /// Returns the run that `down` removes: the named run, or the only kept run of the project.
@@ -323,8 +357,8 @@ pub fn saves(file: &Path) -> Result<Saves, CliError> {
         return Err(failed(&"it has no folder"));
     };
     let watch = inotify::init(CreateFlags::CLOEXEC).map_err(|error| failed(&error))?;
-    inotify::add_watch(&watch, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)
-        .map_err(|error| failed(&error))?;
+    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+    inotify::add_watch(&watch, folder, flags).map_err(|error| failed(&error))?;
     Ok(Saves { watch, name: name.to_owned() })
 }
 
@@ -341,13 +375,20 @@ impl Saves {
             let mut is_saved = false;
             // Events that have come with the file's own belong to the same save, or to saves that the next run meets.
             while !is_saved || !events.is_buffer_empty() {
-                is_saved |= is_it(&events.next()?);
+                let event = events.next()?;
+                // The kernel ends a watch if its folder is removed. A folder that was moved is watched at its new place,
+                // where it is not the scenario's.
+                if event.events().intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
+                    return Ok(None);
+                }
+                is_saved |= is_it(&event);
             }
-            Ok::<_, rustix::io::Errno>(self)
+            Ok::<_, rustix::io::Errno>(Some(self))
         });
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to watch the scenario: {error}"));
-        read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+        let read = read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        read.ok_or_else(|| CliError::Usage("the scenario's folder was removed or moved, so the watch ends".to_owned()))
     }
 }
 
@@ -377,6 +418,38 @@ mod tests {
         let saves = next.await.expect("the file was replaced");
         std::fs::write(&file, "newer").expect("written");
         saves.next().await.expect("the file was written");
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_if_the_folder_of_the_scenario_is_removed_or_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let gone: [&dyn Fn(); 2] =
+            [&|| std::fs::remove_dir_all(&one).expect("removed"), &|| std::fs::rename(&one, &two).expect("moved")];
+        for go in gone {
+            std::fs::create_dir(&one).expect("made");
+            let next = saves(&one.join("scenario.yaml")).expect("watches").next();
+            go();
+            let ended = tokio::time::timeout(Duration::from_secs(5), next).await.expect("the watch ends");
+            let error = ended.expect_err("nothing was saved");
+            assert!(matches!(&error, CliError::Usage(why) if why.contains("removed or moved")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_no_process_keeps_has_its_lines_in_the_status() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("c1.kubeconfig"), "x").expect("written");
+        let kept = Kept { project: "/p".into(), directory: folder.path().to_owned() };
+        let run = Standing::Left { run: RunId::new("r1"), kept: Some(kept), since: unix_seconds() - 120 };
+        let at = folder.path().display();
+        assert_eq!(
+            run.status(),
+            format!(
+                "e2e --keep  run r1  left 2m ago; no process keeps it\n  project   /p\n  record    {at}\n  \
+                 cluster   kubectl --kubeconfig {at}/c1.kubeconfig get pods -A\n  remove    parallax down r1\n"
+            )
+        );
     }
 
     #[test]

@@ -139,8 +139,12 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     assert_eq!(String::from_utf8_lossy(&none.stdout), "no run that old is kept\n");
     assert_ne!(lists(&[&id]), before);
     let folder = ended.directory.display().to_string();
+    let status = project.parallax(&["status"]).output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains(&format!("e2e --keep  run {id}")) && status.contains("c1.kubeconfig get pods"), "{status}");
     assert!(from_other(&["down", &folder]).status.success());
     assert_eq!(lists(&[&id]), before);
+    assert!(!ended.directory.join("c1.kubeconfig").exists(), "it says how to reach what is gone");
     assert!(matches!(ended.outcome("wrong"), Outcome::NotAsExpected { .. }));
     assert!(matches!(ended.outcome("wrong+another"), Outcome::NotBegun { .. }), "{:?}", ended.outcome("wrong+another"));
     ended.assert_says(&[

@@ -118,7 +118,9 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
 
     let down = Down(&project);
     let said = run(&project, &["up", "stands"], 0);
-    assert_in(&said, &["stands  run r", "kubectl --kubeconfig ", "parallax down"]);
+    assert_in(&said, &["stands  run r", "kubectl --kubeconfig ", "parallax down\n"]);
+    assert_in(&said, &["parallax shell --from tools, ", "parallax exec --from tools -- COMMAND, parallax logs\n"]);
+    assert!(!said.contains("--from app") && !said.contains("parallax explain"), "{said}");
     let status = run(&project, &["status"], 0);
     assert_in(&status, &["ready; step missing ran last", "aws s3 ls"]);
 
@@ -160,6 +162,10 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
         assert!(said.contains("stop-commands") && said.contains("##[") == shown, "CI={ci}: {said}");
     }
     pages(&project);
+    for from in ["host", "tools"] {
+        let unknown = run(&project, &["exec", "--from", from, "--", "nosuch"], 127);
+        assert_in(&unknown, &["there is no program `nosuch` here"]);
+    }
     assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, tools, beside, host"]);
     assert_in(&run(&project, &["exec", "--from", "app", "--", "ls"], 2), &["its image contains only the agent"]);
 
@@ -199,7 +205,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let folder = project.path("target/e2e/latest");
     let left: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().flatten().map(|it| it.path()).collect();
     let with = |extension: &str| left.iter().any(|it| it.extension().is_some_and(|it| it == extension));
-    assert!(with("html") && !with("env") && !with("kubeconfig"), "{left:?}");
+    assert!(with("html") && !with("env") && !with("kubeconfig") && !with("pem"), "{left:?}");
     assert_eq!(lists(&[]), before);
 }
 
@@ -288,13 +294,55 @@ fn a_failed_run_writes_a_bundle_that_stands_up_before_the_failed_step() {
     let said = run(&other, &["repro", &bundle, "--into", "there"], 0);
     assert_in(
         &said,
-        &["stands of run ", "it failed at step missing", "kubectl --kubeconfig ", "parallax rerun missing"],
+        &["stands of run ", "it failed at step missing", "kubectl --kubeconfig ", "parallax rerun missing,"],
     );
     assert!(!said.contains("warning"), "nothing differs here:\n{said}");
     assert_in(&run(&other, &["status"], 0), &["step got ran last"]);
+    // A bundle that is unpacked outside of the folder in which the next commands run.
+    let run_of = |said: &str| said.lines().find_map(|it| it.split_once("  run ")).unwrap().1.trim().to_owned();
     let again = run(&other, &["rerun", "missing"], 1);
     assert_in(&again, &["failed   missing", "status: expected 200, saw 404", "NOT as declared"]);
     assert_in(&run(&other, &["down"], 0), &["objects removed"]);
     std::mem::forget(down);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let into = elsewhere.path().join("there").display().to_string();
+    let said = run(&other, &["repro", &bundle, "--into", &into], 0);
+    let id = run_of(&said);
+    assert_in(&said, &[&format!("parallax rerun --run {id} missing,"), &format!("parallax down --run {id}")]);
+    assert_in(&run(&other, &["logs", "--run", &id, "--of", "store"], 0), &["pod/minio-"]);
+    assert_in(&run(&other, &["repro", &bundle, "--into", &into], 2), &["it is there already"]);
+    assert_in(&run(&other, &["down", "--run", &id], 0), &["objects removed"]);
+    assert_eq!(lists(&[]), before);
+}
+
+#[test]
+fn a_first_flow_names_the_step_that_failed_and_a_later_step_runs_with_those_between() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("stands", &SCENARIO.replace("status: 404", "status: 200"));
+    let before = lists(&[]);
+    let down = Down(&project);
+    let said = run(&project, &["up", "stands"], 0);
+    assert_in(
+        &said,
+        &["failed   missing", "status: expected 200, saw 404", "NOT as declared", "why       parallax explain "],
+    );
+    assert_in(&said, &["again     parallax rerun missing, parallax watch\n", "look in   parallax shell --from host, "]);
+    let why = said.lines().find_map(|it| it.strip_prefix("why       parallax ")).unwrap();
+    assert_in(&run(&project, &why.split(' ').collect::<Vec<_>>(), 0), &["`missing` from host"]);
+    assert_in(&run(&project, &["down"], 0), &["objects removed"]);
+    run(&project, &["up", "stands", "--until", "put"], 0);
+    let later = run(&project, &["rerun", "missing"], 1);
+    assert_in(&later, &["ok       got", "failed   missing", "NOT as declared"]);
+    assert!(!later.contains("put"), "{later}");
+    assert!(!run(&project, &["rerun", "missing"], 1).contains("got"));
+    assert_in(&run(&project, &["down"], 0), &["objects removed"]);
+    std::mem::forget(down);
+    let record = project.path("target/e2e/latest/record.jsonl");
+    let summary = run(&project, &["report", &record.display().to_string()], 0);
+    assert_in(&summary, &["the harness itself"]);
     assert_eq!(lists(&[]), before);
 }

@@ -1,0 +1,27 @@
+//! A difference between what a scenario declares and what happened.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::StepId;
+
+/// The text with which [`Problem::expected`] begins if the break declares that the step fails.
+pub const FAILURE: &str = "failure with";
+/// [`Problem::expected`] of a step of which the break declares that it is blocked.
+pub const BLOCKED: &str = "blocked";
+
+/// One difference between what a scenario declares and what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// The id of the step that differs.
+    pub step: StepId,
+    /// The place of the step's declaration, as `file:line`.
+    pub place: String,
+    /// What is wrong, in one sentence, with the fix if one is known.
+    pub sentence: String,
+    /// What the scenario declares for this step, in words.
+    pub expected: String,
+    /// What happened, in words.
+    pub seen: String,
+}
