@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::RunError;
 use super::machine::{Machine, Toolchains};
-use super::{Context, skipped};
+use super::{Context, OnRequest, skipped};
 use crate::cluster;
 use parallax_engine::Engine;
 use parallax_images::{
     Binaries, Cache, ImageError, K3s, Lock, NODE, Obtained, Recipes, Registries, Request, Want, obtain as obtain_all,
+    unbuilt_on_request,
 };
 use parallax_plan::Plan;
 use parallax_record::Sink;
@@ -62,11 +63,13 @@ pub async fn build_images(
 
 /// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.
 /// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` says which images of
-/// the plan are needed, and where: [`wants`] for a run.
+/// the plan are needed, and where: [`wants`] for a run. With [`OnRequest::OnlyBuilt`], an image that is built only on
+/// request is left out in the same way, unless it is built already.
 pub async fn fetch(
     recipes: &Recipes,
     (policy, engine, provision): (K3s, &Engine, bool),
     (plan, wanted): (&Plan, fn(&Plan) -> Vec<Want>),
+    on_request: OnRequest,
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
@@ -74,7 +77,10 @@ pub async fn fetch(
         supply_of(recipes, policy, engine, provision, wanted, sink, cancel.clone()).await
     };
     let has = async |name: &str| supply(&[published(name)], &Sink::silent()).await.map(drop);
-    let lacking = skipped::lacking(plan, has).await?;
+    let mut lacking = skipped::lacking(plan, has).await?;
+    if on_request == OnRequest::OnlyBuilt {
+        lacking.extend(skipped::on_request(unbuilt(recipes, policy, engine, plan).await?));
+    }
     for (name, lack) in &lacking {
         sink.note(format!("{name} is left out, and scenarios that require it cannot run: {}", lack.failure.what));
     }
@@ -95,6 +101,17 @@ pub async fn supply_of(
     let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(policy, engine);
     obtain_all(&request, wanted, sink, cancel).await
+}
+
+/// The images of a plan that are built only on request, and are not built yet.
+pub(super) async fn unbuilt(
+    recipes: &Recipes,
+    policy: K3s,
+    engine: &Engine,
+    plan: &Plan,
+) -> Result<Vec<String>, ImageError> {
+    let supplies = Supplies::of(recipes, false, &Sink::silent())?;
+    unbuilt_on_request(&supplies.request(policy, engine), &wants(plan)).await
 }
 
 /// The sources of images, and the tools that build images.

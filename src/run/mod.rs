@@ -60,7 +60,7 @@ pub use self::error::RunError;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine, findings};
-pub use self::skipped::Skips;
+pub use self::skipped::{OnRequest, Skips};
 use self::slots::Slots;
 pub use self::standing::Standing;
 pub use self::theirs::{ELSEWHERE, Present, Theirs, collect as collect_elsewhere, sweep as sweep_elsewhere};
@@ -102,6 +102,8 @@ pub struct Options {
     pub most: AtOnce,
     /// Which scenarios may be skipped.
     pub skips: Skips,
+    /// What the run does with images that are built only on request.
+    pub on_request: OnRequest,
     /// The seed of random start times, which overrides the seeds of scenarios. `None` leaves the seeds of the
     /// scenarios.
     pub seed: Option<u64>,

@@ -1,5 +1,6 @@
 //! Decides which skips the user accepts. In clusters that the harness starts, this module also skips the scenarios that
-//! need a published image if this image cannot be obtained. Such an image has no recipe, so it cannot be built here. The
+//! need a published image if this image cannot be obtained. Such an image has no recipe, so it cannot be built here. A
+//! run in which the user names no scenario also skips those that need an image which is built only on request. The
 //! scenarios are skipped before anything starts, with the reason as their outcome.
 
 use std::borrow::Cow;
@@ -11,7 +12,16 @@ use super::error::RunError;
 use super::machine::Machine;
 use super::{Context, images};
 use parallax_images::ImageError;
-use parallax_plan::{Plan, VariantPlan};
+use parallax_plan::{EnvironmentPlan, Plan, VariantPlan};
+
+/// What a run does with images that are built only on request (`on-request` in images.lock).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRequest {
+    /// The run builds them: the user named the scenarios.
+    Build,
+    /// The run uses those that are built already, and skips the scenarios that need another one.
+    OnlyBuilt,
+}
 
 /// Which skips of scenarios the user accepts, for scenarios that cannot run on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +40,10 @@ impl Skips {
         if let Some(expected) = self.expected(scenario, &reason) {
             return expected;
         }
-        if let Some(lack) = lacks.iter().find(|it| !it.unpublished) {
+        if lacks.iter().all(|it| it.why == Why::OnRequest) {
+            return Outcome::Skipped { reason };
+        }
+        if let Some(lack) = lacks.iter().find(|it| it.why == Why::Unreachable) {
             let mut failure = lack.failure.clone();
             let or = format!("`--allow-skip {scenario}` runs the rest without it");
             failure.fix = Some(failure.fix.map_or_else(|| or.clone(), |fix| format!("{fix}; {or}")));
@@ -63,8 +76,19 @@ impl Skips {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lack {
     pub(super) failure: Failure,
-    /// Whether a registry answered that the image does not exist. Any other reason is a fault of the machine.
-    unpublished: bool,
+    why: Why,
+}
+
+/// Why an image cannot be obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// A registry answered that the image does not exist.
+    Unpublished,
+    /// No registry answered, which is a fault of the machine.
+    Unreachable,
+    /// The image is built only on request, and the user named no scenario. This skip is not denied, because the run
+    /// could do without it.
+    OnRequest,
 }
 
 /// The plan without the variants that cannot run on this machine. Reports the outcome of each removed variant, with the
@@ -74,12 +98,17 @@ pub(super) async fn possible<'a>(
     machine: &Machine,
     plan: &'a Plan,
 ) -> Result<Cow<'a, Plan>, RunError> {
-    let lacking = lacking(plan, async |name| images::obtain_published(context, machine, name).await).await?;
+    let mut lacking = lacking(plan, async |name| images::obtain_published(context, machine, name).await).await?;
+    let options = &context.options;
+    if options.on_request == OnRequest::OnlyBuilt {
+        let unbuilt = images::unbuilt(&options.recipes, options.k3s, &machine.engine, plan).await?;
+        lacking.extend(on_request(unbuilt));
+    }
     if lacking.is_empty() {
         return Ok(Cow::Borrowed(plan));
     }
-    for (_, _, variant) in plan.variants() {
-        let lacks = lacks(variant, &lacking);
+    for (_, environment, variant) in plan.variants() {
+        let lacks = lacks(environment, variant, &lacking);
         if !lacks.is_empty() {
             let scenario = variant.id.scenario();
             context.verdicts.say(&variant.id, context.options.skips.outcome(scenario, &lacks), 0);
@@ -99,12 +128,24 @@ pub(super) async fn lacking(
             Ok(()) => {}
             Err(error @ (ImageError::NotPublished { .. } | ImageError::Unreachable { .. })) => {
                 let unpublished = matches!(error, ImageError::NotPublished { .. });
-                lacking.insert(name, Lack { failure: error.failure(), unpublished });
+                let why = if unpublished { Why::Unpublished } else { Why::Unreachable };
+                lacking.insert(name, Lack { failure: error.failure(), why });
             }
             Err(error) => return Err(error),
         }
     }
     Ok(lacking)
+}
+
+/// These images as ones that are missing because they are built only on request.
+pub(super) fn on_request(unbuilt: Vec<String>) -> impl Iterator<Item = (String, Lack)> {
+    unbuilt.into_iter().map(|name| {
+        let what = format!(
+            "image `{name}` takes many minutes to build, so a run without a filter does not build it; a run that names the scenario does, and so does `parallax images build {name}`"
+        );
+        let failure = Failure { what, fix: None, evidence: Vec::new() };
+        (name, Lack { failure, why: Why::OnRequest })
+    })
 }
 
 fn required(plan: &Plan) -> Vec<String> {
@@ -115,8 +156,14 @@ fn required(plan: &Plan) -> Vec<String> {
     all
 }
 
-fn lacks<'a>(variant: &VariantPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
-    variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name)).collect()
+fn lacks<'a>(
+    environment: &EnvironmentPlan,
+    variant: &VariantPlan,
+    lacking: &'a BTreeMap<String, Lack>,
+) -> Vec<&'a Lack> {
+    let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
+    let used = environment.all_images().into_iter().filter_map(|name| lacking.get(name));
+    published.chain(used.filter(|it| it.why == Why::OnRequest)).collect()
 }
 
 /// The plan without the variants that require a missing image.
@@ -124,7 +171,8 @@ pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, Lack>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
         for environment in &mut cluster.environments {
-            environment.variants.retain(|variant| lacks(variant, lacking).is_empty());
+            let whole = environment.clone();
+            environment.variants.retain(|variant| lacks(&whole, variant, lacking).is_empty());
         }
         cluster.environments.retain(|environment| !environment.variants.is_empty());
     }
@@ -138,24 +186,23 @@ mod tests {
 
     #[test]
     fn a_variant_is_skipped_if_that_is_expected_or_if_the_image_does_not_exist() {
-        let lack = |unpublished| Lack {
-            failure: Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() },
-            unpublished,
-        };
+        let lack = |why| Lack { failure: Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() }, why };
         let skips =
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
-        for (skips, unpublished, skipped) in [
-            (skips(false, &[]), true, true),
+        for (skips, why, skipped) in [
+            (skips(false, &[]), Why::Unpublished, true),
             // The image could not be obtained because the network is missing. It may exist, so the variant ends with an
             // error and is not skipped.
-            (skips(false, &[]), false, false),
-            (skips(true, &[]), true, false),
-            (skips(true, &["other"]), true, false),
-            (skips(true, &["area/a"]), true, true),
-            (skips(true, &["area/a"]), false, true),
+            (skips(false, &[]), Why::Unreachable, false),
+            (skips(true, &[]), Why::Unpublished, false),
+            (skips(true, &["other"]), Why::Unpublished, false),
+            (skips(true, &["area/a"]), Why::Unpublished, true),
+            (skips(true, &["area/a"]), Why::Unreachable, true),
+            (skips(false, &[]), Why::OnRequest, true),
+            (skips(true, &[]), Why::OnRequest, true),
         ] {
-            let outcome = skips.outcome("area/a", &[&lack(unpublished)]);
-            assert_eq!(matches!(outcome, Outcome::Skipped { .. }), skipped, "{skips:?} {unpublished}: {outcome:?}");
+            let outcome = skips.outcome("area/a", &[&lack(why)]);
+            assert_eq!(matches!(outcome, Outcome::Skipped { .. }), skipped, "{skips:?} {why:?}: {outcome:?}");
             assert_eq!(matches!(outcome, Outcome::Error { .. }), !skipped, "{outcome:?}");
         }
     }

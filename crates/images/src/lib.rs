@@ -42,7 +42,7 @@ pub use embedded::Recipes;
 pub use error::ImageError;
 pub use list::{Place, Present, Row, build, list};
 pub use lock::{Entry, Lock, NODE};
-pub use obtain::{Obtained, Request, Want, obtain};
+pub use obtain::{Obtained, Request, Want, obtain, unbuilt_on_request};
 pub use recipe::{Config, Recipe};
 pub use store::{ImageStore, Registries};
 pub use supply::{K3s, Source};

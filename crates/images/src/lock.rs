@@ -47,6 +47,10 @@ pub struct Entry {
     /// this image need not be obtained.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
+    /// Whether the image is built only for a run that names a scenario which needs it, because its build takes many
+    /// minutes.
+    #[serde(default, rename = "on-request")]
+    pub on_request: bool,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +159,9 @@ impl Entry {
                 return wrong(digest, format!("image {name} has a digest and no reference that it could belong to"));
             }
         }
+        if self.on_request && self.recipe.is_none() {
+            return wrong(&self.name, format!("image {name} is `on-request` and has no recipe that would build it"));
+        }
         match &self.recipe {
             Some(recipe) if !is_plain(&recipe.value) => {
                 wrong(recipe, format!("{:?} is not a folder beside images.lock: use a-z, 0-9, - and .", recipe.value))
@@ -235,6 +242,10 @@ mod tests {
             ("images:\n  - { name: a, for: x, recipe: a, within: b }", "`within` names \"b\""),
             ("images:\n  - { name: a, for: x, recipe: a, digest: 'sha256:12' }", "is not a digest"),
             ("images:\n  - { name: a, for: x, recipe: a, also: [b] }", "b has no tag"),
+            (
+                "images:\n  - { name: a, for: x, reference: 'x/a:1', on-request: true }",
+                "a is `on-request` and has no recipe",
+            ),
             ("images:\n  - { name: a, for: x, recip: a }", "images.lock:2:"),
             ("images:\n  - { name: a, recipe: a }", "missing field `for`"),
             ("images:\n  - { name: a, name: b, for: x, recipe: a }", "duplicate"),

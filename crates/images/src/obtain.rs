@@ -113,6 +113,43 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
+/// The images among `wanted` that would have to be built, and that are built only on request.
+pub async fn unbuilt_on_request(request: &Request<'_>, wanted: &[Want]) -> Result<Vec<String>, ImageError> {
+    let sink = Sink::silent();
+    let workshop = Workshop::new(request.cache, request.binaries, request.tools, CancellationToken::new());
+    let (_, node) = watch::channel(None);
+    let mut unbuilt = Vec::new();
+    for want in wanted {
+        let entry = request.lock.entry(&want.name)?;
+        if !entry.on_request {
+            continue;
+        }
+        let prepared = prepare(request, entry).await?;
+        let image = Image {
+            request,
+            want,
+            entry,
+            prepared,
+            workshop: &workshop,
+            sink: &sink,
+            decided: None,
+            node: node.clone(),
+        };
+        let published = match entry.published() {
+            Some(reference) => image.as_locked(reference).await?.is_some(),
+            None => false,
+        };
+        let built = match &image.prepared {
+            Ok(Some(prepared)) => image.built_at_hand(prepared).await?.is_some(),
+            _ => false,
+        };
+        if !published && !built {
+            unbuilt.push(want.name.clone());
+        }
+    }
+    Ok(unbuilt)
+}
+
 /// Reads the recipe of an image, and hashes its inputs. The outer error is a mistake in the recipe. The inner one (a
 /// program of this workspace is missing) matters only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {

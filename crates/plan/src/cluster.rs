@@ -116,13 +116,7 @@ impl ClusterPlan {
 
     /// The names of the images that the cluster's nodes need for fixtures, vantage pods and objects that steps apply.
     pub fn images(&self) -> BTreeSet<&str> {
-        let all = self.environments.iter().flat_map(|it| {
-            let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
-            let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
-            let applied = steps.flat_map(|it| it.step.action.applied()).flat_map(|it| named(it.value()));
-            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
-        });
-        all.collect()
+        self.environments.iter().flat_map(EnvironmentPlan::images).collect()
     }
 
     /// The names of the images for the containers that fixtures start outside the cluster.
@@ -186,6 +180,21 @@ pub struct EnvironmentPlan {
 }
 
 impl EnvironmentPlan {
+    /// The names of the images of the environment's pods.
+    pub fn images(&self) -> BTreeSet<&str> {
+        let fixtures = self.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
+        let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
+        let applied = steps.flat_map(|it| it.step.action.applied()).flat_map(|it| named(it.value()));
+        fixtures.chain(self.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied).collect()
+    }
+
+    /// The names of all images that the environment needs: those of its pods, of its vantages outside the cluster, and
+    /// of the containers that its fixtures start there.
+    pub fn all_images(&self) -> BTreeSet<&str> {
+        let containers = self.fixtures.values().flat_map(|it| &it.containers).map(|it| it.image.as_str());
+        self.images().into_iter().chain(self.outside.iter().map(String::as_str)).chain(containers).collect()
+    }
+
     /// Whether the flow of a variant applies cluster-wide objects. Such flows must not run at the same time.
     pub fn applies_wide(&self) -> bool {
         let scenarios = || self.variants.iter().map(|it| &it.variant.scenario);

@@ -11,6 +11,9 @@ pub struct Selection {
     /// The scenarios to select: by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, or the path of
     /// the file), or by pattern (`presign/*`). `presign/presigned-url+no-rewrite` selects one break. Without any,
     /// everything is selected.
+    ///
+    /// Some images take many minutes to build (`on-request` in images.lock). A run without a filter, a label or
+    /// `--failed` does not build them: it skips the scenarios that need one which is not built yet.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
     /// Select only scenarios with this label. `!LABEL` excludes the scenarios with the label. If the option is
@@ -47,6 +50,13 @@ pub struct Selection {
     /// machines compute the same parts.
     #[arg(long, value_name = "K/N", conflicts_with = "failed")]
     pub shard: Option<Shard>,
+}
+
+impl Selection {
+    /// Whether the user named what to run, by filters or labels, or by `--failed`.
+    pub fn is_named(&self) -> bool {
+        !self.filters.is_empty() || !self.labels.is_empty() || self.failed
+    }
 }
 
 /// Which breaks are run.

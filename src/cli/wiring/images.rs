@@ -11,7 +11,7 @@ use super::machine::{connected, failed, own_programs, policy};
 use super::project::planned;
 use crate::cli::CliError;
 use crate::cli::args::K3s;
-use crate::run::{self, Machine};
+use crate::run::{self, Machine, OnRequest};
 use parallax_images::{Cache, Here, Lock, Recipes, Want};
 use parallax_plan::Plan;
 use parallax_record::Sink;
@@ -37,7 +37,7 @@ pub async fn images_bundle(
     let plan = planned(project, &selected.iter().cloned().collect())?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
     let with = (policy(k3s), &machine.engine, provision);
-    let obtained = run::fetch(recipes, with, (&plan, archives), &sink, cancel.clone()).await?;
+    let obtained = run::fetch(recipes, with, (&plan, archives), OnRequest::Build, &sink, cancel.clone()).await?;
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
     let bundled = parallax_images::bundle(&lock, &cache, &obtained, out, &sink, cancel).await?;

@@ -13,7 +13,7 @@ use crate::apply::Reach;
 use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s, Theirs};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
-use crate::run::{self, Machine, RunError};
+use crate::run::{self, Machine, OnRequest, RunError};
 use parallax_engine::{Collected, Endpoint, Engine, Kept, RealSurroundings, StateDir, Surroundings as _};
 use parallax_images::{Binaries, Cache, ImageStore, Lock, Place, Present, Recipes};
 use parallax_language::scenario::Span;
@@ -73,6 +73,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
             denied: run.options.deny_skips || is_ci() && !run.options.allow_skips,
             expected: run.options.allow_skip,
         },
+        on_request: if run.options.selection.is_named() { OnRequest::Build } else { OnRequest::OnlyBuilt },
         seed: run.options.seed,
         max_fail: run.options.max_fail,
         retry_machine: run.options.retry_machine,
@@ -182,7 +183,7 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains the images that a run of all scenarios needs.
+/// Obtains the images that a run of all scenarios needs, without those that are built only on request.
 pub async fn images_fetch(
     project: &Project,
     recipes: &Recipes,
@@ -193,7 +194,8 @@ pub async fn images_fetch(
     let selected = project.list().into_iter().map(|it| it.variant).collect();
     let plan = super::project::planned(project, &selected)?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::fetch(recipes, (policy(k3s), &machine.engine, provision), (&plan, run::wants), &sink, cancel).await?;
+    let with = (policy(k3s), &machine.engine, provision);
+    run::fetch(recipes, with, (&plan, run::wants), OnRequest::OnlyBuilt, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 

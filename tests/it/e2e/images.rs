@@ -6,9 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use parallax_provision::Tool;
+use parallax_vocab::event::Outcome;
 
-use super::bench::{Project, Run, lists, no_engine};
+use super::bench::{Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::program;
+
+/// A scenario that needs an image of the project. The object names the image, and nothing runs it.
+const SLOW: &str = "name: slow
+summary: An object that names an image of the project
+flow:
+  - id: made
+    apply: { objects: [{ apiVersion: v1, kind: ConfigMap, metadata: { name: a }, data: { image: slow } }] }
+  - { id: seen, resource: { api-version: v1, kind: ConfigMap, name: a }, expect: { object: { kind: ConfigMap } } }
+";
 
 #[tokio::test]
 async fn a_build_that_fails_shows_its_command_and_last_lines() {
@@ -31,6 +41,42 @@ async fn a_build_that_fails_shows_its_command_and_last_lines() {
     assert!(failure.evidence.iter().any(|line| line.contains("undefined: nonesuch")), "{:?}", failure.evidence);
     ended.assert_says(&["undefined: nonesuch", "the harness, the engine or the machine failed (exit 3,"]);
     assert_eq!(lists(&[&id]), before);
+}
+
+#[test]
+fn an_image_that_is_built_only_on_request_is_built_for_a_filter_alone() {
+    if no_engine() {
+        return;
+    }
+    let project = Project::new();
+    let mut lock = fs::read_to_string(project.path("images/images.lock")).unwrap();
+    lock.push_str("  - { name: slow, for: a test, recipe: slow, on-request: true }\n");
+    // The text is an input of the image's tag, so no earlier run of this test has built the image.
+    let text = project.path("").display().to_string();
+    for (file, text) in [
+        ("images/images.lock", lock.as_str()),
+        ("images/slow/recipe.yaml", "summary: a test\nlayers: [{ files: files }]\n"),
+        ("images/slow/files/a.txt", &text),
+    ] {
+        let path = project.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    project.scenario("slow", SLOW);
+    let e2e = |filters: &[&str]| {
+        project.e2e(&[&["--k3s", "built", "--lock", "project", "--allow-skips"], filters].concat()).end()
+    };
+
+    let without = e2e(&[]);
+    without.assert_code(0);
+    let outcome = without.outcome("slow");
+    let Outcome::Skipped { reason } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("`parallax images build slow`"), "{reason}");
+
+    let _reserved = reserve(1);
+    let with = e2e(&["slow"]);
+    with.assert_code(0);
+    assert_eq!(*with.outcome("slow"), Outcome::AsExpected);
 }
 
 /// A small file system that is unmounted when this value is dropped.
