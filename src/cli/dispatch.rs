@@ -26,7 +26,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
-            wiring::check_kubeconfig(&options.theirs)?;
+            wiring::check_kubeconfig(options.theirs.kubeconfig.as_deref(), options.theirs.context.as_deref())?;
             let recipes = wiring::recipes(&project.root, options.common.lock)?;
             let out = session::out_folder(&project.root, &options);
             let chosen = choose::choose(&project, &options.selection, (options.common.k3s, &recipes), &out).await?;
@@ -67,6 +67,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
         Command::Check(args) => {
+            wiring::check_kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref())?;
             session::watched(|_, cancel| async move { Box::pin(wiring::check(&args, cancel)).await }).await
         }
         Command::Completions(args) => Ok(shells::completions(args)),

@@ -434,6 +434,8 @@ fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     of(&["e2e", "--kubeconfig", "text"], "--kubeconfig text: ");
     of(&["e2e", "--kubeconfig", "contexts"], "it names no current context; give one with --context: one");
     of(&["e2e", "--kubeconfig", "contexts", "--context", "two"], "it has no context `two`; it has one");
+    let check = ["check", "https://127.0.0.1:1", "--image", "x", "--kubeconfig", "nosuch"];
+    of(&check, "--kubeconfig nosuch: ");
     of(&["images", "bundle", "--output", "nosuch/images.tar"], "its folder does not exist");
     of(&["images", "bundle", "--output", "folder"], "it is a folder");
 }

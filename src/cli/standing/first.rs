@@ -79,11 +79,11 @@ impl FirstFlow {
             programs.iter().filter(|_| stands).map(|it| format!("parallax shell{of} --from {it}")).collect();
         look.extend(programs.first().filter(|_| stands).map(|it| format!("parallax exec{of} --from {it} -- COMMAND")));
         look.push(format!("parallax logs{of}"));
+        if stands && programs.is_empty() {
+            look.push("no vantage has programs for `shell` and `exec` (`image: clients`)".to_owned());
+        }
         line("look in", &look);
         line("remove", &[format!("parallax down{of}")]);
-        if stands && programs.is_empty() {
-            text += "          no vantage has programs for `shell` and `exec` (`image: clients`)\n";
-        }
         text
     }
 }

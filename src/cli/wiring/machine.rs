@@ -84,12 +84,12 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
 }
 
 /// Checks, before anything starts, that the kubeconfig can be read and has the context that the user named.
-pub fn check_kubeconfig(theirs: &Theirs) -> Result<(), CliError> {
-    let Some(path) = &theirs.kubeconfig else { return Ok(()) };
+pub fn check_kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<(), CliError> {
+    let Some(path) = path else { return Ok(()) };
     let wrong = |why: &dyn std::fmt::Display| CliError::Usage(format!("--kubeconfig {}: {why}", path.display()));
     let read = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
     let names: Vec<&str> = read.contexts.iter().map(|it| it.name.as_str()).collect();
-    match theirs.context.as_deref().or(read.current_context.as_deref()) {
+    match context.or(read.current_context.as_deref()) {
         Some(context) if names.contains(&context) => Ok(()),
         Some(context) => Err(wrong(&format!("it has no context `{context}`; it has {}", names.join(", ")))),
         None => Err(wrong(&format!("it names no current context; give one with --context: {}", names.join(", ")))),
