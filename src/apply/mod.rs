@@ -2,6 +2,7 @@
 //!
 //! Only this module and `act` change a cluster.
 
+mod attached;
 mod clear;
 mod corefile;
 mod environment;
@@ -17,6 +18,7 @@ mod unready;
 pub(crate) mod unrecoverable;
 mod words;
 
+pub use attached::{Attached, Placed, Placing};
 pub use clear::{Cleared, Reach, clear, take_away};
 pub use corefile::write_into_corefile;
 pub use environment::{Environment, Provisioned, bring_up, pod_of_vantage, prepare};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
@@ -36,28 +36,39 @@ pub struct Application {
     pub dns_config: Option<PodDNSConfig>,
 }
 
-/// Reads the settings of an application from one of its pods. A pod also has the variables that admission added.
-pub async fn application(access: &Access, namespace: &str, named: &str) -> Result<Application, String> {
-    let (kind, name) = named.split_once('/').ok_or_else(|| format!("--app {named}: write it as deploy/NAME"))?;
+/// Finds a pod of an application: one that runs, if there is one. A pod also has the variables that admission added.
+/// `option` is the option that names the application.
+pub async fn pod_of(access: &Access, namespace: &str, option: &str, named: &str) -> Result<Pod, String> {
+    let (kind, name) = named.split_once('/').ok_or_else(|| format!("{option} {named}: write it as deploy/NAME"))?;
     let pods: Api<Pod> = Api::namespaced(access.client.clone(), namespace);
     let failed =
         |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error));
     let of = match kind {
-        "pod" | "pods" | "po" => return pods.get(name).await.map(|pod| of_pod(named, &pod)).map_err(failed),
+        "pod" | "pods" | "po" => return pods.get(name).await.map_err(failed),
         "deploy" | "deployment" | "deployments" => {
             get::<Deployment>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
         }
         "sts" | "statefulset" | "statefulsets" => {
             get::<StatefulSet>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
         }
-        other => return Err(format!("--app {named}: the kind is `{other}`, and not deploy, statefulset or pod")),
+        "ds" | "daemonset" | "daemonsets" => {
+            get::<DaemonSet>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
+        }
+        other => {
+            return Err(format!(
+                "{option} {named}: the kind is `{other}`, and not deploy, statefulset, daemonset or pod"
+            ));
+        }
     };
     let of: LabelSelector = of.unwrap_or_default();
     let of = selector(of).map_err(|why| format!("{named}: {why}"))?;
     let listed = pods.list(&ListParams::default().labels(&of)).await.map_err(failed)?;
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|it| it.phase.clone()).unwrap_or_default();
-    let pod = listed.items.iter().find(|it| phase(it) == "Running").or(listed.items.first());
-    pod.map(|pod| of_pod(named, pod)).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
+    let runs = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+        phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
+    };
+    let at = listed.items.iter().position(runs).unwrap_or_default();
+    listed.items.into_iter().nth(at).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
 }
 
 async fn get<K>(access: &Access, namespace: &str, name: &str) -> Result<K, kube::Error>
@@ -67,7 +78,8 @@ where
     Api::<K>::namespaced(access.client.clone(), namespace).get(name).await
 }
 
-fn of_pod(named: &str, pod: &Pod) -> Application {
+/// Reads the settings of an application from its pod.
+pub fn of_pod(named: &str, pod: &Pod) -> Application {
     let mut found = Application { named: named.to_owned(), ..Application::default() };
     let Some(spec) = &pod.spec else { return found };
     found.dns_policy.clone_from(&spec.dns_policy);

@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use k8s_openapi::api::core::v1::Service;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, Client};
 use parallax_vocab::answer::TemporaryCredentials;
 use parallax_vocab::question::{
-    DnsQuestion, HttpQuestion, Probe, Question, S3Access, S3Operation, S3Question, TlsQuestion,
+    DnsQuestion, HttpQuestion, Probe, Question, S3Access, S3Operation, S3Question, TlsQuestion, View,
 };
+use parallax_vocab::settings::Settings;
 use parallax_vocab::{Reply, Secret};
 use tokio_util::sync::CancellationToken;
 
 use super::resolver;
 use super::rows::{self, Asked, At, Cell, Row, State, side};
 use super::wanted::Wanted;
-use crate::apply::Guest;
+use crate::apply::{Attached, Guest, Placing};
 use crate::cluster::Access;
-use crate::probe::{PodSession, Vantage};
+use crate::probe::{AGENT_SESSION, PodSession, Vantage};
 use parallax_record::Noted as _;
 
 /// The time limit of one question, in milliseconds.
@@ -42,40 +43,112 @@ pub struct Checked {
     pub cancelled: bool,
 }
 
-/// Asks the questions from this process and, if a guest pod can be created, from that pod. Removes the pod and the
-/// objects that the check wrote before it returns, even if `cancel` is cancelled.
-pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, cancel: &CancellationToken) -> Checked {
-    let mut checked = Checked { secrets: wanted.secrets(), ..Checked::default() };
-    let (mut inside, mut services) = (None, BTreeMap::new());
-    let mut may_be_there = true;
-    match &guest {
-        Err(why) => checked.no_inside = Some(why.clone()),
-        Ok((access, guest)) => {
-            let begun = async {
-                guest.make(&access.client).await.map_err(|it| (it.why, !it.nothing_made))?;
+/// The place inside the cluster from which questions are asked.
+#[derive(Clone, Debug)]
+pub enum Inside {
+    /// A pod of the check's own.
+    Guest(Guest),
+    /// A container of the user's application.
+    Attached(Attached),
+}
+
+impl Inside {
+    /// The namespace of the pod.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Guest(guest) => &guest.namespace,
+            Self::Attached(attached) => &attached.namespace,
+        }
+    }
+}
+
+/// What the check has placed inside the cluster, and has to remove.
+enum Placement<'a> {
+    Guest {
+        guest: &'a Guest,
+        client: &'a Client,
+        /// Whether the pod may exist.
+        may_be_there: bool,
+    },
+    Attached(Placing<'a>),
+}
+
+impl<'a> Placement<'a> {
+    fn new(access: &'a Access, inside: &'a Inside) -> Self {
+        let client = &access.client;
+        match inside {
+            Inside::Guest(guest) => Self::Guest { guest, client, may_be_there: true },
+            Inside::Attached(attached) => Self::Attached(Placing::new(attached, client)),
+        }
+    }
+
+    /// Places the agent and opens a session with it. In an application's container, also reads the application's own
+    /// settings.
+    async fn begin(&mut self, announce: &(dyn Fn(&str) + Sync)) -> Result<Begun, String> {
+        match self {
+            Self::Guest { guest, client, may_be_there } => {
+                if let Err(refused) = guest.make(client).await {
+                    *may_be_there = !refused.nothing_made;
+                    return Err(refused.why);
+                }
                 let session =
-                    PodSession::open(access.client.clone(), &guest.namespace, &guest.name, Some("agent")).await;
-                session.map_err(|error| (error.to_string(), true))
-            };
+                    PodSession::open((*client).clone(), &guest.namespace, &guest.name, Some("agent"), &AGENT_SESSION);
+                Ok((Vantage::Pod(session.await.map_err(|error| error.to_string())?), None))
+            }
+            Self::Attached(placing) => {
+                let placed = placing.place(announce).await?;
+                let (session, own) = placing.open(&placed).await?;
+                Ok((Vantage::Pod(session), Some(own)))
+            }
+        }
+    }
+
+    /// Removes what was placed. Returns a sentence for each part that remains.
+    async fn remove(&self) -> Vec<String> {
+        match self {
+            Self::Guest { may_be_there: false, .. } => Vec::new(),
+            Self::Guest { guest, client, .. } => guest.remove(client).await.err().into_iter().collect(),
+            Self::Attached(placing) => placing.remove().await,
+        }
+    }
+}
+
+/// An open vantage inside the cluster and, if it is in an application's container, the application's own settings.
+type Begun = (Vantage, Option<Result<Settings, String>>);
+
+/// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Removes what was placed
+/// and the objects that the check wrote before it returns, even if `cancel` is cancelled. `announce` gets a line before
+/// anything is placed that the caller could not foresee.
+pub async fn check(
+    wanted: &Wanted,
+    place: Result<(&Access, &Inside), String>,
+    announce: &(dyn Fn(&str) + Sync),
+    cancel: &CancellationToken,
+) -> Checked {
+    let mut checked = Checked { secrets: wanted.secrets(), ..Checked::default() };
+    let (mut inside, mut own, mut services) = (None, None, BTreeMap::new());
+    let mut placement = None;
+    match &place {
+        Err(why) => checked.no_inside = Some(why.clone()),
+        Ok((access, at)) => {
+            let placement = placement.insert(Placement::new(access, at));
             tokio::select! {
-                begun = begun => match begun {
-                    Ok(session) => inside = Some(Vantage::Pod(session)),
-                    Err((why, may_remain)) => {
-                        checked.no_inside = Some(why);
-                        may_be_there = may_remain;
-                    }
+                begun = placement.begin(announce) => match begun {
+                    Ok((vantage, settings)) => (inside, own) = (Some(vantage), settings),
+                    Err(why) => checked.no_inside = Some(why),
                 },
                 () = cancel.cancelled() => checked.cancelled = true,
             }
             if inside.is_some() {
-                services = services_of(access, &guest.namespace).await;
+                services = services_of(access, at.namespace()).await;
             }
         }
     }
     if !checked.cancelled {
-        let namespace = guest.as_ref().map(|(_, guest)| guest.namespace.clone()).unwrap_or_default();
+        let namespace = place.as_ref().map(|(_, at)| at.namespace().to_owned()).unwrap_or_default();
         let inside = inside.as_ref();
-        let mut asking = Asking { wanted, inside, namespace, services, gained: None, writes: AtomicBool::default() };
+        let mut asking =
+            Asking { wanted, inside, own, namespace, services, gained: None, writes: AtomicBool::default() };
         tokio::select! {
             rows = asking.rows() => checked.rows = rows,
             () = cancel.cancelled() => checked.cancelled = true,
@@ -86,8 +159,8 @@ pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, ca
     if let Some(session) = inside {
         session.close().await;
     }
-    if let (Ok((access, guest)), true) = (guest, may_be_there) {
-        checked.remains.extend(guest.remove(&access.client).await.err());
+    if let Some(placement) = placement {
+        checked.remains.extend(placement.remove().await);
     }
     checked
 }
@@ -104,6 +177,9 @@ async fn services_of(access: &Access, namespace: &str) -> BTreeMap<String, Strin
 pub(super) struct Asking<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) inside: Option<&'a Vantage>,
+    /// How the application's own programs resolve names and which certificates they trust, or the reason why that is not
+    /// known. `None` if the pod is not an application's.
+    pub(super) own: Option<Result<Settings, String>>,
     /// The namespace of the pod. It is empty if there is no cluster.
     pub(super) namespace: String,
     /// The names of the namespace's Services, by their cluster IP.
@@ -144,12 +220,14 @@ impl Asking<'_> {
             may = both.passes();
             rows.push(self.named(both.row("name")));
             rows.push(resolver::row(&both, &self.services));
+            rows.extend(self.own_resolver(&both));
         }
         if wanted.tls() {
             let probe = Probe::Tls(TlsQuestion { host: wanted.host.clone(), port: wanted.port, server_name: None });
             let both = self.both("tls", may, |_| Some(probe.clone()), rows::tls).await;
             may = both.passes();
             rows.push(both.row("tls"));
+            rows.extend(self.own_trust(&both).await);
         }
         let bucket = wanted.bucket.as_deref().unwrap_or_default();
         let probe = Probe::Http(HttpQuestion::new("GET", format!("{}/{bucket}", wanted.endpoint)));
@@ -226,9 +304,14 @@ impl Asking<'_> {
     }
 
     pub(super) async fn ask(&self, inside: bool, probe: Probe) -> Option<Asked> {
+        self.ask_trusting(inside, probe, self.wanted.trust.clone()).await
+    }
+
+    /// Asks a question that trusts the certificates `trust`. Returns `None` if there is no vantage on that side.
+    pub(super) async fn ask_trusting(&self, inside: bool, probe: Probe, trust: Vec<String>) -> Option<Asked> {
         let outside = Vantage::Outside;
         let vantage = if inside { self.inside? } else { &outside };
-        let mut view = self.wanted.view(inside);
+        let mut view = View { trust, ..self.wanted.view(inside) };
         if matches!(probe, Probe::Jwt(_)) {
             view.trust.extend(self.wanted.identity.as_ref().and_then(|it| it.authority.clone()));
         }

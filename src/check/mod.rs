@@ -1,17 +1,20 @@
 //! `parallax check`: examines a store and a cluster of the user's own, without a scenario. The same questions are asked
-//! from this process (outside) and from one pod (inside), and the answers are shown side by side.
+//! from this process (outside) and from one pod (inside), and the answers are shown side by side. The pod is one of the
+//! check's own, or one of the user's application.
 //!
 //! The questions, the judgement and the explanations are those of runs: `parallax-probe`, `parallax-judge` and
 //! `parallax-explain`.
 //!
 //! **Architecture Invariant:** this module needs no container engine and no scenario, and uses the cluster only through
-//! `Access`. It creates one pod and objects below [`Wanted::prefix`], and removes both.
+//! `Access`. It creates one pod and objects below [`Wanted::prefix`], and removes both. In an application's own pod, it
+//! creates one file, and removes it, or one ephemeral container, whose program it ends.
 
 mod application;
 mod ask;
 mod headers;
 mod identity;
 mod junit;
+mod own;
 mod pages;
 mod refused;
 mod resolver;
@@ -23,8 +26,8 @@ mod signed;
 mod trust;
 mod wanted;
 
-pub use application::{Application, application};
-pub use ask::{Checked, check};
+pub use application::{Application, of_pod, pod_of};
+pub use ask::{Checked, Inside, check};
 pub use junit::junit;
 pub use rows::{Cell, Row, State};
 pub use save::scenario;

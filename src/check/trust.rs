@@ -2,18 +2,10 @@
 
 use std::path::Path;
 
+use parallax_vocab::settings::{BUNDLES, certificates};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-
-/// The files in which systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-];
 
 /// Returns the usable certificates that this machine trusts, as PEM in one text. `None` if the file cannot be read.
 /// `named` is the file that `SSL_CERT_FILE` names. This file replaces the machine's own file, as in OpenSSL and Go.
@@ -28,17 +20,12 @@ pub fn system(named: Option<&Path>) -> Option<String> {
 
 /// Removes certificates that cannot be trust anchors. Otherwise one unusable certificate in the machine's file would
 /// make each question fail.
-fn usable(text: &str) -> Option<String> {
-    const END: &str = "-----END CERTIFICATE-----";
-    let mut all = String::new();
-    for block in text.split_inclusive(END) {
-        let Some(start) = block.find("-----BEGIN CERTIFICATE-----") else { continue };
-        let Ok(certificate) = CertificateDer::from_pem_slice(&block.as_bytes()[start..]) else { continue };
-        if RootCertStore::empty().add(certificate).is_ok() {
-            all.push_str(&block[start..]);
-            all.push('\n');
-        }
-    }
+pub(super) fn usable(text: &str) -> Option<String> {
+    let is_anchor = |text: &&str| {
+        let read = CertificateDer::from_pem_slice(text.as_bytes());
+        read.is_ok_and(|it| RootCertStore::empty().add(it).is_ok())
+    };
+    let all: String = certificates(text).filter(is_anchor).flat_map(|it| [it, "\n"]).collect();
     (!all.is_empty()).then_some(all)
 }
 

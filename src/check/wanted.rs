@@ -24,6 +24,8 @@ pub struct Wanted {
     pub bucket: Option<String>,
     /// The certificates to trust, in PEM format.
     pub trust: Vec<String>,
+    /// Whether the user gave these certificates. Otherwise, they are those that this machine trusts.
+    pub given_trust: bool,
     /// The name servers to ask from outside. If the list is empty, this machine's name servers are used.
     pub name_servers: Vec<SocketAddr>,
     /// The web identity to check. `None` if the user named no ServiceAccount.
@@ -114,6 +116,7 @@ pub(super) mod tests {
             access: None,
             bucket: Some("photos".to_owned()),
             trust: Vec::new(),
+            given_trust: false,
             name_servers: Vec::new(),
             identity: None,
             large_mib: 2,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parallax_vocab::{Answer, Question};
 
-use super::{AGENT_PATH, ProbeError, Session};
+use super::{AGENT_SESSION, ProbeError, Session};
 use parallax_engine::Engine;
 
 /// A session with the agent in one container outside the cluster. Dropping this value ends the session.
@@ -17,7 +17,7 @@ impl ContainerSession {
     /// Starts `parallax-agent session` in the running container `name`, and waits for the first message of the agent.
     pub async fn open(engine: &Engine, name: &str) -> Result<Self, ProbeError> {
         let place = format!("container {name}");
-        let exec = engine.attach(name, &[AGENT_PATH, "session"]).await;
+        let exec = engine.attach(name, &AGENT_SESSION).await;
         let exec = exec.map_err(|why| ProbeError::Start { place: place.clone(), why: why.to_string() })?;
         let session = Session::open(place, exec.stdin, exec.stdout, exec.stderr, exec.ended).await?;
         Ok(Self { session: Arc::new(session) })

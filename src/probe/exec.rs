@@ -5,13 +5,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
 use crate::cluster::{api_message, is_transient};
 use parallax_record::in_full;
 
-/// The number of bytes that are kept of standard output, and of standard error.
+/// The number of bytes that are kept of standard output, and of standard error, unless the caller wants another one.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
+/// The size of the buffer for a program's input, in bytes.
+const INPUT_BUFFER_BYTES: usize = 64 * 1024;
 /// The kubelet's message for an exec into a container that does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
 pub(super) const NO_CONTAINER: &str = "container not found";
 /// Parts of the apiserver's messages for an exec if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and
@@ -37,9 +40,9 @@ pub fn is_of_the_machine(message: &str) -> bool {
 pub struct Ran {
     /// The exit code of the program.
     pub exit: i32,
-    /// The standard output of the program, at most 64 KiB.
+    /// The beginning of the standard output of the program.
     pub stdout: String,
-    /// The standard error of the program, at most 64 KiB.
+    /// The beginning of the standard error of the program.
     pub stderr: String,
 }
 
@@ -59,7 +62,23 @@ pub enum NotRan {
     },
 }
 
-/// Runs a program in a container of a pod, for at most `within`.
+/// What a program reads, and how much of what it writes is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams<'a> {
+    /// The standard input of the program; `None` for no input. It is sent once the program has written something to
+    /// standard output. A program that ended before its input would lose its exit status, because the connection breaks.
+    pub input: Option<&'a [u8]>,
+    /// The number of bytes that are kept of standard output, and of standard error.
+    pub output_limit_bytes: u64,
+}
+
+impl Default for Streams<'_> {
+    fn default() -> Self {
+        Self { input: None, output_limit_bytes: OUTPUT_LIMIT_BYTES }
+    }
+}
+
+/// Runs a program without input in a container of a pod, for at most `within`.
 ///
 /// # Errors
 ///
@@ -71,16 +90,52 @@ pub async fn run(
     command: &[&str],
     within: Duration,
 ) -> Result<Ran, NotRan> {
+    run_with(pods, (pod, container), command, Streams::default(), within).await
+}
+
+/// Runs a program in a container of a pod, for at most `within`. The pair is the pod and the container.
+///
+/// # Errors
+///
+/// [`NotRan`].
+pub async fn run_with(
+    pods: &Api<Pod>,
+    (pod, container): (&str, &str),
+    command: &[&str],
+    streams: Streams<'_>,
+    within: Duration,
+) -> Result<Ran, NotRan> {
+    let Streams { input, output_limit_bytes: limit } = streams;
     let ran = async {
-        let parameters = AttachParams::default().container(container).stdin(false).stdout(true).stderr(true);
+        let parameters = AttachParams::default().container(container).stdin(input.is_some()).stdout(true).stderr(true);
+        // With the default of 1 KiB, a long input would need thousands of messages.
+        let parameters = if input.is_some() { parameters.max_stdin_buf_size(INPUT_BUFFER_BYTES) } else { parameters };
         let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|it| refused(&it))?;
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
-        let (stdout, stderr, status) = tokio::join!(read(out), read(err), async {
-            match status {
-                Some(status) => status.await,
-                None => None,
+        let began = Notify::new();
+        let fed = async {
+            if let (Some(mut stdin), Some(input)) = (process.stdin(), input) {
+                began.notified().await;
+                // If the program does not read all of its input, its exit code says more than this error.
+                if let Err(error) = stdin.write_all(input).await {
+                    tracing::debug!(%error, "the input of a program broke off");
+                }
+                let _ = stdin.shutdown().await;
             }
-        });
+            std::future::pending().await
+        };
+        let ended = async {
+            tokio::join!(read(out, limit, Some(&began)), read(err, limit, None), async {
+                match status {
+                    Some(status) => status.await,
+                    None => None,
+                }
+            })
+        };
+        let (stdout, stderr, status) = tokio::select! {
+            ended = ended => ended,
+            never = fed => never,
+        };
         Ok(Ran { exit: exit_code(status)?, stdout, stderr })
     };
     tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
@@ -116,13 +171,16 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     })
 }
 
-/// Reads one output of a program, and returns its beginning. The rest is read too and dropped, because a program whose
+/// Reads one output of a program, and returns its beginning. Notifies `began` when the first bytes arrive. The rest is read too and dropped, because a program whose
 /// output is not read would block.
-async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
+async fn read(output: Option<impl AsyncRead + Unpin>, limit: u64, began: Option<&Notify>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();
     let all = async {
-        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut beginning).await?;
+        if output.read_buf(&mut beginning).await? > 0 {
+            began.inspect(|it| it.notify_one());
+        }
+        (&mut output).take(limit.saturating_sub(beginning.len() as u64)).read_to_end(&mut beginning).await?;
         tokio::io::copy(&mut output, &mut tokio::io::sink()).await
     };
     // The text that was read before the stream broke is used. The exit status says how the program ended.
@@ -174,14 +232,14 @@ mod tests {
 
     #[tokio::test]
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
-        assert_eq!(read(Some(&b"a\xffb"[..])).await, "a\u{fffd}b");
+        assert_eq!(read(Some(&b"a\xffb"[..]), OUTPUT_LIMIT_BYTES, None).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
         // The limit splits a character of several bytes.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
-        let text = read(Some(&mut output)).await;
+        let text = read(Some(&mut output), OUTPUT_LIMIT_BYTES, None).await;
         assert!(text.starts_with("xxx") && text.ends_with('\u{fffd}'), "{}", text.len());
         assert_eq!(output, b"", "it is read to its end");
-        assert_eq!(read(None::<&[u8]>).await, "");
+        assert_eq!(read(None::<&[u8]>, OUTPUT_LIMIT_BYTES, None).await, "");
     }
 }

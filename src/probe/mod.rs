@@ -22,7 +22,7 @@ mod vantage;
 
 pub use container::ContainerSession;
 pub use error::ProbeError;
-pub use pod::{AGENT_PATH, PodSession};
+pub use pod::{AGENT_PATH, AGENT_SESSION, PodSession};
 pub use prober::Prober;
 pub use proxy::Proxy;
 pub use session::{Hello, Session};

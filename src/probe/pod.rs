@@ -18,6 +18,9 @@ use crate::cluster::{api_message, is_transient, met, pauses};
 /// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
 
+/// The command that starts a session of the agent in its image.
+pub const AGENT_SESSION: [&str; 2] = [AGENT_PATH, "session"];
+
 /// The time limit for opening a session, including all tries.
 const OPENS_WITHIN: Duration = Duration::from_secs(35);
 /// If the process has ended, the watch of the pod gets this time to report that the pod was deleted. This reason
@@ -35,13 +38,14 @@ pub struct PodSession {
 }
 
 impl PodSession {
-    /// Starts `parallax-agent session` in the running pod `name`. `container` names the container; `None` means the
-    /// pod's only container. From then on, the session watches the pod, so that it notices the pod's end.
+    /// Starts the agent by `command` in the running pod `name`. `container` names the container; `None` means the pod's
+    /// only container. From then on, the session watches the pod, so that it notices the pod's end.
     pub async fn open(
         client: kube::Client,
         namespace: &str,
         name: &str,
         container: Option<&str>,
+        command: &[&str],
     ) -> Result<Self, ProbeError> {
         let place = format!("pod {name} of namespace {namespace}");
         let pods: Api<Pod> = Api::namespaced(client, namespace);
@@ -59,7 +63,7 @@ impl PodSession {
         let opened = Box::pin(tokio::time::timeout(OPENS_WITHIN, async {
             let mut pauses = pauses();
             loop {
-                match once(&place, &pods, name, container, &params).await {
+                match once(&place, &pods, (name, container), command, &params).await {
                     // No question has been sent yet, so a session whose connection broke can safely be opened again.
                     Err(Broken { error, again: true }) => {
                         tracing::debug!(%error, "a session is opened again");
@@ -114,12 +118,12 @@ struct Broken {
 async fn once(
     place: &str,
     pods: &Api<Pod>,
-    name: &str,
-    container: Option<&str>,
+    (name, container): (&str, Option<&str>),
+    command: &[&str],
     params: &AttachParams,
 ) -> Result<Session, Broken> {
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
-    let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
+    let exec = pods.exec(name, command.iter().copied(), params).await;
     // If a container does not run, the kubelet's message arrives as a status 500, which normally counts as transient.
     // This failure is not transient.
     let again = |why: &kube::Error| is_transient(why) && !api_message(why).contains(NO_CONTAINER);
@@ -208,7 +212,8 @@ fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     }
     let first = pod.spec.as_ref().and_then(|spec| spec.containers.first()).map(|first| first.name.as_str());
     let name = container.or(first)?;
-    let ours = status.container_statuses.as_deref().unwrap_or_default().iter().find(|status| status.name == name)?;
+    let all = status.container_statuses.iter().chain(&status.ephemeral_container_statuses).flatten();
+    let ours = { all }.find(|status| status.name == name)?;
     let ended = ours.state.as_ref()?.terminated.as_ref()?;
     let why = ended.reason.as_deref().unwrap_or("no reason given");
     Some(format!("its container {name} ended with exit code {}: {why}", ended.exit_code))
@@ -250,6 +255,11 @@ mod tests {
             (ended.clone(), Some("hold"), hold_ended),
             (ended, Some("side"), None),
         ];
+        let beside = json!({"metadata": {}, "status": {"ephemeralContainerStatuses": [
+            {"name": "check", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]}});
+        let check_ended = Some("its container check ended with exit code 0: Completed");
+        let table = table.into_iter().chain([(beside, Some("check"), check_ended)]);
         for (pod, container, expected) in table {
             let pod: Pod = serde_json::from_value(pod).expect("a pod");
             assert_eq!(verdict(Some(&pod), container).as_deref(), expected);
@@ -270,7 +280,7 @@ mod tests {
             }
         })
         .await;
-        let error = PodSession::open(client, "n", "p", None).await.expect_err("there is no pod");
+        let error = PodSession::open(client, "n", "p", None, &AGENT_SESSION).await.expect_err("there is no pod");
         assert!(matches!(&error, ProbeError::Start { why, .. } if why.contains("not found")), "{error}");
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }

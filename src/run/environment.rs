@@ -28,7 +28,7 @@ use super::witness::{Sight, StoreWitness, was_given_by};
 use super::{Context, Programs, flow, name_service, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
-use crate::probe::{PodSession, Vantage};
+use crate::probe::{AGENT_SESSION, PodSession, Vantage};
 use parallax_engine::Written;
 use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
@@ -389,7 +389,9 @@ async fn stage<'a>(
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
         // The future is boxed, so that the buffers of the streams do not enlarge every future that awaits it.
-        let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
+        let session =
+            Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER), &AGENT_SESSION))
+                .await?;
         let session = Vantage::Pod(session);
         name_service::answers(&scene, pod, &session).await?;
         Ok::<_, RunError>((vantage.clone(), session))

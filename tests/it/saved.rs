@@ -15,6 +15,7 @@ fn wanted(given: &str, region: &str) -> Wanted {
         access: None,
         bucket: Some("photos".to_owned()),
         trust: Vec::new(),
+        given_trust: true,
         name_servers: Vec::new(),
         identity: None,
         large_mib: 2,

@@ -3,9 +3,37 @@
 //! ends before its own children, these become children of process 1. It reaps them, so that the many processes of a
 //! browser do not stay as zombies.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
 use anyhow::Context as _;
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Waits for SIGTERM or SIGINT, for at most `within`. `None` means without a limit.
+pub(crate) async fn hold(within: Option<Duration>) -> anyhow::Result<()> {
+    match within {
+        Some(within) => tokio::time::timeout(within, until_signal()).await.unwrap_or(Ok(())),
+        None => until_signal().await,
+    }
+}
+
+/// Ends each `hold` that runs the same file as this program. A program of another container is another file, even if
+/// both containers have the same processes in sight.
+pub(crate) fn release() -> anyhow::Result<()> {
+    let file = |of: &str| std::fs::metadata(format!("/proc/{of}/exe")).map(|it| (it.dev(), it.ino()));
+    let own = file("self").context("failed to read the own program")?;
+    for entry in std::fs::read_dir("/proc").context("failed to read /proc")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(process) = name.parse().ok().and_then(Pid::from_raw).filter(|it| *it != getpid()) else { continue };
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let holds = arguments.split(|it| *it == 0).nth(1) == Some(b"hold");
+        if holds && file(&name).is_ok_and(|it| it == own) {
+            kill_process(process, Signal::TERM).with_context(|| format!("failed to end process {name}"))?;
+        }
+    }
+    Ok(())
+}
 
 /// Waits for SIGTERM or SIGINT, and reaps orphans in the meantime.
 pub(crate) async fn until_signal() -> anyhow::Result<()> {

@@ -3,7 +3,8 @@
 //! It has these subcommands:
 //!
 //! - `session` answers the harness's questions over the standard streams of an exec.
-//! - `hold` keeps a vantage's pod alive.
+//! - `hold` keeps a vantage's pod alive, and `release` ends it.
+//! - `look` prints which names and certificates the programs of a container know.
 //! - `world` is the external network of a cluster: a name server, and a proxy for TLS and HTTP (the edge).
 //! - `inject` is an admission webhook that adds to pods what web identity needs.
 //! - `balance` is the controller that implements Services of type `LoadBalancer` with an HAProxy outside the cluster.
@@ -12,11 +13,13 @@ mod addresses;
 mod balance;
 mod hold;
 mod inject;
+mod look;
 mod probers;
 mod session;
 mod world;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -32,9 +35,26 @@ struct Arguments {
 enum Command {
     /// Read questions from standard input and write answers to standard output, both in frames (length and JSON). Ends
     /// when the input ends or when nothing arrives for 15 s
-    Session,
+    Session {
+        /// Remove the file of this program when the session ends, and let the kernel end this program before others of
+        /// its container if memory is short
+        #[arg(long)]
+        guest: bool,
+    },
     /// Do nothing until SIGTERM or SIGINT arrives. This is the main process of a vantage's pod
-    Hold,
+    Hold {
+        /// End after this number of seconds
+        #[arg(long, value_name = "SECONDS")]
+        within: Option<u64>,
+    },
+    /// End each `hold` of this container
+    Release,
+    /// Print as JSON how the programs of a container resolve names, and which certificates they trust
+    Look {
+        /// A process of the container [default: this container]
+        #[arg(long, value_name = "PID")]
+        process: Option<u32>,
+    },
     /// Serve the DNS names and the edge of a cluster's world: TLS by server name, plain HTTP by `Host`. The environment
     /// variable `PARALLAX_WORLD` holds the configuration as JSON
     World,
@@ -56,8 +76,10 @@ fn main() -> ExitCode {
         .and_then(|runtime| {
             let done = runtime.block_on(async {
                 match arguments.command {
-                    Command::Session => session::serve().await,
-                    Command::Hold => hold::until_signal().await,
+                    Command::Session { guest } => session::serve(guest).await,
+                    Command::Hold { within } => hold::hold(within.map(Duration::from_secs)).await,
+                    Command::Release => hold::release(),
+                    Command::Look { process } => print(&look::look(process)?),
                     Command::World => world::serve().await,
                     Command::Inject(arguments) => inject::serve(&arguments).await,
                     Command::Balance(arguments) => balance::serve(&arguments).await,
@@ -75,6 +97,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let text = serde_json::to_vec(value)?;
+    std::io::stdout().lock().write_all(&text).context("failed to write to standard output")
 }
 
 /// Writes a line about a failed `accept` to standard error. If the agent ends, the harness shows the last lines of this

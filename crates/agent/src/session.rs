@@ -26,13 +26,25 @@ const AT_ONCE: usize = 64;
 const PANIC_EXIT_CODE: i32 = 101;
 
 /// Runs a session on standard input and standard output.
-pub(crate) async fn serve() -> anyhow::Result<()> {
+///
+/// The program may be a guest in the container of somebody else's application. Then its file is removed when the session
+/// ends, also if the harness was killed. If the container's memory is short, the kernel ends this program and not the
+/// application.
+pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         std::process::exit(PANIC_EXIT_CODE);
     }));
-    run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await
+    let own = if guest { std::env::current_exe().ok() } else { None };
+    if guest {
+        // A process may raise its own score. If it cannot, the session is still useful.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    }
+    let done = run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await;
+    // The harness removes the file, too, and reports if it cannot.
+    let _ = own.map(std::fs::remove_file);
+    done
 }
 
 /// Runs a session on any pair of streams. The session ends if no byte arrives for `silence`.

@@ -54,9 +54,9 @@ impl Binaries {
         Self { inside: &[], running: folder.join(CONTAINER), folder: folder.to_owned() }
     }
 
-    /// The path of a program of this workspace. The error says that the program is missing, or that it is linked
-    /// dynamically and so cannot run in an empty image.
-    pub(super) fn find(&self, binary: &str, image: &str, cache: &Cache) -> Result<PathBuf, ImageError> {
+    /// The path of a program of this workspace. `image` is what needs the program. The error says that the program is
+    /// missing, or that it is linked dynamically and so cannot run in an empty image.
+    pub fn find(&self, binary: &str, image: &str, cache: &Cache) -> Result<PathBuf, ImageError> {
         let path = match self.inside.iter().find(|packed| packed.name == binary) {
             Some(packed) => packed.unpacked(cache)?,
             None if !self.inside.is_empty() && binary == CONTAINER => self.running.clone(),

@@ -18,6 +18,7 @@ mod problem;
 pub mod program;
 pub mod question;
 pub mod secret;
+pub mod settings;
 pub mod signature;
 mod sources;
 pub mod store;

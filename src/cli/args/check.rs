@@ -22,11 +22,24 @@ pub struct Check {
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Ask only from this machine, and create no pod.
-    #[arg(long, conflicts_with_all = ["kubeconfig", "context", "namespace", "service_account", "image"])]
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context", "namespace", "service_account", "image", "attach"])]
     pub outside_only: bool,
     /// The image that contains `parallax-agent`, for the pod. The cluster's nodes must be able to pull the image.
-    #[arg(long, value_name = "IMAGE", required_unless_present = "outside_only")]
+    ///
+    /// With `--attach`, it is the image of an ephemeral container, which is created only if the application's container
+    /// has no shell or no folder for the agent.
+    #[arg(long, value_name = "IMAGE", required_unless_present_any = ["outside_only", "attach"])]
     pub image: Option<String>,
+    /// Ask from a container of this application, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`,
+    /// and not from a pod of the check's own.
+    ///
+    /// The agent is written into the container through exec, and removed at the end. This option includes `--app`, and
+    /// checks how the application's own programs resolve the name and which certificates they trust.
+    #[arg(long, value_name = "KIND/NAME", conflicts_with_all = ["app", "service_account"])]
+    pub attach: Option<String>,
+    /// The container of the application's pod, if the pod has several.
+    #[arg(long, value_name = "NAME", requires = "attach")]
+    pub container: Option<String>,
     /// A bucket of the store.
     ///
     /// If `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and, if needed, `AWS_SESSION_TOKEN`) are set, presigned URLs
@@ -64,7 +77,7 @@ pub struct Check {
     /// `7d`. The row `link` is red if the credentials end earlier.
     #[arg(long, value_name = "DURATION", requires = "role", value_parser = span)]
     pub links_for: Option<Span>,
-    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME` or `pod/NAME`. Its settings are compared
+    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. Its settings are compared
     /// with what the check asks, and the check's pod resolves names as the application's pod does.
     #[arg(long, value_name = "KIND/NAME", conflicts_with = "outside_only")]
     pub app: Option<String>,

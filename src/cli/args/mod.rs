@@ -254,7 +254,7 @@ pub enum Command {
     /// Exits 0 if no row has a problem, and 1 if a row has a problem or no question could be asked inside the cluster.
     /// Exits 2 if the command line is wrong, and 3 if something could not be removed.
     #[command(
-        after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem\n  parallax check minio.example.com --outside-only --junit check.xml    for CI"
+        after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem\n  parallax check minio.example.com -n foo --attach deploy/app --ca ca.pem\n  parallax check minio.example.com --outside-only --junit check.xml    for CI"
     )]
     Check(Check),
     /// Print the script with which a shell completes command lines, including the names of scenarios and breaks.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parallax_images::Cache;
 use parallax_vocab::event::Exit;
 use parallax_vocab::inert;
 use parallax_vocab::question::S3Access;
@@ -10,12 +11,15 @@ use parallax_vocab::{RunId, Secret};
 use tokio_util::sync::CancellationToken;
 
 use super::fresh_run_id;
-use crate::apply::Guest;
-use crate::check::{self, Identity, Wanted};
+use super::machine::own_programs;
+use crate::apply::{Attached, Guest};
+use crate::check::{self, Application, Identity, Inside, Wanted};
 use crate::cli::args::Check;
 use crate::cli::{CliError, printer};
 use crate::cluster::{self, Access};
 
+/// The program that asks in a container.
+const AGENT: &str = "parallax-agent";
 /// The largest size of a file of certificates that is read, in bytes.
 const LARGEST_CA: u64 = 1 << 20;
 
@@ -27,10 +31,11 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         None => None,
     };
     let id = fresh_run_id();
-    let there = if args.outside_only { Err("--outside-only".to_owned()) } else { place(args, &id).await };
+    let (there, application) =
+        if args.outside_only { (Err("--outside-only".to_owned()), None) } else { place(args, &id).await? };
     let region = args.region.clone().or_else(|| variable("AWS_REGION")).unwrap_or_else(|| "us-east-1".to_owned());
     let keys = match (&args.credentials_from, &there) {
-        (Some(named), Ok((access, guest))) => Some(of_secret(access, &guest.namespace, named).await?),
+        (Some(named), Ok((access, at))) => Some(of_secret(access, at.namespace(), named).await?),
         (Some(_), Err(why)) => return Err(CliError::Usage(format!("--credentials-from needs the cluster: {why}"))),
         (None, _) => of_environment(),
     };
@@ -40,20 +45,6 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         access_key: keys.0,
         secret_key: keys.1,
         session_token: keys.2,
-    });
-    let application = match (&args.app, &there) {
-        (Some(named), Ok((access, guest))) => {
-            Some(check::application(access, &guest.namespace, named).await.map_err(CliError::Usage)?)
-        }
-        (Some(_), Err(why)) => return Err(CliError::Usage(format!("--app needs the cluster: {why}"))),
-        (None, _) => None,
-    };
-    let there = there.map(|(access, mut guest)| {
-        if let Some(application) = &application {
-            guest.dns_policy.clone_from(&application.dns_policy);
-            guest.dns_config.clone_from(&application.dns_config);
-        }
-        (access, guest)
     });
     let identity = args.service_account.clone().map(|account| Identity {
         account,
@@ -69,6 +60,7 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         access,
         bucket: args.bucket.clone(),
         trust: trusted(args)?,
+        given_trust: !args.ca.is_empty(),
         name_servers: args.name_server.clone(),
         identity,
         large_mib: args.large_body,
@@ -79,8 +71,9 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     for line in announced(&wanted, &there) {
         printer::word(&inert(&line));
     }
-    let guest = there.as_ref().map(|(access, guest)| (access, guest)).map_err(Clone::clone);
-    let checked = Box::pin(check::check(&wanted, guest, &cancel)).await;
+    let place = there.as_ref().map(|(access, at)| (access, at)).map_err(Clone::clone);
+    let announce = |line: &str| printer::word(&inert(line));
+    let checked = Box::pin(check::check(&wanted, place, &announce, &cancel)).await;
     printer::data(&if args.json { check::json(&checked) } else { inert(&check::text(&checked)).into_owned() });
     if let Some(path) = &args.junit {
         let text = check::junit(&checked, args.outside_only).map_err(CliError::Harness)?;
@@ -102,20 +95,44 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     Ok(if good { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// Returns the access to the cluster, and the pod that is to be created in it. The error is the reason why nothing can
-/// be asked inside the cluster.
-async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
-    let foreign = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref());
-    let cluster::Foreign { access, namespace, .. } = foreign.await.map_err(|error| error.to_string())?;
+/// The access to the cluster and the place inside it. The error is the reason why nothing can be asked inside.
+type There = Result<(Access, Inside), String>;
+
+/// Finds the cluster and the place inside it, and reads the settings of the application that the user named.
+async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>), CliError> {
+    let foreign = match cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref()).await {
+        Ok(foreign) => foreign,
+        Err(error) => match [("--app", &args.app), ("--attach", &args.attach)].iter().find(|it| it.1.is_some()) {
+            Some((option, _)) => return Err(CliError::Usage(format!("{option} needs the cluster: {error}"))),
+            None => return Ok((Err(error.to_string()), None)),
+        },
+    };
+    let cluster::Foreign { access, namespace, .. } = foreign;
+    let namespace = args.namespace.clone().unwrap_or(namespace);
+    let name = format!("parallax-check-{}", id.as_str());
+    if let Some(named) = &args.attach {
+        let pod = check::pod_of(&access, &namespace, "--attach", named).await.map_err(CliError::Usage)?;
+        let program = own_programs()?.find(AGENT, "the pod", &Cache::open()?)?;
+        let mut attached = Attached::of(&pod, args.container.as_deref(), name, program).map_err(CliError::Usage)?;
+        attached.image.clone_from(&args.image);
+        return Ok((Ok((access, Inside::Attached(attached))), Some(check::of_pod(named, &pod))));
+    }
+    let application = match &args.app {
+        Some(named) => {
+            let pod = check::pod_of(&access, &namespace, "--app", named).await.map_err(CliError::Usage)?;
+            Some(check::of_pod(named, &pod))
+        }
+        None => None,
+    };
     let guest = Guest {
-        namespace: args.namespace.clone().unwrap_or(namespace),
-        name: format!("parallax-check-{}", id.as_str()),
+        namespace,
+        name,
         image: args.image.clone().unwrap_or_default(),
         identity: args.service_account.clone().map(|account| (account, args.audience.clone())),
-        dns_policy: None,
-        dns_config: None,
+        dns_policy: application.as_ref().and_then(|it| it.dns_policy.clone()),
+        dns_config: application.as_ref().and_then(|it| it.dns_config.clone()),
     };
-    Ok((access, guest))
+    Ok((Ok((access, Inside::Guest(guest))), application))
 }
 
 /// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after it.
@@ -134,12 +151,24 @@ fn to_save(name: &str) -> Result<PathBuf, CliError> {
     Ok(path)
 }
 
-/// Returns lines that announce which objects `check` is going to create.
-fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<String> {
+/// Returns lines that announce what `check` is going to create.
+fn announced(wanted: &Wanted, there: &There) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Ok((access, guest)) = there {
-        let Guest { namespace, name, image, .. } = guest;
-        lines.push(format!("makes      pod {name} in namespace {namespace} of {}, of image {image}", access.name));
+    match there {
+        Err(_) => {}
+        Ok((access, Inside::Guest(Guest { namespace, name, image, .. }))) => {
+            lines.push(format!("makes      pod {name} in namespace {namespace} of {}, of image {image}", access.name));
+        }
+        Ok((access, Inside::Attached(attached))) => {
+            let Attached { namespace, pod, container, name, program, .. } = attached;
+            let size = std::fs::metadata(program).map(|it| it.len() >> 20).unwrap_or_default();
+            let folders = attached.folders().collect::<Vec<_>>().join(", ");
+            lines.push(format!(
+                "puts       the agent ({size} MiB) as file {name} into container {container} of pod {pod} in namespace {namespace} of {},",
+                access.name
+            ));
+            lines.push(format!("           in $TMPDIR or the first of {folders} in which a program may be written and run, and runs it there"));
+        }
     }
     if let (Some(bucket), Some(_)) = (&wanted.bucket, &wanted.access) {
         let large = if wanted.large_mib > 0 { format!(", and two of {} MiB", wanted.large_mib) } else { String::new() };

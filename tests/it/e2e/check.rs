@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 
+use super::attach::{attached, with_shell};
 use super::bench::{Project, no_engine, reserve};
 use super::standing::cluster;
 use crate::engine::bench::docker;
@@ -18,6 +19,7 @@ fixtures:
   ca: { use: certificate-authority }
   store: { use: minio, host: minio.example.com, tls: { issuer: ca }, buckets: [photos] }
   names: { use: dns-rewrite, from: "{{ store.host }}", to: "{{ store.service }}" }
+  shell: { use: shell }
 vantages:
   app: { pod: { trust: [ca] } }
   host: { outside: { trust: [ca] } }
@@ -49,10 +51,10 @@ pub(super) struct Standing<'a> {
     project: &'a Project,
     pub(super) run: String,
     pub(super) namespace: String,
-    kubeconfig: String,
+    pub(super) kubeconfig: String,
     /// The path of the shell script that sets the store's variables.
     variables: String,
-    name_server: String,
+    pub(super) name_server: String,
     /// The name of the container of the network outside the cluster.
     pub(super) world: String,
     image: String,
@@ -96,26 +98,34 @@ impl<'a> Standing<'a> {
 
     /// Runs `parallax check` of the store's name. `before` is shell code that runs first. Returns the exit code and the
     /// output.
-    fn check(&self, before: &str, args: &str) -> (i32, String) {
+    pub(super) fn check(&self, before: &str, args: &str) -> (i32, String) {
         self.check_at("minio.example.com", before, &format!("--name-server {} {args}", self.name_server))
     }
 
     /// Runs `parallax check` of an endpoint, with the store's variables. `before` is shell code that runs first. Returns
     /// the exit code and the output.
     pub(super) fn check_at(&self, endpoint: &str, before: &str, args: &str) -> (i32, String) {
-        let Self { namespace, kubeconfig, variables, image, .. } = self;
-        let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();
-        let script = format!(
-            ". {variables}; IMAGE={image}; CA=$SSL_CERT_FILE; {before} exec {parallax} check {endpoint} \
-             --kubeconfig {kubeconfig} -n {namespace} --image $IMAGE --bucket photos --ca $CA {args}"
-        );
-        let ended = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let Self { variables, .. } = self;
+        let ended = self.command(endpoint, before, args).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         let told = format!(". {variables}; echo $AWS_SECRET_ACCESS_KEY");
         let secret = Command::new("sh").args(["-c", &told]).output().unwrap().stdout;
         let secret = String::from_utf8_lossy(&secret).trim().to_owned();
         assert!(!secret.is_empty() && !said.contains(&secret), "the secret key is printed");
         (ended.status.code().unwrap_or(-1), said)
+    }
+
+    /// Returns the command of [`Self::check_at`]. Its process becomes `parallax` itself.
+    pub(super) fn command(&self, endpoint: &str, before: &str, args: &str) -> Command {
+        let Self { namespace, kubeconfig, variables, image, .. } = self;
+        let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();
+        let script = format!(
+            ". {variables}; IMAGE='--image {image}'; CA=$SSL_CERT_FILE; {before} exec {parallax} check {endpoint} \
+             --kubeconfig {kubeconfig} -n {namespace} $IMAGE --bucket photos --ca $CA {args}"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]);
+        command
     }
 
     /// Asserts that the first line with `FAILED` belongs to the row `row`, and that the sentence below it contains
@@ -158,7 +168,8 @@ async fn the_first_red_line_names_the_fault() {
     let _reserved = reserve(1);
     let project = Project::new();
     project.scenario("stands", SCENARIO);
-    let standing = Standing::up(&project, "stands");
+    with_shell(&project);
+    let mut standing = Standing::up(&project, "stands");
 
     let (code, said) = standing.check("", "");
     assert_eq!(code, 0, "{said}");
@@ -177,7 +188,7 @@ async fn the_first_red_line_names_the_fault() {
     std::fs::write(&other, certificate.pem()).unwrap();
     standing.first_red((&format!("CA={};", other.display()), ""), "tls", "does not trust it");
     standing.first_red(("", "--service-account default"), "token", "anonymous request");
-    let (code, said) = standing.check("IMAGE=parallax.local/none:1;", "");
+    let (code, said) = standing.check("IMAGE='--image parallax.local/none:1';", "");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
     // `check` writes its objects below a prefix of its own and removes them. The scenario's own object must then be the
@@ -185,6 +196,7 @@ async fn the_first_red_line_names_the_fault() {
     let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
     assert!(code == 0 && !said.contains("writes"), "{said}");
     assert_eq!(standing.pods().await, Vec::<String>::new());
+    attached(&project, &mut standing).await;
     let left = project.parallax(&["rerun", "got"]).output().unwrap();
     assert_eq!(left.status.code(), Some(0));
     drop(standing);

@@ -4,6 +4,7 @@
 //! code that a person gets, and asserts that the engine has no objects left. At most two runs are in progress at the
 //! same time, each with a cluster.
 
+mod attach;
 mod bench;
 mod canary;
 mod check;

@@ -1,0 +1,237 @@
+//! Reads the settings of a container that decide how its programs resolve names, and which certificates they trust.
+//!
+//! The agent runs in the application's own container, or in an ephemeral container beside it. In the second case, it
+//! reads the application's files through `/proc/PID/root`. Only certificates leave the container, even if a file also
+//! contains a private key.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use anyhow::Context as _;
+use parallax_vocab::settings::{BUNDLES, FOLDERS, NamedBy, Settings, TrustStore, certificates};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+
+/// The words for the system's file if there is none.
+const NO_BUNDLE: &str = "the system's file";
+/// The largest size of a file that is read, in bytes. The bundles of systems have a quarter of a megabyte.
+const FILE_LIMIT_BYTES: u64 = 4 << 20;
+/// The largest number of files of a folder that are read.
+const FILES_LIMIT: usize = 2_000;
+
+/// Reads the settings of the container in which the process `process` runs, or of the agent's own container.
+pub(crate) fn look(process: Option<u32>) -> anyhow::Result<Settings> {
+    let program_bytes = fs::metadata("/proc/self/exe").context("failed to read the own program")?.len();
+    Ok(Settings { program_bytes, ..Container::of(process)?.settings() })
+}
+
+/// The files and the environment of a container.
+struct Container {
+    /// The root folder of the other process; `None` for the root folder of this process.
+    root: Option<OwnedFd>,
+    /// The working directory, which a relative path in a variable means.
+    work: String,
+    variables: BTreeMap<String, String>,
+}
+
+impl Container {
+    fn of(process: Option<u32>) -> anyhow::Result<Self> {
+        let Some(process) = process else {
+            let work = std::env::current_dir().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+            return Ok(Self { root: None, work, variables: std::env::vars_os().filter_map(text).collect() });
+        };
+        let at = format!("/proc/{process}");
+        let not_readable = |what: &str| format!("the {what} of process {process} cannot be read");
+        let root = open(format!("{at}/root"), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| not_readable("files"))?;
+        let environ = fs::read(format!("{at}/environ")).with_context(|| not_readable("environment"))?;
+        let work = fs::read_link(format!("{at}/cwd")).map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Self { root: Some(root), work, variables: variables(&environ) })
+    }
+
+    fn settings(&self) -> Settings {
+        let read = |path| self.read(path).ok();
+        Settings {
+            program_bytes: 0,
+            resolv_conf: read("/etc/resolv.conf"),
+            hosts: read("/etc/hosts"),
+            nsswitch: read("/etc/nsswitch.conf"),
+            stores: self.stores(),
+        }
+    }
+
+    fn stores(&self) -> Vec<TrustStore> {
+        let mut all = Vec::new();
+        for named_by in NamedBy::VARIABLES {
+            let path = named_by.variable().and_then(|it| self.variables.get(it)).filter(|it| !it.is_empty());
+            if let Some(path) = path {
+                all.push(TrustStore { named_by, path: path.clone(), certificates: self.certificates(path) });
+            }
+        }
+        let system = BUNDLES.iter().find_map(|path| Some((*path, self.read(path).ok()?)));
+        let text = system.as_ref().map(|it| pem(&it.1)).unwrap_or_default();
+        let folder = self.folder(&text);
+        all.push(TrustStore {
+            named_by: NamedBy::System,
+            path: system.map_or_else(|| NO_BUNDLE.to_owned(), |(path, _)| path.to_owned()),
+            certificates: if text.is_empty() { Err("the container has none".to_owned()) } else { Ok(text) },
+        });
+        all.extend(folder);
+        all
+    }
+
+    fn certificates(&self, path: &str) -> Result<String, String> {
+        match self.read(path) {
+            Ok(text) if certificates(&text).next().is_none() => Err("it has no certificate (PEM)".to_owned()),
+            Ok(text) => Ok(pem(&text)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Returns the certificates in the folders that `known` does not contain. `None` if there is none.
+    fn folder(&self, known: &str) -> Option<TrustStore> {
+        let named = self.variables.get("SSL_CERT_DIR").filter(|it| !it.is_empty());
+        let folders: Vec<&str> = named.map_or_else(|| FOLDERS.to_vec(), |it| it.split(':').collect());
+        let mut seen: HashSet<String> = certificates(known).map(bare).collect();
+        let mut found = String::new();
+        for folder in &folders {
+            for name in self.names(folder).unwrap_or_default() {
+                let Ok(text) = self.read(&format!("{folder}/{name}")) else { continue };
+                for certificate in certificates(&text).filter(|it| seen.insert(bare(it))) {
+                    found.push_str(certificate);
+                    found.push('\n');
+                }
+            }
+        }
+        let path = folders.join(":");
+        (!found.is_empty()).then_some(TrustStore { named_by: NamedBy::Folder, path, certificates: Ok(found) })
+    }
+
+    /// Returns the names of the files in a folder.
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let opened = self.open(folder)?;
+        let entries = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|it| it.file_name().into_string().ok()).take(FILES_LIMIT).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        let file = self.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(FILE_LIMIT_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn open(&self, path: &str) -> io::Result<File> {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.work) };
+        // A pipe would block without `NONBLOCK`.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = match &self.root {
+            None => open(path, flags, Mode::empty())?,
+            // Symbolic links with an absolute path must lead into the other container, and not into this one.
+            Some(root) => openat2(root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT)?,
+        };
+        Ok(opened.into())
+    }
+}
+
+fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
+/// Reads the variables of another process from its `environ`.
+fn variables(environ: &[u8]) -> BTreeMap<String, String> {
+    let all = environ.split(|it| *it == 0).filter_map(|it| std::str::from_utf8(it).ok()?.split_once('='));
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Returns the certificates of a text, and nothing else of it.
+fn pem(text: &str) -> String {
+    certificates(text).flat_map(|it| [it, "\n"]).collect()
+}
+
+/// Returns a certificate without white space, so that two copies of it are equal.
+fn bare(certificate: &str) -> String {
+    certificate.split_whitespace().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+
+    fn certificate(letters: &str) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{letters}\n-----END CERTIFICATE-----\n")
+    }
+
+    fn at(root: &Path, variables: &[(&str, &str)]) -> Container {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let root = open(root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("a folder");
+        Container { root: Some(root), work: "/app".to_owned(), variables }
+    }
+
+    #[test]
+    fn the_stores_of_another_root_are_read_in_their_order() {
+        let root = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        let (a, b, c) = (certificate("AAAA"), certificate("BBBB"), certificate("CCCC"));
+        let key = "-----BEGIN PRIVATE KEY-----\nKKKK\n-----END PRIVATE KEY-----\n";
+        write("etc/ssl/certs/ca-certificates.crt", &format!("# a comment\n{a}"));
+        write("etc/ssl/certs/again.pem", &a.replace('\n', "\r\n"));
+        write("etc/ssl/certs/mounted.pem", &format!("{key}{b}"));
+        write("data/own.pem", &format!("{c}{key}"));
+        write("app/empty.pem", "hello");
+        // An absolute link of the other container leads to its own file.
+        symlink("/data/own.pem", root.path().join("app/linked.pem")).expect("linked");
+        write("etc/hosts", "10.0.0.1 a");
+        let container = at(
+            root.path(),
+            &[
+                ("SSL_CERT_FILE", "linked.pem"),
+                ("AWS_CA_BUNDLE", "/none"),
+                ("NODE_EXTRA_CA_CERTS", "empty.pem"),
+                ("REQUESTS_CA_BUNDLE", ""),
+            ],
+        );
+        let settings = container.settings();
+        let (resolv, hosts) = (settings.resolv_conf, settings.hosts.as_deref());
+        assert_eq!((resolv, hosts), (None, Some("10.0.0.1 a")));
+        let told: Vec<_> = settings.stores.iter().map(|it| (it.named_by, it.certificates.clone())).collect();
+        let none = "No such file or directory (os error 2)".to_owned();
+        assert_eq!(
+            told,
+            [
+                (NamedBy::AwsCaBundle, Err(none)),
+                (NamedBy::SslCertFile, Ok(c)),
+                (NamedBy::NodeExtraCaCerts, Err("it has no certificate (PEM)".to_owned())),
+                (NamedBy::System, Ok(a)),
+                (NamedBy::Folder, Ok(b)),
+            ]
+        );
+        assert!(!serde_json::to_string(&settings.stores).expect("JSON").contains("KKKK"), "a key leaves the container");
+        let empty = tempfile::tempdir().expect("a folder");
+        let stores = at(empty.path(), &[]).stores();
+        assert!(stores.len() == 1 && stores[0].certificates.is_err(), "{stores:?}");
+    }
+
+    #[test]
+    fn the_environment_of_another_process_is_read() {
+        let read = variables(b"A=1\0B=x=y\0C\0D=\xff\0");
+        assert_eq!(read, BTreeMap::from([("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x=y".to_owned())]));
+        let own = look(Some(std::process::id())).expect("the own process");
+        assert_eq!(own, look(None).expect("the same"), "a process is read from outside as from inside");
+        assert!(own.program_bytes > 0);
+    }
+}

@@ -1,0 +1,108 @@
+//! The settings of a container that decide how its programs resolve names, and which certificates they trust. The agent
+//! reads them from the container's files and environment.
+
+use serde::{Deserialize, Serialize};
+
+/// The files in which systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
+pub const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+/// The folders of which Go trusts each file, in addition to one of the [`BUNDLES`] (`crypto/x509/root_linux.go`).
+/// `SSL_CERT_DIR` replaces them.
+pub const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// The settings of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The length of the agent's program, in bytes. It shows that the program arrived whole.
+    pub program_bytes: u64,
+    /// The text of `/etc/resolv.conf`. `None` if the file cannot be read.
+    pub resolv_conf: Option<String>,
+    /// The text of `/etc/hosts`. `None` if the file cannot be read.
+    pub hosts: Option<String>,
+    /// The text of `/etc/nsswitch.conf`. `None` if the file cannot be read; many images have none.
+    pub nsswitch: Option<String>,
+    /// The trust stores, in the order in which a client of a store that is written with an AWS SDK uses them: the first
+    /// one counts.
+    pub stores: Vec<TrustStore>,
+}
+
+/// Trusted certificates of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustStore {
+    /// What names the store.
+    pub named_by: NamedBy,
+    /// The path of the file or folder. For the system's file, if there is none: words for it.
+    pub path: String,
+    /// The certificates of the store, in PEM format. The error is the reason why the file cannot be read.
+    pub certificates: Result<String, String>,
+}
+
+/// What names a trust store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedBy {
+    /// The variable `AWS_CA_BUNDLE`. The AWS SDKs for Python and Go and the AWS CLI read it.
+    AwsCaBundle,
+    /// The variable `REQUESTS_CA_BUNDLE`. The library `requests` of Python reads it, and so does the AWS SDK for Python.
+    RequestsCaBundle,
+    /// The variable `SSL_CERT_FILE`. OpenSSL and Go read it. Its file replaces the system's file.
+    SslCertFile,
+    /// The variable `NODE_EXTRA_CA_CERTS`. Node.js trusts its certificates in addition to its own.
+    NodeExtraCaCerts,
+    /// Nothing: it is the system's file, one of the [`BUNDLES`].
+    System,
+    /// Nothing, or the variable `SSL_CERT_DIR`: the certificates in the [`FOLDERS`] that the system's file does not have.
+    Folder,
+}
+
+impl NamedBy {
+    /// The variables that name a file, in the order in which they count.
+    pub const VARIABLES: [Self; 4] =
+        [Self::AwsCaBundle, Self::RequestsCaBundle, Self::SslCertFile, Self::NodeExtraCaCerts];
+
+    /// The variable that names the file of the store. `None` if no variable names it.
+    pub fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::AwsCaBundle => Some("AWS_CA_BUNDLE"),
+            Self::RequestsCaBundle => Some("REQUESTS_CA_BUNDLE"),
+            Self::SslCertFile => Some("SSL_CERT_FILE"),
+            Self::NodeExtraCaCerts => Some("NODE_EXTRA_CA_CERTS"),
+            Self::System | Self::Folder => None,
+        }
+    }
+}
+
+/// Returns each certificate of a text in PEM format, from its first to its last line. What is between certificates is
+/// left out, also a private key.
+pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    text.split_inclusive(END).filter(|it| it.ends_with(END)).filter_map(|block| {
+        let start = block.rfind("-----BEGIN CERTIFICATE-----")?;
+        Some(&block[start..])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_certificates_are_taken_from_a_file() {
+        let one = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----";
+        let key = "-----BEGIN PRIVATE KEY-----\nYg==\n-----END PRIVATE KEY-----";
+        let text = format!("# a comment\n{one}\n{key}\n{one}\n-----BEGIN CERTIFICATE-----\ncut");
+        assert_eq!(certificates(&text).collect::<Vec<_>>(), [one, one]);
+        assert_eq!(certificates("").count(), 0);
+        assert_eq!(certificates("-----END CERTIFICATE-----").count(), 0);
+        // A block that is not finished does not take the next one with it.
+        let broken = format!("-----BEGIN CERTIFICATE-----\n{key}\n{one}");
+        assert_eq!(certificates(&broken).collect::<Vec<_>>(), [one]);
+    }
+}

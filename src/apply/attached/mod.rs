@@ -1,0 +1,425 @@
+//! The agent as a guest in a pod of somebody's own application, without any registry.
+//!
+//! The agent's program is written through exec into a folder of the application's container. If the container has no
+//! shell or no such folder, an ephemeral container of an image that the node has takes its place. The file is removed in
+//! every case. The program of the ephemeral container ends, but Kubernetes removes no ephemeral container from a pod.
+
+mod refusal;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use parallax_vocab::settings::Settings;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cluster::{Ended, api_message, until};
+use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
+use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession};
+use refusal::{ephemeral_refused, exec_refused, unusable};
+
+/// The folders in which the agent's program may be, beside that of `TMPDIR` and the pod's own volumes of the kind
+/// `emptyDir`. Most runtimes mount `/dev/shm` noexec.
+const FOLDERS: [&str; 4] = ["/tmp", "/var/tmp", "/run", "/dev/shm"];
+/// The script that writes the agent's program.
+const PUT: &str = include_str!("put.sh");
+/// The script that removes the agent's program.
+const REMOVE: &str = include_str!("remove.sh");
+/// The exit code of the script if no folder of the container is suitable.
+const NO_FOLDER: i32 = 3;
+/// The time limit for the transfer of the agent's program.
+const PUT_WITHIN: Duration = Duration::from_mins(1);
+/// The time limit of every other program that runs in the container.
+const RUNS_WITHIN: Duration = Duration::from_secs(15);
+/// The time limit for the ephemeral container to start, and for its program to end.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+/// The number of bytes of settings that are read. The trusted certificates are most of them.
+const SETTINGS_LIMIT_BYTES: u64 = 8 << 20;
+/// The time after which the program of an ephemeral container ends by itself, in seconds.
+const LIVES_S: u64 = 300;
+/// Reasons of a waiting container that do not pass by themselves in a few seconds.
+const STUCK: [&str; 7] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// The place for the agent: a container of an application.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attached {
+    /// The namespace of the pod.
+    pub namespace: String,
+    /// The name of the pod.
+    pub pod: String,
+    /// The application's container.
+    pub container: String,
+    /// The folders of the container's own volumes that end with the pod (`emptyDir`).
+    volumes: Vec<String>,
+    /// The security settings of the container. An ephemeral container with the same settings may read the application's
+    /// files, and a policy that accepted the application accepts it, too.
+    security: Value,
+    /// Whether all containers of the pod share their processes. Then the application is not the first process.
+    shares_processes: bool,
+    /// The name of the file, and of the ephemeral container.
+    pub name: String,
+    /// The path of the agent's program on this machine.
+    pub program: PathBuf,
+    /// The image that contains the agent, for an ephemeral container. `None` if there may be none.
+    pub image: Option<String>,
+}
+
+impl Attached {
+    /// Finds the container of a pod. `container` is the name of the container. It may be `None` if the pod has only one,
+    /// or names one by the annotation of kubectl.
+    pub fn of(pod: &Pod, container: Option<&str>, name: String, program: PathBuf) -> Result<Self, String> {
+        let pod_name = pod.metadata.name.clone().unwrap_or_default();
+        let spec = pod.spec.as_ref().ok_or_else(|| format!("pod {pod_name} has no containers"))?;
+        let annotated =
+            pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
+        let wanted = container.or(annotated.map(String::as_str));
+        let names = || spec.containers.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = match wanted {
+            Some(wanted) => spec
+                .containers
+                .iter()
+                .find(|it| it.name == wanted)
+                .ok_or_else(|| format!("pod {pod_name} has no container {wanted}, but {}", names()))?,
+            None if spec.containers.len() == 1 => &spec.containers[0],
+            None => {
+                return Err(format!("pod {pod_name} has several containers ({}): name one by --container", names()));
+            }
+        };
+        if !is_running(pod, &found.name) {
+            return Err(format!(
+                "container {} of pod {pod_name} does not run, so nothing can be asked from it",
+                found.name
+            ));
+        }
+        let security = security(spec.security_context.as_ref().map(|it| json!(it)), found);
+        Ok(Self {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            pod: pod_name,
+            container: found.name.clone(),
+            volumes: volumes(pod, found),
+            security,
+            shares_processes: spec.share_process_namespace == Some(true),
+            name,
+            program,
+            image: None,
+        })
+    }
+
+    /// The folders in which the agent's program may be, beside that of `TMPDIR`.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        FOLDERS.into_iter().chain(self.volumes.iter().map(String::as_str))
+    }
+
+    fn script<'a>(&'a self, script: &'a str, arguments: &'a [String]) -> Vec<&'a str> {
+        let mut all = vec!["sh", "-c", script, "parallax"];
+        all.extend(arguments.iter().map(String::as_str));
+        all.extend(self.folders());
+        all
+    }
+
+    fn ephemeral(&self, image: &str) -> Value {
+        json!({ "spec": { "ephemeralContainers": [{
+            "name": self.name, "image": image, "imagePullPolicy": "IfNotPresent",
+            "command": [AGENT_PATH], "args": ["hold", "--within", LIVES_S.to_string()],
+            "targetContainerName": self.container,
+            "securityContext": self.security,
+        }] } })
+    }
+}
+
+/// The state of an [`Attached`] agent. It is written before each change, so that [`Self::remove`] knows what may be
+/// there, even if a change was interrupted.
+#[derive(Clone)]
+pub struct Placing<'a> {
+    attached: &'a Attached,
+    client: &'a Client,
+    /// Whether the file may be in the container.
+    file: bool,
+    /// Whether the ephemeral container may be in the pod.
+    ephemeral: bool,
+}
+
+/// A placed agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The container in which the agent's program is.
+    container: String,
+    /// The path of the agent's program in it.
+    path: String,
+    /// The number of bytes of the agent's program that were sent. `None` if it came with the image of an ephemeral
+    /// container.
+    sent_bytes: Option<u64>,
+}
+
+impl Placed {
+    /// The command that starts a session of the agent.
+    fn session(&self) -> Vec<&str> {
+        match self.sent_bytes {
+            Some(_) => vec![&self.path, "session", "--guest"],
+            None => AGENT_SESSION.to_vec(),
+        }
+    }
+}
+
+impl<'a> Placing<'a> {
+    /// Begins with nothing placed.
+    pub fn new(attached: &'a Attached, client: &'a Client) -> Self {
+        Self { attached, client, file: false, ephemeral: false }
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.attached.namespace)
+    }
+
+    /// Places the agent. `announce` gets a line before an ephemeral container is created. The error names what refuses
+    /// the agent, and what helps.
+    pub async fn place(&mut self, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
+        let attached = self.attached;
+        let program = tokio::fs::read(&attached.program)
+            .await
+            .map_err(|error| format!("the agent's program {} cannot be read: {error}", attached.program.display()))?;
+        let place = format!("container {} of pod {}", attached.container, attached.pod);
+        let arguments = [attached.name.clone(), program.len().to_string()];
+        let streams = Streams { input: Some(&program), ..Streams::default() };
+        let command = attached.script(PUT, &arguments);
+        self.file = true;
+        let put = run_with(&self.pods(), (&attached.pod, &attached.container), &command, streams, PUT_WITHIN).await;
+        let refused = match put {
+            Ok(Ran { exit: 0, stdout, .. }) => {
+                let path = stdout.trim_end().to_owned();
+                let sent_bytes = Some(program.len() as u64);
+                return Ok(Placed { container: attached.container.clone(), path, sent_bytes });
+            }
+            Ok(ran) => {
+                // The script leaves no file if it fails.
+                unusable(&place, &ran, ran.exit == NO_FOLDER)
+            }
+            Err(NotRan::Late { waited }) => {
+                return Err(format!("{place} did not take the agent's program in {} s", waited.as_secs()));
+            }
+            Err(NotRan::Lost(why)) => return Err(format!("the agent's program was not written into {place}: {why}")),
+            Err(NotRan::Failed(why)) => {
+                self.file = false;
+                let refused = exec_refused(&place, &why);
+                if refused.is_final {
+                    return Err(refused.why);
+                }
+                refused.why
+            }
+        };
+        match &attached.image {
+            Some(image) => self.beside(image, &refused, announce).await,
+            None => Err(format!(
+                "{refused}; name by --image an image with the agent that the nodes can get: an ephemeral container of it then asks"
+            )),
+        }
+    }
+
+    /// Places the agent in an ephemeral container. `because` is the reason why it is not in the application's own.
+    async fn beside(&mut self, image: &str, because: &str, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
+        let Attached { name, pod, namespace, .. } = self.attached;
+        announce(&format!(
+            "makes      ephemeral container {name} in pod {pod} of namespace {namespace}, of image {image},"
+        ));
+        announce(&format!("           because {because}"));
+        announce(
+            "           its program ends at the end; its entry stays until the pod is replaced: Kubernetes removes none",
+        );
+        self.ephemeral = true;
+        let patch = Patch::Strategic(self.attached.ephemeral(image));
+        if let Err(error) = self.pods().patch_ephemeral_containers(pod, &PatchParams::default(), &patch).await {
+            // After a status of 500, the apiserver may still have created the container.
+            self.ephemeral = !matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code));
+            return Err(format!("{because}; {}", ephemeral_refused(pod, &api_message(&error))));
+        }
+        let settled = |pod: Option<&Pod>| state(pod, name) != State::Waits;
+        let deadline = Instant::now() + STARTS_WITHIN;
+        let why = match until(&self.pods(), pod, settled, deadline).await {
+            Ended::Met(pod) => match state(pod.as_ref(), name) {
+                State::Runs => {
+                    return Ok(Placed { container: name.clone(), path: AGENT_PATH.to_owned(), sent_bytes: None });
+                }
+                State::Stuck(why) | State::Over(why) => why,
+                State::Waits => "it is not known".to_owned(),
+            },
+            Ended::NotMet(_) => format!("it does not run after {} s", STARTS_WITHIN.as_secs()),
+            Ended::Unseen(why) => format!("whether it runs is not known: {why}"),
+        };
+        Err(format!("{because}; ephemeral container {name} of pod {pod}, of image {image}: {why}"))
+    }
+
+    /// Opens a session with a placed agent. Also reads how the application's programs resolve names, and which
+    /// certificates they trust; the inner error is the reason why that is not known.
+    pub async fn open(&self, placed: &Placed) -> Result<(PodSession, Result<Settings, String>), String> {
+        let Attached { namespace, pod, .. } = self.attached;
+        let settings = self.settings(placed).await;
+        if let (Ok(settings), Some(sent)) = (&settings, placed.sent_bytes)
+            && settings.program_bytes != sent
+        {
+            return Err(format!("{} of {sent} bytes of the agent's program arrived", settings.program_bytes));
+        }
+        let (client, command) = (self.client.clone(), placed.session());
+        let opened = PodSession::open(client, namespace, pod, Some(&placed.container), &command).await;
+        Ok((opened.map_err(|error| error.to_string())?, settings))
+    }
+
+    async fn settings(&self, placed: &Placed) -> Result<Settings, String> {
+        let mut command = vec![placed.path.as_str(), "look"];
+        if placed.sent_bytes.is_none() {
+            if self.attached.shares_processes {
+                return Err(
+                    "all containers of the pod share their processes, so the application's own is not known".to_owned()
+                );
+            }
+            // In the namespace of its target, the first process is the application.
+            command.extend(["--process", "1"]);
+        }
+        let streams = Streams { output_limit_bytes: SETTINGS_LIMIT_BYTES, ..Streams::default() };
+        let ran = run_with(&self.pods(), (&self.attached.pod, &placed.container), &command, streams, RUNS_WITHIN).await;
+        let ran = ran.map_err(|it| not_ran(&it))?;
+        if ran.exit != 0 {
+            return Err(format!("exit code {}: {}", ran.exit, ran.stderr.trim()));
+        }
+        serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())
+    }
+
+    /// Removes the file, and ends the program of the ephemeral container. Returns a sentence for what remains.
+    pub async fn remove(&self) -> Vec<String> {
+        let Attached { name, pod, namespace, container, .. } = self.attached;
+        let mut remains = Vec::new();
+        if self.file {
+            let arguments = [name.clone()];
+            let command = self.attached.script(REMOVE, &arguments);
+            let removed = run(&self.pods(), pod, container, &command, RUNS_WITHIN).await;
+            let why = match removed {
+                Ok(Ran { exit: 0, .. }) => None,
+                Ok(ran) => Some(ran.stderr.trim().to_owned()),
+                Err(why) => Some(not_ran(&why)),
+            };
+            remains.extend(why.map(|why| {
+                format!("remove the file {name} from the temporary folder of container {container} of pod {pod} in namespace {namespace}, if it is there: it could not be removed ({why})")
+            }));
+        }
+        if self.ephemeral
+            && let Err(why) = self.release().await
+        {
+            remains.push(format!("the program of ephemeral container {name} of pod {pod} in namespace {namespace} ends by itself after {LIVES_S} s: it could not be ended ({why})"));
+        }
+        remains
+    }
+
+    async fn release(&self) -> Result<(), String> {
+        let Attached { name, pod, .. } = self.attached;
+        let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
+        let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
+        // A container that is stuck has no program. Should it start later, its program ends by itself.
+        if matches!(now, Ok(State::Over(_) | State::Stuck(_))) {
+            return Ok(());
+        }
+        let released = run(&self.pods(), pod, name, &[AGENT_PATH, "release"], RUNS_WITHIN).await;
+        let after = match until(&self.pods(), pod, ended, Instant::now() + STARTS_WITHIN).await {
+            Ended::Met(_) => return Ok(()),
+            Ended::NotMet(_) => "it still runs".to_owned(),
+            Ended::Unseen(why) => why,
+        };
+        match released {
+            Ok(Ran { exit: 0, .. }) => Err(after),
+            Ok(ran) => Err(ran.stderr.trim().to_owned()),
+            Err(why) => Err(not_ran(&why)),
+        }
+    }
+}
+
+fn not_ran(why: &NotRan) -> String {
+    match why {
+        NotRan::Failed(why) | NotRan::Lost(why) => why.clone(),
+        NotRan::Late { waited } => format!("no end in {} s", waited.as_secs()),
+    }
+}
+
+/// The state of an ephemeral container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// It does not run yet.
+    Waits,
+    /// It runs.
+    Runs,
+    /// It will not run, for this reason.
+    Stuck(String),
+    /// It has ended, for this reason, or the pod is gone.
+    Over(String),
+}
+
+fn state(pod: Option<&Pod>, name: &str) -> State {
+    let Some(pod) = pod.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
+        return State::Over("the pod was deleted".to_owned());
+    };
+    let statuses = pod.status.iter().flat_map(|it| &it.ephemeral_container_statuses).flatten();
+    let Some(state) = { statuses }.find(|it| it.name == name).and_then(|it| it.state.as_ref()) else {
+        return State::Waits;
+    };
+    if state.running.is_some() {
+        return State::Runs;
+    }
+    if let Some(ended) = &state.terminated {
+        let why = ended.message.as_deref().or(ended.reason.as_deref()).unwrap_or("no reason given");
+        return State::Over(format!("it ended with exit code {}: {why}", ended.exit_code));
+    }
+    let waits = state.waiting.as_ref();
+    let reason = waits.and_then(|it| it.reason.as_deref()).unwrap_or_default();
+    if STUCK.contains(&reason) {
+        let message = waits.and_then(|it| it.message.as_deref()).unwrap_or_default();
+        return State::Stuck(format!("{reason}: {message}"));
+    }
+    State::Waits
+}
+
+fn is_running(pod: &Pod, container: &str) -> bool {
+    let statuses = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
+    { statuses }.any(|it| it.name == container && it.state.as_ref().is_some_and(|it| it.running.is_some()))
+}
+
+/// The folders of a container's volumes that end with the pod, and that the container may write. Volumes with the
+/// application's own data are left out.
+fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
+    let all = pod.spec.iter().flat_map(|it| &it.volumes).flatten();
+    let passing: Vec<&str> = all.filter(|it| it.empty_dir.is_some()).map(|it| it.name.as_str()).collect();
+    let mounts = container.volume_mounts.iter().flatten();
+    let writable = mounts.filter(|it| passing.contains(&it.name.as_str()) && it.read_only != Some(true));
+    writable.map(|it| it.mount_path.clone()).filter(|it| !FOLDERS.contains(&it.as_str())).collect()
+}
+
+/// The security settings of a container, with those of its pod that only a container can have in an ephemeral one.
+fn security(of_pod: Option<Value>, container: &Container) -> Value {
+    let mut own = container.security_context.as_ref().map_or_else(|| json!({}), |it| json!(it));
+    // The agent needs no more rights on its node than to ask.
+    if let Some(fields) = own.as_object_mut() {
+        for field in ["privileged", "procMount"] {
+            fields.remove(field);
+        }
+    }
+    let of_pod = of_pod.unwrap_or_default();
+    for field in ["runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile"] {
+        if own[field].is_null() && !of_pod[field].is_null() {
+            own[field] = of_pod[field].clone();
+        }
+    }
+    if let Some(fields) = own.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The words for what refuses the agent in a pod, and what helps.
+
+use crate::probe::exec::Ran;
+
+/// Parts of the container runtimes' messages if a container has no such program: of runc, of crun, of gVisor, and of the
+/// kernel.
+const NO_PROGRAM: [&str; 4] =
+    ["executable file", "error finding executable", "no such file or directory", "not found in $PATH"];
+
+/// A refused exec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// What refused it, and what helps.
+    pub(super) why: String,
+    /// Whether an ephemeral container would not help, because its agent is reached through exec, too.
+    pub(super) is_final: bool,
+}
+
+/// Explains the refusal of an exec in `place`. `said` is the message of the apiserver or the container runtime.
+pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
+    let lower = said.to_lowercase();
+    if lower.contains("forbidden") && lower.contains("pods/exec") {
+        let why = format!("{place}: {said}; the rights `get` and `create` on `pods/exec` are needed");
+        return Refused { why, is_final: true };
+    }
+    if NO_PROGRAM.iter().any(|it| lower.contains(&it.to_lowercase())) {
+        return Refused { why: format!("{place} has no shell `sh`"), is_final: false };
+    }
+    // An admission webhook may refuse each exec, and a container that does not run has none.
+    Refused { why: format!("{place}: {said}"), is_final: true }
+}
+
+/// Explains why the script could not put the agent's program into a folder of `place`. `no_folder` says whether each folder refused
+/// it.
+pub(super) fn unusable(place: &str, ran: &Ran, no_folder: bool) -> String {
+    let said = ran.stderr.lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
+    if no_folder {
+        let tried = if said.is_empty() { "none of the usual folders exists" } else { &said };
+        return format!(
+            "{place} has no folder in which a program may be written and run ({tried}), as with readOnlyRootFilesystem; an emptyDir at /tmp helps"
+        );
+    }
+    format!("the shell of {place} could not write the agent's program (exit code {}): {said}", ran.exit)
+}
+
+/// Explains the refusal of an ephemeral container. `said` is the message of the apiserver.
+pub(super) fn ephemeral_refused(pod: &str, said: &str) -> String {
+    let help = if said.contains("pods/ephemeralcontainers") && said.contains("cannot") {
+        "the right `patch` on `pods/ephemeralcontainers` is needed"
+    } else if said.contains("violates PodSecurity") {
+        "an ephemeral container has the security settings of the application's container, so the pod itself violates the policy: it is older than the policy"
+    } else if said.contains("admission webhook") {
+        "a policy of the cluster refuses it: let it except ephemeral containers, or this namespace"
+    } else {
+        "the apiserver refuses it"
+    };
+    format!("an ephemeral container in pod {pod} is refused: {said}; {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_refuses_an_exec_is_named_with_what_helps() {
+        let runc = "failed to exec in container: failed to start exec \"e\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH";
+        let crun = "executable file `sh` not found in $PATH: No such file or directory";
+        let rights = "pods \"web\" is forbidden: User \"u\" cannot create resource \"pods/exec\" in API group \"\" in the namespace \"n\"";
+        let gone = "unable to upgrade connection: container not found (\"app\")";
+        let webhook = "admission webhook \"no-exec\" denied the request: nobody may exec";
+        for (said, says, is_final) in [
+            (runc, "web has no shell `sh`", false),
+            (crun, "web has no shell `sh`", false),
+            ("error finding executable \"sh\" in PATH", "web has no shell `sh`", false),
+            (rights, "`get` and `create` on `pods/exec`", true),
+            (gone, "container not found", true),
+            (webhook, "nobody may exec", true),
+        ] {
+            let refused = exec_refused("container app of pod web", said);
+            assert!(refused.why.contains(says) && refused.is_final == is_final, "{said}: {refused:?}");
+        }
+        for (said, says) in [
+            (
+                "pods \"web\" is forbidden: User \"u\" cannot patch resource \"pods/ephemeralcontainers\" in API group",
+                "`patch` on",
+            ),
+            (
+                "pods \"web\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+                "older than the policy",
+            ),
+            ("admission webhook \"p\" denied the request: x", "except ephemeral containers"),
+            ("pods \"web\" not found", "the apiserver refuses it"),
+        ] {
+            let why = ephemeral_refused("web", said);
+            assert!(why.contains(says) && why.contains(said), "{why}");
+        }
+    }
+
+    #[test]
+    fn each_folder_is_named_with_what_it_refuses() {
+        let ran = |exit, stderr: &str| Ran { exit, stdout: String::new(), stderr: stderr.to_owned() };
+        let refused = unusable("app", &ran(3, "/tmp cannot be written\n/dev/shm is mounted noexec\n"), true);
+        assert!(
+            refused.contains("app has no folder")
+                && refused.contains("(/tmp cannot be written, /dev/shm is mounted noexec)"),
+            "{refused}"
+        );
+        assert!(unusable("app", &ran(3, ""), true).contains("none of the usual folders"));
+        assert!(
+            unusable("app", &ran(127, "sh: chmod: not found"), false).contains("exit code 127): sh: chmod: not found")
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! The rows of `parallax check` about the application's own resolver and its own trusted certificates, if the questions
+//! are asked from the application's container.
+//!
+//! Each other row asks DNS, and trusts what the user gave. A program of the application also reads `/etc/hosts`, and
+//! trusts the certificates of its own image or those that a variable names.
+
+use std::net::IpAddr;
+
+use parallax_vocab::question::{Probe, TlsQuestion};
+use parallax_vocab::settings::{NamedBy, Settings, TrustStore, certificates};
+use parallax_vocab::{Cause, Reply, TlsFault};
+
+use super::ask::{Asking, Both};
+use super::rows::{self, At, Cell, Row, State};
+use super::trust::usable;
+
+/// The name of the row about the resolver.
+const RESOLVER: &str = "own resolver";
+/// The name of the row about settings that could not be read.
+const UNREAD: &str = "own settings";
+
+/// Whether a trust store trusts the chain of the endpoint.
+#[derive(Clone, Debug, PartialEq)]
+enum Verdict {
+    /// It trusts the chain.
+    Trusts,
+    /// It has this number of usable certificates, and none of them signs the chain.
+    Not(usize),
+    /// The store cannot be read, or has no usable certificate.
+    Unusable(String),
+    /// The endpoint did not get as far as the certificate. The cell says why.
+    NotKnown(Cell),
+}
+
+impl Asking<'_> {
+    /// Builds the row about the application's own resolver. `name` is the look-up by DNS.
+    pub(super) fn own_resolver(&self, name: &Both) -> Vec<Row> {
+        let outside = || Cell::not_asked("only a container has settings");
+        let cell = match &self.own {
+            None => return Vec::new(),
+            Some(Err(why)) => return vec![Row::of(UNREAD, Cell::not_asked(why.clone()), outside())],
+            Some(Ok(own)) => {
+                let answer = name.inside.1.as_ref().and_then(|it| it.answer.as_ref().ok());
+                let found = match answer.and_then(|it| it.reply()) {
+                    Some(Reply::Dns(dns)) => dns.addresses.clone(),
+                    _ => Vec::new(),
+                };
+                resolver(own, &self.wanted.host, &found)
+            }
+        };
+        vec![Row::of(RESOLVER, cell, outside())]
+    }
+
+    /// Asks the endpoint for its certificate once more for each trust store of the application, and returns their rows.
+    /// `ours` is the same question with the certificates that the user gave.
+    pub(super) async fn own_trust(&self, ours: &Both) -> Vec<Row> {
+        let (Some(Ok(own)), Some(_)) = (&self.own, &ours.inside.1) else { return Vec::new() };
+        let mut judged = Vec::new();
+        for store in &own.stores {
+            judged.push((store, self.verdict(store).await));
+        }
+        let given = if self.wanted.given_trust { "--ca" } else { "this machine" };
+        let outside = || Cell::not_asked("only a container has settings");
+        let cells = (0..judged.len()).map(|at| trust(&judged, at, ours.inside.0.passes(), given));
+        judged.iter().zip(cells).map(|((store, _), cell)| Row::of(row(store.named_by), cell, outside())).collect()
+    }
+
+    async fn verdict(&self, store: &TrustStore) -> Verdict {
+        let trusted = match &store.certificates {
+            Err(why) => return Verdict::Unusable(why.clone()),
+            Ok(text) => usable(text),
+        };
+        let Some(trusted) = trusted else {
+            return Verdict::Unusable("none of its certificates can be trusted".to_owned());
+        };
+        let Self { wanted, .. } = self;
+        let probe = Probe::Tls(TlsQuestion { host: wanted.host.clone(), port: wanted.port, server_name: None });
+        let count = certificates(&trusted).count();
+        let Some(asked) = self.ask_trusting(true, probe, vec![trusted]).await else {
+            return Verdict::NotKnown(self.not_asked(true));
+        };
+        match asked.answer.as_ref().ok().map(|it| &it.outcome) {
+            Some(Ok(_)) => Verdict::Trusts,
+            Some(Err(Cause::Tls { fault: TlsFault::UnknownAuthority, .. })) => Verdict::Not(count),
+            _ => Verdict::NotKnown(rows::tls(At { row: row(store.named_by), inside: true }, &asked)),
+        }
+    }
+}
+
+fn row(named_by: NamedBy) -> &'static str {
+    match named_by {
+        NamedBy::AwsCaBundle => "trust AWS_CA_BUNDLE",
+        NamedBy::RequestsCaBundle => "trust REQUESTS_CA_BUNDLE",
+        NamedBy::SslCertFile => "trust SSL_CERT_FILE",
+        NamedBy::NodeExtraCaCerts => "trust NODE_EXTRA_CA_CERTS",
+        NamedBy::System => "trust system",
+        NamedBy::Folder => "trust folder",
+    }
+}
+
+/// Builds the cell of one trust store. A store that does not trust the chain is a problem only if no store that counts
+/// before it does, because then the application may well not use it. `passes` says whether what the user gave trusts the
+/// chain; `given` names it.
+fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -> Cell {
+    let (store, verdict) = &all[at];
+    let name = row(store.named_by);
+    let (text, fault) = match verdict {
+        Verdict::Trusts if passes => return Cell::new(State::Good, format!("trusts it ({})", store.path)),
+        Verdict::Trusts => return Cell::new(State::Note, format!("trusts it, and {given} does not ({})", store.path)),
+        Verdict::NotKnown(cell) => return cell.clone(),
+        Verdict::Not(count) => ("does not trust it".to_owned(), format!("{} with {count} certificates", store.path)),
+        Verdict::Unusable(why) => (why.clone(), format!("{} ({why})", store.path)),
+    };
+    // The row `tls` explains what is wrong.
+    if !passes {
+        return Cell::new(State::Note, text);
+    }
+    if let Some(other) = instead(all, at) {
+        return Cell::new(State::Note, format!("{text}, but {other} does"));
+    }
+    let help = match store.named_by.variable() {
+        Some(variable) => format!("add the authority to the file that {variable} names"),
+        None if all.iter().any(|(it, _)| it.named_by.variable().is_some()) => {
+            "add the authority to the file that the variable names".to_owned()
+        }
+        None => "put the authority into a file in the container, and name it by SSL_CERT_FILE (Go, OpenSSL), AWS_CA_BUNDLE (AWS SDKs for Python and Go) or NODE_EXTRA_CA_CERTS (Node.js)".to_owned(),
+    };
+    let why = format!(
+        "`{name}` from inside: the application's own certificates do not trust the chain that {given} trusts: {fault}; {help}"
+    );
+    Cell { state: State::Bad, text, why: Some(why), section: Some("trust") }
+}
+
+/// The store that trusts the chain in place of the store `at`. `NODE_EXTRA_CA_CERTS` adds to other certificates, so the
+/// system's file stands for these. Only Go reads the files of a folder, so the folder never replaces another store.
+fn instead(all: &[(&TrustStore, Verdict)], at: usize) -> Option<&'static str> {
+    let of = all[at].0.named_by;
+    let before = all[..at].iter();
+    let beside = all[at..].iter().filter(|(it, _)| of == NamedBy::NodeExtraCaCerts && it.named_by == NamedBy::System);
+    let mut trusting = before.chain(beside).filter(|(_, verdict)| *verdict == Verdict::Trusts);
+    if let Some((store, _)) = trusting.next() {
+        return Some(store.named_by.variable().unwrap_or("the system's file"));
+    }
+    let folder = all.iter().any(|(it, verdict)| it.named_by == NamedBy::Folder && *verdict == Verdict::Trusts);
+    (of == NamedBy::System && folder).then_some("its folder, which only Go reads,")
+}
+
+/// Builds the cell about the application's resolver. `by_dns` are the addresses that DNS gives for the host.
+fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
+    let shown = |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bad = |text: String, why: String| Cell {
+        state: State::Bad,
+        text,
+        why: Some(format!("`{RESOLVER}` from inside: {why}")),
+        section: None,
+    };
+    let entries = entries(own.hosts.as_deref().unwrap_or_default(), host);
+    let order = order(own.nsswitch.as_deref().unwrap_or_default());
+    let asks_dns = order.is_empty() || order.iter().any(|it| it == "dns" || it == "resolve");
+    if entries.is_empty() {
+        if !asks_dns {
+            return bad(
+                "no DNS".to_owned(),
+                format!(
+                    "/etc/nsswitch.conf of the container has `hosts: {}`, so programs with glibc do not ask DNS: add `dns` to this line",
+                    order.join(" ")
+                ),
+            );
+        }
+        return Cell::new(
+            State::Good,
+            format!("by DNS alone{}", options(own.resolv_conf.as_deref().unwrap_or_default())),
+        );
+    }
+    let (text, first) = (shown(&entries), entries.iter().all(|it| by_dns.contains(it)));
+    match (by_dns.is_empty(), first) {
+        (true, _) => Cell::new(State::Note, format!("{text}, which only /etc/hosts knows")),
+        (_, true) => Cell::new(State::Good, format!("{text}, by /etc/hosts and by DNS")),
+        (_, false) => bad(
+            format!("{text}, by /etc/hosts"),
+            format!(
+                "/etc/hosts of the container has {text} for {host}, and DNS has {}; the application uses the file, and each other row here asked DNS: remove the entry (`hostAliases` of the pod), or correct its address",
+                shown(by_dns)
+            ),
+        ),
+    }
+}
+
+/// The addresses of a host in a text of the form of `/etc/hosts`.
+fn entries(text: &str, host: &str) -> Vec<IpAddr> {
+    let mut all = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(address) = words.next().and_then(|it| it.parse().ok()) else { continue };
+        if words.any(|it| it.trim_end_matches('.').eq_ignore_ascii_case(host)) && !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
+/// The sources of host names in a text of the form of `/etc/nsswitch.conf`, in their order. It is empty if the file does
+/// not name them; programs then read `/etc/hosts` and ask DNS.
+fn order(text: &str) -> Vec<String> {
+    let mut lines = text.lines().filter_map(|it| it.split('#').next()?.trim().strip_prefix("hosts:"));
+    let words = lines.next_back().unwrap_or_default().split_whitespace();
+    words.filter(|it| !it.starts_with('[')).map(str::to_owned).collect()
+}
+
+/// What a text of the form of `/etc/resolv.conf` says about the search for names.
+fn options(text: &str) -> String {
+    let of = |key: &str| text.lines().rev().find_map(|it| it.trim().strip_prefix(key)?.strip_prefix([' ', '\t']));
+    let ndots = of("options").and_then(|it| it.split_whitespace().find_map(|it| it.strip_prefix("ndots:")));
+    let search = of("search").map(str::split_whitespace);
+    match (ndots, search.map(Iterator::count)) {
+        (_, None | Some(0)) => String::new(),
+        (ndots, Some(count)) => format!(", ndots {}, {count} search domains", ndots.unwrap_or("1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_applications_own_file_of_hosts_takes_precedence() {
+        let settings = |hosts: &str, nsswitch: &str| Settings {
+            hosts: Some(hosts.to_owned()),
+            nsswitch: Some(nsswitch.to_owned()),
+            resolv_conf: Some("nameserver 10.43.0.10\nsearch foo.svc svc\noptions ndots:5\n".to_owned()),
+            ..Settings::default()
+        };
+        let host = "minio.example.com";
+        let dns: Vec<IpAddr> = vec!["10.43.0.7".parse().expect("an address")];
+        let usual = "hosts: files dns # as usual";
+        for (hosts, nsswitch, dns, state, says) in [
+            ("127.0.0.1 localhost", usual, &dns[..], State::Good, "by DNS alone, ndots 5, 2 search domains"),
+            ("127.0.0.1 localhost", "", &dns, State::Good, "by DNS alone"),
+            ("10.43.0.7 other MINIO.example.com. # x", usual, &dns, State::Good, "by /etc/hosts and by DNS"),
+            (
+                "10.0.0.9 minio.example.com",
+                usual,
+                &dns,
+                State::Bad,
+                "has 10.0.0.9 for minio.example.com, and DNS has 10.43.0.7",
+            ),
+            ("10.0.0.9 minio.example.com", usual, &[], State::Note, "which only /etc/hosts knows"),
+            ("# 10.0.0.9 minio.example.com", usual, &dns, State::Good, "by DNS alone"),
+            ("10.0.0.9 xminio.example.com", usual, &dns, State::Good, "by DNS alone"),
+            ("", "hosts: files", &dns, State::Bad, "add `dns` to this line"),
+            ("", "hosts: files mymachines resolve [!UNAVAIL=return] myhostname", &dns, State::Good, "by DNS alone"),
+        ] {
+            let cell = resolver(&settings(hosts, nsswitch), host, dns);
+            let said = format!("{} {}", cell.text, cell.why.clone().unwrap_or_default());
+            assert!(cell.state == state && said.contains(says), "{hosts} {nsswitch}: {cell:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_red_if_none_that_counts_before_it_trusts_the_chain() {
+        use NamedBy::{AwsCaBundle, Folder, NodeExtraCaCerts, RequestsCaBundle, SslCertFile, System};
+        let (yes, no) = (Verdict::Trusts, Verdict::Not(3));
+        let gone = Verdict::Unusable("No such file".to_owned());
+        for (stores, passes, expected) in [
+            (&[(System, &yes)][..], true, &[State::Good][..]),
+            (&[(System, &no)], true, &[State::Bad]),
+            (&[(System, &no)], false, &[State::Note]),
+            (&[(System, &yes)], false, &[State::Note]),
+            // A variable that names the authority makes up for the system's file, and not the other way round.
+            (&[(SslCertFile, &yes), (System, &no)], true, &[State::Good, State::Note]),
+            (&[(SslCertFile, &no), (System, &yes)], true, &[State::Bad, State::Good]),
+            (
+                &[(AwsCaBundle, &yes), (RequestsCaBundle, &no), (SslCertFile, &gone), (System, &no)],
+                true,
+                &[State::Good, State::Note, State::Note, State::Note],
+            ),
+            (
+                &[(AwsCaBundle, &gone), (SslCertFile, &yes), (System, &no)],
+                true,
+                &[State::Bad, State::Good, State::Note],
+            ),
+            // Node.js trusts further certificates beside those of the variable.
+            (&[(NodeExtraCaCerts, &no), (System, &yes)], true, &[State::Note, State::Good]),
+            (&[(NodeExtraCaCerts, &no), (System, &no)], true, &[State::Bad, State::Bad]),
+            (&[(System, &no), (Folder, &yes)], true, &[State::Note, State::Good]),
+        ] {
+            let stores: Vec<(TrustStore, Verdict)> = stores
+                .iter()
+                .map(|(named_by, verdict)| {
+                    let store =
+                        TrustStore { named_by: *named_by, path: "/f".to_owned(), certificates: Ok(String::new()) };
+                    (store, (*verdict).clone())
+                })
+                .collect();
+            let judged: Vec<(&TrustStore, Verdict)> =
+                stores.iter().map(|(it, verdict)| (it, verdict.clone())).collect();
+            let cells: Vec<Cell> = (0..judged.len()).map(|at| trust(&judged, at, passes, "--ca")).collect();
+            let states: Vec<State> = cells.iter().map(|it| it.state).collect();
+            assert_eq!(states, expected, "{cells:?}");
+            for cell in cells.iter().filter(|it| it.state == State::Bad) {
+                let why = cell.why.as_deref().expect("a sentence");
+                assert!(why.contains("that --ca trusts: /f") && cell.section == Some("trust"), "{why}");
+            }
+        }
+    }
+}

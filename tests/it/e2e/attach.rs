@@ -1,0 +1,304 @@
+//! Tests `parallax check --attach` on the store that the test of `check` keeps: from a container with a shell, and from
+//! an ephemeral container beside one without a shell. The user of the kubeconfig has only the rights that
+//! docs/your-own-stack.md names. Nothing may be left, also after Ctrl-C and SIGKILL.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use parallax::probe::exec::run;
+use parallax::probe::lives::is_ready;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::bench::Project;
+use super::check::{Standing, first_red, in_one_line};
+use super::standing::cluster;
+
+/// A fixture of the project's own: an application whose image has a shell.
+const FIXTURE: &str = "name: shell
+summary: An application with a shell
+parameters: {}
+images: [busybox]
+manifests: [shell.yaml]
+ready:
+  - { name: deployment, when: { deployment: shell }, within: 60s }
+";
+/// The program of this application waits for its input.
+const MANIFEST: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: { name: shell }
+spec:
+  selector: { matchLabels: { app: shell } }
+  template:
+    metadata: { labels: { app: shell } }
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - { name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [cat], stdin: true }
+";
+/// The time limit for the pods of the applications to run, and for the agent to appear and to be gone. The agent of a
+/// killed harness ends after 15 s without a message.
+const WITHIN: Duration = Duration::from_mins(1);
+/// The interval at which the state of a pod is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The application's pods of a test.
+struct Applications<'a> {
+    standing: &'a Standing<'a>,
+    client: Client,
+    image: String,
+}
+
+impl Applications<'_> {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.standing.namespace)
+    }
+
+    async fn certificates(&self, name: &str, pem: &str) {
+        let map: ConfigMap =
+            serde_json::from_value(json!({ "metadata": { "name": name }, "data": { "ca.pem": pem } })).unwrap();
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.standing.namespace);
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    }
+
+    /// Creates a pod with a shell that fulfils the profile `restricted`. `folder` is the only folder in which a program
+    /// can be written. `further` are fields of the pod's spec, among them further containers.
+    async fn create(&self, name: &str, (variable, certificates): (&str, &str), folder: Option<&str>, further: Value) {
+        let mut mounts = vec![json!({ "name": "ca", "mountPath": "/ca" })];
+        mounts.extend(folder.map(|it| json!({ "name": "scratch", "mountPath": it })));
+        let of_container = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true });
+        let container = |name: &str| {
+            json!({
+                "name": name, "image": self.image, "command": ["cat"], "stdin": true, "imagePullPolicy": "IfNotPresent",
+                "env": [{ "name": variable, "value": "/ca/ca.pem" }, { "name": "AWS_ENDPOINT_URL", "value": "https://minio.example.com" }],
+                "volumeMounts": mounts, "securityContext": of_container,
+            })
+        };
+        let mut spec = json!({
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": { "runAsUser": 4711, "runAsGroup": 4711, "fsGroup": 4711, "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [container("app")],
+            "volumes": [{ "name": "ca", "configMap": { "name": certificates } }, { "name": "scratch", "emptyDir": {} }],
+        });
+        for (field, value) in further.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        if name == "right" {
+            spec["containers"].as_array_mut().unwrap().push(container("beside"));
+        }
+        let pod: Pod = serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap();
+        self.pods().create(&PostParams::default(), &pod).await.unwrap();
+    }
+
+    async fn all_run(&self, names: &[&str]) {
+        let deadline = Instant::now() + WITHIN;
+        for name in names {
+            while !is_ready(&self.pods().get(name).await.unwrap()) {
+                assert!(Instant::now() < deadline, "{name}: {:?}", self.pods().get(name).await.unwrap().status);
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Returns the files of the folder, and the command lines of all processes of the container.
+    async fn seen(&self, pod: &str, folder: &str) -> String {
+        let script = format!("ls {folder}; cat /proc/[0-9]*/cmdline");
+        let ran = run(&self.pods(), pod, "app", &["sh", "-c", &script], WITHIN).await.unwrap();
+        ran.stdout.replace(&script, "")
+    }
+
+    async fn is_clean(&self, pod: &str, folder: &str) {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let seen = self.seen(pod, folder).await;
+            if !seen.contains("parallax") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{pod}: {seen}");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Asserts that the programs of all ephemeral containers have ended, and that no container was restarted. Returns the
+    /// number of ephemeral containers.
+    async fn ended_beside(&self, pod: &Pod) -> usize {
+        let status = self.pods().get_status(pod.metadata.name.as_deref().unwrap()).await.unwrap().status.unwrap();
+        let beside = status.ephemeral_container_statuses.unwrap_or_default();
+        for it in &beside {
+            let ended = it.state.as_ref().and_then(|it| it.terminated.as_ref()).map(|it| it.exit_code);
+            assert_eq!(ended, Some(0), "{it:?}");
+        }
+        for it in status.container_statuses.unwrap_or_default() {
+            assert!(it.restart_count == 0 && it.ready, "{it:?}");
+        }
+        beside.len()
+    }
+}
+
+/// A user with the rights that `check --attach` needs, and no others.
+struct User {
+    client: Client,
+    namespace: String,
+    kubeconfig: PathBuf,
+}
+
+impl User {
+    async fn create(project: &Project, client: &Client, standing: &Standing<'_>) -> Self {
+        let namespace = standing.namespace.clone();
+        let metadata = json!({ "name": "checker", "namespace": namespace });
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
+        accounts.create(&PostParams::default(), &account).await.unwrap();
+        let role: Role = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        Api::namespaced(client.clone(), &namespace).create(&PostParams::default(), &role).await.unwrap();
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": metadata,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "checker" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "checker", "namespace": namespace }],
+        }))
+        .unwrap();
+        Api::namespaced(client.clone(), &namespace).create(&PostParams::default(), &binding).await.unwrap();
+        let wanted = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let token = accounts.create_token_request("checker", &PostParams::default(), &wanted).await.unwrap();
+        let mut kubeconfig: Value =
+            serde_json::from_str(&std::fs::read_to_string(&standing.kubeconfig).unwrap()).unwrap();
+        kubeconfig["users"][0]["user"] = json!({ "token": token.status.unwrap().token });
+        let path = project.path("checker.kubeconfig");
+        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        Self { client: client.clone(), namespace, kubeconfig: path }
+    }
+
+    /// Gives the user the rights of docs/your-own-stack.md, without those on `except`.
+    async fn may(&self, except: &str) {
+        let all = [
+            ("apps", "deployments", &["get"][..]),
+            ("", "pods", &["get", "list", "watch"]),
+            ("", "pods/exec", &["get", "create"]),
+            ("", "pods/ephemeralcontainers", &["patch"]),
+            ("", "services", &["list"]),
+        ];
+        let allowed: Vec<Value> = all
+            .into_iter()
+            .filter(|it| it.1 != except)
+            .map(|(group, resource, verbs)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs }))
+            .collect();
+        let roles: Api<Role> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patch = Patch::Merge(json!({ "rules": allowed }));
+        roles.patch("checker", &PatchParams::default(), &patch).await.unwrap();
+    }
+}
+
+/// Adds the fixture [`FIXTURE`] to the project.
+pub(super) fn with_shell(project: &Project) {
+    let folder = project.path("fixtures/shell");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("fixture.yaml"), FIXTURE).unwrap();
+    std::fs::write(folder.join("shell.yaml"), MANIFEST).unwrap();
+}
+
+/// Tests the kept store. `standing` uses the user's kubeconfig afterwards.
+pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
+    let client = cluster(&standing.run).await;
+    let user = User::create(project, &client, standing).await;
+    user.may("").await;
+    standing.kubeconfig = user.kubeconfig.display().to_string();
+    let standing = &*standing;
+    let shell: Api<Deployment> = Api::namespaced(client.clone(), &standing.namespace);
+    let template = shell.get("shell").await.unwrap().spec.unwrap().template.spec.unwrap();
+    let image = template.containers[0].image.clone().unwrap();
+    let applications = Applications { standing, client: client.clone(), image };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let other = rcgen::CertificateParams::new(vec!["other".to_owned()]).unwrap().self_signed(&key).unwrap();
+    applications.certificates("authority", &String::from_utf8(standing.authority()).unwrap()).await;
+    applications.certificates("other", &other.pem()).await;
+    let alias = json!({ "hostAliases": [{ "ip": "192.0.2.1", "hostnames": ["minio.example.com"] }] });
+    applications.create("right", ("SSL_CERT_FILE", "authority"), Some("/tmp"), json!({})).await;
+    applications.create("wrong", ("AWS_CA_BUNDLE", "other"), Some("/scratch"), json!({})).await;
+    applications.create("closed", ("SSL_CERT_FILE", "authority"), None, alias).await;
+    applications.all_run(&["right", "wrong", "closed"]).await;
+
+    // From the application's own container.
+    let (code, said) = standing.check("", "--attach pod/right --container app");
+    assert_eq!(code, 0, "{said}");
+    for part in [
+        "puts the agent (",
+        "application signs for https://minio.example.com",
+        "own resolver by DNS alone, ndots 5, 3 search domains",
+        "trust SSL_CERT_FILE trusts it (/ca/ca.pem)",
+        "(Service minio)",
+        "presigned PUT opens",
+    ] {
+        assert!(in_one_line(&said).contains(part), "{part:?} is not in:\n{said}");
+    }
+    assert!(!said.contains("ephemeral"), "{said}");
+    applications.is_clean("right", "/tmp").await;
+    let (code, said) = standing.check("", "--attach pod/right");
+    assert!(code == 2 && said.contains("several containers (app, beside): name one by --container"), "{said}");
+
+    // A wrong trust store is the first red row. `/scratch` is the only folder for the agent.
+    let (code, said) = standing.check("", "--attach pod/wrong");
+    assert_eq!(code, 1, "{said}");
+    first_red(&said, "trust AWS_CA_BUNDLE", "do not trust the chain that --ca trusts: /ca/ca.pem with 1 certificates");
+    applications.is_clean("wrong", "/scratch").await;
+
+    // No folder takes the agent. Only an image helps.
+    let (code, said) = standing.check("IMAGE=;", "--attach pod/closed");
+    let says = "container app of pod closed has no folder in which a program may be written and run (";
+    assert!(code == 1 && said.contains(says) && said.contains("name by --image"), "{said}");
+    let closed = applications.pods().get("closed").await.unwrap();
+    assert_eq!(applications.ended_beside(&closed).await, 0);
+    let (code, said) = standing.check("", "--attach pod/closed");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("makes      ephemeral container") && said.contains("Kubernetes removes none"), "{said}");
+    first_red(&said, "own resolver", "has 192.0.2.1 for minio.example.com, and DNS has");
+    assert!(in_one_line(&said).contains("trust SSL_CERT_FILE trusts it (/ca/ca.pem)"), "{said}");
+    assert_eq!(applications.ended_beside(&closed).await, 1);
+
+    // The store's own container has no shell, and its image has no certificates.
+    let (code, said) = standing.check("", "--attach deploy/minio");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("has no shell `sh`"), "{said}");
+    first_red(&said, "trust system", "name it by SSL_CERT_FILE (Go, OpenSSL)");
+    let listed = applications.pods().list(&ListParams::default().labels("app=minio")).await.unwrap();
+    assert_eq!(applications.ended_beside(&listed.items[0]).await, 1);
+
+    // What the user may not do is named.
+    for (right, args, says) in [
+        ("pods/exec", "--attach pod/wrong", "the rights `get` and `create` on `pods/exec` are needed"),
+        (
+            "pods/ephemeralcontainers",
+            "--attach pod/closed",
+            "the right `patch` on `pods/ephemeralcontainers` is needed",
+        ),
+    ] {
+        user.may(right).await;
+        let (code, said) = standing.check("", args);
+        assert!(code == 1 && said.contains(says), "{right}: {said}");
+    }
+    user.may("").await;
+    applications.is_clean("wrong", "/scratch").await;
+    assert_eq!(applications.ended_beside(&closed).await, 1);
+
+    // The agent and its file are gone after Ctrl-C and after SIGKILL. The large body makes the check last for seconds.
+    for signal in [Signal::INT, Signal::KILL] {
+        let args = format!("--name-server {} --attach pod/wrong --large-body 64", standing.name_server);
+        let mut command = standing.command("minio.example.com", "", &args);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + WITHIN;
+        while !applications.seen("wrong", "/scratch").await.contains("session\0--guest") {
+            assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "the agent does not appear");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.code(), (signal == Signal::INT).then_some(130), "{ended}");
+        applications.is_clean("wrong", "/scratch").await;
+    }
+}
