@@ -58,6 +58,8 @@ pub struct Environment {
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
     /// The keys with which fixtures sign tokens, by the id of the fixture.
     pub signing_keys: BTreeMap<String, Key>,
+    /// The id of the run that has set up the environment.
+    pub run: RunId,
     /// The values of the exports that refer to a field of an object, by the fixture's id and the name of the export.
     pub fields: BTreeMap<(String, String), String>,
     /// The UIDs of the objects that the set-up applied for the fixtures. They distinguish objects of the set-up from
@@ -74,24 +76,34 @@ pub struct Environment {
 pub struct Provisioned {
     /// The certificates of the environment.
     pub certificates: Bundle,
-    /// The generated credentials. The outer key is the fixture's id and the name of the credentials; the inner key is
-    /// the key in their Secret.
+    /// The credentials, generated or given. The outer key is the fixture's id and the name of the credentials; the inner
+    /// key is the key in their Secret.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
     /// The keys with which fixtures sign tokens, by the id of the fixture.
     pub signing_keys: BTreeMap<String, Key>,
+}
+
+/// What an environment takes from outside the scenarios.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The secrets, by the name of the environment variable that gives them.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The certificates of authorities that exist already, as PEM, by the id of the fixture.
+    pub trusted: BTreeMap<String, String>,
 }
 
 /// Issues the certificates of an environment and generates its credentials. Each secret is passed to `redact` before it
 /// is used, so that no secret appears in the record.
 pub fn prepare(
     plan: &EnvironmentPlan,
+    given: Given,
     start: OffsetDateTime,
     redact: &(dyn Fn(&Secret) + Send + Sync),
 ) -> Result<Provisioned, ApplyError> {
     let signing = plan.fixtures.iter().filter(|(_, it)| it.signing_key);
     let provisioned = Provisioned {
-        certificates: certs::issue(&plan.fixtures, start)?,
-        credentials: credentials(plan),
+        certificates: Bundle { trusted: given.trusted, ..certs::issue(&plan.fixtures, start)? },
+        credentials: credentials(plan, &given.secrets),
         signing_keys: signing.map(|(id, _)| Ok((id.clone(), Key::foreign()?))).collect::<Result<_, TokenError>>()?,
     };
     let keys = provisioned.certificates.leaves.values().map(|leaf| &leaf.key_pem);
@@ -118,6 +130,7 @@ pub async fn bring_up(
         certificates: provisioned.certificates,
         credentials: provisioned.credentials,
         signing_keys: provisioned.signing_keys,
+        run: run.clone(),
         fields: BTreeMap::new(),
         made: BTreeSet::new(),
         pods: BTreeMap::new(),
@@ -146,11 +159,15 @@ pub async fn bring_up(
     Ok(environment)
 }
 
-fn credentials(plan: &EnvironmentPlan) -> BTreeMap<(String, String), BTreeMap<String, Secret>> {
+fn credentials(
+    plan: &EnvironmentPlan,
+    given: &BTreeMap<String, Secret>,
+) -> BTreeMap<(String, String), BTreeMap<String, Secret>> {
     let all = plan.fixtures.iter().flat_map(|(id, it)| it.credentials.iter().map(move |wanted| (id, wanted)));
     all.map(|(id, wanted)| {
-        let values = wanted.keys.iter().map(|(key, length)| (key.clone(), random(*length))).collect();
-        ((id.clone(), wanted.name.clone()), values)
+        let random = wanted.keys.iter().map(|(key, length)| (key.clone(), random(*length)));
+        let inputs = wanted.inputs.iter().filter_map(|(key, it)| Some((key.clone(), given.get(&it.env)?.clone())));
+        ((id.clone(), wanted.name.clone()), random.chain(inputs).collect())
     })
     .collect()
 }
@@ -176,9 +193,8 @@ async fn apply_all(
             manifests.push((objects::issuing_secret(&wanted.secret, issuer), place));
         }
         for wanted in &contributions.bundles {
-            let issuers = &environment.certificates.issuers;
-            let roots: String =
-                wanted.authorities.iter().filter_map(|id| issuers.get(id)).map(Issuer::root_pem).collect();
+            let roots = wanted.authorities.iter().filter_map(|id| environment.certificates.root_pem(id));
+            let roots: String = roots.collect();
             let place = format!("bundle {id}.{}", wanted.name);
             manifests.push((objects::trust_bundle(&wanted.config_map, &roots), place));
         }
@@ -205,7 +221,7 @@ async fn apply_all(
             .iter()
             .map(|(manifest, place)| {
                 let mut manifest = manifest.clone();
-                objects::set_authorities(&mut manifest, &environment.certificates.issuers);
+                objects::set_authorities(&mut manifest, &environment.certificates);
                 (manifest, place)
             })
             .collect();
@@ -298,7 +314,7 @@ async fn vantage_pods(
         let reference = applier.image(image).ok_or_else(no_image)?;
         let root = |id: &String| match id.as_str() {
             CLUSTER_AUTHORITY => Some(authority),
-            id => certificates.issuers.get(id).map(Issuer::root_pem),
+            id => certificates.root_pem(id),
         };
         let bundle: String = spec.ca_bundle.iter().filter_map(root).collect();
         if !bundle.is_empty() {

@@ -38,6 +38,16 @@ pub enum ApplyError {
         /// The name of the image that is missing.
         image: String,
     },
+    /// Something that a scenario takes from outside cannot be used.
+    #[error("{place}: {what} {reason}")]
+    Input {
+        /// The place in the scenario that names it: `file:line`.
+        place: String,
+        /// The file or the other thing that the scenario names.
+        what: String,
+        /// The reason why it cannot be used.
+        reason: String,
+    },
     /// A certificate of the environment could not be issued.
     #[error(transparent)]
     Certificate(#[from] CertError),
@@ -137,6 +147,7 @@ impl ApplyError {
             Self::Refused { .. }
                 | Self::NotAnObject { .. }
                 | Self::NoImage { .. }
+                | Self::Input { .. }
                 | Self::Unrecoverable { .. }
                 | Self::NotOurs { .. }
         )
@@ -148,9 +159,10 @@ impl ApplyError {
             Self::NotReady { evidence, .. } | Self::Unrecoverable { evidence, .. } => {
                 (Some("the last lines below say why its pods are not ready".to_owned()), evidence.clone())
             }
-            Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {
-                (Some(format!("correct {place}")), Vec::new())
-            }
+            Self::Refused { place, .. }
+            | Self::NotAnObject { place, .. }
+            | Self::NoImage { place, .. }
+            | Self::Input { place, .. } => (Some(format!("correct {place}")), Vec::new()),
             Self::NotOurs { .. } => {
                 (Some("use another namespace, or rename the object in the scenario".to_owned()), Vec::new())
             }

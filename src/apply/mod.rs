@@ -21,7 +21,7 @@ mod words;
 pub use attached::{Attached, Placed, Placing};
 pub use clear::{Cleared, Reach, clear, take_away};
 pub use corefile::write_into_corefile;
-pub use environment::{Environment, Provisioned, bring_up, pod_of_vantage, prepare};
+pub use environment::{Environment, Given, Provisioned, bring_up, pod_of_vantage, prepare};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;
 pub use guest::{Guest, Refused};

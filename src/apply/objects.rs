@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
-use crate::certs::{Issuer, Leaf};
+use crate::certs::{Bundle, Issuer, Leaf};
 use crate::cluster::AGENT_TAINT;
 use crate::probe::AGENT_PATH;
 use parallax_language::fixture::Credentials;
@@ -232,21 +232,21 @@ pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>
 
 /// Replaces each id of an authority in a field `caBundle` by the authority's root certificate, in base64 as the
 /// apiserver expects it.
-pub(super) fn set_authorities(manifest: &mut Value, issuers: &BTreeMap<String, Issuer>) {
+pub(super) fn set_authorities(manifest: &mut Value, certificates: &Bundle) {
     match manifest {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match value {
                     Value::String(authority) if key == "caBundle" => {
-                        if let Some(issuer) = issuers.get(authority.as_str()) {
-                            *authority = STANDARD.encode(issuer.root_pem());
+                        if let Some(root) = certificates.root_pem(authority) {
+                            *authority = STANDARD.encode(root);
                         }
                     }
-                    other => set_authorities(other, issuers),
+                    other => set_authorities(other, certificates),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| set_authorities(item, issuers)),
+        Value::Array(items) => items.iter_mut().for_each(|item| set_authorities(item, certificates)),
         _ => {}
     }
 }
@@ -261,6 +261,7 @@ mod tests {
             name: "root".to_owned(),
             secret: "s".to_owned(),
             keys: BTreeMap::from([("user".to_owned(), 4)]),
+            inputs: BTreeMap::new(),
             files: BTreeMap::from([("config.env".to_owned(), "export USER=$user".to_owned())]),
         };
         let secret = credentials_secret(&wanted, &BTreeMap::from([("user".to_owned(), Secret::new("abcd"))]));

@@ -17,6 +17,17 @@ pub struct Bundle {
     pub issuers: BTreeMap<String, Issuer>,
     /// Leaves by fixture id and by the certificate's name in the fixture.
     pub leaves: BTreeMap<(String, String), Leaf>,
+    /// The certificates of authorities that exist already, as PEM, by fixture id. These authorities issue nothing.
+    pub trusted: BTreeMap<String, String>,
+}
+
+impl Bundle {
+    /// The certificates, as PEM, that a client trusts if it trusts the authority of this fixture. `None` if the fixture
+    /// is no authority.
+    pub fn root_pem(&self, id: &str) -> Option<&str> {
+        let issued = self.issuers.get(id).map(Issuer::root_pem);
+        issued.or_else(|| self.trusted.get(id).map(String::as_str))
+    }
 }
 
 /// Creates every authority, and then every leaf that the fixtures declare.

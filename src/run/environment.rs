@@ -25,7 +25,7 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness, was_given_by};
-use super::{Context, Programs, flow, name_service, reached, readiness, standing, store};
+use super::{Context, Programs, existing, flow, inputs, name_service, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
 use crate::probe::{AGENT_SESSION, PodSession, Vantage};
@@ -375,7 +375,7 @@ async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, 
 /// used, so that no secret appears in the record.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provisioned, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
-    apply::prepare(plan, context.start, &redact)
+    apply::prepare(plan, inputs::read(&context.options, plan)?, context.start, &redact)
 }
 
 /// Opens the vantages, and waits until the stores are ready and each vantage pod reaches them. If a store does not
@@ -402,7 +402,8 @@ async fn stage<'a>(
     });
     let stores: Vec<store::Wanted<'_>> =
         scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
-    for (fixture, _) in scene.stores().filter(|(fixture, _)| stores.iter().all(|it| it.fixture != *fixture)) {
+    let awaited = |fixture: &str| stores.iter().any(|it| it.fixture == fixture);
+    for (fixture, _) in scene.stores().filter(|(fixture, it)| it.prefix.is_none() && !awaited(fixture)) {
         let namespace = &scene.plan.namespace;
         context
             .sink
@@ -425,6 +426,7 @@ async fn stage<'a>(
     if let Some(visit) = applier.visit().filter(|it| it.namespace.is_some()) {
         name_service::is_current(&scene, applier.client(), &visit.run, &pods).await?;
     }
+    existing::begin(context, &scene).await?;
     let unreached = reached::by(context, &scene, applier.client(), &pods).await?;
     let inbound = Inbound::default();
     let outside = match context.options.programs {

@@ -10,10 +10,12 @@ mod cluster;
 mod concealed;
 mod environment;
 mod error;
+mod existing;
 mod flow;
 mod idle;
 mod images;
 mod inbound;
+mod inputs;
 mod limit;
 mod lives;
 pub mod look;
@@ -44,8 +46,8 @@ mod verdicts;
 mod witness;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use parallax_vocab::event::{AGAIN, Failure};
@@ -57,6 +59,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::baselines::Baselines;
 pub use self::error::RunError;
+use self::existing::Place;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine, findings};
@@ -145,6 +148,8 @@ pub(crate) struct Context {
     pub(crate) environments: Slots,
     /// The slots for clusters that exist at the same time.
     pub(crate) clusters: Slots,
+    /// The places in existing stores where the run may have written.
+    pub(crate) written: Mutex<Vec<Place>>,
     /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
     /// of the run.
     pub(crate) taken_away: AtomicUsize,
@@ -163,6 +168,7 @@ impl Context {
             jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
             environments: Slots::up_to(options.at_once.environments, options.most.environments),
             clusters: Slots::new(options.at_once.clusters),
+            written: Mutex::default(),
             taken_away: AtomicUsize::new(0),
             options,
             site,
@@ -288,6 +294,7 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
     // An interruption does not drop the future that obtains images. That future ends itself, because it has to stop
     // tools and remove files.
     let possible = skipped::possible(context, machine, plan).await?.into_owned();
+    let possible = inputs::within_the_network(context, possible);
     if possible.clusters.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use parallax_probe::contents::{self, Contents};
 
 use super::environment::Stage;
 use super::error::RunError;
+use super::existing;
 use super::side_effects::SideEffects;
 use super::store::{self, Refusal, repeated};
 use crate::act::{self, ActError, Scope};
@@ -33,7 +34,8 @@ impl Found {
         if !stage.several_flows() {
             return Ok(Self::default());
         }
-        let looks = stage.scene.stores().map(|(fixture, store)| async move {
+        let own = stage.scene.stores().filter(|(_, store)| store.prefix.is_none());
+        let looks = own.map(|(fixture, store)| async move {
             let access =
                 stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why.into()))?;
             let found = repeated(|| contents::contents(stage.scene.pinned(fixture, store), &access)).await;
@@ -52,6 +54,7 @@ impl Found {
         }
         delete_created(stage, effects, Which::All).await?;
         if effects.wrote() {
+            existing::put_back(&stage.scene).await?;
             let stores = stage.scene.stores();
             try_join_all(stores.map(|(fixture, store)| self.store_put_back(stage, fixture, store))).await?;
         }

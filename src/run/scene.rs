@@ -44,6 +44,10 @@ impl<'a> Scene<'a> {
                 let edge = self.cluster.edge.map(|it| it.to_string());
                 edge.ok_or_else(|| format!("cluster {} has no edge", self.cluster.name))
             }
+            Export::Prefix => {
+                let prefix = self.plan.fixtures[&reference.name].store.as_ref().and_then(|it| self.prefix(it));
+                prefix.ok_or_else(unknown)
+            }
             Export::PublicKey => {
                 let key = self.environment.signing_keys.get(&reference.name).and_then(Key::public);
                 key.map(ToString::to_string).ok_or_else(|| format!("`{}` has no signing key", reference.name))
@@ -68,10 +72,9 @@ impl<'a> Scene<'a> {
             (None, Some(outside)) => &outside.trust,
             (None, None) => return View::default(),
         };
-        let issuers = &self.environment.certificates.issuers;
         let root = |id: &String| match id.as_str() {
             CLUSTER_AUTHORITY => Some(self.cluster.authority.clone()),
-            id => issuers.get(id).map(|it| it.root_pem().to_owned()),
+            id => self.root_of(id),
         };
         let trust = trust.iter().filter_map(root).collect();
         if vantage.pod.is_some() {
@@ -90,9 +93,24 @@ impl<'a> Scene<'a> {
 
     /// The network view with which the set-up connects to a store. It accepts exactly the certificate that was issued
     /// for the store, even if a break makes this certificate invalid. Therefore such a break fails a step and not the
-    /// set-up.
+    /// set-up. For a store that exists already, the view trusts the authority that the fixture names.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
-        View { pin: self.leaf(fixture, store).map(|leaf| leaf.der.clone()), ..self.outside() }
+        let pin = self.leaf(fixture, store).map(|leaf| leaf.der.clone());
+        let trust = store.trust.iter().filter_map(|id| self.root_of(id)).collect();
+        View { pin, trust, ..self.outside() }
+    }
+
+    /// The certificates of an authority of the environment, as PEM. `None` if the fixture is no authority.
+    fn root_of(&self, authority: &str) -> Option<String> {
+        self.environment.certificates.root_pem(authority).map(str::to_owned)
+    }
+
+    /// The prefix of the keys that this environment may write in a store that exists already. No other run and no other
+    /// environment has the same prefix. `None` for a store that the run created.
+    pub(super) fn prefix(&self, store: &Store) -> Option<String> {
+        let first = store.prefix.as_ref()?.trim_matches('/');
+        let slash = if first.is_empty() { "" } else { "/" };
+        Some(format!("{first}{slash}{}/{}", self.environment.run, self.plan.namespace))
     }
 
     /// The certificate that the set-up issued for a store. `None` if the store has no certificate.

@@ -94,6 +94,20 @@ impl Bounds {
     }
 }
 
+/// Reads a text file of a project, with the same limits as its scenarios: a path that leads out of the project is refused,
+/// and so is a file that is too long.
+///
+/// # Errors
+/// Returns a message that says why the file cannot be read, for example `cannot be read: No such file or directory`.
+pub fn text_of_project(project: &Path, path: &str) -> Result<String, String> {
+    let words = |refused: Refused| refused.message;
+    let bytes = Bounds::of(project).map_err(words)?.read(&project.join(path)).map_err(words)?;
+    if bytes.len() > SIZE_LIMIT_BYTES {
+        return Err(format!("is longer than {SIZE_LIMIT_BYTES} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
 /// Returns the paths of all entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     let unreadable = |error: std::io::Error| Refused::unreadable(&error);

@@ -8,3 +8,5 @@
 pub(crate) mod files;
 pub mod fixture;
 pub mod scenario;
+
+pub use files::text_of_project;

@@ -48,6 +48,19 @@ pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<
     bounded(store.restore(found)).await
 }
 
+/// Lists the objects and the unfinished multipart uploads of a bucket whose keys begin with `prefix`.
+pub async fn below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
+    let store = Store::of(view, access)?;
+    bounded(store.bucket(bucket, prefix)).await
+}
+
+/// Removes the objects and the unfinished multipart uploads of a bucket whose keys begin with `prefix`. Returns their
+/// number. In a bucket with versions, the former versions of the objects stay.
+pub async fn remove_below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<usize, Cause> {
+    let store = Store::of(view, access)?;
+    bounded(store.remove_below(bucket, prefix)).await
+}
+
 async fn bounded<T>(work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
     let waited_ms = millis(WITHIN);
     let over = |_| Cause::Deadline { waited_ms, detail: "a store's contents".to_owned() };
@@ -83,17 +96,36 @@ impl Store {
         let buckets = self.client.list_buckets().send().await.map_err(|it| self.cause(it.into()))?;
         let mut contents = Contents::new();
         for bucket in buckets.buckets().iter().filter_map(|it| it.name()) {
-            let mut objects = BTreeMap::new();
-            let listed = pages(&self.client, bucket, "", |object| {
-                let tag = object.e_tag().unwrap_or_default();
-                objects.extend(object.key().map(|key| (key.to_owned(), tag.to_owned())));
-                true
-            });
-            listed.await.map_err(|it| self.cause(it))?;
-            let uploads = self.uploads(bucket).await?;
-            contents.insert(bucket.to_owned(), Bucket { objects, uploads });
+            contents.insert(bucket.to_owned(), self.bucket(bucket, "").await?);
         }
         Ok(contents)
+    }
+
+    /// The contents of a bucket whose keys begin with `prefix`.
+    async fn bucket(&self, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
+        let mut objects = BTreeMap::new();
+        let listed = pages(&self.client, bucket, prefix, |object| {
+            let tag = object.e_tag().unwrap_or_default();
+            objects.extend(object.key().map(|key| (key.to_owned(), tag.to_owned())));
+            true
+        });
+        listed.await.map_err(|it| self.cause(it))?;
+        // MinIO lists the uploads of one key only, not those below a prefix, so the code asks for all.
+        let mut uploads = self.uploads(bucket).await?;
+        uploads.retain(|(key, _)| key.starts_with(prefix));
+        Ok(Bucket { objects, uploads })
+    }
+
+    async fn remove_below(&self, bucket: &str, prefix: &str) -> Result<usize, Cause> {
+        let Bucket { objects, uploads } = self.bucket(bucket, prefix).await?;
+        for (key, id) in &uploads {
+            self.abort(bucket, key, id).await?;
+        }
+        let keys: Vec<String> = objects.into_keys().collect();
+        for keys in keys.chunks(AT_ONCE) {
+            self.delete(bucket, keys).await?;
+        }
+        Ok(keys.len() + uploads.len())
     }
 
     /// The unfinished multipart uploads of a bucket: key and id of each. Some stores do not implement this request;

@@ -1,5 +1,6 @@
 //! The arguments of `e2e`, and those that it shares with `up` and `plan`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -131,6 +132,10 @@ pub struct Theirs {
         default_missing_value = "", requires = "kubeconfig"
     )]
     pub images_present: Option<Vec<String>>,
+    /// The address of a name server that vantages outside the cluster ask, in place of this machine's own name servers.
+    /// Can be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "kubeconfig")]
+    pub name_server: Vec<SocketAddr>,
 }
 
 impl Theirs {
@@ -140,6 +145,7 @@ impl Theirs {
         let named = [("--kubeconfig", &path), ("--context", &self.context), ("--namespace", &self.namespace)];
         let named = named.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value.clone()?]));
         let mut words: Vec<String> = named.flatten().collect();
+        words.extend(self.name_server.iter().flat_map(|it| ["--name-server".to_owned(), it.to_string()]));
         words.extend(self.allow_cluster_changes.then(|| "--allow-cluster-changes".to_owned()));
         words.extend(self.images_present.as_ref().map(|images| match images.join(",") {
             all if all.is_empty() => "--images-present".to_owned(),
@@ -248,6 +254,7 @@ mod tests {
             ("parallax e2e --lock shipped --allow-host-programs --shuffle=3", "--lock shipped --allow-host-programs"),
             ("parallax e2e --allow-host-programs=unconfined", "--allow-host-programs=unconfined"),
             ("parallax e2e --kubeconfig k --images-present", "--kubeconfig k --images-present"),
+            ("parallax e2e --kubeconfig k --name-server 127.0.0.1:53", "--kubeconfig k --name-server 127.0.0.1:53"),
             (
                 "parallax e2e a --kubeconfig k --namespace n --images-present=agent,minio",
                 "--kubeconfig k --namespace n --images-present=agent,minio",

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Project;
 use crate::apply::Reach;
+use crate::check;
 use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s, Theirs};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
@@ -108,6 +109,8 @@ fn theirs(options: Theirs) -> Option<run::Theirs> {
         context: options.context,
         reach: Reach { namespace: options.namespace, wide: options.allow_cluster_changes },
         present,
+        name_servers: options.name_server,
+        trusted: check::system(std::env::var_os("SSL_CERT_FILE").as_deref().map(Path::new)),
     })
 }
 

@@ -10,6 +10,7 @@ use parallax_vocab::{Answer, Cause, Question, millis};
 
 use super::{Attempt, Tried, implied};
 use crate::run::error::RunError;
+use crate::run::existing;
 use crate::run::question::Known;
 use crate::run::settle::FOR_THE_WITNESS;
 use crate::run::token;
@@ -28,6 +29,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
     let known = Known { scene: &it.stage.scene, results: it.results, token, variables: &variables };
     let probe = it.words().question(step, &known).map_err(|reason| it.wrong(reason))?;
+    existing::permitted(&it.stage.scene, &probe).map_err(|reason| it.wrong(reason))?;
     let mut view = it.stage.scene.view(vantage);
     view.identity = identity(it, presents)?;
     let deadline_ms = millis(it.left);

@@ -11,6 +11,7 @@ use super::probe::identity;
 use super::void::Void;
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
+use crate::run::existing;
 use crate::run::probers::Running;
 use crate::run::question::Known;
 use crate::run::token;
@@ -25,6 +26,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let token = token::of_step(it, token, token_of).await?;
     let known = Known { scene: &it.stage.scene, results: it.results, token, variables: &IndexMap::new() };
     let probe = it.words().question(background.probe.asks(), &known).map_err(|reason| it.wrong(reason))?;
+    existing::permitted(&it.stage.scene, &probe).map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
     let mut question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };

@@ -36,7 +36,7 @@ pub(super) fn reasons(place: Place, cluster: &ClusterPlan, plan: &EnvironmentPla
         for container in &it.containers {
             reasons.push(format!("fixture `{id}` runs the container `{}` beside the cluster's nodes", container.name));
         }
-        if it.store.is_some() {
+        if it.store.as_ref().is_some_and(|it| it.prefix.is_none()) {
             reasons.push(format!("store `{id}` must be reached from outside the cluster, and no edge leads there"));
         }
         let wide = it.cluster_objects.iter().map(|it| &it.manifest);

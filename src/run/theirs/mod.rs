@@ -9,6 +9,7 @@ mod images;
 mod lease;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ pub use self::lease::{ELSEWHERE, collect, sweep};
 use super::error::RunError;
 use super::images::AGENT;
 use super::verdicts::Verdicts;
-use super::{Context, Options, environment};
+use super::{Context, Options, environment, existing, inputs};
 use crate::apply::{self, Applier, ApplyError, Reach, Rights, Visit, clear};
 use crate::cluster::{self, Access, Foreign};
 use parallax_engine::{StateDir, reaper};
@@ -43,6 +44,10 @@ pub struct Theirs {
     pub reach: Reach,
     /// The images that the nodes have, according to the user.
     pub present: Present,
+    /// The name servers that vantages outside the cluster ask. An empty list means those of this machine.
+    pub name_servers: Vec<SocketAddr>,
+    /// The certificates that this machine trusts, as PEM. `None` if they are not known.
+    pub trusted: Option<String>,
 }
 
 /// Runs a plan in somebody else's cluster, and removes the run's objects.
@@ -68,13 +73,14 @@ pub(super) async fn with_plan(
         () = cancel.cancelled() => return Err(RunError::Interrupted),
         opened = opened => opened,
     };
-    let Foreign { access, kubeconfig, .. } = match opened {
+    let Foreign { mut access, kubeconfig, .. } = match opened {
         Ok(opened) => opened,
         Err(error) => {
             setup.failed(error.failure());
             return Err(error);
         }
     };
+    access.outside.name_servers.clone_from(&theirs.name_servers);
     setup.done(format!("context {}", access.name));
     let (state, run) = (StateDir::of_user()?, options.id.clone());
     lease::open(&state, &run, &kubeconfig, &theirs.reach)?;
@@ -90,10 +96,12 @@ pub(super) async fn with_plan(
     };
     let began = Instant::now();
     let cleared = clear(&access.client, &run, &theirs.reach).await;
-    let removed = cleared.removed.len() + context.taken_away.load(Ordering::Relaxed);
     let is_clean = cleared.remaining.is_empty();
-    let took_ms = millis(began.elapsed());
-    sink.say(EventKind::CleanedUp { removed, elsewhere: true, remaining: cleared.remaining, took_ms });
+    // No pod of the run can write into a store any more.
+    let (objects, left) = existing::clear_all(&context).await;
+    let removed = cleared.removed.len() + objects + context.taken_away.load(Ordering::Relaxed);
+    let remaining = cleared.remaining.into_iter().chain(left).collect();
+    sink.say(EventKind::CleanedUp { removed, elsewhere: true, remaining, took_ms: millis(began.elapsed()) });
     reaper.closed();
     if is_clean {
         state.forget(&run)?;
@@ -163,6 +171,7 @@ async fn possible(
         let mut environments = Vec::new();
         for mut environment in std::mem::take(&mut cluster.environments) {
             let mut of_all = fits::reasons(place, cluster, &environment);
+            of_all.extend(inputs::missing(&environment));
             // The user's rights and the nodes' images matter only if the cluster could run the environment at all.
             if of_all.is_empty() {
                 of_all.extend(without_image(cluster, &environment, images));

@@ -28,7 +28,7 @@ const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
 /// A Python program that prints each secret of a pod. It prints the secret unchanged, encoded, and in positions at
 /// which a quoted line is cut.
-const PRINTER: &str = r#"
+pub(super) const PRINTER: &str = r#"
 import base64, json, os, urllib.parse
 for s in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["CANARY"]):
     b = s.encode()
@@ -130,7 +130,7 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
 }
 
 /// Returns every output and every form in which a part of a secret occurs.
-fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
+pub(super) fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
         for (form, text) in forms(secret) {
@@ -173,7 +173,7 @@ fn the_search_finds_each_form_and_each_piece() {
 }
 
 /// Returns all outputs of a run, both files and streams.
-fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
+pub(super) fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     let mut texts = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
     texts.push(("step summary".to_owned(), fs::read_to_string(summary).unwrap()));
     for entry in fs::read_dir(&ended.directory).unwrap().flatten() {

@@ -92,7 +92,12 @@ impl<'a> Standing<'a> {
 
     /// Returns the certificates of the authority that the kept variant trusts, in PEM format.
     pub(super) fn authority(&self) -> Vec<u8> {
-        let script = format!(". {}; cat $SSL_CERT_FILE", self.variables);
+        self.with_variables("cat $SSL_CERT_FILE")
+    }
+
+    /// Returns what a shell command prints that has the store's variables.
+    pub(super) fn with_variables(&self, command: &str) -> Vec<u8> {
+        let script = format!(". {}; {command}", self.variables);
         Command::new("sh").args(["-c", &script]).output().unwrap().stdout
     }
 
@@ -105,11 +110,9 @@ impl<'a> Standing<'a> {
     /// Runs `parallax check` of an endpoint, with the store's variables. `before` is shell code that runs first. Returns
     /// the exit code and the output.
     pub(super) fn check_at(&self, endpoint: &str, before: &str, args: &str) -> (i32, String) {
-        let Self { variables, .. } = self;
         let ended = self.command(endpoint, before, args).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        let told = format!(". {variables}; echo $AWS_SECRET_ACCESS_KEY");
-        let secret = Command::new("sh").args(["-c", &told]).output().unwrap().stdout;
+        let secret = self.with_variables("echo $AWS_SECRET_ACCESS_KEY");
         let secret = String::from_utf8_lossy(&secret).trim().to_owned();
         assert!(!secret.is_empty() && !said.contains(&secret), "the secret key is printed");
         (ended.status.code().unwrap_or(-1), said)

@@ -10,6 +10,7 @@ mod canary;
 mod check;
 mod crowd;
 mod died;
+mod existing;
 mod images;
 mod interrupted;
 mod killed;

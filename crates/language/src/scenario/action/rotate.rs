@@ -54,7 +54,7 @@ impl Rules for RotateStep {
         self.check_certificate(judge, errors);
         if let Some(issuer) = &self.issuer {
             let fixtures = &judge.subject.scenario.fixtures;
-            let authorities = |name: &str| judge.subject.library.get(name).is_some_and(Fixture::is_authority);
+            let authorities = |name: &str| judge.subject.library.get(name).is_some_and(Fixture::issues);
             let known: Vec<&str> =
                 fixtures.iter().filter(|(_, it)| authorities(&it.fixture)).map(|(id, _)| id.as_str()).collect();
             if !known.contains(&issuer.as_str()) {
