@@ -22,9 +22,9 @@ const UNREAD: &str = "own settings";
 /// Whether a trust store trusts the chain of the endpoint.
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
-    /// It trusts the chain.
+    /// The store trusts the chain.
     Trusts,
-    /// It has this number of usable certificates, and none of them signs the chain.
+    /// The store has this number of usable certificates, and none of them signs the chain.
     Not(usize),
     /// The store cannot be read, or has no usable certificate.
     Unusable(String),

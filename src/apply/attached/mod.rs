@@ -351,13 +351,13 @@ fn not_ran(why: &NotRan) -> String {
 /// The state of an ephemeral container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// It does not run yet.
+    /// The container does not run yet.
     Waits,
-    /// It runs.
+    /// The container runs.
     Runs,
-    /// It will not run, for this reason.
+    /// The container will not run, for this reason.
     Stuck(String),
-    /// It has ended, for this reason, or the pod is gone.
+    /// The container has ended, for this reason, or its pod is gone.
     Over(String),
 }
 

@@ -19,29 +19,29 @@ const NGINX_LIMIT_BYTES: usize = 1 << 20;
 /// What the proxy does to requests and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It passes everything on as it came.
+    /// The proxy passes everything on as it came.
     None,
-    /// It puts a prefix before the path.
+    /// The proxy puts a prefix before the path.
     AddsPrefix(&'static str),
-    /// It strips the first segment of the path.
+    /// The proxy strips the first segment of the path.
     StripsSegment,
-    /// It replaces a text in the path.
+    /// The proxy replaces a text in the path.
     Replaces(&'static str, &'static str),
-    /// It merges the slashes of the path.
+    /// The proxy merges the slashes of the path.
     MergesSlashes,
-    /// It sends another `Host`.
+    /// The proxy sends another header `Host`.
     Host(String),
-    /// It asks the store for compressed answers.
+    /// The proxy asks the store for compressed bodies (`Accept-Encoding: gzip`).
     Compresses,
-    /// It limits bodies as nginx does by default.
+    /// The proxy limits bodies as nginx does by default.
     LimitsBodies,
-    /// It adds the header for pages of other origins, which the store adds, too.
+    /// The proxy adds the header for pages of other origins, which the store adds, too.
     AddsCors,
-    /// It replaces the time of each answer by a time long ago.
+    /// The proxy replaces the time of each answer by a time long ago.
     Late,
-    /// It adds `Via`, and weakens entity tags.
+    /// The proxy adds `Via`, and weakens entity tags.
     Marks,
-    /// It answers itself.
+    /// The proxy answers each request itself, with this text.
     Answers(&'static str),
 }
 

@@ -107,8 +107,8 @@ pub(super) fn diff_ids(config: &[u8]) -> Result<Vec<String>, NoConfig> {
 
 /// The reason why a config cannot be used.
 pub(super) enum NoConfig {
-    /// It is not the JSON of a config.
+    /// The text is not the JSON of a config.
     Json(String),
-    /// It is for another architecture.
+    /// The image is for another architecture.
     Architecture(String),
 }

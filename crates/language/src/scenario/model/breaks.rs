@@ -141,7 +141,8 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
 }
 
 impl CauseSpec {
-    /// Returns the declared causes: every key that is given, except `message`, which is only a detail.
+    /// Returns the names of all fields that the scenario sets, such as `dns` or `status`, without `message`. That field
+    /// only adds a detail to a cause.
     pub fn layers(&self) -> Vec<&'static str> {
         let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
         let all = [
