@@ -38,8 +38,8 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Forei
         // Paths in the file are relative to its folder. They become absolute only if the file's own path is absolute.
         Some(path) => std::path::absolute(path)
             .map_err(|error| failed(error.to_string()))
-            .and_then(|path| Kubeconfig::read_from(path).map_err(|error| failed(error.to_string()))),
-        None => Kubeconfig::read().map_err(|error| failed(error.to_string())),
+            .and_then(|path| Kubeconfig::read_from(path).map_err(|error| failed(kubeconfig::unread(&error)))),
+        None => Kubeconfig::read().map_err(|error| failed(kubeconfig::unread(&error))),
     };
     let mut read = read?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };

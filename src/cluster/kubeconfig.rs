@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use parallax_vocab::Secret;
 use parallax_vocab::question::Identity;
 use serde_json::Value;
@@ -32,13 +32,21 @@ pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
 /// Changes the kubeconfig that a node wrote so that it works on this machine: the address of the server becomes the
 /// published port of the apiserver.
 pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
-    let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
+    let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| unread(&error))?;
     for cluster in &mut kubeconfig.clusters {
         if let Some(cluster) = &mut cluster.cluster {
             cluster.server = Some(format!("https://{published}"));
         }
     }
     Ok(kubeconfig)
+}
+
+/// The reason why a kubeconfig cannot be read, without any of its text. The parser's own message quotes the lines around
+/// the mistake, and the value that it did not expect: either can be a token or a key.
+pub fn unread(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(error) = error else { return error.to_string() };
+    let place = error.location().map_or_else(String::new, |at| format!(", line {}, column {}", at.line(), at.column()));
+    format!("the YAML is not a kubeconfig{place}; the text is not shown, because it can contain keys")
 }
 
 /// Builds a client for a kubeconfig. The client ignores the proxy variables of this process's environment. Each of its
@@ -49,7 +57,7 @@ pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
 
 /// Builds a client for the kubeconfig in a file.
 pub async fn client_of_file(path: &Path) -> Result<Client, String> {
-    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unread(&error))?;
     client(kubeconfig).await
 }
 
@@ -121,6 +129,21 @@ pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kubeconfig_that_cannot_be_read_is_not_quoted() {
+        let user = |rest: &str| format!("apiVersion: v1\nusers:\n- name: a\n  user:\n    token: opaque-token\n{rest}");
+        // The mistakes are: an indentation, a list in the place of a text, and a text in the place of a list.
+        for (text, place) in [
+            (user("   client-key-data: S0VZ\n"), "line "),
+            (user("    username: [opaque-token]\n"), "line 6"),
+            ("users: opaque-token\n".to_owned(), "line 1"),
+        ] {
+            let said = unread(&Kubeconfig::from_yaml(&text).expect_err(&text));
+            assert!(said.contains(place), "{said}");
+            assert!(!said.contains("opaque") && !said.contains("S0VZ"), "{said}");
+        }
+    }
 
     #[test]
     fn a_certificate_needs_its_key() {

@@ -30,7 +30,7 @@ pub use agents::NotSo;
 pub use beside::{Beside, LifeBeside};
 pub use error::ClusterError;
 pub use foreign::{Foreign, foreign};
-pub use kubeconfig::{authority, client, client_of_file, outside};
+pub use kubeconfig::{authority, client, client_of_file, outside, unread};
 pub use node::{AGENT_TAINT, Images, Surroundings, UP_WITHIN, start};
 pub use own::Own;
 pub use ready::{node_ready, nodes_ready, service_account_ready};

@@ -432,6 +432,10 @@ fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     of(&["e2e", "--out", "text"], "failed to make the run's directory");
     of(&["e2e", "--kubeconfig", "nosuch"], "--kubeconfig nosuch: ");
     of(&["e2e", "--kubeconfig", "text"], "--kubeconfig text: ");
+    fs::write(at("token"), "users:\n- name: a\n  user:\n    token: opaque\n   wrong: x\n").expect("writes");
+    let token = ["e2e", "--kubeconfig", "token"];
+    of(&token, "the YAML is not a kubeconfig, line ");
+    parallax(project.path()).args(token).assert().code(2).stderr(contains("opaque").not());
     of(&["e2e", "--kubeconfig", "contexts"], "it names no current context; give one with --context: one");
     of(&["e2e", "--kubeconfig", "contexts", "--context", "two"], "it has no context `two`; it has one");
     let check = ["check", "https://127.0.0.1:1", "--image", "x", "--kubeconfig", "nosuch"];

@@ -41,7 +41,8 @@ pub struct E2e {
     #[arg(long)]
     pub allow_skips: bool,
     /// Fail (exit 3) if a scenario cannot run because one of its images is in no source. This is the default if `CI` is
-    /// set, unless `--allow-skips` is given.
+    /// set, unless `--allow-skips` is given. A scenario whose image is built only on request is not meant: it is skipped
+    /// unless the selection names it.
     #[arg(long, conflicts_with = "allow_skips")]
     pub deny_skips: bool,
     /// A scenario that may be skipped for any reason, without making the run fail. Can be repeated.

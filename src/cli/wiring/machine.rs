@@ -88,7 +88,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
 pub fn check_kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<(), CliError> {
     let Some(path) = path else { return Ok(()) };
     let wrong = |why: &dyn std::fmt::Display| CliError::Usage(format!("--kubeconfig {}: {why}", path.display()));
-    let read = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+    let read = Kubeconfig::read_from(path).map_err(|error| wrong(&crate::cluster::unread(&error)))?;
     let names: Vec<&str> = read.contexts.iter().map(|it| it.name.as_str()).collect();
     match context.or(read.current_context.as_deref()) {
         Some(context) if names.contains(&context) => Ok(()),
