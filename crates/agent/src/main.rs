@@ -14,6 +14,7 @@ mod balance;
 mod hold;
 mod inject;
 mod look;
+mod memory;
 mod probers;
 mod session;
 mod world;
@@ -36,8 +37,8 @@ enum Command {
     /// Read questions from standard input and write answers to standard output, both in frames (length and JSON). Ends
     /// when the input ends or when nothing arrives for 15 s
     Session {
-        /// Remove the file of this program when the session ends, and let the kernel end this program before others of
-        /// its container if memory is short
+        /// Remove the file of this program when the session ends. If memory is short, let the kernel end this program
+        /// before the others of its container, provided that the kernel would not end all of them together
         #[arg(long)]
         guest: bool,
     },
@@ -51,7 +52,7 @@ enum Command {
     Release,
     /// Print as JSON how the programs of a container resolve names, and which certificates they trust
     Look {
-        /// A process of the container [default: this container]
+        /// A process of another container. Without it, this program is a guest in the container that it looks at
         #[arg(long, value_name = "PID")]
         process: Option<u32>,
     },
@@ -79,7 +80,12 @@ fn main() -> ExitCode {
                     Command::Session { guest } => session::serve(guest).await,
                     Command::Hold { within } => hold::hold(within.map(Duration::from_secs)).await,
                     Command::Release => hold::release(),
-                    Command::Look { process } => print(&look::look(process)?),
+                    Command::Look { process } => {
+                        if process.is_none() {
+                            memory::yield_first();
+                        }
+                        print(&look::look(process)?)
+                    }
                     Command::World => world::serve().await,
                     Command::Inject(arguments) => inject::serve(&arguments).await,
                     Command::Balance(arguments) => balance::serve(&arguments).await,

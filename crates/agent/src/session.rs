@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::addresses;
+use crate::memory;
 use crate::probers::Probers;
 
 /// The largest number of questions that are processed at the same time. The agent reads no further question until one
@@ -28,8 +29,7 @@ const PANIC_EXIT_CODE: i32 = 101;
 /// Runs a session on standard input and standard output.
 ///
 /// The program may be a guest in the container of somebody else's application. Then its file is removed when the session
-/// ends, also if the harness was killed. If the container's memory is short, the kernel ends this program and not the
-/// application.
+/// ends, also if the harness was killed.
 pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -38,8 +38,7 @@ pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     }));
     let own = if guest { std::env::current_exe().ok() } else { None };
     if guest {
-        // A process may raise its own score. If it cannot, the session is still useful.
-        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+        memory::yield_first();
     }
     let done = run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await;
     // The harness removes the file, too, and reports if it cannot.

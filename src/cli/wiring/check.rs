@@ -177,6 +177,9 @@ fn announced(wanted: &Wanted, there: &There) -> Vec<String> {
     if !lines.is_empty() {
         lines.push("           and removes them at the end".to_owned());
     }
+    if let Ok((_, Inside::Attached(_))) = there {
+        lines.push("memory     the agent takes 16 MiB of this container's memory: if that is short, Kubernetes may end the application with it".to_owned());
+    }
     lines
 }
 
