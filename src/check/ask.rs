@@ -96,8 +96,7 @@ impl<'a> Placement<'a> {
                 Ok((Vantage::Pod(session.await.map_err(|error| error.to_string())?), None))
             }
             Self::Attached(placing) => {
-                let placed = placing.place(announce).await?;
-                let (session, own) = placing.open(&placed).await?;
+                let (session, own) = placing.begin(announce).await?;
                 Ok((Vantage::Pod(session), Some(own)))
             }
         }

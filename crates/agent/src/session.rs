@@ -36,13 +36,15 @@ pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
         report(panic);
         std::process::exit(PANIC_EXIT_CODE);
     }));
-    let own = if guest { std::env::current_exe().ok() } else { None };
     if guest {
         memory::yield_first();
     }
     let done = run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await;
-    // The harness removes the file, too, and reports if it cannot.
-    let _ = own.map(std::fs::remove_file);
+    if guest {
+        // The harness removes the file, too, and reports if it cannot. If the harness has put another file in its place
+        // for another session, this path has the ending " (deleted)", and that file stays.
+        let _ = std::env::current_exe().map(std::fs::remove_file);
+    }
     done
 }
 

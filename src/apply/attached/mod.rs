@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{Ended, api_message, until};
 use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
-use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession};
+use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
 use refusal::{ephemeral_refused, exec_refused, unusable};
 
 /// The folders in which the agent's program may be, beside that of `TMPDIR` and the pod's own volumes of the kind
@@ -152,7 +152,7 @@ pub struct Placing<'a> {
 
 /// A placed agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+struct Placed {
     /// The container in which the agent's program is.
     container: String,
     /// The path of the agent's program in it.
@@ -182,9 +182,32 @@ impl<'a> Placing<'a> {
         Api::namespaced(self.client.clone(), &self.attached.namespace)
     }
 
-    /// Places the agent. `announce` gets a line before an ephemeral container is created. The error names what refuses
-    /// the agent, and what helps.
-    pub async fn place(&mut self, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
+    /// Places the agent and opens a session with it. Also reads how the application's programs resolve names, and which
+    /// certificates they trust; the inner error is the reason why that is not known. `announce` gets a line before an
+    /// ephemeral container is created. The error names what refuses the agent, and what helps.
+    pub async fn begin(
+        &mut self,
+        announce: &(dyn Fn(&str) + Sync),
+    ) -> Result<(PodSession, Result<Settings, String>), String> {
+        let mut placed = self.place(announce).await?;
+        let mut opened = self.open(&placed).await;
+        // If the connection broke before the agent's first message, the agent has removed its own file.
+        if placed.sent_bytes.is_some() && matches!(opened, Err(ProbeError::Start { .. })) {
+            placed = self.place(announce).await?;
+            opened = self.open(&placed).await;
+        }
+        let session = opened.map_err(|error| error.to_string())?;
+        // The session exists already, so the agent removes its file even if this process is killed here.
+        let settings = self.settings(&placed).await;
+        if let (Ok(settings), Some(sent)) = (&settings, placed.sent_bytes)
+            && settings.program_bytes != sent
+        {
+            return Err(format!("{} of {sent} bytes of the agent's program arrived", settings.program_bytes));
+        }
+        Ok((session, settings))
+    }
+
+    async fn place(&mut self, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
         let attached = self.attached;
         let program = tokio::fs::read(&attached.program)
             .await
@@ -259,19 +282,10 @@ impl<'a> Placing<'a> {
         Err(format!("{because}; ephemeral container {name} of pod {pod}, of image {image}: {why}"))
     }
 
-    /// Opens a session with a placed agent. Also reads how the application's programs resolve names, and which
-    /// certificates they trust; the inner error is the reason why that is not known.
-    pub async fn open(&self, placed: &Placed) -> Result<(PodSession, Result<Settings, String>), String> {
+    async fn open(&self, placed: &Placed) -> Result<PodSession, ProbeError> {
         let Attached { namespace, pod, .. } = self.attached;
-        let settings = self.settings(placed).await;
-        if let (Ok(settings), Some(sent)) = (&settings, placed.sent_bytes)
-            && settings.program_bytes != sent
-        {
-            return Err(format!("{} of {sent} bytes of the agent's program arrived", settings.program_bytes));
-        }
         let (client, command) = (self.client.clone(), placed.session());
-        let opened = PodSession::open(client, namespace, pod, Some(&placed.container), &command).await;
-        Ok((opened.map_err(|error| error.to_string())?, settings))
+        PodSession::open(client, namespace, pod, Some(&placed.container), &command).await
     }
 
     async fn settings(&self, placed: &Placed) -> Result<Settings, String> {

@@ -5,7 +5,7 @@
 umask 077
 name=$1 length=$2
 shift 2
-# Without `wc`, only the agent itself can say its length.
+# Without `wc`, only the agent itself can say its length. The caller asks the agent for it.
 is_whole() {
     ! command -v wc >/dev/null || [ "$(wc -c <"$file")" -eq "$length" ]
 }
@@ -14,7 +14,8 @@ for folder in ${TMPDIR:+"$TMPDIR"} "$@"; do
     file=$folder/$name
     [ -d "$folder" ] || continue
     # The kernel cannot run a file without `#!`, and a shell then runs it itself. On a noexec mount, neither does.
-    if ! (echo 'exit 0' >"$file") 2>/dev/null; then
+    # A file of an earlier session may still run, and nobody may write it then.
+    if ! (rm -f "$file"; echo 'exit 0' >"$file") 2>/dev/null; then
         refused="$refused$folder cannot be written
 "
         continue

@@ -150,6 +150,13 @@ fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
         assert_eq!(script(REMOVE, &["agent"], &[], &[&missing, &good], programs).0, 0);
         assert!(!file.exists());
     }
+    // A program that still runs in its place cannot be written, but replaced.
+    std::fs::copy("/bin/sleep", &file).expect("copied");
+    let mut runs = Command::new(&file).arg("60").spawn().expect("it runs");
+    let put = script(PUT, &["agent", &length], &program, &[&good], &many);
+    runs.kill().and_then(|()| runs.wait()).expect("ended");
+    assert_eq!(put, (0, format!("{}\n", file.display()), String::new()));
+    assert_eq!(std::fs::read(&file).expect("there"), program);
     // What is cut off is not left, if the shell has a program that counts.
     let (exit, _, said) = script(PUT, &["agent", &length], &program[1..], &[&good], &many);
     assert!(exit == 4 && said.contains("did not take all") && !file.exists(), "{exit}: {said}");
