@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::cluster::{Ended, api_message, until};
 use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
 use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
-use refusal::{ephemeral_refused, exec_refused, unusable};
+use refusal::{ephemeral_refused, exec_refused, last_words, plausible, unusable};
 
 /// The folders in which the agent's program may be, beside that of `TMPDIR` and the pod's own volumes of the kind
 /// `emptyDir`. Most runtimes mount `/dev/shm` noexec.
@@ -303,9 +303,9 @@ impl<'a> Placing<'a> {
         let ran = run_with(&self.pods(), (&self.attached.pod, &placed.container), &command, streams, RUNS_WITHIN).await;
         let ran = ran.map_err(|it| not_ran(&it))?;
         if ran.exit != 0 {
-            return Err(format!("exit code {}: {}", ran.exit, ran.stderr.trim()));
+            return Err(format!("exit code {}: {}", ran.exit, last_words(&ran.stderr)));
         }
-        serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())
+        serde_json::from_str(&ran.stdout).map_err(|error| error.to_string()).and_then(plausible)
     }
 
     /// Removes the file, and ends the program of the ephemeral container. Returns a sentence for what remains.
@@ -318,7 +318,7 @@ impl<'a> Placing<'a> {
             let removed = run(&self.pods(), pod, container, &command, RUNS_WITHIN).await;
             let why = match removed {
                 Ok(Ran { exit: 0, .. }) => None,
-                Ok(ran) => Some(ran.stderr.trim().to_owned()),
+                Ok(ran) => Some(last_words(&ran.stderr).to_owned()),
                 Err(why) => Some(not_ran(&why)),
             };
             remains.extend(why.map(|why| {
@@ -349,7 +349,7 @@ impl<'a> Placing<'a> {
         };
         match released {
             Ok(Ran { exit: 0, .. }) => Err(after),
-            Ok(ran) => Err(ran.stderr.trim().to_owned()),
+            Ok(ran) => Err(last_words(&ran.stderr).to_owned()),
             Err(why) => Err(not_ran(&why)),
         }
     }

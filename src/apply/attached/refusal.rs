@@ -1,11 +1,39 @@
 //! The words for what refuses the agent in a pod, and what helps.
 
+use parallax_vocab::settings::Settings;
+
 use crate::probe::exec::Ran;
 
 /// Parts of the container runtimes' messages if a container has no such program: of runc, of crun, of gVisor, and of the
 /// kernel.
 const NO_PROGRAM: [&str; 4] =
     ["executable file", "error finding executable", "no such file or directory", "not found in $PATH"];
+
+/// The number of bytes that are shown of what a program of the container wrote, or of a path that it named.
+const SHOWN_BYTES: usize = 1024;
+
+/// Returns the last words of a program of the container. Its length is for the container to choose, and a sentence has a
+/// limit.
+pub(super) fn last_words(said: &str) -> &str {
+    let said = said.trim();
+    &said[said.ceil_char_boundary(said.len().saturating_sub(SHOWN_BYTES))..]
+}
+
+/// Checks the settings that a program of the container told. The check asks the endpoint once for each trust store.
+pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
+    for (at, store) in told.stores.iter().enumerate() {
+        if told.stores[..at].iter().any(|it| it.named_by == store.named_by) {
+            return Err(format!("the container tells two trust stores of the kind {:?}", store.named_by));
+        }
+    }
+    for store in &mut told.stores {
+        store.path.truncate(store.path.floor_char_boundary(SHOWN_BYTES));
+        if let Err(why) = &mut store.certificates {
+            why.truncate(why.floor_char_boundary(SHOWN_BYTES));
+        }
+    }
+    Ok(told)
+}
 
 /// A refused exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +61,8 @@ pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
 /// Explains why the script could not put the agent's program into a folder of `place`. `no_folder` says whether each folder refused
 /// it.
 pub(super) fn unusable(place: &str, ran: &Ran, no_folder: bool) -> String {
-    let said = ran.stderr.lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
+    let said =
+        last_words(&ran.stderr).lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
     if no_folder {
         let tried = if said.is_empty() { "none of the usual folders exists" } else { &said };
         return format!(
@@ -59,6 +88,8 @@ pub(super) fn ephemeral_refused(pod: &str, said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::settings::{NamedBy, TrustStore};
+
     use super::*;
 
     #[test]
@@ -94,6 +125,27 @@ mod tests {
             let why = ephemeral_refused("web", said);
             assert!(why.contains(says) && why.contains(said), "{why}");
         }
+    }
+
+    #[test]
+    fn what_a_container_tells_has_a_limit() {
+        let long = "ü".repeat(SHOWN_BYTES);
+        let said = last_words(&long);
+        assert!(said.len() <= SHOWN_BYTES && long.ends_with(said) && !said.is_empty());
+        assert_eq!(last_words(" short\n"), "short");
+        let flood = Ran { exit: 3, stdout: String::new(), stderr: "/tmp cannot be written\n".repeat(10_000) };
+        assert!(unusable("app", &flood, true).len() < 2 * SHOWN_BYTES);
+
+        let store = |named_by| TrustStore { named_by, path: long.clone(), certificates: Err(long.clone()) };
+        let told = |stores| Settings { stores, ..Settings::default() };
+        let once = plausible(told(vec![store(NamedBy::SslCertFile), store(NamedBy::System)])).expect("two kinds");
+        assert_eq!(once.stores.len(), 2);
+        for store in &once.stores {
+            let why = store.certificates.as_ref().expect_err("unread");
+            assert!(store.path.len() <= SHOWN_BYTES && why.len() <= SHOWN_BYTES);
+        }
+        let twice = plausible(told(vec![store(NamedBy::System), store(NamedBy::Folder), store(NamedBy::System)]));
+        assert!(twice.is_err_and(|why| why.contains("two trust stores of the kind System")));
     }
 
     #[test]
