@@ -179,6 +179,9 @@ fn announced(wanted: &Wanted, there: &There) -> Vec<String> {
     }
     if let Ok((_, Inside::Attached(_))) = there {
         lines.push("memory     the agent takes 16 MiB of this container's memory: if that is short, Kubernetes may end the application with it".to_owned());
+        if wanted.bucket.is_some() && wanted.access.is_some() {
+            lines.push("keys       the agent gets the store's keys, and runs as the application's user: its programs can read them".to_owned());
+        }
     }
     lines
 }
