@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use parallax_vocab::question::{Probe, TlsQuestion};
-use parallax_vocab::settings::{NamedBy, Settings, TrustStore, certificates};
+use parallax_vocab::settings::{NamedBy, Settings, TOO_LARGE, TrustStore, certificates};
 use parallax_vocab::{Cause, Reply, TlsFault};
 
 use super::ask::{Asking, Both};
@@ -28,6 +28,8 @@ enum Verdict {
     Not(usize),
     /// The store cannot be read, or has no usable certificate.
     Unusable(String),
+    /// A program may read the store, but the agent does not, because the store is larger than a question may be.
+    TooLarge,
     /// The endpoint did not get as far as the certificate. The cell says why.
     NotKnown(Cell),
 }
@@ -67,6 +69,7 @@ impl Asking<'_> {
 
     async fn verdict(&self, store: &TrustStore) -> Verdict {
         let trusted = match &store.certificates {
+            Err(why) if why == TOO_LARGE => return Verdict::TooLarge,
             Err(why) => return Verdict::Unusable(why.clone()),
             Ok(text) => usable(text),
         };
@@ -108,6 +111,7 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
         Verdict::Trusts if passes => return Cell::new(State::Good, format!("trusts it ({})", store.path)),
         Verdict::Trusts => return Cell::new(State::Note, format!("trusts it, and {given} does not ({})", store.path)),
         Verdict::NotKnown(cell) => return cell.clone(),
+        Verdict::TooLarge => return Cell::new(State::Note, format!("{TOO_LARGE} ({})", store.path)),
         Verdict::Not(count) => ("does not trust it".to_owned(), format!("{} with {count} certificates", store.path)),
         Verdict::Unusable(why) => (why.clone(), format!("{} ({why})", store.path)),
     };
@@ -115,8 +119,11 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
     if !passes {
         return Cell::new(State::Note, text);
     }
-    if let Some(other) = instead(all, at) {
+    if let Some(other) = instead(all, at, &Verdict::Trusts) {
         return Cell::new(State::Note, format!("{text}, but {other} does"));
+    }
+    if let Some(other) = instead(all, at, &Verdict::TooLarge) {
+        return Cell::new(State::Note, format!("{text}, and {other} is {TOO_LARGE}"));
     }
     let help = match store.named_by.variable() {
         Some(variable) => format!("add the authority to the file that {variable} names"),
@@ -131,17 +138,17 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
     Cell { state: State::Bad, text, why: Some(why), section: Some("trust") }
 }
 
-/// The store that trusts the chain in place of the store `at`. `NODE_EXTRA_CA_CERTS` adds to other certificates, so the
+/// The store with the verdict `wanted` that an application may use in place of the store `at`. `NODE_EXTRA_CA_CERTS` adds to other certificates, so the
 /// system's file stands for these. Only Go reads the files of a folder, so the folder never replaces another store.
-fn instead(all: &[(&TrustStore, Verdict)], at: usize) -> Option<&'static str> {
+fn instead(all: &[(&TrustStore, Verdict)], at: usize, wanted: &Verdict) -> Option<&'static str> {
     let of = all[at].0.named_by;
     let before = all[..at].iter();
     let beside = all[at..].iter().filter(|(it, _)| of == NamedBy::NodeExtraCaCerts && it.named_by == NamedBy::System);
-    let mut trusting = before.chain(beside).filter(|(_, verdict)| *verdict == Verdict::Trusts);
-    if let Some((store, _)) = trusting.next() {
+    let mut others = before.chain(beside).filter(|(_, verdict)| verdict == wanted);
+    if let Some((store, _)) = others.next() {
         return Some(store.named_by.variable().unwrap_or("the system's file"));
     }
-    let folder = all.iter().any(|(it, verdict)| it.named_by == NamedBy::Folder && *verdict == Verdict::Trusts);
+    let folder = all.iter().any(|(it, verdict)| it.named_by == NamedBy::Folder && verdict == wanted);
     (of == NamedBy::System && folder).then_some("its folder, which only Go reads,")
 }
 
@@ -261,6 +268,7 @@ mod tests {
         use NamedBy::{AwsCaBundle, Folder, NodeExtraCaCerts, RequestsCaBundle, SslCertFile, System};
         let (yes, no) = (Verdict::Trusts, Verdict::Not(3));
         let gone = Verdict::Unusable("No such file".to_owned());
+        let large = Verdict::TooLarge;
         for (stores, passes, expected) in [
             (&[(System, &yes)][..], true, &[State::Good][..]),
             (&[(System, &no)], true, &[State::Bad]),
@@ -283,6 +291,11 @@ mod tests {
             (&[(NodeExtraCaCerts, &no), (System, &yes)], true, &[State::Note, State::Good]),
             (&[(NodeExtraCaCerts, &no), (System, &no)], true, &[State::Bad, State::Bad]),
             (&[(System, &no), (Folder, &yes)], true, &[State::Note, State::Good]),
+            // What was not read may trust the chain.
+            (&[(System, &large)], true, &[State::Note]),
+            (&[(SslCertFile, &large), (System, &no)], true, &[State::Note, State::Note]),
+            (&[(SslCertFile, &no), (System, &large)], true, &[State::Bad, State::Note]),
+            (&[(System, &no), (Folder, &large)], true, &[State::Note, State::Note]),
         ] {
             let stores: Vec<(TrustStore, Verdict)> = stores
                 .iter()

@@ -10,13 +10,11 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::Context as _;
-use parallax_vocab::settings::{BUNDLES, FOLDERS, NamedBy, Settings, TrustStore, certificates};
+use parallax_vocab::settings::{BUNDLES, FOLDERS, LIMIT_BYTES, NamedBy, Settings, TOO_LARGE, TrustStore, certificates};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 /// The words for the system's file if there is none.
 const NO_BUNDLE: &str = "the system's file";
-/// The largest size of a file that is read, in bytes. The bundles of systems have a quarter of a megabyte.
-const FILE_LIMIT_BYTES: u64 = 4 << 20;
 /// The largest number of files of a folder that are read.
 const FILES_LIMIT: usize = 2_000;
 
@@ -69,14 +67,18 @@ impl Container {
                 all.push(TrustStore { named_by, path: path.clone(), certificates: self.certificates(path) });
             }
         }
-        let system = BUNDLES.iter().find_map(|path| Some((*path, self.read(path).ok()?)));
-        let text = system.as_ref().map(|it| pem(&it.1)).unwrap_or_default();
-        let folder = self.folder(&text);
-        all.push(TrustStore {
-            named_by: NamedBy::System,
-            path: system.map_or_else(|| NO_BUNDLE.to_owned(), |(path, _)| path.to_owned()),
-            certificates: if text.is_empty() { Err("the container has none".to_owned()) } else { Ok(text) },
+        let system = BUNDLES.iter().find_map(|path| match self.read(path) {
+            Ok(text) => Some((*path, Ok(pem(&text)))),
+            Err(error) if is_too_large(&error) => Some((*path, Err(error.to_string()))),
+            Err(_) => None,
         });
+        let (path, read) = system.unwrap_or((NO_BUNDLE, Ok(String::new())));
+        let folder = self.folder(read.as_deref().unwrap_or_default());
+        let certificates = match read {
+            Ok(text) if text.is_empty() => Err("the container has none".to_owned()),
+            read => read,
+        };
+        all.push(TrustStore { named_by: NamedBy::System, path: path.to_owned(), certificates });
         all.extend(folder);
         all
     }
@@ -93,19 +95,31 @@ impl Container {
     fn folder(&self, known: &str) -> Option<TrustStore> {
         let named = self.variables.get("SSL_CERT_DIR").filter(|it| !it.is_empty());
         let folders: Vec<&str> = named.map_or_else(|| FOLDERS.to_vec(), |it| it.split(':').collect());
+        let certificates = self.further(&folders, known);
+        let path = folders.join(":");
+        (certificates.as_deref() != Ok("")).then_some(TrustStore { named_by: NamedBy::Folder, path, certificates })
+    }
+
+    fn further(&self, folders: &[&str], known: &str) -> Result<String, String> {
         let mut seen: HashSet<String> = certificates(known).map(bare).collect();
         let mut found = String::new();
-        for folder in &folders {
+        for folder in folders {
             for name in self.names(folder).unwrap_or_default() {
-                let Ok(text) = self.read(&format!("{folder}/{name}")) else { continue };
+                let text = match self.read(&format!("{folder}/{name}")) {
+                    Ok(text) => text,
+                    Err(error) if is_too_large(&error) => return Err(error.to_string()),
+                    Err(_) => continue,
+                };
                 for certificate in certificates(&text).filter(|it| seen.insert(bare(it))) {
                     found.push_str(certificate);
                     found.push('\n');
                 }
+                if found.len() as u64 > LIMIT_BYTES {
+                    return Err(TOO_LARGE.to_owned());
+                }
             }
         }
-        let path = folders.join(":");
-        (!found.is_empty()).then_some(TrustStore { named_by: NamedBy::Folder, path, certificates: Ok(found) })
+        Ok(found)
     }
 
     /// Returns the names of the files in a folder.
@@ -124,7 +138,10 @@ impl Container {
             return Err(io::Error::other("it is not a file"));
         }
         let mut bytes = Vec::new();
-        file.take(FILE_LIMIT_BYTES).read_to_end(&mut bytes)?;
+        file.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LIMIT_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LARGE));
+        }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -139,6 +156,10 @@ impl Container {
         };
         Ok(opened.into())
     }
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
 }
 
 fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
@@ -224,6 +245,32 @@ mod tests {
         let empty = tempfile::tempdir().expect("a folder");
         let stores = at(empty.path(), &[]).stores();
         assert!(stores.len() == 1 && stores[0].certificates.is_err(), "{stores:?}");
+    }
+
+    #[test]
+    fn a_store_above_the_limit_is_named_and_not_cut() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("etc/ssl/certs");
+        std::fs::create_dir_all(&folder).expect("made");
+        let limit = usize::try_from(LIMIT_BYTES).expect("small");
+        let large = certificate("A").repeat(limit / certificate("A").len() + 1);
+        std::fs::write(folder.join("ca-certificates.crt"), &large).expect("written");
+        let told = |stores: Vec<TrustStore>| -> Vec<_> {
+            stores.into_iter().map(|it| (it.named_by, it.certificates.map(|it| it.len()))).collect()
+        };
+        let too_large = || Err(TOO_LARGE.to_owned());
+        assert_eq!(
+            told(at(root.path(), &[("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")]).stores()),
+            [(NamedBy::SslCertFile, too_large()), (NamedBy::System, too_large()), (NamedBy::Folder, too_large())]
+        );
+        // Many small files count together.
+        let half = |letter: &str| certificate(&letter.repeat(limit / 2));
+        std::fs::write(folder.join("ca-certificates.crt"), certificate("A")).expect("written");
+        std::fs::write(folder.join("b.pem"), half("B")).expect("written");
+        let system = (NamedBy::System, Ok(certificate("A").len()));
+        assert_eq!(told(at(root.path(), &[]).stores()), [system.clone(), (NamedBy::Folder, Ok(half("B").len()))]);
+        std::fs::write(folder.join("c.pem"), half("C")).expect("written");
+        assert_eq!(told(at(root.path(), &[]).stores()), [system, (NamedBy::Folder, too_large())]);
     }
 
     #[test]

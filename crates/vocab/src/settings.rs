@@ -15,6 +15,13 @@ pub const BUNDLES: [&str; 5] = [
 /// `SSL_CERT_DIR` replaces them.
 pub const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
+/// The largest size of a file of settings or of all certificates of a folder, in bytes. The bundles of systems have a
+/// quarter of a megabyte. A question with the certificates of one store must fit into a frame
+/// ([`crate::wire::FRAME_LIMIT_BYTES`]).
+pub const LIMIT_BYTES: u64 = 700 * 1024;
+/// The reason why a trust store above [`LIMIT_BYTES`] is not read.
+pub const TOO_LARGE: &str = "larger than 700 KiB, so it was not read";
+
 /// The settings of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +47,8 @@ pub struct TrustStore {
     pub named_by: NamedBy,
     /// The path of the file or folder. For the system's file, if there is none: words for it.
     pub path: String,
-    /// The certificates of the store, in PEM format. The error is the reason why the file cannot be read.
+    /// The certificates of the store, in PEM format. The error is the reason why the file cannot be read; it is
+    /// [`TOO_LARGE`] if a program could read it.
     pub certificates: Result<String, String>,
 }
 
@@ -92,6 +100,16 @@ pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_store_fits_into_a_frame() {
+        let limit = usize::try_from(LIMIT_BYTES).expect("small");
+        assert!(TOO_LARGE.contains(&format!("{} KiB", limit / 1024)));
+        // JSON writes each end of a line as two characters.
+        let line = format!("{}\n", "k".repeat(63));
+        let frame = crate::wire::encode(&line.repeat(limit / line.len())).expect("it fits");
+        assert!(frame.len() + 64 * 1024 < crate::wire::FRAME_LIMIT_BYTES as usize, "{}", frame.len());
+    }
 
     #[test]
     fn only_certificates_are_taken_from_a_file() {
