@@ -81,9 +81,7 @@ impl Attached {
     pub fn of(pod: &Pod, container: Option<&str>, name: String, program: PathBuf) -> Result<Self, String> {
         let pod_name = pod.metadata.name.clone().unwrap_or_default();
         let spec = pod.spec.as_ref().ok_or_else(|| format!("pod {pod_name} has no containers"))?;
-        let annotated =
-            pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
-        let wanted = container.or(annotated.map(String::as_str));
+        let wanted = wanted(pod, container);
         let names = || spec.containers.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
         let found = match wanted {
             Some(wanted) => spec
@@ -98,7 +96,7 @@ impl Attached {
         };
         if !is_running(pod, &found.name) {
             return Err(format!(
-                "container {} of pod {pod_name} does not run, so nothing can be asked from it",
+                "container {} of pod {pod_name} does not run, so nothing can be asked from it: name another pod: --attach pod/NAME",
                 found.name
             ));
         }
@@ -397,6 +395,19 @@ fn state(pod: Option<&Pod>, name: &str) -> State {
         return State::Stuck(format!("{reason}: {message}"));
     }
     State::Waits
+}
+
+/// The name of the container that the user means: the given one, or that of the annotation of kubectl.
+fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
+    let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
+    container.or(annotated.map(String::as_str))
+}
+
+/// Whether the container runs from which questions would be asked. If it is not known which one, all containers must run.
+pub fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
+    let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
+    let wanted = wanted(pod, container);
+    { names }.filter(|it| wanted.is_none_or(|wanted| wanted == *it)).all(|it| is_running(pod, it))
 }
 
 fn is_running(pod: &Pod, container: &str) -> bool {

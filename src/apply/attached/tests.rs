@@ -32,7 +32,13 @@ fn the_container_is_the_one_that_is_named_or_the_only_one() {
         (&two, all, annotated.clone(), None, Ok("proxy")),
         (&two, all, annotated, Some("app"), Ok("app")),
         (&two, all, json!({}), Some("db"), Err("has no container db, but app, proxy")),
-        (&one, &[], json!({}), None, Err("container app of pod web does not run")),
+        (
+            &one,
+            &[],
+            json!({}),
+            None,
+            Err("does not run, so nothing can be asked from it: name another pod: --attach pod/NAME"),
+        ),
     ] {
         let found = attached(&pod(spec, running, &annotations), wanted);
         match (found, expected) {

@@ -111,7 +111,9 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
     let namespace = args.namespace.clone().unwrap_or(namespace);
     let name = format!("parallax-check-{}", id.as_str());
     if let Some(named) = &args.attach {
-        let pod = check::pod_of(&access, &namespace, "--attach", named).await.map_err(CliError::Usage)?;
+        let pod = check::pod_of(&access, &namespace, ("--attach", named), args.container.as_deref())
+            .await
+            .map_err(CliError::Usage)?;
         let program = own_programs()?.find(AGENT, "the pod", &Cache::open()?)?;
         let mut attached = Attached::of(&pod, args.container.as_deref(), name, program).map_err(CliError::Usage)?;
         attached.image.clone_from(&args.image);
@@ -119,7 +121,7 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
     }
     let application = match &args.app {
         Some(named) => {
-            let pod = check::pod_of(&access, &namespace, "--app", named).await.map_err(CliError::Usage)?;
+            let pod = check::pod_of(&access, &namespace, ("--app", named), None).await.map_err(CliError::Usage)?;
             Some(check::of_pod(named, &pod))
         }
         None => None,
