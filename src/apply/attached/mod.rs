@@ -227,7 +227,8 @@ impl<'a> Placing<'a> {
                 unusable(&place, &ran, ran.exit == NO_FOLDER)
             }
             Err(NotRan::Late { waited }) => {
-                return Err(format!("{place} did not take the agent's program in {} s", waited.as_secs()));
+                let mib = program.len() >> 20;
+                format!("{place} did not take the agent's program ({mib} MiB) in {} s", waited.as_secs())
             }
             Err(NotRan::Lost(why)) => return Err(format!("the agent's program was not written into {place}: {why}")),
             Err(NotRan::Failed(why)) => {
