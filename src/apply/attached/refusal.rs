@@ -51,7 +51,10 @@ pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
         let why = format!("{place}: {said}; the rights `get` and `create` on `pods/exec` are needed");
         return Refused { why, is_final: true };
     }
-    if NO_PROGRAM.iter().any(|it| lower.contains(&it.to_lowercase())) {
+    // Such a message may also be about a file of the container runtime itself, so it must name the program.
+    let is_part = |it: char| it.is_alphanumeric() || "._-".contains(it);
+    let names_shell = lower.split(|it| !is_part(it)).any(|word| word == "sh");
+    if names_shell && NO_PROGRAM.iter().any(|it| lower.contains(&it.to_lowercase())) {
         return Refused { why: format!("{place} has no shell `sh`"), is_final: false };
     }
     // An admission webhook may refuse each exec, and a container that does not run has none.
@@ -103,6 +106,8 @@ mod tests {
             (runc, "web has no shell `sh`", false),
             (crun, "web has no shell `sh`", false),
             ("error finding executable \"sh\" in PATH", "web has no shell `sh`", false),
+            ("exec failed: exec /bin/sh: no such file or directory", "web has no shell `sh`", false),
+            ("failed to create the console: stat /run/push.sh-1: no such file or directory", "no such file", true),
             (rights, "`get` and `create` on `pods/exec`", true),
             (gone, "container not found", true),
             (webhook, "nobody may exec", true),
