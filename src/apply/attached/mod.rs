@@ -62,8 +62,8 @@ pub struct Attached {
     pub container: String,
     /// The folders of the container's own volumes that end with the pod (`emptyDir`).
     volumes: Vec<String>,
-    /// The security settings of the container. An ephemeral container with the same settings may read the application's
-    /// files, and a policy that accepted the application accepts it, too.
+    /// The security settings of the container, without `privileged` and `procMount`. An ephemeral container with these
+    /// settings may read the application's files, and a policy that accepted the application accepts it, too.
     security: Value,
     /// Whether all containers of the pod share their processes. Then the application is not the first process.
     shares_processes: bool,
