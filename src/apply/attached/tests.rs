@@ -129,6 +129,35 @@ fn script(text: &str, first: &[&str], input: &[u8], folders: &[&Path], programs:
 }
 
 #[test]
+fn a_folder_that_runs_no_program_is_passed_over() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (noexec, good) = (root.path().join("noexec"), root.path().join("good"));
+    for folder in [&noexec, &good] {
+        std::fs::create_dir(folder).expect("made");
+    }
+    // The mount is in a namespace of this one command, and ends with the command.
+    let mounted = "mount -t tmpfs -o noexec tmpfs \"$1\" || exit 99; shift; exec \"$@\"";
+    let isolated = |then: &[&str], folders: &[&Path]| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "/bin/sh", "-c", mounted, "mounted"]).arg(&noexec);
+        command.args(then).args(folders).env("TMPDIR", "/no-such-folder").stdin(Stdio::null());
+        command.output().ok()
+    };
+    let may_mount = isolated(&["true"], &[]).is_some_and(|it| it.status.success());
+    if !may_mount {
+        eprintln!("NOT TESTED: the test needs a mount of its own, and this process is not allowed to make one");
+        return;
+    }
+    let put = ["/bin/sh", "-c", PUT, "parallax", "agent", "0"];
+    let refused = isolated(&put, &[&noexec]).expect("it runs");
+    assert_eq!(refused.status.code(), Some(NO_FOLDER));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), format!("{} is mounted noexec\n", noexec.display()));
+    let taken = isolated(&put, &[&noexec, &good]).expect("it runs");
+    assert_eq!(taken.status.code(), Some(0), "{taken:?}");
+    assert_eq!(String::from_utf8_lossy(&taken.stdout), format!("{}\n", good.join("agent").display()));
+}
+
+#[test]
 fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = |name: &str| {
