@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use parallax::cluster::client_of_file;
 use parallax::probe::exec::run;
 use parallax::probe::lives::is_ready;
 use rustix::process::{Pid, Signal, kill_process};
@@ -175,7 +177,8 @@ impl User {
         Self { client: client.clone(), namespace, kubeconfig: path }
     }
 
-    /// Gives the user the rights of docs/your-own-stack.md, without those on `except`.
+    /// Gives the user the rights of docs/your-own-stack.md, without those on `except`. The apiserver learns of changed
+    /// rights by a watch, so this method waits until the apiserver decides by them.
     async fn may(&self, except: &str) {
         let all = [
             ("apps", "deployments", &["get"][..]),
@@ -185,13 +188,34 @@ impl User {
             ("", "services", &["list"]),
         ];
         let allowed: Vec<Value> = all
-            .into_iter()
+            .iter()
             .filter(|it| it.1 != except)
             .map(|(group, resource, verbs)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs }))
             .collect();
         let roles: Api<Role> = Api::namespaced(self.client.clone(), &self.namespace);
         let patch = Patch::Merge(json!({ "rules": allowed }));
         roles.patch("checker", &PatchParams::default(), &patch).await.unwrap();
+        let own = client_of_file(&self.kubeconfig).await.unwrap();
+        let deadline = Instant::now() + WITHIN;
+        for (group, resource, verbs) in all {
+            for verb in verbs {
+                while self.is_allowed(&own, group, resource, verb).await != (resource != except) {
+                    assert!(Instant::now() < deadline, "{verb} {resource}: the rights do not change");
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// Asks the apiserver as the user (`own`) whether the user has a right.
+    async fn is_allowed(&self, own: &Client, group: &str, resource: &str, verb: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review: SelfSubjectAccessReview = serde_json::from_value(json!({ "spec": { "resourceAttributes": {
+            "namespace": self.namespace, "group": group, "resource": resource, "subresource": subresource, "verb": verb,
+        } } }))
+        .unwrap();
+        let asked = Api::all(own.clone()).create(&PostParams::default(), &review).await.unwrap();
+        asked.status.unwrap().allowed
     }
 }
 
