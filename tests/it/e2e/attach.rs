@@ -253,6 +253,8 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     assert_eq!(code, 0, "{said}");
     for part in [
         "puts the agent (",
+        "memory the agent takes 16 MiB of this container's memory: if that is short, Kubernetes may end the application",
+        "keys the agent gets the store's keys",
         "application signs for https://minio.example.com",
         "own resolver by DNS alone, ndots 5, 3 search domains",
         "trust SSL_CERT_FILE trusts it (/ca/ca.pem)",
