@@ -17,13 +17,15 @@ use super::scene::Scene;
 use super::store::{self, repeated};
 
 /// The place in one existing store where one environment may write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// The namespace of the environment.
+    namespace: String,
     fixture: String,
     view: View,
     access: S3Access,
     bucket: String,
-    /// The prefix of the keys, with a slash at its end. The prefix of one environment is therefore never the beginning of
+    /// The prefix of the keys, with a slash at its end. The prefix of one namespace is therefore never the beginning of
     /// another one's.
     prefix: String,
 }
@@ -38,6 +40,7 @@ impl Place {
             let access =
                 access.map_err(|why| store::failed(&scene.plan.namespace, fixture, "no access", why.into()))?;
             places.extend(store.buckets.iter().map(|bucket| Self {
+                namespace: scene.plan.namespace.clone(),
                 fixture: fixture.to_owned(),
                 view: scene.pinned(fixture, store),
                 access: access.clone(),
@@ -62,14 +65,14 @@ impl std::fmt::Display for Place {
 }
 
 /// Asks each existing store, before the flow, what is at the environment's places. So a store that this machine cannot
-/// reach, and keys that the store does not accept, are known before anything is written. From then on, the end of the
-/// run clears these places.
+/// reach, and keys that the store does not accept, are known before anything is written. From then on, these places are
+/// cleared when the environment or the run ends.
 pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
-        let Place { fixture, view, access, bucket, prefix } = &place;
+        let Place { namespace, fixture, view, access, bucket, prefix } = &place;
         let failed = |why| {
             let doing = format!("this machine cannot see whether anything is at {place}");
-            store::failed(&scene.plan.namespace, fixture, &doing, why)
+            store::failed(namespace, fixture, &doing, why)
         };
         let found = repeated(|| contents::below(view.clone(), access, bucket, prefix)).await;
         if found.map_err(|cause| failed(cause.into()))? != Bucket::default() {
@@ -92,14 +95,26 @@ pub(super) async fn put_back(scene: &Scene<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Clears every place where the run may have written. Returns the number of removed objects, and a line for each place
-/// that could not be cleared.
-pub(super) async fn clear_all(context: &Context) -> (usize, Vec<String>) {
-    let places = std::mem::take(&mut *context.written.lock().unwrap_or_else(PoisonError::into_inner));
+/// Clears the places where the environments of a namespace may have written; `None` stands for all namespaces of the
+/// run. Returns the number of removed objects, and a line for each place that could not be cleared. The run tries such a
+/// place again at its end.
+pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize, Vec<String>) {
+    let written = || context.written.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_meant = |it: &&Place| namespace.is_none_or(|namespace| it.namespace == namespace);
+    let places: Vec<Place> = written().iter().filter(is_meant).cloned().collect();
     let cleared = join_all(places.iter().map(Place::clear)).await;
-    let removed = cleared.iter().flatten().sum();
-    let left = places.iter().zip(cleared).filter_map(|(place, cleared)| Some(format!("{place}: {}", cleared.err()?)));
-    (removed, left.collect())
+    let (mut removed, mut left) = (0, Vec::new());
+    for (place, cleared) in places.iter().zip(cleared) {
+        match cleared {
+            Ok(count) => {
+                removed += count;
+                // The place is forgotten only now: if the user ends the run earlier, the end of the run clears the place.
+                written().retain(|it| it != place);
+            }
+            Err(cause) => left.push(format!("{place}: {cause}")),
+        }
+    }
+    (removed, left)
 }
 
 /// Whether a question may be asked: an error if the question, or the URL that it signs, writes or deletes in an existing

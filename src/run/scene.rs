@@ -105,8 +105,9 @@ impl<'a> Scene<'a> {
         self.environment.certificates.root_pem(authority).map(str::to_owned)
     }
 
-    /// The prefix of the keys that this environment may write in a store that exists already. No other run and no other
-    /// environment has the same prefix. `None` for a store that the run created.
+    /// The prefix of the keys that this environment may write in a store that exists already. No other run has the same
+    /// prefix. Environments that use one namespace (`--namespace`) have the same prefix. They run one after the other, and
+    /// each begins only when the objects of the one before are removed. `None` for a store that the run created.
     pub(super) fn prefix(&self, store: &Store) -> Option<String> {
         let first = store.prefix.as_ref()?.trim_matches('/');
         let slash = if first.is_empty() { "" } else { "/" };

@@ -98,7 +98,7 @@ pub(super) async fn with_plan(
     let cleared = clear(&access.client, &run, &theirs.reach).await;
     let is_clean = cleared.remaining.is_empty();
     // No pod of the run can write into a store any more.
-    let (objects, left) = existing::clear_all(&context).await;
+    let (objects, left) = existing::clear(&context, None).await;
     let removed = cleared.removed.len() + objects + context.taken_away.load(Ordering::Relaxed);
     let remaining = cleared.remaining.into_iter().chain(left).collect();
     sink.say(EventKind::CleanedUp { removed, elsewhere: true, remaining, took_ms: millis(began.elapsed()) });
@@ -140,11 +140,18 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
 }
 
 /// Removes an environment. The cluster stays, so the environment must be gone before the run ends, and before another
-/// environment uses the same namespace.
+/// environment uses the same namespace. What the environment wrote into existing stores is removed last, because then no
+/// pod of the environment can write any more.
 async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) -> Result<(), ApplyError> {
     let removed = apply::take_away(applier, &context.options.id, &plan.namespace).await;
     context.taken_away.fetch_add(removed?, Ordering::Relaxed);
-    Ok(())
+    let (objects, left) = existing::clear(context, Some(&plan.namespace)).await;
+    context.taken_away.fetch_add(objects, Ordering::Relaxed);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let what = format!("the removal of what namespace {} wrote into existing stores", plan.namespace);
+    Err(ApplyError::Remains { what, reason: left.join("; ") })
 }
 
 /// Reports each environment that could not be removed, once. Objects that stay in a shared namespace would be there for

@@ -90,8 +90,8 @@ const ASTRAY: [(&str, &str, &str); 5] = [
 /// The scenarios of the other project, by name.
 fn scenarios() -> Vec<(&'static str, String)> {
     let own = [("own-store", documented()), ("printing", printing())];
-    let flows =
-        [("empty-at-first", EMPTY_AT_FIRST), ("waits", WAITS)].map(|(name, flow)| (name, with_flow(name, flow)));
+    let flows = [("empty-at-first", EMPTY_AT_FIRST), ("empty-again", EMPTY_AT_FIRST), ("waits", WAITS)];
+    let flows = flows.map(|(name, flow)| (name, with_flow(name, flow)));
     let astray = ASTRAY.map(|(name, step, _)| {
         // A URL must be opened, and a flow must assert something.
         let then = if name == "url" {
@@ -186,6 +186,14 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     ended.assert_code(0);
     ended.assert_says(&["2 passed, 0 failed, 0 skipped"]);
     is_as_before(&host, "after two variants that write");
+
+    // In one namespace, the second environment has the same prefix as the first, and nevertheless finds it empty.
+    let mut command = own.e2e("empty-at-first");
+    command.args(["--namespace", "default", "empty-again"]);
+    let ended = Run::start(command, &project).end();
+    ended.assert_code(0);
+    ended.assert_says(&["4 passed, 0 failed, 0 skipped", "nothing is left"]);
+    is_as_before(&host, "after two environments in one namespace");
 
     // No output contains the keys, although the flow prints them, and although steps with them fail.
     let summary = project.path("summary.md");
