@@ -47,6 +47,8 @@ pub enum ApplyError {
         what: String,
         /// The reason why it cannot be used.
         reason: String,
+        /// The fix, in words.
+        fix: String,
     },
     /// A certificate of the environment could not be issued.
     #[error(transparent)]
@@ -159,10 +161,10 @@ impl ApplyError {
             Self::NotReady { evidence, .. } | Self::Unrecoverable { evidence, .. } => {
                 (Some("the last lines below say why its pods are not ready".to_owned()), evidence.clone())
             }
-            Self::Refused { place, .. }
-            | Self::NotAnObject { place, .. }
-            | Self::NoImage { place, .. }
-            | Self::Input { place, .. } => (Some(format!("correct {place}")), Vec::new()),
+            Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {
+                (Some(format!("correct {place}")), Vec::new())
+            }
+            Self::Input { fix, .. } => (Some(fix.clone()), Vec::new()),
             Self::NotOurs { .. } => {
                 (Some("use another namespace, or rename the object in the scenario".to_owned()), Vec::new())
             }

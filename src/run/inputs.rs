@@ -3,11 +3,14 @@
 //! **Architecture Invariant:** a plan contains only the names of environment variables and of files. Their values are
 //! read here, when the environment that needs them is set up.
 
+use std::path::Path;
+
 use parallax_vocab::Secret;
+use parallax_vocab::settings::only_certificates;
 
 use super::{Context, Options};
 use crate::apply::{ApplyError, Given};
-use parallax_language::fixture::{Contributions, Input, Trusted};
+use parallax_language::fixture::{Contributions, Input, ProjectFile, Trusted};
 use parallax_language::text_of_project;
 use parallax_plan::{EnvironmentPlan, Plan};
 
@@ -27,16 +30,14 @@ pub(super) fn read(options: &Options, plan: &EnvironmentPlan) -> Result<Given, A
             None => continue,
             Some(Trusted::System) => {
                 let here = options.theirs.as_ref().and_then(|it| it.trusted.clone());
-                here.ok_or_else(|| unusable(id, "this machine", "has no file of trusted certificates"))?
+                here.ok_or_else(|| ApplyError::Input {
+                    place: id.clone(),
+                    what: "this machine".to_owned(),
+                    reason: "has no file of trusted certificates".to_owned(),
+                    fix: format!("correct {id}"),
+                })?
             }
-            Some(Trusted::File(file)) => {
-                let text = text_of_project(&options.project, &file.path);
-                let text = text.map_err(|reason| unusable(&file.at, &file.path, &reason))?;
-                if !text.contains("-----BEGIN CERTIFICATE-----") {
-                    return Err(unusable(&file.at, &file.path, "contains no certificate in PEM format"));
-                }
-                text
-            }
+            Some(Trusted::File(file)) => of_file(&options.project, file)?,
         };
         given.trusted.insert(id.clone(), trusted);
     }
@@ -72,6 +73,38 @@ fn value(input: &Input) -> Option<Secret> {
     std::env::var(&input.env).ok().filter(|it| !it.is_empty()).map(Secret::new)
 }
 
-fn unusable(place: &str, what: &str, reason: &str) -> ApplyError {
-    ApplyError::Input { place: place.to_owned(), what: what.to_owned(), reason: reason.to_owned() }
+/// The certificates of a file, and nothing else that the file contains. The text goes into ConfigMaps and questions, and
+/// such a file often contains a private key, too.
+fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
+    let no_certificate = || "contains no certificate in PEM format".to_owned();
+    let text = text_of_project(project, &file.path).and_then(|it| only_certificates(&it).ok_or_else(no_certificate));
+    text.map_err(|reason| {
+        let fix = format!("name in {} a file of the project with the authority's certificates in PEM format", file.at);
+        ApplyError::Input { place: file.at.clone(), what: file.path.clone(), reason, fix }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_beside_a_certificate_stays_in_its_file() {
+        let one = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----";
+        let key = "-----BEGIN PRIVATE KEY-----\nYg==\n-----END PRIVATE KEY-----";
+        let project = tempfile::tempdir().expect("a folder");
+        let read = |text: &str| {
+            std::fs::write(project.path().join("ca.pem"), text).expect("written");
+            of_file(project.path(), &ProjectFile { path: "ca.pem".to_owned(), at: "s.yaml:4".to_owned() })
+        };
+        let both = read(&format!("{key}\n{one}")).expect("a certificate");
+        // The line break at the end is not in the file. The certificates of another authority can follow it.
+        assert_eq!(both, format!("{one}\n"));
+        let failure = read(key).expect_err("only a key").failure();
+        assert_eq!(failure.what, "s.yaml:4: ca.pem contains no certificate in PEM format");
+        assert_eq!(
+            failure.fix.as_deref(),
+            Some("name in s.yaml:4 a file of the project with the authority's certificates in PEM format")
+        );
+    }
 }

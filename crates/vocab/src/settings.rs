@@ -97,6 +97,13 @@ pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns the [`certificates`] of a text in PEM format, each with a line break at its end. So several results can be
+/// joined. `None` if the text contains no certificate.
+pub fn only_certificates(text: &str) -> Option<String> {
+    let all: String = certificates(text).flat_map(|it| [it, "\n"]).collect();
+    (!all.is_empty()).then_some(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +129,18 @@ mod tests {
         // A block that is not finished does not take the next one with it.
         let broken = format!("-----BEGIN CERTIFICATE-----\n{key}\n{one}");
         assert_eq!(certificates(&broken).collect::<Vec<_>>(), [one]);
+    }
+
+    #[test]
+    fn files_of_certificates_can_be_joined_and_hold_no_key() {
+        let one = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----";
+        let key = "-----BEGIN PRIVATE KEY-----\nYg==\n-----END PRIVATE KEY-----";
+        let combined = only_certificates(&format!("{key}\n{one}\n{key}")).expect("a certificate");
+        assert_eq!(combined, format!("{one}\n"));
+        // The second file begins on a line of its own, although the first file has no line break at its end.
+        let joined = [one, &combined].map(|it| only_certificates(it).expect("a certificate")).concat();
+        assert_eq!(joined, format!("{one}\n{one}\n"));
+        assert_eq!(only_certificates(key), None);
+        assert_eq!(only_certificates(""), None);
     }
 }

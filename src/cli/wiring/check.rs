@@ -7,6 +7,7 @@ use parallax_images::Cache;
 use parallax_vocab::event::Exit;
 use parallax_vocab::inert;
 use parallax_vocab::question::S3Access;
+use parallax_vocab::settings::only_certificates;
 use parallax_vocab::{RunId, Secret};
 use tokio_util::sync::CancellationToken;
 
@@ -211,6 +212,11 @@ fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
         let named = variable("SSL_CERT_FILE");
         return Ok(check::system(named.as_deref().map(Path::new)).into_iter().collect());
     }
+    of_files(&args.ca)
+}
+
+/// Returns the certificates of these files, and nothing else that the files contain.
+fn of_files(paths: &[PathBuf]) -> Result<Vec<String>, CliError> {
     let read = |path: &PathBuf| {
         let unreadable =
             |why: &dyn std::fmt::Display| CliError::Usage(format!("{} cannot be read: {why}", path.display()));
@@ -219,10 +225,34 @@ fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
             return Err(unreadable(&"it is larger than a certificate"));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-        if !text.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(unreadable(&"it holds no certificate (PEM)"));
-        }
-        Ok(text)
+        // The text goes into questions inside the cluster. A file of certificates often contains a private key, too.
+        only_certificates(&text).ok_or_else(|| {
+            let path = path.display();
+            CliError::Usage(format!(
+                "--ca {path}: the file contains no certificate in PEM format; name one with the authority's certificates"
+            ))
+        })
     };
-    args.ca.iter().map(read).collect()
+    paths.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_beside_a_certificate_is_not_taken() {
+        let one = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----";
+        let key = "-----BEGIN PRIVATE KEY-----\nYg==\n-----END PRIVATE KEY-----";
+        let home = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let both = file("both.pem", &format!("{key}\n{one}"));
+        assert_eq!(of_files(&[both]).expect("a certificate"), [format!("{one}\n")]);
+        let error = of_files(&[file("key.pem", key)]).expect_err("only a key").to_string();
+        assert!(error.contains("key.pem: the file contains no certificate in PEM format"), "{error}");
+    }
 }
