@@ -8,6 +8,7 @@ use std::path::Path;
 use parallax_vocab::Secret;
 use parallax_vocab::settings::only_certificates;
 
+use super::skipped::skip;
 use super::{Context, Options};
 use crate::apply::{ApplyError, Given};
 use parallax_language::fixture::{Contributions, Input, ProjectFile, Trusted};
@@ -44,25 +45,34 @@ pub(super) fn read(options: &Options, plan: &EnvironmentPlan) -> Result<Given, A
     Ok(given)
 }
 
-/// The plan without the environments that use what exists outside. The network of a cluster that the harness starts has
-/// no way out, so they cannot run there. Reports each of their variants as skipped, with the reason.
+/// The plan without the environments that lack something from outside in a cluster that the harness starts. Reports
+/// each of their variants as skipped, with the reasons.
 pub(super) fn within_the_network(context: &Context, mut plan: Plan) -> Plan {
-    let is_outside = |it: &Contributions| {
-        it.trusts == Some(Trusted::System) || it.store.as_ref().is_some_and(|it| it.prefix.is_some())
-    };
     for cluster in &mut plan.clusters {
         cluster.environments.retain(|environment| {
-            let Some((id, _)) = environment.fixtures.iter().find(|(_, it)| is_outside(it)) else { return true };
-            let reason = format!("fixture `{id}` uses what exists outside the run's own network: use --kubeconfig");
-            for variant in &environment.variants {
-                let outcome = context.options.skips.of_reason(variant.id.scenario(), &reason);
-                context.verdicts.say(&variant.id, outcome, 0);
+            let reasons = lacking_in_the_network(environment);
+            if !reasons.is_empty() {
+                environment.variants.iter().for_each(|it| skip(context, &it.id, &reasons));
             }
-            false
+            reasons.is_empty()
         });
     }
     plan.clusters.retain(|it| !it.environments.is_empty());
     plan
+}
+
+/// The reasons why an environment cannot run in a cluster that the harness starts: it lacks a secret, or it uses what
+/// exists outside. The network of such a cluster has no way out.
+fn lacking_in_the_network(plan: &EnvironmentPlan) -> Vec<String> {
+    let is_outside = |it: &Contributions| {
+        it.trusts == Some(Trusted::System) || it.store.as_ref().is_some_and(|it| it.prefix.is_some())
+    };
+    let outside = plan
+        .fixtures
+        .iter()
+        .find(|(_, it)| is_outside(it))
+        .map(|(id, _)| format!("fixture `{id}` uses what exists outside the run's own network: use --kubeconfig"));
+    outside.into_iter().chain(missing(plan)).collect()
 }
 
 fn wanted(plan: &EnvironmentPlan) -> impl Iterator<Item = &Input> {
@@ -86,7 +96,26 @@ fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use parallax_language::fixture::Credentials;
+
+    #[test]
+    fn a_variable_that_is_not_set_is_missing_in_each_cluster() {
+        let plan = |env: &str| {
+            let input = Input { env: env.to_owned(), at: "s.yaml:7".to_owned() };
+            let inputs = [("key".to_owned(), input)].into();
+            let (name, secret) = ("own".to_owned(), "own".to_owned());
+            let keys = Credentials { name, secret, inputs, keys: BTreeMap::new(), files: BTreeMap::new() };
+            let fixture = Contributions { credentials: vec![keys], ..Contributions::default() };
+            EnvironmentPlan { fixtures: [("app".to_owned(), fixture)].into(), ..EnvironmentPlan::default() }
+        };
+        assert_eq!(lacking_in_the_network(&plan("PATH")), Vec::<String>::new());
+        let lacking = ["the environment variable PARALLAX_TEST_NOT_SET is not set (s.yaml:7)"];
+        assert_eq!(lacking_in_the_network(&plan("PARALLAX_TEST_NOT_SET")), lacking);
+        assert_eq!(missing(&plan("PARALLAX_TEST_NOT_SET")), lacking);
+    }
 
     #[test]
     fn a_key_beside_a_certificate_stays_in_its_file() {

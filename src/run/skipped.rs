@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use parallax_vocab::VariantId;
 use parallax_vocab::event::{Failure, Outcome};
 
 use super::error::RunError;
@@ -70,6 +71,12 @@ impl Skips {
         let is_expected = self.expected.iter().any(|it| it == scenario);
         is_expected.then(|| Outcome::Skipped { reason: format!("expected (--allow-skip): {reason}") })
     }
+}
+
+/// Reports that a variant is skipped, with the reasons.
+pub(super) fn skip(context: &Context, variant: &VariantId, reasons: &[String]) {
+    let outcome = context.options.skips.of_reason(variant.scenario(), &reasons.join("; "));
+    context.verdicts.say(variant, outcome, 0);
 }
 
 /// The reason why an image cannot be obtained.

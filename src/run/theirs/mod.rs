@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::join_all;
-use parallax_vocab::{EventKind, VariantId, millis};
+use parallax_vocab::{EventKind, millis};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ pub use self::images::Present;
 pub use self::lease::{ELSEWHERE, collect, sweep};
 use super::error::RunError;
 use super::images::AGENT;
+use super::skipped::skip;
 use super::verdicts::Verdicts;
 use super::{Context, Options, environment, existing, inputs};
 use crate::apply::{self, Applier, ApplyError, Reach, Rights, Visit, clear};
@@ -202,11 +203,6 @@ async fn possible(
     }
     possible.clusters.retain(|it| !it.environments.is_empty());
     Ok(possible)
-}
-
-fn skip(context: &Context, variant: &VariantId, reasons: &[String]) {
-    let outcome = context.options.skips.of_reason(variant.scenario(), &reasons.join("; "));
-    context.verdicts.say(variant, outcome, 0);
 }
 
 /// The reasons why the nodes cannot have the images of an environment.
