@@ -29,15 +29,7 @@ pub(super) fn read(options: &Options, plan: &EnvironmentPlan) -> Result<Given, A
     for (id, it) in &plan.fixtures {
         let trusted = match &it.trusts {
             None => continue,
-            Some(Trusted::System) => {
-                let here = options.theirs.as_ref().and_then(|it| it.trusted.clone());
-                here.ok_or_else(|| ApplyError::Input {
-                    place: id.clone(),
-                    what: "this machine".to_owned(),
-                    reason: "has no file of trusted certificates".to_owned(),
-                    fix: format!("correct {id}"),
-                })?
-            }
+            Some(Trusted::System) => of_machine(id, options.theirs.as_ref().and_then(|it| it.trusted.clone()))?,
             Some(Trusted::File(file)) => of_file(&options.project, file)?,
         };
         given.trusted.insert(id.clone(), trusted);
@@ -83,6 +75,16 @@ fn value(input: &Input) -> Option<Secret> {
     std::env::var(&input.env).ok().filter(|it| !it.is_empty()).map(Secret::new)
 }
 
+/// The certificates that this machine trusts. `id` is the fixture that asks for them.
+fn of_machine(id: &str, trusted: Option<String>) -> Result<String, ApplyError> {
+    trusted.ok_or_else(|| ApplyError::Input {
+        place: id.to_owned(),
+        what: "this machine".to_owned(),
+        reason: "has no file of trusted certificates".to_owned(),
+        fix: format!("install ca-certificates, set SSL_CERT_FILE, or give the fixture `{id}` a `file`"),
+    })
+}
+
 /// The certificates of a file, and nothing else that the file contains. The text goes into ConfigMaps and questions, and
 /// such a file often contains a private key, too.
 fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
@@ -115,6 +117,16 @@ mod tests {
         let lacking = ["the environment variable PARALLAX_TEST_NOT_SET is not set (s.yaml:7)"];
         assert_eq!(lacking_in_the_network(&plan("PARALLAX_TEST_NOT_SET")), lacking);
         assert_eq!(missing(&plan("PARALLAX_TEST_NOT_SET")), lacking);
+    }
+
+    #[test]
+    fn a_machine_without_certificates_has_a_fix() {
+        let failure = of_machine("ca", None).expect_err("no certificates").failure();
+        assert_eq!(failure.what, "ca: this machine has no file of trusted certificates");
+        assert_eq!(
+            failure.fix.as_deref(),
+            Some("install ca-certificates, set SSL_CERT_FILE, or give the fixture `ca` a `file`")
+        );
     }
 
     #[test]
