@@ -2,10 +2,10 @@
 
 use super::Subject;
 use crate::fixture::Fixture;
-use crate::scenario::action::{Action, Key as _, Operation, S3Step};
+use crate::scenario::action::{Action, Key as _, Operation};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
-use crate::scenario::model::{Placed, Step};
+use crate::scenario::model::{FixtureUse, Placed, Step};
 
 /// Checks that S3 accepts the names of the buckets that the stores of a scenario create.
 pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
@@ -65,34 +65,33 @@ fn expects_refusal(step: &Step) -> bool {
 }
 
 /// Finds the `s3` steps of a baseline that write into a bucket which the store does not have. This is only a warning:
-/// something else may create the bucket. If the scenario runs a program or creates a bucket whose name is not known yet,
-/// there is no warning.
+/// something else may create the bucket. If the scenario runs a program, or if an earlier step creates a bucket in the
+/// same store whose name is not known yet, there is no warning.
 pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
-    let s3: Vec<(&Placed<'_>, &S3Step)> = steps
-        .iter()
-        .filter_map(|it| match &it.step.action {
-            Action::S3(s3) => Some((it, s3)),
-            _ => None,
-        })
-        .collect();
-    let creates = |it: &S3Step, bucket: &str| {
-        it.operation.key == Operation::CreateBucket
-            && (it.operation.text.is_open() || it.operation.text.as_str() == bucket)
-    };
     if steps.iter().any(|it| it.step.action.special().program.is_some()) {
         return Vec::new();
     }
+    let s3 = steps.iter().filter_map(|it| match &it.step.action {
+        Action::S3(s3) => Some((it, s3)),
+        _ => None,
+    });
+    let mut created = Vec::new();
     let mut warnings = Vec::new();
-    for (Placed { step, at, .. }, put) in &s3 {
-        let (key, target) = (put.operation.key, &put.operation.text);
+    for (Placed { step, at, .. }, s3) in s3 {
+        let (key, target) = (s3.operation.key, &s3.operation.text);
+        let Some((store, used)) = store_of(subject, s3.store.as_deref()) else { continue };
+        if key == Operation::CreateBucket {
+            created.push((store, target));
+        }
         let writes = matches!(key, Operation::Put | Operation::CreateUpload);
         let Some((bucket, _)) = target.as_str().split_once('/').filter(|_| writes && !target.is_open()) else {
             continue;
         };
-        let Some((store, listed)) = listed(subject, put.store.as_deref()) else { continue };
-        let is_there = listed.iter().any(|it| it.contains("{{") || *it == bucket);
-        if is_there || expects_refusal(step) || s3.iter().any(|(_, it)| creates(it, bucket)) {
+        let Some(listed) = listed(subject, used) else { continue };
+        let is_there = listed.iter().any(|it| it.contains("{{") || *it == bucket)
+            || created.iter().any(|(of, name)| *of == store && (name.is_open() || name.as_str() == bucket));
+        if is_there || expects_refusal(step) {
             continue;
         }
         let at = format!("{at}/s3/{}", key.key());
@@ -105,18 +104,20 @@ pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     warnings
 }
 
-/// The id of a store, and the buckets that its fixture creates, as they are written. `named` is the id that a step gives;
-/// without it, the step means the only store. `None` if the fixture has no parameter for buckets, or a list that cannot be
-/// read yet.
-fn listed<'s>(subject: &Subject<'s>, named: Option<&'s str>) -> Option<(&'s str, Vec<&'s str>)> {
-    let library = subject.library;
+/// The store that a step means. `named` is the id that the step gives; without it, the step means the only store.
+fn store_of<'s>(subject: &Subject<'s>, named: Option<&str>) -> Option<(&'s str, &'s FixtureUse)> {
     let mut stores = subject.scenario.fixtures.iter().filter(|(id, used)| {
-        named.is_none_or(|it| it == id.as_str()) && library.get(&used.fixture).is_some_and(Fixture::is_store)
+        named.is_none_or(|it| it == id.as_str()) && subject.library.get(&used.fixture).is_some_and(Fixture::is_store)
     });
-    let (id, used) = stores.next()?;
-    let parameter = library.get(&used.fixture)?.file.parameters.get("buckets")?;
+    stores.next().map(|(id, used)| (id.as_str(), used))
+}
+
+/// The buckets that the fixture of a store creates, as they are written. `None` if the fixture has no parameter for
+/// buckets, or a list that cannot be read yet.
+fn listed<'s>(subject: &Subject<'s>, used: &'s FixtureUse) -> Option<Vec<&'s str>> {
+    let parameter = subject.library.get(&used.fixture)?.file.parameters.get("buckets")?;
     let listed = used.parameters.get("buckets").or(parameter.default.as_ref())?.as_array()?;
-    Some((id, listed.iter().map(|it| it.as_str()).collect::<Option<_>>()?))
+    listed.iter().map(|it| it.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -143,6 +144,16 @@ mod tests {
         assert_eq!(warned(", buckets: [docs]", put), none);
         let created = "  - { id: made, from: host, s3: { create-bucket: docs } }\n";
         assert_eq!(warned("", &format!("{created}{put}")), none);
+        // A bucket of which only the flow knows the name may be this one.
+        let unknown = created.replace("docs", "\"{{ variant.nonce }}\"");
+        assert_eq!(warned("", &format!("{unknown}{put}")), none);
+        // Neither a later step nor a step at another store creates the bucket in time.
+        assert_eq!(warned("", &format!("{put}{created}")).len(), 1);
+        let other = "\n  other: { use: minio-http, service: other, host: other.example.com }\n#";
+        let at = |steps: &str, id: &str| steps.replace("s3: {", &format!("s3: {{ store: {id},"));
+        let put = at(put, "store");
+        assert_eq!(warned(&format!(" }}{other}"), &format!("{}{put}", at(created, "other"))).len(), 1);
+        assert_eq!(warned(&format!(" }}{other}"), &format!("{}{put}", at(created, "store"))), none);
         assert_eq!(warned("", &put.replace("status: 200", "s3: NoSuchBucket")), none);
         assert_eq!(warned("", &put.replace("put: docs/a, body: b", "list: docs")), none);
     }
