@@ -3,13 +3,16 @@
 //! **Architecture Invariant:** a step writes only below the prefix of its environment, which contains the id of the run.
 //! The run removes what is below this prefix, and nothing else.
 
+use std::borrow::Cow;
 use std::sync::PoisonError;
 
 use futures::future::join_all;
+use http::Uri;
 use parallax_probe::contents::{self, Bucket};
 use parallax_vocab::Probe;
+use parallax_vocab::percent::decoded;
 use parallax_vocab::program::ClientTask;
-use parallax_vocab::question::{PresignQuestion, S3Access, S3Operation, S3Question, View};
+use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question, View};
 
 use super::Context;
 use super::error::RunError;
@@ -120,38 +123,78 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
 /// Whether a question may be asked: an error if the question, or the URL that it signs, writes or deletes in an existing
 /// store outside the environment's prefix. The harness does not know what a `script` or a pod writes.
 pub(super) fn permitted(scene: &Scene<'_>, probe: &Probe) -> Result<(), String> {
-    let Some((endpoint, bucket, key)) = written(probe) else { return Ok(()) };
-    // A URL may be signed for another host than the store's, so the only store is meant by every host.
-    let named = scene.stores().find(|(_, store)| store.endpoint == endpoint);
-    let meant = named.or_else(|| scene.stores().find(|(_, store)| store.prefix.is_some()));
-    let Some((id, store)) = meant else { return Ok(()) };
-    let Some(prefix) = scene.prefix(store) else { return Ok(()) };
-    let is_below = key.strip_prefix(&prefix).is_some_and(|it| it.starts_with('/') && !it.contains("/../"));
-    if is_below && store.buckets.iter().any(|it| it == bucket) {
+    let stores = scene.stores().map(|(id, store)| Limit {
+        id,
+        endpoint: &store.endpoint,
+        prefix: scene.prefix(store),
+        buckets: &store.buckets,
+    });
+    within(&stores.collect::<Vec<_>>(), probe)
+}
+
+/// What an environment may write in one of its stores.
+struct Limit<'a> {
+    /// The id of the store's fixture.
+    id: &'a str,
+    endpoint: &'a str,
+    /// The prefix of the keys, without a slash at its end. `None` for a store that the run created: everything may be
+    /// written there.
+    prefix: Option<String>,
+    buckets: &'a [String],
+}
+
+impl Limit<'_> {
+    fn permits(&self, bucket: &str, key: &str) -> bool {
+        let Some(prefix) = &self.prefix else { return true };
+        let below = key.strip_prefix(prefix.as_str()).and_then(|it| it.strip_prefix('/'));
+        // Some clients and proxies remove the part before `..` from a path.
+        below.is_some_and(|it| it.split('/').all(|part| part != "..")) && self.buckets.iter().any(|it| it == bucket)
+    }
+}
+
+fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
+    let Some(Written { url, bucket, key, signs }) = written(probe) else { return Ok(()) };
+    let mut meant: Vec<&Limit<'_>> = stores.iter().filter(|it| is_one_server(it.endpoint, url)).collect();
+    // A URL may be signed for another host than the store's, so every host may stand for an existing store.
+    if meant.is_empty() && signs {
+        meant = stores.iter().filter(|it| it.prefix.is_some()).collect();
+    }
+    if meant.iter().any(|it| it.permits(&bucket, &key)) {
         return Ok(());
     }
+    let Some(Limit { id, prefix: Some(prefix), .. }) = meant.first() else { return Ok(()) };
     Err(format!(
         "it would change {bucket}/{key} in the existing store `{id}`, where the run may change only what is below \
          {prefix}/ in its `buckets`; begin the key with `{{{{ {id}.prefix }}}}/`"
     ))
 }
 
-/// The endpoint, the bucket and the key that a question writes or deletes, or that it allows somebody to write or to
-/// delete. The key is empty if the bucket itself is meant.
-fn written(probe: &Probe) -> Option<(&str, &str, &str)> {
+/// What a question writes or deletes, or what it allows somebody to write or to delete.
+struct Written<'a> {
+    /// The URL of the store. Only its host and port count.
+    url: &'a str,
+    bucket: Cow<'a, str>,
+    /// The key of the object. It is empty if the bucket itself is meant.
+    key: Cow<'a, str>,
+    /// Whether the question is signed with the keys of a store.
+    signs: bool,
+}
+
+fn written(probe: &Probe) -> Option<Written<'_>> {
     match probe {
         Probe::S3(it) => by_operation(it),
-        Probe::Presign(it) => by_url(it),
+        Probe::Presign(it) => by_signature(it),
+        Probe::Http(it) => by_request(it),
         Probe::Client(it) => match &it.task {
             ClientTask::S3(it) => by_operation(it),
-            ClientTask::Presign(it) => by_url(it),
-            ClientTask::Http(_) => None,
+            ClientTask::Presign(it) => by_signature(it),
+            ClientTask::Http(it) => by_request(it),
         },
         _ => None,
     }
 }
 
-fn by_operation(question: &S3Question) -> Option<(&str, &str, &str)> {
+fn by_operation(question: &S3Question) -> Option<Written<'_>> {
     let (bucket, key) = match &question.operation {
         S3Operation::CreateBucket { bucket } | S3Operation::PutBucketPolicy { bucket, .. } => (bucket, ""),
         S3Operation::Put { bucket, key, .. }
@@ -162,10 +205,137 @@ fn by_operation(question: &S3Question) -> Option<(&str, &str, &str)> {
             return None;
         }
     };
-    Some((&question.access.endpoint, bucket, key))
+    let url = &question.access.endpoint;
+    Some(Written { url, bucket: bucket.into(), key: key.into(), signs: true })
 }
 
-fn by_url(question: &PresignQuestion) -> Option<(&str, &str, &str)> {
-    let writes = !["GET", "HEAD"].contains(&question.method.as_str());
-    writes.then_some((&question.access.endpoint, &question.bucket, &question.key))
+fn by_signature(question: &PresignQuestion) -> Option<Written<'_>> {
+    let PresignQuestion { access, method, bucket, key, .. } = question;
+    let writes = !["GET", "HEAD"].contains(&method.as_str());
+    writes.then(|| Written { url: &access.endpoint, bucket: bucket.into(), key: key.into(), signs: true })
+}
+
+/// A request without a bucket in its path is one to the store itself, for example for temporary credentials.
+fn by_request(question: &HttpQuestion) -> Option<Written<'_>> {
+    let HttpQuestion { method, url, form, .. } = question;
+    if ["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
+        return None;
+    }
+    let uri: Uri = url.parse().ok()?;
+    let path = decoded(uri.path());
+    let path = path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    if bucket.is_empty() {
+        return None;
+    }
+    // A form is sent to the bucket, and has the key in a field.
+    let field = form.as_ref().and_then(|it| it.fields.get("key")).filter(|_| key.is_empty());
+    let key = field.map_or_else(|| Cow::Owned(key.to_owned()), |it| Cow::Borrowed(it.as_str()));
+    Some(Written { url, bucket: Cow::Owned(bucket.to_owned()), key, signs: false })
+}
+
+/// Whether two URLs have the same host and port.
+fn is_one_server(one: &str, other: &str) -> bool {
+    let server = |url: &str| {
+        let uri: Uri = url.parse().ok()?;
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        Some((uri.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
+    };
+    server(one).is_some_and(|it| Some(it) == server(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::Secret;
+    use parallax_vocab::question::Form;
+
+    use super::*;
+
+    const HOST: &str = "https://s3.example.com";
+
+    /// Returns the id of the store in which a question is refused. `None` if the question may be asked.
+    fn refused_in(probe: &Probe) -> Option<String> {
+        let (photos, videos) = (["photos".to_owned()], ["videos".to_owned()]);
+        let limit = |id, endpoint, prefix: Option<&str>, buckets| {
+            let prefix = prefix.map(str::to_owned);
+            Limit { id, endpoint, prefix, buckets }
+        };
+        let stores = [
+            limit("first", HOST, Some("p/r1/n"), &photos[..]),
+            limit("same", HOST, Some("q/r1/n"), &videos[..]),
+            limit("second", "http://other.example.com:9000", Some("o/r1/n"), &photos[..]),
+            limit("own", "https://own.example.com", None, &photos[..]),
+        ];
+        let refused = within(&stores, probe).err()?;
+        let id = refused.split_once("the existing store `").expect("a store").1;
+        Some(id.split('`').next().expect("an id").to_owned())
+    }
+
+    #[test]
+    fn an_http_request_changes_an_existing_store_only_below_the_prefix() {
+        for (method, url, expected) in [
+            ("PUT", "https://s3.example.com/photos/p/r1/n/a.txt?X-Amz-Signature=1", None),
+            ("PUT", "https://S3.example.com:443/photos/p%2Fr1/n/a.txt", None),
+            ("DELETE", "https://s3.example.com/photos/theirs.txt", Some("first")),
+            ("DELETE", "https://s3.example.com./photos/theirs.txt", Some("first")),
+            ("PUT", "https://s3.example.com//photos/theirs.txt", Some("first")),
+            ("PUT", "https://s3.example.com/photos/p/r1/n-2/a.txt", Some("first")),
+            ("PUT", "https://s3.example.com/photos/p/r1/n/../a.txt", Some("first")),
+            ("DELETE", "https://s3.example.com/photos/p/r1/n/%2e%2e", Some("first")),
+            ("PUT", "https://s3.example.com/new", Some("first")),
+            ("POST", "https://s3.example.com/photos?delete", Some("first")),
+            ("POST", "https://s3.example.com/?Action=AssumeRoleWithWebIdentity", None),
+            ("GET", "https://s3.example.com/photos/theirs.txt", None),
+            ("OPTIONS", "https://s3.example.com/photos/theirs.txt", None),
+            // Two stores have this endpoint. Each has its own prefix and buckets.
+            ("PUT", "https://s3.example.com/videos/q/r1/n/a.txt", None),
+            ("PUT", "https://s3.example.com/videos/p/r1/n/a.txt", Some("first")),
+            ("PUT", "http://other.example.com:9000/photos/o/r1/n/a.txt", None),
+            ("PUT", "http://other.example.com:9000/photos/p/r1/n/a.txt", Some("second")),
+            // Other servers are none of the stores.
+            ("PUT", "http://other.example.com/photos/a.txt", None),
+            ("PUT", "https://own.example.com/photos/a.txt", None),
+            ("DELETE", "https://app.example.com/photos/theirs.txt", None),
+        ] {
+            let question = HttpQuestion::new(method, url);
+            let expected = expected.map(str::to_owned);
+            assert_eq!(refused_in(&Probe::Http(question)), expected, "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_form_is_in_a_field() {
+        for (key, expected) in [("p/r1/n/${filename}", None), ("theirs.txt", Some("first"))] {
+            let fields = [("key".to_owned(), key.to_owned())].into();
+            let form = Some(Form { fields, file: None });
+            let question = HttpQuestion { form, ..HttpQuestion::new("POST", format!("{HOST}/photos")) };
+            assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_signed_question_changes_the_store_whose_endpoint_it_asks() {
+        for (endpoint, bucket, key, expected) in [
+            (HOST, "photos", "p/r1/n/a.txt", None),
+            (HOST, "videos", "q/r1/n/a.txt", None),
+            (HOST, "photos", "theirs.txt", Some("first")),
+            ("http://other.example.com:9000", "photos", "o/r1/n/a.txt", None),
+            ("http://other.example.com:9000", "photos", "p/r1/n/a.txt", Some("second")),
+            ("https://own.example.com", "photos", "theirs.txt", None),
+            // The URL is signed for a host that is none of the stores.
+            ("https://proxy.example.com", "photos", "o/r1/n/a.txt", None),
+            ("https://proxy.example.com", "photos", "theirs.txt", Some("first")),
+        ] {
+            let access = S3Access {
+                endpoint: endpoint.to_owned(),
+                region: "us-east-1".to_owned(),
+                access_key: "key".to_owned(),
+                secret_key: Secret::new("secret"),
+                session_token: None,
+            };
+            let operation = S3Operation::Delete { bucket: bucket.to_owned(), key: key.to_owned() };
+            let question = S3Question { access, operation, headers: [].into() };
+            assert_eq!(refused_in(&Probe::S3(question)).as_deref(), expected, "{endpoint} {bucket}/{key}");
+        }
+    }
 }

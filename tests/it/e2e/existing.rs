@@ -71,12 +71,17 @@ const WAITS: &str = r#"  - { id: put, from: app, s3: { put: "photos/{{ store.pre
 "#;
 
 /// Steps that would write or delete outside the run's prefix. Each has a part of the message.
-const ASTRAY: [(&str, &str, &str); 5] = [
+const ASTRAY: [(&str, &str, &str); 6] = [
     ("put", "s3: { put: photos/theirs.txt, body: changed }", "it would change photos/theirs.txt in the existing store"),
     ("delete", "s3: { delete: photos/theirs.txt }", "it would change photos/theirs.txt in the existing store"),
     (
         "url",
         "presign: { put: photos/theirs.txt, expires: 5m }",
+        "it would change photos/theirs.txt in the existing store",
+    ),
+    (
+        "request",
+        "http: { delete: \"{{ store.endpoint }}/photos/theirs.txt\" }",
         "it would change photos/theirs.txt in the existing store",
     ),
     ("bucket", "s3: { create-bucket: own }", "it would change own/ in the existing store"),
