@@ -96,3 +96,70 @@ pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     };
     Matched::new("client", held, quote(words), said)
 }
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::Evidence;
+    use parallax_vocab::cause::{ConnectFault, DnsFault, TlsFault};
+
+    use super::*;
+
+    /// A certificate with this serial number, name and digest.
+    fn certificate(serial: &str, name: &str, sha256: &str) -> Certificate {
+        Certificate {
+            subject: String::new(),
+            issuer: String::new(),
+            serial: serial.to_owned(),
+            names: vec![name.to_owned(), "10.0.0.1".to_owned()],
+            not_before: String::new(),
+            not_after: String::new(),
+            sha256: sha256.to_owned(),
+        }
+    }
+
+    /// Whether the matcher held, what it saw, and whether there was nothing to see.
+    fn of(matched: &Matched) -> (bool, &str, bool) {
+        (matched.held, &matched.seen, matched.unseen)
+    }
+
+    #[test]
+    fn each_matcher_of_a_chain_looks_at_its_own_part_of_it() {
+        let digest = "0123456789abcdef0123";
+        let chain = [certificate("0a", "a.example.com", digest), certificate("0b", "the authority", "ff")];
+        assert_eq!(of(&chain_length(2, &chain)), (true, "2", false));
+        assert_eq!(of(&chain_length(1, &chain)), (false, "2", false));
+        assert_eq!(of(&chain_length(0, &[])), (false, NO_CERTIFICATE, true));
+        // Only the name and the serial number of the leaf count.
+        assert_eq!(of(&certificate_name("10.0.0.1", &chain)), (true, "10.0.0.1", false));
+        assert_eq!(of(&certificate_name("the authority", &chain)), (false, "a.example.com, 10.0.0.1", false));
+        assert_eq!(of(&certificate_name("a.example.com", &[])), (false, NO_CERTIFICATE, true));
+        assert_eq!(of(&serial("0a", &chain)), (true, "0a", false));
+        assert_eq!(of(&serial("0b", &chain)), (false, "0a", false));
+        assert_eq!(of(&serial("0a", &[])), (false, NO_CERTIFICATE, true));
+
+        let seen = |other: &[Certificate]| Seen { chains: [("before".to_owned(), other.to_vec())].into() };
+        let same = same_chain_as("before", &chain, &seen(&chain));
+        assert_eq!(of(&same), (true, "0123456789abcdef < ff", false));
+        assert_eq!(same.expected, "the chain of before: 0123456789abcdef < ff");
+        assert_eq!(of(&same_chain_as("before", &chain, &seen(&chain[..1]))), (false, "0123456789abcdef < ff", false));
+        for (chain, seen) in [(&chain[..], seen(&[])), (&[], seen(&chain)), (&chain, Seen::default())] {
+            assert_eq!(of(&same_chain_as("before", chain, &seen)), (false, NO_CERTIFICATE, true));
+        }
+    }
+
+    #[test]
+    fn a_fault_is_compared_with_one_of_its_own_layer_only() {
+        let detail = String::new();
+        let dns = Cause::Dns { fault: DnsFault::NoSuchName, detail: detail.clone() };
+        let connect = Cause::Connect { fault: ConnectFault::Refused, detail: detail.clone() };
+        let tls = Cause::Tls { fault: TlsFault::NameMismatch, detail };
+        for (own, cause) in [("dns", dns), ("connect", connect), ("tls", tls)] {
+            let answer = Answer { outcome: Err(cause), evidence: Evidence::default() };
+            for (layer, fault) in [("dns", "no-such-name"), ("connect", "refused"), ("tls", "name-mismatch")] {
+                let matched = no_answer(layer, fault, &answer);
+                assert_eq!((matched.held, matched.unseen), (layer == own, layer != own), "{layer} of {own}");
+                assert!(!no_answer(layer, "another", &answer).held, "{layer} of {own}");
+            }
+        }
+    }
+}
