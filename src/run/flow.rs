@@ -18,7 +18,7 @@ use super::lives::{self, Lives};
 use super::pods::Pods;
 use super::probers::Probers;
 use super::results::Results;
-use super::rounds::Rounds;
+use super::rounds::{self, Rounds};
 use super::settle::{self, Settled};
 use super::side_effects::SideEffects;
 use super::step::{Attempt, Tried};
@@ -199,14 +199,12 @@ impl<'a> Flow<'a> {
             for inner in &repeat.flow {
                 let (result, why) = self.step(inner, Some(rounds.round(inner)), rounds.may_be_void()).await?;
                 of_round.push(result);
-                void = why;
+                void = rounds::void(&of_round, why);
                 if void.is_some() {
                     break;
                 }
             }
-            // A round in which a step failed counts even if it is void, because the failure is a result.
-            let is_clean = of_round.iter().all(|it| it.verdict == Verdict::Passed);
-            if let Some(why) = void.filter(|_| is_clean) {
+            if let Some(why) = void {
                 let number = rounds.number;
                 context.sink.note(format!("{}: round {number} is void and is run again: {why}", self.variant.id));
                 rounds.was_void();

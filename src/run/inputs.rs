@@ -85,7 +85,7 @@ fn of_machine(id: &str, trusted: Option<String>) -> Result<String, ApplyError> {
     })
 }
 
-/// The certificates of a file, and nothing else that the file contains. The text goes into ConfigMaps and questions, and
+/// The certificates of a file, and nothing else that the file contains. The text goes into `ConfigMaps` and questions, and
 /// such a file often contains a private key, too.
 fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
     let no_certificate = || "contains no certificate in PEM format".to_owned();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use parallax_judge::StepResult;
 use parallax_vocab::course::Round;
+use parallax_vocab::event::Verdict;
 use parallax_vocab::millis;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -102,6 +104,12 @@ impl Rounds {
     }
 }
 
+/// Why the current round is void after these results, if its last step is `void` for a reason. A round in which a step did
+/// not pass counts, because the failure is a result. So it is not void, and its other steps run, too.
+pub(super) fn void(results: &[StepResult], void: Option<String>) -> Option<String> {
+    void.filter(|_| results.iter().all(|it| it.verdict == Verdict::Passed))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -152,6 +160,25 @@ mod tests {
         assert_eq!((numbers, rounds.void, rounds.may_be_void()), (vec![1, 2, 2, 3], 1, false));
         assert_eq!((drawn[0], drawn[1], drawn[3]), (2295, 2817, 2352));
         assert_ne!(drawn[2], 2817);
+    }
+
+    #[test]
+    fn a_round_with_a_failure_is_not_void() {
+        let of = |verdicts: &[Verdict]| {
+            let result = |verdict: &Verdict| StepResult {
+                step: "crash".to_owned(),
+                verdict: *verdict,
+                cause: None,
+                missed: None,
+                place: String::new(),
+                sentence: String::new(),
+            };
+            void(&verdicts.iter().map(result).collect::<Vec<_>>(), Some("too late".to_owned())).is_some()
+        };
+        assert!(of(&[Verdict::Passed, Verdict::Passed]));
+        // A break declares that `synced` fails. The crash after it comes too late, and the steps after the crash must run.
+        assert!(!of(&[Verdict::Failed, Verdict::Blocked, Verdict::Passed]));
+        assert_eq!(void(&[], None), None);
     }
 
     #[test]
