@@ -81,7 +81,7 @@ const ASTRAY: [(&str, &str, &str); 6] = [
     ),
     (
         "request",
-        "http: { delete: \"{{ store.endpoint }}/photos/theirs.txt\" }",
+        "http: { delete: \"{{ store.endpoint }}/photos/theirs.txt\" }, expect: { status: 204 }",
         "it would change photos/theirs.txt in the existing store",
     ),
     ("bucket", "s3: { create-bucket: own }", "it would change own/ in the existing store"),
