@@ -12,7 +12,7 @@ const NAMESPACE: &str = "k8s.io";
 /// Parts of the messages with which containerd reports that a process to be signalled has ended (`errdefs.ErrNotFound`,
 /// and the message of the shim).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
-/// The time limit for the runtime to deliver a signal.
+/// The time limit for the container runtime of the node to deliver a signal.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The result of sending a signal.

@@ -50,7 +50,7 @@ pub enum StandingError {
     File {
         /// The operation that failed.
         doing: &'static str,
-        /// The path of the file.
+        /// The path of the handle or the socket.
         path: String,
         /// The error of the operating system.
         source: std::io::Error,

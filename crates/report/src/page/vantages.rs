@@ -14,7 +14,7 @@ use super::steps::{Named, anchor};
 use crate::summary::{Summary, Variant};
 use crate::{evidence, seconds};
 
-/// The largest number of other vantages with which a failed step is compared.
+/// The largest number of other vantages whose answers the page shows beside that of a failed step.
 const OTHERS_SHOWN: usize = 3;
 /// The largest number of characters that a cell shows.
 const CELL_LIMIT: usize = 1600;
