@@ -108,17 +108,19 @@ pub(super) async fn possible<'a>(
     let mut lacking = lacking(plan, async |name| images::obtain_published(context, machine, name).await).await?;
     let options = &context.options;
     if options.on_request == OnRequest::OnlyBuilt {
-        let unbuilt = images::unbuilt(&options.recipes, options.k3s, &machine.engine, plan).await?;
-        lacking.extend(on_request(unbuilt));
+        lacking.extend(on_request(images::unbuilt(&options.recipes, options.k3s, &machine.engine, plan).await?));
     }
     if lacking.is_empty() {
         return Ok(Cow::Borrowed(plan));
     }
-    for (_, environment, variant) in plan.variants() {
-        let lacks = lacks(environment, variant, &lacking);
-        if !lacks.is_empty() {
-            let scenario = variant.id.scenario();
-            context.verdicts.say(&variant.id, context.options.skips.outcome(scenario, &lacks), 0);
+    for environment in plan.clusters.iter().flat_map(|it| &it.environments) {
+        let used = unbuilt(environment, &lacking);
+        for variant in &environment.variants {
+            let lacks = lacks(variant, &used, &lacking);
+            if !lacks.is_empty() {
+                let scenario = variant.id.scenario();
+                context.verdicts.say(&variant.id, options.skips.outcome(scenario, &lacks), 0);
+            }
         }
     }
     Ok(Cow::Owned(without(plan, &lacking)))
@@ -163,14 +165,16 @@ fn required(plan: &Plan) -> Vec<String> {
     all
 }
 
-fn lacks<'a>(
-    environment: &EnvironmentPlan,
-    variant: &VariantPlan,
-    lacking: &'a BTreeMap<String, Lack>,
-) -> Vec<&'a Lack> {
-    let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
+/// The images that an environment uses, and that are missing because they are built only on request.
+fn unbuilt<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let used = environment.all_images().into_iter().filter_map(|name| lacking.get(name));
-    published.chain(used.filter(|it| it.why == Why::OnRequest)).collect()
+    used.filter(|it| it.why == Why::OnRequest).collect()
+}
+
+/// What a variant lacks. `unbuilt` is what its environment lacks.
+fn lacks<'a>(variant: &VariantPlan, unbuilt: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
+    let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
+    published.chain(unbuilt.iter().copied()).collect()
 }
 
 /// The plan without the variants that require a missing image.
@@ -178,8 +182,8 @@ pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, Lack>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
         for environment in &mut cluster.environments {
-            let whole = environment.clone();
-            environment.variants.retain(|variant| lacks(&whole, variant, lacking).is_empty());
+            let unbuilt = unbuilt(environment, lacking);
+            environment.variants.retain(|variant| lacks(variant, &unbuilt, lacking).is_empty());
         }
         cluster.environments.retain(|environment| !environment.variants.is_empty());
     }

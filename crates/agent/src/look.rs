@@ -10,7 +10,9 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::Context as _;
-use parallax_vocab::settings::{BUNDLES, FOLDERS, LIMIT_BYTES, NamedBy, Settings, TOO_LARGE, TrustStore, certificates};
+use parallax_vocab::settings::{
+    BUNDLES, FOLDERS, LIMIT_BYTES, NamedBy, Settings, TOO_LARGE, TrustStore, certificates, only_certificates,
+};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 /// The words for the system's file if there is none.
@@ -68,7 +70,7 @@ impl Container {
             }
         }
         let system = BUNDLES.iter().find_map(|path| match self.read(path) {
-            Ok(text) => Some((*path, Ok(pem(&text)))),
+            Ok(text) => Some((*path, Ok(only_certificates(&text).unwrap_or_default()))),
             Err(error) if is_too_large(&error) => Some((*path, Err(error.to_string()))),
             Err(_) => None,
         });
@@ -84,11 +86,8 @@ impl Container {
     }
 
     fn certificates(&self, path: &str) -> Result<String, String> {
-        match self.read(path) {
-            Ok(text) if certificates(&text).next().is_none() => Err("it has no certificate (PEM)".to_owned()),
-            Ok(text) => Ok(pem(&text)),
-            Err(error) => Err(error.to_string()),
-        }
+        let text = self.read(path).map_err(|error| error.to_string())?;
+        only_certificates(&text).ok_or_else(|| "it has no certificate (PEM)".to_owned())
     }
 
     /// Returns the certificates in the folders that `known` does not contain. `None` if there is none.
@@ -170,11 +169,6 @@ fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(Stri
 fn variables(environ: &[u8]) -> BTreeMap<String, String> {
     let all = environ.split(|it| *it == 0).filter_map(|it| std::str::from_utf8(it).ok()?.split_once('='));
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// Returns the certificates of a text, and nothing else of it.
-fn pem(text: &str) -> String {
-    certificates(text).flat_map(|it| [it, "\n"]).collect()
 }
 
 /// Returns a certificate without white space, so that two copies of it are equal.
