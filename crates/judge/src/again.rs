@@ -100,8 +100,8 @@ impl RecordedStep {
         let expect: Option<Expect> =
             ended.course.expect.clone().map(serde_json::from_value).transpose().map_err(unread)?;
         let looked = ended.course.looked.clone().map(serde_json::from_value).transpose().map_err(unread)?;
-        // The record of a step that ran has the step's expectations; the record of a blocked or only started step has
-        // none.
+        // A step that ran has its expectations in the record. A step that was blocked, or whose record shows only its
+        // start, has none there.
         let given = |it: &Option<Vec<_>>| it.clone().unwrap_or_default();
         let (now, then) = (step.expect.as_ref().map(Expect::given), expect.as_ref().map(Expect::given));
         if then.is_some() && given(&now) != given(&then) {

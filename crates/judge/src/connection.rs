@@ -61,8 +61,8 @@ fn fingerprints(chain: &[Certificate]) -> String {
     chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
 }
 
-/// Checks that no answer comes, because of this fault of the layer `name`. For this matcher, the fault is the expected
-/// answer. A fault of another layer says nothing about this one.
+/// Checks that the question got no answer, because it failed in the layer `name` with the fault `fault`. A failure in
+/// another layer gives this matcher nothing to compare.
 pub(super) fn no_answer(name: &str, fault: &str, answer: &Answer) -> Matched {
     let said = match &answer.outcome {
         Err(Cause::Dns { fault, .. }) if name == "dns" => Some(fault.to_string()),
@@ -77,7 +77,7 @@ pub(super) fn no_answer(name: &str, fault: &str, answer: &Answer) -> Matched {
     }
 }
 
-/// An answer that was not expected, in a few words.
+/// Describes an answer that came although the step expects none, in a few words.
 fn came(reply: &Reply, answer: &Answer) -> String {
     let facts = Facts::of(reply, answer);
     match (facts.status, reply.facts().addresses) {
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Whether the matcher held, what it saw, and whether there was nothing to see.
+    /// Returns three facts of a result: whether the matcher held, what it saw, and whether it had nothing to compare.
     fn of(matched: &Matched) -> (bool, &str, bool) {
         (matched.held, &matched.seen, matched.unseen)
     }

@@ -81,7 +81,8 @@ impl<'a> Facts<'a> {
             let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
             matchers.push(Matched::new(Matcher::Status.name(), held, SUCCESS, seen));
         }
-        // An answer that is not from a store may be an error document on purpose, if the step expects a whole body.
+        // If the answer does not come from a store and the step expects a whole body, the step may expect an error
+        // document.
         let may_be_one = *expected == Expected::Answer || refusal || !of_store && takes(&[Stance::Whole]);
         let code = self.error.map(|it| (Matcher::S3, &it.code)).or_else(|| self.sts.map(|it| (Matcher::Sts, &it.code)));
         if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {

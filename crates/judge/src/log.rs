@@ -23,8 +23,8 @@ pub struct LogLook {
     found: Option<String>,
     forbidden: Option<String>,
     count: usize,
-    /// The last lines of the log, oldest first. Only the newest line is serialized, because the record contains the
-    /// other lines elsewhere.
+    /// The last lines of the log, oldest first. Only the newest line is serialized, because another field of the step's
+    /// event has the last lines.
     #[serde(serialize_with = "newest")]
     last: VecDeque<String>,
     /// The number of lines that were cut because they were too long.

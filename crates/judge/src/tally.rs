@@ -99,7 +99,8 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
     let observed: Vec<Observed> = expect.wanted().iter().map(|it| case.observe(it)).collect();
-    // If another matcher fails too, the step fails whatever the length of the gap is. Then the gap does not decide.
+    // If another matcher fails too, the step fails whatever the length of the gap is. The uncertain length of the gap
+    // then does not matter.
     let by_the_gap = |it: &Observed| it.is_blurred || it.matched.iter().all(|it| it.held);
     Counted {
         judgement: judge(&expected, tally, &seen),
@@ -238,7 +239,8 @@ mod tests {
         };
         let below = json!({ "longest-gap": { "below": "3s" } });
         let between = json!({ "longest-gap": { "at-least": "9s", "below": "11s" } });
-        // With this expectation another matcher fails as well, so the length of the gap does not decide.
+        // With this expectation another matcher (`at-least`) fails too, so the uncertain length of the gap does not
+        // matter.
         let and_another = json!({ "longest-gap": { "below": "3s" }, "at-least": 50 });
         for (expect, gap_ms, late_ms, expected) in [
             (&below, 2_900, 2_000, (true, false)),

@@ -15,9 +15,10 @@ use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Loaded, Variant};
 
 /// Groups the selected variants of a scenario by environment; each group has an id. A break that changes only steps, or
-/// only what a vantage trusts, shares the baseline's environment. Every other break has its own environment, also if it
-/// changes what a step applies. If a variant's flow changes its environment in a way that `run::reset` does not undo,
-/// the breaks have their own environments too: otherwise one variant would miss what another one patched or deleted.
+/// only what a vantage trusts, shares the baseline's environment. Every other break has its own environment, and so has
+/// a break that changes what a step applies. If a variant's flow changes its environment in a way that `run::reset`
+/// does not undo, the breaks have their own environments too. Otherwise one variant would find the objects that another
+/// variant had patched or deleted.
 pub(super) fn environments<'a>(
     library: &Library,
     cache: &ExpansionCache,
@@ -94,8 +95,8 @@ fn title(object: &Value) -> Option<(String, String)> {
 
 /// Whether the effect of a step can be undone after the flow. The reset can delete an object that the flow created, in
 /// the environment's namespace or cluster-wide. It can also delete what probes wrote to a store. A program's effect
-/// cannot be undone if the program has the credentials of a store or runs in a pod with a ServiceAccount: it can have
-/// changed anything there.
+/// cannot be undone if the program has the credentials of a store or runs in a pod with a ServiceAccount, because the
+/// harness does not know what the program changed there.
 fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();

@@ -16,11 +16,12 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
-/// The range of node ports of each cluster (`--service-node-port-range`). It is larger than the apiserver's default, so
-/// that the apiserver assigns the first 128 ports automatically only when all others are used up (docs/facts.md#paths-and-flags-of-k3s).
+/// The range of node ports of each cluster (`--service-node-port-range`). The apiserver assigns the first 128 ports of
+/// this range to Services only when all others are used up (docs/facts.md#paths-and-flags-of-k3s). With the smaller
+/// default range, it would keep fewer ports back.
 pub const NODE_PORTS: RangeInclusive<u16> = 28_000..=32_767;
-/// The largest number of edges on one cluster. Each edge has one of the node ports that the apiserver does not assign
-/// automatically; any other may already belong to a Service of a flow.
+/// The largest number of edges on one cluster. The edges use the 128 node ports that the apiserver assigns last. A
+/// Service that a flow creates may get any of the other ports.
 const EDGES_LIMIT: usize = 128;
 /// The limit of environments on one cluster.
 const ENVIRONMENTS_LIMIT: usize = 500;
@@ -340,7 +341,8 @@ fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, Strin
     VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, pods: BTreeMap::new(), places }
 }
 
-/// Gives each environment its edges, and divides the environments among as many clusters as have room for them.
+/// Gives each environment its edges, and divides the environments among clusters so that each cluster has enough node
+/// ports for its edges.
 fn with_edges(environments: Vec<EnvironmentPlan>) -> Vec<Vec<EnvironmentPlan>> {
     let mut clusters = vec![Vec::new()];
     let mut next_port = *NODE_PORTS.start();

@@ -22,9 +22,9 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
     for rule in rules.iter().filter(|rule| rule.place == DnsPlace::Override) {
         writeln!(overrides, "rewrite name exact {} {}", rule.from, rule.to).expect("a String takes every write");
     }
-    // A server block of its own would also answer for every name below the host's name, and would hide a rule that
-    // rewrites the host's name. The plugin `hosts` cannot be
-    // used in the server block `.:53`: the Corefile has one there already, and CoreDNS accepts only one per block.
+    // The entries are templates in the server block `.:53`. A server block of its own would also answer for every name
+    // below the host's name, and would hide a rule that rewrites the host's name. The plugin `hosts` is no alternative,
+    // because the Corefile already has one in this block, and CoreDNS accepts only one in each block.
     for (namespace, host) in cluster.dns_hosts() {
         if let Some(address) = address_of(namespace, &host.address_of) {
             overrides.push_str(&host_templates(&host.name, address));

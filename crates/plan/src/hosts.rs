@@ -1,8 +1,9 @@
-//! Host names. Scenarios use common names such as `minio.example.com`. A DNS rule applies to the whole cluster.
+//! Host names. Scenarios use common names such as `minio.example.com`, and a DNS rule applies to the whole cluster.
 //! Therefore each environment has names of its own for the hosts that it declares, unless it is alone in its cluster.
 //!
-//! This holds also for a name that only one environment declares. Otherwise, a break of another scenario that uses the
-//! same name as one that nobody answers would reach the store of that environment.
+//! An environment gets its own name even if no other environment declares the same host. A break of another scenario
+//! may use this host as a name that nobody answers. Without an own name, that break would reach the store of this
+//! environment.
 
 /// The name that an environment uses for a declared host. In a cluster with other environments, the namespace becomes
 /// the second label, so that the name still shows its purpose and its environment.

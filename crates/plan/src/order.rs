@@ -84,8 +84,9 @@ impl Plan {
     }
 
     /// Adds to the priority of a cluster, and of its environments, the work of the clusters that can start only after
-    /// this cluster has ended. `places` is the number of clusters that can exist at the same time. No cluster waits for
-    /// one that has more work than all later clusters together, because that one exists until the end of the run.
+    /// this cluster has ended. `places` is the number of clusters that can exist at the same time. A cluster with more
+    /// work than all later clusters together exists until the end of the run. Its end lets no other cluster start, so
+    /// nothing is added to it.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.priority + longest(it);
         let mut waits = vec![0; self.clusters.len()];

@@ -146,9 +146,9 @@ fn what_clusters_wait_for_has_the_higher_priority() {
         arranged.clusters.iter().map(|it| (it.priority, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(49_500, 44_500), (33_000, 28_000), (16_500, 11_500)]);
-    // With three clusters at the same time, the second cluster has more work than the one cluster after it, so nothing
-    // waits for its end. The first cluster has less work (28 s) than the two after it (33 s), so half of theirs is
-    // added to it: two clusters end early enough to make room for others.
+    // With three clusters at the same time, the second cluster has more work than the cluster after it, so no cluster
+    // waits for its end. The first cluster has less work (28 s) than the two after it (33 s). Two of the three clusters
+    // end early enough to let others start, so half of the 33 s is added to the first cluster.
     assert_eq!(urgencies(3), [(33_000, 28_000), (16_500, 11_500), (16_500, 11_500)]);
 }
 
@@ -232,7 +232,8 @@ fn what_did_not_come_up_tells_nothing() {
     assert_eq!((history.environments.len(), history.variants.len()), (0, 0));
 }
 
-/// A break of one scenario may rely on a name that nobody answers, while another scenario declares that name.
+/// Tests that an environment that shares its cluster gets a name of its own, even if no other environment declares the
+/// same host. A break of another scenario may use that host as a name that nobody answers.
 #[test]
 fn an_environment_among_others_uses_no_name_as_it_is_written() {
     let only = |host: &str| {

@@ -91,8 +91,7 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
                 // accepts the type of this value and finds a mistake only deeper inside it.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // If no alternative finds its mistakes only deeper inside, use an alternative that accepts this type of
-                // value.
+                // If no alternative gets that far, use the error of an alternative that accepts values of this type.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_values_of_an_axis_are_texts_that_yield_numbers() {
-        // The matrix replaces its own references before the step is read, so the text has none any more.
+        // The matrix replaces its own references before the step is read. What remains is a text with a plain number.
         let port: Number<u16, Template> = serde_json::from_value(json!("8443")).expect("a number");
         assert_eq!(port.known(), Some(8443));
     }

@@ -94,8 +94,8 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
-        // A wrong step can make the baseline assert nothing, and its mistake is already reported. So this check runs
-        // only if there are no mistakes.
+        // A mistake in a step can make the baseline assert nothing, and this mistake is already reported. So the check
+        // for assertions runs only if there are no other mistakes.
         if baseline.is_empty() {
             errors.extend(meaning::assertions(&subject));
         }

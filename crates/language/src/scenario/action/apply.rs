@@ -14,8 +14,8 @@ use crate::scenario::template::Tree;
 
 /// Apply Kubernetes objects (server-side apply), and wait until the vantages in pods reach the applied Services: at the
 /// cluster address, and for type `NodePort` also at each ready node. The step waits for a TCP port only if a ready pod
-/// of the Service answers the vantage directly, and for at most 20s. So a Service that leads nowhere does not delay the
-/// step. Services of type `LoadBalancer` are not waited for.
+/// of the Service answers the vantage directly, and for at most 20s. So a Service without a working pod does not delay
+/// the step. Services of type `LoadBalancer` are not waited for.
 ///
 /// The step does not wait for pods, because a pod that never becomes ready may be what a scenario shows. A `wait` step
 /// waits for a Deployment or `StatefulSet`. A kind that a `CustomResourceDefinition` adds can be used by the next object.

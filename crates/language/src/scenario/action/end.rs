@@ -67,9 +67,9 @@ pub enum EndTarget {
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
     /// As if the node crashed: the node's container runtime kills every container (exit code 137), and the pod is
-    /// deleted at once without a grace period. If the kubelet restarts a container in between, the step does not count.
-    /// Within a `repeat` such a round is void and is run again. An agent node is killed, and its Node object is
-    /// deleted, as a cloud provider does when a machine is gone.
+    /// deleted at once without a grace period. If the kubelet restarts a container before the pod is deleted, the step
+    /// does not count: within a `repeat` such a round is void and is run again. An agent node is killed, and its Node
+    /// object is deleted, as a cloud provider does when a machine is gone.
     Crash,
     /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end. An
     /// agent node is drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted, except
@@ -130,7 +130,8 @@ impl Alters for EndStep {
     }
 
     fn owners(&self) -> Option<&'static str> {
-        // A finalizer holds the pod while it ends. If the run is stopped then, only the removal of the cluster removes it.
+        // A finalizer keeps the pod's object while the pod ends. If the run is stopped at that time, the object is
+        // removed only together with its cluster.
         let held = "a cluster that the run removes, because it holds the pod while it ends";
         Some(if self.how == Ending::Crash { RUNTIME } else { held })
     }

@@ -15,9 +15,9 @@ use crate::scenario::template::Template;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
     /// The workload whose log is read: `deployment/minio`, `stateful-set/db` or `pod/db-0`. `beside/store` is the
-    /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; the log of an
-    /// agent node has the errors of its kubelet until it has joined. `world` is the name server outside the cluster,
-    /// which every pod asks through CoreDNS. Its log has a line for each question: `10.89.0.3 asked for
+    /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; until an agent
+    /// node has joined, its log shows the errors of its kubelet. `world` is the name server outside the cluster, which
+    /// every pod asks through CoreDNS. Its log has a line for each question: `10.89.0.3 asked for
     /// sts.us-east-1.amazonaws.com A: no-such-name`.
     pub of: Aimed<LogTarget>,
     /// The name of the container. It can be left out if the pods have only one container.

@@ -20,9 +20,9 @@ pub struct ProberStep {
     #[serde(default)]
     pub stop: bool,
     /// The largest error that the measured times may have, for example `50ms`. A busy machine makes a prober ask late
-    /// and makes each answer take longer; the error is the larger of the longest delay and the median duration of a
-    /// success. With a larger error, the round of a `repeat` is void. Outside a `repeat`, or if too many rounds are
-    /// void, the run ends with an error of the machine. By default, the error is not limited.
+    /// and makes each answer take longer. The error is the larger of two times: the longest delay of a question, and
+    /// the median duration of a success. With a larger error, the round of a `repeat` is void. Outside a `repeat`, or
+    /// if too many rounds are void, the run ends with an error of the machine. By default, the error is not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<Span>,
 }

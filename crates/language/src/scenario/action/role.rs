@@ -52,8 +52,8 @@ pub struct Special<'a> {
     /// The identity whose client certificate the request presents, if the server asks for one. `None` if it presents
     /// none.
     pub presents: Option<ClientCertificate>,
-    /// The URL or form that the step signs, with the key of this part below the step. The step itself signs it, or the
-    /// client that the step runs.
+    /// The URL or form that is signed by the step itself or by the client that the step runs. The text is the key of
+    /// this part below the step.
     pub signs: Option<(&'static str, &'a PresignStep)>,
     /// The program that a `script` step runs. The harness does not know what the program changes.
     pub program: Option<&'a ScriptStep>,
@@ -62,7 +62,7 @@ pub struct Special<'a> {
     pub runs: Option<Vec<String>>,
 }
 
-/// What only the owner of a cluster has: the processes of its containers, as a node's container runtime sees them.
+/// The name, for messages, of what a step needs to end a single process. Only the owner of a cluster can use it.
 pub(super) const RUNTIME: &str = "the container runtime of a node";
 
 /// A kind of step that reads from the cluster.
@@ -85,8 +85,8 @@ pub trait Alters: fmt::Debug + Sync {
     /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 
-    /// Returns in words what the step needs that only the owner of the cluster has, besides a node and a container
-    /// outside the cluster, which [`Alters::reach`] names. `None` if the step needs nothing of this kind.
+    /// Returns in words what the step needs that only the owner of the cluster has. `None` if it needs no such thing. A
+    /// node or a container outside the cluster is not repeated here, because [`Alters::reach`] names it.
     fn owners(&self) -> Option<&'static str> {
         None
     }

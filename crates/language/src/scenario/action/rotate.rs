@@ -40,7 +40,7 @@ impl Kinded for RotateStep {
 
 impl Alters for RotateStep {
     fn reach(&self) -> Reach<'_> {
-        // A new certificate ends no pod, and a touched object is one whose pods may end. So no object is listed.
+        // `touched` lists the objects whose pods may end. A new certificate ends no pod, so the list is empty.
         Reach { touched: Vec::new(), node: None, beside: None, starts: false, waits: true, applied: &[], within: None }
     }
 }

@@ -1,9 +1,9 @@
 //! Checks that a break has a control: a step that holds after the first failing step.
 //!
 //! Without a control, a break can appear as declared although its environment failed for another reason. Some causes
-//! themselves show that the server on the other side works. A failure with such a cause needs no other control. A step
-//! that only asks the apiserver is no control for a step that asks from a vantage. It also holds if the store, the host
-//! name or the network of that vantage is gone.
+//! can come only from a server that works, so a failure with such a cause needs no control. If the failing step asks
+//! from a vantage, a step that only asks the apiserver is no control: it would hold even if the store, the host name or
+//! the vantage's network were gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 

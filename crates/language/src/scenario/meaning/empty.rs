@@ -22,7 +22,7 @@ where
 {
     let empty = |wanted: &Wanted<'_, Text, Tree, Chain, Open>| match wanted.shape() {
         Shape::Words(text) => text.trim().is_empty(),
-        // The matchers with these shapes have no text that must not be empty.
+        // A matcher of one of these shapes has no text, or a text that may be empty.
         Shape::Whole
         | Shape::Span(_)
         | Shape::Number(_)

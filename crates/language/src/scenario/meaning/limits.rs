@@ -64,9 +64,9 @@ fn expects_refusal(step: &Step) -> bool {
     })
 }
 
-/// Finds the `s3` steps of a baseline that write into a bucket which the store does not have. This is only a warning:
-/// something else may create the bucket. If the scenario runs a program, or if an earlier step creates a bucket in the
-/// same store whose name is not known yet, there is no warning.
+/// Finds the `s3` steps of a baseline that write into a bucket which the store does not have. This is only a warning,
+/// because something else may create the bucket. There is no warning if the scenario runs a program, or if an earlier
+/// step creates a bucket in the same store under a name that is known only when the flow runs.
 pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     if steps.iter().any(|it| it.step.action.special().program.is_some()) {
@@ -144,10 +144,10 @@ mod tests {
         assert_eq!(warned(", buckets: [docs]", put), none);
         let created = "  - { id: made, from: host, s3: { create-bucket: docs } }\n";
         assert_eq!(warned("", &format!("{created}{put}")), none);
-        // A bucket of which only the flow knows the name may be this one.
+        // The name of the created bucket is known only when the flow runs. It may be `docs`, so there is no warning.
         let unknown = created.replace("docs", "\"{{ variant.nonce }}\"");
         assert_eq!(warned("", &format!("{unknown}{put}")), none);
-        // Neither a later step nor a step at another store creates the bucket in time.
+        // A step that creates the bucket later, or in another store, does not help the step that writes.
         assert_eq!(warned("", &format!("{put}{created}")).len(), 1);
         let other = "\n  other: { use: minio-http, service: other, host: other.example.com }\n#";
         let at = |steps: &str, id: &str| steps.replace("s3: {", &format!("s3: {{ store: {id},"));

@@ -15,10 +15,10 @@ pub struct Break {
     pub summary: Option<String>,
     /// The change to the baseline.
     pub change: Change,
-    /// What must fail, each with its cause. A key is one of the following. The id of a step. A readiness condition of a
-    /// fixture, such as `store.ready` (the fixture's id, a dot, and the name of an entry of its `ready`). Or
-    /// `cluster.ready`, if the cluster must not become ready; its messages come from the node. If a readiness condition
-    /// fails, the flow is not run.
+    /// What must fail, each with its cause. A key is the id of a step, a readiness condition of a fixture, or
+    /// `cluster.ready`. A readiness condition such as `store.ready` consists of the fixture's id, a dot, and the name
+    /// of an entry of its `ready` section. `cluster.ready` means that the cluster must not become ready; the messages
+    /// of its cause come from the node. If a readiness condition fails, the flow is not run.
     pub fails: IndexMap<String, CauseSpec>,
     /// The steps that are not run because a step that they depend on fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -269,22 +269,22 @@ matchers! {
     Sts "sts" sts: Text, words, [TokenService], Code;
     /// At least one Kubernetes event of the object has this reason (`event`), for example `FailedMount`.
     Reason "reason" reason: Text, words, [Events], Detail;
-    /// The message of the store's error document contains this text (`http`, `s3`), the token service's message does
-    /// (`sts`), or the message of at least one event does (`event`). With `reason`, one event must have both. A store's
+    /// The message of the answer contains this text: the message of the store's error document (`http`, `s3`), of the
+    /// token service (`sts`), or of at least one event (`event`). With `reason`, one event must have both. A store's
     /// words differ between its versions; its codes (`s3`) do not.
     Message "message" message: Text, words, [Store, TokenService, Events], Refusal;
-    /// A part of the token's claims, compared as `object` is (`jwt`).
+    /// A part of the token's claims (`jwt`), by the rules of the matcher `object`.
     Claims "claims" claims: Tree, fields, [Token], Detail;
     /// Whether the keys that the issuer publishes verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token], Detail;
     /// The name must not resolve, and the resolver must give this answer (`dns`, `tls`, `http`).
     Dns "dns" dns: DnsFault, plain, [Name, Connection], NoAnswer;
-    /// No TCP connection must come about, for this reason (`tls`, `http`).
+    /// The TCP connection must fail, for this reason (`tls`, `http`).
     Connect "connect" connect: ConnectFault, plain, [Connection], NoAnswer;
     /// The TLS handshake must fail, for this reason (`tls`, `http`).
     Tls "tls" tls: TlsFault, plain, [Connection], NoAnswer;
-    /// The client must return no answer, and its error text must contain this text (`client`). Use it for what a client
-    /// is known not to support.
+    /// The client must return no answer, and its error text must contain this text (`client`). Use it for a feature
+    /// that the client is known to lack.
     Client "client" client: Text, words, [Client], NoAnswer;
     /// The only address to which the name resolves (`dns`), or the address of the connection (`tls`, `http`).
     Address "address" address: Text, words, [Name, Connection], Detail;
