@@ -13,7 +13,7 @@ use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{NotSo, pauses};
 use parallax_language::scenario::model::Ending;
 
-/// What these steps do, in words. The error for a cluster that the harness did not start quotes this text.
+/// What the steps of this module do, in words. The error for a cluster that the harness did not start quotes this text.
 const PURPOSE: &str = "end or start one of its nodes";
 
 /// Kills a node without warning, like a power failure. The Node object of the killed node stays in the apiserver.

@@ -81,8 +81,8 @@ impl Workload {
                     is_met(until(&api, name, rolled, deadline).await)
                 }
             };
-            // If the older pods are not gone in time, or if they cannot be watched, `missing` then finds out what the
-            // workload lacks.
+            // If the older pods are not gone in time, or if they cannot be watched, the result is false. `missing` then
+            // finds out what the workload lacks.
             Ok::<bool, String>(rolled? && timeout_at(deadline, pods_gone(scope, &only)).await.is_ok())
         };
         // The future is boxed, because otherwise the buffers of the watches would enlarge every enclosing future.

@@ -125,7 +125,8 @@ async fn look_and_remove(client: &Client, run: &RunId, reach: &Reach, cleared: &
             Err(error) => return Err(in_full(&error)),
         };
         if found.is_empty() {
-            // A search of all kinds counts. A search of some kinds only shows that their objects are gone.
+            // Only a search of all kinds shows that nothing is left. A search of the remaining kinds shows only that
+            // their objects are gone.
             empty_looks += usize::from(kinds.len() == all.len());
             if empty_looks == 2 {
                 return Ok(());
@@ -171,16 +172,18 @@ async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, Apply
         return Ok(vec![namespaces]);
     }
     let kinds = discovered(client).await?;
-    // Not only the kinds of each group's preferred version, because a scenario may apply an object of any version.
+    // All versions of a group are searched and not only the preferred one, because a scenario may apply an object of
+    // any version.
     let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::resources_by_stability);
     let kinds = kinds.filter(|(_, it)| it.supports_operation(verbs::LIST) && it.supports_operation(verbs::DELETE));
-    // Kubernetes keeps events for an hour and then removes them itself. The right to delete events is rare.
+    // Events are left out, because Kubernetes removes them itself after an hour, and few users have the right to delete
+    // events.
     let kinds = kinds.filter(|(resource, _)| resource.kind != "Event");
     let kinds = kinds.filter(|(_, it)| reach.wide || it.scope == Scope::Namespaced);
     let searched = kinds.flat_map(|(resource, it)| {
         let within = reach.namespace.clone().filter(|_| it.scope == Scope::Namespaced);
-        // Who may create cluster-wide objects may still have rights in one namespace only. So this namespace is searched
-        // even if the search of the whole cluster is refused.
+        // A user who may create cluster-wide objects may otherwise have rights in this namespace only. So this
+        // namespace is also searched by itself, in case the search of the whole cluster is refused.
         let everywhere = (within.is_none() || reach.wide).then_some(None);
         let places = [within.map(Some), everywhere].into_iter().flatten();
         let search = move |namespace| Searched { resource: resource.clone(), scope: it.scope.clone(), namespace };
@@ -199,8 +202,8 @@ async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Fo
         };
         match api.list(&only).await {
             Ok(list) => Ok(list.items.into_iter().map(|object| Found { kind: kind.clone(), object }).collect()),
-            // A kind that may not be listed, or that exists no more, has no object of the run: the run asks for the right
-            // to list each kind that it creates.
+            // The user may not list this kind, or the kind no longer exists. In both cases the run has no object of
+            // this kind, because it checks beforehand that it may list each kind that it creates.
             Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(Vec::new()),
             Err(error) => Err(error),
         }

@@ -144,8 +144,9 @@ pub async fn bring_up(
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
         // No pod starts before its node is ready, and a node takes long if it imports the images for the first time.
-        // The time limits for pods therefore begin when the node is ready. The node has its own time limit.
-        // Somebody else's cluster has nodes of other names, and they are ready.
+        // The time limits for pods therefore begin when the node is ready. The node has its own time limit. In somebody
+        // else's cluster there is no such wait, because its nodes have other names and already have their images or
+        // pull them.
         if applier.visit().is_none() {
             node_ready(applier.client(), SERVER_NODE).await?;
         }
@@ -206,7 +207,7 @@ async fn apply_all(
         let objects = contributions.cluster_objects.iter().chain(&contributions.objects);
         manifests.extend(objects.map(|it| (it.manifest.clone(), it.place.clone())));
     }
-    // No edge leads to somebody else's cluster.
+    // Somebody else's cluster has no edge, so the Services for the edge are not created there.
     for edge in plan.edges.iter().filter(|_| applier.visit().is_none()) {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
@@ -321,7 +322,8 @@ async fn vantage_pods(
             applier.apply(&objects::ca_bundle(&name, &bundle), &plan.namespace, &place).await?;
         }
         let mut pod = objects::agent_pod(&name, reference, spec);
-        // The programs of another image may need root.
+        // In somebody else's cluster, a pod with only the agent complies with the profile `restricted`. A pod with
+        // another image is not changed, because its programs may need root.
         if applier.visit().is_some() && spec.image.is_none() {
             objects::restrict(&mut pod);
         }

@@ -35,7 +35,8 @@ pub struct Guest {
     pub name: String,
     /// The reference of the image that contains the agent.
     pub image: String,
-    /// The `ServiceAccount` whose token the pod gets, and the audience of the token. `None` if the pod needs no token.
+    /// The `ServiceAccount` whose token is projected into the pod, and the audience of the token. `None` if the pod
+    /// needs no token.
     pub identity: Option<(String, String)>,
     /// The DNS policy of the pod; `None` for that of the cluster.
     pub dns_policy: Option<String>,
@@ -81,7 +82,7 @@ impl Guest {
         }
     }
 
-    /// Removes the pod, and waits until it is gone. The error names what remains.
+    /// Removes the pod, and waits until it is gone. If the pod remains, the error names it.
     pub async fn remove(&self, client: &Client) -> Result<(), String> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
         let remains = |why: String| {

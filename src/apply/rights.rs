@@ -1,4 +1,5 @@
-//! Asks the apiserver whether the user of the kubeconfig may do what an environment needs. A question stores nothing.
+//! Asks the apiserver whether the user of the kubeconfig may do what an environment needs. The questions change nothing
+//! in the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +16,7 @@ use super::server_side::{Applier, is_unknown};
 /// The verbs that the harness needs for each kind of object that it creates.
 const OF_A_KIND: [&str; 5] = ["create", "patch", "get", "list", "delete"];
 /// What every environment needs in its namespace: the resource, its subresource, and the verbs. An exec session is a
-/// request of type GET, and recent versions also ask for `create`.
+/// request of type GET. Recent versions of Kubernetes require the verb `create` for it, too.
 const OF_EACH: [(&str, &str, &[&str]); 6] = [
     ("pods", "", &["create", "patch", "get", "list", "watch", "delete"]),
     ("pods", "exec", &["get", "create"]),
@@ -67,13 +68,13 @@ fn sentence(missing: &[Right]) -> String {
 pub struct Needs {
     /// The kinds of the objects that the environment creates or changes: `apiVersion` and kind.
     pub kinds: BTreeSet<(String, String)>,
-    /// The kinds that the environment itself adds to the cluster.
+    /// The kinds of objects that the environment itself adds to the cluster, by CRDs.
     pub adds: BTreeSet<String>,
     /// Whether the harness requests tokens of `ServiceAccounts`.
     pub tokens: bool,
 }
 
-/// The answers of the apiserver so far.
+/// The rights of the user of a client, as far as the apiserver has been asked about them.
 pub struct Rights {
     client: Client,
     /// The existing namespace of all environments. `None` if the run creates its namespaces; each right must then hold
@@ -89,7 +90,7 @@ impl fmt::Debug for Rights {
 }
 
 impl Rights {
-    /// Asks for the user of this client.
+    /// Prepares questions about the rights of the user of `client`.
     pub fn of(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace, known: Mutex::default() }
     }
@@ -102,7 +103,8 @@ impl Rights {
         if self.namespace.is_none() {
             let own = OF_A_KIND.iter().chain(&["watch"]).map(|it| self.right(it, ("", "namespaces", ""), true));
             let missing = self.missing(own.collect()).await?;
-            // Who may not create namespaces seldom has other rights in the whole cluster, so they are not listed.
+            // A user who may not create namespaces seldom has other rights in the whole cluster. So the sentence names
+            // only the missing rights on namespaces.
             if !missing.is_empty() {
                 return Ok(vec![format!("{}; --namespace NAME uses an existing one", sentence(&missing))]);
             }

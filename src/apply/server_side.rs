@@ -66,7 +66,7 @@ impl Applier {
         Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images), visit: None })
     }
 
-    /// As [`Applier::new`], for a cluster that stays after the run.
+    /// Does the same as [`Applier::new`], for a run that is a visitor in a cluster which stays after the run.
     pub async fn visiting(client: Client, images: BTreeMap<String, String>, visit: Visit) -> Result<Self, ApplyError> {
         Ok(Self { visit: Some(Arc::new(visit)), ..Self::new(client, images).await? })
     }
@@ -150,8 +150,8 @@ impl Applier {
         Ok((title, self.api(&resource, &capabilities, namespace)))
     }
 
-    /// As [`Applier::locate`], for a step that changes or deletes the object. In a cluster that stays, an object outside
-    /// the environment's namespace `own` must be one that this run has created.
+    /// Does the same as [`Applier::locate`], for a step that changes or deletes the object. In a cluster that stays, an
+    /// object outside the environment's namespace `own` must be one that this run has created.
     pub async fn locate_to_change(
         &self,
         (api_version, kind): (&str, &str),

@@ -84,7 +84,8 @@ impl Bucket {
             aws_config::defaults(BehaviorVersion::latest()).http_client(http.build_https()).timeout_config(timeouts);
         let shared = loader.load().await;
         let region = shared.region().cloned().unwrap_or(Region::from_static(REGION));
-        // Stores other than AWS often have no DNS name for each bucket, and do not support the newer checksums.
+        // Stores other than AWS often have no DNS name for each bucket, and do not support the checksums that newer AWS
+        // SDKs add.
         let is_aws = shared.endpoint_url().is_none() && std::env::var_os("AWS_ENDPOINT_URL_S3").is_none();
         let config = Builder::from(&shared)
             .region(region)

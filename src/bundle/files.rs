@@ -30,9 +30,9 @@ pub enum Look {
 /// A file in the archive: its path and its content.
 pub type Packed = (String, Vec<u8>);
 
-/// Reads the regular files below `folder`, and removes secrets from them; `look` decides in which files. Each returned
-/// path begins with `prefix`. Also returns the paths of the files in which there was a secret. Symbolic links are left
-/// out.
+/// Reads the regular files below `folder`, and removes secrets from them. `look` decides which files are redacted. Each
+/// returned path begins with `prefix`. Also returns the paths of the files in which there was a secret. Symbolic links
+/// are left out.
 pub fn below(
     folder: &Path,
     prefix: &str,

@@ -1,4 +1,5 @@
-//! The application that uses the store: its settings, as its pod has them, beside what `parallax check` asks.
+//! The application that uses the store. Its settings are read from its pod and compared with the endpoint that
+//! `parallax check` examines.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use crate::cluster::{Access, api_message, selector};
 
 /// The name of the row about the application's settings.
 const ROW: &str = "application";
-/// Endings of host names that only the DNS of a cluster knows.
+/// Endings of host names that only the DNS of a cluster resolves.
 const INNER: [&str; 2] = [".svc", ".svc.cluster.local"];
 
 /// The settings of an application that uses the store.
@@ -25,8 +26,8 @@ const INNER: [&str; 2] = [".svc", ".svc.cluster.local"];
 pub struct Application {
     /// The application as the user named it, for example `deploy/app`.
     pub named: String,
-    /// The `AWS_*` variables of its containers. Only endpoints and the region have a value here, and only if it does not
-    /// come from a Secret or a ConfigMap: the value of another variable may be a secret.
+    /// The `AWS_*` variables of its containers. A value is kept only for endpoints and the region, and only if it does
+    /// not come from a Secret or a ConfigMap. Any other value may be a secret, so it is `None`.
     pub variables: BTreeMap<String, Option<String>>,
     /// Whether a container takes all variables of a Secret or a ConfigMap. Then there may be variables whose names are
     /// not known.
@@ -37,8 +38,9 @@ pub struct Application {
     pub dns_config: Option<PodDNSConfig>,
 }
 
-/// Finds a pod of an application: one whose container runs, if there is one. A pod also has the variables that admission
-/// added. `option` is the option that names the application. `container` is the container that the user named.
+/// Finds a pod of an application, if possible one whose container runs. The pod, unlike the Deployment, also has the
+/// variables that admission added. `option` is the option that names the application. `container` is the container that
+/// the user named.
 pub async fn pod_of(
     access: &Access,
     namespace: &str,
@@ -72,7 +74,8 @@ pub async fn pod_of(
     best(listed.items, container).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
 }
 
-/// The first of the pods that serve best. A pod whose program crashes again and again has the phase `Running`, too.
+/// Returns the most suitable of the pods: one whose container runs, otherwise one that is in the phase `Running`,
+/// otherwise any. A pod whose program crashes again and again is in the phase `Running`, too.
 fn best(pods: Vec<Pod>, container: Option<&str>) -> Option<Pod> {
     pods.into_iter().min_by_key(|pod| {
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
@@ -110,7 +113,7 @@ pub fn of_pod(named: &str, pod: &Pod) -> Application {
 }
 
 impl Application {
-    /// Builds the row that compares the application's settings with what the check asks.
+    /// Builds the row that compares the application's settings with the endpoint that the check examines.
     pub(super) fn row(&self, wanted: &Wanted) -> Row {
         Row::of(ROW, self.cell(wanted), Cell::not_asked("only its pod has settings"))
     }
@@ -223,7 +226,7 @@ mod tests {
                 State::Bad,
                 Some("host-or-port-is-not-the-signed-one"),
             ),
-            // The setting for S3 alone takes precedence.
+            // The variable for S3 takes precedence over the variable for all AWS services.
             (
                 json!([of("AWS_ENDPOINT_URL", inner), of("AWS_ENDPOINT_URL_S3", "https://minio.example.com")]),
                 json!([]),
@@ -232,7 +235,7 @@ mod tests {
             ),
             (json!([{ "name": "AWS_ENDPOINT_URL", "valueFrom": secret }]), json!([]), State::Note, None),
             (json!([role]), json!([]), State::Bad, Some("the-token-goes-to-aws")),
-            // The variable may be in the ConfigMap.
+            // The ConfigMap may set the variable for the endpoint of STS.
             (json!([role]), json!([{ "configMapRef": { "name": "c" } }]), State::Note, None),
             (json!([role, of("AWS_ENDPOINT_URL_STS", "https://minio.example.com")]), json!([]), State::Note, None),
             (json!([of("AWS_REGION", "eu-central-1")]), json!([]), State::Note, None),

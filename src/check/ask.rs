@@ -115,9 +115,9 @@ impl<'a> Placement<'a> {
 /// An open vantage inside the cluster and, if it is in an application's container, the application's own settings.
 type Begun = (Vantage, Option<Result<Settings, String>>);
 
-/// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Removes what was placed
-/// and the objects that the check wrote before it returns, even if `cancel` is cancelled. `announce` gets a line before
-/// anything is placed that the caller could not foresee.
+/// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Before it returns,
+/// removes the agent and the objects that the check wrote, even if `cancel` is cancelled. An ephemeral container is
+/// announced through `announce` before it is created. The caller announces everything else.
 pub async fn check(
     wanted: &Wanted,
     place: Result<(&Access, &Inside), String>,
@@ -190,8 +190,8 @@ pub(super) struct Asking<'a> {
     pub(super) writes: AtomicBool,
 }
 
-/// The results of one question: for each side its cell, and the question with its answer. `None` if the question was
-/// not asked on that side.
+/// The results of one question, for the inside and for the outside: the cell, and the question with its answer. If the
+/// question was not asked on a side, only the cell exists there.
 pub(super) struct Both {
     pub(super) inside: (Cell, Option<Asked>),
     pub(super) outside: (Cell, Option<Asked>),
@@ -321,8 +321,8 @@ impl Asking<'_> {
         Some(Asked { question, answer })
     }
 
-    /// Adds to the row the name of the Service that the pod's name look-up leads to. If it leads to no Service, adds
-    /// whether pods use the address that clients outside use.
+    /// Completes the row of the name look-up. If the pod's address belongs to a Service, adds the name of the Service.
+    /// Otherwise, if the address is also that of the outside, notes that the pod's requests leave the cluster.
     fn named(&self, mut row: Row) -> Row {
         if !row.inside.passes() {
             return row;

@@ -1,4 +1,4 @@
-//! The rows of `parallax check` about headers that something on the way adds, drops or changes.
+//! The rows of `parallax check` about headers that a proxy between the client and the store adds, drops or changes.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,25 @@ use super::rows::{self, Asked, At, Cell, Row, State, side};
 
 /// The name of the row about signed headers of requests.
 pub(super) const SIGNED: &str = "signed headers";
-/// The headers that are signed and must arrive unchanged: the one that the AWS SDK for Go signs and CDNs change, and one
-/// of an object's own metadata.
+/// The headers that are signed and must arrive unchanged: `accept-encoding`, which the AWS SDK for Go signs and CDNs
+/// change, and a header of an object's own metadata.
 pub(super) const ASKED: [(&str, &str); 2] = [("accept-encoding", "identity"), ("x-amz-meta-parallax-check", "signed")];
-/// The headers of an answer whose values must be equal on both sides. Proxies change them, and clients act on them.
+/// The headers of an answer that must have the same value inside and outside the cluster. Proxies change them, and
+/// clients depend on them.
 const COMPARED: [&str; 6] = ["server", "etag", "content-type", "content-length", "content-encoding", "accept-ranges"];
 
-/// Headers of one connection and not of the answer (RFC 9110, section 7.6.1). They say nothing about the way.
+/// Headers that belong to a single connection and not to the answer (RFC 9110, section 7.6.1). Such a header does not
+/// show that a proxy changed the answer.
 const OF_CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// Builds the cell of a list request with signed headers that the store did not refuse for its signature.
+/// Builds the cell of a list request with signed headers whose signature the store accepted.
 pub(super) fn arrive(at: At, asked: &Asked) -> Cell {
     let cell = rows::keys(at, asked);
     if cell.passes() { Cell::new(State::Good, "arrive as they were signed") } else { cell }
 }
 
-/// Builds the cell about signed headers that do not arrive as they were signed. If `changed` is empty, only all of them
-/// together were refused.
+/// Builds the cell about signed headers that do not arrive as they were signed. If `changed` is empty, the store
+/// refused the request with all headers, but no request with a single one, so all of them are named.
 pub(super) fn changed(at: At, changed: &[(&str, &str)]) -> Cell {
     let changed = if changed.is_empty() { &ASKED } else { changed };
     let names = changed.iter().map(|(name, value)| format!("`{name}: {value}`")).collect::<Vec<_>>().join(" and ");
@@ -46,7 +48,7 @@ pub(super) fn row(both: &Both) -> Row {
         return Row::of(NAME, cell.clone(), cell);
     };
     let mut row = Row::of(NAME, compared(inside, outside), compared(outside, inside));
-    // The list may be longer than a column of the table.
+    // The cell is cut to the width of its column. The sentence below the table has the whole list.
     row.outside.why = row.differs.then(|| format!("`{NAME}` from outside: {}", row.outside.text));
     row
 }
@@ -58,7 +60,8 @@ fn of(asked: Option<&Asked>) -> Option<&BTreeMap<String, String>> {
     }
 }
 
-/// Builds the cell that says what this side's answer has otherwise than the other side's.
+/// Builds the cell that says in which headers the answer on this side (`own`) differs from the answer on the other side
+/// (`other`). The two sides are the inside and the outside of the cluster.
 fn compared(own: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Cell {
     let mut parts: Vec<String> = Vec::new();
     for name in COMPARED {

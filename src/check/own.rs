@@ -1,8 +1,9 @@
 //! The rows of `parallax check` about the application's own resolver and its own trusted certificates, if the questions
 //! are asked from the application's container.
 //!
-//! Each other row asks DNS, and trusts what the user gave. A program of the application also reads `/etc/hosts`, and
-//! trusts the certificates of its own image or those that a variable names.
+//! The other rows resolve names by DNS alone, and trust the certificates that the user gave. A program of the
+//! application also reads `/etc/hosts`. It trusts the certificates of its own image, or those that an environment
+//! variable names.
 
 use std::net::IpAddr;
 
@@ -22,15 +23,16 @@ const UNREAD: &str = "own settings";
 /// Whether a trust store trusts the chain of the endpoint.
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
-    /// The store trusts the chain.
+    /// The trust store contains an authority that signs the chain.
     Trusts,
-    /// The store has this number of usable certificates, and none of them signs the chain.
+    /// The trust store has this number of usable certificates, and none of them signs the chain.
     Not(usize),
-    /// The store cannot be read, or has no usable certificate.
+    /// The trust store cannot be read, or has no usable certificate. The text is the reason.
     Unusable(String),
-    /// A program may read the store, but the agent does not, because the store is larger than a question may be.
+    /// The trust store is too large to be sent in a question, so it was not tried. The application's programs may read
+    /// it nevertheless.
     TooLarge,
-    /// The endpoint did not get as far as the certificate. The cell says why.
+    /// The connection to the endpoint failed before the certificate could be verified. The cell says why.
     NotKnown(Cell),
 }
 
@@ -53,8 +55,8 @@ impl Asking<'_> {
         vec![Row::of(RESOLVER, cell, outside())]
     }
 
-    /// Asks the endpoint for its certificate once more for each trust store of the application, and returns their rows.
-    /// `ours` is the same question with the certificates that the user gave.
+    /// Asks for the endpoint's certificate once more for each trust store of the application, and returns a row for
+    /// each. `ours` is the result of the same question with the certificates that the user gave.
     pub(super) async fn own_trust(&self, ours: &Both) -> Vec<Row> {
         let (Some(Ok(own)), Some(_)) = (&self.own, &ours.inside.1) else { return Vec::new() };
         let mut judged = Vec::new();
@@ -101,9 +103,9 @@ fn row(named_by: NamedBy) -> &'static str {
     }
 }
 
-/// Builds the cell of one trust store. A store that does not trust the chain is a problem only if no store that counts
-/// before it does, because then the application may well not use it. `passes` says whether what the user gave trusts the
-/// chain; `given` names it.
+/// Builds the cell of the trust store at the index `at`. A trust store that does not trust the chain is a problem only
+/// if no trust store that takes precedence over it does: otherwise the application most likely uses the other one.
+/// `passes` says whether the certificates that the user gave trust the chain. `given` names where they come from.
 fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -> Cell {
     let (store, verdict) = &all[at];
     let name = row(store.named_by);
@@ -115,7 +117,7 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
         Verdict::Not(count) => ("does not trust it".to_owned(), format!("{} with {count} certificates", store.path)),
         Verdict::Unusable(why) => (why.clone(), format!("{} ({why})", store.path)),
     };
-    // The row `tls` explains what is wrong.
+    // If the user's own certificates do not trust the chain either, the row `tls` already explains the problem.
     if !passes {
         return Cell::new(State::Note, text);
     }
@@ -138,8 +140,10 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
     Cell { state: State::Bad, text, why: Some(why), section: Some("trust") }
 }
 
-/// The store with the verdict `wanted` that an application may use in place of the store `at`. `NODE_EXTRA_CA_CERTS` adds to other certificates, so the
-/// system's file stands for these. Only Go reads the files of a folder, so the folder never replaces another store.
+/// Returns the name of a trust store with the verdict `wanted` that an application may use instead of the one at the
+/// index `at`. The trust stores are in the order of precedence. The certificates of `NODE_EXTRA_CA_CERTS` are used
+/// together with others, for which the system's file is taken. Only Go reads the files of a folder, so the folder
+/// replaces no other trust store.
 fn instead(all: &[(&TrustStore, Verdict)], at: usize, wanted: &Verdict) -> Option<&'static str> {
     let of = all[at].0.named_by;
     let before = all[..at].iter();
@@ -193,7 +197,7 @@ fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
     }
 }
 
-/// The addresses of a host in a text of the form of `/etc/hosts`.
+/// The addresses of a host in a text in the format of `/etc/hosts`.
 fn entries(text: &str, host: &str) -> Vec<IpAddr> {
     let mut all = Vec::new();
     for line in text.lines() {
@@ -206,15 +210,16 @@ fn entries(text: &str, host: &str) -> Vec<IpAddr> {
     all
 }
 
-/// The sources of host names in a text of the form of `/etc/nsswitch.conf`, in their order. It is empty if the file does
-/// not name them; programs then read `/etc/hosts` and ask DNS.
+/// The sources of host names in a text in the format of `/etc/nsswitch.conf`, in their order. The result is empty if
+/// the text does not name any. Programs then read `/etc/hosts` and ask DNS.
 fn order(text: &str) -> Vec<String> {
     let mut lines = text.lines().filter_map(|it| it.split('#').next()?.trim().strip_prefix("hosts:"));
     let words = lines.next_back().unwrap_or_default().split_whitespace();
     words.filter(|it| !it.starts_with('[')).map(str::to_owned).collect()
 }
 
-/// What a text of the form of `/etc/resolv.conf` says about the search for names.
+/// Describes the search domains in a text in the format of `/etc/resolv.conf`. The description is empty if there are
+/// none.
 fn options(text: &str) -> String {
     let of = |key: &str| text.lines().rev().find_map(|it| it.trim().strip_prefix(key)?.strip_prefix([' ', '\t']));
     let ndots = of("options").and_then(|it| it.split_whitespace().find_map(|it| it.strip_prefix("ndots:")));
@@ -274,7 +279,8 @@ mod tests {
             (&[(System, &no)], true, &[State::Bad]),
             (&[(System, &no)], false, &[State::Note]),
             (&[(System, &yes)], false, &[State::Note]),
-            // A variable that names the authority makes up for the system's file, and not the other way round.
+            // The file that a variable names takes precedence over the system's file. If the authority is only in the
+            // variable's file, the chain is trusted. If it is only in the system's file, the chain is not trusted.
             (&[(SslCertFile, &yes), (System, &no)], true, &[State::Good, State::Note]),
             (&[(SslCertFile, &no), (System, &yes)], true, &[State::Bad, State::Good]),
             (
@@ -287,11 +293,11 @@ mod tests {
                 true,
                 &[State::Bad, State::Good, State::Note],
             ),
-            // Node.js trusts further certificates beside those of the variable.
+            // Node.js trusts the certificates of this variable in addition to those of the system.
             (&[(NodeExtraCaCerts, &no), (System, &yes)], true, &[State::Note, State::Good]),
             (&[(NodeExtraCaCerts, &no), (System, &no)], true, &[State::Bad, State::Bad]),
             (&[(System, &no), (Folder, &yes)], true, &[State::Note, State::Good]),
-            // What was not read may trust the chain.
+            // A trust store that was not read may trust the chain.
             (&[(System, &large)], true, &[State::Note]),
             (&[(SslCertFile, &large), (System, &no)], true, &[State::Note, State::Note]),
             (&[(SslCertFile, &no), (System, &large)], true, &[State::Bad, State::Note]),

@@ -1,5 +1,5 @@
-//! Finds out why a store refused a signature, if the store has no trace that `parallax check` could read: from the
-//! store's answer, which names the path that the store saw, and from further requests.
+//! Finds out why a store refused a signature, without a trace of the store, which `parallax check` cannot read. It uses
+//! the store's answer, which names the path that the store saw, and the answers to further requests.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,12 @@ const HOSTS_LIMIT: usize = 96;
 
 /// Why a store refused a signed request.
 pub(super) enum Refused {
-    /// A part of the request changes on the way.
+    /// A proxy between the client and the store changes a part of the request.
     Differs(SignatureFinding),
-    /// A presigned URL is accepted. So the way changes neither the host nor the path.
+    /// The store accepts a presigned URL. So no proxy changes the host or the path, but another part of the refused
+    /// request.
     OnlyThisRequest,
-    /// No request shows why.
+    /// No further request shows the reason.
     Unknown,
 }
 
@@ -40,19 +41,18 @@ pub(super) fn path_seen(asked: &Asked, url: &str) -> String {
 /// The name of the mismatch between the path that was sent and the path that the store saw.
 pub(super) const PATH: &str = "the path that the store saw";
 
-/// Returns the path that was sent and the path that the store saw, if something on the way adds a prefix to the path or
-/// strips one.
+/// Returns the path that was sent and the path that the store saw, if a proxy adds a prefix to the path or strips one.
 pub(super) fn prefixed(asked: &Asked) -> Option<(String, String)> {
     let Probe::Http(http) = &asked.question.probe else { return None };
     let (sent, seen) = (decoded(path_of(&http.url)), path_seen(asked, &http.url));
     let [a, b] = [&sent, &seen].map(|it| it.trim_matches('/'));
-    // Some stores answer with `/` for each bucket, which says nothing about the way.
+    // Some stores name the path `/` in the answer for each bucket. This does not show that a proxy changed the path.
     let differs = !b.is_empty() && a != b && (a.ends_with(&format!("/{b}")) || b.ends_with(&format!("/{a}")));
     differs.then_some((sent, seen))
 }
 
-/// Returns the path that a store's XML error names in `Resource`. A store takes it, decoded, from the request that
-/// arrived.
+/// Returns the path that a store's XML error names in `Resource`. It is the decoded path of the request as it arrived
+/// at the store.
 fn resource(answer: &Answer) -> Option<String> {
     let Reply::Http(http) = answer.reply()? else { return None };
     let (_, rest) = http.body.split_once("<Resource>")?;

@@ -12,16 +12,16 @@ use time::Duration;
 
 use super::{pages, refused};
 
-/// The difference between two clocks from which on a store refuses signatures.
+/// If two clocks differ by at least this much, stores refuse signatures.
 const CLOCKS_LIMIT: Duration = Duration::minutes(15);
-/// The difference between two clocks from which on the cell has a note for the user.
+/// If two clocks differ by at least this much, the cell has a note for the user.
 const CLOCKS_NOTED: Duration = Duration::seconds(5);
 /// The number of characters of a certificate's serial number that a cell contains.
 const SERIAL_SHOWN: usize = 8;
-/// The text of a cell whose request had a valid signature, although the store did not carry the request out.
+/// The text of a cell for a request whose signature is valid, although the store did not carry out the request.
 const RIGHT: &str = "the signature is right";
 
-/// The text of a cell about a key that the store does not allow.
+/// The text of a cell about an object key that the store does not allow.
 pub(super) const NO_SUCH_KEYS: &str = "the store does not take such a key";
 
 /// The state of a row on one side: in the pod (inside), or in this process (outside).

@@ -1,5 +1,6 @@
-//! Writes what `parallax check` asked as a scenario, so that a user gets a first scenario of their own. The scenario asks
-//! the same in a cluster that the harness starts, with a store of the same name, and has a break for each usual fault.
+//! Writes the questions of `parallax check` as a scenario, so that users get a first scenario of their own. The
+//! scenario asks these questions in a cluster that the harness starts, with a store of the same name, and has a break
+//! for each usual fault.
 
 use std::fmt::Write as _;
 
@@ -9,11 +10,11 @@ use super::signed::ODD_KEY;
 use super::wanted::Wanted;
 use super::{headers, show};
 
-/// The name and the bucket of the store if the user's own cannot be used in a scenario.
+/// The host name and the bucket of the store, if the ones that the user checked cannot be used in a scenario.
 const HOST: &str = "minio.example.com";
 const BUCKET: &str = "photos";
 
-/// Returns the text of a scenario with the name `name` that asks what the check asked.
+/// Returns the text of a scenario with the name `name` that asks the same questions as the check.
 pub fn scenario(name: &str, wanted: &Wanted, checked: &Checked) -> String {
     let asked = |row: &str| checked.rows.iter().find(|it| it.name == row).is_some_and(is_asked);
     let inside = checked.no_inside.is_none() && checked.rows.iter().any(|it| it.inside.state != State::NotAsked);
@@ -35,7 +36,7 @@ fn is_asked(row: &Row) -> bool {
     row.inside.state != State::NotAsked || row.outside.state != State::NotAsked
 }
 
-/// Returns comments with what the check saw, without secrets.
+/// Returns the answers of the check as YAML comments, without secrets.
 fn seen(checked: &Checked) -> String {
     let mut text = "# What the check saw:\n".to_owned();
     let shown = |it: &Cell| {
@@ -74,14 +75,14 @@ fn bucket(wanted: &Wanted) -> &str {
     wanted.bucket.as_deref().unwrap_or(BUCKET)
 }
 
-/// A part of the flow that is written only if the check asked it.
+/// A part of the flow that is written only if the check asked the questions of this part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// Presigned URLs, which need keys.
     Keys,
     /// Signed headers.
     Headers,
-    /// Pages of another origin.
+    /// Requests from web pages of another origin (CORS).
     Pages,
 }
 

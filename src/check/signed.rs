@@ -138,7 +138,8 @@ impl Asking<'_> {
                     *cell = rows::explained(At { row: "keys", inside }, asked, Some(&finding));
                     found = true;
                 }
-                // If the bucket does not exist, the store accepts each signature, so this shows nothing about the way.
+                // The store accepted the presigned URL but not the list request, so another part of the list request
+                // was changed. If the bucket does not exist, the accepted URL shows nothing.
                 (Refused::OnlyThisRequest, _) if cell.text.contains("SignatureDoesNotMatch") => {
                     if let Some(why) = &mut cell.why {
                         why.push_str("; a presigned URL, in which only Host is signed, opens, so a signed header or the query is changed on the way");
@@ -163,7 +164,7 @@ impl Asking<'_> {
         row
     }
 
-    /// Finds out which part of a signed request changes on the way from this side to the store.
+    /// Finds out which part of a signed request changes between this side and the store.
     async fn why_refused(&self, inside: bool, access: &S3Access, bucket: &str) -> Refused {
         let key = format!("{}{}/{}", self.wanted.prefix(), side(inside), PLAIN.1);
         let Some(url) = self.presigned(true, access, ("GET", bucket, &key)).await else { return Refused::Unknown };
@@ -221,7 +222,8 @@ impl Asking<'_> {
     }
 }
 
-/// Turns a red cell about two slashes into a note if the store takes no such key. The merged slashes then harm nobody.
+/// Turns a problem with two slashes into a note if the store allows no key with two slashes. A proxy that merges
+/// slashes then does no harm.
 fn merged(mut row: Row) -> Row {
     let takes_none = |it: &Cell| it.text == rows::NO_SUCH_KEYS;
     if takes_none(&row.inside) || takes_none(&row.outside) {
@@ -234,7 +236,7 @@ fn merged(mut row: Row) -> Row {
     Row::of(row.name, row.inside, row.outside)
 }
 
-/// Explains a cell about a large body that was refused. A small body passed, so the length is at fault.
+/// Explains why the store refused a large body. It accepted a small one, so something limits the length.
 fn limited(at: At, cell: &mut Cell, mib: u64) {
     if cell.state == State::Good {
         cell.text = format!("{mib} MiB");

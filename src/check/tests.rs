@@ -131,7 +131,7 @@ fn keys_that_may_not_list_are_right_keys() {
         (403, Some("InvalidAccessKeyId"), "m", State::Bad),
         (400, Some("AuthorizationHeaderMalformed"), "m", State::Bad),
         (404, Some("NoSuchBucket"), "m", State::Bad),
-        // Garage has one code for all of these.
+        // Garage returns the code `AccessDenied` for every refused signature and key. Only the message says which.
         (403, Some("AccessDenied"), "Forbidden: Invalid signature", State::Bad),
         (403, Some("AccessDenied"), "Forbidden: No such key: GK1", State::Bad),
     ] {
@@ -263,7 +263,7 @@ fn a_path_that_the_store_saw_otherwise_is_named() {
         assert!(why.contains(says) && !why.contains("canary"), "{key} as {seen}: {why}");
         assert_eq!(cell.section, Some(section), "{key} as {seen}");
     }
-    // The path is as it was signed, or the store does not name it.
+    // The store saw the path that was signed, or its answer does not name the path.
     for seen in ["/docs/a b.txt", ""] {
         let why = cell("a b.txt", seen).why.expect("a sentence");
         assert!(why.contains("something on the way changes it"), "{seen}: {why}");

@@ -20,8 +20,8 @@ use parallax_record::Log;
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());
-    // Variants that `up` keeps running are found from any folder, even from one without a project. It is a mistake only
-    // if `--project` names a folder that is not a project.
+    // The commands for kept variants work in any folder, even without a project. Only a folder that the user names by
+    // `--project` must be a project.
     let here = || if cli.project.is_some() { project().map(Some) } else { Ok(project().ok()) };
     match cli.command {
         Command::E2e(options) => {

@@ -59,7 +59,8 @@ impl CliError {
         match self {
             Self::Usage(_)
             | Self::Filter(_)
-            // A record of another version, or a file that is no record. If a later line is damaged, the machine did it.
+            // A record of another format version, or a file that is not a record, is a mistake of the user. A damaged
+            // later line is a failure of the machine.
             | Self::Record(RecordError::Format { .. } | RecordError::Line { line: 1, .. }) => Exit::Usage,
             Self::Record(
                 RecordError::Read { source, .. }

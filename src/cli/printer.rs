@@ -39,8 +39,8 @@ pub(in crate::cli) fn is_ci() -> bool {
     is_set(&|name| std::env::var(name).ok(), "CI")
 }
 
-/// Whether the output may become part of a CI log whose reader executes commands that it finds in the log. GitHub's
-/// runner is such a reader.
+/// Whether the output may become part of a CI log in which the CI service searches for commands and executes them, as
+/// GitHub's runner does.
 pub(in crate::cli) fn acts_on_commands() -> bool {
     of_ci(&|name| std::env::var(name).ok())
 }

@@ -158,8 +158,8 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    // A user may have changed the environment of a variant that is kept, and nobody knows what else is in a cluster that
-    // the harness does not own. Therefore such a verdict is no evidence for later runs.
+    // The verdict of a kept variant is no evidence for later runs, because the user may have changed the environment.
+    // The same holds for a cluster that the harness does not own, because its other content is not known.
     if is_evidence {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
@@ -339,8 +339,8 @@ pub(super) fn publish(
 ) -> (Exit, Result<(), CliError>) {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    // The second call adds the failure to write the reports. The reports themselves cannot contain this failure. In
-    // everything else they are equal to the printed summary.
+    // The reports contain a failure to write the record. A failure to write the reports is added afterwards, so only
+    // the printed summary contains it.
     let summary = summary.unwritten(unwritten);
     let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
     let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));

@@ -425,8 +425,8 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
     }
 }
 
-/// Returns the text for the problems of a flow. A problem whose sentence is that of a step has been printed at the end of
-/// the step, so it is left out. The others compare a step with what its break declares.
+/// Returns the text for the problems of a flow. `told` contains the sentences that were already printed at the ends of
+/// steps. A problem with such a sentence is left out.
 fn untold(problems: &[Problem], told: &[String]) -> String {
     let problems = problems.iter().filter(|it| !told.contains(&it.sentence));
     problems.fold(String::new(), |text, it| text + &format!("{}\n  place     {}\n", it.sentence, it.place))

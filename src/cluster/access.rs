@@ -27,11 +27,11 @@ pub struct Access {
     /// The issuer that the tokens of the cluster's ServiceAccounts name. It is empty if the harness did not start the
     /// cluster, because the issuer is then unknown.
     pub issuer: String,
-    /// The name servers that this process asks on the network outside the cluster, and the redirections of its
-    /// connections. The view contains no trusted authorities.
+    /// The view of questions that this process asks from outside the cluster: the name servers, and the redirections of
+    /// connections. It contains no trusted authorities.
     pub outside: View,
-    /// The name servers that a container on the network outside the cluster asks. A container needs no redirections,
-    /// and the view contains none.
+    /// The view of questions that a container outside the cluster asks: the name servers. It contains no redirections,
+    /// because a container reaches the edge directly, and no trusted authorities.
     pub beside: View,
     /// The address of the edge on the network outside the cluster, if there is an edge.
     pub edge: Option<IpAddr>,

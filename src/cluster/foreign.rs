@@ -46,8 +46,7 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Forei
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
     kubeconfig::keep_only(&mut read, &name);
     let copy = serde_json::to_string(&read).map_err(|error| failed(error.to_string()))?;
-    // The kubeconfig may contain only the path of a file with the authority, which only the client reads. The field is
-    // empty then.
+    // The authority is empty if the kubeconfig contains only the path of its file. Only the client reads that file.
     let authority = kubeconfig::authority(&copy);
     let secrets = kubeconfig::secrets(&read);
     let (client, namespace) = kubeconfig::of_context(read, &options).await.map_err(failed)?;

@@ -41,8 +41,8 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// The reason why a kubeconfig cannot be read, without any of its text. The parser's own message quotes the lines around
-/// the mistake, and the value that it did not expect: either can be a token or a key.
+/// Returns the reason why a kubeconfig cannot be read, without any text of the kubeconfig. The parser's own message
+/// quotes the lines around the mistake and the unexpected value. Each of them can be a token or a key.
 pub fn unread(error: &KubeconfigError) -> String {
     let KubeconfigError::Parse(error) = error else { return error.to_string() };
     let place = error.location().map_or_else(String::new, |at| format!(", line {}, column {}", at.line(), at.column()));
@@ -133,7 +133,8 @@ mod tests {
     #[test]
     fn a_kubeconfig_that_cannot_be_read_is_not_quoted() {
         let user = |rest: &str| format!("apiVersion: v1\nusers:\n- name: a\n  user:\n    token: opaque-token\n{rest}");
-        // The mistakes are: an indentation, a list in the place of a text, and a text in the place of a list.
+        // The three mistakes are: a wrong indentation, a list where a text is expected, and a text where a list is
+        // expected.
         for (text, place) in [
             (user("   client-key-data: S0VZ\n"), "line "),
             (user("    username: [opaque-token]\n"), "line 6"),

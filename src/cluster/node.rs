@@ -57,7 +57,7 @@ const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 /// The folders in which the node unpacks images and writes the files of its pods. They are removed with the node, so
 /// they can be in memory. Memory is faster, because containerd waits for the disk at each step of each container.
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
-/// The available memory from which on the [`UNPACKED`] folders are kept in memory, in MiB.
+/// The [`UNPACKED`] folders are kept in memory if at least this much memory is available, in MiB.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
 /// The space that a node needs for an image, as a multiple of the size of its archive: the archive's layers, the
 /// unpacked files, and what the pods write.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::cluster::{api_message, is_transient};
 use parallax_record::in_full;
 
-/// The number of bytes that are kept of standard output, and of standard error, unless the caller wants another one.
+/// The number of bytes that are kept of standard output, and of standard error, if the caller sets no other limit.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The size of the buffer for a program's input, in bytes.
 const INPUT_BUFFER_BYTES: usize = 64 * 1024;
@@ -20,8 +20,8 @@ pub(super) const NO_CONTAINER: &str = "container not found";
 /// Parts of the apiserver's messages for an exec if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and
 /// its successor for exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
-/// Parts of the container runtime's messages if it could not start the program: it was late, its helper process (the
-/// shim) ended, or the machine had no capacity for another process.
+/// Parts of the messages with which a container runtime reports that the machine was too busy to start the program: a
+/// deadline was exceeded, the helper process (shim) ended, or no further process could be created.
 const NO_RUNTIME: [&str; 5] = [
     "context deadline exceeded",
     "DeadlineExceeded",
@@ -65,8 +65,9 @@ pub enum NotRan {
 /// What a program reads, and how much of what it writes is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams<'a> {
-    /// The standard input of the program; `None` for no input. It is sent once the program has written something to
-    /// standard output. A program that ended before its input would lose its exit status, because the connection breaks.
+    /// The standard input of the program; `None` for no input. It is sent only after the program has written something
+    /// to standard output. If a program ended while its input is still sent, the connection would break and its exit
+    /// status would be lost.
     pub input: Option<&'a [u8]>,
     /// The number of bytes that are kept of standard output, and of standard error.
     pub output_limit_bytes: u64,
@@ -116,7 +117,7 @@ pub async fn run_with(
         let fed = async {
             if let (Some(mut stdin), Some(input)) = (process.stdin(), input) {
                 began.notified().await;
-                // If the program does not read all of its input, its exit code says more than this error.
+                // The program may end without reading all of its input. Its exit code then says more than this error.
                 if let Err(error) = stdin.write_all(input).await {
                     tracing::debug!(%error, "the input of a program broke off");
                 }

@@ -1,6 +1,6 @@
 //! Separates the variants that share an environment from each other. A variant may see the events and log lines from
-//! before the first flow and from its own flow, but not those from other variants' flows. So each variant sees what it
-//! would see in an environment of its own.
+//! before the first flow and from its own flow, but not those from the flows of other variants. So each variant sees
+//! the same as in an environment of its own.
 
 use std::collections::BTreeSet;
 

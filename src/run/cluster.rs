@@ -118,9 +118,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     result
 }
 
-/// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, such a
-/// namespace would remain. This cluster is removed with all its namespaces, so the run does not wait for their
-/// deletion. Namespaces that the namespace controller has not processed yet are ignored.
+/// Warns about namespaces whose deletion is blocked, with the reason. The run does not wait for the deletion of
+/// namespaces, because this cluster is removed as a whole. In a cluster that stays, such a namespace would remain.
+/// Namespaces that the namespace controller has not processed yet are ignored.
 async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context

@@ -255,8 +255,9 @@ pub(super) async fn run(
         }
     }
     let is_last = shared.ended();
-    // The namespace is not deleted if the cluster is about to be removed with it, that is, after the last environment.
-    // The deletion is also not requested if the apiserver has just failed to answer. `run::theirs` removes its own.
+    // After the last environment, the namespace is not deleted, because the cluster is removed as a whole. The deletion
+    // is also not requested if the apiserver has just failed to answer. In a cluster that the harness does not own,
+    // `run::theirs` removes the namespace.
     if cluster.is_own() && !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
@@ -422,7 +423,8 @@ async fn stage<'a>(
         join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
     }
-    // In a namespace of the environment's own, nobody has asked for the Services before.
+    // An existing namespace may have had Services of the same names before, and the name service may still have their
+    // addresses in its cache. In a new namespace this cannot happen.
     if let Some(visit) = applier.visit().filter(|it| it.namespace.is_some()) {
         name_service::is_current(&scene, applier.client(), &visit.run, &pods).await?;
     }

@@ -1,4 +1,4 @@
-//! Stores that exist already, and that others use.
+//! Stores that existed before the run, and that others use, too.
 //!
 //! **Architecture Invariant:** a step writes only below the prefix of its environment, which contains the id of the run.
 //! The run removes what is below this prefix, and nothing else.
@@ -67,9 +67,9 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Asks each existing store, before the flow, what is at the environment's places. So a store that this machine cannot
-/// reach, and keys that the store does not accept, are known before anything is written. From then on, these places are
-/// cleared when the environment or the run ends.
+/// Asks each existing store, before the flow, whether there are objects at the environment's places. This finds a store
+/// that this machine cannot reach, and keys that the store does not accept, before anything is written. From then on,
+/// these places are cleared when the environment or the run ends.
 pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
         let Place { namespace, fixture, view, access, bucket, prefix } = &place;
@@ -86,7 +86,7 @@ pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), Ru
     Ok(())
 }
 
-/// Removes between two variants what the first one wrote.
+/// Removes what a variant wrote, before the next variant of the environment begins.
 pub(super) async fn put_back(scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
         let failed = |cause: parallax_vocab::Cause| {
@@ -98,9 +98,9 @@ pub(super) async fn put_back(scene: &Scene<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Clears the places where the environments of a namespace may have written; `None` stands for all namespaces of the
-/// run. Returns the number of removed objects, and a line for each place that could not be cleared. The run tries such a
-/// place again at its end.
+/// Clears the places in existing stores where the environments of a namespace may have written. `None` stands for all
+/// namespaces of the run. Returns the number of removed objects, and a line for each place that could not be cleared.
+/// The run tries such a place again at its end.
 pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize, Vec<String>) {
     let written = || context.written.lock().unwrap_or_else(PoisonError::into_inner);
     let is_meant = |it: &&Place| namespace.is_none_or(|namespace| it.namespace == namespace);
@@ -111,7 +111,8 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
         match cleared {
             Ok(count) => {
                 removed += count;
-                // The place is forgotten only now: if the user ends the run earlier, the end of the run clears the place.
+                // The place is removed from the list only after it is cleared. If the user stops the run before, the
+                // clean-up at the end of the run still finds it.
                 written().retain(|it| it != place);
             }
             Err(cause) => left.push(format!("{place}: {cause}")),
@@ -120,8 +121,9 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
     (removed, left)
 }
 
-/// Whether a question may be asked: an error if the question, or the URL that it signs, writes or deletes in an existing
-/// store outside the environment's prefix. The harness does not know what a `script` or a pod writes.
+/// Checks that a question may be asked. The error says that the question, or the URL that it signs, writes or deletes
+/// in an existing store outside the environment's prefix. What a `script` or a pod writes is not known, and so not
+/// checked.
 pub(super) fn permitted(scene: &Scene<'_>, probe: &Probe) -> Result<(), String> {
     let stores = scene.stores().map(|(id, store)| Limit {
         id,
@@ -147,7 +149,7 @@ impl Limit<'_> {
     fn permits(&self, bucket: &str, key: &str) -> bool {
         let Some(prefix) = &self.prefix else { return true };
         let below = key.strip_prefix(prefix.as_str()).and_then(|it| it.strip_prefix('/'));
-        // Some clients and proxies remove the part before `..` from a path.
+        // A key with a part `..` is refused, because some clients and proxies resolve `..` and would leave the prefix.
         below.is_some_and(|it| it.split('/').all(|part| part != "..")) && self.buckets.iter().any(|it| it == bucket)
     }
 }
@@ -155,7 +157,8 @@ impl Limit<'_> {
 fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
     let Some(Written { url, bucket, key, signs }) = written(probe) else { return Ok(()) };
     let mut meant: Vec<&Limit<'_>> = stores.iter().filter(|it| is_one_server(it.endpoint, url)).collect();
-    // A URL may be signed for another host than the store's, so every host may stand for an existing store.
+    // A URL can be signed for another host, such as that of a proxy in front of an existing store. So its signature is
+    // checked against the limits of all existing stores.
     if meant.is_empty() && signs {
         meant = stores.iter().filter(|it| it.prefix.is_some()).collect();
     }
@@ -171,10 +174,10 @@ fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
 
 /// What a question writes or deletes, or what it allows somebody to write or to delete.
 struct Written<'a> {
-    /// The URL of the store. Only its host and port count.
+    /// The URL of the request. Only its host and port are compared with those of the stores.
     url: &'a str,
     bucket: Cow<'a, str>,
-    /// The key of the object. It is empty if the bucket itself is meant.
+    /// The key of the object. It is empty if the question is about the bucket itself.
     key: Cow<'a, str>,
     /// Whether the question is signed with the keys of a store.
     signs: bool,
@@ -215,7 +218,8 @@ fn by_signature(question: &PresignQuestion) -> Option<Written<'_>> {
     writes.then(|| Written { url: &access.endpoint, bucket: bucket.into(), key: key.into(), signs: true })
 }
 
-/// A request without a bucket in its path is one to the store itself, for example for temporary credentials.
+/// Returns what an HTTP request writes. A request whose path has no bucket writes nothing: it asks the store itself,
+/// for example for temporary credentials.
 fn by_request(question: &HttpQuestion) -> Option<Written<'_>> {
     let HttpQuestion { method, url, form, .. } = question;
     if ["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
@@ -228,7 +232,7 @@ fn by_request(question: &HttpQuestion) -> Option<Written<'_>> {
     if bucket.is_empty() {
         return None;
     }
-    // A form is sent to the bucket, and has the key in a field.
+    // A form is sent to the URL of the bucket. The key of the object is in the form's field `key`.
     let field = form.as_ref().and_then(|it| it.fields.get("key")).filter(|_| key.is_empty());
     let key = field.map_or_else(|| Cow::Owned(key.to_owned()), |it| Cow::Borrowed(it.as_str()));
     Some(Written { url, bucket: Cow::Owned(bucket.to_owned()), key, signs: false })
@@ -287,12 +291,12 @@ mod tests {
             ("POST", "https://s3.example.com/?Action=AssumeRoleWithWebIdentity", None),
             ("GET", "https://s3.example.com/photos/theirs.txt", None),
             ("OPTIONS", "https://s3.example.com/photos/theirs.txt", None),
-            // Two stores have this endpoint. Each has its own prefix and buckets.
+            // Two stores have this endpoint, `first` and `same`. Each has its own prefix and buckets.
             ("PUT", "https://s3.example.com/videos/q/r1/n/a.txt", None),
             ("PUT", "https://s3.example.com/videos/p/r1/n/a.txt", Some("first")),
             ("PUT", "http://other.example.com:9000/photos/o/r1/n/a.txt", None),
             ("PUT", "http://other.example.com:9000/photos/p/r1/n/a.txt", Some("second")),
-            // Other servers are none of the stores.
+            // These servers are not existing stores, so the limits do not apply to them.
             ("PUT", "http://other.example.com/photos/a.txt", None),
             ("PUT", "https://own.example.com/photos/a.txt", None),
             ("DELETE", "https://app.example.com/photos/theirs.txt", None),
@@ -322,7 +326,7 @@ mod tests {
             ("http://other.example.com:9000", "photos", "o/r1/n/a.txt", None),
             ("http://other.example.com:9000", "photos", "p/r1/n/a.txt", Some("second")),
             ("https://own.example.com", "photos", "theirs.txt", None),
-            // The URL is signed for a host that is none of the stores.
+            // The URL is signed for the host of a proxy, which is not the endpoint of any store.
             ("https://proxy.example.com", "photos", "o/r1/n/a.txt", None),
             ("https://proxy.example.com", "photos", "theirs.txt", Some("first")),
         ] {

@@ -124,7 +124,7 @@ impl<'a> Flow<'a> {
         let broke = self.effects.is_empty() && self.stage.a_trace_broke_since(self.began.1);
         let silence = if broke { Some(Instant::now()) } else { self.silence };
         self.end_probers().await;
-        // If the apiserver has just failed to answer, it is not asked once more.
+        // If the apiserver has just failed to answer, it is not asked again here, because that would only take time.
         if !results.as_ref().is_err_and(RunError::is_silence) {
             let ended = Box::pin(self.lives.ended(self.stage, (&self.effects, &mut self.pods), silence)).await;
             match (&results, ended) {

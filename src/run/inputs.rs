@@ -1,4 +1,5 @@
-//! What scenarios take from outside: secrets of this process's environment, and certificates that exist already.
+//! Reads the values that scenarios take from outside the run: secrets from environment variables, and certificates of
+//! existing authorities.
 //!
 //! **Architecture Invariant:** a plan contains only the names of environment variables and of files. Their values are
 //! read here, when the environment that needs them is set up.
@@ -15,14 +16,14 @@ use parallax_language::fixture::{Contributions, Input, ProjectFile, Trusted};
 use parallax_language::text_of_project;
 use parallax_plan::{EnvironmentPlan, Plan};
 
-/// The reasons why an environment lacks a secret: each names the variable, and the place that asks for it. An empty
-/// variable counts as one that is not set.
+/// The secrets that an environment lacks, as sentences. Each names the environment variable and the place in the
+/// scenario that asks for it. An empty variable counts as one that is not set.
 pub(super) fn missing(plan: &EnvironmentPlan) -> Vec<String> {
     let lacking = wanted(plan).filter(|it| value(it).is_none());
     lacking.map(|it| format!("the environment variable {} is not set ({})", it.env, it.at)).collect()
 }
 
-/// Reads what an environment takes from outside.
+/// Reads the secrets and certificates that an environment takes from outside the run.
 pub(super) fn read(options: &Options, plan: &EnvironmentPlan) -> Result<Given, ApplyError> {
     let mut given = Given::default();
     given.secrets.extend(wanted(plan).filter_map(|it| Some((it.env.clone(), value(it)?))));
@@ -37,8 +38,8 @@ pub(super) fn read(options: &Options, plan: &EnvironmentPlan) -> Result<Given, A
     Ok(given)
 }
 
-/// The plan without the environments that lack something from outside in a cluster that the harness starts. Reports
-/// each of their variants as skipped, with the reasons.
+/// Returns the plan without the environments that cannot run in a cluster that the harness starts. Reports each of
+/// their variants as skipped, with the reasons.
 pub(super) fn within_the_network(context: &Context, mut plan: Plan) -> Plan {
     for cluster in &mut plan.clusters {
         cluster.environments.retain(|environment| {
@@ -53,8 +54,8 @@ pub(super) fn within_the_network(context: &Context, mut plan: Plan) -> Plan {
     plan
 }
 
-/// The reasons why an environment cannot run in a cluster that the harness starts: it lacks a secret, or it uses what
-/// exists outside. The network of such a cluster has no way out.
+/// The reasons why an environment cannot run in a cluster that the harness starts: it lacks a secret, or it uses a
+/// store or an authority that exists outside the run. The network of such a cluster has no connection to the outside.
 fn lacking_in_the_network(plan: &EnvironmentPlan) -> Vec<String> {
     let is_outside = |it: &Contributions| {
         it.trusts == Some(Trusted::System) || it.store.as_ref().is_some_and(|it| it.prefix.is_some())
@@ -85,8 +86,8 @@ fn of_machine(id: &str, trusted: Option<String>) -> Result<String, ApplyError> {
     })
 }
 
-/// The certificates of a file, and nothing else that the file contains. The text goes into `ConfigMaps` and questions, and
-/// such a file often contains a private key, too.
+/// Returns the certificates of a file, and nothing else that the file contains. The text is put into `ConfigMaps` and
+/// questions, and such a file often also contains a private key.
 fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
     let no_certificate = || "contains no certificate in PEM format".to_owned();
     let text = text_of_project(project, &file.path).and_then(|it| only_certificates(&it).ok_or_else(no_certificate));
@@ -139,7 +140,8 @@ mod tests {
             of_file(project.path(), &ProjectFile { path: "ca.pem".to_owned(), at: "s.yaml:4".to_owned() })
         };
         let both = read(&format!("{key}\n{one}")).expect("a certificate");
-        // The line break at the end is not in the file. The certificates of another authority can follow it.
+        // The result ends with a line break, although the file does not. So the certificates of another authority can
+        // be appended.
         assert_eq!(both, format!("{one}\n"));
         let failure = read(key).expect_err("only a key").failure();
         assert_eq!(failure.what, "s.yaml:4: ca.pem contains no certificate in PEM format");

@@ -40,8 +40,8 @@ const WORLD: &str = "world";
 const WITH_PODS: [&str; 6] = ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"];
 /// The environment variables from which programs read the URL of a proxy.
 const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
-/// The shell command that prepares a shell. It creates the folder `$1`, copies the trusted certificates into it, and
-/// writes its standard input to the script `enter`.
+/// The shell command that creates the files for a shell at a vantage. It creates the folder `$1`, copies the trusted
+/// certificates into it, and writes its standard input to the script `enter`.
 const PREPARE: &str =
     r#"umask 077 && mkdir "$1" "$1/work" && cp "$PARALLAX_CA_BUNDLE" "$1/ca.pem" && cat > "$1/enter""#;
 
@@ -358,7 +358,7 @@ async fn ask(
     }
 }
 
-/// The reply for a program that does not exist: what a shell answers then.
+/// The reply for a program that does not exist. It has the exit code and the message of a shell in this case.
 fn not_found(detail: &str) -> RunReply {
     let stderr = format!("{detail}\n");
     RunReply {

@@ -1,9 +1,9 @@
 //! Waits until the cluster's name service answers the vantage pods, and until its answers are not older than the
 //! environment.
 //!
-//! The environments of a namespace that exists before the run follow each other with the same names of Services, but
-//! with other addresses. The name service keeps an answer in its cache for some time (docs/facts.md#coredns-on-k3s). If
-//! a flow began earlier, it would meet the addresses of the environment before, and a correct system would look broken.
+//! Environments that share an existing namespace run one after the other. Their Services have the same names, but other
+//! addresses. The name service keeps an answer in its cache for some time (docs/facts.md#coredns-on-k3s). If a flow
+//! began earlier, it would get the addresses of the previous environment, and a correct system would look broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -34,8 +34,8 @@ const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
 /// time.
 const WITHIN: Duration = Duration::from_secs(90);
 /// The number of questions that are asked at the same time for one name. A name service may have several replicas, each
-/// with a cache of its own, and each question goes to one of them at random. Two replicas, of which one has an old
-/// answer, give only new answers once in 65 536 times.
+/// with its own cache, and each question goes to a random replica. If one of two replicas has an old answer, all 16
+/// questions go to the other replica only once in 65 536 times.
 const QUESTIONS: usize = 16;
 /// The number of pairs of a pod and a Service that are waited for at the same time.
 const AT_ONCE: usize = 4;
@@ -61,7 +61,7 @@ pub(super) async fn answers(scene: &Scene<'_>, pod: &str, session: &Vantage) -> 
 }
 
 /// Waits until the name service gives each vantage pod the present addresses of every Service that the run `run` has
-/// created in the namespace. The Services of others stay as they are, whoever asks for them.
+/// created in the namespace. Services of others are not checked, because the run does not change their addresses.
 pub(super) async fn is_current(
     scene: &Scene<'_>,
     client: &Client,
@@ -93,7 +93,8 @@ async fn current(
     };
     let began = Instant::now();
     loop {
-        // The pods of a headless Service, and so its addresses, may change during the wait.
+        // The addresses are read again before each round of questions, because those of a headless Service change with
+        // its pods.
         let Some(wanted) = wanted(scene, client, service).await? else { return Ok(()) };
         let answers = try_join_all((0..QUESTIONS).map(|_| question())).await?;
         let Some(seen) = answers.iter().find_map(|it| wanted.contradicts(it)) else { return Ok(()) };
@@ -116,14 +117,15 @@ async fn current(
 /// The addresses that the name service must give for a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// Exactly these, which are the Service's own.
+    /// The answer must contain exactly these addresses: the cluster addresses of the Service.
     All(BTreeSet<IpAddr>),
-    /// Only addresses of these pods, which are those of a headless Service, and at least one of them.
+    /// The answer must contain at least one address, and only addresses from this set: those of the pods of a headless
+    /// Service.
     Of(BTreeSet<IpAddr>),
 }
 
 impl Wanted {
-    /// What an answer says, if this is not what it must say.
+    /// Returns what an answer says, if it does not say what it must say.
     fn contradicts(&self, answer: &Answer) -> Option<String> {
         let given = match &answer.outcome {
             Ok(Reply::Dns(reply)) => reply.addresses.iter().copied().collect(),
@@ -155,9 +157,9 @@ fn shown(addresses: &BTreeSet<IpAddr>) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The addresses that a Service has now. `None` if they are not known: those of a Service without a selector are in
-/// objects that its owner writes, and a Service of type `ExternalName` has none. `None` too for a headless Service without
-/// a ready pod.
+/// Returns the addresses that a Service has now. `None` if they are not known. This is so for a Service without a
+/// selector, whose owner writes the addresses elsewhere; for a Service of type `ExternalName`, which has none; and for
+/// a headless Service without a ready pod.
 async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result<Option<Wanted>, RunError> {
     let Some(spec) = &service.spec else { return Ok(None) };
     let own = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
@@ -170,7 +172,8 @@ async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result
     let labels = selector.into_iter().collect::<Selector>().to_string();
     let pods = lives::pods(client, &scene.plan.namespace, &labels).await;
     let pods = pods.map_err(|source| unread("list the pods of its Services", scene, *source))?;
-    // Without a ready pod, a question would make the name service remember that there is no address.
+    // A headless Service without a ready pod is not asked for, because the name service would keep the empty answer in
+    // its cache.
     if !pods.iter().any(lives::is_ready) {
         return Ok(None);
     }

@@ -81,14 +81,14 @@ fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, caus
     unreached.iter().find(is_it)
 }
 
-/// When a Service counts as one that a vantage must reach.
+/// The condition under which a vantage must reach a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// The environment is set up. A Service counts if one of its pods is ready, even if no process of the pod listens
-    /// yet. A Service without a ready pod is waited for for [`ENDPOINT_WITHIN`].
+    /// The rule while the environment is set up: a Service counts if one of its pods is ready, even if no process of
+    /// the pod listens yet. A Service without a ready pod is waited for during [`ENDPOINT_WITHIN`].
     SetUp,
-    /// A step has applied the Service, and its pods may be what the scenario breaks. A Service counts only if one of its
-    /// pods answers the vantage directly, so that a Service that leads nowhere delays nothing.
+    /// The rule after a step has applied the Service, whose pods may be what the scenario breaks: a Service counts only
+    /// if one of its pods answers the vantage directly. So a Service without a working pod does not delay the step.
     Applied,
 }
 

@@ -104,8 +104,8 @@ impl Rounds {
     }
 }
 
-/// Why the current round is void after these results, if its last step is `void` for a reason. A round in which a step did
-/// not pass counts, because the failure is a result. So it is not void, and its other steps run, too.
+/// Returns the reason `void` why the current round is void, unless one of its steps did not pass. A failed or blocked
+/// step is a result, so the round counts, and its other steps run, too.
 pub(super) fn void(results: &[StepResult], void: Option<String>) -> Option<String> {
     void.filter(|_| results.iter().all(|it| it.verdict == Verdict::Passed))
 }
@@ -176,7 +176,8 @@ mod tests {
             void(&verdicts.iter().map(result).collect::<Vec<_>>(), Some("too late".to_owned())).is_some()
         };
         assert!(of(&[Verdict::Passed, Verdict::Passed]));
-        // A break declares that `synced` fails. The crash after it comes too late, and the steps after the crash must run.
+        // The break declares that the first step fails. The last step, a crash, came too late, which would make the
+        // round void. But the round counts, because the first step failed as declared.
         assert!(!of(&[Verdict::Failed, Verdict::Blocked, Verdict::Passed]));
         assert_eq!(void(&[], None), None);
     }

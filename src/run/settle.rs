@@ -19,7 +19,7 @@ const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
 /// The shortest pause between two tries of a step. The harness polls because no event reports the effect for which the
 /// step waits.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The longest pause that follows from the time a program took.
+/// The longest pause after a try that started a program. Up to this limit, the pause is as long as the try was.
 const LONGEST_AFTER_PROGRAM: Duration = Duration::from_secs(3);
 /// The longest pause while a step waits to hold. The pause is a tenth of the time that the step has waited, so that
 /// waiting takes at most a tenth longer than it must, and a long wait needs few tries.

@@ -106,8 +106,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
         | S3Operation::Head { bucket, key }
         | S3Operation::CreateUpload { bucket, key }
         | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
-        // No step uses `PutBucketPolicy`, only the set-up. The SDK writes the body of `CompleteUpload`, so the harness
-        // does not know this body.
+        // Only the set-up of a store uses `PutBucketPolicy`, and no step does. The body of `CompleteUpload` is not
+        // known, because the SDK writes it.
         S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];

@@ -1,7 +1,7 @@
-//! Decides which skips the user accepts. In clusters that the harness starts, this module also skips the scenarios that
-//! need a published image if this image cannot be obtained. Such an image has no recipe, so it cannot be built here. A
-//! run in which the user names no scenario also skips those that need an image which is built only on request. The
-//! scenarios are skipped before anything starts, with the reason as their outcome.
+//! Decides which scenarios are skipped because an image is missing, and which skips the user accepts. In clusters that
+//! the harness starts, a scenario is skipped if it needs a published image that has no recipe and cannot be obtained.
+//! If the user names no scenario, scenarios that need an image which is built only on request are skipped, too. This is
+//! decided before anything starts, and the outcome of a skipped scenario is the reason.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ pub(super) async fn lacking(
     Ok(lacking)
 }
 
-/// These images as ones that are missing because they are built only on request.
+/// Returns the given images as missing ones, with the reason that they are built only on request.
 pub(super) fn on_request(unbuilt: Vec<String>) -> impl Iterator<Item = (String, Lack)> {
     unbuilt.into_iter().map(|name| {
         let what = format!(
@@ -165,13 +165,13 @@ fn required(plan: &Plan) -> Vec<String> {
     all
 }
 
-/// The images that an environment uses, and that are missing because they are built only on request.
+/// The missing images that an environment uses and that are built only on request.
 fn unbuilt<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let used = environment.all_images().into_iter().filter_map(|name| lacking.get(name));
     used.filter(|it| it.why == Why::OnRequest).collect()
 }
 
-/// What a variant lacks. `unbuilt` is what its environment lacks.
+/// The missing images because of which a variant cannot run. `unbuilt` are those of its environment.
 fn lacks<'a>(variant: &VariantPlan, unbuilt: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
     published.chain(unbuilt.iter().copied()).collect()

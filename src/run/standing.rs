@@ -284,7 +284,8 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
     }
 }
 
-/// The ids of the steps of a flow that have run. After `--until`, steps have not run whose results a later step needs.
+/// The ids of the steps of a flow that have run. A flow that stopped early (`--until`, `--before`) has steps that have
+/// not run, although a later step may need their results.
 struct Begun(BTreeSet<String>);
 
 impl Begun {
@@ -414,7 +415,7 @@ mod tests {
         assert!(begun.select(&flow, |_| false).is_empty());
         let mut whole = Begun::of(&flow, None);
         assert_eq!(ids(whole.select(&flow, |at| at == 3)), ["d"]);
-        // After a change of a step that has not been reached, a reload runs what comes before that step, too.
+        // The flow stopped before `b`. When step `c` changes, a reload runs `b` first, because `b` has not run yet.
         let mut begun = Begun::of(&flow, Some(&Until::Before(StepId::new("b"))));
         assert_eq!(ids(begun.select(&flow, |at| at >= 2)), ["b", "c", "d"]);
     }

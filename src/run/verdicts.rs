@@ -25,7 +25,7 @@ struct State {
     variants: BTreeMap<VariantId, Kind>,
     /// How many more times variants without a verdict may run again (`--retry-machine`).
     tries: u32,
-    /// Whether the user has been notes that no further variant begins.
+    /// Whether the user has been told that no further variant begins.
     noted: bool,
 }
 

@@ -115,7 +115,8 @@ impl Handles {
                     // The process of this run was killed, so it could not remove the files with its secrets itself.
                     remove_secrets(&handle.directory);
                 }
-                // The process cannot be reached, for example because it belongs to another user.
+                // The process may still run but cannot be checked, for example because it belongs to another user. Its
+                // handle is left out of the result, but not removed.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }

@@ -54,8 +54,9 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
-            // A set-up that ends for an environment is the last event of the set-up. No event of a step follows if a
-            // part of the environment is not ready.
+            // When the set-up of an environment ends, no further event of the set-up follows. If a part of the
+            // environment is not ready, no event of a step follows either, so the description of what the run does must
+            // change here.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
                 Some(format!("ready; {detail}"))
             }
@@ -188,7 +189,7 @@ impl Door {
         let mut line = String::new();
         tokio::time::timeout(SENT_WITHIN, read.read_line(&mut line)).await??;
         if line.is_empty() {
-            // The other process sent nothing. It only checked whether this process is alive.
+            // The other process closed the connection without a request. It only checked whether this process is alive.
             return Ok(());
         }
         let request = match serde_json::from_str(&line) {

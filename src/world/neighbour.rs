@@ -1,5 +1,5 @@
-//! Containers of fixtures that run outside the cluster under a host name, such as a store in an office or a site on the
-//! internet.
+//! Containers that fixtures run outside the cluster under a host name. They stand for systems outside, such as a store
+//! in an office or a site on the internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

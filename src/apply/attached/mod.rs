@@ -1,8 +1,10 @@
-//! The agent as a guest in a pod of somebody's own application, without any registry.
+//! Places the agent in a running pod of somebody's own application. For this, the cluster's nodes need no registry with
+//! the agent's image.
 //!
 //! The agent's program is written through exec into a folder of the application's container. If the container has no
-//! shell or no such folder, an ephemeral container of an image that the node has takes its place. The file is removed in
-//! every case. The program of the ephemeral container ends, but Kubernetes removes no ephemeral container from a pod.
+//! shell, or no folder from which a program can run, the agent gets an ephemeral container with an image that the user
+//! names. The file is removed in every case. The program of the ephemeral container is ended, but its entry stays in
+//! the pod, because Kubernetes removes no ephemeral container.
 
 mod refusal;
 
@@ -21,8 +23,8 @@ use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
 use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
 use refusal::{ephemeral_refused, exec_refused, last_words, plausible, unusable};
 
-/// The folders in which the agent's program may be, beside that of `TMPDIR` and the pod's own volumes of the kind
-/// `emptyDir`. Most runtimes mount `/dev/shm` noexec.
+/// The folders in which the agent's program may be, in addition to the folder that `TMPDIR` names and the `emptyDir`
+/// volumes of the container. Most container runtimes mount `/dev/shm` with `noexec`, so this folder comes last.
 const FOLDERS: [&str; 4] = ["/tmp", "/var/tmp", "/run", "/dev/shm"];
 /// The script that writes the agent's program.
 const PUT: &str = include_str!("put.sh");
@@ -36,11 +38,12 @@ const PUT_WITHIN: Duration = Duration::from_mins(1);
 const RUNS_WITHIN: Duration = Duration::from_secs(15);
 /// The time limit for the ephemeral container to start, and for its program to end.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
-/// The number of bytes of settings that are read. The trusted certificates are most of them.
+/// The largest number of bytes that are read of the application's settings. Most of them are trusted certificates.
 const SETTINGS_LIMIT_BYTES: u64 = 8 << 20;
 /// The time after which the program of an ephemeral container ends by itself, in seconds.
 const LIVES_S: u64 = 300;
-/// Reasons of a waiting container that do not pass by themselves in a few seconds.
+/// The reasons, in the status of a waiting container, which show that the container will not start within a few
+/// seconds.
 const STUCK: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -51,33 +54,35 @@ const STUCK: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// The place for the agent: a container of an application.
+/// The container of an application in which the agent is to be placed, and what is needed for that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attached {
     /// The namespace of the pod.
     pub namespace: String,
     /// The name of the pod.
     pub pod: String,
-    /// The application's container.
+    /// The name of the application's container.
     pub container: String,
-    /// The folders of the container's own volumes that end with the pod (`emptyDir`).
+    /// The folders of the container's own volumes of the kind `emptyDir`, which end with the pod.
     volumes: Vec<String>,
     /// The security settings of the container, without `privileged` and `procMount`. An ephemeral container with these
-    /// settings may read the application's files, and a policy that accepted the application accepts it, too.
+    /// settings can read the application's files, and an admission policy that accepted the application accepts it,
+    /// too.
     security: Value,
-    /// Whether all containers of the pod share their processes. Then the application is not the first process.
+    /// Whether all containers of the pod share one process namespace. The first process of this namespace is then not
+    /// the application.
     shares_processes: bool,
-    /// The name of the file, and of the ephemeral container.
+    /// The name of the agent's file in the application's container, and of the ephemeral container.
     pub name: String,
     /// The path of the agent's program on this machine.
     pub program: PathBuf,
-    /// The image that contains the agent, for an ephemeral container. `None` if there may be none.
+    /// The image that contains the agent, for an ephemeral container. `None` if no ephemeral container may be created.
     pub image: Option<String>,
 }
 
 impl Attached {
-    /// Finds the container of a pod. `container` is the name of the container. It may be `None` if the pod has only one,
-    /// or names one by the annotation of kubectl.
+    /// Finds the container of a pod. `container` is the name of the container. If it is `None`, the container is the
+    /// one that kubectl's annotation names (`kubectl.kubernetes.io/default-container`), or the pod's only container.
     pub fn of(pod: &Pod, container: Option<&str>, name: String, program: PathBuf) -> Result<Self, String> {
         let pod_name = pod.metadata.name.clone().unwrap_or_default();
         let spec = pod.spec.as_ref().ok_or_else(|| format!("pod {pod_name} has no containers"))?;
@@ -114,7 +119,7 @@ impl Attached {
         })
     }
 
-    /// The folders in which the agent's program may be, beside that of `TMPDIR`.
+    /// The folders in which the agent's program may be, without the folder that `TMPDIR` names.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         FOLDERS.into_iter().chain(self.volumes.iter().map(String::as_str))
     }
@@ -136,27 +141,27 @@ impl Attached {
     }
 }
 
-/// The state of an [`Attached`] agent. It is written before each change, so that [`Self::remove`] knows what may be
-/// there, even if a change was interrupted.
+/// What may have been placed in the application's pod. Each field is set before the change is made, so that
+/// [`Self::remove`] removes everything even if a change was interrupted.
 #[derive(Clone)]
 pub struct Placing<'a> {
     attached: &'a Attached,
     client: &'a Client,
-    /// Whether the file may be in the container.
+    /// Whether the agent's file may be in the application's container.
     file: bool,
     /// Whether the ephemeral container may be in the pod.
     ephemeral: bool,
 }
 
-/// A placed agent.
+/// An agent that has been placed in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placed {
     /// The container in which the agent's program is.
     container: String,
-    /// The path of the agent's program in it.
+    /// The path of the agent's program in this container.
     path: String,
-    /// The number of bytes of the agent's program that were sent. `None` if it came with the image of an ephemeral
-    /// container.
+    /// The number of bytes of the agent's program that were sent. `None` in an ephemeral container, whose image
+    /// contains the program.
     sent_bytes: Option<u64>,
 }
 
@@ -171,7 +176,7 @@ impl Placed {
 }
 
 impl<'a> Placing<'a> {
-    /// Begins with nothing placed.
+    /// Returns the state before anything is placed.
     pub fn new(attached: &'a Attached, client: &'a Client) -> Self {
         Self { attached, client, file: false, ephemeral: false }
     }
@@ -181,21 +186,24 @@ impl<'a> Placing<'a> {
     }
 
     /// Places the agent and opens a session with it. Also reads how the application's programs resolve names, and which
-    /// certificates they trust; the inner error is the reason why that is not known. `announce` gets a line before an
-    /// ephemeral container is created. The error names what refuses the agent, and what helps.
+    /// certificates they trust. The inner error is the reason why these settings are not known. Before an ephemeral
+    /// container is created, `announce` is called with lines that announce it. The outer error names what refuses the
+    /// agent, and what helps.
     pub async fn begin(
         &mut self,
         announce: &(dyn Fn(&str) + Sync),
     ) -> Result<(PodSession, Result<Settings, String>), String> {
         let mut placed = self.place(announce).await?;
         let mut opened = self.open(&placed).await;
-        // If the connection broke before the agent's first message, the agent has removed its own file.
+        // If the connection broke before the agent's first message, the agent has ended and has removed its file. So it
+        // is placed once more.
         if placed.sent_bytes.is_some() && matches!(opened, Err(ProbeError::Start { .. })) {
             placed = self.place(announce).await?;
             opened = self.open(&placed).await;
         }
         let session = opened.map_err(|error| error.to_string())?;
-        // The session exists already, so the agent removes its file even if this process is killed here.
+        // The agent of an open session removes its file when the session ends. So the file is removed even if this
+        // process is killed from here on.
         let settings = self.settings(&placed).await;
         if let (Ok(settings), Some(sent)) = (&settings, placed.sent_bytes)
             && settings.program_bytes != sent
@@ -223,7 +231,7 @@ impl<'a> Placing<'a> {
                 return Ok(Placed { container: attached.container.clone(), path, sent_bytes });
             }
             Ok(ran) => {
-                // The script leaves no file if it fails.
+                // The script has removed its file, because it removes the file whenever it fails.
                 unusable(&place, &ran, ran.exit == NO_FOLDER)
             }
             Err(NotRan::Late { waited }) => {
@@ -248,7 +256,8 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// Places the agent in an ephemeral container. `because` is the reason why it is not in the application's own.
+    /// Places the agent in an ephemeral container. `because` is the reason why it is not in the application's
+    /// container.
     async fn beside(&mut self, image: &str, because: &str, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
         let Attached { name, pod, namespace, .. } = self.attached;
         announce(&format!(
@@ -295,7 +304,8 @@ impl<'a> Placing<'a> {
                     "all containers of the pod share their processes, so the application's own is not known".to_owned()
                 );
             }
-            // In the namespace of its target, the first process is the application.
+            // The ephemeral container uses the process namespace of the application's container. In it, process 1 is
+            // the application.
             command.extend(["--process", "1"]);
         }
         let streams = Streams { output_limit_bytes: SETTINGS_LIMIT_BYTES, ..Streams::default() };
@@ -307,7 +317,8 @@ impl<'a> Placing<'a> {
         serde_json::from_str(&ran.stdout).map_err(|error| error.to_string()).and_then(plausible)
     }
 
-    /// Removes the file, and ends the program of the ephemeral container. Returns a sentence for what remains.
+    /// Removes the agent's file, and ends the program of the ephemeral container. Returns a sentence for each that
+    /// remains.
     pub async fn remove(&self) -> Vec<String> {
         let Attached { name, pod, namespace, container, .. } = self.attached;
         let mut remains = Vec::new();
@@ -336,7 +347,8 @@ impl<'a> Placing<'a> {
         let Attached { name, pod, .. } = self.attached;
         let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
         let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
-        // A container that is stuck has no program. Should it start later, its program ends by itself.
+        // A container that is stuck runs no program, so there is nothing to end. If it starts later, its program ends
+        // after [`LIVES_S`].
         if matches!(now, Ok(State::Over(_) | State::Stuck(_))) {
             return Ok(());
         }
@@ -398,13 +410,14 @@ fn state(pod: Option<&Pod>, name: &str) -> State {
     State::Waits
 }
 
-/// The name of the container that the user means: the given one, or that of the annotation of kubectl.
+/// The name of the container that the user means: `container`, or the one that kubectl's annotation names.
 fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
     let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
     container.or(annotated.map(String::as_str))
 }
 
-/// Whether the container runs from which questions would be asked. If it is not known which one, all containers must run.
+/// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
+/// containers of the pod must run.
 pub fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
     let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
     let wanted = wanted(pod, container);
@@ -416,8 +429,8 @@ fn is_running(pod: &Pod, container: &str) -> bool {
     { statuses }.any(|it| it.name == container && it.state.as_ref().is_some_and(|it| it.running.is_some()))
 }
 
-/// The folders of a container's volumes that end with the pod, and that the container may write. Volumes with the
-/// application's own data are left out.
+/// The folders of a container's `emptyDir` volumes that the container may write. Other volumes are left out, because
+/// they may contain the application's own data.
 fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|it| &it.volumes).flatten();
     let passing: Vec<&str> = all.filter(|it| it.empty_dir.is_some()).map(|it| it.name.as_str()).collect();
@@ -426,10 +439,10 @@ fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
     writable.map(|it| it.mount_path.clone()).filter(|it| !FOLDERS.contains(&it.as_str())).collect()
 }
 
-/// The security settings of a container, with those of its pod that only a container can have in an ephemeral one.
+/// The security settings of a container, completed with those settings of its pod that also apply to each container.
 fn security(of_pod: Option<Value>, container: &Container) -> Value {
     let mut own = container.security_context.as_ref().map_or_else(|| json!({}), |it| json!(it));
-    // The agent needs no more rights on its node than to ask.
+    // The agent only asks questions, so it does not need the additional rights of a privileged container.
     if let Some(fields) = own.as_object_mut() {
         for field in ["privileged", "procMount"] {
             fields.remove(field);

@@ -1,25 +1,26 @@
-//! The words for what refuses the agent in a pod, and what helps.
+//! Explains why a pod does not accept the agent, and says what helps.
 
 use parallax_vocab::settings::Settings;
 
 use crate::probe::exec::Ran;
 
-/// Parts of the container runtimes' messages if a container has no such program: of runc, of crun, of gVisor, and of the
-/// kernel.
+/// Parts of the messages with which runc, crun, gVisor and the kernel report that a container does not have the
+/// program.
 const NO_PROGRAM: [&str; 4] =
     ["executable file", "error finding executable", "no such file or directory", "not found in $PATH"];
 
-/// The number of bytes that are shown of what a program of the container wrote, or of a path that it named.
+/// The largest number of bytes that a message quotes of a container's output, or of a path that the container names.
 const SHOWN_BYTES: usize = 1024;
 
-/// Returns the last words of a program of the container. Its length is for the container to choose, and a sentence has a
-/// limit.
+/// Returns the end of the output of a program in the container. The output is cut, because a container can write any
+/// amount.
 pub(super) fn last_words(said: &str) -> &str {
     let said = said.trim();
     &said[said.ceil_char_boundary(said.len().saturating_sub(SHOWN_BYTES))..]
 }
 
-/// Checks the settings that a program of the container told. The check asks the endpoint once for each trust store.
+/// Checks the settings that the agent read in the container. Fails if two trust stores are of the same kind, so that
+/// the number of trust stores, and of questions about them, is limited. Also cuts long texts.
 pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
     for (at, store) in told.stores.iter().enumerate() {
         if told.stores[..at].iter().any(|it| it.named_by == store.named_by) {
@@ -35,12 +36,12 @@ pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
     Ok(told)
 }
 
-/// A refused exec.
+/// The explanation of a refused exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    /// What refused it, and what helps.
+    /// The reason for the refusal, and what helps.
     pub(super) why: String,
-    /// Whether an ephemeral container would not help, because its agent is reached through exec, too.
+    /// Whether an ephemeral container would not help either, because the agent in it is reached through exec, too.
     pub(super) is_final: bool,
 }
 
@@ -51,18 +52,20 @@ pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
         let why = format!("{place}: {said}; the rights `get` and `create` on `pods/exec` are needed");
         return Refused { why, is_final: true };
     }
-    // Such a message may also be about a file of the container runtime itself, so it must name the program.
+    // A message with one of these parts may be about a file of the container runtime itself. Therefore it counts only
+    // if it also names the shell.
     let is_part = |it: char| it.is_alphanumeric() || "._-".contains(it);
     let names_shell = lower.split(|it| !is_part(it)).any(|word| word == "sh");
     if names_shell && NO_PROGRAM.iter().any(|it| lower.contains(&it.to_lowercase())) {
         return Refused { why: format!("{place} has no shell `sh`"), is_final: false };
     }
-    // An admission webhook may refuse each exec, and a container that does not run has none.
+    // Any other reason also applies to an ephemeral container: for example, an admission webhook refuses each exec, or
+    // the application's container does not run.
     Refused { why: format!("{place}: {said}"), is_final: true }
 }
 
-/// Explains why the script could not put the agent's program into a folder of `place`. `no_folder` says whether each folder refused
-/// it.
+/// Explains why the script could not write the agent's program into a folder of `place`. `no_folder` says whether none
+/// of the folders was suitable.
 pub(super) fn unusable(place: &str, ran: &Ran, no_folder: bool) -> String {
     let said =
         last_words(&ran.stderr).lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");

@@ -112,7 +112,8 @@ fn the_state_of_an_ephemeral_container_is_found() {
     assert_eq!(state(None, "check"), State::Over("the pod was deleted".to_owned()));
 }
 
-/// Runs a script with `folders`. `programs` are the only programs that it finds. Returns the exit code, the output and the errors.
+/// Runs a script with the arguments `first` and `folders`. The script finds only the programs in the folder `programs`.
+/// Returns the exit code, the standard output and the standard error.
 fn script(text: &str, first: &[&str], input: &[u8], folders: &[&Path], programs: &Path) -> (i32, String, String) {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", text, "parallax"]).args(first).args(folders);
@@ -120,7 +121,7 @@ fn script(text: &str, first: &[&str], input: &[u8], folders: &[&Path], programs:
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell");
     let mut stdin = child.stdin.take().expect("piped");
-    // A script that finds no folder does not read its input.
+    // A script that finds no folder does not read its input. Writing the input then fails, and the error is ignored.
     let _ = stdin.write_all(input);
     drop(stdin);
     let ended = child.wait_with_output().expect("it ended");
@@ -135,7 +136,7 @@ fn a_folder_that_runs_no_program_is_passed_over() {
     for folder in [&noexec, &good] {
         std::fs::create_dir(folder).expect("made");
     }
-    // The mount is in a namespace of this one command, and ends with the command.
+    // The command runs in a mount namespace of its own, so the mount ends with the command.
     let mounted = "mount -t tmpfs -o noexec tmpfs \"$1\" || exit 99; shift; exec \"$@\"";
     let isolated = |then: &[&str], folders: &[&Path]| {
         let mut command = Command::new("unshare");
@@ -173,7 +174,7 @@ fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
                 .expect("linked");
         }
     }
-    // The bytes of a program are no text.
+    // The bytes are not valid UTF-8, like those of a real program.
     let program: Vec<u8> = (0..200_000_u32).map(|it| u8::try_from(it % 251).expect("small")).collect();
     let length = program.len().to_string();
     let file = good.join("agent");
@@ -185,19 +186,20 @@ fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
         assert_eq!(script(REMOVE, &["agent"], &[], &[&missing, &good], programs).0, 0);
         assert!(!file.exists());
     }
-    // A program that still runs in its place cannot be written, but replaced.
+    // While a program runs, the kernel lets nobody write its file. The script must replace the file.
     std::fs::copy("/bin/sleep", &file).expect("copied");
     let mut runs = Command::new(&file).arg("60").spawn().expect("it runs");
     let put = script(PUT, &["agent", &length], &program, &[&good], &many);
     runs.kill().and_then(|()| runs.wait()).expect("ended");
     assert_eq!(put, (0, format!("{}\n", file.display()), String::new()));
     assert_eq!(std::fs::read(&file).expect("there"), program);
-    // What is cut off is not left, if the shell has a program that counts.
+    // Only a part of the program arrives. The script removes the file, because the program `wc` counts fewer bytes than
+    // announced.
     let (exit, _, said) = script(PUT, &["agent", &length], &program[1..], &[&good], &many);
     assert!(exit == 4 && said.contains("did not take all") && !file.exists(), "{exit}: {said}");
-    // Nothing on standard output asks for the input.
+    // If no folder is suitable, the script prints no path on standard output, so no input is sent to it.
     let refused = |folder: &Path| script(PUT, &["agent", &length], &program, &[folder], &many);
     assert_eq!(refused(&missing), (NO_FOLDER, String::new(), String::new()));
-    // The file system of `/proc` takes no new file, even from root.
+    // Nobody can create a file in `/proc`, not even root.
     assert_eq!(refused(Path::new("/proc")), (NO_FOLDER, String::new(), "/proc cannot be written\n".to_owned()));
 }

@@ -46,7 +46,8 @@ pub struct Check {
     /// are checked, too. The check then writes objects below `parallax-check/` and removes them.
     #[arg(long, value_name = "NAME")]
     pub bucket: Option<String>,
-    /// The length in MiB of the large body that is written from each side, up to 64. Proxies limit bodies. 0 writes none.
+    /// The length in MiB of a large body that is written from each side, to find a proxy that limits bodies: at most
+    /// 64. 0 writes none.
     #[arg(long, value_name = "MIB", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=64))]
     pub large_body: u64,
     /// Read the keys from this Secret of the namespace, in the form `secret/NAME`, and not from the environment
@@ -74,7 +75,7 @@ pub struct Check {
     #[arg(long, value_name = "ARN", requires = "service_account")]
     pub role: Option<String>,
     /// The time for which links must be valid that an application signs with the credentials of its token, for example
-    /// `7d`. The row `link` is red if the credentials end earlier.
+    /// `7d`. The row `link` is red if the credentials end earlier than that.
     #[arg(long, value_name = "DURATION", requires = "role", value_parser = span)]
     pub links_for: Option<Span>,
     /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. Its settings are compared

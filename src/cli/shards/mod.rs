@@ -61,8 +61,8 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     Ok(Exit::AsExpected)
 }
 
-/// Parses the arguments after `--` as options of `e2e`, together with the options that every pod gets. Each pod has
-/// another shard; the function uses the first one.
+/// Parses the arguments after `--` as options of `e2e`, together with the options that every pod gets. The shards
+/// differ only in their number, so the options of the first shard are parsed.
 fn e2e(args: &Shards) -> Result<E2e, CliError> {
     let shard = format!("1/{}", args.shards);
     let upload = args.upload.to_string();

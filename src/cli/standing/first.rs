@@ -56,8 +56,9 @@ impl FirstFlow {
         }
     }
 
-    /// The lines with the commands that a user may want next. `of` names the run, where that is needed. `before` is the
-    /// step before which the flow stopped, and `programs` are the vantages at which programs can run.
+    /// Returns the lines with the commands that a user may want next. `of` is the option that names the run, if the
+    /// commands need it. `before` is the step before which the flow stopped, and `programs` are the vantages at which
+    /// programs can run.
     pub(super) fn next(&self, handle: &Handle, of: &str, before: Option<&str>, programs: &[String]) -> String {
         let mut text = String::new();
         let mut line = |what: &str, commands: &[String]| {
@@ -68,7 +69,7 @@ impl FirstFlow {
         {
             line("why", &[format!("parallax explain {} {}", session::shown(&handle.directory), handle.variant)]);
         }
-        // If the environment is not ready, its process refuses everything except the logs.
+        // If the environment did not become ready, the process that keeps it serves only requests for logs.
         let stands = !matches!(self.outcome, Some(Outcome::Error { .. }));
         if stands {
             let failed = self.failed.iter().find(|it| it.verdict == Verdict::Failed).map(|it| it.step.as_str());

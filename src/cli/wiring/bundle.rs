@@ -47,8 +47,8 @@ pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     all
 }
 
-/// Returns the step of the flow with the id `step`, or the `repeat` step that contains that step. Returns `None` if the
-/// flow has no such step, for example because `step` is a readiness condition of the environment.
+/// Returns the step of the flow with the id `step`. If the step is inside a `repeat`, returns the `repeat` step.
+/// Returns `None` if the flow has no such step, for example because `step` is a readiness condition of the environment.
 fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     let is = |it: &&parallax_language::scenario::model::Step| {
         it.id == step || it.repeat().is_some_and(|repeat| repeat.flow.iter().any(|inner| inner.id == step))

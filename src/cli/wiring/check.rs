@@ -19,7 +19,7 @@ use crate::cli::args::Check;
 use crate::cli::{CliError, printer};
 use crate::cluster::{self, Access};
 
-/// The program that asks in a container.
+/// The program that runs in a container and asks the questions there.
 const AGENT: &str = "parallax-agent";
 /// The largest size of a file of certificates that is read, in bytes.
 const LARGEST_CA: u64 = 1 << 20;
@@ -225,7 +225,8 @@ fn of_files(paths: &[PathBuf]) -> Result<Vec<String>, CliError> {
             return Err(unreadable(&"it is larger than a certificate"));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-        // The text goes into questions inside the cluster. A file of certificates often contains a private key, too.
+        // Only the certificates are kept, because the text is sent to the agent in the cluster, and a file of
+        // certificates often also contains a private key.
         only_certificates(&text).ok_or_else(|| {
             let path = path.display();
             CliError::Usage(format!(

@@ -28,7 +28,7 @@ pub async fn images_bundle(
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<String, CliError> {
-    // The images may take long to obtain, so a path that cannot be written is reported before.
+    // Obtaining the images may take long, so an output path that cannot be written is reported first.
     let folder = out.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if out.is_dir() || !folder.is_dir() {
         let what = if out.is_dir() { "it is a folder" } else { "its folder does not exist" };
@@ -49,7 +49,7 @@ pub async fn images_bundle(
     Ok(format!("{text}{count} images, {megabytes} MB\n{}  {}\n", bundled.sha256, out.display()))
 }
 
-/// The images of a plan, each as an archive. A bundle is made from archives alone.
+/// Returns the images of a plan, each as an archive, because the bundle file contains the content of these archives.
 fn archives(plan: &Plan) -> Vec<Want> {
     run::wants(plan).into_iter().map(|want| Want { engine: false, archive: true, ..want }).collect()
 }

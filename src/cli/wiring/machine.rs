@@ -37,8 +37,8 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // If no engine answers, the address in `DOCKER_HOST` is used, or else that of the default engine. So no other
-    // engine takes the place of the one that the user chose.
+    // If no engine answers, the run uses the address that the user has set in `DOCKER_HOST`, or else that of the
+    // default engine. It must not use another engine than the user chose.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
@@ -271,7 +271,8 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
         sink.warn(format!("something could not be removed; {line}"));
     }
     let engine = match connected(&sink, false).await {
-        // Without an engine, there is nothing else to collect.
+        // No engine answers, but this command has found runs in clusters that the harness does not own. So the missing
+        // engine is no error.
         Err(_) if !elsewhere.is_empty() => {
             return Ok(if left.is_empty() { Exit::AsExpected } else { Exit::Harness });
         }
@@ -327,7 +328,7 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     Ok(Exit::AsExpected)
 }
 
-/// As [`reaper`], for a run in a cluster that the harness does not own.
+/// Does the same as [`reaper`], for a run in a cluster that the harness does not own.
 fn reap_elsewhere(state: &StateDir, run: &RunId) -> Result<Exit, CliError> {
     if !parallax_engine::reaper::is_killed() {
         return Ok(Exit::AsExpected);

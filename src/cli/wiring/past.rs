@@ -75,8 +75,8 @@ impl Past {
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        // Only the owner can read the file. A temporary file is created with such a mode, and keeps it when it is
-        // renamed.
+        // Only the owner may read the file. The temporary file is created with such permissions, and keeps them when it
+        // is renamed.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         whole.write_all(text.as_bytes()).map_err(failed)?;
         whole.persist(&path).map(drop).map_err(|error| failed(error.error))

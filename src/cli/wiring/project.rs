@@ -47,8 +47,8 @@ impl Project {
     /// a usage error.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, mut diagnostics) = read(root, &[]);
-        // The user may choose the shipped list (`--lock shipped`), so an image of either list exists. A mistake in the
-        // project's own list is told when that list is used.
+        // The user may choose the shipped list (`--lock shipped`). So an image is unknown only if neither the project's
+        // list nor the shipped list has it. A mistake in the project's list is reported when that list is used.
         let own = Lock::listed(&Recipes::Of(root.to_owned())).noted("read the project's images.lock");
         let shipped = Lock::listed(&Recipes::Shipped)?;
         diagnostics
@@ -111,11 +111,11 @@ pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>)
     (Project { root: root.to_owned(), library, scenarios }, diagnostics)
 }
 
-/// Returns a mistake for each vantage whose image is not among the `known` ones.
+/// Returns a diagnostic for each vantage whose image is not one of `known`.
 fn unknown_images(project: &Project, known: &[&str]) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     for loaded in &project.scenarios {
-        // Most breaks have the vantages of their baseline. The same mistake is told once.
+        // Most breaks have the vantages of their baseline, so each mistake is reported only once.
         let mut told = BTreeSet::new();
         for variant in &loaded.variants {
             for (vantage, image) in &variant.scenario.vantages {

@@ -66,7 +66,7 @@ pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     };
     let held = all_standing()?.into_iter().map(Standing::Held).collect();
     let found = one_of(held, wanted, unix_seconds(), &words).or_else(|none| {
-        // The user may mean a run that `e2e --keep` left.
+        // The user may mean a run that `e2e --keep` left. Its message says what can be done with it.
         one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN).map_err(|_| none)
     });
     match found? {
@@ -131,7 +131,8 @@ impl Standing {
         lines.join("\n")
     }
 
-    /// The message for a command that needs the process of a run, if the run has none. It says how to get in otherwise.
+    /// Returns the message for a command that needs the process of a run, if the run was left by `e2e --keep` and so has
+    /// no process. The message says how the user can examine the environments instead.
     fn no_process(&self) -> String {
         let kubectl: Vec<String> = self.kubectl().iter().map(|it| format!("`{it}`")).collect();
         let run = self.run();
@@ -363,8 +364,8 @@ pub fn saves(file: &Path) -> Result<Saves, CliError> {
 }
 
 impl Saves {
-    /// Waits until the file was written or replaced. The events of other files are ignored: an editor that saves by
-    /// renaming has written another file before. Returns the watch, for the next wait.
+    /// Waits until the file was written or replaced. Events of other files are ignored. An editor that saves by
+    /// renaming first writes another file. Returns the watch, for the next wait.
     pub async fn next(self) -> Result<Self, CliError> {
         // Reading the events blocks the thread, so it is done outside the async runtime.
         let read = tokio::task::spawn_blocking(move || {
@@ -373,11 +374,12 @@ impl Saves {
             let is_it =
                 |it: &inotify::Event<'_>| it.file_name().is_some_and(|it| it.to_bytes() == self.name.as_bytes());
             let mut is_saved = false;
-            // Events that have come with the file's own belong to the same save, or to saves that the next run meets.
+            // All events that have already arrived are read. They belong to this save, or to later saves whose content
+            // the next run reads anyway.
             while !is_saved || !events.is_buffer_empty() {
                 let event = events.next()?;
-                // The kernel ends a watch if its folder is removed. A folder that was moved is watched at its new place,
-                // where it is not the scenario's.
+                // If the folder is removed, the kernel ends the watch. If it is moved, the kernel continues to watch it
+                // at its new path, where it no longer is the scenario's folder.
                 if event.events().intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
                     return Ok(None);
                 }

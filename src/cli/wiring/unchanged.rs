@@ -72,8 +72,8 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
-/// Whether a change of the file `path` may change the verdicts of a scenario. `program` says that this program is built
-/// from the project. Then every file counts that is not part of another scenario, another fixture, or the
+/// Whether a change of the file `path` may change the verdicts of a scenario. `program` says whether this program is
+/// built from the project. If it is, every file counts, except those of other scenarios, of other fixtures and of the
 /// documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);

@@ -104,7 +104,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
             return Err(blurred_by_the_machine(it, &tally));
         }
         Ok(match step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally)) {
-            // A judgement of inexact figures says nothing about the system under test.
+            // The figures are inexact, so a judgement of them would say nothing about the system under test.
             Some(void) => Tried { void: Some(void), judgement: Judgement::default(), ..tried },
             None => tried,
         })

@@ -16,11 +16,12 @@ pub(in crate::run) struct Void {
 }
 
 impl Void {
-    /// Makes a void step count, because no more rounds may be void, or because it is in no `repeat`. The step fails.
+    /// Fails a void step that cannot be repeated, because no further void round is allowed, or because the step is in
+    /// no `repeat`.
     ///
     /// # Errors
     ///
-    /// If the machine is the reason, nothing can be said of the system under test.
+    /// Fails if the machine is the reason, because nothing can then be said about the system under test.
     pub(in crate::run) fn count(&self, step: &Step, place: &str, tried: &mut Tried) -> Result<(), RunError> {
         let Self { why, fix } = self;
         if let Some(fix) = fix {

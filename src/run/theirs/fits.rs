@@ -14,7 +14,7 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 /// The option without which a run changes nothing outside its namespaces.
 const CHANGES: &str = "--allow-cluster-changes";
 
-/// The cluster, as far as it decides what fits.
+/// The properties of the cluster and of the run's permissions that decide which variants can run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// Whether the run may create objects outside its namespaces.
@@ -88,7 +88,8 @@ pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: 
             }
         }
         let touched = action.changes().map(|it| it.reach().touched).unwrap_or_default();
-        // What a step changes or deletes cannot be restored, so the option does not permit it either.
+        // `--allow-cluster-changes` does not permit these changes and deletions, because the harness could not undo
+        // them.
         for it in touched.iter().filter(|_| action.applied().is_empty()) {
             if let Some(namespace) = it.namespace.as_ref().filter(|it| **it != plan.namespace) {
                 reasons
@@ -99,7 +100,7 @@ pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: 
     reasons
 }
 
-/// What an environment needs the right to do.
+/// Returns the rights that an environment needs in the cluster.
 pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     let kind = |it: &Value| {
         let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();

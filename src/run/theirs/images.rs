@@ -12,10 +12,10 @@ use crate::run::error::RunError;
 use parallax_images::{Binaries, Cache, ImageError, Lock, Recipes, Row, list};
 use parallax_record::Noted as _;
 
-/// The images that the user says the nodes have (`--images-present`).
+/// What the user says about the images that the nodes already have (`--images-present`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Present {
-    /// The user says nothing; the nodes' own lists count.
+    /// The user says nothing. Then the lists of images in the Node objects decide.
     #[default]
     Unknown,
     /// The nodes have every image that only Parallax builds.
@@ -42,7 +42,7 @@ impl Images {
             Binaries::of_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?;
         let rows = list(&lock, &binaries, &cache, None).await?;
         let nodes: Api<Node> = Api::all(client.clone());
-        // A user without the right to list nodes says by an option what they have.
+        // If the user may not list nodes, the nodes' images are unknown. The user can name them by `--images-present`.
         let nodes = nodes.list(&ListParams::default()).await.noted("list the nodes and their images");
         let on_nodes = nodes.map(|it| on_every(&it.items));
         Ok(Self { rows: rows.into_iter().map(|it| (it.name.clone(), it)).collect(), present, on_nodes })
@@ -77,7 +77,7 @@ impl Images {
     }
 }
 
-/// The references that every node that takes pods lists.
+/// Returns the image references that are listed by every node on which pods can be scheduled.
 fn on_every(nodes: &[Node]) -> BTreeSet<String> {
     let takes_pods = |it: &&Node| it.spec.as_ref().is_none_or(|it| it.unschedulable != Some(true));
     let lists = nodes.iter().filter(takes_pods).map(|node| {
@@ -87,7 +87,7 @@ fn on_every(nodes: &[Node]) -> BTreeSet<String> {
     lists.reduce(|all, it| all.intersection(&it).cloned().collect()).unwrap_or_default()
 }
 
-/// A reference with the registry that containerd adds to a short one.
+/// Returns a reference with its registry. containerd adds a default registry to a reference without one.
 fn in_full(reference: &str) -> String {
     let first = reference.split('/').next().unwrap_or_default();
     let has_registry = reference.contains('/') && (first.contains(['.', ':']) || first == "localhost");

@@ -85,7 +85,8 @@ pub(super) async fn with_plan(
     setup.done(format!("context {}", access.name));
     let (state, run) = (StateDir::of_user()?, options.id.clone());
     lease::open(&state, &run, &kubeconfig, &theirs.reach)?;
-    // Nothing exists in the cluster yet, so a copy of the kubeconfig must not stay if no reaper guards it.
+    // If the reaper cannot be started, the copy of the kubeconfig is removed at once. Nothing exists in the cluster
+    // yet, so the copy is not needed for a clean-up.
     let reaper = reaper::Reaper::spawn_for(&run, ELSEWHERE, &state);
     let reaper = reaper.inspect_err(|_| {
         state.forget(&run).noted("remove the folder of a run");
@@ -98,7 +99,8 @@ pub(super) async fn with_plan(
     let began = Instant::now();
     let cleared = clear(&access.client, &run, &theirs.reach).await;
     let is_clean = cleared.remaining.is_empty();
-    // No pod of the run can write into a store any more.
+    // The existing stores are cleared only now. All pods of the run are gone, so nothing can write to the stores any
+    // more.
     let (objects, left) = existing::clear(&context, None).await;
     let removed = cleared.removed.len() + objects + context.taken_away.load(Ordering::Relaxed);
     let remaining = cleared.remaining.into_iter().chain(left).collect();
@@ -110,8 +112,8 @@ pub(super) async fn with_plan(
     result
 }
 
-/// Skips what does not fit, and runs the rest: one cluster of the plan after the other, because all of them are this one
-/// cluster, and the objects of one must not be there for the next.
+/// Skips the variants that cannot run here, and runs the rest. The plan may have several clusters. They run one after
+/// the other, because each of them is this one cluster, and each must find it without the objects of the one before.
 async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Access) -> Result<(), RunError> {
     let images = Images::of(&context.options.recipes, &access.client, theirs.present.clone()).await?;
     let visit = Visit { run: context.options.id.clone(), namespace: theirs.reach.namespace.clone() };
@@ -155,8 +157,8 @@ async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan)
     Err(ApplyError::Remains { what, reason: left.join("; ") })
 }
 
-/// Reports each environment that could not be removed, once. Objects that stay in a shared namespace would be there for
-/// the next environment, so there the first error ends the run, and the report of the run tells it.
+/// Reports each environment that could not be removed. In a shared namespace, the next environment would find the
+/// objects that remain. So there the first error ends the run and is returned instead of being reported here.
 fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Result<(), ApplyError> {
     let mut errors = removed.into_iter().filter_map(Result::err);
     let first = if shared { errors.next() } else { None };
@@ -180,7 +182,8 @@ async fn possible(
         for mut environment in std::mem::take(&mut cluster.environments) {
             let mut of_all = fits::reasons(place, cluster, &environment);
             of_all.extend(inputs::missing(&environment));
-            // The user's rights and the nodes' images matter only if the cluster could run the environment at all.
+            // The user's rights and the nodes' images are examined only if nothing else prevents the environment from
+            // running here.
             if of_all.is_empty() {
                 of_all.extend(without_image(cluster, &environment, images));
                 of_all.extend(rights.lacking(applier, &fits::needs(&environment)).await?);

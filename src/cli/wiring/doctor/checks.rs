@@ -16,7 +16,7 @@ use parallax_record::{Noted as _, address};
 
 /// The largest accepted difference between the clock of this machine and the clock of the engine's machine, in seconds.
 const CLOCKS_APART_S: u64 = 5;
-/// The environment variables that name a proxy for downloads, or hosts without one.
+/// The environment variables that name a proxy for downloads, or the hosts for which no proxy is used.
 const PROXIES: [&str; 8] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
 /// The environment variables that name a file with certificates. The tools of image builds read these variables.
@@ -194,8 +194,8 @@ fn image_sources(rows: &[Row]) -> Check {
     )
 }
 
-/// Checks that each image can be built that contains a program of Parallax. A copy of `parallax` alone lacks the programs,
-/// unless it contains them.
+/// Checks that every image that contains a program of Parallax can be built. A copied file `parallax` has these
+/// programs only if they are embedded in it.
 fn own_programs(rows: &[Row]) -> Check {
     let name = "own programs";
     let missing: Vec<&str> = rows.iter().filter_map(|row| row.unknown.as_deref()).collect();

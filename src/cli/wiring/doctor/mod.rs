@@ -21,7 +21,7 @@ use serde_json::json;
 /// Checks whether a run can work on this machine. With `--tests`, also looks for the programs that the tests need.
 /// Fails if a check has the state `error`.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
-    // What `--fix` has done is the difference between two looks at the machine.
+    // The state before the repair is needed to report what the option `--fix` (or `--provision`) has changed.
     let before = if args.provision {
         let machine = Machine::find(&Sink::silent(), false).await.map_err(|error| error.failure());
         let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
@@ -68,8 +68,8 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     Ok(Exit::AsExpected)
 }
 
-/// Describes what `--fix` has done: each check whose state has changed, and each program that has been installed. Each pair
-/// is the state before and the state after.
+/// Describes what `--fix` has done: each check whose state has changed, and each program that has been installed. Each
+/// argument is a pair: the results before the repair, and those after it.
 fn fixed((old, new): (&[Check], &[Check]), (had, have): (&[Standing], &[Standing])) -> Vec<String> {
     let checks = new.iter().filter_map(|now| {
         let then = old.iter().find(|it| it.name == now.name).filter(|it| it.state != now.state)?;
