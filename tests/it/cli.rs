@@ -178,7 +178,7 @@ fn init_writes_a_scenario_that_lints_and_plans() {
     assert_eq!(content, "mine");
 }
 
-/// Starts a server that refuses strangers as a store does. Returns its address.
+/// Starts a server that refuses unauthenticated requests with the error of an S3 store. Returns its address.
 fn store_that_refuses() -> SocketAddr {
     const BODY: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -187,7 +187,8 @@ fn store_that_refuses() -> SocketAddr {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|it| !it.is_empty()).count();
             let answer = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
-            // A client may end the connection early. The test then fails by what the client says.
+            // A client may close the connection early, so a write error is ignored. If the answer is then missing, the
+            // assertions about the client's output fail.
             let _ = if head > 0 { stream.write_all(answer.as_bytes()) } else { Ok(()) };
         }
     });
@@ -404,7 +405,8 @@ fn doctor_shows_no_password_of_a_proxy_or_an_engine() {
     }
 }
 
-/// A mistake of the user ends with 2 in each command, and only a failure of the machine with 3.
+/// Tests the exit codes of each command that reads a path: 2 for a mistake of the user, and not 3, which means a
+/// failure of the machine.
 #[test]
 fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     let project = project();
@@ -416,7 +418,8 @@ fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     fs::write(at("contexts"), "contexts: [{ name: one, context: { cluster: c, user: u } }]\n").expect("writes");
     let of = |args: &[&str], expected: &str| {
         let mut command = parallax(project.path());
-        // Nothing answers at this address. The engine must not be reached before the mistake is found.
+        // No engine answers at this address. So the test fails if a command connects to the engine before it finds the
+        // mistake.
         command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(args);
         command.assert().code(2).stderr(contains(expected));
     };
@@ -469,7 +472,7 @@ fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
             }
         }
     }
-    // The user must name one of several runs, as for a variant that `up` keeps.
+    // Several runs are left, and the command names none of them. The message is then the same as if no variant is kept.
     says(&["rerun"], "no variant is kept");
     says(&["logs", "--run", "r2"], "run r2 was left by `e2e --keep`");
     says(&["logs", "r2", "--run", "r2"], "cannot be used with");

@@ -131,8 +131,8 @@ fn bad_scenarios_are_explained() {
     insta::assert_snapshot!("bad", messages);
 }
 
-/// Tests two things that a new user writes: the namespace in a parameter, and a step that only reads a value and has no
-/// `expect`.
+/// Tests two things that a new user may write: a parameter that contains the namespace, and a step without `expect`
+/// that only reads a value.
 #[test]
 fn the_namespace_is_known_and_a_look_up_needs_no_expectation() {
     let text = r#"name: first
@@ -268,7 +268,8 @@ fn every_expectation_is_needed() {
             taken += 1;
         }
         let messages = messages(&without_any);
-        // Some expectations only said that a step succeeds. Without these, the scenario still asserts the same.
+        // Some expectations only say that a step succeeds, which the step asserts anyway. Without them, the scenario
+        // asserts the same.
         let needed = taken > taken_before;
         assert!(!needed || messages.iter().any(|it| it.contains("asserts nothing")), "{}: {messages:?}", loaded.path);
     }

@@ -48,7 +48,8 @@ fn what_was_checked_becomes_a_scenario_that_is_in_order() {
     let whole = scenario("mine", &wanted("https://minio.example.com", "us-east-1"), &checked);
     in_order(&whole);
     insta::assert_snapshot!(whole);
-    // Without keys, without a pod, and with what no scenario can have: an address, and a name that is no host's.
+    // These checks had no keys and no pod. The hosts of the last two endpoints cannot be used in a scenario: an IP
+    // address, and a name without a dot.
     checked.rows = vec![row("store", State::NotAsked, State::Bad)];
     checked.no_inside = Some("--outside-only".to_owned());
     for endpoint in ["https://minio.example.com:9000", "http://10.0.0.7:9000", "https://minio"] {

@@ -15,7 +15,8 @@ use super::cli::{parallax, project};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// Returns a project, and a folder around it with a file of secrets. No output may contain this file.
+/// Returns a project and the folder around it, in which there is a file of secrets. No output may contain the content
+/// of this file.
 fn with_neighbour() -> (TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("project");

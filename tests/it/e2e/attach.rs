@@ -32,7 +32,7 @@ manifests: [shell.yaml]
 ready:
   - { name: deployment, when: { deployment: shell }, within: 60s }
 ";
-/// The program of this application waits for its input.
+/// The manifest of the application. Its program `cat` waits for input, so the container keeps running.
 const MANIFEST: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: { name: shell }
@@ -45,13 +45,13 @@ spec:
       containers:
         - { name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [cat], stdin: true }
 ";
-/// The time limit for the pods of the applications to run, and for the agent to appear and to be gone. The agent of a
-/// killed harness ends after 15 s without a message.
+/// The time limit for the pods of the applications to run, for the agent to appear, and for the agent to be gone. If
+/// the harness was killed, the agent ends after 15 s without a message.
 const WITHIN: Duration = Duration::from_mins(1);
 /// The interval at which the state of a pod is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The application's pods of a test.
+/// Creates and examines the pods of the applications for this test.
 struct Applications<'a> {
     standing: &'a Standing<'a>,
     client: Client,
@@ -177,8 +177,8 @@ impl User {
         Self { client: client.clone(), namespace, kubeconfig: path }
     }
 
-    /// Gives the user the rights of docs/your-own-stack.md, without those on `except`. The apiserver learns of changed
-    /// rights by a watch, so this method waits until the apiserver decides by them.
+    /// Gives the user the rights of docs/your-own-stack.md, without the right `except`. The apiserver reads changed
+    /// rights with a delay, so this method waits until the apiserver applies them.
     async fn may(&self, except: &str) {
         let all = [
             ("apps", "deployments", &["get"][..]),
@@ -227,7 +227,8 @@ pub(super) fn with_shell(project: &Project) {
     std::fs::write(folder.join("shell.yaml"), MANIFEST).unwrap();
 }
 
-/// Tests the kept store. `standing` uses the user's kubeconfig afterwards.
+/// Tests `check --attach` on the kept store. After this function, `standing` uses the kubeconfig of a user with few
+/// rights.
 pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let client = cluster(&standing.run).await;
     let user = User::create(project, &client, standing).await;
@@ -248,7 +249,7 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     applications.create("closed", ("SSL_CERT_FILE", "authority"), None, alias).await;
     applications.all_run(&["right", "wrong", "closed"]).await;
 
-    // From the application's own container.
+    // The agent asks from the application's own container.
     let (code, said) = standing.check("", "--attach pod/right --container app");
     assert_eq!(code, 0, "{said}");
     for part in [
@@ -268,13 +269,14 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let (code, said) = standing.check("", "--attach pod/right");
     assert!(code == 2 && said.contains("several containers (app, beside): name one by --container"), "{said}");
 
-    // A wrong trust store is the first red row. `/scratch` is the only folder for the agent.
+    // The application has a wrong trust store, which the first red row must name. `/scratch` is the only folder in
+    // which the agent can be placed.
     let (code, said) = standing.check("", "--attach pod/wrong");
     assert_eq!(code, 1, "{said}");
     first_red(&said, "trust AWS_CA_BUNDLE", "do not trust the chain that --ca trusts: /ca/ca.pem with 1 certificates");
     applications.is_clean("wrong", "/scratch").await;
 
-    // No folder takes the agent. Only an image helps.
+    // In this container, no program can be written to any folder. Without the option `--image`, nothing can be asked.
     let (code, said) = standing.check("IMAGE=;", "--attach pod/closed");
     let says = "container app of pod closed has no folder in which a program may be written and run (";
     assert!(code == 1 && said.contains(says) && said.contains("name by --image"), "{said}");
@@ -295,7 +297,7 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let listed = applications.pods().list(&ListParams::default().labels("app=minio")).await.unwrap();
     assert_eq!(applications.ended_beside(&listed.items[0]).await, 1);
 
-    // What the user may not do is named.
+    // If the user lacks a right, the message must name this right.
     for (right, args, says) in [
         ("pods/exec", "--attach pod/wrong", "the rights `get` and `create` on `pods/exec` are needed"),
         (
@@ -312,7 +314,8 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     applications.is_clean("wrong", "/scratch").await;
     assert_eq!(applications.ended_beside(&closed).await, 1);
 
-    // The agent and its file are gone after Ctrl-C and after SIGKILL. The large body makes the check last for seconds.
+    // The agent and its file must be gone after Ctrl-C and after SIGKILL. The check sends a large body, so that it is
+    // still running when the signal is sent.
     for signal in [Signal::INT, Signal::KILL] {
         let args = format!("--name-server {} --attach pod/wrong --large-body 64", standing.name_server);
         let mut command = standing.command("minio.example.com", "", &args);

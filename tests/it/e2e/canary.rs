@@ -194,8 +194,8 @@ async fn held(run: &Run) -> Vec<String> {
     let secrets = secrets.list(&ListParams::default()).await.unwrap();
     let values = secrets.items.into_iter().filter_map(|it| it.data).flatten();
     let values = values.filter_map(|(_, value)| String::from_utf8(value.0).ok());
-    // Two kinds of values are left out. Short values and plain words cannot be distinguished from the words of a
-    // report, and certificates are public.
+    // Two kinds of values are not searched for: short values and plain words, because a report may contain the same
+    // words, and certificates, because they are public.
     let random = |text: &String| text.len() >= 12 && text.bytes().any(|byte| byte.is_ascii_digit());
     let values = values.filter(|text| random(text) && !text.contains("BEGIN CERTIFICATE"));
     let body = |text: String| {

@@ -148,7 +148,7 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Returns a text with one space between its words, so that a test need not know the widths of columns.
+/// Returns a text with exactly one space between its words, so that a test does not depend on the widths of columns.
 pub(super) fn in_one_line(said: &str) -> String {
     said.split_whitespace().collect::<Vec<_>>().join(" ")
 }

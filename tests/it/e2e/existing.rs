@@ -11,7 +11,8 @@ use super::bench::{Ended, Project, Run, no_engine, reserve};
 use super::canary::{PRINTER, hits, outputs};
 use super::check::Standing;
 
-/// The store that exists. Its bucket has one object, which the step `all` finds again.
+/// The scenario of the project that keeps the store. The store's bucket has one object. The step `all` lists the
+/// bucket, so that a test can see whether the object is still the only one.
 const THEIRS: &str = r#"name: stands
 summary: A store that is used from both sides
 fixtures:
@@ -25,14 +26,14 @@ flow:
   - { id: all, needs: [put], from: app, s3: { list: photos }, expect: { keys: [theirs.txt] } }
 "#;
 
-/// The scenario of docs/your-own-stack.md.
+/// Returns the scenario that docs/your-own-stack.md shows.
 fn documented() -> String {
     let page = include_str!("../../../docs/your-own-stack.md");
     let begins = page.find("name: own-store\n").expect("the page has the scenario");
     page[begins..].split("```").next().unwrap().to_owned()
 }
 
-/// A scenario like the documented one, with other steps.
+/// Returns the scenario of the documentation with another name and another flow.
 fn with_flow(name: &str, flow: &str) -> String {
     let documented = documented().replace("name: own-store", &format!("name: {name}"));
     format!("{}flow:\n{flow}", documented.split("flow:\n").next().unwrap())
@@ -54,7 +55,7 @@ fn printing() -> String {
     .replace("app: { pod: { trust: [ca] } }", "app: { pod: { image: clients, trust: [ca] } }")
 }
 
-/// A flow that begins with an empty prefix, in each of its variants, and writes an object.
+/// A flow in which each variant must find the prefix empty, and then writes an object.
 const EMPTY_AT_FIRST: &str = r#"  - { id: empty, from: app, s3: { list: "photos/{{ store.prefix }}/" }, expect: { keys: [] } }
   - { id: put, needs: [empty], from: app, s3: { put: "photos/{{ store.prefix }}/a.txt", body: hello } }
   - { id: got, needs: [put], from: host, s3: { get: "photos/{{ store.prefix }}/a.txt" }, expect: { body: hello } }
@@ -70,7 +71,8 @@ const WAITS: &str = r#"  - { id: put, from: app, s3: { put: "photos/{{ store.pre
   - { id: gate, needs: [put], resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
 "#;
 
-/// Steps that would write or delete outside the run's prefix. Each has a part of the message.
+/// Steps that would write or delete outside the run's prefix. Each entry is the scenario's name, the step, and a part
+/// of the expected message.
 const ASTRAY: [(&str, &str, &str); 6] = [
     ("put", "s3: { put: photos/theirs.txt, body: changed }", "it would change photos/theirs.txt in the existing store"),
     ("delete", "s3: { delete: photos/theirs.txt }", "it would change photos/theirs.txt in the existing store"),
@@ -98,7 +100,7 @@ fn scenarios() -> Vec<(&'static str, String)> {
     let flows = [("empty-at-first", EMPTY_AT_FIRST), ("empty-again", EMPTY_AT_FIRST), ("waits", WAITS)];
     let flows = flows.map(|(name, flow)| (name, with_flow(name, flow)));
     let astray = ASTRAY.map(|(name, step, _)| {
-        // A URL must be opened, and a flow must assert something.
+        // The linter requires that a signed URL is opened, and that a flow asserts something. The step `then` does so.
         let then = if name == "url" {
             "http: { put: \"{{ harm }}\", body: changed }"
         } else {
@@ -124,7 +126,7 @@ fn the_flows_are_valid() {
     }
 }
 
-/// The other project, and the keys of the store.
+/// The project that uses the existing store, and the store's keys.
 struct Own<'a> {
     project: &'a Project,
     theirs: &'a Standing<'a>,
@@ -179,7 +181,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     assert!(keys.iter().all(|it| it.len() >= 20), "the keys of the store are not known");
     let own = Own { project: &project, theirs: &theirs, keys };
 
-    // The baseline holds, and the break turns the declared step red.
+    // The baseline holds, and in the break the declared step fails.
     let ended = own.run("own-store");
     ended.assert_code(0);
     for variant in ["own-store", "own-store+wrong-secret"] {
@@ -192,7 +194,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     ended.assert_says(&["2 passed, 0 failed, 0 skipped"]);
     is_as_before(&host, "after two variants that write");
 
-    // In one namespace, the second environment has the same prefix as the first, and nevertheless finds it empty.
+    // With `--namespace`, both environments have the same prefix. The second one must nevertheless find it empty.
     let mut command = own.e2e("empty-at-first");
     command.args(["--namespace", "default", "empty-again"]);
     let ended = Run::start(command, &project).end();
@@ -221,7 +223,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     }
     is_as_before(&host, "after failed steps");
 
-    // What the flow wrote is also removed if the user ends the run.
+    // If the user stops the run, the objects that the flow wrote must be removed, too.
     let run = Run::start(own.e2e("waits"), &project);
     run.wait_for_step("put");
     let ended = host.parallax(&["rerun", "all"]).output().unwrap();
@@ -230,7 +232,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     run.end().assert_code(130);
     is_as_before(&host, "after Ctrl-C");
 
-    // A step that writes outside the prefix is refused before it is asked.
+    // The harness must refuse a step that would write outside the prefix, before it sends the request.
     for (name, _, says) in ASTRAY {
         let ended = own.run(name);
         ended.assert_code(3);
@@ -238,7 +240,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
         is_as_before(&host, name);
     }
 
-    // Without a variable, the scenario is skipped; the reason names the variable and its line.
+    // If an environment variable is missing, the scenario is skipped. The reason names the variable and the line that
+    // asks for it.
     let mut command = own.e2e("own-store");
     command.arg("--allow-skips").env_remove("STORE_SECRET_KEY");
     let ended = Run::start(command, &project).end();
@@ -248,8 +251,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
         format!("the environment variable STORE_SECRET_KEY is not set (scenarios/own-store/scenario.yaml:{line})");
     assert_eq!(*ended.outcome("own-store"), Outcome::Skipped { reason });
 
-    // The network of a cluster that the harness starts does not lead to the store. There, a variable that is not set is a
-    // reason to skip, too.
+    // Without `--kubeconfig`, the harness starts a cluster, from whose network the store cannot be reached. The reason
+    // for the skip names this and the missing variable.
     let mut command = own.command(&["e2e", "own-store", "--allow-skips"]);
     command.env_remove("STORE_SECRET_KEY");
     let ended = Run::start(command, &project).end();

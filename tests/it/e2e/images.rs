@@ -51,7 +51,8 @@ fn an_image_that_is_built_only_on_request_is_built_for_a_filter_alone() {
     let project = Project::new();
     let mut lock = fs::read_to_string(project.path("images/images.lock")).unwrap();
     lock.push_str("  - { name: slow, for: a test, recipe: slow, on-request: true }\n");
-    // The text is an input of the image's tag, so no earlier run of this test has built the image.
+    // The path of the project is a part of the image's content, and so of its tag. Therefore no earlier run of this
+    // test has built the image.
     let text = project.path("").display().to_string();
     for (file, text) in [
         ("images/images.lock", lock.as_str()),
@@ -104,7 +105,8 @@ fn a_full_disk_is_reported_and_leaves_nothing_behind() {
         return;
     }
     let project = Project::held();
-    // Unfinished files go to this folder. The finished files are on another disk, which is not full.
+    // Files are first written to this small disk, which becomes full. The finished files would go to another disk,
+    // which has enough space.
     let cache = project.own_cache();
     let Some(small) = Small::mount(&cache.join("tmp"), "size=4m,mode=700") else {
         eprintln!("NOT TESTED: the test needs a small tmpfs, and this process is not allowed to mount one");

@@ -1,5 +1,5 @@
-// Looks at a report page as a person does: `node page.mjs URL` prints one line for each check, and exits 1 if one failed. It
-// runs in the image `browser`.
+// Checks a report page in a browser, by the actions of a reader: `node page.mjs URL` prints one line for each check,
+// and exits with 1 if a check failed. It runs in the image `browser`.
 
 import { chromium } from "/opt/parallax/browser/chromium.mjs";
 

@@ -39,8 +39,8 @@ fn the_page_can_be_searched_filtered_linked_and_zoomed() {
     assert!(looked.status.success(), "{said}\n{}", String::from_utf8_lossy(&looked.stderr));
     assert!(said.lines().count() > 20 && said.lines().all(|line| line.starts_with("ok ")), "{said}");
 
-    // The policy in the page must stop the browser from running an altered script in place of the page's own script.
-    // Without a script, the checks that need the script must fail.
+    // The content security policy of the page must stop the browser from running an altered script. Without its script,
+    // the page must fail the checks that need the script.
     let page = folder.path().join("report.html");
     let text = fs::read_to_string(&page).unwrap();
     let altered = text.replacen("\"use strict\";", "\"use strict\"; ", 1);
@@ -80,7 +80,7 @@ fn browser() -> String {
 fn look(image: &str, folder: &Path) -> Output {
     let mount = format!("{}:/page:ro", folder.display());
     let mut command = Command::new(Tool::Docker.command());
-    // Other tests list the engine's objects at the same time. The label tells them to ignore this container.
+    // Other tests compare the lists of the engine's objects. They ignore containers with this label.
     command.args(["run", "--rm", "--label", "io.parallax.test=page"]);
     command.args(["--network", "none", "--volume", &mount, "--env", "PARALLAX_CA_BUNDLE=/dev/null"]);
     command.args(["--entrypoint", "/usr/bin/node", image, "/page/page.mjs", "file:///page/report.html"]);

@@ -35,7 +35,7 @@ pub(super) enum Fault {
     Compresses,
     /// The proxy limits bodies as nginx does by default.
     LimitsBodies,
-    /// The proxy adds the header for pages of other origins, which the store adds, too.
+    /// The proxy adds the CORS header that the store adds, too, so that it occurs twice.
     AddsCors,
     /// The proxy replaces the time of each answer by a time long ago.
     Late,
@@ -73,7 +73,7 @@ impl Proxy {
                 let (server, client, current) = (Arc::clone(&server), Arc::clone(&client), Arc::clone(&current));
                 std::thread::spawn(move || {
                     let fault = current.lock().unwrap().clone();
-                    // A client may end a connection at any time, so an error is no failure of the test.
+                    // A client may close the connection at any time, so an error here does not fail the test.
                     let _ = pass(stream, server, || connect(host, store, client), &fault);
                 });
             }
@@ -100,7 +100,7 @@ fn served(host: &str) -> (String, ServerConfig) {
     (authority, config.with_single_cert(vec![leaf.der().clone()], key).unwrap())
 }
 
-/// Starts a name server that knows only `host`, which is at 127.0.0.1.
+/// Starts a name server that answers only questions for `host`, with the address 127.0.0.1.
 fn names(host: &'static str) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let at = socket.local_addr().unwrap();
@@ -128,7 +128,7 @@ fn answer(query: &[u8], host: &str) -> Vec<u8> {
     reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     reply.extend(&query[12..end + 4]);
     if answers == 1 {
-        // The name is a pointer to the question. The record is valid for one second.
+        // The answer's name is a pointer to the name in the question (0xc00c). Its time to live is one second.
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
     }
     reply
@@ -188,7 +188,8 @@ fn pass<S: Read + Write>(
         to.write_all(&body)?;
         to.flush()?;
         let mut answer = Vec::new();
-        // A server may end a connection without a TLS notification. The answer has a length of its own.
+        // A server may close a connection without a TLS close notification. This error is ignored, because the answer
+        // contains its own length.
         let _ = to.read_to_end(&mut answer);
         changed_answer(&answer, fault)
     };

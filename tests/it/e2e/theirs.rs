@@ -51,8 +51,8 @@ metadata:
   annotations: { io.parallax/not-awaited: http }
 spec: { selector: { app: web }, ports: [{ name: http, port: 80 }] }
 ";
-/// A scenario that needs only a namespace and pods. Controllers create further objects for its Deployment, its
-/// `StatefulSet` and its Service.
+/// A scenario that needs only a namespace and pods. From its Deployment, its `StatefulSet` and its Service, controllers
+/// create further objects, which must be removed, too.
 const FITS: &str = r#"name: fits
 summary: A pod finds the application by its name, and its settings are as declared
 fixtures:
@@ -86,7 +86,8 @@ breaks:
     change: { flow: { read: { expect: { object: { data: { colour: red } } } } } }
     fails: { read: { resource: data.colour } }
 "#;
-/// The scenarios that the cluster cannot run, or only with permission. Each has a part of the reason.
+/// The scenarios that the cluster cannot run, or only with permission. Each entry is the name, the text, and a part of
+/// the expected reason.
 const NEEDS: [(&str, &str, &str); 5] = [
     (
         "store",
@@ -121,7 +122,8 @@ const NEEDS: [(&str, &str, &str); 5] = [
         "step `made` creates ClusterRole parallax-test outside its namespace, which needs --allow-cluster-changes",
     ),
 ];
-/// Steps that would change or delete an object of somebody else, outside the run's namespaces.
+/// Steps that would change or delete an object of somebody else, outside the run's namespaces. Each entry is the
+/// scenario's name, the step, and a part of the expected message.
 const HARM: [(&str, &str, &str); 2] = [
     ("deletes", "delete: { api-version: v1, kind: Namespace, name: team }", "Namespace team exists already"),
     (
@@ -130,11 +132,13 @@ const HARM: [(&str, &str, &str); 2] = [
         "ClusterRole view exists already",
     ),
 ];
-/// The time in which controllers remove what belonged to removed objects, such as the Endpoints of a Service.
+/// The time limit for controllers to remove the objects that belonged to removed objects, such as the Endpoints of a
+/// Service.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Returns all objects of the cluster, of every kind and in every namespace. What changes without anybody's doing is left
-/// out: versions, states, and the renewal of leases. Events are left out, because Kubernetes removes them itself.
+/// Returns all objects of the cluster, of every kind and in every namespace. Versions, states and the renewal of leases
+/// are left out, because they change even if no run does anything. Events are left out, because Kubernetes removes them
+/// itself.
 async fn objects(client: &Client) -> BTreeMap<String, Value> {
     let kinds = Discovery::new(client.clone()).run_aggregated().await.unwrap();
     let mut all = BTreeMap::new();
@@ -183,8 +187,9 @@ fn skipped(ended: &Ended, variant: &str, part: &str) {
     assert!(reason.contains(part), "{variant}: {part:?} is not in {reason:?}");
 }
 
-/// Lets CoreDNS keep the address of a Service for 30 s, as kubeadm sets it up. An environment that follows another one in
-/// the same namespace then surely meets the cached addresses of the Services before. Waits for the new pod of CoreDNS.
+/// Configures CoreDNS to keep the address of a Service for 30 s, as kubeadm does. If an environment follows another one
+/// in the same namespace, the cache then still has the addresses of the earlier Services. Waits for the new pod of
+/// CoreDNS.
 async fn long_cache(client: &Client) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
     let corefile = maps.get("coredns").await.unwrap().data.unwrap()["Corefile"].clone();
@@ -200,12 +205,12 @@ async fn long_cache(client: &Client) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !pods.list(&of_coredns).await.unwrap().items.iter().any(|it| is_new(it) && is_ready(it)) {
         assert!(Instant::now() < deadline, "CoreDNS does not start again");
-        // The code polls, because the test needs no watch elsewhere.
+        // The code polls, because a watch for this single wait would only make the test longer.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// A scenario of the project that keeps the cluster.
+/// The scenario of the project that keeps the cluster running.
 const STANDS: &str = "name: stands
 summary: A pod
 vantages:
@@ -271,7 +276,7 @@ impl<'a> Cluster<'a> {
         let mut before = objects(&client).await;
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            // The code polls, because no event reports that nothing more is created.
+            // The code polls, because no event reports that the cluster has stopped creating objects.
             tokio::time::sleep(Duration::from_secs(5)).await;
             let now = objects(&client).await;
             if differences(&before, &now).is_empty() && now.contains_key("Lease/kube-node-lease node") {
@@ -300,8 +305,8 @@ impl<'a> Cluster<'a> {
         self.project.e2e(args).end()
     }
 
-    /// Waits until the pod of the vantage `app` runs in a namespace, and returns the namespace. No object of this kind
-    /// exists before the runs.
+    /// Waits until the pod of the vantage `app` runs in a namespace, and returns the namespace. Before the runs, no
+    /// vantage pod exists in the cluster.
     async fn held(&self) -> String {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-vantage,io.parallax.run");
@@ -342,7 +347,7 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
     let cluster = Cluster::of(&project, &standing).await;
     let (admin, team) = (cluster.admin.as_str(), cluster.team.as_str());
 
-    // The administrator: what fits runs, and everything else is skipped with its reason.
+    // With the administrator's kubeconfig, the variants that fit are run. All others are skipped with a reason.
     let names = ["fits", "store", "flag", "crash", "image", "wide"];
     let ended = cluster.e2e(&[&names[..], &["--kubeconfig", admin]].concat());
     ended.assert_code(0);
@@ -355,12 +360,12 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
     ended.assert_says(&["2 passed, 0 failed, 5 skipped", "namespaces and objects, nothing is left"]);
     cluster.is_as_before("after a run").await;
 
-    // With permission, the cluster-scoped object is created and removed.
+    // With `--allow-cluster-changes`, the run creates the cluster-scoped object and removes it again.
     let ended = cluster.e2e(&["wide", "--kubeconfig", admin, "--allow-cluster-changes"]);
     ended.assert_code(0);
     cluster.is_as_before("after a run with permission").await;
 
-    // The permission is not one to change or delete what somebody else has created.
+    // Even with `--allow-cluster-changes`, a run must not change or delete an object that somebody else has created.
     for (name, _, reason) in HARM {
         let ended = cluster.e2e(&[name, "--kubeconfig", admin, "--allow-cluster-changes"]);
         assert_ne!(ended.code, Some(0), "{}", ended.stdout);
@@ -368,7 +373,7 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
         cluster.is_as_before(name).await;
     }
 
-    // The namespace's administrator has no rights elsewhere.
+    // The user of this kubeconfig administers one namespace and has no rights elsewhere.
     let ended = cluster.e2e(&["fits", "--kubeconfig", team, "--images-present", "--allow-skips"]);
     skipped(
         &ended,
@@ -382,14 +387,14 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
         "the user of the kubeconfig may not list nodes; load it onto the nodes and say so with --images-present=agent",
     );
     let in_team = ["--kubeconfig", team, "--namespace", "team", "--images-present"];
-    // Its second environment follows the first one in the same namespace. The step `found` must nevertheless meet the
-    // address that the Service has now.
+    // Both environments of the scenario use the same namespace, one after the other. In the second one, the step
+    // `found` must get the new address of the Service and not the old one from a cache.
     let ended = cluster.e2e(&[&["fits"][..], &in_team[..]].concat());
     ended.assert_code(0);
     ended.assert_says(&["2 passed, 0 failed, 0 skipped"]);
     cluster.is_as_before("after a run in a namespace").await;
 
-    // What somebody else created is not changed, although a step applies an object of that name.
+    // A step applies an object with the same name as an object of somebody else. The run must not change that object.
     project.change("scenarios/fits/scenario.yaml", "metadata: { name: settings }", "metadata: { name: theirs }");
     let ended = cluster.e2e(&[&["fits", "--breaks", "none"][..], &in_team[..]].concat());
     assert_ne!(ended.code, Some(0), "{}", ended.stdout);
@@ -432,7 +437,7 @@ async fn a_run_that_is_stopped_leaves_somebody_elses_cluster_as_it_was() {
         assert!(!copy.exists(), "the copy of the kubeconfig is still there");
     }
 
-    // Without its reaper, `gc` removes what the run left.
+    // The run and its reaper are killed. `gc` must then remove the objects of the run.
     let run = project.e2e(&team);
     cluster.held().await;
     kill_process(reaper_of(&run.id), Signal::KILL).unwrap();

@@ -136,7 +136,8 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&run(&project, &["rerun"], 0), &["ok       put", "ok       got", "ok       missing", "as declared"]);
     assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "`put`, `got`, `missing`"]);
     assert_in(&run(&project, &["rerun", "gott"], 2), &["did you mean `got`?"]);
-    // A step runs as the file has it now. A mistake in the file is told, and nothing runs.
+    // `rerun` reads the scenario's file again before it runs a step. If the file has a mistake, the mistake is printed
+    // and no step runs.
     project.change("scenarios/stands/scenario.yaml", "expect: { body: hello }", "expect: { body: bye }");
     assert_in(&run(&project, &["rerun", "got"], 1), &["failed   got", "body is \"hello\", and \"bye\" was expected"]);
     assert_in(&run(&project, &["rerun"], 1), &["failed   got", "ok       missing"]);
@@ -298,7 +299,7 @@ fn a_failed_run_writes_a_bundle_that_stands_up_before_the_failed_step() {
     );
     assert!(!said.contains("warning"), "nothing differs here:\n{said}");
     assert_in(&run(&other, &["status"], 0), &["step got ran last"]);
-    // A bundle that is unpacked outside of the folder in which the next commands run.
+    // The bundle is unpacked outside the project's folder, in which the next commands run.
     let run_of = |said: &str| said.lines().find_map(|it| it.split_once("  run ")).unwrap().1.trim().to_owned();
     let again = run(&other, &["rerun", "missing"], 1);
     assert_in(&again, &["failed   missing", "status: expected 200, saw 404", "NOT as declared"]);

@@ -14,7 +14,7 @@ use serial_test::serial;
 use super::bench::{Bench, docker};
 use crate::cli::parallax;
 
-/// A scenario that needs an image of its project besides those of each cluster.
+/// A scenario that needs an image of the project, in addition to the images of each cluster.
 const ASKS: &str = r"name: asks
 summary: A pod of the application
 vantages:
@@ -22,21 +22,22 @@ vantages:
 flow:
   - { id: asks, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
 ";
-/// The images of each cluster. Here they are small files, because no cluster is started.
+/// The names of the images that each cluster needs. In these tests, each image contains one small file, because no
+/// cluster is started.
 const OF_A_CLUSTER: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
 
 /// The prefix of the references of all images that these tests build.
 const BUILT: &str = "parallax.local/bundle-test-";
-/// The number of projects so far.
+/// The number of projects that this process has created.
 static PROJECTS: AtomicU32 = AtomicU32::new(0);
 
-/// A project whose images nobody else has: their names contain the id of this process and the number of the project. A
-/// run of another project that failed may have left an image that the engine was still loading.
+/// A project whose images no other project has: their names contain the id of this process and the number of the
+/// project. So an image that is left from another project, for example after a failed run, has no effect.
 pub(super) struct Project {
     pub(super) folder: tempfile::TempDir,
-    /// The part of the images' names that only this project has.
+    /// The part of the images' names by which they belong to this project alone.
     own: String,
-    /// The reference of the published image of the project. No recipe makes it.
+    /// The reference of the project's published image, for which there is no recipe.
     pub(super) app: String,
 }
 
@@ -71,7 +72,7 @@ impl Project {
         command.output().unwrap()
     }
 
-    /// Runs `parallax images`, which must succeed. Returns its output and its progress.
+    /// Runs `parallax images` and asserts that it succeeds. Returns its standard output and its standard error.
     #[track_caller]
     fn does(&self, cache: &str, args: &[&str]) -> (String, String) {
         let output = self.images(cache, args);
@@ -118,7 +119,7 @@ async fn what_was_bundled_is_loaded_where_nothing_was() {
     docker(&["image", "rm", &project.app]);
     assert_eq!(project.in_engine(), [""; 0], "a bundle is made from archives, and loads nothing");
 
-    // One byte of a layer is changed, and put back later.
+    // One byte of a layer is changed, and restored later.
     let bytes = fs::read(&file).unwrap();
     let at = bytes.windows(10).rposition(|it| it == b"of process").unwrap();
     let change =
@@ -148,7 +149,7 @@ async fn what_was_bundled_is_loaded_where_nothing_was() {
     assert!(there[1].contains("-agent:") && there[2].contains("-k3s:"), "{there:?}");
     assert_eq!(count(&images), OF_A_CLUSTER.len(), "the built images are in the cache");
 
-    // What a run does first: it needs neither a registry nor a build.
+    // A run begins by obtaining its images. After the load, this needs neither a registry nor a build.
     let (_, progress) = project.does("second", &["fetch"]);
     for name in ["app", "k3s", "agent", "coredns", "pause"] {
         let got = [format!("image/{name}  from engine: "), format!("image/{name}  from cache: ")];

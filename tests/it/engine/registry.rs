@@ -83,7 +83,7 @@ fn built() -> String {
     format!("parallax.local/registry:{tag}")
 }
 
-/// Runs `images fetch`. Returns the exit code and the progress.
+/// Runs `images fetch`. Returns the exit code and the standard error.
 fn fetched(project: &Project) -> (Option<i32>, String) {
     let output = project.images("cache", &["fetch"]);
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -104,7 +104,7 @@ async fn a_pull_by_digest_gets_that_image_and_no_other() {
     let digest = registry.push(&bench.image, "app");
     let app = registry.of("app");
 
-    // The engine reports each layer while it pulls.
+    // The engine must report the progress of each layer while it pulls an image.
     let (pinned, lines) = (format!("{}@{digest}", app.trim_end_matches(":1")), Mutex::new(Vec::new()));
     let note = |line: &str| lines.lock().unwrap().push(line.to_owned());
     bench.engine.pull_image(&pinned, PullLimits::default(), note).await.unwrap();
@@ -120,7 +120,8 @@ async fn a_pull_by_digest_gets_that_image_and_no_other() {
     assert_eq!(code, Some(0), "{said}");
     assert_says(&said, &["image/app  from engine: "]);
 
-    // The lock of another project pins a digest that the registry does not have. The engine has another image.
+    // Another project's images.lock pins a digest that the registry does not have. The engine has an image with the
+    // same reference, but with another digest.
     let none = format!("sha256:{}", "0".repeat(64));
     let other = Project::new(&app, Some(&none));
     let (code, said) = fetched(&other);
@@ -140,7 +141,7 @@ async fn a_pull_by_digest_gets_that_image_and_no_other() {
 #[serial(engine)]
 async fn a_registry_that_wants_a_password_is_named_with_the_fix() {
     let Some(bench) = Bench::new().await else { return };
-    // The registry makes the file of passwords itself. Nobody knows the one that is in it.
+    // The registry creates the file of passwords itself, with a random password that the test does not know.
     let auth = "auth: { htpasswd: { realm: tests, path: /tmp/htpasswd } }\n";
     let registry = Registry::start(bench.scratch.path(), auth);
     let project = Project::new(&registry.of("app"), None);
