@@ -1,11 +1,12 @@
-# Writes standard input into a file of the first folder in which a program can be written and run. `$1` is the name of the
-# file, `$2` its length in bytes, and the others are folders. Prints the path of the file before it reads, because the input
-# is sent only then. If there is no such folder, it says on standard error what each refuses, and exits with 3. If the file
-# is not whole, it removes the file and exits with 4.
+# Writes standard input to a file in the first folder in which a program can be written and run. `$1` is the name of the
+# file, `$2` is its length in bytes, and the other arguments are folders. The script prints the path of the file before
+# it reads, because the harness sends the input only then. If no folder is suitable, it prints the reason for each
+# folder on standard error, and exits with 3. If the file is not complete, it removes the file and exits with 4.
 umask 077
 name=$1 length=$2
 shift 2
-# Without `wc`, only the agent itself can say its length. The caller asks the agent for it.
+# If the container has no `wc`, the file counts as complete here. The harness then compares the length that the agent
+# reports.
 is_whole() {
     ! command -v wc >/dev/null || [ "$(wc -c <"$file")" -eq "$length" ]
 }
@@ -13,8 +14,8 @@ refused=
 for folder in ${TMPDIR:+"$TMPDIR"} "$@"; do
     file=$folder/$name
     [ -d "$folder" ] || continue
-    # The kernel cannot run a file without `#!`, and a shell then runs it itself. On a noexec mount, neither does.
-    # A file of an earlier session may still run, and nobody may write it then.
+    # The kernel cannot run this file, because it has no `#!` line, so the shell runs it. On a noexec mount, the shell
+    # does not run it either. An existing file is removed first, because nobody can write the file of a running program.
     if ! (rm -f "$file"; echo 'exit 0' >"$file") 2>/dev/null; then
         refused="$refused$folder cannot be written
 "
@@ -32,7 +33,7 @@ for folder in ${TMPDIR:+"$TMPDIR"} "$@"; do
         exit 0
     fi
     rm -f "$file"
-    # An exec that ends before its input loses its exit code.
+    # The rest of the input is read, because the exit code of an exec is lost if the exec ends before its input.
     cat >/dev/null
     echo "$folder did not take all of the $length bytes of the agent's program" >&2
     exit 4

@@ -1,4 +1,5 @@
-# Removes the file `$1` from each of the folders, and exits with 1 if it is still in one of them.
+# Removes the file `$1` from each of the folders that the other arguments name. Exits with 1 if a folder still has the
+# file.
 name=$1
 shift
 for folder in ${TMPDIR:+"$TMPDIR"} "$@"; do

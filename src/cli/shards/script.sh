@@ -1,4 +1,4 @@
-# A signal to the pod must reach the run, which then cleans up.
+# The shell passes SIGTERM, by which Kubernetes stops the pod, on to the run. The run then cleans up.
 trap 'stopped=1; kill -TERM "$run"' TERM
 parallax e2e --shard "$((JOB_COMPLETION_INDEX + 1))/$SHARDS" --upload "$UPLOAD" "$@" &
 run=$!
@@ -8,7 +8,8 @@ if [ -n "${stopped-}" ]; then
   code=0
   wait "$run" || code=$?
 fi
-# 1: something is not as declared. That is a verdict, which `parallax merge` tells: this shard has done its work.
+# Exit code 1 means that a variant is not as declared. This is a verdict, which `parallax merge` reports, and no failure
+# of this shard. So the pod succeeds.
 if [ "$code" -eq 1 ]; then
   code=0
 fi

@@ -50,8 +50,7 @@ pub async fn collect(state: &StateDir) -> Result<Vec<(RunId, Result<Cleared, Str
     let mut collected = Vec::new();
     for run in state.runs()? {
         let Some(file) = state.run_file(&run).filter(|it| it.endpoint == ELSEWHERE) else { continue };
-        // The state folder belongs to this machine. So if the owner is from an earlier boot of a machine, that machine
-        // is this one, and the owner is dead.
+        // The state folder belongs to this machine, so a process that ran before the machine's last boot is dead.
         if file.owner.liveness(true) != Liveness::Dead {
             continue;
         }
