@@ -83,7 +83,7 @@ pub struct Provisioned {
     pub signing_keys: BTreeMap<String, Key>,
 }
 
-/// What an environment takes from outside the scenarios.
+/// The secrets and certificates that an environment takes from outside the scenarios.
 #[derive(Debug, Default)]
 pub struct Given {
     /// The secrets, by the name of the environment variable that gives them.

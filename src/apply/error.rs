@@ -109,7 +109,7 @@ pub enum ApplyError {
     Remains {
         /// The removal, in words.
         what: String,
-        /// What holds the objects, or the command that removes them.
+        /// What prevents the removal of the objects, or the command that removes them.
         reason: String,
     },
     /// An object could not be observed any more, so its state is unknown.

@@ -63,7 +63,7 @@ fn sentence(missing: &[Right]) -> String {
     format!("the user of the kubeconfig lacks rights {}", places.collect::<Vec<_>>().join("; "))
 }
 
-/// What an environment needs the right to do.
+/// The kinds of objects and the operations for which an environment needs rights.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The kinds of the objects that the environment creates or changes: `apiVersion` and kind.

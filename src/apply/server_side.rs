@@ -276,7 +276,7 @@ async fn refuse_others(api: &Api<DynamicObject>, name: &str, visit: &Visit, titl
     if of_this_run { Ok(()) } else { Err(ApplyError::NotOurs { title: title.to_owned() }) }
 }
 
-/// Whether the apiserver does not know a kind, or its group.
+/// Whether an error means that the apiserver does not have the requested kind, or its group.
 pub(super) fn is_unknown(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 404,

@@ -62,7 +62,8 @@ impl Inside {
     }
 }
 
-/// What the check has placed inside the cluster, and has to remove.
+/// What the check has placed inside the cluster and has to remove: a pod of its own, or the agent in an application's
+/// pod.
 enum Placement<'a> {
     Guest {
         guest: &'a Guest,
@@ -176,8 +177,9 @@ async fn services_of(access: &Access, namespace: &str) -> BTreeMap<String, Strin
 pub(super) struct Asking<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) inside: Option<&'a Vantage>,
-    /// How the application's own programs resolve names and which certificates they trust, or the reason why that is not
-    /// known. `None` if the pod is not an application's.
+    /// The settings of the application in whose container the agent is: how its programs resolve names, and which
+    /// certificates they trust. The error is the reason why they are not known. `None` if the agent is in a pod of the
+    /// check's own.
     pub(super) own: Option<Result<Settings, String>>,
     /// The namespace of the pod. It is empty if there is no cluster.
     pub(super) namespace: String,
@@ -270,9 +272,9 @@ impl Asking<'_> {
         all
     }
 
-    /// Asks the question on both sides at the same time. `may` says for the inside and the outside whether the question
-    /// can be asked. If an earlier row of a side failed, the question is not asked there, and the cell gives this
-    /// reason.
+    /// Asks the question inside and outside the cluster at the same time. `may` says for the inside and the outside
+    /// whether the question can be asked. Where an earlier row failed, the question is not asked, and the cell gives
+    /// this reason.
     pub(super) async fn both(
         &self,
         row: &'static str,
@@ -306,7 +308,8 @@ impl Asking<'_> {
         self.ask_trusting(inside, probe, self.wanted.trust.clone()).await
     }
 
-    /// Asks a question that trusts the certificates `trust`. Returns `None` if there is no vantage on that side.
+    /// Asks a question that trusts the certificates `trust`, inside or outside the cluster. Returns `None` if there is
+    /// no vantage in that place.
     pub(super) async fn ask_trusting(&self, inside: bool, probe: Probe, trust: Vec<String>) -> Option<Asked> {
         let outside = Vantage::Outside;
         let vantage = if inside { self.inside? } else { &outside };
@@ -349,7 +352,7 @@ impl Asking<'_> {
         {
             let written = rows.iter().find(|it| it.name == row);
             let cell = written.map(|it| if inside { &it.inside } else { &it.outside });
-            // If the upload was interrupted, or its answer was lost or replaced on the way, it is unknown whether the
+            // If the upload was interrupted, or if a proxy dropped or replaced its answer, it is unknown whether the
             // object was written. Only an upload that was not attempted certainly wrote nothing.
             if cell.is_some_and(|it| it.state == State::NotAsked) {
                 continue;

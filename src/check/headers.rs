@@ -40,7 +40,7 @@ pub(super) fn changed(at: At, changed: &[(&str, &str)]) -> Cell {
     Cell { state: State::Bad, text, why: Some(why), section: Some("a-proxy-changes-a-signed-header") }
 }
 
-/// Compares the headers of the answers to the same request on both sides.
+/// Compares the headers of the answers to the same request inside and outside the cluster.
 pub(super) fn row(both: &Both) -> Row {
     const NAME: &str = "response headers";
     let (Some(inside), Some(outside)) = (of(both.inside.1.as_ref()), of(both.outside.1.as_ref())) else {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::ask::Both;
 use super::rows::{Asked, Cell, Row, State};
 
-/// Builds the row that names the name servers of both sides.
+/// Builds the row that names the name servers that were asked inside and outside the cluster.
 pub(super) fn row(both: &Both, services: &BTreeMap<String, String>) -> Row {
     let cell = |(name, asked): &(Cell, Option<Asked>)| {
         let answer = asked.as_ref().and_then(|it| it.answer.as_ref().ok());

@@ -1,5 +1,5 @@
-//! Turns the answers of `parallax check` into cells. A row has one cell for each side. The cell of a failed question
-//! has a sentence about the problem, and names the section that explains it.
+//! Turns the answers of `parallax check` into cells. A row has one cell for the inside of the cluster and one for the
+//! outside. The cell of a failed question has a sentence about the problem, and names the section that explains it.
 
 use parallax_explain::{Subject, clock_apart, sentence};
 use parallax_judge::{Expected, Seen, judge};
@@ -24,7 +24,7 @@ const RIGHT: &str = "the signature is right";
 /// The text of a cell about an object key that the store does not allow.
 pub(super) const NO_SUCH_KEYS: &str = "the store does not take such a key";
 
-/// The state of a row on one side: in the pod (inside), or in this process (outside).
+/// The state of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -38,7 +38,7 @@ pub enum State {
     NotAsked,
 }
 
-/// The result of one question on one side.
+/// The result of one question that was asked inside the cluster (in the pod) or outside (in this process).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// The state of the cell.
@@ -54,7 +54,7 @@ pub struct Cell {
     pub section: Option<&'static str>,
 }
 
-/// One question that was asked on both sides.
+/// One question, with its results inside and outside the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The name of the question.
@@ -120,7 +120,7 @@ fn cell(
 ) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
-        // The pod or its session is gone, so no answer shows whether the store works for this side.
+        // The agent could not answer, for example because its pod is gone. So nothing is known about the store.
         Err(why) => return Cell::new(State::Bad, why.clone()),
     };
     let seen = match &answer.outcome {
@@ -247,7 +247,7 @@ fn first_words(body: &str) -> String {
     if text.is_empty() { "no body; this is not a store's answer".to_owned() } else { text }
 }
 
-/// Builds the cell that compares the store's clock with the clock of this side.
+/// Builds the cell that compares the store's clock with the clock of the machine or the pod that asked.
 pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     let answer = asked.answer.as_ref().ok();
     let subject = Subject {
@@ -284,8 +284,8 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// Builds the cell of a presigned URL that this side opened and the other side signed. `signer` is the secret key of
-/// the signature.
+/// Builds the cell of a presigned URL. A URL that is opened inside the cluster was signed outside, and the reverse.
+/// `signer` is the secret key that signed the URL.
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };

@@ -159,7 +159,8 @@ impl Flow {
         if self.inside { &[("inside", "outside"), ("outside", "inside")] } else { &[("outside", "outside")] }
     }
 
-    /// The steps of one side that send a request, without those that only write an object.
+    /// Returns the steps that send a request from `side`, which is `inside` or `outside`. Steps that only write an
+    /// object are left out.
     fn requests(&self, side: &str) -> Vec<String> {
         let mut all = vec![format!("stranger-{side}")];
         all.extend(self.has(Part::Pages).then(|| format!("page-{side}")));

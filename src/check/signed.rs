@@ -23,8 +23,8 @@ const SLASHES_KEY: &str = "a//b.txt";
 const PLAIN: (&str, &str) = ("presigned PUT", "plain.txt");
 /// The row whose question writes a large object, and the key of the object.
 const LARGE: (&str, &str) = ("large body", "large.bin");
-/// The codes with which a store refuses a request that something on the way has changed. If a segment is added to the
-/// path, the store takes that segment for the bucket.
+/// The codes with which a store refuses a request that a proxy has changed. If a proxy adds a segment to the path, the
+/// store takes this segment for the name of the bucket.
 const ON_THE_WAY: [&str; 3] = ["SignatureDoesNotMatch", "InvalidBucketName", "NoSuchBucket"];
 /// The row about keys with two slashes.
 const SLASHES: &str = "double slash";
@@ -84,7 +84,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Opens on each side a presigned URL that the other side signed. `request` makes the request from the URL.
+    /// Opens two presigned URLs: inside the cluster one that was signed outside, and outside one that was signed
+    /// inside. `request` makes the request from the URL.
     async fn opened(
         &self,
         (row, may): (&'static str, [bool; 2]),
@@ -101,8 +102,8 @@ impl Asking<'_> {
         self.both(row, may, open, |at, asked| rows::opened(at, asked, &access.secret_key)).await
     }
 
-    /// Returns a presigned URL for one side to open. The pod signs the URLs that are opened outside, if there is a pod.
-    /// This process signs all others. Returns `None` if signing failed.
+    /// Returns a presigned URL that is opened inside the cluster (`inside`) or outside. If there is a pod, it signs the
+    /// URLs that are opened outside. This process signs all others. Returns `None` if signing failed.
     pub(super) async fn presigned(
         &self,
         inside: bool,
@@ -164,7 +165,7 @@ impl Asking<'_> {
         row
     }
 
-    /// Finds out which part of a signed request changes between this side and the store.
+    /// Finds out which part of a signed request a proxy changes. The requests are sent inside or outside the cluster.
     async fn why_refused(&self, inside: bool, access: &S3Access, bucket: &str) -> Refused {
         let key = format!("{}{}/{}", self.wanted.prefix(), side(inside), PLAIN.1);
         let Some(url) = self.presigned(true, access, ("GET", bucket, &key)).await else { return Refused::Unknown };
@@ -198,7 +199,8 @@ impl Asking<'_> {
         changed.map_or(Refused::Unknown, Refused::Differs)
     }
 
-    /// Asks on one side whether signed headers arrive as they were signed, and if not, which of them do not.
+    /// Asks inside or outside the cluster whether signed headers arrive as they were signed, and if not, which of them
+    /// do not.
     async fn signed_headers(&self, inside: bool, may: bool, access: &S3Access, bucket: &str) -> Cell {
         if !may {
             return self.not_asked(inside);

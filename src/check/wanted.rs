@@ -66,7 +66,8 @@ impl Wanted {
         format!("parallax-check/{}/", self.id)
     }
 
-    /// Returns the trusted certificates and name servers for questions of one side. A pod uses its own name servers.
+    /// Returns the trusted certificates and the name servers for questions inside or outside the cluster. A pod uses
+    /// its own name servers.
     pub(super) fn view(&self, inside: bool) -> View {
         let name_servers = if inside { Vec::new() } else { self.name_servers.clone() };
         View { trust: self.trust.clone(), name_servers, ..View::default() }

@@ -79,7 +79,7 @@ pub struct Images {
     pub everywhere: BTreeSet<String>,
 }
 
-/// The objects that already exist when a cluster is started.
+/// The network, the containers and the authorities that exist before a cluster is started.
 #[derive(Debug)]
 pub struct Surroundings {
     /// The network of the engine to which the cluster's containers are connected.

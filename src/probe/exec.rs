@@ -235,7 +235,7 @@ mod tests {
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
         assert_eq!(read(Some(&b"a\xffb"[..]), OUTPUT_LIMIT_BYTES, None).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
-        // The limit splits a character of several bytes.
+        // The limit is in the middle of a character that has several bytes.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
         let text = read(Some(&mut output), OUTPUT_LIMIT_BYTES, None).await;

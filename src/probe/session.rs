@@ -75,8 +75,7 @@ enum State {
     Gone(ProbeError),
 }
 
-/// The agent's response to a message: an answer, or the outcomes of a prober (`None` if the agent does not know the
-/// prober).
+/// The agent's response to a message: an answer, or the outcomes of a prober (`None` if the agent has no such prober).
 #[derive(Debug)]
 enum Response {
     Answer(Box<Answer>),

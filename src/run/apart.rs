@@ -39,12 +39,12 @@ impl Fresh {
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 
-    /// What the first variant may see: everything.
+    /// Returns what the first variant may see, which is everything.
     pub(super) fn first(&self) -> Apart {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// What a variant may see whose flow begins now, after other flows in the same environment.
+    /// Returns what a variant may see if its flow begins now, after other flows in the same environment.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parallax_vocab::VariantId;
 
-/// A safety margin that is added to the measured time. A baseline's step is only tried now and then, so the exact
-/// moment at which it first holds is not known.
+/// A safety margin that is added to the measured time. There are pauses between the tries of a baseline's step, so the
+/// exact moment at which it first holds is not known.
 const MARGIN: Duration = Duration::from_secs(2);
 
 /// The time after which each step of a baseline held. The key is the scenario and the step.

@@ -138,8 +138,8 @@ impl Stage<'_> {
         was_given_by(answer, leaves.map(|it| it.serial.as_str()))
     }
 
-    /// Where a request came from, according to the trace of the store that answered it. `None` if the traces cannot
-    /// tell. The function waits for the trace for at most `within`.
+    /// Where a request came from, according to the trace of the store that answered it. `None` if no trace shows it.
+    /// The function waits for the trace for at most `within`.
     pub(super) async fn witness(
         &self,
         variant: &VariantPlan,
@@ -372,7 +372,7 @@ async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, 
     }
 }
 
-/// Generates the certificates and credentials of an environment. The redactor learns each secret before the secret is
+/// Generates the certificates and credentials of an environment. Each secret is passed to the redactor before it is
 /// used, so that no secret appears in the record.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provisioned, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);

@@ -81,7 +81,7 @@ pub enum RunError {
         variant: VariantId,
         /// The namespace of the variant's environment.
         namespace: String,
-        /// The containers and nodes that ended, each with the way in which it ended.
+        /// The containers and nodes that ended, each with a description of how it ended.
         ended: Vec<String>,
         /// The results of the variant's steps, and the states, events and log lines of the namespace.
         evidence: Vec<String>,

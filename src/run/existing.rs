@@ -172,7 +172,7 @@ fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
     ))
 }
 
-/// What a question writes or deletes, or what it allows somebody to write or to delete.
+/// What a question writes or deletes itself, or what it allows the owner of a signed URL to write or delete.
 struct Written<'a> {
     /// The URL of the request. Only its host and port are compared with those of the stores.
     url: &'a str,

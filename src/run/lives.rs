@@ -55,7 +55,7 @@ impl Lives {
     }
 
     /// The containers and nodes that have ended after this state was read, although no step of the flow ended them.
-    /// Each has the way in which it ended.
+    /// Each comes with a description of how it ended.
     ///
     /// If a step got no answer, a container may have ended although the kubelet has not reported this yet. `silence` is
     /// the time of that step. The check is repeated until the kubelet must have reported the end.

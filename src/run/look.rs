@@ -49,7 +49,7 @@ const PREPARE: &str =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inside {
-    /// Where the script must be run.
+    /// The place in which the script must be run.
     pub place: Place,
     /// The path of a script for `sh`. The script sets the environment variables, then runs its arguments, or a shell if
     /// there are none. The script works only once.

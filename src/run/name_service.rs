@@ -29,9 +29,9 @@ use parallax_vocab::Cause;
 /// A name that exists in every cluster. If CoreDNS answers a pod's question for this name, the cluster's name service
 /// works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// The time limit of each wait for the name service. k3s deploys CoreDNS while the environment is set up. On a node that
-/// has just started, no other wait takes as long. The caches of the usual set-ups forget an answer in a third of this
-/// time.
+/// The time limit of each wait for the name service. k3s deploys CoreDNS while the environment is set up, which takes
+/// longest on a node that has just started. The limit is also three times as long as name services usually cache an
+/// answer.
 const WITHIN: Duration = Duration::from_secs(90);
 /// The number of questions that are asked at the same time for one name. A name service may have several replicas, each
 /// with its own cache, and each question goes to a random replica. If one of two replicas has an old answer, all 16

@@ -172,7 +172,8 @@ async fn all_reached(
     let pairs = vantages.iter().flat_map(|vantage| ports.iter().map(move |port| (vantage, port)));
     let waits = pairs.map(|(vantage, port)| async move {
         match reached(rule, client, vantage, port).await {
-            // An earlier step may have ended the vantage's pod. Only a step at that vantage reports this.
+            // An earlier step may have ended the vantage's pod. A later step at that vantage reports this, so this wait
+            // ignores it.
             Err(RunError::Probe(error)) if rule == Rule::Applied => {
                 tracing::debug!(%error, vantage = vantage.0, "a vantage cannot say whether it reaches a Service");
                 Ok(None)

@@ -25,7 +25,7 @@ const LONGEST_AFTER_PROGRAM: Duration = Duration::from_secs(3);
 /// waiting takes at most a tenth longer than it must, and a long wait needs few tries.
 const LONGEST_WAITING: Duration = Duration::from_secs(1);
 /// The longest pause while a step shows its declared failure. Such a step only has to show the failure until a known
-/// moment. Tries on the way cost processor time and decide nothing.
+/// moment. Tries before that moment cost processor time and decide nothing.
 const LONGEST_FAILING: Duration = Duration::from_secs(2);
 /// The pause between two tries of `consistently` is the span divided by this number, within [`AGAIN_AFTER`] and
 /// [`LONGEST_LOOKING`]. A failure that is shorter than the pause may not be seen.

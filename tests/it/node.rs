@@ -209,8 +209,7 @@ async fn configured(surroundings: &Surroundings) {
         assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
     }
 
-    // A manifest contains the role binding for anonymous users, and the apiserver applies the role binding after a
-    // delay.
+    // The node applies the role binding for anonymous users from a manifest, some time after the apiserver is ready.
     let discovery = here.until("/.well-known/openid-configuration", 200).await;
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let document: serde_json::Value = serde_json::from_str(&discovery).unwrap();

@@ -14,8 +14,8 @@ use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
 /// The success statuses, as messages show them.
 pub(super) const SUCCESS: &str = "2xx";
-/// The expectation that a successful answer contains no error document. S3 answers some operations with 200 before it
-/// knows their result, and reports an error in the body.
+/// The expectation that a successful answer contains no error document. S3 answers some operations with 200 before they
+/// are complete, and reports a later error in the body.
 const NO_ERROR: &str = "no error document";
 
 /// The parts of an answer that matchers read, independent of the kind of reply.

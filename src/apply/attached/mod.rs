@@ -1,5 +1,5 @@
-//! Places the agent in a running pod of somebody's own application. For this, the cluster's nodes need no registry with
-//! the agent's image.
+//! Places the agent in a running pod of somebody's own application. So the cluster's nodes need not pull an image of
+//! the agent.
 //!
 //! The agent's program is written through exec into a folder of the application's container. If the container has no
 //! shell, or no folder from which a program can run, the agent gets an ephemeral container with an image that the user

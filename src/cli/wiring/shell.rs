@@ -52,7 +52,7 @@ async fn here(argv: &[&str]) -> Result<i32, CliError> {
 }
 
 /// Connects the terminal with a process: typed bytes go to the process, and the output of the process goes to the
-/// screen. Returns the exit code when the process has ended or this program is told to end.
+/// screen. Returns the exit code when the process has ended, or when this program receives a signal to end.
 async fn connect(there: Terminal) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
     let Terminal { stdin, mut stdout, sizes, exit } = there;

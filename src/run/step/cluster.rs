@@ -155,7 +155,8 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) => None,
             Err(_) => {
-                // Either no line was written, or the apiserver does not answer. A request to the apiserver tells which.
+                // Either no line was written, or the apiserver does not answer. A request to the apiserver shows which
+                // of the two is true.
                 self.answers(&title).await?;
                 if look.last().next().is_none() {
                     return Err(self.wrong("the log could not be read in time".to_owned()));

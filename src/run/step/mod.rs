@@ -70,7 +70,7 @@ pub(super) struct Tried {
     pub(super) value: Option<String>,
     /// Additional lines that are shown to the user.
     pub(super) notes: Vec<String>,
-    /// Where the request came from, according to the store's trace. `None` if no trace tells.
+    /// Where the request came from, according to the store's trace. `None` if no trace shows it.
     pub(super) witness: Option<Witness>,
     /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
     pub(super) expect: Option<Box<Expect>>,

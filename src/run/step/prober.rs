@@ -109,7 +109,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
             None => tried,
         })
     };
-    // With `eventually`, the prober continues until its outcomes so far are as expected. Only then it is stopped, and
+    // With `eventually`, the prober continues until its outcomes so far are as expected. After that it is stopped, and
     // the answers to its last questions are counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?)?;

@@ -11,7 +11,7 @@ use crate::run::error::RunError;
 pub(in crate::run) struct Void {
     /// What prevented the step from being carried out as intended.
     pub(in crate::run) why: String,
-    /// What the user can change on the machine, if the machine is the reason. `None` if the system under test is.
+    /// What the user can change on the machine, if the machine is the reason. `None` if it is not.
     pub(in crate::run) fix: Option<&'static str>,
 }
 

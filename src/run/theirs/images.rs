@@ -24,7 +24,7 @@ pub enum Present {
     These(BTreeSet<String>),
 }
 
-/// What is known about the images.
+/// The images of images.lock, and what is known about the images that the nodes have.
 #[derive(Debug)]
 pub(super) struct Images {
     rows: BTreeMap<String, Row>,

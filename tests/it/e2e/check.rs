@@ -118,7 +118,8 @@ impl<'a> Standing<'a> {
         (ended.status.code().unwrap_or(-1), said)
     }
 
-    /// Returns the command of [`Self::check_at`]. Its process becomes `parallax` itself.
+    /// Returns the command that [`Self::check_at`] runs. Its shell replaces itself by `parallax`, so that a signal to
+    /// the process reaches `parallax`.
     pub(super) fn command(&self, endpoint: &str, before: &str, args: &str) -> Command {
         let Self { namespace, kubeconfig, variables, image, .. } = self;
         let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();

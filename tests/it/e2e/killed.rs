@@ -8,7 +8,7 @@ use serial_test::serial;
 
 use super::bench::{Project, eventually, lists, no_engine, reserve};
 
-/// Returns the process id of a run's reaper. The reaper goes on after the harness has ended.
+/// Returns the process id of a run's reaper, which continues to run after the harness has ended.
 pub(super) fn reaper_of(run: &str) -> Pid {
     let found = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;

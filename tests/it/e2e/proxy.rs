@@ -19,7 +19,7 @@ const NGINX_LIMIT_BYTES: usize = 1 << 20;
 /// What the proxy does to requests and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The proxy passes everything on as it came.
+    /// The proxy passes requests and answers on unchanged.
     None,
     /// The proxy puts a prefix before the path.
     AddsPrefix(&'static str),

@@ -23,7 +23,7 @@ pub struct Loaded {
     pub path: String,
     /// The name of the scenario's file, as messages give it.
     pub file: String,
-    /// The parsed document of the file. It knows the text of the file and the place of each value.
+    /// The parsed document of the file, with the text of the file and the place of each value.
     pub document: Document,
     /// The typed scenario, which is the baseline with its declared variants and breaks.
     pub scenario: Scenario,

@@ -60,7 +60,7 @@ struct ClientFile {
 pub struct ClientStep {
     /// The name of the client program.
     pub client: String,
-    /// What the client does with the store, for example put an object.
+    /// The single task of the client: sign a URL, do an S3 operation, or send an HTTP request.
     pub task: Task,
     /// Whether the client finds endpoint, region and credentials through its own default provider chain.
     pub chain: bool,

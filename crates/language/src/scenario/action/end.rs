@@ -66,14 +66,14 @@ pub enum EndTarget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    /// As if the node crashed: the node's container runtime kills every container (exit code 137), and the pod is
-    /// deleted at once without a grace period. If the kubelet restarts a container before the pod is deleted, the step
-    /// does not count: within a `repeat` such a round is void and is run again. An agent node is killed, and its Node
-    /// object is deleted, as a cloud provider does when a machine is gone.
+    /// The pod ends as if its node crashed: the node's container runtime kills every container (exit code 137), and the
+    /// pod is deleted at once without a grace period. If the kubelet restarts a container before the pod is deleted,
+    /// the step does not count: within a `repeat` such a round is void and is run again. An agent node is killed, and
+    /// its Node object is deleted, as a cloud provider does when a machine is gone.
     Crash,
-    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end. An
-    /// agent node is drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted, except
-    /// those of `DaemonSets`.
+    /// The pod ends as with `kubectl delete`: every container receives its stop signal and has the pod's grace period
+    /// to end. An agent node is drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted,
+    /// except those of `DaemonSets`.
     Clean,
 }
 

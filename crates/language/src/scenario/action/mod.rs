@@ -402,7 +402,7 @@ pub struct Step {
     pub vulnerable: Option<Vulnerable>,
     /// The cell of a table in the report for which this step is the evidence.
     pub shows: Option<Shows>,
-    /// When the step begins after the previous step. Only a step within a `repeat` has this.
+    /// The delay between the previous step and this step. Only a step within a `repeat` has one.
     pub after: Option<After>,
 }
 
