@@ -1,8 +1,9 @@
 //! Removes a run's objects from a cluster that stays, and waits until they are gone.
 //!
 //! Each object that a run creates in such a cluster has a label with the run's id. The search for this label needs no
-//! memory of the run, so the run itself, its reaper and `parallax gc` remove the same objects. Objects that a controller
-//! creates for a labelled object belong to it (owner references), and Kubernetes deletes them first (foreground).
+//! memory of the run, so the run itself, its reaper and `parallax gc` remove the same objects. Objects that a
+//! controller creates for a labelled object belong to it (owner references), and Kubernetes deletes them first
+//! (foreground).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -76,8 +76,8 @@ pub struct Environment {
 pub struct Provisioned {
     /// The certificates of the environment.
     pub certificates: Bundle,
-    /// The credentials, generated or given. The outer key is the fixture's id and the name of the credentials; the inner
-    /// key is the key in their Secret.
+    /// The credentials, generated or given. The outer key is the fixture's id and the name of the credentials; the
+    /// inner key is the key in their Secret.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
     /// The keys with which fixtures sign tokens, by the id of the fixture.
     pub signing_keys: BTreeMap<String, Key>,

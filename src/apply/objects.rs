@@ -96,8 +96,8 @@ pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     })
 }
 
-/// A ConfigMap with trusted certificates under the key `ca.crt`. cert-manager and the cluster's own ConfigMap use the
-/// same key.
+/// A ConfigMap with trusted certificates under the key `ca.crt`. cert-manager's Secrets and the ConfigMap
+/// `kube-root-ca.crt` of Kubernetes use the same key.
 pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -191,8 +191,8 @@ pub(super) fn set_run(manifest: &mut Value, run: &str) {
     }
 }
 
-/// Makes a pod comply with the profile `restricted` of the Pod Security Standards, which the namespaces of many clusters
-/// require. A user and a group that the pod declares itself stay.
+/// Makes a pod comply with the profile `restricted` of the Pod Security Standards, which the namespaces of many
+/// clusters require. A user and a group that the pod declares itself stay.
 pub(super) fn restrict(pod: &mut Value) {
     let spec = &mut pod["spec"];
     let security = &mut spec["securityContext"];

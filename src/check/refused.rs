@@ -19,8 +19,8 @@ const HOSTS_LIMIT: usize = 96;
 pub(super) enum Refused {
     /// A proxy between the client and the store changes a part of the request.
     Differs(SignatureFinding),
-    /// The store accepts a presigned URL. So no proxy changes the host or the path, but another part of the refused
-    /// request.
+    /// The store accepts a presigned URL, so no proxy changes the host or the path. A proxy changes another part of the
+    /// refused request.
     OnlyThisRequest,
     /// No further request shows the reason.
     Unknown,

@@ -76,8 +76,8 @@ impl CliError {
         }
     }
 
-    /// Returns a function that wraps an I/O error. `doing` is the verb of the failed operation on the file at `path`, which
-    /// the user named.
+    /// Returns a function that wraps an I/O error. `doing` is the verb of the failed operation on the file at `path`,
+    /// which the user named.
     fn file(doing: &str, path: &Path) -> impl FnOnce(Error) -> Self {
         let what = format!("failed to {doing} {}", path.display());
         move |error| {
@@ -87,8 +87,8 @@ impl CliError {
     }
 }
 
-/// Whether an operation on a file failed because of the path that the user gave. Otherwise the machine failed, for example
-/// because its disk is full.
+/// Whether an operation on a file failed because of the path that the user gave. Otherwise the machine failed, for
+/// example because its disk is full.
 fn is_of_the_path(error: &Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,5 @@
-//! The reference pages in `docs/reference` and the JSON schemas, generated from the types, so that they cannot be out of
-//! date.
+//! The reference pages in `docs/reference` and the JSON schemas, generated from the types, so that they cannot be out
+//! of date.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -172,8 +172,8 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     })
 }
 
-/// Reads one output of a program, and returns its beginning. Notifies `began` when the first bytes arrive. The rest is read too and dropped, because a program whose
-/// output is not read would block.
+/// Reads one output of a program, and returns its beginning. Notifies `began` when the first bytes arrive. The rest is
+/// read too and dropped, because a program whose output is not read would block.
 async fn read(output: Option<impl AsyncRead + Unpin>, limit: u64, began: Option<&Notify>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();

@@ -1,7 +1,7 @@
 //! Stores that existed before the run, and that others use, too.
 //!
-//! **Architecture Invariant:** a step writes only below the prefix of its environment, which contains the id of the run.
-//! The run removes what is below this prefix, and nothing else.
+//! **Architecture Invariant:** a step writes only below the prefix of its environment, which contains the id of the
+//! run. The run removes what is below this prefix, and nothing else.
 
 use std::borrow::Cow;
 use std::sync::PoisonError;
@@ -122,8 +122,8 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
 }
 
 /// Checks that a question may be asked. The error says that the question, or the URL that it signs, writes or deletes
-/// in an existing store outside the environment's prefix. What a `script` or a pod writes is not known, and so not
-/// checked.
+/// in an existing store outside the environment's prefix. What a `script` or a pod writes is not known, so it is
+/// not checked.
 pub(super) fn permitted(scene: &Scene<'_>, probe: &Probe) -> Result<(), String> {
     let stores = scene.stores().map(|(id, store)| Limit {
         id,

@@ -62,9 +62,9 @@ pub async fn build_images(
 }
 
 /// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.
-/// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` says which images of
-/// the plan are needed, and where: [`wants`] for a run. With [`OnRequest::OnlyBuilt`], an image that is built only on
-/// request is left out in the same way, unless it is built already.
+/// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` says which images
+/// of the plan are needed, and where: [`wants`] for a run. With [`OnRequest::OnlyBuilt`], an image that is built only
+/// on request is left out in the same way, unless it is built already.
 pub async fn fetch(
     recipes: &Recipes,
     (policy, engine, provision): (K3s, &Engine, bool),

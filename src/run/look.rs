@@ -302,7 +302,8 @@ fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v st
 
 /// The question that runs a program at a vantage, with the vantage's environment variables and trusted certificates.
 /// `proxy` is the URL of the HTTP proxy through which programs reach the environment's names. Only a program that runs
-/// on the harness's own machine gets it, in the variables of [`PROXIES`], because such a program cannot resolve the names.
+/// on the harness's own machine gets it, in the variables of [`PROXIES`], because such a program cannot resolve the
+/// names.
 fn question(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),

@@ -106,8 +106,8 @@ impl<'a> Scene<'a> {
     }
 
     /// The prefix of the keys that this environment may write in a store that exists already. No other run has the same
-    /// prefix. Environments that use one namespace (`--namespace`) have the same prefix. They run one after the other, and
-    /// each begins only when the objects of the one before are removed. `None` for a store that the run created.
+    /// prefix. Environments that use one namespace (`--namespace`) have the same prefix. They run one after the other,
+    /// and each begins only when the objects of the one before are removed. `None` for a store that the run created.
     pub(super) fn prefix(&self, store: &Store) -> Option<String> {
         let first = store.prefix.as_ref()?.trim_matches('/');
         let slash = if first.is_empty() { "" } else { "/" };

@@ -295,8 +295,8 @@ impl Begun {
         Self(steps[..count].iter().map(|it| it.id.clone()).collect())
     }
 
-    /// Selects the steps that run now: those that are wanted, and those before the last wanted one that have not run yet.
-    /// `wanted` gets the index of each step.
+    /// Selects the steps that run now: those that are wanted, and those before the last wanted one that have not run
+    /// yet. `wanted` gets the index of each step.
     fn select(&mut self, steps: &[Step], wanted: impl Fn(usize) -> bool) -> Vec<Step> {
         let count = (0..steps.len()).rev().find(|at| wanted(*at)).map_or(0, |at| at + 1);
         let now = steps[..count].iter().enumerate().filter(|(at, it)| wanted(*at) || !self.0.contains(&it.id));
@@ -306,7 +306,8 @@ impl Begun {
     }
 }
 
-/// Runs one step of the flow again, as the scenario's file has it now. The steps before it that have not run yet run first.
+/// Runs one step of the flow again, as the scenario's file has it now. The steps before it that have not run yet run
+/// first.
 async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: &StepId) -> Answer {
     if let Err(answer) = renew(flow, standing).await {
         return answer;

@@ -94,8 +94,8 @@ impl Bounds {
     }
 }
 
-/// Reads a text file of a project, with the same limits as its scenarios: a path that leads out of the project is refused,
-/// and so is a file that is too long.
+/// Reads a text file of a project, with the same limits as its scenarios: a path that leads out of the project is
+/// refused, and so is a file that is too long.
 ///
 /// # Errors
 /// Returns a message that says why the file cannot be read, for example `cannot be read: No such file or directory`.

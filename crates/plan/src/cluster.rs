@@ -173,8 +173,8 @@ pub struct EnvironmentPlan {
     /// The variants that run in this environment, one after the other: the baseline first, then the breaks that share
     /// the environment.
     pub variants: Vec<VariantPlan>,
-    /// The priority of the environment's start: approximately the milliseconds of work until its end, plus the work that
-    /// waits for its end.
+    /// The priority of the environment's start: approximately the milliseconds of work until its end, plus the work
+    /// that waits for its end.
     #[serde(skip)]
     pub priority: u64,
 }

@@ -81,8 +81,8 @@ enum Event {
     Ended(usize, usize),
 }
 
-/// A queue of waiting work. The highest-priority entry comes first. Of entries of equal priority, the one that was added first
-/// comes first.
+/// A queue of waiting work. The highest-priority entry comes first. Of entries of equal priority, the one that was
+/// added first comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
 /// A simulation of a run. It starts jobs, environments and clusters in the same order as a real run.

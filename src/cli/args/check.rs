@@ -78,8 +78,9 @@ pub struct Check {
     /// `7d`. The row `link` is red if the credentials end earlier than that.
     #[arg(long, value_name = "DURATION", requires = "role", value_parser = span)]
     pub links_for: Option<Span>,
-    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. Its settings are compared
-    /// with what the check asks, and the check's pod resolves names as the application's pod does.
+    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. Its
+    /// settings are compared with what the check asks, and the check's pod resolves names as the application's pod
+    /// does.
     #[arg(long, value_name = "KIND/NAME", conflicts_with = "outside_only")]
     pub app: Option<String>,
     /// Print the result as JSON.

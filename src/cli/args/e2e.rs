@@ -41,8 +41,8 @@ pub struct E2e {
     #[arg(long)]
     pub allow_skips: bool,
     /// Fail (exit 3) if a scenario cannot run because one of its images is in no source. This is the default if `CI` is
-    /// set, unless `--allow-skips` is given. A scenario whose image is built only on request is not meant: it is skipped
-    /// unless the selection names it.
+    /// set, unless `--allow-skips` is given. A scenario whose image is built only on request is not meant: it is
+    /// skipped unless the selection names it.
     #[arg(long, conflicts_with = "allow_skips")]
     pub deny_skips: bool,
     /// A scenario that may be skipped for any reason, without making the run fail. Can be repeated.
@@ -108,21 +108,21 @@ fn word(value: &impl ValueEnum) -> String {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Your own cluster")]
 pub struct Theirs {
-    /// Run in the cluster of this kubeconfig, and start no cluster and no container. The run creates a namespace for each
-    /// environment, changes nothing that it has not created, and removes everything before it ends. A scenario that
-    /// needs more than the cluster gives is skipped, with the reason.
+    /// Run in the cluster of this kubeconfig, and start no cluster and no container. The run creates a namespace for
+    /// each environment, changes nothing that it has not created, and removes everything before it ends. A scenario
+    /// that needs more than the cluster gives is skipped, with the reason.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "keep_on_failure", "provision"])]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig [default: the current context].
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
-    /// Run all environments in this existing namespace, one after the other. The rights of the namespace's administrator
-    /// then suffice. Use a namespace without other workloads: a step that deletes or changes an object by its name or
-    /// labels also finds those of others.
+    /// Run all environments in this existing namespace, one after the other. The rights of the namespace's
+    /// administrator then suffice. Use a namespace without other workloads: a step that deletes or changes an object by
+    /// its name or labels also finds those of others.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub namespace: Option<String>,
-    /// Allow the run to create cluster-scoped objects, and objects in other namespaces. It removes them, too. It changes
-    /// no existing object, and never the cluster's CoreDNS.
+    /// Allow the run to create cluster-scoped objects, and objects in other namespaces. It removes them, too. It
+    /// changes no existing object, and never the cluster's CoreDNS.
     #[arg(long, requires = "kubeconfig")]
     pub allow_cluster_changes: bool,
     /// The cluster's nodes already have these images of images.lock, as `parallax images build` makes them. Without

@@ -98,8 +98,8 @@ pub enum ImagesCommand {
     /// Load the images of a file that `images bundle` wrote. A run then needs no network for them.
     ///
     /// The whole file is verified before anything is loaded: a file that was cut off, or in which a byte differs, is
-    /// refused, with the blob, its expected digest and the one that was found. Built images go to the cache; images that
-    /// run as containers of the engine are also loaded into it.
+    /// refused, with the blob, its expected digest and the one that was found. Built images go to the cache; images
+    /// that run as containers of the engine are also loaded into it.
     ///
     /// The file must fit this version of Parallax and the project's images/: an image that another version or another
     /// recipe made is refused.

@@ -140,9 +140,9 @@ pub enum Command {
     Status,
     /// Run one step again, or the whole flow, in the environment that `parallax up` keeps running.
     ///
-    /// The scenario's file is read again first. A step runs in the environment as it is now, with the results of earlier
-    /// steps. Before the whole flow runs, the objects that it created are removed. Exits 0 if the steps that ran are as
-    /// declared, otherwise 1. If fixtures, vantages or traits changed, the command says so and exits 2.
+    /// The scenario's file is read again first. A step runs in the environment as it is now, with the results of
+    /// earlier steps. Before the whole flow runs, the objects that it created are removed. Exits 0 if the steps that
+    /// ran are as declared, otherwise 1. If fixtures, vantages or traits changed, the command says so and exits 2.
     #[command(
         after_long_help = "Examples:\n  parallax rerun\n  parallax rerun outside\n  parallax rerun outside --run r5f09a2c1"
     )]
@@ -190,15 +190,16 @@ pub enum Command {
     Hold(Hold),
     /// Remove what killed runs left behind.
     ///
-    /// Finds containers, networks and volumes by the ledgers of runs and by label. It does not touch runs whose process is
-    /// alive, or that `e2e --keep` keeps.
+    /// Finds containers, networks and volumes by the ledgers of runs and by label. It does not touch runs whose process
+    /// is alive, or that `e2e --keep` keeps.
     #[command(after_long_help = "Examples:\n  parallax gc")]
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
     /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources and pins, the programs of
-    /// Parallax that images contain, the clock, DNS, and the variables for proxies and certificates. Also lists every program that a run, an image recipe or a test looks
-    /// for: its path, its users, and, if it is missing, how to install it.
+    /// Parallax that images contain, the clock, DNS, and the variables for proxies and certificates. Also lists every
+    /// program that a run, an image recipe or a test looks for: its path, its users, and, if it is missing, how to
+    /// install it.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --json                 for a program\n  parallax doctor --fix                  also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]

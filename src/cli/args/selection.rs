@@ -53,8 +53,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the user named what to run, by filters or labels, or by `--failed`. A label that excludes scenarios names
-    /// none.
+    /// Whether the user named what to run, by filters or labels, or by `--failed`. A label that excludes scenarios
+    /// names none.
     pub fn is_named(&self) -> bool {
         !self.filters.is_empty() || self.labels.iter().any(|it| !it.starts_with('!')) || self.failed
     }

@@ -1,4 +1,5 @@
-//! Packs the scenarios, fixtures and images of a project into one archive. Fails if a `ConfigMap` cannot hold the archive.
+//! Packs the scenarios, fixtures and images of a project into one archive. Fails if a `ConfigMap` cannot hold the
+//! archive.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

@@ -30,8 +30,8 @@ impl FirstFlow {
     }
 
     /// Describes the steps that failed and the differences from what the scenario declares. A failure that the break
-    /// declares takes one line. The text is empty if every step passed, and if there is an error, which has been printed
-    /// before.
+    /// declares takes one line. The text is empty if every step passed, and if there is an error, which has been
+    /// printed before.
     pub(super) fn text(&self) -> String {
         let problems = match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems.as_slice(),

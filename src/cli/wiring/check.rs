@@ -138,8 +138,8 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
     Ok((Ok((access, Inside::Guest(guest))), application))
 }
 
-/// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after it.
-/// Therefore only lower-case letters, digits and hyphens are accepted. An existing file is an error.
+/// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after
+/// it. Therefore only lower-case letters, digits and hyphens are accepted. An existing file is an error.
 fn to_save(name: &str) -> Result<PathBuf, CliError> {
     let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
     if !name.starts_with(|it: char| it.is_ascii_lowercase()) || !name.chars().all(is_letter) {

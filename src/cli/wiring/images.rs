@@ -19,8 +19,8 @@ use parallax_record::Sink;
 /// The variants of a project that a bundle is for, and the recipes of their images.
 type Of<'a> = (&'a Project, &'a [VariantId], &'a Recipes);
 
-/// Obtains the images that the variants need, and writes them to the file `out`. Returns the names of the images and the
-/// digest of the file as text.
+/// Obtains the images that the variants need, and writes them to the file `out`. Returns the names of the images and
+/// the digest of the file as text.
 pub async fn images_bundle(
     (project, selected, recipes): Of<'_>,
     (k3s, provision): (K3s, bool),

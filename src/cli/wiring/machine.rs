@@ -215,7 +215,8 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
-/// Removes built images that no existing recipe makes. With `dry_run`, removes nothing, and names what would be removed.
+/// Removes built images that no existing recipe makes. With `dry_run`, removes nothing, and names what would be
+/// removed.
 pub async fn images_prune(
     recipes: &Recipes,
     dry_run: bool,
@@ -293,7 +294,8 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() && left.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes the objects of a run that was kept with `e2e --keep`, and the files in its folder that say how to reach them.
+/// Removes the objects of a run that was kept with `e2e --keep`, and the files in its folder that say how to reach
+/// them.
 pub async fn down(run: RunId, kept: Option<Kept>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let engine = connected(&sink, false).await?;

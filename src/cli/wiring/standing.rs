@@ -131,8 +131,8 @@ impl Standing {
         lines.join("\n")
     }
 
-    /// Returns the message for a command that needs the process of a run, if the run was left by `e2e --keep` and so has
-    /// no process. The message says how the user can examine the environments instead.
+    /// Returns the message for a command that needs the process of a run, if the run was left by `e2e --keep` and so
+    /// has no process. The message says how the user can examine the environments instead.
     fn no_process(&self) -> String {
         let kubectl: Vec<String> = self.kubectl().iter().map(|it| format!("`{it}`")).collect();
         let run = self.run();

@@ -77,8 +77,8 @@ impl Attempt<'_> {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
 
-    /// Waits until the vantages in pods reach Services. Returns the ports that they did not reach in time, in words that
-    /// follow the summary of the step. The step passes all the same, because only a later step shows whether the
+    /// Waits until the vantages in pods reach Services. Returns the ports that they did not reach in time, in words
+    /// that follow the summary of the step. The step passes all the same, because only a later step shows whether the
     /// scenario needs the port.
     async fn unreached(&self, services: &[Service]) -> Result<String, RunError> {
         let Stage { applier, pods, .. } = self.stage;

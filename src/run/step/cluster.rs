@@ -289,8 +289,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether an event is about an object that the question selects. `names` are the names of these objects, as far as they
-/// are known. The apiserver itself selects the events of an object that the question names.
+/// Whether an event is about an object that the question selects. `names` are the names of these objects, as far as
+/// they are known. The apiserver itself selects the events of an object that the question names.
 fn concerns(question: &EventQuestion, names: &BTreeSet<String>, event: &ObjectEvent) -> bool {
     question.name.is_some() || names.contains(&event.object)
 }

@@ -1,6 +1,6 @@
-//! What a run in somebody else's cluster writes into its folder of the state folder, before it creates the first object:
-//! a copy of the kubeconfig, and where the run's objects may be. With it, the reaper and `parallax gc` remove the
-//! objects of a run that was killed. The copy is removed as soon as no object is left.
+//! What a run in somebody else's cluster writes into its folder of the state folder, before it creates the first
+//! object: a copy of the kubeconfig, and where the run's objects may be. With it, the reaper and `parallax gc` remove
+//! the objects of a run that was killed. The copy is removed as soon as no object is left.
 
 use std::path::PathBuf;
 

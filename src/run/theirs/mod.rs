@@ -143,8 +143,8 @@ async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Ac
 }
 
 /// Removes an environment. The cluster stays, so the environment must be gone before the run ends, and before another
-/// environment uses the same namespace. What the environment wrote into existing stores is removed last, because then no
-/// pod of the environment can write any more.
+/// environment uses the same namespace. What the environment wrote into existing stores is removed last, because then
+/// no pod of the environment can write any more.
 async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan) -> Result<(), ApplyError> {
     let removed = apply::take_away(applier, &context.options.id, &plan.namespace).await;
     context.taken_away.fetch_add(removed?, Ordering::Relaxed);

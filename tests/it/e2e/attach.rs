@@ -128,8 +128,8 @@ impl Applications<'_> {
         }
     }
 
-    /// Asserts that the programs of all ephemeral containers have ended, and that no container was restarted. Returns the
-    /// number of ephemeral containers.
+    /// Asserts that the programs of all ephemeral containers have ended, and that no container was restarted. Returns
+    /// the number of ephemeral containers.
     async fn ended_beside(&self, pod: &Pod) -> usize {
         let status = self.pods().get_status(pod.metadata.name.as_deref().unwrap()).await.unwrap().status.unwrap();
         let beside = status.ephemeral_container_statuses.unwrap_or_default();

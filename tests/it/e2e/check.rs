@@ -107,8 +107,8 @@ impl<'a> Standing<'a> {
         self.check_at("minio.example.com", before, &format!("--name-server {} {args}", self.name_server))
     }
 
-    /// Runs `parallax check` of an endpoint, with the store's variables. `before` is shell code that runs first. Returns
-    /// the exit code and the output.
+    /// Runs `parallax check` of an endpoint, with the store's variables. `before` is shell code that runs first.
+    /// Returns the exit code and the output.
     pub(super) fn check_at(&self, endpoint: &str, before: &str, args: &str) -> (i32, String) {
         let ended = self.command(endpoint, before, args).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));

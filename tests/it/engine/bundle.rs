@@ -1,5 +1,5 @@
-//! Image bundles on a real engine: the images of a project are bundled, and loaded where neither the engine nor the cache
-//! has them.
+//! Image bundles on a real engine: the images of a project are bundled, and loaded where neither the engine nor the
+//! cache has them.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -18,7 +18,8 @@ use crate::scenario::template::Tree;
 /// the step. Services of type `LoadBalancer` are not waited for.
 ///
 /// The step does not wait for pods, because a pod that never becomes ready may be what a scenario shows. A `wait` step
-/// waits for a Deployment or `StatefulSet`. A kind that a `CustomResourceDefinition` adds can be used by the next object.
+/// waits for a Deployment or `StatefulSet`. A kind that a `CustomResourceDefinition` adds can be used by the next
+/// object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApplyStep {

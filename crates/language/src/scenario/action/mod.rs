@@ -346,8 +346,8 @@ actions! {
         Scale scale: ScaleStep,
         /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
         Restart restart: RestartStep,
-        /// Wait until a Deployment or `StatefulSet` has rolled out. To wait for anything else, write a `resource`, `log`
-        /// or `event` step with `eventually`.
+        /// Wait until a Deployment or `StatefulSet` has rolled out. To wait for anything else, write a `resource`,
+        /// `log` or `event` step with `eventually`.
         Wait wait: WaitStep,
         /// End the main process of a container through the node's container runtime, or stop a whole node.
         Kill kill: KillStep,

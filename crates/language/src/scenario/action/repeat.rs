@@ -30,8 +30,8 @@ pub struct RepeatStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The number of rounds that may be void. A round is void if a change could not be made as intended because
-    /// something else interfered, or if a prober could not measure as exactly as its step demands (`exact`). Void rounds
-    /// are run again. The default is 0.
+    /// something else interfered, or if a prober could not measure as exactly as its step demands (`exact`). Void
+    /// rounds are run again. The default is 0.
     #[serde(default, skip_serializing_if = "is_none")]
     #[schemars(range(max = 1000))]
     pub void: u32,

@@ -69,7 +69,8 @@ impl Parts for NumberBound<Template> {
     }
 }
 
-/// An expectation as it is written in a scenario. Its texts can contain references, and references can yield its numbers.
+/// An expectation as it is written in a scenario. Its texts can contain references, and references can yield its
+/// numbers.
 pub type WrittenExpect = Expect<Template, Tree, ChainOf, Template>;
 
 /// The value of a matcher as a scenario writes it.
