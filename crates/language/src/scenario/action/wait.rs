@@ -16,9 +16,10 @@ use crate::scenario::template::Template;
 /// reach the Services that select its pods, as an `apply` step does for its Services.
 ///
 /// This step waits for workloads only. To wait for anything else, use a step that reads it, with `eventually`. For a
-/// condition of an object, write `resource: { … }, expect: { object: { status: { conditions: [{ type: Ready, status:
-/// "True" }] } } }, eventually: 60s`. For an object that must be gone, expect `absent: true`. `log` and `event` steps
-/// wait for a line and for an event, and `dns`, `tls` and `http` steps wait until a name resolves or a server answers.
+/// condition of an object, write
+/// `resource: { … }, expect: { object: { status: { conditions: [{ type: Ready, status: "True" }] } } }, eventually: 60s`.
+/// For an object that must be gone, expect `absent: true`. `log` and `event` steps wait for a line and for an event, and
+/// `dns`, `tls` and `http` steps wait until a name resolves or a server answers.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "WaitStep")]
