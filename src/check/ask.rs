@@ -192,8 +192,8 @@ pub(super) struct Asking<'a> {
     pub(super) writes: AtomicBool,
 }
 
-/// The results of one question, for the inside and for the outside: the cell, and the question with its answer. If the
-/// question was not asked on a side, only the cell exists there.
+/// The results of one question, inside and outside the cluster: the cell, and the question with its answer. Where the
+/// question was not asked, only the cell exists.
 pub(super) struct Both {
     pub(super) inside: (Cell, Option<Asked>),
     pub(super) outside: (Cell, Option<Asked>),
@@ -298,7 +298,7 @@ impl Asking<'_> {
         Both { inside, outside }
     }
 
-    /// Returns the cell of a question that could not be asked on a side.
+    /// Returns the cell of a question that could not be asked inside or outside the cluster.
     pub(super) fn not_asked(&self, inside: bool) -> Cell {
         let no_pod = inside && self.inside.is_none();
         Cell::not_asked(if no_pod { "no pod" } else { "what it needs does not work" })

@@ -60,8 +60,8 @@ fn of(asked: Option<&Asked>) -> Option<&BTreeMap<String, String>> {
     }
 }
 
-/// Builds the cell that says in which headers the answer on this side (`own`) differs from the answer on the other side
-/// (`other`). The two sides are the inside and the outside of the cluster.
+/// Builds the cell that says in which headers two answers differ: the answer for the cell's own column (`own`), inside
+/// or outside the cluster, and the answer for the other column (`other`).
 fn compared(own: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Cell {
     let mut parts: Vec<String> = Vec::new();
     for name in COMPARED {

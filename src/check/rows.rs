@@ -63,7 +63,7 @@ pub struct Row {
     pub inside: Cell,
     /// The result of the question in this process.
     pub outside: Cell,
-    /// Whether the results of the two sides differ.
+    /// Whether the results inside and outside the cluster differ.
     pub differs: bool,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Asked {
     pub(super) answer: Result<Answer, String>,
 }
 
-/// The row and the side for which a cell is built.
+/// The place of a cell in the table: its row, and its column (inside or outside the cluster).
 #[derive(Clone, Copy)]
 pub(super) struct At {
     pub(super) row: &'static str,
@@ -97,14 +97,14 @@ impl Cell {
 }
 
 impl Row {
-    /// Creates a row from the cells of the two sides.
+    /// Creates a row from the cells of its two columns.
     pub(super) fn of(name: &'static str, inside: Cell, outside: Cell) -> Self {
         let asked = inside.state != State::NotAsked && outside.state != State::NotAsked;
         let differs = asked && (inside.text != outside.text || inside.state != outside.state);
         Self { name, inside, outside, differs }
     }
 
-    /// Whether one of the sides has a problem.
+    /// Whether one of the two cells shows a problem.
     pub fn is_bad(&self) -> bool {
         self.inside.state == State::Bad || self.outside.state == State::Bad
     }

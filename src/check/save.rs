@@ -154,7 +154,7 @@ impl Flow {
         text
     }
 
-    /// The sides that open a URL, each with the side that signs it.
+    /// The vantages that open a URL, each with the vantage that signs it.
     fn pairs(&self) -> &'static [(&'static str, &'static str)] {
         if self.inside { &[("inside", "outside"), ("outside", "inside")] } else { &[("outside", "outside")] }
     }

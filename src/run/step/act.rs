@@ -45,7 +45,7 @@ pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried,
 }
 
 /// Replaces the references in a step by values and carries out the step's change. If the cluster refuses the change, or
-/// if the effect does not happen in time, the step fails with this as its cause.
+/// if the effect does not happen in time, the step fails, and its cause says which of the two happened.
 async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
     let step = it.fill(step)?;
     it.effects.note(it.step.kind(), &step, it.namespace());

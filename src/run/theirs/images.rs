@@ -15,7 +15,7 @@ use parallax_record::Noted as _;
 /// What the user says about the images that the nodes already have (`--images-present`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Present {
-    /// The user says nothing. Then the lists of images in the Node objects decide.
+    /// The option is not given. The harness then reads from the Node objects which images the nodes have.
     #[default]
     Unknown,
     /// The nodes have every image that only Parallax builds.
