@@ -18,8 +18,8 @@ pub(crate) async fn hold(within: Option<Duration>) -> anyhow::Result<()> {
     }
 }
 
-/// Ends each `hold` that runs the same file as this program. A program of another container is another file, even if
-/// both containers have the same processes in sight.
+/// Ends each `hold` process that runs the same file as this program. A container with a shared process namespace also
+/// shows the processes of other containers. Their programs are other files, so this function does not end them.
 pub(crate) fn release() -> anyhow::Result<()> {
     let file = |of: &str| std::fs::metadata(format!("/proc/{of}/exe")).map(|it| (it.dev(), it.ino()));
     let own = file("self").context("failed to read the own program")?;

@@ -15,9 +15,9 @@ use parallax_vocab::settings::{
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
-/// The words for the system's file if there is none.
+/// The text that a report shows as the path if the container has no bundle of certificates in the usual files.
 const NO_BUNDLE: &str = "the system's file";
-/// The largest number of files of a folder that are read.
+/// The largest number of names that are read from one folder of certificates.
 const FILES_LIMIT: usize = 2_000;
 
 /// Reads the settings of the container in which the process `process` runs, or of the agent's own container.
@@ -28,9 +28,9 @@ pub(crate) fn look(process: Option<u32>) -> anyhow::Result<Settings> {
 
 /// The files and the environment of a container.
 struct Container {
-    /// The root folder of the other process; `None` for the root folder of this process.
+    /// The root folder of the examined process. `None` means the root folder of this process.
     root: Option<OwnedFd>,
-    /// The working directory, which a relative path in a variable means.
+    /// The working directory of the examined process. A relative path in an environment variable starts there.
     work: String,
     variables: BTreeMap<String, String>,
 }
@@ -90,7 +90,8 @@ impl Container {
         only_certificates(&text).ok_or_else(|| "it has no certificate (PEM)".to_owned())
     }
 
-    /// Returns the certificates in the folders that `known` does not contain. `None` if there is none.
+    /// Returns the certificates in the folders of the system or of `SSL_CERT_DIR`, without those that `known` already
+    /// contains. Returns `None` if there are no others.
     fn folder(&self, known: &str) -> Option<TrustStore> {
         let named = self.variables.get("SSL_CERT_DIR").filter(|it| !it.is_empty());
         let folders: Vec<&str> = named.map_or_else(|| FOLDERS.to_vec(), |it| it.split(':').collect());
@@ -146,11 +147,12 @@ impl Container {
 
     fn open(&self, path: &str) -> io::Result<File> {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.work) };
-        // A pipe would block without `NONBLOCK`.
+        // Without `NONBLOCK`, opening a named pipe would block until another process writes to the pipe.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = match &self.root {
             None => open(path, flags, Mode::empty())?,
-            // Symbolic links with an absolute path must lead into the other container, and not into this one.
+            // A symbolic link with an absolute path must stay inside the other container's root. Otherwise it would
+            // lead to a file of the agent's own container.
             Some(root) => openat2(root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT)?,
         };
         Ok(opened.into())
@@ -208,7 +210,7 @@ mod tests {
         write("etc/ssl/certs/mounted.pem", &format!("{key}{b}"));
         write("data/own.pem", &format!("{c}{key}"));
         write("app/empty.pem", "hello");
-        // An absolute link of the other container leads to its own file.
+        // A symbolic link with an absolute path must be followed inside the other container's root folder.
         symlink("/data/own.pem", root.path().join("app/linked.pem")).expect("linked");
         write("etc/hosts", "10.0.0.1 a");
         let container = at(
@@ -257,7 +259,7 @@ mod tests {
             told(at(root.path(), &[("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")]).stores()),
             [(NamedBy::SslCertFile, too_large()), (NamedBy::System, too_large()), (NamedBy::Folder, too_large())]
         );
-        // Many small files count together.
+        // The size limit applies to the sum of all files in a folder, even if each file is small.
         let half = |letter: &str| certificate(&letter.repeat(limit / 2));
         std::fs::write(folder.join("ca-certificates.crt"), certificate("A")).expect("written");
         std::fs::write(folder.join("b.pem"), half("B")).expect("written");

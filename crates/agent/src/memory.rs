@@ -1,4 +1,4 @@
-//! What happens to the agent in somebody else's container if memory is short.
+//! Makes the kernel end the agent before the application, if the memory of the application's container is short.
 
 use std::fs;
 use std::path::Path;
@@ -8,18 +8,19 @@ const GROUP: &str = "/sys/fs/cgroup";
 
 /// Lets the kernel end this program before the others of its container if memory is short.
 ///
-/// The kernel ends all programs of a control group together if its `memory.oom.group` is set. Kubernetes sets it for each
-/// container from version 1.28 on with cgroup v2 (`singleProcessOOMKill` of the kubelet is the opt-out). There, a higher
-/// score would only make this container the first on its node to be ended, so the score stays as it is.
+/// The kernel ends all programs of a control group together if the file `memory.oom.group` of the group contains 1.
+/// Kubernetes sets it for each container from version 1.28 on with cgroup v2; the kubelet's option
+/// `singleProcessOOMKill` switches this off. In such a group, a higher score would make the kernel choose this
+/// container before all others on the node. So the score stays as it is.
 pub(crate) fn yield_first() {
     if ends_alone(Path::new(GROUP)) {
-        // A process may raise its own score. If it cannot, the agent is still useful.
+        // A process may raise its own score. If the write fails, the agent still works, so the error is ignored.
         let _ = fs::write("/proc/self/oom_score_adj", "1000");
     }
 }
 
-/// Whether the kernel ends a program alone if the memory of its control group is short. If that is not known, the answer
-/// is no.
+/// Whether the kernel ends one program alone if the memory of its control group is short. Returns false if this cannot
+/// be found out.
 fn ends_alone(group: &Path) -> bool {
     match fs::read_to_string(group.join("memory.oom.group")) {
         Ok(text) => text.trim() == "0",

@@ -41,8 +41,9 @@ pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     }
     let done = run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await;
     if guest {
-        // The harness removes the file, too, and reports if it cannot. If the harness has put another file in its place
-        // for another session, this path has the ending " (deleted)", and that file stays.
+        // The harness also removes this file, and reports if it cannot. If another session has replaced the file in the
+        // meantime, the kernel gives the path of this program with the ending " (deleted)". Then nothing is removed,
+        // and the other session's file stays.
         let _ = std::env::current_exe().map(std::fs::remove_file);
     }
     done

@@ -91,7 +91,7 @@ fn server() -> (SocketAddr, String) {
     (at, certificate.pem())
 }
 
-/// Environment variables that a laptop or a CI machine may have. If the agent used these values, its probes would fail.
+/// Environment variables that a laptop or a CI machine may have. If the agent read one of them, its probes would fail.
 const RUBBISH: [(&str, &str); 22] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),

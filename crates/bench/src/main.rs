@@ -1,6 +1,6 @@
-//! The measurements of `cargo xtask bench`. Comparisons are given as a ratio of two values from one run on one machine,
-//! so that a slow or busy machine changes both values. Each measurement writes a table and a chart to `docs/bench`. No
-//! measured value makes a measurement fail.
+//! The measurements of `cargo xtask bench`. Each comparison is the ratio of two values from one run on one machine. A
+//! slow or busy machine changes both values, so the ratio stays comparable. Each measurement writes a table and a chart
+//! to `docs/bench`. A measurement never fails because of a measured value.
 
 mod api;
 mod harness;

@@ -63,7 +63,8 @@ pub(crate) fn after_start(run: &Run) -> Result<Duration> {
     let cluster = run.record.of_setup("cluster/");
     let ready = cluster.iter().map(|it| it.to_ms).min().context("no cluster became ready")?;
     let last = run.record.of_variants().iter().map(|it| it.to_ms).max().context("no variant ended")?;
-    // Environments start when the apiserver answers, which is before the node is ready.
+    // The harness creates environments as soon as the apiserver answers. This is before the cluster's node is ready, so
+    // the start of the first environment is the cluster's first answer.
     let first = run.record.of_setup("environment/").iter().map(|it| it.from_ms).min().unwrap_or(ready);
     Ok(Duration::from_millis(last.saturating_sub(first.min(ready))))
 }

@@ -13,7 +13,7 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let mut table = Table::new("scale", "Variants on one cluster, a pod and a namespace each.", "s per variant");
     let mut first = None;
     for size in SIZES {
-        // The scenario raises the limit, because the kubelet's default limit is 110 pods.
+        // The kubelet's default limit is 110 pods on a node, so the scenario sets a higher limit.
         let text = |name: &str| one_pod(name).replacen("flow:", "cluster: { kubelet-args: [max-pods=500] }\nflow:", 1);
         let project = Project::scenarios(size, text)?;
         let run = harness.passing_e2e(project.path(), &[])?;

@@ -1,5 +1,5 @@
-//! The client `kube-rs`: sends requests with kube-rs and a kubeconfig without CA data. kube-rs then trusts the system's
-//! certificates. In these containers, `SSL_CERT_FILE` names the file with them.
+//! The client `kube-rs`: sends requests with the crate kube-rs and a kubeconfig without CA data. kube-rs then trusts
+//! the system's certificates. In the containers of the clients, `SSL_CERT_FILE` names the file with these certificates.
 
 use http::{Method, Request};
 use http_body_util::BodyExt as _;

@@ -12,8 +12,8 @@ pub(crate) struct Task {
     pub(crate) http: Option<Http>,
 }
 
-/// The endpoint of the store and the credentials. A task without them leaves it to the client's default chain to find
-/// them.
+/// The endpoint of the store and the credentials. If a task has no value of this type, the client finds both with the
+/// AWS SDK's default chain.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,

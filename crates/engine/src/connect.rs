@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// A client for a call that the engine answers only after `time`, for example to stop a container with a grace
-    /// period. The time limit is longer by `time`.
+    /// period. The client's usual time limit is extended by `time`.
     pub(super) fn after(&self, time: Duration) -> Docker {
         self.docker.clone().with_timeout(CALL_LIMIT + time)
     }

@@ -137,7 +137,7 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
-    /// This program could not start itself again, or an operation of a process on this machine failed.
+    /// The harness could not start itself again, or could not start or control another process on this machine.
     #[error("failed to {doing}: {reason}")]
     Process {
         /// The operation that failed.

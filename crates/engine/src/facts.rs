@@ -4,8 +4,8 @@ use std::path::Path;
 
 use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
-/// The facts about the engine and its machine. The engine and the kernel report them, so nothing must be started to
-/// learn them.
+/// The facts about the engine and its machine. The engine and the kernel report them, so the harness learns them
+/// without starting a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The host name of the engine's machine.

@@ -173,8 +173,8 @@ mod tests {
         let elsewhere: Owner =
             format!("another-boot:{}", living.to_string().split_once(':').unwrap().1).parse().unwrap();
         let day = UNSEEN_IS_SPARED_SECONDS;
-        // This machine's clock differs from the engine's clock by more than a day. Therefore it cannot give the age of
-        // an object that the engine created.
+        // The test sets this machine's clock more than a day ahead of the engine's clock. If the code compared this
+        // machine's time with the time of an object in the engine, a young object would count as old.
         let now = Now { engine: 1_000_000, here: 1_000_000 + day + 3_600 };
         let made =
             |owner: Option<&Owner>, made| Traces { owner: owner.cloned(), made: Some(made), ..Traces::default() };

@@ -83,8 +83,9 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // The final `None` makes the cutter return a last line that has no newline. A followed log needs the client
-        // with the long time limit: some engines begin their answer only with the first line, which may come late.
+        // Some engines send no byte of a followed log before the container's first line, which may come late. So a
+        // followed log needs the client with the long time limit. Below, the final `None` makes the cutter return a
+        // last line that has no newline.
         let docker = if options.follow { self.patient() } else { self.docker.clone() };
         docker
             .logs(name, Some(options))

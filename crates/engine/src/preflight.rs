@@ -38,7 +38,7 @@ pub enum Severity {
     Error,
 }
 
-/// One problem that would disturb a run. (Not a finding of a scenario in the glossary's sense.)
+/// One problem that would disturb a run. (In scenarios and reports, "finding" means something else: a vulnerability.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What the problem is about: one of [`Finding::ABOUT`].

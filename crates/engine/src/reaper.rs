@@ -1,9 +1,9 @@
 //! The reaper: the process that removes the objects of a run after the harness was killed with SIGKILL.
 //!
-//! The reaper runs the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its
-//! standard input is a pipe, and only the harness holds the other end. The harness writes the word `closed` into the
-//! pipe when it has removed the run's objects itself. If the pipe ends without that word, the harness has died, and the
-//! reaper removes the objects.
+//! The reaper is a second process of the same program. It has its own process group, so that Ctrl-C in the terminal
+//! does not reach it. Its standard input is a pipe, and only the harness holds the other end. The harness writes the
+//! word `closed` into the pipe when it has removed the run's objects itself. If the pipe ends without that word, the
+//! harness has died, and the reaper removes the objects.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -56,8 +56,9 @@ impl Reaper {
         Self::spawn_in(command, site.run(), site.state())
     }
 
-    /// Starts the reaper of a run whose objects are not in a container engine. `endpoint` is the word that tells the
-    /// program where they are. The run's folder in the state folder exists already.
+    /// Starts the reaper of a run whose objects are not in a container engine, but in somebody else's cluster.
+    /// `endpoint` is a word that tells the reaper this; the reaper gets it in place of an engine's address. The run's
+    /// folder in the state folder must exist already.
     pub fn spawn_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Self, EngineError> {
         Self::spawn_in(command_for(run, endpoint, state)?, run, state)
     }
@@ -90,7 +91,8 @@ impl Reaper {
     }
 }
 
-/// Waits until the harness writes `closed` or dies. Returns whether it died, so that the run's objects must be removed.
+/// Waits until the harness writes `closed` or dies. Returns whether it died, which means that the run's objects must be
+/// removed.
 pub fn is_killed() -> bool {
     let mut word = String::new();
     // If reading from the pipe fails, the harness counts as dead, as if the pipe had ended.

@@ -246,8 +246,8 @@ impl Image for OurImage {
     }
 }
 
-/// Splits an image reference at its last colon. A colon in front of a registry's port does not count; the tag is then
-/// `latest`.
+/// Splits an image reference at its last colon. If the only colon is in front of a registry's port, the reference has
+/// no tag, and the tag is `latest`.
 fn name_and_tag(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),

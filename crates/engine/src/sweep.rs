@@ -25,10 +25,10 @@ use super::ledger::{Entry, Kind};
 
 /// The time limit of a whole sweep.
 const SWEEP_WITHIN: Duration = Duration::from_mins(2);
-/// The time after which all creations count as finished, if the engine creates no object of the run during it.
+/// If the engine creates no object of the run for this time, all creations count as finished.
 const QUIET: Duration = Duration::from_secs(1);
-/// The largest number of searches in one sweep. Each search removes an object, finds nothing, or ends the sweep. The
-/// limit is for a process that creates new objects again and again.
+/// The largest number of searches in one sweep. The limit ends the sweep if another process creates new objects of the
+/// run again and again.
 const LOOKS: usize = 12;
 /// The time limit for another process to finish the removal of a container that it has begun.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);

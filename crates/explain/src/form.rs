@@ -26,7 +26,7 @@ pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'
         "AccessDenied" => match Condition::of(detail) {
             Some(condition) => condition.failed(form),
             None if detail.contains("Policy Condition failed") => against_policy(form),
-            // Ceph RGW answers so to a form with a wrong signature (docs/facts.md#other-s3-stores).
+            // Ceph RGW gives no detail when the signature of a form is wrong (docs/facts.md#other-s3-stores).
             None if detail.is_empty() => format!(
                 "the store does not say why. The signature may not be that of the policy: compare the secret key. Or who signed it may not write to {url}: allow it in a policy of that user, role or bucket"
             ),

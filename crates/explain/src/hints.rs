@@ -35,7 +35,8 @@ pub(super) fn hints(parts: &Parts<'_>) -> Vec<Line> {
     careful.map(|it| ("careful", it)).collect()
 }
 
-/// The hint about a host that browsers and applications elsewhere cannot reach.
+/// Returns the hint about a host that only a cluster or a local network can resolve, so that other clients cannot reach
+/// it.
 fn reach(host: &str) -> Option<String> {
     let sign = "the host is signed, so sign for the name that both sides use";
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {

@@ -190,8 +190,8 @@ mod tests {
         let expired = sts("Token is expired");
         assert!(web_identity(StoreKind::Minio, &Chain::default(), &expired).is_some());
         assert_eq!(web_identity(StoreKind::S3, &Chain::default(), &expired), None);
-        // A file of a token that cannot be read is a fault of the pod. Therefore the explanation is the same for every
-        // kind of store.
+        // A token file that the client cannot read is a fault of the pod, and not of the store. Therefore the
+        // explanation is the same for every kind of store.
         let unreadable = Cause::Client { detail: "the token /t cannot be read: No such file".to_owned() };
         assert!(web_identity(StoreKind::S3, &Chain::default(), &unreadable).is_some());
     }

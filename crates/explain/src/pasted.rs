@@ -11,13 +11,14 @@ pub struct Pasted {
     pub notes: Vec<String>,
 }
 
-/// Escapes of HTML, with their characters. To find an ampersand that was escaped twice, the replacement is repeated.
+/// Escapes of HTML, with the characters that they stand for. The replacement is repeated, because an ampersand may be
+/// escaped twice (`&amp;amp;`).
 const HTML: [(&str, &str); 6] =
     [("&amp;", "&"), ("&#38;", "&"), ("&#x26;", "&"), ("&#61;", "="), ("&#x3D;", "="), ("&#x3d;", "=")];
 /// The characters in a URL before which a user of a shell writes a backslash. The backslash is removed, because it is
 /// not part of the URL.
 const PROTECTED: &str = "&?=%;!()[]*$'\"~#+,@:";
-/// The number of times that escapes are removed from the same text, at most.
+/// The largest number of times that the same kind of escape is removed from one text.
 const LAYERS: usize = 4;
 
 /// Extracts a URL from pasted text. If the text contains no scheme, the first word counts as the URL.

@@ -26,7 +26,7 @@ pub struct Subject<'a> {
     pub answer: Option<&'a Answer>,
     /// The run's finding about a signature that the store refused. `None` if the run did not examine a signature.
     pub signature: Option<&'a SignatureFinding>,
-    /// Whether the question comes from a scenario. Only in a scenario does a vantage declare what it trusts.
+    /// Whether the question comes from a scenario. A vantage declares what it trusts only in a scenario.
     pub in_scenario: bool,
 }
 

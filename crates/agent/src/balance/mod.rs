@@ -121,8 +121,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
         reached = reach(host, port, &arguments.ports) => reached,
         stopped = hold::until_signal() => return stopped,
     };
-    // A bound port is enough for the kubelet's readiness probe: the kernel accepts the connection, and the controller
-    // need not.
+    // The kubelet's readiness probe only opens a connection. The kernel accepts it for a bound port, so the controller
+    // never calls `accept`.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
     let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
     let controller = Controller {
@@ -366,9 +366,9 @@ async fn publish(client: &Client, service: &Service, (reason, type_, note): (&st
         action: "EnsureLoadBalancer".to_owned(),
         secondary: None,
     };
-    // kube's recorder counts events that differ only in their text as one event, which keeps the first text. A second
-    // fault would then be shown with the words of the first one. For Kubernetes' own service controller, another text
-    // is another event. For this reason, each event has a recorder of its own.
+    // kube's recorder combines events that differ only in their text, and keeps the first text. A second fault would
+    // then be shown with the text of the first one. Kubernetes' own service controller publishes a separate event for
+    // each text. To do the same, each event gets a new recorder.
     let recorder = Recorder::new(client.clone(), Reporter::from("load-balancer"));
     recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")
 }

@@ -69,8 +69,8 @@ impl RequestHandler for Names {
                 let kind = info.query.query_type();
                 let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
-                // The server answers from its own zone only. It would give the same answer to a question without the
-                // recursion flag, so clients may ask with it.
+                // The server answers only from its own zone and does no recursion. It still sets the flag "recursion
+                // available", because a question that requests recursion gets the same answer as one that does not.
                 metadata.authoritative = true;
                 metadata.recursion_available = true;
                 match verdict {

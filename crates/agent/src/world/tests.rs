@@ -82,8 +82,8 @@ impl World {
     }
 }
 
-/// Returns a loopback address that no other test of this process uses. A world listens for DNS at the same number for UDP
-/// and for TCP, and another test could have taken that number at a shared address.
+/// Returns a loopback address that no other test of this process uses. The name server uses the same port number for
+/// UDP and for TCP. At a shared address, another test could already use that number for one of the two protocols.
 fn own_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     IpAddr::from([127, 1, 0, NEXT.fetch_add(1, Ordering::Relaxed)])

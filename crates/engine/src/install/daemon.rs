@@ -40,7 +40,8 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
             return Ok(());
         }
         if child.is_none() && !by_systemd && !is_starting() {
-            // Reached if dockerd was not started yet, or if the dockerd that was starting has ended without an answer.
+            // At this point, dockerd was not started yet, or the dockerd that was starting has ended before it
+            // answered.
             sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
             child = Some(spawn()?);
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::error::EngineError;
 use parallax_record::Sink;
 
-/// The file with the kernel's limit of inotify instances for each user, in which all containers count. The kernel's
-/// default is 128.
+/// The file with the kernel's limit of inotify instances for each user. The instances of all containers count as those
+/// of one user. The kernel's default limit is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// The lowest limit that Parallax accepts without a change. It is enough for about forty clusters at the same time.
 const ENOUGH: u64 = 1024;

@@ -1,7 +1,7 @@
-//! Compares a presigned URL with the request that a log shows. Lists the differences, and tells whether the request may
-//! differ in further parts.
+//! Compares a presigned URL with the request that a log shows. Lists the differences, and names the parts of the
+//! request that the log does not show and that may differ too.
 //!
-//! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key, the
+//! The user needs only the URL and one line of a log, and neither a server nor a secret. With the secret key, the
 //! comparison becomes a proof, by the same search that a run uses ([`crate::signature`]).
 
 mod clock;
@@ -161,8 +161,9 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     Ok(Compared { lines, hidden: missing, differs: parts, proven })
 }
 
-/// Returns the message for a signature that is valid for exactly the request in the log. The request was not changed
-/// before the program that wrote the log, so the user must look closer to the store.
+/// Returns the message for a signature that is valid for exactly the request in the log. In this case, nothing changed
+/// the request before it reached the program that wrote the log. So the user must look at the programs between this one
+/// and the store.
 fn right_as_seen(saw: &Saw) -> String {
     let next = match saw.source {
         Source::StoreTrace => {

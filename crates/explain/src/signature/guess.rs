@@ -28,8 +28,8 @@ const PARAMETERS_LIMIT: usize = 8;
 /// The SHA-256 of an empty body, in hexadecimal.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Returns the requests from which `part` may be restored. A request whose `part` equals that of the seen request is
-/// left out, because restoring the part would change nothing.
+/// Returns requests whose `part` may be the one that was signed. A request whose `part` equals that of the seen request
+/// is left out, because restoring it would change nothing.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
     // The signed request is known, so nothing needs to be guessed.
     if let Some(signed) = case.signed {
