@@ -1,9 +1,9 @@
 //! Makes Cargo build this crate again when a file of `images/` is added or removed. The macro that embeds these files
 //! does not notice added or removed files.
 //!
-//! If `PARALLAX_EMBED` names a folder, its files `NAME.gz` become part of the crate: the programs of this workspace that
-//! image recipes need. `cargo xtask dist` sets the variable. A developer's build has no such file, because it finds the
-//! programs beside `parallax`.
+//! If the variable `PARALLAX_EMBED` names a folder, its files `NAME.gz` become part of the crate. They are the programs
+//! of this workspace that image recipes need, compressed. `cargo xtask dist` sets the variable. A developer's build
+//! embeds no program, because it finds the programs in the folder of `parallax`.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -14,13 +14,13 @@ use super::digest;
 use super::entry;
 use super::error::ImageError;
 
-// `build.rs` writes the programs that the running program contains, as `INSIDE`.
+// This file defines the constant `INSIDE`: the programs that are embedded in the running program. `build.rs` writes it.
 include!(concat!(env!("OUT_DIR"), "/inside.rs"));
 
-/// The name of the program that contains the others, in recipes.
+/// The name, in recipes, of the program in which the other programs are embedded.
 const CONTAINER: &str = "parallax";
 
-/// A program inside the running program.
+/// A program that is embedded in the running program.
 #[derive(Clone, Copy, Debug)]
 struct Packed {
     name: &'static str,
@@ -30,16 +30,16 @@ struct Packed {
 /// The static programs of this workspace.
 #[derive(Clone, Debug)]
 pub struct Binaries {
-    /// The programs inside the running program; empty after `cargo build`.
+    /// The programs that are embedded in the running program. Empty after `cargo build`.
     inside: &'static [Packed],
     /// The path of the running program.
     running: PathBuf,
-    /// The folder with the programs that are not inside.
+    /// The folder with the programs that are not embedded.
     folder: PathBuf,
 }
 
 impl Binaries {
-    /// The programs that belong to the running program: inside it, or in its folder.
+    /// The programs that belong to the running program: those embedded in it, or those in its folder.
     pub fn of_this_program() -> io::Result<Self> {
         let running = std::env::current_exe()?;
         let folder = running.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
@@ -54,8 +54,8 @@ impl Binaries {
         Self { inside: &[], running: folder.join(CONTAINER), folder: folder.to_owned() }
     }
 
-    /// The path of a program of this workspace. `image` is what needs the program. The error says that the program is
-    /// missing, or that it is linked dynamically and so cannot run in an empty image.
+    /// The path of a program of this workspace. `image` names the image that needs the program, for error messages. The
+    /// error says that the program is missing, or that it is linked dynamically and so cannot run in an empty image.
     pub fn find(&self, binary: &str, image: &str, cache: &Cache) -> Result<PathBuf, ImageError> {
         let path = match self.inside.iter().find(|packed| packed.name == binary) {
             Some(packed) => packed.unpacked(cache)?,
@@ -73,7 +73,7 @@ impl Binaries {
         }
     }
 
-    /// The paths in the cache of the programs inside the running program. The files need not exist.
+    /// The paths in the cache to which the embedded programs are unpacked. The files need not exist.
     pub(super) fn unpacked(&self, cache: &Cache) -> impl Iterator<Item = PathBuf> {
         self.inside.iter().map(|packed| packed.path(cache))
     }

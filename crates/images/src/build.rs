@@ -30,9 +30,9 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// The number of compilations with Go or Cargo that run at the same time. Each one may use all cores, so that the last
-/// one can use the whole machine. Two keep the cores busy while one of them downloads or links. More would need too much
-/// memory.
+/// The number of compilations with Go or Cargo that run at the same time. Each one may use all cores. Two keep the
+/// cores busy while one of them downloads or links; when one has ended, the other uses the whole machine. More than two
+/// would need too much memory.
 const COMPILATIONS: usize = 2;
 /// The size of the buffer with which an archive is written. It is large enough that only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -143,7 +143,7 @@ impl<'a> Workshop<'a> {
             }
             Layer::Crate(of) => {
                 let program = self.tool(image, Tool::Cargo).await?;
-                // Libraries in C that a crate contains may be built by make.
+                // Some crates contain C libraries that are built with make.
                 self.tool(image, Tool::Make).await?;
                 let _slot = self.slot(index, layer.kind(), progress).await?;
                 let build = CrateBuild { image, of, program: &program, scratch: temporary.path(), jobs: self.cores };

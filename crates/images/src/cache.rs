@@ -76,8 +76,8 @@ impl Cache {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match folder(&set) {
             Some(root) => Self::at(root),
-            // Without HOME there is no cache, and no fallback to a folder that all users can write, such as /tmp.
-            // Another user could put images there, and images from the cache run privileged.
+            // Without HOME, the cache cannot be used. A folder that all users can write, such as /tmp, must not replace
+            // it: another user could put images there, and images from the cache run privileged.
             None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
         }
     }
@@ -147,7 +147,8 @@ impl Cache {
         self.root.join("programs").join(format!("{name}-{hash}"))
     }
 
-    /// As [`Self::has_whole`], on a thread for blocking work, because a file may have hundreds of megabytes.
+    /// Does the same as [`Self::has_whole`], on a thread for blocking work, because a file may have hundreds of
+    /// megabytes.
     pub(super) async fn has(&self, path: &Path) -> bool {
         let (cache, path) = (self.clone(), path.to_owned());
         let checked = tokio::task::spawn_blocking(move || cache.has_whole(&path)).await;

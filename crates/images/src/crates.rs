@@ -1,11 +1,11 @@
 //! Crate layers: a program that Cargo builds from one published crate of an exact version, with the lock file that the
 //! crate contains.
 //!
-//! Cargo downloads the crate and its dependencies, because Cargo knows the machine's registry, proxies and credentials.
-//! The recipe pins the hash of the crate, and the lock file in the crate pins the hashes of all dependencies. Cargo checks
-//! a hash only when it downloads a crate: it uses what its cache already contains as it is, even with `--locked`.
-//! Therefore the build gets a cache of its own. Only those crates are copied into this cache that have the pinned hash,
-//! and Cargo downloads the others again.
+//! Cargo downloads the crate and its dependencies, because Cargo has the machine's settings of registry, proxies and
+//! credentials. The recipe pins the hash of the crate, and the lock file in the crate pins the hashes of all
+//! dependencies. Cargo checks a hash only when it downloads a crate, and uses the crates in its cache without a check,
+//! even with `--locked`. Therefore the build gets a cache of its own. Only crates with the pinned hash are copied into
+//! this cache, and Cargo downloads the others again.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -28,7 +28,7 @@ const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const BUILD_LIMIT: Duration = Duration::from_hours(1);
 /// The environment variable with the path of Cargo's own folder.
 const HOME: &str = "CARGO_HOME";
-/// The files in Cargo's own folder that decide from which registry crates come, and as whom.
+/// The files in Cargo's own folder that contain the registry from which crates come, and the credentials for it.
 const SETTINGS: [&str; 4] = ["config.toml", "config", "credentials.toml", "credentials"];
 /// The hash of a crate in a recipe begins with this text.
 const SHA256: &str = "sha256:";
@@ -175,8 +175,8 @@ impl CrateBuild<'_> {
             environment: vec![
                 (HOME, home.into()),
                 ("CARGO_TARGET_DIR", self.scratch.join("target").into()),
-                // The program is static. This variable is stronger than RUSTFLAGS and the user's settings, which could
-                // select newer processors; an image must also run on other machines.
+                // These flags make the program static. The variable overrides RUSTFLAGS and the user's settings. They
+                // could select newer processors, but an image must also run on machines with older ones.
                 ("CARGO_ENCODED_RUSTFLAGS", "-C\u{1f}target-feature=+crt-static".into()),
                 // A program under test need not be fast, and full optimisation takes twice the time.
                 ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1".into()),
@@ -207,9 +207,9 @@ pub(super) fn home() -> Result<PathBuf, ImageError> {
     std::path::absolute(&home).map_err(ImageError::cache("find", &home))
 }
 
-/// Makes the folder `own`, which Cargo can use in place of `home`. The new folder has the settings of `home` and its index
-/// of the registry, but only those downloaded crates that the lock file in `sources` names and that have the hash in it. `say` is told
-/// which crates have another one.
+/// Makes the folder `own`, which Cargo can use in place of `home`. It gets the settings of `home` and the index of the
+/// registry. Of the downloaded crates, it gets only those that the lock file in `sources` names with the same hash.
+/// `say` receives a line about each crate that has another hash.
 fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Result<(), ImageError> {
     let registry = own.join("registry");
     fs::create_dir_all(&registry).map_err(ImageError::cache("make", &registry))?;
@@ -243,8 +243,8 @@ fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Resu
     Ok(())
 }
 
-/// The crates of a lock file: the name and version of each in the form `name-version`, and its SHA-256. Cargo itself writes
-/// the file, with one key in each line.
+/// The crates of a lock file: the name and version of each in the form `name-version`, and its SHA-256. Cargo itself
+/// writes the file, with one key in each line.
 fn pinned(lock: &str) -> Vec<(String, &str)> {
     let packages = lock.split("[[package]]").skip(1);
     let of_package = packages.filter_map(|package| {
@@ -309,7 +309,7 @@ mod tests {
         let folder = unpack(&wanted).expect("it has the hash");
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("unpacked");
         assert_eq!(manifest, "[package]\n\n[workspace]\n");
-        // A registry that this machine used before may have kept another crate of that name.
+        // A registry that this machine used earlier may have another crate with the same name and version.
         download(&home, "an-earlier-one", "[package] # another\n");
         assert!(unpack(&wanted).is_ok());
         let other = "0".repeat(64);

@@ -72,8 +72,8 @@ impl Prepared {
         Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
     }
 
-    /// As [`Self::new`], on a thread for blocking work. Hashing the inputs reads megabytes, and must not delay other
-    /// tasks.
+    /// Does the same as [`Self::new`], on a thread for blocking work. Hashing the inputs reads megabytes, and must not
+    /// delay other tasks.
     pub(super) async fn of(listed: &Listed, binaries: &Binaries, cache: &Cache) -> Result<Option<Self>, ImageError> {
         let (listed, binaries, cache) = (listed.clone(), binaries.clone(), cache.clone());
         let prepared = tokio::task::spawn_blocking(move || Self::new(&listed, &binaries, &cache)).await;

@@ -188,7 +188,7 @@ impl Present {
     }
 
     /// Removes files from the cache that no present recipe produces, the oldest first, until at most `spare_bytes` of
-    /// them remain. If a recipe cannot be hashed now, its files count as files that no recipe produces.
+    /// them remain. The files of a recipe that cannot be hashed now count as files that no recipe produces.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
         cache.prune(&self.files, spare_bytes)
     }

@@ -306,8 +306,8 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// Whether the engine's image is the one with this digest that came from an image bundle. The cache has the archive
-    /// of that image.
+    /// Whether the image in the engine is the image with this digest that was loaded from an image bundle. The cache
+    /// has the archive of that image, so the two are compared.
     async fn is_bundled(&self, reference: &str, digest: &str) -> Result<bool, ImageError> {
         let path = self.request.cache.bundled(&self.want.name, digest);
         if !self.request.cache.has(&path).await {

@@ -100,8 +100,8 @@ impl Step<'_> {
         match ended {
             Ok(status) if status.success() => {
                 // The command has ended, but a process that it started may still run and hold the output open, for
-                // example a key agent that apt started. Nobody needs such a process, so the process group stays set and
-                // is killed.
+                // example a key agent that apt started. Nobody needs such a process. So the process group stays set,
+                // and is killed when `running` is dropped.
                 if !held_open {
                     running.group = None;
                 }

@@ -91,8 +91,9 @@ impl ImageStore for Engine {
     }
 }
 
-/// Whether an image of the engine has this config digest and these layer digests. An engine that stores its images in
-/// containerd (its storage driver is `overlayfs`) has other ids than config digests, so only the layers are compared.
+/// Whether an image of the engine has this config digest and these layer digests. If the engine stores its images in
+/// containerd (its storage driver is then `overlayfs`), the id of an image is not the digest of its config. So only the
+/// layers are compared then.
 fn is_it(seen: &ImageParts, storage_driver: &str, (config, layers): (&str, &[String])) -> bool {
     let is_containerd = storage_driver == "overlayfs";
     seen.layers == layers && (is_containerd || seen.id == config)

@@ -23,7 +23,7 @@ pub enum BundleFault {
         /// The digest of the content.
         found: String,
     },
-    /// The file differs from the only form that a bundle can have.
+    /// The file differs from the exact bytes that Parallax writes.
     #[error("at byte {at} it has {found}, and {expected} is expected there")]
     Form {
         /// The offset in the file.
@@ -43,7 +43,7 @@ pub enum BundleFault {
         /// The largest size that is read.
         limit: u64,
     },
-    /// The content of `index.json`, of a manifest or of a config is not one that Parallax writes.
+    /// The content of `index.json`, of a manifest or of a config is not what Parallax writes.
     #[error("{name} is not one of an image bundle: {why}")]
     Content {
         /// The name of the file within the bundle.

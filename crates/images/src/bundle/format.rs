@@ -39,8 +39,8 @@ impl Image {
         }
     }
 
-    /// The name as an annotation. The manifest has it, too, so that the digest of the manifest covers it. A second
-    /// annotation would make the bytes depend on the order of a hash map.
+    /// The annotation with the image's name. The index and the manifest both have it, so that the digest of the
+    /// manifest covers the name. A second annotation would make the bytes depend on the order of a hash map.
     fn named(&self) -> HashMap<String, String> {
         HashMap::from([(ANNOTATION_REF_NAME.to_owned(), self.name())])
     }

@@ -35,21 +35,22 @@ pub struct Here<'a> {
 /// What was loaded from a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The references of the images that this machine has now.
+    /// The references of the images that were loaded, or that this machine had already.
     pub images: Vec<String>,
     /// The size of the bundle in bytes.
     pub bytes: u64,
     /// The references of the images in the bundle that are not in `wanted`.
     pub unused: Vec<String>,
-    /// The names of the images in `wanted` that the bundle lacks. Empty if all of them were demanded.
+    /// The names of the images in `wanted` that the bundle lacks. Always empty if the caller demanded all images
+    /// (`all`).
     pub lacking: Vec<String>,
 }
 
-/// Loads the images in `wanted` from a bundle, so that a run finds them without a network. The bundle is verified as a
-/// whole before anything is loaded.
+/// Loads the images in `wanted` from a bundle, so that a run finds them without a network. The whole bundle is verified
+/// before anything is loaded.
 ///
-/// With `all`, an image that the bundle lacks is an error, and nothing is loaded. Without, it is reported. In both cases
-/// it is an error if the bundle has another build of an image.
+/// If the bundle lacks an image and `all` is true, this is an error, and nothing is loaded. If `all` is false, the
+/// missing image is reported. If the bundle has another build of an image, this is always an error.
 pub async fn load(
     here: &Here<'_>,
     file: &Path,
@@ -110,11 +111,11 @@ struct Found<'a> {
     want: &'a Want,
     entry: &'a Entry,
     image: Image,
-    /// The recipe of the image, if it is a built one.
+    /// The recipe of the image; `None` if the bundle has the published image.
     built: Option<Prepared>,
 }
 
-/// Finds each wanted image in the bundle. Also returns the names of those that it lacks.
+/// Finds each wanted image in the bundle. Also returns the names of the wanted images that the bundle lacks.
 async fn chosen<'a>(
     here: &Here<'a>,
     (file, bundle): (&Path, &Verified),
@@ -152,14 +153,15 @@ async fn chosen<'a>(
         }
     }
     if all && !lacking.is_empty() || !others.is_empty() || found.is_empty() {
-        // Without `all`, a bundle for some of the scenarios is right to lack images. Another build of one is still wrong.
+        // Without `all`, the bundle may be one for some of the scenarios, so a missing image is no error. Another build
+        // of an image is always an error.
         let words = if all || others.is_empty() { [others, absent].concat() } else { others };
         return Err(ImageError::Bundle { file: file.to_owned(), fault: BundleFault::Lacks(words) });
     }
     Ok((found, lacking))
 }
 
-/// The published form of an image in the bundle. If `images.lock` states a digest, the image must have that one.
+/// The published image in the bundle. If `images.lock` states a digest, only an image with this digest is returned.
 fn published_in<'a>(bundle: &'a Verified, entry: &Entry) -> Option<&'a Image> {
     let digest = entry.digest.as_ref().map(|digest| &digest.value);
     let is_it = |it: &&Image| {
@@ -168,8 +170,8 @@ fn published_in<'a>(bundle: &'a Verified, entry: &Entry) -> Option<&'a Image> {
     bundle.images.iter().find(is_it)
 }
 
-/// The name of an image in the bundle that differs from this reference only in its tag or its digest: another version, or
-/// another build.
+/// The name of an image in the bundle that has the same repository as `reference`. Because the tag or the digest
+/// differs, it is another version or another build.
 fn other_of(bundle: &Verified, reference: &str) -> Option<String> {
     let repository = |reference: &str| reference.rsplit_once(':').map_or(reference, |(it, _)| it).to_owned();
     bundle.images.iter().find(|it| repository(&it.reference) == repository(reference)).map(Image::name)
@@ -216,8 +218,9 @@ impl Found<'_> {
         Ok(path)
     }
 
-    /// Loads a published image into the engine. If `images.lock` states its digest, the cache gets the archive, too: an
-    /// engine knows no digest of an image that was loaded, so a run compares the image with this archive.
+    /// Loads a published image into the engine. If `images.lock` states its digest, the archive is also kept in the
+    /// cache. The engine knows no digest of an image that was loaded from an archive, so a later run compares the image
+    /// with the archive in the cache.
     async fn load_published(
         &self,
         here: &Here<'_>,
@@ -249,7 +252,8 @@ impl Found<'_> {
         written.map_err(ImageError::cache("write", to))
     }
 
-    /// Loads an archive into the engine, unless the engine has the image. Afterwards the engine must have it.
+    /// Loads an archive into the engine, unless the engine already has the image. Returns an error if the engine does
+    /// not have the image afterwards.
     async fn give_to_engine(
         &self,
         here: &Here<'_>,

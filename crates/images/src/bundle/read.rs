@@ -1,7 +1,8 @@
 //! Verifies a bundle. The whole file is read once, from its beginning to its end.
 //!
-//! The reader computes the header of each file of the bundle from the name and the size that the index and the manifests
-//! state, and compares all 512 bytes. So no name, no size and no kind of entry of the file itself is ever used.
+//! The index and the manifests state the name and the size of each file in the bundle. From them, the reader computes
+//! the 512 bytes of the file's tar header, and compares them with the bytes in the bundle. So the reader never trusts a
+//! name, a size or a type that only a header states.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +22,8 @@ use crate::tree::{Interruptible, header};
 /// A block of a tar file.
 type Block = [u8; 512];
 const BLOCK_BYTES: u64 = 512;
-/// The largest size of all manifests and configs that images share with earlier images.
+/// Several images may share a manifest or a config, and each image gets its own copy in memory. This is the largest
+/// size of all these copies together.
 const SHARED_LIMIT_BYTES: u64 = 16 * SMALL_LIMIT_BYTES;
 /// The zeros at the end of a tar file.
 const END_BYTES: u64 = 2 * BLOCK_BYTES;
@@ -76,7 +78,8 @@ pub(super) fn read(file: &Path, cancel: &CancellationToken) -> Result<Verified, 
         let found = format!("{} more bytes", bytes - reader.at);
         return Err(BundleFault::Form { at: reader.at, expected: "the end of the file".to_owned(), found }.into());
     }
-    // This comparison covers every field of the index that was not used above.
+    // Not every field of the index was used above. The index is computed from the images and compared, so that no field
+    // can differ.
     if format::index(&images) != index {
         return Err(content(INDEX, "it has fields that no bundle has").into());
     }
@@ -93,14 +96,14 @@ struct Reader<'a> {
     bytes: u64,
     /// The manifests and configs that were read, by digest.
     small: BTreeMap<String, Vec<u8>>,
-    /// The size of all manifests and configs that images share with earlier images.
+    /// The size of all copies of manifests and configs that were read for an earlier image already.
     shared_bytes: u64,
     /// The layers that were verified, by digest.
     layers: BTreeMap<String, Part>,
 }
 
 impl Reader<'_> {
-    /// Reads the index. It is the only file whose size is not known before.
+    /// Reads the index. Its size is the only one that is taken from a tar header, because no earlier file states it.
     fn index(&mut self) -> Result<Vec<u8>, Unread> {
         self.has(INDEX, BLOCK_BYTES)?;
         let at = self.at;
@@ -112,7 +115,8 @@ impl Reader<'_> {
         Ok(index)
     }
 
-    /// Reads the manifest, the config and the layers of an image, as far as they were not read before.
+    /// Reads the manifest, the config and the layers of an image. A part that an earlier image has too is not read
+    /// again.
     fn image(&mut self, listed: &Descriptor) -> Result<Image, Unread> {
         let name = listed.annotations().as_ref().and_then(|it| it.get(ANNOTATION_REF_NAME));
         let name = name.ok_or_else(|| content(INDEX, "an image has no name"))?;
@@ -144,7 +148,8 @@ impl Reader<'_> {
     fn small(&mut self, blob: &Descriptor) -> Result<(String, Vec<u8>), Unread> {
         let (sha256, name) = named(blob)?;
         if let Some(known) = self.small.get(&sha256) {
-            // A small file could otherwise name one manifest thousands of times, and each image has its own copy.
+            // Each image gets its own copy. Without this limit, a small bundle that names one manifest thousands of
+            // times could fill the memory.
             self.shared_bytes += known.len() as u64;
             if self.shared_bytes > SHARED_LIMIT_BYTES {
                 let (bytes, limit) = (self.shared_bytes, SHARED_LIMIT_BYTES);
@@ -197,7 +202,7 @@ impl Reader<'_> {
         Ok(read)
     }
 
-    /// Reads bytes that must be these.
+    /// Reads `expected.len()` bytes. Returns an error if they differ from `expected`.
     fn same(&mut self, name: &str, expected: &[u8]) -> Result<(), Unread> {
         let at = self.at;
         if self.small_content(name, expected.len() as u64)? == expected {
@@ -207,7 +212,8 @@ impl Reader<'_> {
         Err(BundleFault::Form { at, expected, found: "another one".to_owned() }.into())
     }
 
-    /// Reads the zeros after the content of a file, or those at the end.
+    /// Reads `count` bytes after the content of a file or at the end of the bundle. Returns an error if they are not
+    /// all zero.
     fn zeros(&mut self, name: &str, count: u64) -> Result<(), Unread> {
         let at = self.at;
         if self.small_content(name, count)?.iter().all(|byte| *byte == 0) {
@@ -224,7 +230,7 @@ impl Reader<'_> {
         Ok(block)
     }
 
-    /// Whether the file is long enough for so many further bytes of `name`.
+    /// Returns an error if the bundle ends before `bytes` further bytes of the file `name`.
     fn has(&self, name: &str, bytes: u64) -> Result<(), BundleFault> {
         let would = self.at.saturating_add(bytes);
         if would <= self.bytes {
@@ -234,7 +240,7 @@ impl Reader<'_> {
     }
 }
 
-/// Compares a header with the only one that a file of this name and this size has in a bundle.
+/// Compares a tar header with the header that a file of this name and this size must have in a bundle.
 fn compare(at: u64, block: &Block, name: &str, bytes: u64) -> Result<(), BundleFault> {
     let mut expected = header(EntryType::Regular, 0o644, bytes);
     expected.set_path(name).expect("the names of a bundle are short");

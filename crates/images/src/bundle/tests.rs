@@ -74,7 +74,8 @@ impl Images {
         }
     }
 
-    /// Writes a bundle from changed images, as somebody who knows the form could.
+    /// Writes a bundle from `images`, which the test has changed. All digests and sizes are computed again, so only the
+    /// changed part can be the reason of the refusal.
     #[track_caller]
     fn refused(&self, says: &str) {
         let said = self.refusal(&self.bytes()).expect("refused");
@@ -82,7 +83,8 @@ impl Images {
     }
 }
 
-/// Each entry of an archive: its name, and the range of its header and of its content.
+/// The entries of an archive: for each, its name, the position of its header, the position of its content, and the size
+/// of its content.
 fn entries(bytes: &[u8]) -> Vec<(String, usize, usize, usize)> {
     let mut tar = tar::Archive::new(bytes);
     let entries = tar.entries().expect("a tar").map(|entry| {
@@ -148,7 +150,8 @@ fn a_bundle_in_which_any_byte_differs_is_refused() {
     let bytes = images.bytes();
     assert_eq!(images.refusal(&bytes), None);
     for at in 0..bytes.len() {
-        // Each third byte is enough, and of the zeros between the files each 99th: all bytes take half a minute.
+        // Not every byte is flipped, because that would take half a minute. The test flips each 99th of the zeros, and
+        // each third of all other bytes.
         if at % if bytes[at] == 0 { 99 } else { 3 } != 0 {
             continue;
         }
@@ -170,7 +173,7 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
         bytes[at..at + new.len()].copy_from_slice(new);
         images.refusal(&bytes).expect("refused")
     };
-    // The content of a blob.
+    // A changed byte in the content of a blob.
     let (_, header, content, size) = of(&layer);
     let sha256 = &images.images[0].layers[0].digest;
     let found = digest::of_bytes(format!("sharEd{}", "shared".repeat(99)).as_bytes());
@@ -178,7 +181,7 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
         changed(content, b"sharEd"),
         format!("the blob {layer} is damaged: expected the digest sha256:{sha256}, found sha256:{found}")
     );
-    // A header for another name, another size, another kind of entry, and a header that is none.
+    // A header with another name, another size or another type, and a block that is no header.
     let in_header = |change: &dyn Fn(&mut tar::Header)| {
         let mut block: [u8; 512] = bytes[header..header + 512].try_into().expect("a block");
         let mut other = tar::Header::from_byte_slice(&block).clone();
@@ -203,13 +206,13 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
     }
     let said = changed(header + 148, b"zzzzzzzz");
     assert!(said.contains("it has no header of a tar file"), "{said}");
-    // The content of files that no digest covers, and the zeros between and after them.
+    // A changed byte in a file that no digest covers, in the zeros after a file, and in the zeros at the end.
     assert!(changed(of("oci-layout").2 + 24, b"2").contains("the content of oci-layout is expected there"));
     assert!(changed(content + size, b"x").contains(&format!("only zeros after {layer} is expected")));
     assert!(changed(bytes.len() - 1, b"x").contains("only zeros after the end is expected"));
     let more = images.refusal(&[bytes.as_slice(), b"more"].concat()).expect("refused");
     assert!(more.ends_with("it has 4 more bytes, and the end of the file is expected there"), "{more}");
-    // The index.
+    // Changed bytes in the index.
     let (_, header, content, size) = of("index.json");
     assert!(changed(content, b"[").starts_with("index.json is not one of an image bundle: "));
     let text = String::from_utf8(bytes[content..content + size].to_vec()).expect("text");
@@ -220,7 +223,7 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
     assert!(changed(at("\"size\":") + 7, b"9").contains("is expected there"));
     assert!(changed(at("\"size\":") + 7, b"99999999999").starts_with("index.json is not one"));
     assert!(changed(at("local/one"), b"total").contains("it has another name than in the index"));
-    // The size of the index is the only one that the reader takes from a header.
+    // The reader takes only the size of the index from a header, so this size needs a limit.
     let mut large = bytes.clone();
     let mut other = tar::Header::from_byte_slice(bytes[header..header + 512].try_into().expect("a block")).clone();
     other.set_size(format::SMALL_LIMIT_BYTES + 1);
@@ -265,7 +268,7 @@ fn a_small_bundle_that_repeats_a_large_part_is_refused() {
     images.refused("and at most 67108864 are read");
 }
 
-/// An archive as an engine writes it, from names and contents.
+/// Writes an archive like those of an engine, with these entries and symbolic links.
 fn saved_archive(file: &Path, entries: &[(&str, &[u8])], links: &[(&str, &str)]) {
     let mut tar = tar::Builder::new(fs::File::create(file).expect("made"));
     for (name, content) in entries {
@@ -317,7 +320,7 @@ fn the_archive_of_an_engine_gives_the_config_and_uncompressed_layers() {
     let said = read(&[("manifest.json", twice.as_bytes())], &[]).expect_err("refused");
     assert!(said.contains("it has no c.json"), "{said}");
 
-    // A layer that is not the one that the config names is noticed when the bundle is written.
+    // The config names the digest of another layer. The difference is found when the bundle is written.
     let (config, layers) =
         read(&[("a/layer.tar", b"other"), ("c.json", &config), ("manifest.json", twice.as_bytes())], &links)
             .expect("read");

@@ -31,8 +31,8 @@ pub struct Bundled {
     pub sha256: String,
 }
 
-/// Writes the images that were obtained to the file `out`. Each of them needs an archive; an image without one comes
-/// with another image and is left out. The file gets its name when it is complete.
+/// Writes the obtained images to the file `out`. An image without an archive is left out, because the published form of
+/// another image contains it. The file gets its name when it is complete.
 pub async fn bundle(
     lock: &Lock,
     cache: &Cache,
@@ -73,8 +73,8 @@ pub async fn bundle(
     }
 }
 
-/// Finds the config and the layers of each archive. `wanted` has the reference, the digest in the registry, and the
-/// archive of each image.
+/// Reads the config and the layers of each archive. `wanted` contains, for each image, its reference, its digest in the
+/// registry if it is known, and its archive.
 fn read_all(
     wanted: Vec<(String, Option<String>, PathBuf)>,
     scratch: &Path,
@@ -88,7 +88,8 @@ fn read_all(
         let (config, layers) = read.map_err(ImageError::cache("read", &archive))?;
         images.push(Image { reference, pinned, config, layers });
     }
-    // The names in images.lock are not part of a bundle, so the order of the images does not depend on them.
+    // The images are sorted by their references. A bundle does not contain the names of images.lock, so their order
+    // must not influence its bytes.
     images.sort_by(|a, b| a.reference.cmp(&b.reference));
     Ok(images)
 }

@@ -35,7 +35,7 @@ pub(crate) enum Registry {
 /// A fake engine in memory: its images by name, and the calls that it received.
 pub(crate) struct Engine {
     images: Mutex<BTreeMap<String, String>>,
-    /// The names of the images that came from an archive. The engine knows no digest of theirs.
+    /// The names of the images that were loaded from an archive. The engine knows no digest of such an image.
     loaded: Mutex<BTreeSet<String>>,
     asked: Mutex<Vec<String>>,
     registry: Registry,
@@ -126,7 +126,7 @@ impl ImageStore for Engine {
     }
 }
 
-/// A source of tools that fails. The recipes of these tests need no tool, so it must never be called.
+/// A provider of tools whose every call fails. The recipes of these tests need no tool, so no call may happen.
 struct NoTools;
 
 impl Tools for NoTools {

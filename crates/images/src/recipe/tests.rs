@@ -1,4 +1,4 @@
-//! Tests of the recipe's shape.
+//! Tests how `recipe.yaml` is read, and which mistakes in it are reported.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of the way from one machine to another: obtain, bundle, load, obtain. Both machines have a fake engine.
+//! Tests that images pass from one machine to another: obtain, bundle, load, obtain. Both machines have a fake engine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::bundle::bundle;
 use crate::obtain::tests::{ANOTHER, LOCK, Machine, OF_THE_REGISTRY, Registry, wants};
 use crate::supply::K3s;
 
-/// The lock in which the published images of MinIO and of the node are pinned by a digest.
+/// An `images.lock` that pins the published images of MinIO and of the node by this digest.
 fn pinned(digest: &str) -> String {
     ["'quay/minio:1'", "'rancher/k3s:1'"].iter().fold(LOCK.to_owned(), |lock, reference| {
         let from = format!("reference: {reference}, recipe");
@@ -83,7 +83,7 @@ async fn a_machine_without_a_network_has_what_another_one_bundled() {
         let asked = here.asked();
         assert!(asked.iter().all(|asked| asked.starts_with("save ")), "{asked:?}");
         assert_eq!(fs::read_dir(here.cache.root().join("layers")).expect("listed").count(), 0, "nothing is built");
-        // What was loaded is loaded once.
+        // Loading the same bundle again must not send any call to the engine.
         loaded_again(&here, &file).await;
     }
 }
@@ -97,7 +97,8 @@ async fn loaded_again(here: &Machine, file: &Path) {
 async fn an_image_that_was_loaded_has_the_digest_that_the_lock_states() {
     let there = machine(Registry::Serves, &pinned(OF_THE_REGISTRY));
     let file = bundled(&there, &ALL).await;
-    // Somebody gives the name to another image of the same registry, whose digest the engine does not know.
+    // The archive of MinIO is removed from the cache. Then nothing shows that the image in the engine has the digest of
+    // the lock, because another user could have given its name to another image. So a run must not use it.
     let here = machine(Registry::IsAway, &pinned(OF_THE_REGISTRY));
     loaded(&here, &file, true).await.expect("loaded");
     fs::remove_file(here.cache.bundled("minio", OF_THE_REGISTRY)).expect("there");
@@ -105,7 +106,7 @@ async fn an_image_that_was_loaded_has_the_digest_that_the_lock_states() {
     assert!(sources.contains(&"minio: built, built".to_owned()), "{sources:?}");
     assert!(sources.contains(&"k3s: published, from engine".to_owned()), "{sources:?}");
 
-    // The lock of the other machine pins another image.
+    // The `images.lock` of the second machine pins another digest.
     let here = machine(Registry::IsAway, &pinned(ANOTHER));
     let said = loaded(&here, &file, false).await.expect_err("refused").to_string();
     assert!(said.contains(&format!("minio as quay/minio:1@{ANOTHER} or parallax.local/minio:")), "{said}");
@@ -129,7 +130,7 @@ async fn an_image_that_the_bundle_lacks_is_named() {
     assert_eq!(some.lacking, ["k3s", "pause"]);
     assert_eq!(some.images.len(), 2);
 
-    // A bundle for all images, of which a run needs some.
+    // The bundle contains all images, but the run needs only one.
     let file = bundled(&there, &ALL).await;
     let here = machine(Registry::IsAway, LOCK);
     let only = [Want { name: "minio".to_owned(), engine: false, archive: true }];
