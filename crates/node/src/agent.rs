@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every connection goes to the URL in `--server`. The connection is verified with the cluster's CA in
-//! `agent/server-ca.crt`, which must exist before the start. The agent node repeats its attempts until the cluster
-//! accepts it, as k3s does. It prints the kubelet's errors meanwhile.
+//! `agent/server-ca.crt`, which must exist before the start. Like k3s, the agent node tries again until the cluster
+//! accepts it. Meanwhile it prints the kubelet's errors.
 
 use std::path::Path;
 use std::time::Duration;
@@ -176,7 +176,8 @@ async fn relay_errors() -> std::convert::Infallible {
     // The log may contain lines from before a restart of this container. They are skipped.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
-        // The kubelet writes its log into a file, and only this loop reads it, so it looks at the file regularly.
+        // The kubelet writes its log to a file, and no event reports a new line. So this loop reads the file again and
+        // again.
         tokio::time::sleep(AGAIN_AFTER).await;
         // The kubelet's log does not exist before the kubelet is started.
         let Ok(mut file) = tokio::fs::File::open(&path).await else { continue };

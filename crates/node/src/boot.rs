@@ -62,8 +62,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
         Some(end) = ends.recv() => Err(end),
         Err(error) = start_either(settings, &supervisor, clock) => Err(error),
     };
-    // If a component ended and the start failed at the same time, the component's end is the reason for the failure, so
-    // it is reported.
+    // A component may end at the same moment at which the start fails. Its end is then the reason for the failed start,
+    // so the end is reported.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
         (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
         (outcome, _) => outcome,
@@ -119,8 +119,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
-        // The sender is dropped only if `control_plane` fails. That future then reports the error, so nothing is
-        // reported here.
+        // `serving` fails only if `control_plane` has failed before it sent anything. `control_plane` returns that
+        // error, so it is not reported here.
         if serving.await.is_ok() {
             supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
         }
@@ -156,7 +156,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let up = async {
         within("a Ready node", KUBELET, until(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
-        // Before kube-proxy has written its rules, a packet to a Service would leave the machine.
+        // Until kube-proxy has written its rules, packets to the addresses of Services leave the machine.
         reach(PROXY.name, probe::service_rules_written).await?;
         clock.reached("kube-proxy ready");
         if settings.coredns {

@@ -1,7 +1,7 @@
 //! The command-line arguments of each component, computed by pure functions from the settings and the node's address.
 //!
 //! There are three kinds of defaults: those of k3s, those that a container needs, and those that make the start faster.
-//! A comment gives the reason of the last two kinds. A user's argument replaces a default ([`merge`]).
+//! A comment gives the reason for each default of the last two kinds. A user's argument replaces a default ([`merge`]).
 
 use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};

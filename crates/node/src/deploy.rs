@@ -1,6 +1,6 @@
 //! Applies manifests: those of CoreDNS, and every file in k3s's manifests folder, including files that are added later.
 //!
-//! The code works like k3s's deploy controller. A file is applied again when it changes. If a file is removed, its
+//! The code does what k3s's deploy controller does. A file is applied again when it changes. If a file is removed, its
 //! objects stay. A file `NAME.skip` excludes `NAME`. An object may fail because its kind or namespace does not exist
 //! yet; it is tried again as long as the node runs.
 

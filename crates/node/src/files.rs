@@ -66,7 +66,8 @@ pub(crate) fn network_config(pods: &str) -> String {
         "plugins": [
             {
                 "type": "ptp",
-                // Off, because one masquerading rule for all pods is added at the start (`machine::masquerade`).
+                // The plugin adds no masquerading rule for each pod. One rule for all pods is added at the start
+                // (`machine::masquerade`).
                 "ipMasq": false,
                 "ipam": {
                     "type": "host-local",

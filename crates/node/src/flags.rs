@@ -61,7 +61,8 @@ impl Command {
     }
 }
 
-// The options that a server and an agent have in common. A doc comment here would become the text of their `--help`.
+// This struct has no doc comment, because clap would print it in the `--help` of both subcommands. It contains the
+// options that a server and an agent have in common.
 #[derive(Debug, Args)]
 struct Common {
     /// Config file (YAML) with the names of these flags as keys. A flag on the command line overrides its key; lists
@@ -264,11 +265,11 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
     let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
-    // The agents of k3s learn these settings (address ranges, domain) from their server. Here, an agent node uses a
-    // server's defaults for them.
+    // In k3s, an agent gets the address ranges and the domain from its server. Here, an agent node always uses the
+    // default values of a server.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    // An agent node uses the token only to join, and `joined` has it. In the common options, the token is the one with
-    // which a server admits agent nodes, so it is removed here.
+    // The token in `given` is the one with which the agent node joins; `joined` contains it. In a server's settings,
+    // the token would admit agent nodes, so it is removed here.
     defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })

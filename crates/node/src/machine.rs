@@ -30,7 +30,7 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
         .node_name
         .clone()
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
-    // To connect a datagram socket sends no packet. It only makes the kernel choose the local address for the route.
+    // Connecting a datagram socket sends no packet. The kernel only chooses the local address for the route.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(REMOTE_ADDRESS)?;
         socket.local_addr()

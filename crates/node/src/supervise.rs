@@ -24,7 +24,7 @@ const TAIL_BYTES: i64 = 32 * 1024;
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
 /// The value of the variable GOGC for components: how much, in percent, Go's heap grows before a garbage collection. A
-/// node lives only for minutes, so it can use more memory. With the default of 100, garbage collection takes a fifth of
+/// node runs only for minutes, so it can use more memory. With the default of 100, garbage collection takes a fifth of
 /// the components' CPU time. The components' child processes inherit the value, but containers do not.
 const GARBAGE_PERCENT: &str = "400";
 

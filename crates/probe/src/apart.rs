@@ -24,9 +24,10 @@ pub(crate) enum Programs {
 const UNSHARE: &str = "unshare";
 const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const SHELL: &str = "/bin/sh";
-/// The command of the first process in the PID namespace, before the program's own command. A first process ignores
-/// signals from other processes of its namespace, unless it has handlers for them. To spare the program this, the first
-/// process is a shell that starts the program. The variables that shells set themselves are removed.
+/// The command of the first process in the PID namespace; the program's own command follows it. The kernel drops a
+/// signal that a process of the namespace sends to the first process, unless the first process has a handler for it. So
+/// the first process is a shell that starts the program, and signals reach the program as usual. The shell unsets the
+/// variables that shells set themselves.
 const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?", SHELL];
 
 /// Checks whether programs can run isolated on this machine. The error gives the reason if they cannot.

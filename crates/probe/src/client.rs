@@ -41,7 +41,8 @@ pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, program
 }
 
 /// The environment variables of the client's program: the path of its certificate bundle, and the variables of the
-/// scenario. Clients must not look for credentials at the metadata address of cloud machines, so this is switched off.
+/// scenario. AWS clients may look for credentials at the metadata address of cloud machines. A variable switches this
+/// off.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -150,8 +151,8 @@ fn last_output(ended: &Ended) -> String {
     let text = text.trim();
     match text.len().checked_sub(LAST_OUTPUT_BYTES) {
         _ if text.is_empty() => "it wrote nothing".to_owned(),
-        // The cut may lie within a secret. The mark `…` tells the redactor that the text after it may be the rest of a
-        // secret.
+        // The text may be cut within a secret. The mark `…` tells the redactor that the text after the mark may be the
+        // rest of a secret.
         Some(from @ 1..) => format!("… {}", &text[text.floor_char_boundary(from)..]),
         _ => text.to_owned(),
     }

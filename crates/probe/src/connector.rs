@@ -25,7 +25,7 @@ use crate::target::Target;
 /// that the SDK parses are shorter.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
-/// What the last request of the SDK led to. The S3 probe reads it in addition to the SDK's result.
+/// The cause or the answer of the SDK's last request. The S3 probe reads this value in addition to the SDK's result.
 #[derive(Debug, Default)]
 pub(crate) struct LastRequest {
     /// The cause of the failure, if there was no answer.

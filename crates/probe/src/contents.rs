@@ -1,5 +1,5 @@
-//! Reads the contents of a store, and deletes what was added later. The harness does this itself between two variants;
-//! no vantage is involved.
+//! Reads the contents of a store, and deletes what was added later. The harness itself sends these requests between two
+//! variants, and not a vantage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -110,7 +110,8 @@ impl Store {
             true
         });
         listed.await.map_err(|it| self.cause(it))?;
-        // MinIO lists the uploads of one key only, not those below a prefix, so the code asks for all.
+        // MinIO's listing of uploads accepts a whole key, but no prefix of keys. So the code requests all uploads and
+        // filters them.
         let mut uploads = self.uploads(bucket).await?;
         uploads.retain(|(key, _)| key.starts_with(prefix));
         Ok(Bucket { objects, uploads })

@@ -41,8 +41,8 @@ impl Dialler {
         Self { view: Arc::new(view), trail, deadline }
     }
 
-    /// The part of the question's remaining time that one layer may use. The rest is reserved: so a timeout of the
-    /// layer is reported as the layer's own cause and not as the question's deadline.
+    /// The time that one layer may use: a part of the question's remaining time. If the layer uses up this part, the
+    /// cause names the layer. If it could use all of the time, the cause would only be the question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }

@@ -27,7 +27,8 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
-    // Each field is named. So the compiler reports a field that is added to the question and not used here.
+    // The pattern names each field, without `..`. If a field is added to the question, the compiler reports this line
+    // until the field is used.
     let HttpQuestion { method, url, host, headers, body, filler_bytes, form } = question;
     let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;

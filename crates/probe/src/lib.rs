@@ -53,8 +53,8 @@ pub async fn ask(question: &Question) -> Answer {
     ask_with(question, Programs::Here).await
 }
 
-/// Answers one question, as [`ask`] does. A program of the question runs isolated from the other processes of this
-/// machine; check [`can_run_apart`] first.
+/// Does the same as [`ask`], but a program that the question runs is isolated from the other processes of this machine.
+/// The caller must first check with [`can_run_apart`] that this is possible.
 pub async fn ask_apart(question: &Question) -> Answer {
     ask_with(question, Programs::Apart).await
 }
@@ -82,8 +82,9 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     Ok(found.addresses)
 }
 
-/// Opens a plain TCP connection to `host:port`, with the name servers and detours in `view`, within `limit`. A proxy in
-/// the harness uses this for programs that only know an HTTP proxy.
+/// Opens a plain TCP connection to `host:port`, with the name servers and detours in `view`, within `limit`. The
+/// harness has an HTTP proxy for programs that know no name server or detour of a scenario. The proxy calls this
+/// function.
 pub async fn connect(
     view: &View,
     host: &str,

@@ -37,8 +37,8 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
 /// Answers a question to presign a URL or a form.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
-    // Each part of the question is named. When a part is added, its author must decide here whether the SDK can sign
-    // it.
+    // The pattern names each part of the question, without `..`. If a part is added, the compiler reports this line,
+    // and its author must decide whether the SDK can sign the part.
     let PresignQuestion { method, policy, expires_s, signed_at_s, query, access: _, bucket: _, key: _ } = question;
     let method = method.as_str();
     let at = instant(SystemTime::now(), *signed_at_s)?;

@@ -52,7 +52,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// The longest delay with which a question was asked. A question that is due and not asked yet counts too.
+    /// The longest delay between the time at which a question was due and the time at which it was asked. A question
+    /// that is due but not asked yet counts too.
     fn late(&self) -> Duration {
         let due = self.due.filter(|_| self.stopped.is_none());
         self.late.max(due.map_or(Duration::ZERO, |due| due.elapsed()))
@@ -88,8 +89,8 @@ impl Prober {
     }
 }
 
-/// Lets this process have more files open at the same time, up to [`OPEN_FILES`], as far as the system allows it. Each
-/// unanswered question holds a connection, and by default a process may have 1,024 files open, which two probers can
+/// Raises this process's limit of open files to [`OPEN_FILES`], as far as the system allows it. Each unanswered
+/// question holds a connection, which counts as an open file. The usual limit is 1,024 files, which two probers can
 /// exceed. Programs that this process starts inherit the limit.
 pub fn allow_open_files() {
     let limit = getrlimit(Resource::Nofile);
@@ -103,7 +104,8 @@ pub fn allow_open_files() {
 /// Asks the question at its rate until `stop`, then waits for the answers that are missing.
 async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let rate = shared.question.rate.clamp(1, RATE_LIMIT);
-    // If this loop was late, the missed ticks come at once, so each question that was due is asked.
+    // If this loop was late, `interval` returns the missed ticks immediately. So each question that was due is still
+    // asked.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
     loop {
@@ -216,7 +218,8 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     if let Ok(reply) = &mut outcome {
         reply.shorten(question);
     }
-    // All fields of the evidence are listed. When a field is added, its author must decide here whether it is kept.
+    // The pattern names each field of the evidence, without `..`. If a field is added, the compiler reports this line,
+    // and its author must decide whether the field is kept.
     let Evidence {
         chain,
         peer,

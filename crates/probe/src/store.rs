@@ -1,5 +1,5 @@
-//! Requests to a store that are not S3 requests: named policies and the trace. The store's fixture declares what the
-//! store is. Only this file chooses the module for it.
+//! Requests to a store that are not S3 requests: named policies and the trace. The store's fixture declares the kind of
+//! the store. Only this file chooses the module for a kind.
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
@@ -29,8 +29,8 @@ pub async fn authorises(kind: StoreKind, health: &str, view: View, access: &S3Ac
     }
 }
 
-/// The S3 error in the headers of an answer without a body. It is not known here what the store is, so the headers of
-/// every kind of store are tried.
+/// The S3 error in the headers of an answer without a body. The caller does not know the kind of the store, so the
+/// headers of every kind are tried.
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     minio::error_in_headers(status, headers)
 }

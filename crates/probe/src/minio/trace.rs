@@ -90,8 +90,8 @@ impl Trace {
     }
 }
 
-/// Splits the stream into JSON objects. MinIO puts no separator between them, except spaces as keep-alives. Each byte
-/// is examined only once, even if its object arrives in many parts.
+/// Splits the stream into JSON objects. MinIO puts nothing between two objects except spaces, which keep the connection
+/// alive. Each byte is examined only once, even if its object arrives in many parts.
 #[derive(Debug, Default)]
 struct Documents {
     buffer: Vec<u8>,

@@ -132,8 +132,8 @@ async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
         "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
     let seen = run(sh(of_ours)).await;
     assert_ne!(seen.stdout.trim(), "0", "the search finds what is there");
-    // A program that is root in its namespace could remove the mount that hides the other processes of the machine.
-    // This must not help it.
+    // A program that is root in its own user namespace can remove the mount of `/proc` that hides the machine's other
+    // processes. Even then it must not be able to read their environments.
     for first in ["", "umount /proc 2>/dev/null; "] {
         let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
         assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
