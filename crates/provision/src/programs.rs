@@ -218,7 +218,7 @@ pub(crate) const TABLE: &[Known] = &[
         name: "cargo",
         command: "cargo",
         package: "cargo",
-        // The dependencies of Garage 2.5 need at least this version.
+        // The dependencies of Garage 2.5 need at least this version of Rust.
         least: Release(1, 89),
         uses: &[(Use::Recipe, "building images from Rust crates")],
         ..PLAIN

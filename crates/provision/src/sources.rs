@@ -4,9 +4,9 @@
 //! Debian's components, and that name either Debian's archive key or no key. Third-party sources are not copied,
 //! because they may not have the other suite.
 //!
-//! The option `trusted` is not copied. On this machine's own source, somebody chose to accept packages that nobody has
-//! signed. That choice is not one for another suite, and packages of that suite become part of images that run
-//! privileged. A mirror of Debian's archive has Debian's signatures, so the option is not needed.
+//! The option `trusted` is not copied. With it, somebody decided that apt accepts unsigned packages from one source of
+//! this machine. This decision does not cover another suite, whose packages become part of images that run privileged.
+//! Every mirror of Debian's archive has Debian's signatures, so the copied sources work without the option.
 
 use std::path::{Path, PathBuf};
 

@@ -35,8 +35,8 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The base64 of `bytes`, if `before` other bytes stand in front of them. Characters that depend on other bytes than
-/// `bytes` are left out. The result has one text for each of the two base64 alphabets (`+/` and `-_`).
+/// The base64 of `bytes` at a place where `before` other bytes precede them. Base64 characters that also contain bits
+/// of those other bytes are left out. The result has one text for each of the two base64 alphabets (`+/` and `-_`).
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);

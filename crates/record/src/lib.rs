@@ -68,7 +68,7 @@ pub enum RecordError {
         /// The age of the other version: `older` or `newer`.
         age: &'static str,
     },
-    /// A line that is not the last one is not an event, although the record has the format of this version.
+    /// A line other than the last one cannot be parsed as an event, although the record has the format of this version.
     #[error("line {line} of {path} is not an event: {source}; the record is broken: take that line out, or run again")]
     Line {
         /// The path of the record.

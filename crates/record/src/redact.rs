@@ -19,9 +19,9 @@ use super::forms::forms;
 
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// The smallest length of a secret that is searched for, in bytes. A shorter one would also match ordinary words of the
-/// record. Fields with a secret name are redacted even if their value is shorter. The secrets that the harness makes
-/// are far longer.
+/// The smallest length of a secret that is searched for, in bytes. A shorter secret would also match ordinary words of
+/// the record. But a field with a secret name is redacted even if its value is shorter. The secrets that the harness
+/// makes are far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
@@ -31,7 +31,7 @@ const RANDOM_FROM: usize = 12;
 /// The largest length of a secret, in bytes, for which the pieces at every position are stored. Of a longer secret,
 /// only every [`PIECE`]th piece is stored, to save memory.
 const EVERY_PIECE_UP_TO: usize = 4 * 1024;
-/// A limit for the memory. When this number of pieces is stored, only every [`PIECE`]th piece of a further long secret
+/// The number of stored pieces after which memory is saved: of each further long secret, only every [`PIECE`]th piece
 /// is stored. A run may have thousands of tokens, and a token has about ten thousand pieces in all its forms. Beyond
 /// the limit, a few bytes of such a secret may remain where a text was cut. They are too few to be useful to an
 /// attacker.
@@ -125,11 +125,12 @@ impl Redactor {
     }
 
     /// Registers a text that was found in a place for secrets, such as a Kubernetes Secret, under the name `name`. Not
-    /// every such text is secret, for example `namespace`. The text is redacted elsewhere only if it is random, or if
-    /// `name` says that it is secret.
+    /// every such text is secret, for example the value of `namespace`. The text is redacted elsewhere only if it is
+    /// random, or if `name` says that it is secret.
     ///
-    /// Of a JSON document, such as a store's list of users, each text is looked at by itself. The document as a whole
-    /// is long and counts as random, so that pieces of its ordinary words would be redacted everywhere.
+    /// If the text is a JSON document, such as a store's list of users, each string in it is examined separately. The
+    /// document as a whole is long and would count as random. Pieces of its ordinary words would then be redacted
+    /// everywhere.
     pub fn register_found(&self, name: &str, text: &str) {
         match serde_json::from_str(text) {
             Ok(document @ (Value::Object(_) | Value::Array(_))) => self.register_found_in(name, &document),

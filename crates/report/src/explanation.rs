@@ -29,8 +29,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // Without a name, a reader looks for what is not as declared. The failed steps of a break that is as
-            // declared would only hide it.
+            // Without a name, the reader wants to know what is not as declared. The steps that fail in a break as
+            // declared would only distract the reader.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }

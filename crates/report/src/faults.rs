@@ -11,9 +11,9 @@ use super::summary::{SetUp, Summary, Variant};
 pub struct Fault<'a> {
     /// The failure.
     pub failure: &'a Failure,
-    /// The set-up steps that failed with it.
+    /// The set-up steps that failed because of this failure.
     pub setups: Vec<&'a SetUp>,
-    /// The variants that have no verdict because of it.
+    /// The variants that have no verdict because of this failure.
     pub variants: Vec<&'a Variant>,
 }
 
@@ -29,12 +29,12 @@ impl Fault<'_> {
         }
     }
 
-    /// Whether the failure ended the run as a whole, and no set-up step or variant with it.
+    /// Whether the failure ended the run, but neither a set-up step nor a variant.
     pub fn is_of_the_run(&self) -> bool {
         self.setups.is_empty() && self.variants.is_empty()
     }
 
-    /// What failed, in a few words: the first set-up step, otherwise the variants, otherwise the run.
+    /// What failed, as a short title: the set-up steps if there are any, otherwise the variants, otherwise `the run`.
     pub fn title(&self) -> String {
         match (self.setups.as_slice(), self.variants.as_slice()) {
             ([first, others @ ..], _) => {
@@ -52,8 +52,8 @@ impl Summary {
     /// Returns each failure of the harness, the engine or the machine once, with what it ended: first the failures of
     /// set-up steps, then those of variants, and last the failure of the run.
     ///
-    /// A set-up step that was given up has no cause of its own: something else failed, or the run was interrupted. It is
-    /// returned only if nothing else says why.
+    /// A set-up step may have been given up, because something else failed or the run was interrupted. Such a step is
+    /// returned only if there is no other failure, and if the run was not interrupted.
     pub fn faults(&self) -> Vec<Fault<'_>> {
         let mut faults: Vec<Fault<'_>> = Vec::new();
         let failed = |given_up: bool| {

@@ -6,9 +6,9 @@
 //! failed, the suite `environment` has one case for that failure.
 //!
 //! Readers use the report in different ways:
-//! - GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups cases by `classname`, takes a case once by `classname` and
-//!   `name`, links `file`, and shows `system-out` of failed cases. The first `[[ATTACHMENT|path]]` in `system-out`
-//!   becomes a link.
+//! - GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups cases by `classname`. It treats cases with the same
+//!   `classname` and `name` as one case. It links `file`, and shows `system-out` of failed cases. The first
+//!   `[[ATTACHMENT|path]]` in `system-out` becomes a link.
 //! - Jenkins (plugin junit) takes the part of `classname` before the last dot as the package, so each area becomes a
 //!   package.
 //! - On GitHub, actions that read JUnit annotate `file` and `line`.

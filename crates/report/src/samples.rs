@@ -276,8 +276,8 @@ pub(crate) fn break_did_not_break() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// The events of a run in which an image cannot be built, so that another one is given up. Such a run says nothing about
-/// the system under test.
+/// The events of a run in which one image cannot be built, and in which the set-up of another image is therefore given
+/// up. Such a run says nothing about the system under test.
 pub(crate) fn harness_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);

@@ -88,7 +88,7 @@ pub struct Variant {
 pub struct CleanUp {
     /// The number of containers, networks and volumes that were removed.
     pub removed: usize,
-    /// Whether the removed things are objects in a cluster that the harness does not own.
+    /// Whether the removed objects are in a cluster that the harness does not own.
     pub elsewhere: bool,
     /// The objects that still exist, each with the command that removes it.
     pub remaining: Vec<String>,
@@ -162,8 +162,8 @@ impl Variant {
         self.break_name().unwrap_or("baseline")
     }
 
-    /// Returns the problems of a variant that is not as declared. They say what the system under test did otherwise
-    /// than declared.
+    /// Returns the problems of a variant that is not as declared. Each problem is one difference between what the
+    /// scenario declares and what the system under test did.
     pub fn problems(&self) -> &[Problem] {
         match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems,

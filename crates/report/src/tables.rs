@@ -45,7 +45,8 @@ pub struct Shown<'a> {
     pub answer: String,
     /// The code of the store's S3 error; `None` if the answer is no S3 error.
     pub code: Option<&'a str>,
-    /// What happens instead, or how the aim is reached otherwise, in the words of the scenario.
+    /// The scenario's text for the cell: what happens if the operation does not work, or in which other way it works.
+    /// `None` if the scenario gives no text.
     pub how: Option<&'a str>,
     /// For a failed step: the sentence that explains why it failed.
     pub why: Option<String>,

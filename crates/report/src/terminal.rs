@@ -146,7 +146,7 @@ impl Out<'_> {
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
         }
-        // The heading names a variant that stands alone.
+        // If exactly one variant has no verdict and no set-up step failed, the heading already names the variant.
         if let Some(without) = fault.without_verdict().filter(|_| !setups.is_empty() || variants.len() > 1) {
             self.labelled("no verdict", &without);
         }

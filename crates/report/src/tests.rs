@@ -1,4 +1,4 @@
-//! Snapshot tests of the reports, made from hand-made runs, in the form in which people see them.
+//! Snapshot tests: render each report from hand-made events, and compare the text with the stored one.
 
 use parallax_record::GAVE_UP;
 use parallax_vocab::course::{Course, Round};
@@ -307,7 +307,7 @@ fn a_failure_is_told_once_with_everything_that_it_ended() {
     };
     let given_up = set_up("image/pause", GAVE_UP, "image/pause was given up");
     let no_image = set_up("image/k3s", "failed", "no k3s");
-    // One failed set-up ends another one and two variants. A third variant has a cause of its own.
+    // One failed set-up step ends another set-up step and two variants. A third variant fails for another reason.
     let all = [given_up.clone(), no_image, error("a", "no k3s"), error("b", "no disk"), error("a+x", "no k3s")];
     assert_eq!(told(&all), ["no k3s | 2 variants: a, a+x", "no disk | b"]);
     // A set-up that was given up counts if nothing else says why, but not after an interruption.

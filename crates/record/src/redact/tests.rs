@@ -272,7 +272,7 @@ fn a_private_key_in_the_lines_of_a_log_goes() {
     assert!(text.contains("before") && text.contains("after"), "{text}");
 }
 
-/// SeaweedFS reads its users from such a document, which a Secret contains.
+/// The document in this test is a list of users as SeaweedFS reads it. It comes from a Kubernetes Secret.
 #[test]
 fn only_the_texts_of_a_document_are_secret_and_not_its_words() {
     let redactor = Redactor::default();

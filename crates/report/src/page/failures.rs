@@ -113,8 +113,8 @@ fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> P
     let vantages = named.and_then(|named| table(summary, variant, named.step));
     let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
     let lines = named.map(|named| evidence::lines(named.step)).unwrap_or_default();
-    // Logs have their own place below the failure, and the table of vantages shows the network layers. So the facts
-    // leave them out.
+    // The page shows logs in a section below the failure, and the network layers in the table of vantages. So the list
+    // of facts does not repeat them.
     let elsewhere =
         |label: &str| matches!(label, "saw" | "moment") || (vantages.is_some() && IN_TABLE.contains(&label));
     facts.extend(lines.into_iter().filter(|(label, _)| !elsewhere(label)));
