@@ -20,15 +20,18 @@ use crate::parts::say;
 const OUT: &str = "target/dist";
 /// The variable with the folder of the compressed programs, which the build script of the crate `images` reads.
 const EMBED: &str = "PARALLAX_EMBED";
-/// What `cargo xtask dist` tries in an empty folder, in this order. No command of these needs an engine.
+/// The commands that `cargo xtask dist` runs with the finished file in an empty folder, in this order. None of them
+/// needs an engine.
 const QUICK: [&[&str]; 6] = [&["--version"], &["--help"], &["init"], &["lint"], &["plan"], LIST];
-/// Lists the images, and so shows whether the file contains the programs that they need.
+/// The command that lists the images. Its output shows whether the finished file contains the programs that the images
+/// need.
 const LIST: &[&str] = &["images", "list"];
-/// What `--verify` tries after that: the scenario of `parallax init`, on a node that is built here.
+/// The command that `--verify` runs after [`QUICK`]: it runs the scenario of `parallax init`, on a source-built node.
 const RUN: &[&str] = &["e2e", "--k3s", "built"];
-/// As [`RUN`], and installs what is missing on the machine.
+/// The same command as [`RUN`], but it installs missing software on the machine first.
 const PROVISION: &[&str] = &["e2e", "--k3s", "built", "--provision"];
-/// Hides the folder of its first argument, goes to the folder of the second one, and starts the other arguments.
+/// The shell script that hides a folder. It mounts an empty file system over the folder in its first argument, changes
+/// to the folder in its second argument, and starts the other arguments.
 const HIDDEN: &str = "mount -t tmpfs none \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
 
 /// The command-line arguments of `cargo xtask dist`.
@@ -41,8 +44,8 @@ pub(crate) struct Dist {
     /// On Debian or Ubuntu, install missing software for that run first: the container engine and the toolchains.
     #[arg(long, requires = "verify")]
     provision: bool,
-    /// Build in the developer's profile, without the long release build. The file is large and slow: it is for a trial of
-    /// this task.
+    /// Build in the developer's profile, without the long release build. The file is then large and slow, and serves
+    /// only to try out this task.
     #[arg(long)]
     quick: bool,
 }
@@ -97,7 +100,8 @@ fn recipes(images: &Path) -> Result<Recipes> {
     Ok(recipes)
 }
 
-/// The programs of this workspace that image recipes need, except the one that contains the others.
+/// The programs of this workspace that image recipes need. `parallax` itself is left out, because the others are
+/// embedded in it.
 fn programs(recipes: &Recipes) -> Vec<String> {
     let mut programs: Vec<String> = recipes.values().flatten().filter(|it| *it != HARNESS).cloned().collect();
     programs.sort();
@@ -188,9 +192,9 @@ fn hidden(repository: &Path, project: &Path, program: &Path) -> Command {
     command
 }
 
-/// Returns the recipes whose image `parallax images list` does not show with the tag of its build. The list shows the tag
-/// only if the program finds everything that the image is built from. If the list has other words one day, each recipe is
-/// returned.
+/// Returns the recipes whose image `parallax images list` does not show with the tag of its build. The list shows the
+/// tag only if the program finds everything that the image is built from. If the format of the list changes, every
+/// recipe is returned.
 fn not_built<'r>(list: &str, recipes: &'r Recipes) -> Vec<&'r str> {
     let is_shown =
         |name: &str| list.split_whitespace().any(|word| word.starts_with(&format!("parallax.local/{name}:")));

@@ -45,8 +45,8 @@ pub(crate) struct Arguments {
     /// Run all scenarios of this repository. The two runs need about an hour on two cores, and 30 GB of disk.
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
-    /// Compare the Job with this record of a run of all scenarios, and do not run them once more. No scenario is wrong on
-    /// purpose then.
+    /// Compare the Job with this record of a run of all scenarios, instead of running them once more. The scenario that
+    /// fails on purpose is then left out.
     #[arg(long, value_name = "RECORD", requires = "all")]
     of: Option<PathBuf>,
     /// The scenarios of this repository to run, by their paths below `scenarios`, such as `presign/split-horizon`.
@@ -225,8 +225,8 @@ const NO_RECIPE: &str = "no recipe";
 /// The time limit of the Job. The wait is a watch, so it ends when the Job ends.
 const LIMIT: &str = "2h";
 
-/// A `sed` script that selects a verdict in a record: the variant and its outcome, without the duration and without the
-/// reason of a skip, which may contain an address of the machine.
+/// A `sed` script that selects the verdicts in a record: each variant with its outcome. It leaves out the duration, and
+/// the reason of a skip, which may contain an address of the machine.
 const VERDICT: &str =
     r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/; T; s/{"skipped":.*$/"skipped"/; p"#;
 
@@ -236,7 +236,7 @@ const LAST: &str = r"{ last[$1] = $0 } END { for (variant in last) print last[va
 /// The text between a variant and its outcome.
 const OUTCOME: &str = ",\"outcome\":";
 
-/// The part of a failed verdict that others do not have.
+/// The text that only the verdict of a failed variant contains.
 const NOT_AS_EXPECTED: &str = "\"not-as-expected\"";
 
 /// Returns the verdicts of a record, one line each, in the form that [`VERDICT`] and [`LAST`] select.
@@ -391,7 +391,8 @@ mod tests {
         let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n\"variant\":\"c\",\"outcome\":\"skipped\"\n";
         assert_eq!(verdicts(record), expected);
 
-        // The programs in the pod select the same lines.
+        // The script in the scenario selects the verdicts with `sed` and `awk`. Both must select the same lines as
+        // `verdicts`.
         let pipe = format!("printf '%s' \"$0\" | sed -n '{VERDICT}' | awk -F '{OUTCOME}' '{LAST}' | LC_ALL=C sort");
         let output = Command::new("sh").args(["-c", &pipe, record]).output().expect("a shell");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);

@@ -83,7 +83,8 @@ pub enum EventKind {
     VariantEnded(VariantEnded),
     /// The clean-up ended. It reports what was removed, and what could not be removed.
     CleanedUp {
-        /// The number of containers, networks and volumes that were removed; `elsewhere`, of Kubernetes objects.
+        /// The number of containers, networks and volumes that were removed. If `elsewhere` is true, the number of
+        /// Kubernetes objects.
         removed: usize,
         /// Whether the run was in a cluster that the harness does not own.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

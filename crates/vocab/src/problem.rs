@@ -7,7 +7,7 @@ use crate::id::StepId;
 
 /// The text with which [`Problem::expected`] begins if the break declares that the step fails.
 pub const FAILURE: &str = "failure with";
-/// [`Problem::expected`] of a step of which the break declares that it is blocked.
+/// The value of [`Problem::expected`] if the break declares that the step is blocked.
 pub const BLOCKED: &str = "blocked";
 
 /// One difference between what a scenario declares and what happened.

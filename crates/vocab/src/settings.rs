@@ -34,8 +34,8 @@ pub struct Settings {
     pub hosts: Option<String>,
     /// The text of `/etc/nsswitch.conf`. `None` if the file cannot be read; many images have none.
     pub nsswitch: Option<String>,
-    /// The trust stores, in the order in which a client of a store that is written with an AWS SDK uses them: the first
-    /// one counts.
+    /// The trust stores in the order of precedence for a client that uses an AWS SDK. If several are set, the client uses
+    /// the first one.
     pub stores: Vec<TrustStore>,
 }
 
@@ -43,16 +43,17 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustStore {
-    /// What names the store.
+    /// The variable or the default that makes programs use this trust store.
     pub named_by: NamedBy,
-    /// The path of the file or folder. For the system's file, if there is none: words for it.
+    /// The path of the file or folder. If the container has no file of the system, a text that says so.
     pub path: String,
-    /// The certificates of the store, in PEM format. The error is the reason why the file cannot be read; it is
-    /// [`TOO_LARGE`] if a program could read it.
+    /// The certificates of the store, in PEM format. The error is the reason why there are none, for example that the
+    /// file cannot be read. The error [`TOO_LARGE`] means that only the agent refuses the file: a program could read
+    /// it.
     pub certificates: Result<String, String>,
 }
 
-/// What names a trust store.
+/// The variable or the default that makes programs use a trust store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NamedBy {
@@ -64,14 +65,15 @@ pub enum NamedBy {
     SslCertFile,
     /// The variable `NODE_EXTRA_CA_CERTS`. Node.js trusts its certificates in addition to its own.
     NodeExtraCaCerts,
-    /// Nothing: it is the system's file, one of the [`BUNDLES`].
+    /// No variable: it is the system's file, one of the [`BUNDLES`].
     System,
-    /// Nothing, or the variable `SSL_CERT_DIR`: the certificates in the [`FOLDERS`] that the system's file does not have.
+    /// The certificates in the [`FOLDERS`], or in the folders that the variable `SSL_CERT_DIR` names. Certificates that
+    /// the system's file also contains are left out.
     Folder,
 }
 
 impl NamedBy {
-    /// The variables that name a file, in the order in which they count.
+    /// The variables that name a file, in the order of precedence.
     pub const VARIABLES: [Self; 4] =
         [Self::AwsCaBundle, Self::RequestsCaBundle, Self::SslCertFile, Self::NodeExtraCaCerts];
 
@@ -87,8 +89,8 @@ impl NamedBy {
     }
 }
 
-/// Returns each certificate of a text in PEM format, from its first to its last line. What is between certificates is
-/// left out, also a private key.
+/// Returns each certificate of a text in PEM format, from its first to its last line. Everything between the
+/// certificates is left out, even a private key.
 pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
     const END: &str = "-----END CERTIFICATE-----";
     text.split_inclusive(END).filter(|it| it.ends_with(END)).filter_map(|block| {
@@ -112,7 +114,7 @@ mod tests {
     fn the_largest_store_fits_into_a_frame() {
         let limit = usize::try_from(LIMIT_BYTES).expect("small");
         assert!(TOO_LARGE.contains(&format!("{} KiB", limit / 1024)));
-        // JSON writes each end of a line as two characters.
+        // JSON writes each line break as the two characters `\n`, so the frame is longer than the text.
         let line = format!("{}\n", "k".repeat(63));
         let frame = crate::wire::encode(&line.repeat(limit / line.len())).expect("it fits");
         assert!(frame.len() + 64 * 1024 < crate::wire::FRAME_LIMIT_BYTES as usize, "{}", frame.len());
@@ -126,7 +128,7 @@ mod tests {
         assert_eq!(certificates(&text).collect::<Vec<_>>(), [one, one]);
         assert_eq!(certificates("").count(), 0);
         assert_eq!(certificates("-----END CERTIFICATE-----").count(), 0);
-        // A block that is not finished does not take the next one with it.
+        // The first certificate has no last line. The complete certificate after it must still be found.
         let broken = format!("-----BEGIN CERTIFICATE-----\n{key}\n{one}");
         assert_eq!(certificates(&broken).collect::<Vec<_>>(), [one]);
     }
@@ -137,7 +139,8 @@ mod tests {
         let key = "-----BEGIN PRIVATE KEY-----\nYg==\n-----END PRIVATE KEY-----";
         let combined = only_certificates(&format!("{key}\n{one}\n{key}")).expect("a certificate");
         assert_eq!(combined, format!("{one}\n"));
-        // The second file begins on a line of its own, although the first file has no line break at its end.
+        // The first file has no line break at its end. The joined text must still begin the second certificate on a new
+        // line.
         let joined = [one, &combined].map(|it| only_certificates(it).expect("a certificate")).concat();
         assert_eq!(joined, format!("{one}\n{one}\n"));
         assert_eq!(only_certificates(key), None);

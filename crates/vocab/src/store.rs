@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The API that a store has in addition to S3. The set-up of users and policies uses this API. The explanations of
-/// failures know its messages.
+/// The API that a store has in addition to S3. The set-up creates users and policies by this API, and failures are
+/// explained from the API's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
@@ -19,7 +19,8 @@ pub enum StoreKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WitnessKind {
-    /// No witness. Answers of such a store count, and the report gives the number of unconfirmed answers.
+    /// No witness. Answers of such a store are judged like all others, and the report gives the number of unconfirmed
+    /// answers.
     #[default]
     None,
     /// The trace that `MinIO`'s admin API delivers.

@@ -177,14 +177,14 @@ pub struct S3Error {
 }
 
 impl S3Error {
-    /// The code that S3 has for what the server says.
+    /// The standard S3 error code for what the server reports. It may differ from `code` ([`meant`]).
     pub fn meant(&self) -> &str {
         meant(&self.code, &self.message)
     }
 }
 
-/// The code that S3 has for an error with this code and this message. Garage answers `AccessDenied` also where S3 has a
-/// code of its own, and says the reason in the message (docs/facts.md#other-s3-stores).
+/// The standard S3 error code for an error with this code and this message. Garage answers `AccessDenied` in cases for
+/// which S3 has a more precise code, and names the case in the message (docs/facts.md#other-s3-stores).
 pub fn meant<'code>(code: &'code str, message: &str) -> &'code str {
     match code {
         "AccessDenied" if message.contains("Invalid signature") => "SignatureDoesNotMatch",
