@@ -41,7 +41,8 @@ pub(crate) struct Dist {
     /// engine, and what the images of that scenario need; the cache of images is shared.
     #[arg(long)]
     verify: bool,
-    /// On Debian or Ubuntu, install missing software for that run first: the container engine and the toolchains.
+    /// Before the run of --verify, install missing software on Debian or Ubuntu: the container engine and the
+    /// toolchains.
     #[arg(long, requires = "verify")]
     provision: bool,
     /// Build in the developer's profile, without the long release build. The file is then large and slow, and serves

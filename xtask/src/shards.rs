@@ -284,7 +284,8 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     for name in names {
         let listed = built(&list, name).with_context(|| format!("`parallax images list` does not list {name}"))?;
         if listed == NO_RECIPE {
-            // The image is only in a registry. The scenarios that need it are skipped in both runs.
+            // The image has no recipe, so it is only in a registry. The scenarios that need it are skipped in both
+            // runs.
             continue;
         }
         let (build, hash) = build_of(listed).with_context(|| format!("{name} has no build: {listed}"))?;
@@ -414,7 +415,8 @@ mod tests {
         assert_eq!(item("# note\na: 1\nb:\n  c: 2\n", 2), "  - a: 1\n    b:\n      c: 2\n");
     }
 
-    /// Tests the changes with the real files of this repository, because a change of these files may break `replace`.
+    /// Checks that `replace` still finds its texts in the recipe and the fixture of this repository. An edit of these
+    /// files could remove the texts.
     #[test]
     fn the_recipe_and_the_fixture_can_be_changed() {
         let read = |path: &str| read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("a file");

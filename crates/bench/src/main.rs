@@ -25,8 +25,8 @@ use clap::{Parser, ValueEnum};
 use crate::harness::Harness;
 use crate::table::Table;
 
-/// Measures the harness. Most values are compared, within the same run, with a baseline: the plain calls of the
-/// apiserver, the start of the node, or chainsaw. Each measurement writes a table and a chart.
+/// Measures the harness. Most values are compared with a baseline from the same run: the plain calls of the apiserver,
+/// the start of the node, or the test tool Chainsaw. Each measurement writes a table and a chart.
 #[derive(Debug, Parser)]
 struct Cli {
     /// The path of the `parallax` program to measure.
@@ -53,7 +53,7 @@ enum Name {
     /// apiserver answers.
     Start,
     /// The time to run 40 pods, each in its own namespace, and the harness's memory. The time is relative to the plain
-    /// apiserver calls for the same pods and, if chainsaw is on PATH, to chainsaw.
+    /// apiserver calls for the same pods and, if the test tool Chainsaw is on PATH, to Chainsaw.
     Overhead,
     /// The time from the moment when a container writes a log line to the verdict of the step that waits for the line,
     /// relative to a request to the apiserver.

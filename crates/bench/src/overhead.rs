@@ -75,7 +75,7 @@ pub(crate) fn arguments(further: &[&str]) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Measures Chainsaw with the same pods as the harness. Returns `None` if Chainsaw is not on PATH.
+/// Measures the test tool Chainsaw with the same pods as the harness. Returns `None` if Chainsaw is not on PATH.
 fn chainsaw(kubeconfig: &std::path::Path, image: &str) -> Result<Option<Duration>> {
     if Command::new("chainsaw").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(None);

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The size of each buffer between the one connection to the engine and a standard stream of the process. The
-/// connection carries all three streams of the process.
+/// All three standard streams of the process pass over one connection to the engine. Each stream has a buffer of this
+/// size between it and the connection.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process in a container. If the streams are dropped, the input of the process is closed, but the process does not

@@ -19,8 +19,8 @@ pub(super) const SILENT: &str = "nothing listens";
 /// The path of the socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The value of [`Endpoint::source`] for the default socket, if the user chose no engine. A place where no engine was
-/// found (`Tried`) can have this source too.
+/// The value of [`Endpoint::source`] for the default socket, if the user chose no engine. [`Tried`](super::Tried) also
+/// uses this value for a place where no engine was found.
 pub(super) const BY_DEFAULT: &str = "default socket";
 
 /// The address of an engine, and the setting that names it.

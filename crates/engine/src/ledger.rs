@@ -46,7 +46,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// One object of a run.
+/// One object of a run in the engine, as the ledger lists it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {

@@ -11,7 +11,7 @@ pub struct Life {
     /// The time at which the container was last started, as the engine writes it. `None` if the engine has no such
     /// container.
     pub began: Option<String>,
-    /// Whether the container runs.
+    /// Whether the container runs at this moment.
     pub runs: bool,
     /// The exit code of the container. `None` if the engine has no such container.
     pub exit_code: Option<i64>,

@@ -18,7 +18,7 @@ pub struct ContainerSpec {
     pub entrypoint: Option<Vec<String>>,
     /// The command that replaces the image's command. An empty list keeps the image's command.
     pub command: Vec<String>,
-    /// The environment variables.
+    /// The environment variables of the container, by name.
     pub env: BTreeMap<String, String>,
     /// The name in the engine of the network to which the container is attached ([`super::Site::network`] creates one).
     pub network: String,
@@ -118,7 +118,7 @@ fn below(folder: &str, path: &str) -> bool {
 pub struct Bind {
     /// The path on the engine's machine. It must exist.
     pub host: PathBuf,
-    /// The path in the container.
+    /// The path in the container at which the file or folder appears.
     pub container: String,
     /// Whether the mount is read-only.
     pub read_only: bool,

@@ -285,8 +285,8 @@ impl Engine {
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
         let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
         async move {
-            // It does not matter whether an event arrived or the time limit passed: the next search shows which objects
-            // exist.
+            // The result is ignored: after an event as well as after the time limit, the next search shows which
+            // objects exist.
             let _ = tokio::time::timeout(QUIET, events.next()).await;
         }
     }

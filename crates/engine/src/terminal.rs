@@ -37,7 +37,8 @@ pub struct Terminal {
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
     /// The output of the process, with its standard error.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// Send the size of the window here: once at the start, and after each change.
+    /// The channel for the size of the user's window. The user of this value sends the size at the start and after each
+    /// change.
     pub sizes: mpsc::Sender<Window>,
     /// Resolves with the exit code of the process, after its output has ended. The error is a text for people.
     pub exit: BoxFuture<'static, Result<i32, String>>,

@@ -1,7 +1,8 @@
 //! Explains a failure in one sentence, with the fix.
 //!
 //! **Architecture Invariant:** this crate is pure. An explanation is computed from the record alone: the question, the
-//! answer, the cause, and the findings that the run recorded while it had access to the secrets ([`signature`]).
+//! answer, the cause, and the results that the run recorded when it examined signatures with its secrets
+//! ([`signature`]).
 
 mod form;
 mod hints;

@@ -60,7 +60,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// A part that is a whole file.
+    /// Returns the part that consists of the whole file.
     pub(super) fn whole(file: &Path) -> io::Result<Self> {
         Ok(Self { file: file.to_owned(), offset: 0, bytes: file.metadata()?.len() })
     }
@@ -119,7 +119,8 @@ pub(super) fn assemble(
     Ok(format!("sha256:{id}"))
 }
 
-/// Appends a layer to an archive. Its digest is computed while it is read, and another one than expected is an error.
+/// Appends a layer to an archive. Computes the digest of the layer while it reads the layer. Returns an error if the
+/// digest differs from the expected one.
 pub(super) fn append_layer(
     tar: &mut Builder<impl Write>,
     name: &str,

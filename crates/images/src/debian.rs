@@ -127,7 +127,7 @@ Components: main
 Signed-By: ROOT/debian-archive-key.asc
 ";
 
-    /// A change of a machine's archive or sources.
+    /// A function that changes the test machine's package archive or its apt sources.
     type Change<'a> = Box<dyn Fn(&Machine) + 'a>;
 
     /// A machine whose apt sources name a small archive in a folder of this machine. The archive has one package, and is
@@ -137,7 +137,7 @@ Signed-By: ROOT/debian-archive-key.asc
         program: std::path::PathBuf,
     }
 
-    /// A file of the archive, as it was signed.
+    /// Returns the original content of a file of the test's package archive.
     fn signed(name: &str) -> Vec<u8> {
         fs::read(Path::new(ARCHIVE).join(name)).expect("kept with the crate")
     }

@@ -1,5 +1,5 @@
-//! SHA-256, computed by aws-lc-rs, the only cryptographic library of the build. It is optimised even if the rest of the
-//! program is not, which matters because image archives have hundreds of megabytes.
+//! SHA-256, computed by aws-lc-rs, the only cryptographic library of the build. aws-lc-rs is optimised even if the rest
+//! of the program is not. This matters because image archives have hundreds of megabytes.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
 //! The shipped images.lock and recipes. They are embedded in the program, so that it works outside this repository.
 //!
 //! If a project has its own `images/images.lock`, a run uses only the images that this file lists, so that one file
-//! shows which images run. Such a file can extend the shipped list; then it says so.
+//! shows which images run. With the key `extends`, the project's file adds its images to the shipped list instead.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -223,8 +223,8 @@ mod tests {
                 std::os::unix::fs::symlink(root.path().join("elsewhere"), &path).expect("linked");
             }),
             ("was changed", &|| {
-                // This change restores the modification time. A process cannot restore the change time, so the change
-                // must be noticed.
+                // The test changes the content, and then sets the old modification time again. A process cannot set the
+                // change time, so the changed content must still be noticed.
                 let modified = path.metadata().expect("there").modified().expect("known");
                 fs::write(&path, "another").expect("written");
                 File::options().write(true).open(&path).expect("opens").set_modified(modified).expect("set");

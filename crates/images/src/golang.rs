@@ -309,7 +309,7 @@ impl Download<'_> {
     /// Compares the hash of the extracted files with the hash in the recipe. Returns the folder if they are equal.
     async fn extracted(&self, folder: PathBuf) -> Result<PathBuf, ImageError> {
         let (module, from) = (self.module.to_owned(), folder.clone());
-        // The hash is computed on a thread for blocking work, because a module can have tens of megabytes.
+        // The hash is computed on a thread for blocking work, because a module may have tens of megabytes.
         let hashed = tokio::task::spawn_blocking(move || digest::of_module(&module, &tree::files_below(&from)?)).await;
         let seen = hashed.expect("hashing does not panic").map_err(ImageError::cache("read", &folder))?;
         if seen == self.sum {

@@ -26,7 +26,7 @@ const SUMS: &str = "jars.sha256";
 /// The name of the folder for the jars, both in the scratch folder and in the image.
 const JARS: &str = "lib";
 const CLASSES: &str = "classes";
-/// The arguments with which `mvn` fetches the jars. The version of the plugin is in the pom.
+/// The arguments with which `mvn` fetches the jars. The pom pins the version of the plugin `maven-dependency-plugin`.
 const COPY: [&str; 5] = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"];
 const PLUGIN: &str = "maven-dependency-plugin";
 /// The XML elements with which a pom can name a repository's host.
@@ -194,7 +194,7 @@ impl MavenBuild<'_> {
     }
 }
 
-/// The entries of the layer: the jars and the classes, and no other files of the project.
+/// The entries of the layer: the jars and the classes. All other files of the build's folder are left out.
 fn entries(project: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for part in [JARS, CLASSES] {

@@ -38,7 +38,7 @@ pub(super) struct Prepared {
     cache: Cache,
 }
 
-/// Who loads an image archive. The two need different names of the image.
+/// Who loads an image archive: the engine or a node. They need different names of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
     /// The engine. The archive contains only the image's own tag. The other names are those of a published image, and

@@ -19,7 +19,7 @@ pub struct Lock {
     pub images: Vec<Entry>,
 }
 
-/// One image of the list.
+/// One image that `images.lock` lists.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -31,7 +31,7 @@ pub struct Entry {
     /// The reference under which the image is published, with its tag; absent if the image is not published.
     #[serde(default)]
     pub reference: Option<Spanned<String>>,
-    /// The digest (`sha256:…`) of the published manifest, if it is known.
+    /// The digest (`sha256:…`) of the published image's manifest. `None` if only the tag pins the image.
     #[serde(default)]
     pub digest: Option<Spanned<String>>,
     /// The name of the folder with `recipe.yaml`, within the folder of images.lock. `None` if the image has no recipe.

@@ -83,7 +83,7 @@ impl fmt::Display for Source {
 pub(super) enum Rule {
     /// Only the published image may be used.
     Published,
-    /// Only the image that is built here may be used.
+    /// Only the image that is built from its recipe may be used.
     Built,
     /// Both forms may be used; the published form is preferred.
     Either,
@@ -94,7 +94,7 @@ pub(super) enum Rule {
 pub(super) enum Form {
     /// The image that its publisher offers.
     Published,
-    /// The image that is built here.
+    /// The image that is built from its recipe on this machine.
     Built,
 }
 
@@ -127,7 +127,7 @@ pub(super) enum Move {
     UseBuilt,
     Pull,
     Build,
-    /// No allowed form can be obtained.
+    /// The image cannot be obtained in any allowed form.
     GiveUp,
 }
 

@@ -194,7 +194,8 @@ fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     let mut parts = path.splitn(3, '/');
     let inside = match (parts.next(), parts.next(), parts.next()) {
         (Some(data), Some("purelib" | "platlib"), Some(rest)) if is_data(data) => rest,
-        // These are scripts and headers, which do not belong into the folder of the libraries.
+        // The other folders in `NAME.data`, such as scripts and headers, are left out: the image gets only the
+        // libraries.
         (Some(data), _, _) if is_data(data) => return None,
         _ => path,
     };

@@ -131,7 +131,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("etcd ready");
         reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
         clock.reached("kube-apiserver serves");
-        // The kubelet may work as soon as the apiserver answers. The controller-manager and the scheduler must wait
+        // The kubelet can start as soon as the apiserver answers. The controller-manager and the scheduler must wait
         // until the apiserver has created their roles.
         let _ = served.send(());
         let controllers = async {

@@ -169,9 +169,9 @@ fn container(node: &Node) -> Value {
             "httpGet": { "path": "/health", "port": 8080 },
             "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
         },
-        // One second is the shortest possible period. The node is ready only after CoreDNS has answered, and CoreDNS
-        // gets no question before this probe succeeds. The many allowed failures keep the only replica in the Service
-        // if it is slow.
+        // Kubernetes allows no period below one second. The node is ready only after CoreDNS has answered, and CoreDNS
+        // gets no question before this probe succeeds. Many failures are allowed, so that the only replica stays in the
+        // Service even if it is slow.
         "readinessProbe": {
             "httpGet": { "path": "/ready", "port": 8181 },
             "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30,

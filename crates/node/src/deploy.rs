@@ -141,8 +141,8 @@ fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // These errors are expected: the entry was removed in the meantime, or it is a broken link, or a link to
-            // one of its parent folders.
+            // Three errors are expected here: the entry was removed in the meantime, it is a broken link, or it is a
+            // link to one of its parent folders.
             Err(error)
                 if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
             {

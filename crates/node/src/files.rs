@@ -104,8 +104,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
-        // A container may not write to parts of /proc/sys or lower OOM scores. With this feature gate, such failures
-        // are only warnings.
+        // A container may not write to parts of /proc/sys and may not lower OOM scores. The kubelet treats such
+        // failures as warnings if this feature gate is set.
         "featureGates": { "KubeletInUserNamespace": true },
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,

@@ -18,7 +18,7 @@ const LONGEST_PREFIX: u8 = 24;
 const SHORTEST_PREFIX: u8 = 8;
 
 impl Range {
-    /// The `n`th address of the range; 0 is its base address.
+    /// The address `n` after the first address of the range; 0 means the first address.
     pub(crate) fn nth(self, n: u8) -> Ipv4Addr {
         // A range has at least eight host bits, so the sum stays inside the range.
         Ipv4Addr::from(u32::from(self.base) + u32::from(n))

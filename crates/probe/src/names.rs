@@ -85,7 +85,8 @@ fn parse(name: &str) -> Result<Name, Cause> {
     Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
 }
 
-/// The name servers that a question with this view asks. Empty if the vantage's own name servers cannot be read.
+/// The name servers that the probe uses for a question with this view. Empty if the vantage's own name servers cannot
+/// be read.
 fn servers(view: &View) -> Vec<SocketAddr> {
     if !view.name_servers.is_empty() {
         return view.name_servers.clone();
@@ -113,7 +114,7 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.num_concurrent_reqs = 1;
     let attempts = attempts(limit);
-    // The option of the resolver counts only the repetitions, without the first attempt.
+    // The resolver's option `attempts` is the number of repetitions after the first attempt.
     options.attempts = attempts as usize - 1;
     options.timeout = ATTEMPT.min(limit / attempts);
     let servers: Vec<_> = config.name_servers().iter().map(server).collect();
@@ -186,8 +187,8 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // In these cases no server has answered anything about the name. Errors such as a refused datagram or a reset
-        // are treated like a timeout.
+        // After these errors, no server has said whether the name exists. A refused datagram and a reset are treated
+        // like a timeout.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }

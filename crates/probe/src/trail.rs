@@ -25,7 +25,7 @@ impl Trail {
         Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
     }
 
-    /// Records evidence about the question. `write` changes the evidence in place.
+    /// Records evidence about the question. `write` sets fields of the evidence.
     pub(crate) fn note(&self, write: impl FnOnce(&mut Evidence)) {
         write(&mut self.lock().evidence);
     }

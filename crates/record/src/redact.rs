@@ -44,7 +44,7 @@ const LEAST_REST: usize = 3;
 /// The smallest length, in bytes, of a text that may have been truncated without a mark. Outputs, bodies and lines are
 /// truncated at certain lengths. The smallest is 4 KiB, and up to 3 bytes of a cut character may be missing.
 const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
-/// The greatest length of a part of a random secret that may contain no stored piece, in bytes.
+/// Every part of a random secret that is longer than this contains at least one stored piece. The length is in bytes.
 const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
 /// The base64 text with which every private key begins that the harness makes (PKCS #8, P-256). This beginning is not
 /// secret, and certificates contain parts of it, so it must not be redacted.
@@ -288,7 +288,7 @@ impl Known {
         automaton.find_iter(text).map(|it| it.range()).collect()
     }
 
-    /// The places in `text` where the beginning of a secret stands and the rest was cut off. Such a place lies before a
+    /// The places in `text` that contain the beginning of a secret whose rest was cut off. Such a place lies before a
     /// mark of truncation, or at the end of a long text.
     fn beginnings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
@@ -303,7 +303,7 @@ impl Known {
         ends.filter_map(longest).collect()
     }
 
-    /// The places in `text` where the end of a secret stands and its beginning was cut off. Such a place lies after a
+    /// The places in `text` that contain the end of a secret whose beginning was cut off. Such a place lies after a
     /// mark of truncation, or at the start of a long text.
     fn endings_in(&self, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();

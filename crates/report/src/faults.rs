@@ -1,4 +1,4 @@
-//! The failures of the harness, the engine and the machine in a run, each once.
+//! Collects the failures of the harness, the engine and the machine, so that a report shows each failure only once.
 
 use parallax_record::GAVE_UP;
 use parallax_vocab::event::{Failure, Outcome};

@@ -12,7 +12,7 @@ use super::page::steps::{Named, anchor};
 use super::summary::{Summary, Variant};
 use super::terminal::short_cause;
 
-/// A table of the run, which steps of several scenarios fill.
+/// A table of the report. Steps of several scenarios fill its cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<'a> {
     /// The title of the table.

@@ -233,7 +233,8 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
             step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
-    // Both steps count the answers of the same prober, so the answers must not be added.
+    // Both steps count the answers of the same prober. The report must not add the two counts, because the larger one
+    // includes the smaller one.
     let tally = |of_a_store: u64| -> Tally {
         serde_json::from_value(serde_json::json!({
             "began_unix_ms": 7, "asked_for_ms": 1, "count": 9, "failures": 0, "dropped": 0, "in_flight": 0,

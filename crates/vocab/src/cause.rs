@@ -143,7 +143,7 @@ pub enum TlsFault {
 macro_rules! words {
     ($ty:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $ty {
-            /// The word for this fault in scenarios.
+            /// The word with which scenarios name this fault.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }

@@ -38,13 +38,14 @@ pub struct Course {
     /// The cell of a table for which this step is the evidence (`shows` in the scenario).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<Shows>,
-    /// The advisory of the vulnerability whose attack the step tried in vain. The version under test is not vulnerable.
+    /// The advisory of the vulnerability that the step tried to demonstrate, if the attack failed. The version under
+    /// test is then not vulnerable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
     /// Statistics of a prober's outcomes. Present only for a step that reads a prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
-    /// Events in the system under test with their times, as far as the step observed them.
+    /// The events in the system under test that the step observed, with their times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<Moment>,
     /// Statistics of the number that the rounds of a `repeat` measured. Present only if the scenario gives the number a

@@ -42,21 +42,22 @@ pub enum EventKind {
         /// One sentence about the problem, and how to fix it.
         text: String,
     },
-    /// The set-up of a part begins, for example of an image or a cluster. Reports show each part as a test case.
+    /// The set-up of a part of the run begins, for example of an image or a cluster. Reports show each part as a test
+    /// case.
     SetupStarted {
         /// The id of the part, the same in every run, for example `image/minio` or `cluster/c1`.
         id: String,
         /// What is set up, in words for the user.
         title: String,
     },
-    /// The set-up of a part makes progress. This event is only for the live display, and is not recorded.
+    /// The set-up of a part of the run makes progress. This event is only for the live display, and is not recorded.
     SetupProgress {
         /// The id of the part that is being set up.
         id: String,
         /// What the set-up is doing now, in words for the user.
         text: String,
     },
-    /// The set-up of a part ended.
+    /// The set-up of a part of the run ended.
     SetupEnded {
         /// The id of the part that was set up.
         id: String,
@@ -105,8 +106,8 @@ impl EventKind {
     }
 }
 
-/// The text in the name of a cluster that a run starts again after a failure of the machine (`--retry-machine`). It
-/// stands between the cluster's first name and the number of the try.
+/// A run starts a cluster again after a failure of the machine (`--retry-machine`). The new name of the cluster is its
+/// first name, this text, and the number of the try.
 pub const AGAIN: &str = "-again";
 
 /// The version of the record format. It is incremented with each change after which older records cannot be read, or
@@ -156,7 +157,7 @@ pub struct ShardOf {
     pub number: u16,
     /// The number of shards.
     pub of: u16,
-    /// The variants of all shards, in their order.
+    /// The variants of all shards together, in the order of the whole run.
     pub whole: Vec<VariantId>,
     /// The hashes of the run's input files by name: one for each scenario with its fixtures, and one for what all
     /// scenarios share. Only shards with equal hashes belong to the same run.

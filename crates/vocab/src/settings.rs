@@ -19,7 +19,7 @@ pub const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 /// quarter of a megabyte. A question with the certificates of one store must fit into a frame
 /// ([`crate::wire::FRAME_LIMIT_BYTES`]).
 pub const LIMIT_BYTES: u64 = 700 * 1024;
-/// The reason why a trust store above [`LIMIT_BYTES`] is not read.
+/// The reason that an answer gives for a trust store that is larger than [`LIMIT_BYTES`] and was not read.
 pub const TOO_LARGE: &str = "larger than 700 KiB, so it was not read";
 
 /// The settings of one container.
@@ -47,9 +47,9 @@ pub struct TrustStore {
     pub named_by: NamedBy,
     /// The path of the file or folder. If the container has no file of the system, a text that says so.
     pub path: String,
-    /// The certificates of the store, in PEM format. The error is the reason why there are none, for example that the
-    /// file cannot be read. The error [`TOO_LARGE`] means that only the agent refuses the file: a program could read
-    /// it.
+    /// The certificates of the trust store, in PEM format. The error is the reason why there are none, for example that
+    /// the file cannot be read. The error [`TOO_LARGE`] means that only the agent refuses the file: a program could
+    /// read it.
     pub certificates: Result<String, String>,
 }
 
@@ -77,7 +77,7 @@ impl NamedBy {
     pub const VARIABLES: [Self; 4] =
         [Self::AwsCaBundle, Self::RequestsCaBundle, Self::SslCertFile, Self::NodeExtraCaCerts];
 
-    /// The variable that names the file of the store. `None` if no variable names it.
+    /// The variable that names the file of the trust store. `None` if no variable names it.
     pub fn variable(self) -> Option<&'static str> {
         match self {
             Self::AwsCaBundle => Some("AWS_CA_BUNDLE"),

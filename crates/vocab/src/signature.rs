@@ -57,11 +57,12 @@ pub enum SignatureForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenBy {
-    /// The store, by its own trace.
+    /// The store saw the request, and reported it in its trace.
     Store,
-    /// The sender. A change of the request on its way to the store is not known.
+    /// Only the sender of the request is known to have seen it. It is not known whether the request changed on its way.
     Sender,
-    /// A log on the way, such as that of a proxy. A change of the request after the log is not known.
+    /// A program on the way, such as a proxy, wrote the request to its log. It is not known whether the request changed
+    /// after that.
     Log,
 }
 
@@ -73,8 +74,8 @@ pub enum SecretFinding {
     Same,
     /// The signer used another secret key.
     Other,
-    /// This is not known. Either no combination of parts makes the signature valid, or the signer's key does, but the
-    /// store's key is not known.
+    /// It is not known which key the signer used. Either no combination of parts makes the signature valid, or the
+    /// signature is valid with the signer's key and the store's key is not known.
     Unknown,
 }
 

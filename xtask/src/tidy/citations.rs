@@ -125,8 +125,8 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Returns the error for a word of the page of facts that has the form of a scenario, a variant or a file of this
-/// repository, but names none that exists. `None` if the word is valid or has another form.
+/// Returns the error for a word of the page of facts that looks like the name of a scenario, a variant or a file of
+/// this repository, although none with this name exists. `None` if such a thing exists, or if the word looks different.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;

@@ -15,7 +15,8 @@ struct Boundary {
 }
 
 const BOUNDARIES: [Boundary; 10] = [
-    // These manifests must have none of these dependencies. The compiler then enforces that the crates have no effects.
+    // The Cargo manifests of these crates must not have a dependency with which code can have effects, such as I/O.
+    // Then the compiler ensures that the crates have no effects.
     Boundary {
         within: &[
             "crates/language/Cargo.toml",

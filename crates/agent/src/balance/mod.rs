@@ -402,7 +402,7 @@ mod tests {
         let at = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
-        // This server takes the place of the apiserver, and notes the method of each request.
+        // The test starts a server in place of the apiserver. The server records the method of each request.
         let server = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("a connection");

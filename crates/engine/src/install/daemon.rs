@@ -51,7 +51,7 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
         if begun.elapsed() > ANSWERS_WITHIN {
             return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
         }
-        // Nothing reports when dockerd has created its socket, so the code polls.
+        // No event reports that dockerd has created its socket, so the code polls.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -86,7 +86,8 @@ fn spawn() -> Result<Child, ProvisionError> {
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
     let mut command = Command::new(Tool::Setsid.command());
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
-    // These variables configure Docker's client. dockerd would read some of them in another sense, so they are removed.
+    // These variables configure Docker's client. dockerd gives some of them another meaning, so they are removed from
+    // its environment.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
         command.env_remove(name);
     }

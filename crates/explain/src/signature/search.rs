@@ -8,8 +8,8 @@ use super::difference::{Part, differences, parts, put_back};
 use super::guess::{Guesses, alternatives};
 use super::request::SignedRequest;
 
-/// The largest number of combinations that the search verifies. Each verification takes microseconds, and a search with
-/// a known signer needs only a few.
+/// The largest number of combinations that the search verifies. Each verification takes microseconds. If the signed
+/// request is known, the search needs only a few combinations.
 const TRIED_LIMIT: u32 = 20_000;
 
 /// What the search knows about a refused request.

@@ -3,7 +3,7 @@
 /// The reason why a bundle is refused. Nothing of such a bundle is loaded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BundleFault {
-    /// The file ends too early.
+    /// The bundle ends before the end of a file in it.
     #[error("it ends at byte {ends}, within {name}, which ends at byte {would}")]
     Cut {
         /// The name of the incomplete file within the bundle.
@@ -26,21 +26,21 @@ pub enum BundleFault {
     /// The file differs from the exact bytes that Parallax writes.
     #[error("at byte {at} it has {found}, and {expected} is expected there")]
     Form {
-        /// The offset in the file.
+        /// The offset in the bundle, in bytes.
         at: u64,
-        /// What a bundle has there.
+        /// What every bundle has at this offset, in words.
         expected: String,
-        /// What the file has there.
+        /// What this file has at this offset, in words.
         found: String,
     },
     /// A part of the bundle is larger than any that Parallax writes.
     #[error("{name} has {bytes} bytes, and at most {limit} are read")]
     Large {
-        /// The name of the part.
+        /// The name of the part that is too large.
         name: String,
-        /// The size that the bundle states.
+        /// The size of the part that the bundle states, in bytes.
         bytes: u64,
-        /// The largest size that is read.
+        /// The largest size of such a part that the reader accepts, in bytes.
         limit: u64,
     },
     /// The content of `index.json`, of a manifest or of a config is not what Parallax writes.
@@ -48,7 +48,7 @@ pub enum BundleFault {
     Content {
         /// The name of the file within the bundle.
         name: String,
-        /// What is wrong.
+        /// What is wrong with the content.
         why: String,
     },
     /// An image is for machines of another architecture.
@@ -61,16 +61,16 @@ pub enum BundleFault {
         /// The architecture of this machine.
         here: String,
     },
-    /// The bundle lacks images that the scenarios need.
+    /// The bundle does not contain all images that the scenarios need.
     #[error("it lacks {}", .0.join("; "))]
     Lacks(
-        /// One part of the sentence for each image, with its name.
+        /// One text for each missing image: its name, and the references under which it was expected.
         Vec<String>,
     ),
 }
 
 impl BundleFault {
-    /// What the user can do about it.
+    /// What the user can do about the refused bundle.
     pub(crate) fn fix(&self) -> &'static str {
         match self {
             Self::Lacks(_) => {

@@ -10,11 +10,11 @@ use oci_spec::image::{
 use crate::archive::{Layer, architecture};
 use crate::digest;
 
-/// The file that says which version of the image layout the bundle has, and its content.
+/// The name and the content of the file that states the version of the OCI image layout.
 pub(super) const LAYOUT: (&str, &[u8]) = ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-/// The file that lists the images.
+/// The name of the file in a bundle that lists the images.
 pub(super) const INDEX: &str = "index.json";
-/// The largest index, manifest or config that is written or read.
+/// The largest size of an index, a manifest or a config, in bytes.
 pub(super) const SMALL_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One image of a bundle.

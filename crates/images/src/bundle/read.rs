@@ -25,14 +25,14 @@ const BLOCK_BYTES: u64 = 512;
 /// Several images may share a manifest or a config, and each image gets its own copy in memory. This is the largest
 /// size of all these copies together.
 const SHARED_LIMIT_BYTES: u64 = 16 * SMALL_LIMIT_BYTES;
-/// The zeros at the end of a tar file.
+/// The number of zeros at the end of a tar file.
 const END_BYTES: u64 = 2 * BLOCK_BYTES;
 
 /// A bundle that was verified as a whole.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) images: Vec<Image>,
-    /// The size of the file.
+    /// The size of the whole bundle in bytes.
     pub(super) bytes: u64,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Verified {
 pub(super) enum Unread {
     /// The file cannot be read.
     Io(io::Error),
-    /// The file is refused.
+    /// The file was read, but is refused.
     Fault(BundleFault),
 }
 
@@ -90,9 +90,9 @@ pub(super) fn read(file: &Path, cancel: &CancellationToken) -> Result<Verified, 
 struct Reader<'a> {
     file: &'a Path,
     input: Interruptible<'a, File>,
-    /// The offset of the next byte.
+    /// The offset in the bundle of the next byte to read.
     at: u64,
-    /// The size of the file.
+    /// The size of the whole bundle in bytes.
     bytes: u64,
     /// The manifests and configs that were read, by digest.
     small: BTreeMap<String, Vec<u8>>,
@@ -282,7 +282,7 @@ fn content(name: &str, why: &str) -> BundleFault {
     BundleFault::Content { name: name.to_owned(), why: why.to_owned() }
 }
 
-/// The number of zeros after a file of this size.
+/// The number of zeros that a tar file has after a content of this size.
 fn padding(bytes: u64) -> u64 {
     (BLOCK_BYTES - bytes % BLOCK_BYTES) % BLOCK_BYTES
 }

@@ -13,7 +13,7 @@ use super::format::{self, NoConfig, SMALL_LIMIT_BYTES};
 use crate::archive::{Layer, Manifest, Part, architecture};
 use crate::tree::Interruptible;
 
-/// The first bytes of a gzip file.
+/// The first bytes of every gzip file, by which a compressed layer is recognised.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The config of the image in an archive, and its layers. Layers are compressed in the archive of an engine that stores

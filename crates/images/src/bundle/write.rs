@@ -20,7 +20,7 @@ use crate::error::ImageError;
 use crate::lock::Lock;
 use crate::obtain::Obtained;
 
-/// What a bundle contains.
+/// The description of a bundle that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundled {
     /// The reference of each image, by the name of the image in images.lock.

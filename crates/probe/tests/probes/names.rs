@@ -59,8 +59,8 @@ impl RequestHandler for Behaviour {
                 answers.push(Record::from_rdata(owner, 30, RData::CNAME(CNAME(target.clone()))));
                 answers.push(Record::from_rdata(target, 9, address(NOWHERE)));
             }
-            // These addresses do not fit into one UDP datagram. Only a client that asks again over TCP gets all of
-            // them.
+            // The answer has so many addresses that it does not fit into one UDP datagram. Only a client that asks
+            // again over TCP gets all of them.
             "many" if four => {
                 let all = (0..=255).map(|n| Record::from_rdata(owner.clone(), 5, address(&format!("10.0.0.{n}"))));
                 answers.extend(all);

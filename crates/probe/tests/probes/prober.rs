@@ -30,8 +30,8 @@ async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series
     series
 }
 
-/// Starts a server and returns its URL. `turn` gives, for the number of the connection, the delay of the answer and its
-/// header `x-turn`. The header `x-request-id` differs in each answer.
+/// Starts a server and returns its URL. The server calls `turn` with the number of each connection. The result is the
+/// delay of the answer, and the value of its header `x-turn`. The header `x-request-id` differs in each answer.
 async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static) -> String {
     let count = Arc::new(AtomicU64::new(0));
     let at = server::tcp(move |mut stream| {
@@ -39,7 +39,7 @@ async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static
         let (delay, turn) = turn(number);
         async move {
             server::head(&mut stream).await;
-            // This delay makes an answer slow, which is what the test is about.
+            // The test needs a slow answer, so the server waits before it answers.
             tokio::time::sleep(delay).await;
             let head =
                 format!("HTTP/1.1 200 OK\r\nx-turn: {turn}\r\nx-request-id: {number}\r\ncontent-length: 2\r\n\r\nok");

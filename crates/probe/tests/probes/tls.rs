@@ -92,13 +92,13 @@ async fn what_is_not_tls_and_what_breaks_off() {
     })
     .await;
     let alert = server::tcp(|mut stream| async move {
-        // These bytes are a fatal TLS alert: handshake_failure.
+        // The server answers with a fatal TLS alert: handshake_failure.
         stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await.ok();
         server::head(&mut stream).await;
     })
     .await;
     let cut = server::tcp(|mut stream| async move {
-        // These are the first bytes of a TLS record. The server then closes the connection.
+        // The server sends only the first bytes of a TLS record, and then closes the connection.
         stream.write_all(&[22, 3, 3, 0, 80, 2]).await.ok();
     })
     .await;

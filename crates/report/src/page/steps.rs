@@ -84,7 +84,7 @@ struct VariantView<'a> {
 struct StepView<'a> {
     id: &'a str,
     anchor: String,
-    /// The round of a `repeat` in which the step ran, in words; empty if the step ran in none.
+    /// The round of a `repeat` in which the step ran, in words. Empty if the step is not inside a `repeat`.
     round: String,
     kind: &'a str,
     from: &'a str,

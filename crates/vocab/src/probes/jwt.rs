@@ -74,7 +74,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// The word for this result in scenarios.
+    /// The word with which scenarios name this result.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Valid => "valid",

@@ -1,6 +1,5 @@
-//! The kinds of probe. Each kind has one module with its question, its reply, and the facts about them that other
-//! modules need. Each kind is a row of the table below. No other module needs a list of the kinds, because each asks
-//! for the facts here.
+//! The kinds of probe. Each kind is a row of the table below, and has one module with its question and its reply. The
+//! module also states the facts about them that other modules need. So no other module contains a list of the kinds.
 
 mod dns;
 mod http;
@@ -43,7 +42,7 @@ pub trait Asked {
 pub struct QuestionFacts<'a> {
     /// The host or the URL to which the question is directed.
     pub address: Addressed<'a>,
-    /// Where the names come from that the probe resolves for this question.
+    /// Where the probe finds the names that it resolves for this question.
     pub names: Names,
     /// The HTTP request that the question sends, either by the harness's own probe or by another client. `None` if it
     /// sends none.
@@ -74,7 +73,7 @@ pub enum Addressed<'a> {
     Url(&'a str),
 }
 
-/// Where the names come from that a probe resolves.
+/// Where a probe finds the names that it resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
     /// The names are in the question.
