@@ -61,7 +61,7 @@ impl Bare {
     }
 }
 
-/// Replaces this process by the script. Returns only if the script cannot be started.
+/// Replaces this process by the script `bare.sh`. Returns only if the script cannot be started.
 pub(crate) fn run(bare: &Bare) -> Result<bool> {
     ensure!(
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),

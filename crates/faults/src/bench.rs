@@ -21,7 +21,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(program: &Path) -> Result<Self> {
         let program = program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?;
-        // Most rows need root, because they use namespaces, mounts and the processes of other users.
+        // Most rows need root, because they use namespaces and mounts, and processes of other users.
         ensure!(rustix::process::geteuid().is_root(), "the faults are brought about as root");
         let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
         let host = host.trim();

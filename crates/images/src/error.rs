@@ -39,7 +39,7 @@ pub enum ImageError {
     Bundle {
         /// The path of the bundle.
         file: PathBuf,
-        /// The reason.
+        /// The reason why the bundle is refused.
         fault: BundleFault,
     },
     /// An image bundle cannot be written.

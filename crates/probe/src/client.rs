@@ -17,8 +17,8 @@ use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
 
-/// The largest size of an outcome, in bytes. An outcome may contain the body of an answer. A longer outcome is
-/// truncated, so that it cannot be parsed.
+/// The largest size of an outcome, in bytes. An outcome may contain the body of an answer. A longer outcome is cut. It
+/// is then no valid JSON, and the question fails.
 const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
 /// The largest part of the end of a program's output that an error message contains, in bytes.
 const LAST_OUTPUT_BYTES: usize = 400;
