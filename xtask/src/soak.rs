@@ -92,8 +92,8 @@ fn all(arguments: &Arguments, parallax: &Path, first: u64, soak: &mut Soak) -> R
     Ok(true)
 }
 
-/// Returns the value of `--breaks` with which a variant runs alone. The name of a baseline is that of its scenario, and
-/// would select the scenario's breaks, too.
+/// Returns the value of `--breaks` with which a variant runs alone. A baseline has the name of its scenario. The value
+/// `none` prevents that this name also selects the breaks of the scenario.
 fn breaks_for(variant: &str) -> &'static str {
     if variant.contains('+') { "all" } else { "none" }
 }

@@ -52,7 +52,8 @@ enum Command {
     Release,
     /// Print as JSON how the programs of a container resolve names, and which certificates they trust
     Look {
-        /// A process of another container. Without it, this program is a guest in the container that it looks at
+        /// Look at the container of the process with this id. Without this option, look at the container in which this
+        /// program runs
         #[arg(long, value_name = "PID")]
         process: Option<u32>,
     },

@@ -18,14 +18,14 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Needs {
     /// Whether the run starts privileged containers. Each node of a cluster is a privileged container.
     pub privileged: bool,
-    /// The free disk space for images and containers, in bytes.
+    /// The free disk space that the run needs for images and containers, in bytes.
     pub free_disk_bytes: u64,
-    /// The total memory of the machine, in bytes.
+    /// The total memory that the machine must have, in bytes.
     pub memory_bytes: u64,
-    /// The minor version of Kubernetes, if the kubelet would refuse cgroup v1; `None` if the kubelet is configured to
-    /// accept it.
+    /// The minor version of the run's Kubernetes. `None` if the kubelet is configured to accept cgroup v1, because the
+    /// version does not matter then.
     pub strict_kubernetes_minor: Option<u32>,
-    /// The number of clusters that run at the same time.
+    /// The number of clusters that the run starts at the same time.
     pub clusters: u64,
 }
 

@@ -198,8 +198,8 @@ fn loopback() -> PortBinding {
     PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) }
 }
 
-/// An image in the form that testcontainers takes: name and tag. testcontainers joins the two with a colon, so a
-/// reference by digest can be split at its last colon too.
+/// An image reference as testcontainers takes it: a name and a tag, which testcontainers joins with a colon. So a
+/// reference by digest (`name@sha256:…`) may also be split at its last colon, because the parts are joined again.
 #[derive(Debug)]
 struct OurImage {
     name: String,

@@ -208,8 +208,8 @@ pub(super) fn home() -> Result<PathBuf, ImageError> {
 }
 
 /// Makes the folder `own`, which Cargo can use in place of `home`. It gets the settings of `home` and the index of the
-/// registry. Of the downloaded crates, it gets only those that the lock file in `sources` names with the same hash.
-/// `say` receives a line about each crate that has another hash.
+/// registry. A downloaded crate is copied into it only if the lock file in `sources` names the crate with the same
+/// hash. `say` receives a line about each crate that has another hash.
 fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Result<(), ImageError> {
     let registry = own.join("registry");
     fs::create_dir_all(&registry).map_err(ImageError::cache("make", &registry))?;

@@ -232,8 +232,8 @@ fn settle(given: Command, read: Read<'_>) -> Result<Settings, FlagsError> {
     }
 }
 
-/// The secret with which agent nodes join, from `--token` or `--token-file`. `None` if neither is given. Of k3s's long
-/// form, `K10<hash>::<user>:<password>`, only the password is used.
+/// The secret with which agent nodes join, from `--token` or `--token-file`. `None` if neither is given. If the token
+/// has k3s's long form, `K10<hash>::<user>:<password>`, only the password is used.
 fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
     let text = match (given.token.clone(), given.token_file.clone()) {
         (None, None) => return Ok(None),

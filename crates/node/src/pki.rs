@@ -30,7 +30,7 @@ pub(crate) enum PkiError {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// Of a certificate and its key, only one file exists, so neither can be kept or replaced.
+    /// Only one of the two files of a certificate and its key exists, so the pair can be neither kept nor created.
     #[error("{} exists without {}; provide both or neither", existing.display(), missing.display())]
     IncompletePair { existing: PathBuf, missing: PathBuf },
     /// rcgen failed: a name is not valid in a certificate, or a CA cannot be read.

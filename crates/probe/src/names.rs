@@ -24,7 +24,7 @@ use crate::trail::micros;
 /// The time limit for one attempt, if there is time for at least two. More than one is needed because a UDP datagram
 /// may get lost.
 const ATTEMPT: Duration = Duration::from_millis(2_500);
-/// The largest number of attempts. A name server that does not answer any of them is broken, and not only slow.
+/// The largest number of attempts. A name server that answers none of them counts as broken, and not as slow.
 const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 

@@ -28,7 +28,7 @@ const PIECE: usize = 8;
 /// The smallest length of a random text, in bytes. A text of this length with letters and digits counts as random: a
 /// piece of it is not an ordinary word, so its pieces can be searched for.
 const RANDOM_FROM: usize = 12;
-/// The largest length of a secret, in bytes, for which the pieces at every position are stored. Of a longer secret,
+/// The largest length of a secret, in bytes, for which the pieces at every position are stored. If a secret is longer,
 /// only every [`PIECE`]th piece is stored, to save memory.
 const EVERY_PIECE_UP_TO: usize = 4 * 1024;
 /// The number of stored pieces after which memory is saved: of each further long secret, only every [`PIECE`]th piece
@@ -36,7 +36,7 @@ const EVERY_PIECE_UP_TO: usize = 4 * 1024;
 /// the limit, a few bytes of such a secret may remain where a text was cut. They are too few to be useful to an
 /// attacker.
 const PIECES_LIMIT: usize = 7_000_000;
-/// The largest length of a short secret, in bytes. Of a short secret, the pieces at every position are stored, even
+/// The largest length of a short secret, in bytes. The pieces at every position of a short secret are stored, even
 /// beyond [`PIECES_LIMIT`].
 const SHORT: usize = 64;
 /// The shortest part of a secret that is removed next to a mark of truncation (such as `…`), in bytes.

@@ -8,7 +8,8 @@ pub const SCHEMA_FILE: &str = "schema/record-1.schema.json";
 
 /// The schema of one line of `record.jsonl`.
 ///
-/// # Panics Never, because every schema can be written as JSON.
+/// # Panics
+/// Never, because every schema can be written as JSON.
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(Event);
     schema.insert("title".to_owned(), format!("A line of record.jsonl, format {RECORD_FORMAT}").into());

@@ -85,8 +85,8 @@ pub struct Series {
     pub dropped: u64,
     /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The longest time by which a question was asked later than it was due, in microseconds. The measured times can be
-    /// wrong by so much, because of the prober itself or its machine.
+    /// The longest time by which a question was asked later than it was due, in microseconds. The prober or its machine
+    /// can make the measured times wrong by up to this time.
     pub late_us: u64,
     /// The outcome of each answered question, in the order of the answers.
     pub outcomes: Vec<Outcome>,

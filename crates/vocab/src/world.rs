@@ -79,7 +79,7 @@ pub struct EdgeRule {
 pub enum Entry {
     /// The name server and the edge have started, and accept connections from now on.
     Listening {
-        /// The time at which this happened.
+        /// The time at which the servers began to accept connections.
         at: u64,
         /// The address on which the name server listens.
         dns: SocketAddr,
