@@ -194,6 +194,7 @@ fn planned(
 ) -> Result<Plan, CliError> {
     let prefix = format!("parallax-{id}-");
     let namespaces = match (&options.theirs.kubeconfig, &options.theirs.namespace) {
+        (None, _) if options.unshared => Namespaces::Unshared,
         (None, _) => Namespaces::Each,
         (Some(_), None) => Namespaces::Prefixed(&prefix),
         (Some(_), Some(name)) => Namespaces::One(name),

@@ -1,5 +1,5 @@
-//! `cargo xtask soak` runs the scenarios repeatedly, each time in another order, and then each variant alone. A verdict
-//! must not depend on the order or on other variants.
+//! `cargo xtask soak` runs the scenarios repeatedly, each time in another order, and then each variant in an environment
+//! of its own. A verdict must not depend on the order or on other variants.
 
 mod figures;
 mod load;
@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     /// The number of runs. Each run has a random order that follows from its own seed.
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// After the runs, run each variant once alone. The variant must have the same verdict as in the runs.
+    /// After the runs, run each variant once alone in its environment (`parallax e2e --unshared`). The variant must have
+    /// the same verdict as in the runs.
     #[arg(long)]
     alone: bool,
     /// Keep half of the processors busy during the runs, as on a slow machine.
@@ -74,28 +75,16 @@ fn all(arguments: &Arguments, parallax: &Path, first: u64, soak: &mut Soak) -> R
     for number in 0..arguments.runs {
         let seed = first + u64::from(number);
         say(&format!("== soak {} of {}: --shuffle={seed}", number + 1, arguments.runs));
-        let Some(run) = shuffled(parallax, seed, &arguments.filters)? else { return Ok(false) };
+        let Some(run) = shuffled(parallax, seed, &[], &arguments.filters)? else { return Ok(false) };
         soak.runs.push(run);
     }
-    let alone = if arguments.alone { soak.variants() } else { Vec::new() };
-    let variants: Vec<String> = alone.into_iter().map(str::to_owned).collect();
-    for (number, variant) in variants.iter().enumerate() {
-        say(&format!("== alone {} of {}: {variant}", number + 1, variants.len()));
-        let args: [String; 3] = ["--breaks".into(), breaks_for(variant).into(), variant.clone()];
-        let Some(run) = execute(parallax, &args, None)? else { return Ok(false) };
-        let Some(verdict) = run.verdicts.get(variant).filter(|_| run.verdicts.len() == 1) else {
-            let others: Vec<&String> = run.verdicts.keys().collect();
-            bail!("{variant} did not run alone, but these variants did: {others:?}");
-        };
-        soak.alone.insert(variant.clone(), verdict.clone());
+    if arguments.alone {
+        let seed = first + u64::from(arguments.runs);
+        say(&format!("== alone: --unshared --shuffle={seed}"));
+        let Some(run) = shuffled(parallax, seed, &["--unshared"], &arguments.filters)? else { return Ok(false) };
+        soak.alone = run.verdicts;
     }
     Ok(true)
-}
-
-/// Returns the value of `--breaks` with which a variant runs alone. A baseline has the name of its scenario. The value
-/// `none` prevents that this name also selects the breaks of the scenario.
-fn breaks_for(variant: &str) -> &'static str {
-    if variant.contains('+') { "all" } else { "none" }
 }
 
 /// Returns a seed that differs from run to run. The caller prints the seed, so that a user can repeat the run.
@@ -104,15 +93,16 @@ pub(crate) fn fresh_seed() -> Result<u64> {
     Ok(u64::try_from(since.as_nanos() / 1000 % SEEDS)?)
 }
 
-fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Option<Run>> {
+fn shuffled(parallax: &Path, seed: u64, options: &[&str], filters: &[String]) -> Result<Option<Run>> {
     let mut args = vec![format!("--shuffle={seed}"), "--breaks".to_owned(), "all".to_owned()];
+    args.extend(options.iter().map(|&option| option.to_owned()));
     args.extend(filters.iter().cloned());
-    execute(parallax, &args, Some(seed))
+    execute(parallax, &args, seed)
 }
 
 /// Runs the harness once, and returns the verdicts from the record of this run. `None` if the run was interrupted. The
 /// exit code is an error only if the record has no verdicts, because a run with failed variants fails too.
-fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Option<Run>> {
+fn execute(parallax: &Path, args: &[String], seed: u64) -> Result<Option<Run>> {
     let record = Path::new("target/e2e/latest/record.jsonl");
     let before = record.canonicalize().ok();
     let status = e2e::command(parallax).args(args).stdout(Stdio::null()).status();
@@ -150,11 +140,5 @@ mod tests {
         {
             assert_eq!(was_interrupted(status), is_interrupted, "{status}");
         }
-    }
-
-    #[test]
-    fn a_baseline_alone_runs_without_its_breaks() {
-        assert_eq!(breaks_for("language/apart"), "none");
-        assert_eq!(breaks_for("language/apart+not-written"), "all");
     }
 }

@@ -51,6 +51,12 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
+/// Returns one environment for each selected variant of a scenario.
+pub(super) fn unshared<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
+    let chosen = loaded.variants.iter().filter(|variant| selected.contains(&variant.id));
+    chosen.map(|variant| (variant.id.to_string(), vec![variant])).collect()
+}
+
 /// What exists in an environment before a flow that applies objects starts.
 #[derive(Default)]
 struct Found {

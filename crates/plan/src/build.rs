@@ -138,7 +138,11 @@ fn drafts<'a>(
     let mut taken = BTreeSet::new();
     let mut drafts = Vec::new();
     for loaded in scenarios {
-        for (id, variants) in apart::environments(library, cache, loaded, selected) {
+        let environments = match namespaces {
+            Namespaces::Unshared => apart::unshared(loaded, selected),
+            _ => apart::environments(library, cache, loaded, selected),
+        };
+        for (id, variants) in environments {
             let Some(first) = variants.first() else { continue };
             let namespace = namespaces.name(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);

@@ -10,6 +10,9 @@ const NAMESPACE_LIMIT: usize = 63;
 pub enum Namespaces<'a> {
     /// Each environment has a namespace of its own. The name is made from the scenario's name.
     Each,
+    /// As `Each`, but no variant shares an environment with another one, even where it could. So no variant can find
+    /// what another one left in its environment.
+    Unshared,
     /// Each environment has a namespace of its own. Its name begins with this prefix, so that it does not exist yet in
     /// a cluster that the harness does not own.
     Prefixed(&'a str),
@@ -22,7 +25,7 @@ impl Namespaces<'_> {
     /// The name of an environment's namespace. `taken` contains the names so far, and gets this name.
     pub(super) fn name(self, path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
         match self {
-            Self::Each => namespace("", path, break_id, taken),
+            Self::Each | Self::Unshared => namespace("", path, break_id, taken),
             Self::Prefixed(prefix) => namespace(prefix, path, break_id, taken),
             Self::One(name) => name.to_owned(),
         }

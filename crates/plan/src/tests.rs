@@ -6,7 +6,7 @@ use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Outcome, RECORD_FORMAT, RunStarted, VariantEnded};
 
 use super::cluster::{ClusterPlan, EnvironmentPlan};
-use super::{AtOnce, History, Order, Plan, build};
+use super::{AtOnce, History, Namespaces, Order, Plan, build_in};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::Loaded;
 
@@ -38,6 +38,10 @@ fn plan(names: &[&str]) -> Plan {
 
 /// The plan of scenarios, each given as its name and its text. `NAME` in the text is replaced by the name.
 fn planned(texts: &[(&str, String)]) -> Plan {
+    planned_in(texts, Namespaces::Each)
+}
+
+fn planned_in(texts: &[(&str, String)], namespaces: Namespaces<'_>) -> Plan {
     let library = Library::shipped();
     let read = |(name, text): &(&str, String)| {
         let text = text.replace("NAME", name);
@@ -46,7 +50,7 @@ fn planned(texts: &[(&str, String)]) -> Plan {
     let scenarios: Vec<Loaded> = texts.iter().map(read).collect();
     let all: BTreeSet<VariantId> =
         scenarios.iter().flat_map(|it| it.variants.iter().map(|variant| variant.id.clone())).collect();
-    build(&library, &scenarios, &all).expect("there is a plan")
+    build_in(&library, &scenarios, &all, namespaces).expect("there is a plan")
 }
 
 fn order(plan: &Plan) -> Vec<String> {
@@ -167,6 +171,18 @@ fn a_seed_gives_one_order_and_changes_nothing_else() {
             assert_eq!((&same.edges, &same.hosts), (&environment.edges, &environment.hosts));
         }
     }
+}
+
+#[test]
+fn variants_that_may_share_an_environment_have_their_own_if_they_must_not() {
+    let environments = |namespaces| {
+        let plan = planned_in(&[("a", SCENARIO.to_owned())], namespaces);
+        let environments = plan.clusters.iter().flat_map(|it| &it.environments);
+        environments.map(|it| (it.namespace.clone(), it.variants.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(environments(Namespaces::Each), [("a".to_owned(), 2), ("a-no-rewrite".to_owned(), 1)]);
+    let own = ["a", "a-no-rewrite", "a-misspelt"].map(|it| (it.to_owned(), 1));
+    assert_eq!(environments(Namespaces::Unshared), own);
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub struct E2e {
     /// prints it. Use this option to find verdicts that depend on the order; no verdict should.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
+    /// Give each variant an environment of its own. Without this option, variants that change nothing in their
+    /// environment share one, which is faster. Use this option to find verdicts that depend on what another variant
+    /// left; no verdict should.
+    #[arg(long, conflicts_with = "kubeconfig")]
+    pub unshared: bool,
     /// Fail (exit 1) if a matcher is unproven. With `any`, a matcher is proven if it failed in a break or on an altered
     /// answer. With `faults`, it is proven only if it failed in a break. The option checks only those scenarios whose
     /// baseline and breaks all run.

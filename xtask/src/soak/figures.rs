@@ -18,8 +18,8 @@ pub(super) struct Verdict {
 /// The results of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// The seed of the run. `None` if the order of the run was not shuffled.
-    pub(super) seed: Option<u64>,
+    /// The seed of the run's order.
+    pub(super) seed: u64,
     /// The verdicts of the run, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
 }
@@ -29,13 +29,13 @@ pub(super) struct Run {
 pub(super) struct Soak {
     /// The runs in which all selected variants ran together.
     pub(super) runs: Vec<Run>,
-    /// The verdict of each variant that ran alone.
+    /// The verdict of each variant that ran alone in its environment.
     pub(super) alone: BTreeMap<String, Verdict>,
 }
 
 impl Run {
     /// Reads the verdicts from a record. A planned variant without a verdict counts as failed.
-    pub(super) fn of_record(text: &str, seed: Option<u64>) -> Result<Self> {
+    pub(super) fn of_record(text: &str, seed: u64) -> Result<Self> {
         let mut run = Self { seed, verdicts: BTreeMap::new() };
         for line in text.lines() {
             let event: Value = serde_json::from_str(line).context("a line of the record is not an event")?;
@@ -91,7 +91,7 @@ impl Soak {
     }
 
     fn row<'a>(&'a self, variant: &'a str) -> Row<'a> {
-        let ran = self.runs.iter().filter_map(|run| Some((run.seed.unwrap_or_default(), run.verdicts.get(variant)?)));
+        let ran = self.runs.iter().filter_map(|run| Some((run.seed, run.verdicts.get(variant)?)));
         let (green, red): (Vec<_>, Vec<_>) = ran.partition(|(_, it)| it.is_green());
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
@@ -126,7 +126,7 @@ impl Soak {
                 "alone": self.alone.get(row.variant).map(|it| &it.outcome), "differs": row.differs.is_some(),
             })
         });
-        let seeds: Vec<u64> = self.runs.iter().filter_map(|run| run.seed).collect();
+        let seeds: Vec<u64> = self.runs.iter().map(|run| run.seed).collect();
         json!({ "seeds": seeds, "green": self.passed(), "variants": rows.collect::<Vec<_>>() })
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn a_variant_that_failed_once_or_differs_alone_is_a_failure() {
         let green = || json!("as-expected");
         let red = json!({"not-as-expected": {"problems": []}});
-        let of = |verdicts: &[(&str, Value)], seed| Run::of_record(&record(verdicts), Some(seed)).expect("a record");
+        let of = |verdicts: &[(&str, Value)], seed| Run::of_record(&record(verdicts), seed).expect("a record");
         let mut soak = Soak { runs: vec![of(&[("a", green()), ("b", green()), ("c", green())], 7)], ..Soak::default() };
         assert!(soak.passed());
         soak.alone = soak.runs[0].verdicts.clone();
