@@ -13,6 +13,7 @@ use parallax_vocab::Probe;
 use parallax_vocab::percent::decoded;
 use parallax_vocab::program::ClientTask;
 use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question, View};
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::error::RunError;
@@ -20,7 +21,8 @@ use super::scene::Scene;
 use super::store::{self, repeated};
 
 /// The place in one existing store where one environment may write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Place {
     /// The namespace of the environment.
     namespace: String,
@@ -81,6 +83,13 @@ pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), Ru
         if found.map_err(|cause| failed(cause.into()))? != Bucket::default() {
             return Err(failed("objects of somebody else are there".to_owned().into()));
         }
+        // The reaper clears the place if this process is killed. The keys are in its memory alone.
+        let note = serde_json::to_string(&place).expect("a place is plain data");
+        if let Err(error) = context.notes.tell(&note) {
+            context
+                .sink
+                .warn(format!("if this run is killed, objects at {place} stay: the reaper does not answer: {error}"));
+        }
         context.written.lock().unwrap_or_else(PoisonError::into_inner).push(place);
     }
     Ok(())
@@ -115,6 +124,26 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
                 // clean-up at the end of the run still finds it.
                 written().retain(|it| it != place);
             }
+            Err(cause) => left.push(format!("{place}: {cause}")),
+        }
+    }
+    (removed, left)
+}
+
+/// Clears the places that a killed run told its reaper, each as JSON. Returns the number of removed objects, and a line for
+/// each place that could not be cleared.
+pub async fn clear_stores(notes: &[String]) -> (usize, Vec<String>) {
+    let (mut removed, mut left) = (0, Vec::new());
+    for note in notes {
+        let place = match serde_json::from_str::<Place>(note) {
+            Ok(place) => place,
+            Err(error) => {
+                left.push(format!("a place is not known: {error}"));
+                continue;
+            }
+        };
+        match place.clear().await {
+            Ok(count) => removed += count,
             Err(cause) => left.push(format!("{place}: {cause}")),
         }
     }

@@ -60,6 +60,7 @@ use tokio_util::sync::CancellationToken;
 use self::baselines::Baselines;
 pub use self::error::RunError;
 use self::existing::Place;
+pub use self::existing::clear_stores;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine, findings};
@@ -68,6 +69,7 @@ use self::slots::Slots;
 pub use self::standing::Standing;
 pub use self::theirs::{ELSEWHERE, Present, Theirs, collect as collect_elsewhere, sweep as sweep_elsewhere};
 use self::verdicts::Verdicts;
+use parallax_engine::reaper::Notes;
 use parallax_engine::{Kept, Site, StateDir, reaper};
 use parallax_images::{K3s, Recipes};
 use parallax_plan::{AtOnce, Plan};
@@ -150,6 +152,8 @@ pub(crate) struct Context {
     pub(crate) clusters: Slots,
     /// The places in existing stores where the run may have written.
     pub(crate) written: Mutex<Vec<Place>>,
+    /// The pipe to the reaper of a run in a cluster that the harness does not own. Otherwise, nothing is told.
+    pub(crate) notes: Notes,
     /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
     /// of the run.
     pub(crate) taken_away: AtomicUsize,
@@ -169,6 +173,7 @@ impl Context {
             environments: Slots::up_to(options.at_once.environments, options.most.environments),
             clusters: Slots::new(options.at_once.clusters),
             written: Mutex::default(),
+            notes: Notes::default(),
             taken_away: AtomicUsize::new(0),
             options,
             site,

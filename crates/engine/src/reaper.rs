@@ -4,11 +4,13 @@
 //! does not reach it. Its standard input is a pipe, and only the harness holds the other end. The harness writes the
 //! word `closed` into the pipe when it has removed the run's objects itself. If the pipe ends without that word, the
 //! harness has died, and the reaper removes the objects.
+//! Before the word, the harness may write notes, one a line: what the reaper needs and no file may hold, such as keys.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use parallax_vocab::RunId;
 
@@ -30,6 +32,29 @@ const CLOSED: &str = "closed";
 #[derive(Debug)]
 pub struct Reaper {
     child: Child,
+    pipe: Notes,
+}
+
+/// The pipe to a reaper, through which the harness tells it what no file may hold.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// `None` if there is no reaper, or if it was told that the run is closed.
+    pipe: Arc<Mutex<Option<ChildStdin>>>,
+}
+
+impl Notes {
+    /// Tells the reaper one line. `note` contains no line break. It has arrived in the pipe when this method returns, so
+    /// the reaper gets it even if the harness is killed then.
+    pub fn tell(&self, note: &str) -> std::io::Result<()> {
+        match &mut *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(pipe) => pipe.write_all(format!("{note}\n").as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&self) -> Option<ChildStdin> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The command that runs this program as the reaper of a run.
@@ -66,7 +91,7 @@ impl Reaper {
     fn spawn_in(mut command: Command, run: &RunId, state: &StateDir) -> Result<Self, EngineError> {
         let log = state.run(run).join("reaper.log");
         let file = std::fs::File::create(&log).map_err(EngineError::file("create", &log))?;
-        let child = command
+        let mut child = command
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -77,13 +102,19 @@ impl Reaper {
                 doing: "start the reaper".to_owned(),
                 reason: error.to_string(),
             })?;
-        Ok(Self { child })
+        let pipe = Notes { pipe: Arc::new(Mutex::new(child.stdin.take())) };
+        Ok(Self { child, pipe })
+    }
+
+    /// The pipe for what the reaper needs and no file may hold.
+    pub fn notes(&self) -> Notes {
+        self.pipe.clone()
     }
 
     /// Reports to the reaper that the harness has removed the run's objects itself, and waits until the reaper exits,
     /// which it does at once.
     pub fn closed(mut self) {
-        if let Some(mut pipe) = self.child.stdin.take() {
+        if let Some(mut pipe) = self.pipe.take() {
             // If the write fails, the reaper has already exited, and nothing is left to report.
             let _ = pipe.write_all(CLOSED.as_bytes());
         }
@@ -91,19 +122,25 @@ impl Reaper {
     }
 }
 
-/// Waits until the harness writes `closed` or dies. Returns whether it died, which means that the run's objects must be
-/// removed.
-pub fn is_killed() -> bool {
-    let mut word = String::new();
+/// Waits until the harness writes `closed` or dies. `None` if it wrote the word. If it died, the run's objects must be
+/// removed, and the result is the notes that it wrote, without a last one that is cut.
+pub fn is_killed() -> Option<Vec<String>> {
+    let mut bytes = Vec::new();
     // If reading from the pipe fails, the harness counts as dead, as if the pipe had ended.
-    let _ = std::io::stdin().take(64).read_to_string(&mut word);
-    word.trim() != CLOSED
+    let _ = std::io::stdin().read_to_end(&mut bytes);
+    notes(&String::from_utf8_lossy(&bytes))
+}
+
+/// The notes in what the harness wrote. `None` if the last word is `closed`.
+fn notes(said: &str) -> Option<Vec<String>> {
+    let (whole, last) = said.rsplit_once('\n').unwrap_or(("", said));
+    (last.trim() != CLOSED).then(|| whole.lines().map(str::to_owned).collect())
 }
 
 /// The main function of the reaper process. Waits until the harness writes `closed` or dies. Returns the result of the
 /// sweep, or `None` if the harness removed the run's objects itself.
 pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
-    if !is_killed() {
+    if is_killed().is_none() {
         return Ok(None);
     }
     let state = StateDir::at(state);
@@ -118,4 +155,24 @@ pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, 
         state.mark_swept(run)?;
     }
     Ok(Some(swept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_count_unless_the_run_is_closed() {
+        for (said, expected) in [
+            ("closed", None),
+            ("", Some(vec![])),
+            ("clo", Some(vec![])),
+            ("{\"a\":1}\n{\"b\":2}\n", Some(vec!["{\"a\":1}", "{\"b\":2}"])),
+            ("{\"a\":1}\n{\"b\"", Some(vec!["{\"a\":1}"])),
+            ("{\"a\":1}\nclosed", None),
+        ] {
+            let expected = expected.map(|it| it.into_iter().map(str::to_owned).collect());
+            assert_eq!(notes(said), expected, "{said}");
+        }
+    }
 }

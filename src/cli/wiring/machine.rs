@@ -332,17 +332,24 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
 
 /// Does the same as [`reaper`], for a run in a cluster that the harness does not own.
 fn reap_elsewhere(state: &StateDir, run: &RunId) -> Result<Exit, CliError> {
-    if !parallax_engine::reaper::is_killed() {
-        return Ok(Exit::AsExpected);
-    }
+    let Some(notes) = parallax_engine::reaper::is_killed() else { return Ok(Exit::AsExpected) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Harness(format!("failed to start the sweep: {error}")))?;
-    let swept = runtime.block_on(run::sweep_elsewhere(state, run)).map_err(CliError::Harness)?;
+    let (swept, (objects, left)) = runtime.block_on(async {
+        // No pod of the run can write into a store any more after the sweep.
+        let swept = run::sweep_elsewhere(state, run).await;
+        (swept, run::clear_stores(&notes).await)
+    });
+    printer::word(&format!("{objects} objects removed from stores"));
+    for line in &left {
+        printer::word(&format!("something in a store could not be removed; {line}"));
+    }
+    let swept = swept.map_err(CliError::Harness)?;
     printer::word(&format!("{} objects removed", swept.removed.len()));
     for line in &swept.remaining {
         printer::word(&format!("something could not be removed; {line}"));
     }
-    Ok(if swept.remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+    Ok(if swept.remaining.is_empty() && left.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
 pub(super) async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {

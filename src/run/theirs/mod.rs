@@ -91,7 +91,8 @@ pub(super) async fn with_plan(
     let reaper = reaper.inspect_err(|_| {
         state.forget(&run).noted("remove the folder of a run");
     })?;
-    let context = Context::new(options, None, (sink, redactor), cancel, verdicts);
+    let mut context = Context::new(options, None, (sink, redactor), cancel, verdicts);
+    context.notes = reaper.notes();
     let result = tokio::select! {
         () = cancel.cancelled() => Err(RunError::Interrupted),
         result = everything(&context, plan, theirs, &access) => result,

@@ -3,6 +3,7 @@
 //! and no output contains the keys.
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use parallax_vocab::event::Outcome;
 use rustix::process::Signal;
@@ -10,6 +11,9 @@ use rustix::process::Signal;
 use super::bench::{Ended, Project, Run, no_engine, reserve};
 use super::canary::{PRINTER, hits, outputs};
 use super::check::Standing;
+
+/// The time limit for the reaper to remove the pods of a killed run, and then what they wrote.
+const REAPED_WITHIN: Duration = Duration::from_mins(2);
 
 /// The scenario of the project that keeps the store. The store's bucket has one object. The step `all` lists the
 /// bucket, so that a test can see whether the object is still the only one.
@@ -231,6 +235,22 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     run.signal(Signal::INT);
     run.end().assert_code(130);
     is_as_before(&host, "after Ctrl-C");
+
+    // If the run is killed, its reaper does it. The keys come to the reaper through its pipe, and are in no file.
+    let run = Run::start(own.e2e("waits"), &project);
+    run.wait_for_step("put");
+    run.signal(Signal::KILL);
+    let id = run.id.clone();
+    let ended = run.end();
+    assert_eq!(ended.code, None);
+    let deadline = Instant::now() + REAPED_WITHIN;
+    while host.parallax(&["rerun", "all"]).output().unwrap().status.code() != Some(0) {
+        assert!(Instant::now() < deadline, "the reaper does not remove what is in the store");
+    }
+    let state = project.path("state/parallax/runs").join(&id);
+    let texts: Vec<_> = std::fs::read_dir(state).into_iter().flatten().flatten().map(|it| it.path()).collect();
+    let texts = texts.iter().map(|it| (it.display().to_string(), std::fs::read_to_string(it).unwrap_or_default()));
+    assert_eq!(hits(&texts.collect::<Vec<_>>(), &own.keys), Vec::<String>::new(), "keys are in the state folder");
 
     // The harness must refuse a step that would write outside the prefix, before it sends the request.
     for (name, _, says) in ASTRAY {
