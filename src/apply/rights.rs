@@ -72,6 +72,8 @@ pub struct Needs {
     pub adds: BTreeSet<String>,
     /// Whether the harness requests tokens of `ServiceAccounts`.
     pub tokens: bool,
+    /// What vantages in applications' own pods need: the verb, the group, the resource, and the subresource.
+    pub attached: BTreeSet<(&'static str, &'static str, &'static str, &'static str)>,
 }
 
 /// The rights of the user of a client, as far as the apiserver has been asked about them.
@@ -114,6 +116,9 @@ impl Rights {
         }
         if needs.tokens {
             wanted.insert(self.right("create", ("", "serviceaccounts", "token"), false));
+        }
+        for &(verb, group, resource, subresource) in &needs.attached {
+            wanted.insert(self.right(verb, (group, resource, subresource), false));
         }
         for (api_version, kind) in needs.kinds.iter().filter(|(_, kind)| !needs.adds.contains(kind)) {
             match applier.capabilities(api_version, kind).await {

@@ -3,18 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::ListParams;
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
 
 use super::rows::{Cell, Row, State};
 use super::wanted::{Wanted, endpoint};
-use crate::apply::can_attach;
-use crate::cluster::{Access, api_message, selector};
+use crate::cluster::Access;
 
 /// The name of the row about the application's settings.
 const ROW: &str = "application";
@@ -38,61 +31,16 @@ pub struct Application {
     pub dns_config: Option<PodDNSConfig>,
 }
 
-/// Finds a pod of an application, if possible one whose container runs. The pod, unlike the Deployment, also has the
-/// variables that admission added. `option` is the option that names the application. `container` is the container that
-/// the user named.
+/// Finds a pod of an application, as [`crate::apply::pod_of`] does. `option` is the option that names the application as
+/// `named`.
 pub async fn pod_of(
     access: &Access,
     namespace: &str,
     (option, named): (&str, &str),
     container: Option<&str>,
 ) -> Result<Pod, String> {
-    let (kind, name) = named.split_once('/').ok_or_else(|| format!("{option} {named}: write it as deploy/NAME"))?;
-    let pods: Api<Pod> = Api::namespaced(access.client.clone(), namespace);
-    let failed =
-        |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error));
-    let of = match kind {
-        "pod" | "pods" | "po" => return pods.get(name).await.map_err(failed),
-        "deploy" | "deployment" | "deployments" => {
-            get::<Deployment>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
-        }
-        "sts" | "statefulset" | "statefulsets" => {
-            get::<StatefulSet>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
-        }
-        "ds" | "daemonset" | "daemonsets" => {
-            get::<DaemonSet>(access, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
-        }
-        other => {
-            return Err(format!(
-                "{option} {named}: the kind is `{other}`, and not deploy, statefulset, daemonset or pod"
-            ));
-        }
-    };
-    let of: LabelSelector = of.unwrap_or_default();
-    let of = selector(of).map_err(|why| format!("{named}: {why}"))?;
-    let listed = pods.list(&ListParams::default().labels(&of)).await.map_err(failed)?;
-    best(listed.items, container).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
-}
-
-/// Returns the most suitable of the pods: one whose container runs, otherwise one that is in the phase `Running`,
-/// otherwise any. A pod whose program crashes again and again is in the phase `Running`, too.
-fn best(pods: Vec<Pod>, container: Option<&str>) -> Option<Pod> {
-    pods.into_iter().min_by_key(|pod| {
-        let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-        let stays = phase == Some("Running") && pod.metadata.deletion_timestamp.is_none();
-        match (stays, can_attach(pod, container)) {
-            (true, true) => 0,
-            (true, false) => 1,
-            (false, _) => 2,
-        }
-    })
-}
-
-async fn get<K>(access: &Access, namespace: &str, name: &str) -> Result<K, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    Api::<K>::namespaced(access.client.clone(), namespace).get(name).await
+    let found = crate::apply::pod_of(&access.client, namespace, named, container).await;
+    found.map_err(|why| format!("{option} {why}"))
 }
 
 /// Reads the settings of an application from its pod.
@@ -177,38 +125,6 @@ mod tests {
         let spec = json!({ "containers": [{ "name": "app", "env": env, "envFrom": env_from }] });
         let pod: Pod = serde_json::from_value(json!({ "metadata": {}, "spec": spec })).expect("a pod");
         of_pod("deploy/app", &pod).cell(&wanted("https://minio.example.com"))
-    }
-
-    #[test]
-    fn a_pod_whose_container_runs_is_preferred() {
-        let pod = |name: &str, deleted: Option<&str>, phase: &str, states: [&str; 2]| -> Pod {
-            let names = ["app", "proxy"];
-            let statuses: Vec<_> = { names.iter().zip(states) }
-                .map(|(name, state)| {
-                    json!({ "name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": { state: {} } })
-                })
-                .collect();
-            let spec = json!({ "containers": names.map(|name| json!({ "name": name })) });
-            let metadata = json!({ "name": name, "deletionTimestamp": deleted });
-            let status = json!({ "phase": phase, "containerStatuses": statuses });
-            serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).expect("a pod")
-        };
-        let gone = pod("gone", Some("2026-01-01T00:00:00Z"), "Running", ["running", "running"]);
-        let waits = pod("waits", None, "Pending", ["waiting", "waiting"]);
-        let crashes = pod("crashes", None, "Running", ["waiting", "running"]);
-        let runs = pod("runs", None, "Running", ["running", "waiting"]);
-        let whole = pod("whole", None, "Running", ["running", "running"]);
-        for (pods, container, expected) in [
-            (vec![&gone, &waits, &crashes, &runs, &whole], None, Some("whole")),
-            (vec![&gone, &waits, &crashes, &runs], Some("app"), Some("runs")),
-            (vec![&gone, &waits, &crashes, &runs], Some("proxy"), Some("crashes")),
-            (vec![&gone, &crashes, &runs], None, Some("crashes")),
-            (vec![&gone, &waits], None, Some("gone")),
-            (vec![], None, None),
-        ] {
-            let found = best(pods.into_iter().cloned().collect(), container);
-            assert_eq!(found.and_then(|it| it.metadata.name).as_deref(), expected, "{container:?}");
-        }
     }
 
     #[test]

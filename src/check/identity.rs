@@ -22,7 +22,10 @@ impl Asking<'_> {
         let Some(identity) = self.wanted.identity.clone() else { return Vec::new() };
         let outside = || Cell::not_asked("only a pod has a token");
         let in_pod = self.inside.is_some();
-        let token = || TokenSource::File(TOKEN_FILE.to_owned());
+        let token = || match &identity.token {
+            Some(token) => TokenSource::Value(token.clone()),
+            None => TokenSource::File(TOKEN_FILE.to_owned()),
+        };
         let mut all = Vec::new();
         let probe = Probe::Jwt(JwtQuestion { token: token(), issuer: None });
         let both = self

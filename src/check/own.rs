@@ -165,16 +165,14 @@ fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
         why: Some(format!("`{RESOLVER}` from inside: {why}")),
         section: None,
     };
-    let entries = entries(own.hosts.as_deref().unwrap_or_default(), host);
-    let order = order(own.nsswitch.as_deref().unwrap_or_default());
-    let asks_dns = order.is_empty() || order.iter().any(|it| it == "dns" || it == "resolve");
+    let entries = own.hosts().remove(&host.trim_end_matches('.').to_ascii_lowercase()).unwrap_or_default();
     if entries.is_empty() {
-        if !asks_dns {
+        if !own.asks_dns() {
             return bad(
                 "no DNS".to_owned(),
                 format!(
                     "/etc/nsswitch.conf of the container has `hosts: {}`, so programs with glibc do not ask DNS: add `dns` to this line",
-                    order.join(" ")
+                    own.sources().join(" ")
                 ),
             );
         }
@@ -195,27 +193,6 @@ fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
             ),
         ),
     }
-}
-
-/// The addresses of a host in a text in the format of `/etc/hosts`.
-fn entries(text: &str, host: &str) -> Vec<IpAddr> {
-    let mut all = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let Some(address) = words.next().and_then(|it| it.parse().ok()) else { continue };
-        if words.any(|it| it.trim_end_matches('.').eq_ignore_ascii_case(host)) && !all.contains(&address) {
-            all.push(address);
-        }
-    }
-    all
-}
-
-/// The sources of host names in a text in the format of `/etc/nsswitch.conf`, in their order. The result is empty if
-/// the text does not name any. Programs then read `/etc/hosts` and ask DNS.
-fn order(text: &str) -> Vec<String> {
-    let mut lines = text.lines().filter_map(|it| it.split('#').next()?.trim().strip_prefix("hosts:"));
-    let words = lines.next_back().unwrap_or_default().split_whitespace();
-    words.filter(|it| !it.starts_with('[')).map(str::to_owned).collect()
 }
 
 /// Describes the search domains in a text in the format of `/etc/resolv.conf`. The description is empty if there are

@@ -53,6 +53,8 @@ pub struct Identity {
     /// The certificate of the apiserver's authority, as PEM. In most clusters, this authority also signs the
     /// certificate of the token issuer.
     pub authority: Option<String>,
+    /// The token, if the apiserver issued it to the check (`--attach`). `None` if the pod has the token in a file.
+    pub token: Option<Secret>,
 }
 
 impl Wanted {
@@ -76,7 +78,8 @@ impl Wanted {
     /// Returns the secret texts that the output must not contain.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         let access = self.access.iter();
-        access.flat_map(|it| [Some(it.secret_key.clone()), it.session_token.clone()]).flatten().collect()
+        let of_access = access.flat_map(|it| [Some(it.secret_key.clone()), it.session_token.clone()]).flatten();
+        of_access.chain(self.identity.iter().filter_map(|it| it.token.clone())).collect()
     }
 }
 

@@ -126,6 +126,11 @@ impl Session {
         &self.hello
     }
 
+    /// Whether the session has not ended.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.shared.state(), State::Open(_))
+    }
+
     /// Asks one question. Waits until the question's deadline, plus a short time for the transfer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         let limit = Duration::from_millis(question.deadline_ms);

@@ -41,6 +41,15 @@ impl Vantage {
         }
     }
 
+    /// Whether questions can be asked: the session with the agent, if this vantage has one, has not ended.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Outside | Self::Apart => true,
+            Self::Pod(session) => session.session().is_open(),
+            Self::Container(session) => session.session().is_open(),
+        }
+    }
+
     /// Ends the session with the agent, if this vantage has one.
     pub async fn close(self) {
         match self {

@@ -108,7 +108,7 @@ async fn token(
     view.trust.push(stage.scene.cluster.authority.clone());
     let probe = Probe::Jwt(JwtQuestion { token: asked.token.clone(), issuer: None });
     let deadline_ms = millis(WITHIN);
-    let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
+    let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default()).await.ok()?;
     let asked = vantage.ask(Question { view, deadline_ms, probe }).await;
     asked.noted("ask what a token says")?.reply()?.facts().jwt.cloned()
 }

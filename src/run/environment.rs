@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::apart::Fresh;
 use super::error::RunError;
+use super::guests::Guests;
 use super::inbound::Inbound;
 use super::lives::Lives;
 use super::reach::{self, Reach};
@@ -25,13 +26,12 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness, was_given_by};
-use super::{Context, Programs, existing, flow, inputs, name_service, reached, readiness, standing, store};
+use super::{Context, Programs, existing, flow, guests, inputs, name_service, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
 use crate::probe::{AGENT_SESSION, PodSession, Vantage};
 use parallax_engine::Written;
 use parallax_language::fixture::{Contributions, ReadyWhen};
-use parallax_language::scenario::model::VantageSpec;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// The largest number of last log lines that are read from a container outside the cluster or from a node.
@@ -45,17 +45,19 @@ pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
     pub(super) scene: Scene<'a>,
     pub(super) applier: &'a Applier,
-    outside: Vantage,
+    pub(super) outside: Vantage,
     /// Vantages in pods, by the pod's name in the plan.
     pub(super) pods: BTreeMap<String, Vantage>,
     /// The vantages in containers outside the cluster, by the name of their image.
-    beside: BTreeMap<String, Vantage>,
+    pub(super) beside: BTreeMap<String, Vantage>,
     /// The witnesses, each with the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
     /// The ports of Services that a vantage did not reach during the set-up, although a pod of the Service answered the
     /// vantage directly.
     pub(super) unreached: Vec<Unreached>,
     inbound: Inbound,
+    /// The agents in the applications' own pods.
+    pub(super) guests: Guests,
 }
 
 impl Stage<'_> {
@@ -118,17 +120,6 @@ impl Stage<'_> {
         }
         let issuers = self.scene.environment.certificates.issuers.values();
         issuers.map(|it| it.root_pem().to_owned()).collect()
-    }
-
-    /// The open vantage with the id `id` in the scenario of a variant.
-    pub(super) fn vantage(&self, variant: &VariantPlan, id: &str) -> &Vantage {
-        if let Some(pod) = variant.pods.get(id) {
-            return self.pods.get(pod).expect("the plan makes a pod for every pod vantage");
-        }
-        match variant.variant.scenario.vantages.get(id).and_then(VantageSpec::outside_image) {
-            Some(image) => self.beside.get(image).expect("a session is opened for each image that is named"),
-            None => &self.outside,
-        }
     }
 
     /// Whether a store without a witness gave the answer. In this case, no trace will show the request.
@@ -194,8 +185,14 @@ impl Stage<'_> {
         let mut fixtures = self.scene.plan.fixtures.keys();
         let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);
         let from_the_node = egress.as_ref() == Some(&traced.source);
+        let attached = variant.variant.scenario.vantages.get(from).and_then(|it| it.attach.as_ref());
+        let is_of_guest = match attached {
+            Some(spec) => self.guests.has_address(spec, &traced.source).await,
+            None => false,
+        };
         let agrees = match variant.pods.get(from) {
-            inside if outside => inside.is_some() == from_the_node,
+            inside if outside => (inside.is_some() || attached.is_some()) == from_the_node,
+            None if attached.is_some() => is_of_guest || through && from_the_node,
             Some(pod) => {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
                 own == Some(traced.source.as_str()) || through && from_the_node
@@ -253,6 +250,11 @@ pub(super) async fn run(
         for variant in &plan.variants[first..] {
             context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
         }
+    }
+    // In an own cluster that is about to be removed, the agent goes with its container.
+    if !cluster.is_own() || context.options.keep {
+        let remains = guests::remove(context, Some(&plan.namespace)).await;
+        remains.into_iter().for_each(|it| context.sink.warn(it));
     }
     let is_last = shared.ended();
     // After the last environment, the namespace is not deleted, because the cluster is removed as a whole. The deletion
@@ -359,6 +361,7 @@ async fn in_environment(
         }
     }
     join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
+    stage.guests.close().await;
     Ok(())
 }
 
@@ -435,7 +438,8 @@ async fn stage<'a>(
         Programs::Apart => Vantage::Apart,
         Programs::Unconfined => Vantage::Outside,
     };
-    Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound }))
+    let guests = Guests::default();
+    Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound, guests }))
 }
 
 /// The store of a fixture, once for each entry of the fixture's `ready` section that waits for the store.

@@ -25,7 +25,7 @@ use super::step::{Attempt, Tried};
 use super::{chain, concealed, reached, reset, signature};
 use parallax_judge::StepResult;
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
+use parallax_language::scenario::model::{RepeatStep, Step, VantageSpec, Vulnerable};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
@@ -233,9 +233,12 @@ impl<'a> Flow<'a> {
         let within = settle::within(step) + step.consistently.map_or(Duration::ZERO, Span::to_duration);
         let deadline_ms = millis(within);
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
-        let began = Instant::now();
         let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
+        if blocked_by.is_empty() {
+            self.guest_comes(step, &place).await?;
+        }
+        let began = Instant::now();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
                 // The scenario declares this delay before the step, so a sleep is correct here.
@@ -309,7 +312,7 @@ impl<'a> Flow<'a> {
                 round,
             },
             signature,
-            inside: vantage.is_some_and(|it| it.pod.is_some()),
+            inside: vantage.is_some_and(VantageSpec::is_inside),
             blocked_by,
             place: place.clone(),
         };
@@ -319,6 +322,14 @@ impl<'a> Flow<'a> {
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
+    }
+
+    /// Places the agent in the application's own pod, if the step asks from there. This does not count to the time of the
+    /// step.
+    async fn guest_comes(&self, step: &Step, place: &str) -> Result<(), RunError> {
+        let Some(from) = &step.from else { return Ok(()) };
+        let wrong = |reason| RunError::Step { place: place.to_owned(), step: step.id.clone(), reason };
+        self.stage.vantage(&self.variant, from).await.map(drop).map_err(wrong)
     }
 
     /// Keeps what later steps and the end of the flow need: the step's results, and whether the step passed.

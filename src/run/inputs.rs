@@ -65,7 +65,13 @@ fn lacking_in_the_network(plan: &EnvironmentPlan) -> Vec<String> {
         .iter()
         .find(|(_, it)| is_outside(it))
         .map(|(id, _)| format!("fixture `{id}` uses what exists outside the run's own network: use --kubeconfig"));
-    outside.into_iter().chain(missing(plan)).collect()
+    let vantages = plan.variants.iter().flat_map(|it| &it.variant.scenario.vantages);
+    let existing = { vantages }.find_map(|(id, it)| Some((id, it.attach.as_ref().filter(|it| it.existing)?)));
+    let existing = existing.map(|(id, it)| {
+        let to = &it.to;
+        format!("vantage `{id}` asks from {to}, which exists outside the run's own clusters: use --kubeconfig and --namespace")
+    });
+    outside.into_iter().chain(existing).chain(missing(plan)).collect()
 }
 
 fn wanted(plan: &EnvironmentPlan) -> impl Iterator<Item = &Input> {
@@ -118,6 +124,30 @@ mod tests {
         let lacking = ["the environment variable PARALLAX_TEST_NOT_SET is not set (s.yaml:7)"];
         assert_eq!(lacking_in_the_network(&plan("PARALLAX_TEST_NOT_SET")), lacking);
         assert_eq!(missing(&plan("PARALLAX_TEST_NOT_SET")), lacking);
+    }
+
+    #[test]
+    fn an_existing_workload_is_not_in_a_cluster_that_the_harness_starts() {
+        let planned = |attach: &str| {
+            let text = format!(
+                "name: s\nsummary: A name does not exist\nvantages:\n  app: {{ attach: {attach} }}\nflow:\n  \
+                 - {{ id: asked, from: app, dns: {{ name: a.example.com }}, expect: {{ dns: no-such-name }} }}\n"
+            );
+            let library = parallax_language::fixture::Library::shipped();
+            let loaded = parallax_language::scenario::Loaded::read(&library, "s", "s.yaml", text.as_bytes());
+            let loaded = loaded.unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+            let all = loaded.variants.iter().map(|it| it.id.clone()).collect();
+            let plan = parallax_plan::build(&library, &[loaded], &all).expect("a plan");
+            lacking_in_the_network(&plan.clusters[0].environments[0])
+        };
+        assert_eq!(planned("{ to: deploy/shop }"), Vec::<String>::new());
+        let lacking = planned("{ to: deploy/shop, existing: true }");
+        assert_eq!(
+            lacking,
+            [
+                "vantage `app` asks from deploy/shop, which exists outside the run's own clusters: use --kubeconfig and --namespace"
+            ]
+        );
     }
 
     #[test]

@@ -292,6 +292,11 @@ fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v st
         (None, 1) => vantages.iter().next().expect("there is one"),
         (None, _) => return Err(format!("say from where with --from: {}", all())),
     };
+    if vantage.attach.is_some() {
+        return Err(format!(
+            "`{from}` is an application's own pod, in which Parallax runs no programs; use kubectl exec"
+        ));
+    }
     if vantage.image().is_none() && vantage.pod.is_some() {
         return Err(format!(
             "`{from}` has no programs: its image contains only the agent; give it one: `image: clients`"
@@ -331,7 +336,7 @@ fn question(
         set(name, CA_BUNDLE);
     }
     // Programs on this machine cannot resolve the names of the environment themselves. Only the proxy can.
-    let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| it.pod.is_none() && it.image().is_none());
+    let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| !it.is_inside() && it.image().is_none());
     if let Some(proxy) = proxy.filter(|_| here) {
         for name in PROXIES {
             set(name, proxy);
@@ -350,7 +355,7 @@ async fn ask(
     let vantage = variant.variant.scenario.vantages.get(from).ok_or("the vantage is gone")?;
     let question =
         Question { view: stage.scene.view(vantage), deadline_ms: millis(within), probe: Probe::Run(question) };
-    let answer = stage.vantage(variant, from).ask(question).await.map_err(|error| error.to_string())?;
+    let answer = stage.vantage(variant, from).await?.ask(question).await.map_err(|error| error.to_string())?;
     match answer.outcome {
         Ok(Reply::Run(reply)) => Ok(reply),
         Ok(_) => Err("the vantage answered another question".to_owned()),

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod existing;
 mod flow;
+mod guests;
 mod idle;
 mod images;
 mod inbound;
@@ -154,6 +155,8 @@ pub(crate) struct Context {
     pub(crate) written: Mutex<Vec<Place>>,
     /// The pipe to the reaper of a run in a cluster that the harness does not own. Otherwise, nothing is told.
     pub(crate) notes: Notes,
+    /// What the run has placed in containers of applications.
+    pub(crate) guests: guests::AllPlaced,
     /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
     /// of the run.
     pub(crate) taken_away: AtomicUsize,
@@ -174,6 +177,7 @@ impl Context {
             clusters: Slots::new(options.at_once.clusters),
             written: Mutex::default(),
             notes: Notes::default(),
+            guests: guests::AllPlaced::default(),
             taken_away: AtomicUsize::new(0),
             options,
             site,

@@ -67,17 +67,12 @@ impl<'a> Scene<'a> {
 
     /// The network view of a vantage: how the vantage resolves names and connects, and which certificates it trusts.
     pub(super) fn view(&self, vantage: &VantageSpec) -> View {
-        let trust = match (&vantage.pod, &vantage.outside) {
-            (Some(pod), _) => &pod.trust,
-            (None, Some(outside)) => &outside.trust,
-            (None, None) => return View::default(),
-        };
         let root = |id: &String| match id.as_str() {
             CLUSTER_AUTHORITY => Some(self.cluster.authority.clone()),
             id => self.root_of(id),
         };
-        let trust = trust.iter().filter_map(root).collect();
-        if vantage.pod.is_some() {
+        let trust = vantage.trust().iter().filter_map(root).collect();
+        if vantage.is_inside() {
             return View { trust, ..View::default() };
         }
         if vantage.outside_image().is_some() {

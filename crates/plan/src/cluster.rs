@@ -185,7 +185,10 @@ impl EnvironmentPlan {
         let fixtures = self.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
         let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
         let applied = steps.flat_map(|it| it.step.action.applied()).flat_map(|it| named(it.value()));
-        fixtures.chain(self.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied).collect()
+        let vantages = self.variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
+        let guests = vantages.filter_map(|it| it.attach.as_ref()?.image.as_deref());
+        let pods = self.pods.values().filter_map(|pod| pod.image.as_deref());
+        fixtures.chain(pods).chain(guests).chain(applied).collect()
     }
 
     /// The names of all images that the environment needs: those of its pods, of its vantages outside the cluster, and

@@ -72,7 +72,7 @@ impl Dialler {
         } else {
             self.trail.enter(format!("resolving {host}"));
             let began = Instant::now();
-            let found = names::absolute(&self.view, host, self.share()).await;
+            let found = names::found(&self.view, host, self.share()).await;
             self.trail.note(|evidence| evidence.dns_us = Some(micros(began.elapsed())));
             found?.addresses
         };

@@ -35,12 +35,16 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
     let servers = servers(&dialler.view);
     dialler.trail.note(|evidence| evidence.name_servers = servers);
     let began = Instant::now();
-    let absolute = absolute(&dialler.view, name, dialler.share()).await;
+    let absolute = found(&dialler.view, name, dialler.share()).await;
     dialler.trail.note(|evidence| {
         evidence.dns_us = Some(micros(began.elapsed()));
         evidence.addresses = absolute.as_ref().map(|found| found.addresses.clone()).unwrap_or_default();
     });
-    let searched = searched(&dialler.view, name, dialler.share()).await;
+    // An application's own resolver has already used the search path.
+    let searched = match dialler.view.own_resolver {
+        None => searched(&dialler.view, name, dialler.share()).await,
+        Some(_) => None,
+    };
     match absolute {
         Ok(mut found) => {
             found.searched = searched.filter(|other| *other != shown(&found.addresses));
@@ -53,6 +57,30 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
         }
         Err(other) => Err(other),
     }
+}
+
+/// Resolves `name` in the way that the view says: by DNS as an absolute name, or as an application's own resolver does.
+pub(crate) async fn found(view: &View, name: &str, limit: Duration) -> Result<DnsReply, Cause> {
+    let Some(own) = &view.own_resolver else { return absolute(view, name, limit).await };
+    let by_file = own.hosts.get(&name.trim_end_matches('.').to_ascii_lowercase());
+    if let Some(addresses) = by_file {
+        return Ok(DnsReply { addresses: addresses.clone(), cnames: Vec::new(), ttl_s: 0, searched: None });
+    }
+    if !own.asks_dns {
+        let detail = format!("{name}: /etc/hosts does not have it, and /etc/nsswitch.conf names no DNS");
+        return Err(Cause::Dns { fault: DnsFault::NoSuchName, detail });
+    }
+    let limit = limit / 2;
+    if !name.ends_with('.')
+        && let Ok((resolver, _, true)) = resolver(view, limit)
+    {
+        let mut relative = parse(name)?;
+        relative.set_fqdn(false);
+        if let Ok(found) = lookup(&resolver, relative).await {
+            return Ok(found);
+        }
+    }
+    absolute(view, name, limit).await
 }
 
 /// Resolves `name` as an absolute name, as if it ended with a dot. No search path is applied.

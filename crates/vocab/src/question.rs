@@ -1,7 +1,8 @@
 //! Questions to a vantage. A question contains everything that the answer depends on. The process that answers takes
 //! nothing from its own environment.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,9 +45,23 @@ pub struct View {
     /// detours, a vantage outside the cluster reaches a port that the engine published on loopback.
     #[serde(default)]
     pub detours: Vec<Detour>,
+    /// How an application's own programs find the address of a name. `None` if the probe asks DNS for the absolute name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_resolver: Option<OwnResolver>,
     /// The client certificate that the probe presents if the server asks for one; `None` for no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+}
+
+/// How the programs of an application find the address of a name, by the settings of their container. The search list and
+/// `ndots` are read at the vantage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnResolver {
+    /// The addresses of names that no question to DNS is asked for (`/etc/hosts`), by the name in lower case.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Whether DNS is asked for all other names.
+    pub asks_dns: bool,
 }
 
 /// A client certificate with its private key.

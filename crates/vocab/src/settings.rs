@@ -1,7 +1,12 @@
 //! The settings of a container that decide how its programs resolve names, and which certificates they trust. The agent
 //! reads them from the container's files and environment.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::question::OwnResolver;
 
 /// The files in which systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
 pub const BUNDLES: [&str; 5] = [
@@ -37,6 +42,72 @@ pub struct Settings {
     /// The trust stores in the order of precedence for a client that uses an AWS SDK. If several are set, the client uses
     /// the first one.
     pub stores: Vec<TrustStore>,
+}
+
+impl Settings {
+    /// The addresses that `/etc/hosts` has for each name, by the name in lower case, in the order of the file.
+    pub fn hosts(&self) -> BTreeMap<String, Vec<IpAddr>> {
+        let mut all: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for line in self.hosts.as_deref().unwrap_or_default().lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let Some(address) = words.next().and_then(|it| it.parse().ok()) else { continue };
+            for name in words {
+                let of_name = all.entry(name.trim_end_matches('.').to_ascii_lowercase()).or_default();
+                if !of_name.contains(&address) {
+                    of_name.push(address);
+                }
+            }
+        }
+        all
+    }
+
+    /// The sources of host names in `/etc/nsswitch.conf`, in their order. It is empty if the file does not name them;
+    /// programs then read `/etc/hosts` and ask DNS.
+    pub fn sources(&self) -> Vec<String> {
+        let text = self.nsswitch.as_deref().unwrap_or_default();
+        let mut lines = text.lines().filter_map(|it| it.split('#').next()?.trim().strip_prefix("hosts:"));
+        let words = lines.next_back().unwrap_or_default().split_whitespace();
+        words.filter(|it| !it.starts_with('[')).map(str::to_owned).collect()
+    }
+
+    /// Whether the programs ask DNS for names that `/etc/hosts` does not have.
+    pub fn asks_dns(&self) -> bool {
+        let sources = self.sources();
+        sources.is_empty() || sources.iter().any(|it| is_dns(it))
+    }
+
+    /// How the programs find the address of a name. Entries of `/etc/hosts` count only if the programs read this file
+    /// before they ask DNS.
+    pub fn resolver(&self) -> OwnResolver {
+        let sources = self.sources();
+        let at = |is_meant: &dyn Fn(&str) -> bool| sources.iter().position(|it| is_meant(it));
+        let files_first = match (at(&|it| it == "files"), at(&is_dns)) {
+            (Some(files), Some(dns)) => files < dns,
+            (Some(_), None) => true,
+            (None, _) => sources.is_empty(),
+        };
+        let hosts = if files_first { self.hosts() } else { BTreeMap::new() };
+        OwnResolver { hosts, asks_dns: self.asks_dns() }
+    }
+
+    /// The trust stores that a client of a store uses: the first one, and those that add to it. `NODE_EXTRA_CA_CERTS` adds
+    /// to the system's file, and the files of a folder add to this file in programs in Go.
+    pub fn used_stores(&self) -> impl Iterator<Item = &TrustStore> {
+        let first = self.stores.first().map(|it| it.named_by);
+        self.stores
+            .iter()
+            .enumerate()
+            .filter(move |(at, it)| match (first, it.named_by) {
+                (Some(NamedBy::NodeExtraCaCerts), NamedBy::System) | (Some(NamedBy::System), NamedBy::Folder) => true,
+                _ => *at == 0,
+            })
+            .map(|(_, it)| it)
+    }
+}
+
+fn is_dns(source: &str) -> bool {
+    // `resolve` is the resolver of systemd, which asks DNS.
+    source == "dns" || source == "resolve"
 }
 
 /// Trusted certificates of a container.
@@ -109,6 +180,48 @@ pub fn only_certificates(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_resolve_by_the_file_only_if_the_programs_read_it_first() {
+        let settings = |hosts: &str, nsswitch: Option<&str>| Settings {
+            hosts: Some(hosts.to_owned()),
+            nsswitch: nsswitch.map(str::to_owned),
+            ..Settings::default()
+        };
+        let hosts = "192.0.2.1 a.example.com. B # c\n192.0.2.1 b\n192.0.2.2 b\nnonsense d\n# 192.0.2.3 e";
+        let names = |it: &OwnResolver| it.hosts.keys().cloned().collect::<Vec<_>>().join(" ");
+        for (nsswitch, expected, asks_dns) in [
+            (None, "a.example.com b", true),
+            (Some("passwd: files\n"), "a.example.com b", true),
+            (Some("hosts: files dns # as usual"), "a.example.com b", true),
+            (Some("hosts: dns files"), "", true),
+            (Some("hosts: dns"), "", true),
+            (Some("hosts: files"), "a.example.com b", false),
+            (Some("hosts: files mymachines resolve [!UNAVAIL=return] myhostname"), "a.example.com b", true),
+        ] {
+            let resolver = settings(hosts, nsswitch).resolver();
+            assert_eq!((names(&resolver).as_str(), resolver.asks_dns), (expected, asks_dns), "{nsswitch:?}");
+        }
+        let of_b = settings(hosts, None).hosts()["b"].clone();
+        assert_eq!(of_b, ["192.0.2.1", "192.0.2.2"].map(|it| it.parse::<IpAddr>().expect("an address")));
+    }
+
+    #[test]
+    fn the_first_store_counts_and_those_that_add_to_it() {
+        use NamedBy::{AwsCaBundle, Folder, NodeExtraCaCerts, SslCertFile, System};
+        let store = |named_by| TrustStore { named_by, path: String::new(), certificates: Ok(String::new()) };
+        for (stores, expected) in [
+            (&[System][..], &[System][..]),
+            (&[], &[]),
+            (&[System, Folder], &[System, Folder]),
+            (&[SslCertFile, System, Folder], &[SslCertFile]),
+            (&[AwsCaBundle, NodeExtraCaCerts, System], &[AwsCaBundle]),
+            (&[NodeExtraCaCerts, System, Folder], &[NodeExtraCaCerts, System]),
+        ] {
+            let settings = Settings { stores: stores.iter().map(|it| store(*it)).collect(), ..Settings::default() };
+            assert_eq!(settings.used_stores().map(|it| it.named_by).collect::<Vec<_>>(), expected);
+        }
+    }
 
     #[test]
     fn the_largest_store_fits_into_a_frame() {

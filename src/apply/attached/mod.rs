@@ -7,6 +7,7 @@
 //! the pod, because Kubernetes removes no ephemeral container.
 
 mod refusal;
+mod workload;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::cluster::{Ended, api_message, until};
 use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
 use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
 use refusal::{ephemeral_refused, exec_refused, last_words, plausible, unusable};
+pub use workload::pod_of;
 
 /// The folders in which the agent's program may be, in addition to the folder that `TMPDIR` names and the `emptyDir`
 /// volumes of the container. Most container runtimes mount `/dev/shm` with `noexec`, so this folder comes last.
@@ -40,8 +42,6 @@ const RUNS_WITHIN: Duration = Duration::from_secs(15);
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// The largest number of bytes that are read of the application's settings. Most of them are trusted certificates.
 const SETTINGS_LIMIT_BYTES: u64 = 8 << 20;
-/// The time after which the program of an ephemeral container ends by itself, in seconds.
-const LIVES_S: u64 = 300;
 /// The reasons, in the status of a waiting container, which show that the container will not start within a few
 /// seconds.
 const STUCK: [&str; 7] = [
@@ -54,6 +54,32 @@ const STUCK: [&str; 7] = [
     "RunContainerError",
 ];
 
+/// How the user writes what decides where the agent is placed, and how long the agent may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What names the container of a pod.
+    container: &'static str,
+    /// What helps if the container does not run.
+    pod: &'static str,
+    /// What names the image of an ephemeral container.
+    image: &'static str,
+    /// The time after which the program of an ephemeral container ends by itself, in seconds.
+    lives_s: u64,
+}
+
+impl Terms {
+    /// The options of `parallax check`.
+    pub const CHECK: Self =
+        Self { container: "--container", pod: "name another pod: --attach pod/NAME", image: "--image", lives_s: 300 };
+    /// The fields of a vantage. A flow may take long.
+    pub const VANTAGE: Self = Self {
+        container: "`container`",
+        pod: "let an earlier step wait for it (`wait`), or name another pod: `to: pod/NAME`",
+        image: "`image: agent`",
+        lives_s: 3600,
+    };
+}
+
 /// The container of an application in which the agent is to be placed, and what is needed for that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attached {
@@ -61,6 +87,8 @@ pub struct Attached {
     pub namespace: String,
     /// The name of the pod.
     pub pod: String,
+    /// The name of the pod's ServiceAccount.
+    pub service_account: String,
     /// The name of the application's container.
     pub container: String,
     /// The folders of the container's own volumes of the kind `emptyDir`, which end with the pod.
@@ -78,12 +106,19 @@ pub struct Attached {
     pub program: PathBuf,
     /// The image that contains the agent, for an ephemeral container. `None` if no ephemeral container may be created.
     pub image: Option<String>,
+    terms: Terms,
 }
 
 impl Attached {
     /// Finds the container of a pod. `container` is the name of the container. If it is `None`, the container is the
     /// one that kubectl's annotation names (`kubectl.kubernetes.io/default-container`), or the pod's only container.
-    pub fn of(pod: &Pod, container: Option<&str>, name: String, program: PathBuf) -> Result<Self, String> {
+    pub fn of(
+        pod: &Pod,
+        container: Option<&str>,
+        name: String,
+        program: PathBuf,
+        terms: Terms,
+    ) -> Result<Self, String> {
         let pod_name = pod.metadata.name.clone().unwrap_or_default();
         let spec = pod.spec.as_ref().ok_or_else(|| format!("pod {pod_name} has no containers"))?;
         let wanted = wanted(pod, container);
@@ -96,19 +131,24 @@ impl Attached {
                 .ok_or_else(|| format!("pod {pod_name} has no container {wanted}, but {}", names()))?,
             None if spec.containers.len() == 1 => &spec.containers[0],
             None => {
-                return Err(format!("pod {pod_name} has several containers ({}): name one by --container", names()));
+                return Err(format!(
+                    "pod {pod_name} has several containers ({}): name one by {}",
+                    names(),
+                    terms.container
+                ));
             }
         };
         if !is_running(pod, &found.name) {
             return Err(format!(
-                "container {} of pod {pod_name} does not run, so nothing can be asked from it: name another pod: --attach pod/NAME",
-                found.name
+                "container {} of pod {pod_name} does not run, so nothing can be asked from it: {}",
+                found.name, terms.pod
             ));
         }
         let security = security(spec.security_context.as_ref().map(|it| json!(it)), found);
         Ok(Self {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             pod: pod_name,
+            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             container: found.name.clone(),
             volumes: volumes(pod, found),
             security,
@@ -116,6 +156,7 @@ impl Attached {
             name,
             program,
             image: None,
+            terms,
         })
     }
 
@@ -134,7 +175,7 @@ impl Attached {
     fn ephemeral(&self, image: &str) -> Value {
         json!({ "spec": { "ephemeralContainers": [{
             "name": self.name, "image": image, "imagePullPolicy": "IfNotPresent",
-            "command": [AGENT_PATH], "args": ["hold", "--within", LIVES_S.to_string()],
+            "command": [AGENT_PATH], "args": ["hold", "--within", self.terms.lives_s.to_string()],
             "targetContainerName": self.container,
             "securityContext": self.security,
         }] } })
@@ -143,10 +184,9 @@ impl Attached {
 
 /// What may have been placed in the application's pod. Each field is set before the change is made, so that
 /// [`Self::remove`] removes everything even if a change was interrupted.
-#[derive(Clone)]
-pub struct Placing<'a> {
-    attached: &'a Attached,
-    client: &'a Client,
+pub struct Placing {
+    attached: Attached,
+    client: Client,
     /// Whether the agent's file may be in the application's container.
     file: bool,
     /// Whether the ephemeral container may be in the pod.
@@ -175,13 +215,21 @@ impl Placed {
     }
 }
 
-impl<'a> Placing<'a> {
+impl std::fmt::Debug for Placing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { attached, client: _, file, ephemeral } = self;
+        f.debug_struct("Placing").field("attached", attached).field("file", file).field("ephemeral", ephemeral).finish()
+    }
+}
+
+impl Placing {
     /// Returns the state before anything is placed.
-    pub fn new(attached: &'a Attached, client: &'a Client) -> Self {
+    pub fn new(attached: Attached, client: Client) -> Self {
         Self { attached, client, file: false, ephemeral: false }
     }
 
-    fn pods(&self) -> Api<Pod> {
+    /// The pods of the application's namespace.
+    pub fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.attached.namespace)
     }
 
@@ -214,7 +262,7 @@ impl<'a> Placing<'a> {
     }
 
     async fn place(&mut self, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
-        let attached = self.attached;
+        let attached = self.attached.clone();
         let program = tokio::fs::read(&attached.program)
             .await
             .map_err(|error| format!("the agent's program {} cannot be read: {error}", attached.program.display()))?;
@@ -251,7 +299,8 @@ impl<'a> Placing<'a> {
         match &attached.image {
             Some(image) => self.beside(image, &refused, announce).await,
             None => Err(format!(
-                "{refused}; name by --image an image with the agent that the nodes can get: an ephemeral container of it then asks"
+                "{refused}; name by {} an image with the agent that the nodes can get: an ephemeral container of it then asks",
+                attached.terms.image
             )),
         }
     }
@@ -259,7 +308,7 @@ impl<'a> Placing<'a> {
     /// Places the agent in an ephemeral container. `because` is the reason why it is not in the application's
     /// container.
     async fn beside(&mut self, image: &str, because: &str, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
-        let Attached { name, pod, namespace, .. } = self.attached;
+        let Attached { name, pod, namespace, .. } = &self.attached;
         announce(&format!(
             "makes      ephemeral container {name} in pod {pod} of namespace {namespace}, of image {image},"
         ));
@@ -291,7 +340,7 @@ impl<'a> Placing<'a> {
     }
 
     async fn open(&self, placed: &Placed) -> Result<PodSession, ProbeError> {
-        let Attached { namespace, pod, .. } = self.attached;
+        let Attached { namespace, pod, .. } = &self.attached;
         let (client, command) = (self.client.clone(), placed.session());
         PodSession::open(client, namespace, pod, Some(&placed.container), &command).await
     }
@@ -320,7 +369,7 @@ impl<'a> Placing<'a> {
     /// Removes the agent's file, and ends the program of the ephemeral container. Returns a sentence for each that
     /// remains.
     pub async fn remove(&self) -> Vec<String> {
-        let Attached { name, pod, namespace, container, .. } = self.attached;
+        let Attached { name, pod, namespace, container, terms, .. } = &self.attached;
         let mut remains = Vec::new();
         if self.file {
             let arguments = [name.clone()];
@@ -338,13 +387,13 @@ impl<'a> Placing<'a> {
         if self.ephemeral
             && let Err(why) = self.release().await
         {
-            remains.push(format!("the program of ephemeral container {name} of pod {pod} in namespace {namespace} ends by itself after {LIVES_S} s: it could not be ended ({why})"));
+            remains.push(format!("the program of ephemeral container {name} of pod {pod} in namespace {namespace} ends by itself after {} s: it could not be ended ({why})", terms.lives_s));
         }
         remains
     }
 
     async fn release(&self) -> Result<(), String> {
-        let Attached { name, pod, .. } = self.attached;
+        let Attached { name, pod, .. } = &self.attached;
         let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
         let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
         // A container that is stuck runs no program, so there is nothing to end. If it starts later, its program ends
@@ -418,7 +467,7 @@ fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
 
 /// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
 /// containers of the pod must run.
-pub fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
+fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
     let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
     let wanted = wanted(pod, container);
     { names }.filter(|it| wanted.is_none_or(|wanted| wanted == *it)).all(|it| is_running(pod, it))

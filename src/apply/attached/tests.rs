@@ -16,7 +16,7 @@ fn pod(spec: &Value, running: &[&str], annotations: &Value) -> Pod {
 }
 
 fn attached(pod: &Pod, container: Option<&str>) -> Result<Attached, String> {
-    Attached::of(pod, container, "parallax-check-r1".to_owned(), PathBuf::from("agent"))
+    Attached::of(pod, container, "parallax-check-r1".to_owned(), PathBuf::from("agent"), Terms::CHECK)
 }
 
 #[test]

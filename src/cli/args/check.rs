@@ -34,8 +34,9 @@ pub struct Check {
     /// and not from a pod of the check's own.
     ///
     /// The agent is written into the container through exec, and removed at the end. This option includes `--app`, and
-    /// checks how the application's own programs resolve the name and which certificates they trust.
-    #[arg(long, value_name = "KIND/NAME", conflicts_with_all = ["app", "service_account"])]
+    /// checks how the application's own programs resolve the name and which certificates they trust. With
+    /// `--service-account`, the apiserver issues the token.
+    #[arg(long, value_name = "KIND/NAME", conflicts_with = "app")]
     pub attach: Option<String>,
     /// The container of the application's pod, if the pod has several.
     #[arg(long, value_name = "NAME", requires = "attach")]

@@ -13,14 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::fresh_run_id;
 use super::machine::own_programs;
-use crate::apply::{Attached, Guest};
+use crate::apply::{Attached, Guest, Terms};
 use crate::check::{self, Application, Identity, Inside, Wanted};
 use crate::cli::args::Check;
 use crate::cli::{CliError, printer};
 use crate::cluster::{self, Access};
+use crate::tokens;
 
 /// The program that runs in a container and asks the questions there.
 const AGENT: &str = "parallax-agent";
+/// The lifetime of the token that the apiserver issues, in seconds. The apiserver issues none with a shorter one.
+const TOKEN_LIVES_S: i64 = 600;
 /// The largest size of a file of certificates that is read, in bytes.
 const LARGEST_CA: u64 = 1 << 20;
 
@@ -47,11 +50,16 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         secret_key: keys.1,
         session_token: keys.2,
     });
+    let token = match (&args.service_account, &there) {
+        (Some(account), Ok((access, Inside::Attached(at)))) => Some(issued(access, at, account, &args.audience).await?),
+        _ => None,
+    };
     let identity = args.service_account.clone().map(|account| Identity {
         account,
         audience: args.audience.clone(),
         role: args.role.clone(),
         authority: there.as_ref().ok().map(|it| it.0.authority.clone()).filter(|it| !it.is_empty()),
+        token,
     });
     let wanted = Wanted {
         endpoint,
@@ -116,7 +124,8 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
             .await
             .map_err(CliError::Usage)?;
         let program = own_programs()?.find(AGENT, "the pod", &Cache::open()?)?;
-        let mut attached = Attached::of(&pod, args.container.as_deref(), name, program).map_err(CliError::Usage)?;
+        let mut attached =
+            Attached::of(&pod, args.container.as_deref(), name, program, Terms::CHECK).map_err(CliError::Usage)?;
         attached.image.clone_from(&args.image);
         return Ok((Ok((access, Inside::Attached(attached))), Some(check::of_pod(named, &pod))));
     }
@@ -136,6 +145,20 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
         dns_config: application.as_ref().and_then(|it| it.dns_config.clone()),
     };
     Ok((Ok((access, Inside::Guest(guest))), application))
+}
+
+/// Has the apiserver issue the token that web identity is checked with. The application's pod may have no token for this
+/// audience, and its path is not known. The token is bound to the pod, as the kubelet's tokens are, if the pod runs as the
+/// ServiceAccount.
+async fn issued(access: &Access, at: &Attached, account: &str, audience: &str) -> Result<Secret, CliError> {
+    let pod = Some(at.pod.as_str()).filter(|_| at.service_account == account);
+    let wanted = tokens::Wanted { namespace: &at.namespace, account, audience, expires_s: TOKEN_LIVES_S, pod };
+    let token = tokens::request(access.client.clone(), &wanted).await;
+    token.map_err(|error| {
+        CliError::Usage(format!(
+            "--service-account {account}: {error}; with --attach, the right `create` on `serviceaccounts/token` is needed"
+        ))
+    })
 }
 
 /// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after
@@ -184,6 +207,9 @@ fn announced(wanted: &Wanted, there: &There) -> Vec<String> {
         lines.push("memory     the agent takes 16 MiB of this container's memory: if that is short, Kubernetes may end the application with it".to_owned());
         if wanted.bucket.is_some() && wanted.access.is_some() {
             lines.push("keys       the agent gets the store's keys, and runs as the application's user: its programs can read them".to_owned());
+        }
+        if let Some(Identity { account, audience, .. }) = &wanted.identity {
+            lines.push(format!("token      the apiserver issued one of ServiceAccount {account} for {audience}, valid for {} min; the agent gets it", TOKEN_LIVES_S / 60));
         }
     }
     lines

@@ -30,14 +30,15 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let known = Known { scene: &it.stage.scene, results: it.results, token, variables: &variables };
     let probe = it.words().question(step, &known).map_err(|reason| it.wrong(reason))?;
     existing::permitted(&it.stage.scene, &probe).map_err(|reason| it.wrong(reason))?;
-    let mut view = it.stage.scene.view(vantage);
+    let seat = it.stage.vantage(it.variant, from).await.map_err(|reason| it.wrong(reason))?;
+    let mut view = seat.view(it.stage.scene.view(vantage)).map_err(|reason| it.wrong(reason))?;
     view.identity = identity(it, presents)?;
     let deadline_ms = millis(it.left);
     let mut question = Question { view, deadline_ms, probe };
     it.effects.asked(&question.probe);
-    let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
-    // The private key of the client's certificate is removed before anything is recorded. The judge does not need it.
-    question.view.identity = None;
+    let answer = seat.ask(question.clone()).await?;
+    let notes = seat.beside(&question, &answer).await;
+    seat.for_the_record(&mut question);
     redact(it, &answer);
     let expected = it.expect()?.map_or_else(|| implied(it.step), |expect| Expected::Declared(Box::new(expect)));
     let judgement = parallax_judge::judge(&expected, &answer, &it.results.seen);
@@ -49,7 +50,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let moments = newest(&answer).into_iter().collect();
     let expect = if let Expected::Declared(expect) = expected { Some(expect) } else { None };
     let (question, answer) = (Some(question), Some(answer));
-    Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
+    Ok(Tried { question, answer, witness, expect, moments, notes, ..Tried::judged(judgement) })
 }
 
 /// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says

@@ -29,7 +29,9 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     existing::permitted(&it.stage.scene, &probe).map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
-    let mut question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
+    let seat = it.stage.vantage(it.variant, from).await.map_err(|reason| it.wrong(reason))?;
+    let view = seat.view(it.stage.scene.view(vantage)).map_err(|reason| it.wrong(reason))?;
+    let mut question = Question { view, deadline_ms, probe };
     question.view.identity = identity(it, presents)?;
     let expect = it.expect()?;
     let kept = Kept::of(expect.as_ref());
@@ -37,9 +39,8 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let asked =
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.effects.asked(&asked.question.probe);
-    let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
-    // The private key of the client's certificate is removed, because the record does not need it.
-    question.view.identity = None;
+    let prober = seat.prober(asked).await?;
+    seat.for_the_record(&mut question);
     it.probers
         .keep(&it.step.id, Running { prober, question: question.clone(), expected, seen: it.results.seen.clone() })
         .await;

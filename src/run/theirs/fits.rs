@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::apply::Needs;
 use parallax_language::fixture::Scopes;
-use parallax_language::scenario::model::{CLUSTER_AUTHORITY, ClusterTraits};
+use parallax_language::scenario::model::{AttachKind, CLUSTER_AUTHORITY, ClusterTraits};
 use parallax_language::scenario::template::Tree;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
@@ -19,6 +19,8 @@ const CHANGES: &str = "--allow-cluster-changes";
 pub(super) struct Place {
     /// Whether the run may create objects outside its namespaces.
     pub(super) wide: bool,
+    /// Whether the user named an existing namespace for all environments.
+    pub(super) is_named: bool,
     /// Whether the kubeconfig contains the certificate of the cluster's authority.
     pub(super) has_authority: bool,
 }
@@ -53,9 +55,7 @@ pub(super) fn reasons(place: Place, cluster: &ClusterPlan, plan: &EnvironmentPla
         }
         let named = pod.trust.iter().chain(&pod.ca_bundle);
         if !place.has_authority && named.clone().any(|it| it == CLUSTER_AUTHORITY) {
-            reasons.push(format!(
-                "vantage `{name}` trusts the cluster's authority, which the kubeconfig does not contain"
-            ));
+            reasons.push(without_authority(name));
         }
     }
     reasons.sort();
@@ -73,6 +73,18 @@ pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: 
         } else if !plan.edges.is_empty() {
             reasons
                 .push(format!("vantage `{id}` is outside the cluster, and no edge leads from there to its Services"));
+        }
+    }
+    for (id, vantage) in &scenario.vantages {
+        let Some(attach) = &vantage.attach else { continue };
+        if attach.existing && !place.is_named {
+            let to = &attach.to;
+            reasons.push(format!(
+                "vantage `{id}` asks from {to}, which exists before the run: --namespace NAME names its namespace"
+            ));
+        }
+        if !place.has_authority && attach.trust.iter().any(|it| it == CLUSTER_AUTHORITY) {
+            reasons.push(without_authority(id));
         }
     }
     let scopes = Scopes::in_use(plan.fixtures.values(), std::iter::once(scenario));
@@ -100,6 +112,10 @@ pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: 
     reasons
 }
 
+fn without_authority(vantage: &str) -> String {
+    format!("vantage `{vantage}` trusts the cluster's authority, which the kubeconfig does not contain")
+}
+
 /// Returns the rights that an environment needs in the cluster.
 pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     let kind = |it: &Value| {
@@ -120,7 +136,19 @@ pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     let adds = crds.filter_map(|it| it.pointer("/spec/names/kind")?.as_str().map(str::to_owned)).collect();
     let tokens = steps().any(|it| it.step.action.special().token.is_some_and(|it| it.issuer.is_none()));
     let kinds: BTreeSet<_> = objects.chain(applied).chain(own.into_iter().flatten()).collect();
-    Needs { kinds, adds, tokens }
+    let vantages = plan.variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
+    let attached = vantages.filter_map(|it| it.attach.as_ref()).flat_map(|it| {
+        let workload = it.workload().map(|it| it.0).and_then(|kind| match kind {
+            AttachKind::Deployment => Some(("get", "apps", "deployments", "")),
+            AttachKind::StatefulSet => Some(("get", "apps", "statefulsets", "")),
+            AttachKind::DaemonSet => Some(("get", "apps", "daemonsets", "")),
+            AttachKind::Pod => None,
+        });
+        let ephemeral = it.image.as_ref().map(|_| ("patch", "", "pods", "ephemeralcontainers"));
+        workload.into_iter().chain(ephemeral)
+    });
+    let attached = attached.collect();
+    Needs { kinds, adds, tokens, attached }
 }
 
 /// The traits that the cluster would need. A run cannot see the flags of somebody else's cluster, and cannot set them.
@@ -162,8 +190,8 @@ mod tests {
     use super::*;
 
     /// A place without any permission, and one with all of them.
-    const CLOSED: Place = Place { wide: false, has_authority: false };
-    const OPEN: Place = Place { wide: true, has_authority: true };
+    const CLOSED: Place = Place { wide: false, is_named: false, has_authority: false };
+    const OPEN: Place = Place { wide: true, is_named: true, has_authority: true };
     const POD: &str = "vantages:\n  app: { pod: {} }\n";
     const ASKED: &str =
         "flow:\n  - { id: asked, from: app, dns: { name: a.example.com }, expect: { dns: no-such-name } }\n";
@@ -274,6 +302,8 @@ mod tests {
         };
         with_fixture.clusters[0].environments[0].fixtures.insert("own".to_owned(), own);
         let applied = format!("{POD}{ASKED}  - id: made\n    apply:\n      objects: [{role}, {map}]\n");
+        let existing = format!("vantages:\n  app: {{ attach: {{ to: deploy/shop, existing: true }} }}\n{ASKED}");
+        let guest_trusts = format!("vantages:\n  app: {{ attach: {{ to: pod/shop, trust: [cluster] }} }}\n{ASKED}");
         let trusts = format!("vantages:\n  app: {{ pod: {{ trust: [cluster] }} }}\n{ASKED}");
         for (plan, expected) in [
             (
@@ -289,6 +319,16 @@ mod tests {
                     "step `made` creates ClusterRole all outside its namespace, which needs --allow-cluster-changes",
                     "step `made` creates ConfigMap there outside its namespace, which needs --allow-cluster-changes",
                 ],
+            ),
+            (
+                planned(&existing),
+                vec![
+                    "vantage `app` asks from deploy/shop, which exists before the run: --namespace NAME names its namespace",
+                ],
+            ),
+            (
+                planned(&guest_trusts),
+                vec!["vantage `app` trusts the cluster's authority, which the kubeconfig does not contain"],
             ),
             (
                 planned(&trusts),

@@ -27,7 +27,7 @@ use super::error::RunError;
 use super::images::AGENT;
 use super::skipped::skip;
 use super::verdicts::Verdicts;
-use super::{Context, Options, environment, existing, inputs};
+use super::{Context, Options, environment, existing, guests, inputs};
 use crate::apply::{self, Applier, ApplyError, Reach, Rights, Visit, clear};
 use crate::cluster::{self, Access, Foreign};
 use parallax_engine::{StateDir, reaper};
@@ -98,13 +98,14 @@ pub(super) async fn with_plan(
         result = everything(&context, plan, theirs, &access) => result,
     };
     let began = Instant::now();
+    let left_in_pods = guests::remove(&context, None).await;
     let cleared = clear(&access.client, &run, &theirs.reach).await;
     let is_clean = cleared.remaining.is_empty();
     // The existing stores are cleared only now. All pods of the run are gone, so nothing can write to the stores any
     // more.
     let (objects, left) = existing::clear(&context, None).await;
     let removed = cleared.removed.len() + objects + context.taken_away.load(Ordering::Relaxed);
-    let remaining = cleared.remaining.into_iter().chain(left).collect();
+    let remaining = cleared.remaining.into_iter().chain(left).chain(left_in_pods).collect();
     sink.say(EventKind::CleanedUp { removed, elsewhere: true, remaining, took_ms: millis(began.elapsed()) });
     reaper.closed();
     if is_clean {
@@ -175,7 +176,11 @@ async fn possible(
     applier: &Applier,
     images: &Images,
 ) -> Result<Plan, RunError> {
-    let place = Place { wide: theirs.reach.wide, has_authority: !access.authority.is_empty() };
+    let place = Place {
+        wide: theirs.reach.wide,
+        is_named: theirs.reach.namespace.is_some(),
+        has_authority: !access.authority.is_empty(),
+    };
     let rights = Rights::of(access.client.clone(), theirs.reach.namespace.clone());
     let mut possible = plan.clone();
     for cluster in &mut possible.clusters {

@@ -16,10 +16,11 @@ use kube::{Api, Client};
 use parallax::cluster::client_of_file;
 use parallax::probe::exec::run;
 use parallax::probe::lives::is_ready;
+use parallax_vocab::event::Outcome;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::bench::Project;
+use super::bench::{Project, Run};
 use super::check::{Standing, first_red, in_one_line};
 use super::standing::cluster;
 
@@ -45,6 +46,22 @@ spec:
       containers:
         - { name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [cat], stdin: true }
 ";
+/// A scenario that asks from applications that exist already.
+const GUEST: &str = r#"name: guest
+summary: The programs of an application trust the store
+vantages:
+  ours: { attach: { to: pod/right, container: app, existing: true } }
+  own: { attach: { to: pod/right, container: app, existing: true, as: application } }
+flow:
+  - { id: own-chain, from: own, tls: { host: minio.example.com }, expect: { certificate-name: minio.example.com } }
+  - { id: name, from: ours, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
+breaks:
+  other-authority:
+    change: { vantages: { own: { attach: { to: pod/wrong } } } }
+    fails: { own-chain: { tls: unknown-authority } }
+"#;
+/// The steps of [`GUEST`], and then one that waits until the run is killed.
+const GATE: &str = "  - { id: gate, needs: [name], resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }\n";
 /// The time limit for the pods of the applications to run, for the agent to appear, and for the agent to be gone. If
 /// the harness was killed, the agent ends after 15 s without a message.
 const WITHIN: Duration = Duration::from_mins(1);
@@ -186,6 +203,7 @@ impl User {
             ("", "pods/exec", &["get", "create"]),
             ("", "pods/ephemeralcontainers", &["patch"]),
             ("", "services", &["list"]),
+            ("", "serviceaccounts/token", &["create"]),
         ];
         let allowed: Vec<Value> = all
             .iter()
@@ -231,6 +249,7 @@ pub(super) fn with_shell(project: &Project) {
 /// rights.
 pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let client = cluster(&standing.run).await;
+    let administrator = standing.kubeconfig.clone();
     let user = User::create(project, &client, standing).await;
     user.may("").await;
     standing.kubeconfig = user.kubeconfig.display().to_string();
@@ -297,6 +316,15 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let listed = applications.pods().list(&ListParams::default().labels("app=minio")).await.unwrap();
     assert_eq!(applications.ended_beside(&listed.items[0]).await, 1);
 
+    // The apiserver issues the token. The agent, which is no part of the pod's set-up, has no file with one.
+    let by_token = "--attach pod/right --container app --service-account default";
+    let (code, said) = standing.check("", by_token);
+    assert!(code == 1 && said.contains("token      the apiserver issued one of ServiceAccount default"), "{said}");
+    first_red(&said, "token", "anonymous request");
+    user.may("serviceaccounts/token").await;
+    let (code, said) = standing.check("", by_token);
+    assert!(code == 2 && said.contains("the right `create` on `serviceaccounts/token` is needed"), "{said}");
+
     // If the user lacks a right, the message must name this right.
     for (right, args, says) in [
         ("pods/exec", "--attach pod/wrong", "the rights `get` and `create` on `pods/exec` are needed"),
@@ -329,5 +357,45 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
         let ended = child.wait().unwrap();
         assert_eq!(ended.code(), (signal == Signal::INT).then_some(130), "{ended}");
         applications.is_clean("wrong", "/scratch").await;
+    }
+    by_scenarios(&applications, &administrator).await;
+}
+
+/// Tests the same from scenarios: the agent comes, the verdicts are those of the application's own settings, and nothing
+/// is left, also after SIGKILL. What the pod or the user lacks is named.
+async fn by_scenarios(applications: &Applications<'_>, administrator: &str) {
+    let project = Project::new();
+    let folderless = GUEST.replace("name: guest", "name: folderless").replace("pod/right", "pod/closed");
+    let waits = GUEST.replace("name: guest", "name: waits").replace("breaks:\n", &format!("{GATE}breaks:\n"));
+    for (name, text) in [("guest", GUEST), ("folderless", folderless.as_str()), ("waits", waits.as_str())] {
+        project.scenario(name, text);
+    }
+    let Standing { namespace, kubeconfig, .. } = applications.standing;
+    let of = |name: &str, kubeconfig: &str| project.e2e(&[name, "--kubeconfig", kubeconfig, "--namespace", namespace]);
+    let ended = of("guest", administrator).end();
+    ended.assert_code(0);
+    ended.assert_says(&["2 passed, 0 failed, 0 skipped", "nothing is left"]);
+    applications.is_clean("right", "/tmp").await;
+    applications.is_clean("wrong", "/scratch").await;
+
+    let ended = of("folderless", administrator).end();
+    ended.assert_code(3);
+    ended.assert_says(&["has no folder in which a program may be written and run", "name by `image: agent` an image"]);
+    let run = of("waits", administrator);
+    run.wait_for_step("name");
+    run.signal(Signal::KILL);
+    assert_eq!(run.end().code, None);
+    applications.is_clean("right", "/tmp").await;
+
+    // This user may attach, but not make the objects of an environment. Without a namespace, there is no such application.
+    let mut command = project.parallax(&["e2e", "guest", "--allow-skips", "--kubeconfig", kubeconfig, "--namespace"]);
+    command.arg(namespace);
+    for (run, says) in [
+        (Run::start(command, &project), "the user of the kubeconfig lacks rights"),
+        (project.e2e(&["guest", "--allow-skips", "--kubeconfig", administrator]), "exists before the run: --namespace"),
+    ] {
+        let ended = run.end();
+        let Outcome::Skipped { reason } = ended.outcome("guest") else { panic!("not skipped: {}", ended.stdout) };
+        assert!(reason.contains(says), "{reason}");
     }
 }

@@ -217,8 +217,10 @@ impl Rules for ClientStep {
             errors.push(error.fix("remove `chain`"));
         }
         variables("/client/env", &self.env, judge, errors);
+        errors.extend(judge.runs_as_guest(&format!("`{}`", client.name)));
         if let Some((id, vantage)) = judge.place()
             && vantage.image().is_none()
+            && vantage.attach.is_none()
         {
             let error =
                 judge.error("/from", format!("vantage `{id}` has no image, so it does not contain `{}`", client.name));

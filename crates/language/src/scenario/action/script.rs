@@ -106,6 +106,7 @@ impl Rules for ScriptStep {
             judge.store("script", self.store.as_deref(), errors);
         }
         variables("/script/env", &self.env, judge, errors);
+        errors.extend(judge.runs_as_guest("a program"));
         // An `outside` vantage without an image has the programs of the user's machine, so only pods are checked here.
         if let Some((id, vantage)) = judge.place()
             && vantage.pod.is_some()

@@ -80,11 +80,17 @@ pub(super) fn check(
     }
     let Some(token) = token else {
         let projected = |pod: &PodVantage| pod.service_account.is_some();
-        if let Some((id, _)) = judge.place().filter(|(_, spec)| !spec.pod.as_ref().is_some_and(projected)) {
+        if let Some((id, spec)) = judge.place().filter(|(_, spec)| !spec.pod.as_ref().is_some_and(projected)) {
             let message = format!("vantage `{id}` has no projected token");
-            errors.push(judge.key_error(&format!("/{action}"), message).fix(format!(
-                "add a ServiceAccount to the vantage, `pod: {{ service-account: app }}`, or a token to the step, `{action}: {{ token: {{ service-account: app }} }}`"
-            )));
+            let to_the_step = format!("a token to the step, `{action}: {{ token: {{ service-account: app }} }}`");
+            let fix = match spec.attach {
+                // The path of the application's own token is not known.
+                Some(_) => format!("add {to_the_step}"),
+                None => {
+                    format!("add a ServiceAccount to the vantage, `pod: {{ service-account: app }}`, or {to_the_step}")
+                }
+            };
+            errors.push(judge.key_error(&format!("/{action}"), message).fix(fix));
         }
         return;
     };

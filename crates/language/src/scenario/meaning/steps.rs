@@ -56,6 +56,15 @@ impl<'a> Judge<'a> {
         self.subject.scenario.vantages.get_key_value(self.step.from.as_deref()?)
     }
 
+    /// Returns an error if the step runs a program in an application's own pod. The agent runs no programs there, because
+    /// they would take the memory of the application, and could change its files.
+    pub fn runs_as_guest(&self, program: &str) -> Option<Diagnostic> {
+        let (id, _) = self.place().filter(|(_, vantage)| vantage.attach.is_some())?;
+        let message = format!("vantage `{id}` is an application's own pod, in which no step runs {program}");
+        let fix = "ask from there by `dns`, `tls`, `http`, `s3`, `presign` or `sts`, or run it in a `pod` vantage with an image";
+        Some(self.error("/from", message).fix(fix))
+    }
+
     /// Returns the fix that adds the image `image` to the vantage of the step.
     pub fn image_fix(&self, image: &str) -> String {
         let (id, pod) = self.place().map_or(("…", true), |(id, vantage)| (id.as_str(), vantage.pod.is_some()));

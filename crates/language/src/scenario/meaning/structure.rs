@@ -8,7 +8,7 @@ use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::matrix::MATRIX;
-use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
+use crate::scenario::model::{AttachVantage, CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
 /// The largest number of entries in a section. A person cannot read as many, and rules that compare every pair of
@@ -21,6 +21,9 @@ const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;
+
+/// The largest length of the name of a workload (a DNS subdomain name).
+const LONGEST_NAME: usize = 253;
 
 /// Returns an error if a section of the scenario has too many entries to be checked.
 pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
@@ -124,31 +127,48 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (id, vantage) in &subject.scenario.vantages {
         let at = join("/vantages", id);
-        let (place, trust) = match (&vantage.pod, &vantage.outside) {
-            (Some(pod), None) => ("pod", &pod.trust),
-            (None, Some(outside)) => ("outside", &outside.trust),
-            (Some(_), Some(_)) => {
-                let error = subject.places.key_error(&at, format!("vantage `{id}` is both `pod` and `outside`"));
+        let places = [
+            ("pod", vantage.pod.is_some()),
+            ("attach", vantage.attach.is_some()),
+            ("outside", vantage.outside.is_some()),
+        ];
+        let declared: Vec<&str> = places.into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        let place = match declared[..] {
+            [place] => place,
+            [] => {
+                let message = format!("vantage `{id}` has none of `pod`, `attach` and `outside`");
+                let error = subject.places.key_error(&at, message);
+                errors.push(error.fix(format!(
+                    "write `{id}: {{ pod: {{}} }}`, `{id}: {{ attach: {{ to: deploy/NAME }} }}` or `{id}: {{ outside: {{}} }}`"
+                )));
+                continue;
+            }
+            [first, second, ..] => {
+                let error = subject.places.key_error(&at, format!("vantage `{id}` is both `{first}` and `{second}`"));
                 errors.push(error.fix("split it into two vantages"));
                 continue;
             }
-            (None, None) => {
-                let error = subject.places.key_error(&at, format!("vantage `{id}` has neither `pod` nor `outside`"));
-                errors.push(error.fix(format!("write `{id}: {{ pod: {{}} }}` or `{id}: {{ outside: {{}} }}`")));
-                continue;
-            }
         };
-        if let Some(image) = vantage.image().filter(|image| !is_name(image)) {
+        let trust = vantage.trust();
+        let of_guest = vantage.attach.as_ref().and_then(|it| it.image.as_deref());
+        if let Some(image) = vantage.image().or(of_guest).filter(|image| !is_name(image)) {
             let error = subject
                 .places
                 .error(&format!("{at}/{place}/image"), format!("`{image}` is not a valid name of an image"));
-            errors.push(error.fix("write a name from images.lock, for example `clients`, and not an image reference"));
+            let example = if place == "attach" { "agent" } else { "clients" };
+            errors
+                .push(error.fix(format!(
+                    "write a name from images.lock, for example `{example}`, and not an image reference"
+                )));
         }
         for (index, authority) in trust.iter().enumerate() {
             errors.extend(check_trust(subject, authority, &format!("{at}/{place}/trust/{index}")));
         }
         if let Some(spec) = &vantage.pod {
             errors.extend(pod(subject, spec, &join(&at, "pod")));
+        }
+        if let Some(spec) = &vantage.attach {
+            errors.extend(attach(subject, spec, &join(&at, "attach")));
         }
     }
     errors
@@ -186,6 +206,23 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     if spec.token_lifetime.is_some_and(|it| it.as_seconds() < SHORTEST_TOKEN_S) {
         let message = "the apiserver issues no token that is valid for less than ten minutes".to_owned();
         errors.push(subject.places.error(&join(at, "token-lifetime"), message).fix("write 10m or more"));
+    }
+    errors
+}
+
+/// Checks that an `attach` vantage names a workload, and that its fields are consistent with each other.
+fn attach(subject: &Subject<'_>, spec: &AttachVantage, at: &str) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '.';
+    let can_exist = |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_letter);
+    if !spec.workload().is_some_and(|(_, name)| can_exist(name)) {
+        let error = subject.places.error(&join(at, "to"), format!("`{}` names no workload", spec.to));
+        errors.push(error.fix("write `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`"));
+    }
+    if spec.asks_as.is_some() && !spec.trust.is_empty() {
+        let message = "`trust` has no effect, because the probes trust what the application trusts".to_owned();
+        let error = subject.places.key_error(&join(at, "trust"), message);
+        errors.push(error.fix("remove `trust` or `as`, or write two vantages, one with each"));
     }
     errors
 }

@@ -21,7 +21,7 @@ pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
 pub use self::matchers::{Expect, Fields, Matcher, Shape, Source, Stance, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, Leaves, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
-pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
+pub use self::vantage::{AsksAs, AttachKind, AttachVantage, OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;
 pub use super::action::{
     After, ApplyStep, BackgroundStep, Changes, ClientStep, DeleteStep, DnsStep, EndStep, Ending, EventStep,

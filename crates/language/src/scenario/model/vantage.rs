@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::duration::Span;
 
-/// A place from which questions are asked: exactly one of `pod` and `outside`.
+/// A place from which questions are asked: exactly one of `pod`, `attach` and `outside`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VantageSpec {
     /// A vantage in a pod: an agent in a pod of the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodVantage>,
+    /// A vantage in an application's own pod: the agent is a guest in a container of a workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<AttachVantage>,
     /// A vantage outside the cluster: the harness itself, or a container on the cluster's network. The harness keeps
     /// URL and `Host` unchanged, but connects to the port that the container engine published on loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,84 @@ pub struct PodVantage {
     pub image: Option<String>,
 }
 
+/// A vantage in an application's own pod.
+///
+/// The agent is written through exec into a folder of the application's container and runs there, so that it has the
+/// network and the resolver of the application. The agent comes when the first step asks, and goes at the end. If the
+/// workload has replaced its pod, the next step asks from the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AttachVantage {
+    /// The workload whose pod asks: `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`, in the namespace
+    /// of the variant. A fixture or an `apply` creates it, unless `existing` is true.
+    pub to: String,
+    /// The container of the pod. It may be omitted if the pod has only one, or names one by the annotation
+    /// `kubectl.kubernetes.io/default-container`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The ids of the certificate authorities that the probes of this vantage trust. `cluster` is the cluster's own
+    /// authority. The probes trust nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trust: Vec<String>,
+    /// How the questions are asked. With `application`, names resolve as in the application's own programs (`/etc/hosts`,
+    /// `/etc/nsswitch.conf`, search list and `ndots`), and the probes trust the certificates that these programs trust.
+    /// By default, the probes ask DNS for the absolute name, and trust `trust`.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub asks_as: Option<AsksAs>,
+    /// The image with the agent (`images/images.lock`: `agent`) of an ephemeral container. It is created only if the
+    /// application's container has no shell or no folder for the agent. Kubernetes never removes an ephemeral container
+    /// from its pod. Without an image, such a container is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Whether the workload exists before the run, in the namespace that `--namespace` names. Without this option, the
+    /// scenario is skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existing: bool,
+}
+
+/// Whose resolver and certificates the questions of an [`AttachVantage`] use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AsksAs {
+    /// Those of the application's own programs.
+    Application,
+}
+
+impl AttachVantage {
+    /// Returns the kind and the name of the workload. `None` if `to` has another form than those of its documentation.
+    pub fn workload(&self) -> Option<(AttachKind, &str)> {
+        let (kind, name) = self.to.split_once('/')?;
+        Some((AttachKind::of(kind)?, name))
+    }
+}
+
+/// The kind of a workload from whose pod questions can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachKind {
+    /// A Deployment.
+    Deployment,
+    /// A `StatefulSet`.
+    StatefulSet,
+    /// A `DaemonSet`.
+    DaemonSet,
+    /// A single pod.
+    Pod,
+}
+
+impl AttachKind {
+    /// Returns the kind that a word of the command line or of a scenario means: its short name, singular or plural, as in
+    /// kubectl. `None` for another word.
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "deploy" | "deployment" | "deployments" => Some(Self::Deployment),
+            "sts" | "statefulset" | "statefulsets" => Some(Self::StatefulSet),
+            "ds" | "daemonset" | "daemonsets" => Some(Self::DaemonSet),
+            "po" | "pod" | "pods" => Some(Self::Pod),
+            _ => None,
+        }
+    }
+}
+
 impl PodVantage {
     /// Whether the same pod can serve both vantages. Two such vantages may differ only in the authorities that their
     /// probes trust.
@@ -79,11 +160,22 @@ impl PodVantage {
 }
 
 impl VantageSpec {
-    /// Returns the name of the vantage's image. `None` for a pod with the agent's own image, and for the harness
-    /// itself.
+    /// Returns the name of the image whose programs steps run at the vantage. `None` for a pod with the agent's own
+    /// image, for an application's own pod, and for the harness itself.
     pub fn image(&self) -> Option<&str> {
         let pod = self.pod.as_ref().and_then(|it| it.image.as_deref());
         pod.or_else(|| self.outside.as_ref().and_then(|it| it.image.as_deref()))
+    }
+
+    /// Whether questions are asked from within a pod: one of the harness, or an application's own.
+    pub fn is_inside(&self) -> bool {
+        self.pod.is_some() || self.attach.is_some()
+    }
+
+    /// Returns the ids of the certificate authorities that the probes of the vantage trust.
+    pub fn trust(&self) -> &[String] {
+        let pod = self.pod.as_ref().map(|it| &it.trust).or_else(|| self.attach.as_ref().map(|it| &it.trust));
+        pod.or_else(|| self.outside.as_ref().map(|it| &it.trust)).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the image of an outside vantage that is a container. `None` for the harness itself and for a pod.

@@ -1,0 +1,102 @@
+//! The pod of a workload from which questions are asked.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource};
+use parallax_language::scenario::model::AttachKind;
+use serde::de::DeserializeOwned;
+
+use super::can_attach;
+use crate::cluster::{api_message, selector};
+
+/// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`): one whose
+/// container runs, if there is one. A pod also has the variables that admission added. `container` is the container that
+/// the user named. The error is a sentence that begins with the workload.
+pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Option<&str>) -> Result<Pod, String> {
+    let (kind, name) = named.split_once('/').ok_or_else(|| format!("{named}: write it as deploy/NAME"))?;
+    let kind = AttachKind::of(kind)
+        .ok_or_else(|| format!("{named}: the kind is `{kind}`, and not deploy, statefulset, daemonset or pod"))?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let failed =
+        |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error));
+    let of = match kind {
+        AttachKind::Pod => return pods.get(name).await.map_err(failed),
+        AttachKind::Deployment => {
+            get::<Deployment>(client, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
+        }
+        AttachKind::StatefulSet => {
+            get::<StatefulSet>(client, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
+        }
+        AttachKind::DaemonSet => {
+            get::<DaemonSet>(client, namespace, name).await.map_err(failed)?.spec.map(|it| it.selector)
+        }
+    };
+    let of: LabelSelector = of.unwrap_or_default();
+    let of = selector(of).map_err(|why| format!("{named}: {why}"))?;
+    let listed = pods.list(&ListParams::default().labels(&of)).await.map_err(failed)?;
+    best(listed.items, container).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
+}
+
+/// The first of the pods that serve best. A pod whose program crashes again and again has the phase `Running`, too.
+fn best(pods: Vec<Pod>, container: Option<&str>) -> Option<Pod> {
+    pods.into_iter().min_by_key(|pod| {
+        let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+        let stays = phase == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+        match (stays, can_attach(pod, container)) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => 2,
+        }
+    })
+}
+
+async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<K, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    Api::<K>::namespaced(client.clone(), namespace).get(name).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_whose_container_runs_is_preferred() {
+        let pod = |name: &str, deleted: Option<&str>, phase: &str, states: [&str; 2]| -> Pod {
+            let names = ["app", "proxy"];
+            let statuses: Vec<_> = { names.iter().zip(states) }
+                .map(|(name, state)| {
+                    json!({ "name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": { state: {} } })
+                })
+                .collect();
+            let spec = json!({ "containers": names.map(|name| json!({ "name": name })) });
+            let metadata = json!({ "name": name, "deletionTimestamp": deleted });
+            let status = json!({ "phase": phase, "containerStatuses": statuses });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).expect("a pod")
+        };
+        let gone = pod("gone", Some("2026-01-01T00:00:00Z"), "Running", ["running", "running"]);
+        let waits = pod("waits", None, "Pending", ["waiting", "waiting"]);
+        let crashes = pod("crashes", None, "Running", ["waiting", "running"]);
+        let runs = pod("runs", None, "Running", ["running", "waiting"]);
+        let whole = pod("whole", None, "Running", ["running", "running"]);
+        for (pods, container, expected) in [
+            (vec![&gone, &waits, &crashes, &runs, &whole], None, Some("whole")),
+            (vec![&gone, &waits, &crashes, &runs], Some("app"), Some("runs")),
+            (vec![&gone, &waits, &crashes, &runs], Some("proxy"), Some("crashes")),
+            (vec![&gone, &crashes, &runs], None, Some("crashes")),
+            (vec![&gone, &waits], None, Some("gone")),
+            (vec![], None, None),
+        ] {
+            let found = best(pods.into_iter().cloned().collect(), container);
+            assert_eq!(found.and_then(|it| it.metadata.name).as_deref(), expected, "{container:?}");
+        }
+    }
+}
