@@ -76,6 +76,14 @@ impl Application {
             ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter().find(|it| self.variables.contains_key(*it));
         let signs_for = variable.and_then(|it| self.variables[it].clone());
         if let (Some(variable), Some(url)) = (variable, &signs_for)
+            && let Some((path, ours)) = prefix(url)
+        {
+            let why = format!(
+                "{named} has {variable}={url}, so the path of its links begins with {path}; an S3 store cannot live under a path prefix: the path is signed, and a proxy that strips the prefix breaks the signature: give the store a name of its own, and set {variable}={ours}",
+            );
+            return bad("signs for a path prefix", why, "a-path-prefix");
+        }
+        if let (Some(variable), Some(url)) = (variable, &signs_for)
             && !is_same(url, wanted)
         {
             let inner = endpoint(url)
@@ -107,6 +115,14 @@ impl Application {
             (false, None) => Cell::new(State::Note, "its endpoint is not known from its variables"),
         }
     }
+}
+
+/// Returns the path of an endpoint's URL, and the URL without it. `None` if the URL has no path.
+fn prefix(url: &str) -> Option<(String, String)> {
+    let uri: http::Uri = url.parse().ok()?;
+    let path = uri.path().trim_end_matches('/');
+    let ours = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+    (!path.is_empty()).then(|| (path.to_owned(), ours))
 }
 
 /// Whether a URL of the application's settings means the endpoint that is checked.
@@ -141,6 +157,12 @@ mod tests {
                 json!([]),
                 State::Bad,
                 Some("host-or-port-is-not-the-signed-one"),
+            ),
+            (
+                json!([of("AWS_ENDPOINT_URL_S3", "https://minio.example.com/s3/")]),
+                json!([]),
+                State::Bad,
+                Some("a-path-prefix"),
             ),
             // The variable for S3 takes precedence over the variable for all AWS services.
             (

@@ -227,7 +227,7 @@ mod tests {
         }
         let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
         let all = programs(&recipes(&images).expect("read"));
-        assert_eq!(all, ["parallax-agent", "parallax-client", "parallax-node", "parallax-writer"]);
+        assert_eq!(all, ["parallax-agent", "parallax-client", "parallax-node", "parallax-uploads", "parallax-writer"]);
     }
 
     #[test]

@@ -397,7 +397,7 @@ impl Placing {
         let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
         let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
         // A container that is stuck runs no program, so there is nothing to end. If it starts later, its program ends
-        // after [`LIVES_S`].
+        // after the time in [`Terms`].
         if matches!(now, Ok(State::Over(_) | State::Stuck(_))) {
             return Ok(());
         }

@@ -9,6 +9,7 @@ mod bench;
 mod canary;
 mod check;
 mod crowd;
+mod demo;
 mod died;
 mod existing;
 mod images;
