@@ -62,6 +62,7 @@ impl World {
             name_servers: vec![self.running.at.0],
             detours: vec![Detour { from, to: self.edge() }],
             identity: None,
+            own_resolver: None,
         };
         parallax_probe::ask(&Question { view, deadline_ms: 10_000, probe }).await
     }

@@ -44,6 +44,7 @@ fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAd
         name_servers: vec![names.at],
         detours: vec![Detour { from: SocketAddr::new(NOWHERE.parse().unwrap(), port), to: server }],
         identity: None,
+        own_resolver: None,
     }
 }
 
