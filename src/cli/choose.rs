@@ -39,6 +39,7 @@ pub(super) async fn choose(
     let mut query = Query {
         filters: selection.filters.clone(),
         labels: selection.labels.clone(),
+        stores: selection.stores.clone(),
         only_breaks: selection.only_breaks.clone(),
         without: Without::Nothing,
         red: if selection.failed { Some(red(out)?) } else { None },

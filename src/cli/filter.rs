@@ -1,8 +1,12 @@
 //! Selects variants by names, patterns and labels. All functions here are pure.
 
+mod glob;
+
 use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
+
+use self::glob::glob;
 
 /// The reason why a selection contains no variant.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +36,14 @@ pub enum FilterError {
         label: String,
         /// The most similar labels, best first. The list is empty if no label is similar.
         nearest: Vec<String>,
+    },
+    /// The project has no fixture of this name that is a store.
+    #[error("there is no store `{store}`; the stores are `{}`", known.join("`, `"))]
+    NoStore {
+        /// The store that the user gave.
+        store: String,
+        /// The names of all fixtures of the project that are stores.
+        known: Vec<String>,
     },
     /// One option leaves out everything that another option selects.
     #[error("nothing is left to do: {because}")]
@@ -66,6 +78,8 @@ pub struct Candidate<'a> {
     pub id: &'a VariantId,
     /// The scenario's labels.
     pub labels: &'a [String],
+    /// The names of the fixtures that the variant uses.
+    pub fixtures: Vec<&'a str>,
 }
 
 /// The options that select variants. A variant must satisfy all of them.
@@ -75,6 +89,8 @@ pub struct Query {
     pub filters: Vec<String>,
     /// Labels. A variant must have one of the labels without `!`, and none of the labels with `!`.
     pub labels: Vec<String>,
+    /// Names of fixtures. A variant must use one of them. If the list is empty, every variant matches.
+    pub stores: Vec<String>,
     /// Names or patterns of breaks. If the list is not empty, only breaks that match are selected.
     pub only_breaks: Vec<String>,
     /// The breaks that are left out.
@@ -124,6 +140,7 @@ pub fn select(query: &Query, variants: &[Candidate<'_>]) -> Result<Vec<VariantId
         .filter(|it| query.filters.is_empty() || query.filters.iter().any(|filter| matches(filter, it.id)))
         .collect::<Vec<_>>();
     let chosen = labelled(&query.labels, chosen, variants)?;
+    let chosen = of_stores(&query.stores, chosen)?;
     let chosen = of_breaks(&query.only_breaks, chosen)?;
     let chosen: Vec<&VariantId> = chosen.into_iter().map(|it| it.id).collect();
     let Some(red) = &query.red else {
@@ -157,6 +174,19 @@ fn labelled<'a, 'b>(
     let chosen: Vec<_> = chosen.into_iter().filter(|it| has_labels(asked, it.labels)).collect();
     if chosen.is_empty() {
         Err(FilterError::NothingLeft { because: "the labels leave out all of it" })
+    } else {
+        Ok(chosen)
+    }
+}
+
+/// Returns the variants of `chosen` that use one of `stores`. If `stores` is empty, returns all of `chosen`.
+fn of_stores<'a, 'b>(
+    stores: &[String],
+    mut chosen: Vec<&'a Candidate<'b>>,
+) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
+    chosen.retain(|it| stores.is_empty() || stores.iter().any(|store| it.fixtures.contains(&store.as_str())));
+    if chosen.is_empty() {
+        Err(FilterError::NothingLeft { because: "none of it uses one of these stores" })
     } else {
         Ok(chosen)
     }
@@ -209,30 +239,6 @@ fn matches(filter: &str, variant: &VariantId) -> bool {
 /// Returns the last part of a scenario's path, which is its name without its area.
 fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
-}
-
-/// Whether a pattern matches a text. `*` matches any text without `/`, and `**` matches any text. The function compares
-/// each part of the pattern only once with each position of the text, so a pattern with many stars is not slow. The
-/// library `globset` is not used, because its `**` matches only whole parts of a path.
-fn glob(pattern: &str, text: &str) -> bool {
-    // The positions in the text at which the rest of the pattern may begin.
-    let mut reached = BTreeSet::from([0]);
-    let mut rest = pattern;
-    while let Some(next) = rest.chars().next() {
-        let after = rest.trim_start_matches('*');
-        let stars = rest.len() - after.len();
-        if stars == 0 {
-            rest = &rest[next.len_utf8()..];
-            reached.retain(|at| text[*at..].starts_with(next));
-            reached = reached.into_iter().map(|at| at + next.len_utf8()).collect();
-        } else {
-            rest = after;
-            let slash = |at: usize| text[at..].find('/').filter(|_| stars == 1).map(|slash| at + slash);
-            let places = reached.into_iter().flat_map(|at| at..=slash(at).unwrap_or(text.len()));
-            reached = places.filter(|at| text.is_char_boundary(*at)).collect();
-        }
-    }
-    reached.contains(&text.len())
 }
 
 fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
@@ -305,7 +311,13 @@ mod tests {
             all.iter().map(|label| (*label).to_owned()).collect()
         };
         let labels: Vec<Vec<String>> = ids.iter().map(labels).collect();
-        let all: Vec<Candidate<'_>> = ids.iter().zip(&labels).map(|(id, labels)| Candidate { id, labels }).collect();
+        let fixtures = |id: &VariantId| match id.as_str() {
+            "contract" => Vec::new(),
+            "presign/split-horizon" => vec!["dns-rewrite", "minio", "garage"],
+            _ => vec!["dns-rewrite", "minio"],
+        };
+        let all = ids.iter().zip(&labels).map(|(id, labels)| Candidate { id, labels, fixtures: fixtures(id) });
+        let all: Vec<Candidate<'_>> = all.collect();
         let chosen = select(query, &all)?;
         Ok(chosen.iter().map(|id| ALL.iter().position(|it| *it == id.as_str()).expect("one of them")).collect())
     }
@@ -343,29 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn what_patterns_mean() {
-        for (pattern, text, expected) in [
-            ("", "", true),
-            ("", "a", false),
-            ("a*c", "abc", true),
-            ("a*c", "ac", true),
-            ("a*c", "a/c", false),
-            ("a**c", "a/b/c", true),
-            ("a***c", "a/b/c", true),
-            ("*/*", "a/b", true),
-            ("*/*", "a/b/c", false),
-            ("*é", "éé", true),
-            ("*", "", true),
-            ("?", "a", false),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
-        }
-        // An algorithm that tries each star at each position of the text would not end in reasonable time for this
-        // pattern.
-        assert!(!glob(&"*a".repeat(30), &format!("{}b", "a".repeat(60))));
-    }
-
-    #[test]
     fn what_labels_choose() {
         let table: [(&[&str], &[&str], &[usize]); 6] = [
             (&[], &["presign"], &[1, 2, 3, 4, 5]),
@@ -379,6 +368,19 @@ mod tests {
             let chosen = choose(&query(filters, &[], labels));
             assert_eq!(chosen.as_deref(), Ok(expected), "{filters:?} --label {labels:?}");
         }
+    }
+
+    #[test]
+    fn what_stores_choose() {
+        let of = |stores: &[&str], filters: &[&str]| {
+            let stores = stores.iter().map(|it| (*it).to_owned()).collect();
+            choose(&Query { stores, ..query(filters, &[], &[]) })
+        };
+        assert_eq!(of(&["minio"], &[]), Ok(vec![1, 2, 3, 4, 5]));
+        assert_eq!(of(&["garage"], &[]), Ok(vec![4]));
+        assert_eq!(of(&["garage", "minio"], &["*+no-rewrite"]), Ok(vec![3, 5]));
+        let said = of(&["garage"], &["contract"]).expect_err("nothing is left").to_string();
+        assert_eq!(said, "nothing is left to do: none of it uses one of these stores");
     }
 
     #[test]

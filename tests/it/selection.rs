@@ -30,7 +30,7 @@ fn folder() -> TempDir {
 #[test]
 fn variants_are_chosen_by_name_label_and_break() {
     let (project, state) = (project(), folder());
-    let table: [(&[&str], &[&str]); 7] = [
+    let table: [(&[&str], &[&str]); 8] = [
         (&[], &["contract", BASELINE, BREAK]),
         (&["presigned-url"], &[BASELINE, BREAK]),
         (&["scenarios/presign/presigned-url/scenario.yaml"], &[BASELINE, BREAK]),
@@ -38,6 +38,7 @@ fn variants_are_chosen_by_name_label_and_break() {
         (&["--label", "!presign"], &["contract"]),
         (&["--breaks", "none"], &["contract", BASELINE]),
         (&["--break", "no-*"], &[BREAK]),
+        (&["--stores", "minio,garage"], &[BASELINE, BREAK]),
     ];
     for (args, expected) in table {
         assert_eq!(listed(project.path(), &state, args), expected, "{args:?}");
@@ -47,10 +48,25 @@ fn variants_are_chosen_by_name_label_and_break() {
         (&["contract", "--label", "presign"], "the labels leave out all of it"),
         (&["--breaks", "none", "--break", "no-rewrite"], "cannot be used with"),
         (&["--failed"], "target/e2e/latest"),
+        (&["--stores", "garage"], "none of it uses one of these stores"),
     ] {
         parallax(project.path()).arg("list").args(args).assert().failure().stderr(contains(says)).stdout("");
     }
     parallax(project.path()).args(["plan", "contract"]).assert().success().stdout(contains(BASELINE).not());
+}
+
+#[test]
+fn an_unknown_store_is_refused_with_the_names_of_all_stores() {
+    let project = project();
+    for command in ["list", "plan", "e2e"] {
+        parallax(project.path())
+            .args([command, "--stores", "seaweedfs,versity"])
+            .assert()
+            .code(2)
+            .stderr(contains("there is no store `versity`; the stores are `existing`, `garage`, `minio`,"))
+            .stderr(contains("`seaweedfs`, `versitygw`"))
+            .stdout("");
+    }
 }
 
 /// Writes the record of a last run, in which the break `BREAK` failed and the baseline of the scenario `contract` was

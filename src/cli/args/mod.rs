@@ -40,6 +40,7 @@ Examples:
   parallax e2e presign/presigned-url --break no-rewrite    the same
   parallax e2e 'presign/*-url' contract                    several, by pattern
   parallax e2e --label presign --label '!slow'             by label
+  parallax e2e --stores seaweedfs,versitygw                by store
   parallax e2e --failed                                    what was red in the last run
   parallax e2e --breaks changed                            every baseline, and breaks where something changed
   parallax e2e --require-proof=faults --shuffle            the strictest: every matcher turned red by a break, in a random order

@@ -12,14 +12,18 @@ pub struct Selection {
     /// the file), or by pattern (`presign/*`). `presign/presigned-url+no-rewrite` selects one break. Without any,
     /// everything is selected.
     ///
-    /// Some images take many minutes to build (`on-request` in images.lock). A run without a filter, a label or
-    /// `--failed` does not build them: it skips the scenarios that need one which is not built yet.
+    /// Some images take many minutes to build (`on-request` in images.lock). A run without a filter, a label, a
+    /// store or `--failed` does not build them: it skips the scenarios that need one which is not built yet.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
     /// Select only scenarios with this label. `!LABEL` excludes the scenarios with the label. If the option is
     /// repeated, a scenario needs one of the labels, and must have none of the excluded labels.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
+    /// Select only variants that use one of these stores. A store is named by its fixture, for example
+    /// `seaweedfs,versitygw`. A scenario that compares stores runs with all of its stores.
+    #[arg(long, value_name = "STORE", value_delimiter = ',')]
+    pub stores: Vec<String>,
     /// Select only the breaks with this name (or pattern) of the chosen scenarios. Can be repeated.
     #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
     pub only_breaks: Vec<String>,
@@ -53,10 +57,11 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the user named what to run, by filters or labels, or by `--failed`. A label that excludes scenarios
+    /// Whether the user named what to run, by filters, labels or stores, or by `--failed`. A label that excludes scenarios
     /// names none.
     pub fn is_named(&self) -> bool {
-        !self.filters.is_empty() || self.labels.iter().any(|it| !it.starts_with('!')) || self.failed
+        let labels = self.labels.iter().any(|it| !it.starts_with('!'));
+        !self.filters.is_empty() || labels || !self.stores.is_empty() || self.failed
     }
 }
 

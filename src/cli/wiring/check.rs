@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parallax_images::Cache;
 use parallax_vocab::event::Exit;
 use parallax_vocab::inert;
-use parallax_vocab::question::S3Access;
+use parallax_vocab::question::{Addressing, S3Access};
 use parallax_vocab::settings::only_certificates;
 use parallax_vocab::{RunId, Secret};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
         access_key: keys.0,
         secret_key: keys.1,
         session_token: keys.2,
+        addressing: Addressing::Path,
     });
     let token = match (&args.service_account, &there) {
         (Some(account), Ok((access, Inside::Attached(at)))) => Some(issued(access, at, account, &args.audience).await?),

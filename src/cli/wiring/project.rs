@@ -12,7 +12,7 @@ use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
 use parallax_images::{Lock, Recipes};
-use parallax_language::fixture::Library;
+use parallax_language::fixture::{Fixture, Library};
 use parallax_language::scenario::diagnostic::suggest;
 use parallax_language::scenario::{self, Diagnostic, Loaded, Variant, diagnostic};
 use parallax_plan::{AtOnce, Namespaces, Order, PlanError};
@@ -88,8 +88,16 @@ impl Project {
 
     /// Returns the variants that the query selects.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
+        let is_store = |name: &str| self.library.get(name).is_some_and(Fixture::is_store);
+        if let Some(store) = query.stores.iter().find(|it| !is_store(it)) {
+            let known = self.library.names().filter(|name| is_store(name)).map(str::to_owned).collect();
+            return Err(filter::FilterError::NoStore { store: store.clone(), known });
+        }
         let candidates = self.scenarios.iter().flat_map(|loaded| {
-            loaded.variants.iter().map(|variant| Candidate { id: &variant.id, labels: &loaded.scenario.labels })
+            loaded.variants.iter().map(|variant| {
+                let fixtures = variant.scenario.fixtures.values().map(|it| it.fixture.as_str()).collect();
+                Candidate { id: &variant.id, labels: &loaded.scenario.labels, fixtures }
+            })
         });
         filter::select(query, &candidates.collect::<Vec<_>>())
     }
