@@ -76,7 +76,7 @@ fn corefile(map: Option<&ConfigMap>) -> Option<&str> {
 fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let block = lines.iter().position(|line| line.trim() == BLOCK)?;
-    let rules = rules.iter().map(|rule| format!("    rewrite name exact {} {}", rule.from, rule.to));
+    let rules = rules.iter().flat_map(|rule| rule.directives()).map(|directive| format!("    {directive}"));
     lines.splice((block + 1)..=block, rules);
     Some(lines.join("\n") + "\n")
 }
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn rules_are_written_into_the_block_that_answers_for_all_names() {
         let (from, to) = ("a.example.com".to_owned(), "a.b.svc.cluster.local".to_owned());
-        let rule = DnsRule { from, to, place: DnsPlace::Corefile };
+        let rule = DnsRule { from, to, place: DnsPlace::Corefile, subdomains: true };
         let text = "x:53 {\n}\n.:53 {\n    errors\n}\nimport custom/*.server\n";
-        let expected = "x:53 {\n}\n.:53 {\n    rewrite name exact a.example.com a.b.svc.cluster.local\n    errors\n}\nimport custom/*.server\n";
+        let expected = "x:53 {\n}\n.:53 {\n    rewrite name exact a.example.com a.b.svc.cluster.local\n    rewrite name regex ^[^.]+[.]a[.]example[.]com[.]$ a.b.svc.cluster.local answer auto\n    errors\n}\nimport custom/*.server\n";
         assert_eq!(with_rules(text, &[&rule]).as_deref(), Some(expected));
         assert_eq!(with_rules("x:53 {\n}\n", &[&rule]), None);
     }

@@ -59,6 +59,7 @@ impl Asking<'_> {
                 access_key: gained.access_key.clone(),
                 secret_key: gained.secret_key.clone(),
                 session_token: Some(gained.session_token.clone()),
+                addressing: parallax_vocab::question::Addressing::Path,
             };
             let list = S3Operation::List { bucket: bucket.clone(), prefix: self.wanted.prefix() };
             let probe = Probe::S3(S3Question { access: access.clone(), operation: list, headers: BTreeMap::new() });

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{DnsReply, JwtReply, S3Error, S3Reply};
-use parallax_vocab::question::{DnsQuestion, PresignQuestion, S3Access, S3Operation, S3Question, TlsQuestion, View};
+use parallax_vocab::question::{
+    Addressing, DnsQuestion, PresignQuestion, S3Access, S3Operation, S3Question, TlsQuestion, View,
+};
 use parallax_vocab::{DnsFault, TlsFault};
 use serde_json::json;
 
@@ -121,6 +123,7 @@ fn keys_that_may_not_list_are_right_keys() {
         access_key: "key".to_owned(),
         secret_key: Secret::new("canary-of-a-key"),
         session_token: None,
+        addressing: Addressing::Path,
     };
     let operation = S3Operation::List { bucket: "docs".to_owned(), prefix: "p".to_owned() };
     let probe = Probe::S3(S3Question { access, operation, headers: BTreeMap::new() });
@@ -235,6 +238,7 @@ fn a_path_that_the_store_saw_otherwise_is_named() {
         access_key: "key".to_owned(),
         secret_key: secret.clone(),
         session_token: None,
+        addressing: Addressing::Path,
     };
     let signed = |key: &str| {
         let probe = Probe::Presign(PresignQuestion::new(access.clone(), "GET", "docs", key, 300));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parallax_vocab::prober::{Known, Outcome, PAGE, ProberOrder, ProberQuestion, Series};
-use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
+use parallax_vocab::question::{Addressing, HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::wire::{self, FromAgent, ToAgent};
 use parallax_vocab::{Answer, Cause, Evidence, Probe, Question, Reply, Secret, View};
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,6 +83,7 @@ fn access() -> S3Access {
         access_key: "key".to_owned(),
         secret_key: Secret::new("secret"),
         session_token: None,
+        addressing: Addressing::Path,
     }
 }
 

@@ -184,7 +184,7 @@ impl Limit<'_> {
 }
 
 fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
-    let Some(Written { url, bucket, key, signs }) = written(probe) else { return Ok(()) };
+    let Some(Written { url, bucket, key, signs }) = written(stores, probe) else { return Ok(()) };
     let mut meant: Vec<&Limit<'_>> = stores.iter().filter(|it| is_one_server(it.endpoint, url)).collect();
     // A URL can be signed for another host, such as that of a proxy in front of an existing store. So its signature is
     // checked against the limits of all existing stores.
@@ -212,15 +212,15 @@ struct Written<'a> {
     signs: bool,
 }
 
-fn written(probe: &Probe) -> Option<Written<'_>> {
+fn written<'a>(stores: &'a [Limit<'_>], probe: &'a Probe) -> Option<Written<'a>> {
     match probe {
         Probe::S3(it) => by_operation(it),
         Probe::Presign(it) => by_signature(it),
-        Probe::Http(it) => by_request(it),
+        Probe::Http(it) => by_request(stores, it),
         Probe::Client(it) => match &it.task {
             ClientTask::S3(it) => by_operation(it),
             ClientTask::Presign(it) => by_signature(it),
-            ClientTask::Http(it) => by_request(it),
+            ClientTask::Http(it) => by_request(stores, it),
         },
         _ => None,
     }
@@ -249,15 +249,24 @@ fn by_signature(question: &PresignQuestion) -> Option<Written<'_>> {
 
 /// Returns what an HTTP request writes. A request whose path has no bucket writes nothing: it asks the store itself,
 /// for example for temporary credentials.
-fn by_request(question: &HttpQuestion) -> Option<Written<'_>> {
-    let HttpQuestion { method, url, form, .. } = question;
+fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option<Written<'a>> {
+    let HttpQuestion { method, url, host, form, .. } = question;
     if ["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
         return None;
     }
     let uri: Uri = url.parse().ok()?;
     let path = decoded(uri.path());
     let path = path.trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    // In virtual-host style, the bucket is in the host name, and the whole path is the key.
+    let sent_to = host.as_ref().map(|host| format!("{}://{host}", uri.scheme_str().unwrap_or("https")));
+    let sent_to = sent_to.as_deref().unwrap_or(url);
+    let in_host = stores.iter().find_map(|it| Some((it.endpoint, bucket_in_host(it.endpoint, sent_to)?)));
+    let (url, bucket, key) = if let Some((endpoint, bucket)) = &in_host {
+        (*endpoint, bucket.as_str(), path)
+    } else {
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        (url.as_str(), bucket, key)
+    };
     if bucket.is_empty() {
         return None;
     }
@@ -269,18 +278,28 @@ fn by_request(question: &HttpQuestion) -> Option<Written<'_>> {
 
 /// Whether two URLs have the same host and port.
 fn is_one_server(one: &str, other: &str) -> bool {
-    let server = |url: &str| {
-        let uri: Uri = url.parse().ok()?;
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-        Some((uri.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
-    };
     server(one).is_some_and(|it| Some(it) == server(other))
+}
+
+/// The bucket in the host name of a URL whose host is one of the store's buckets in virtual-host style. `None` for
+/// another host.
+fn bucket_in_host(endpoint: &str, url: &str) -> Option<String> {
+    let ((domain, of_store), (host, port)) = (server(endpoint)?, server(url)?);
+    let bucket = host.strip_suffix(&domain)?.strip_suffix('.')?;
+    (port == of_store).then(|| bucket.to_owned())
+}
+
+/// The host and the port of a URL.
+fn server(url: &str) -> Option<(String, u16)> {
+    let uri: Uri = url.parse().ok()?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+    Some((uri.host()?.trim_end_matches('.').to_ascii_lowercase(), port))
 }
 
 #[cfg(test)]
 mod tests {
     use parallax_vocab::Secret;
-    use parallax_vocab::question::Form;
+    use parallax_vocab::question::{Addressing, Form};
 
     use super::*;
 
@@ -325,6 +344,15 @@ mod tests {
             ("PUT", "https://s3.example.com/videos/p/r1/n/a.txt", Some("first")),
             ("PUT", "http://other.example.com:9000/photos/o/r1/n/a.txt", None),
             ("PUT", "http://other.example.com:9000/photos/p/r1/n/a.txt", Some("second")),
+            // The bucket is in the host name.
+            ("PUT", "https://photos.s3.example.com/p/r1/n/a.txt", None),
+            ("DELETE", "https://photos.S3.example.com:443/theirs.txt", Some("first")),
+            ("PUT", "https://photos.s3.example.com/photos/p/r1/n/a.txt", Some("first")),
+            ("PUT", "https://new.s3.example.com/", Some("first")),
+            ("POST", "https://photos.s3.example.com/?delete", Some("first")),
+            ("GET", "https://photos.s3.example.com/theirs.txt", None),
+            ("PUT", "https://photos.own.example.com/a.txt", None),
+            ("PUT", "https://photos.s3.example.com:8443/theirs.txt", None),
             // These servers are not existing stores, so the limits do not apply to them.
             ("PUT", "http://other.example.com/photos/a.txt", None),
             ("PUT", "https://own.example.com/photos/a.txt", None),
@@ -339,10 +367,21 @@ mod tests {
     #[test]
     fn the_key_of_a_form_is_in_a_field() {
         for (key, expected) in [("p/r1/n/${filename}", None), ("theirs.txt", Some("first"))] {
-            let fields = [("key".to_owned(), key.to_owned())].into();
-            let form = Some(Form { fields, file: None });
-            let question = HttpQuestion { form, ..HttpQuestion::new("POST", format!("{HOST}/photos")) };
-            assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{key}");
+            for url in [format!("{HOST}/photos"), HOST.replace("://", "://photos.")] {
+                let fields = [("key".to_owned(), key.to_owned())].into();
+                let form = Some(Form { fields, file: None });
+                let question = HttpQuestion { form, ..HttpQuestion::new("POST", url) };
+                assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_host_header_may_have_the_bucket() {
+        for (path, expected) in [("p/r1/n/a.txt", None), ("photos/p/r1/n/a.txt", Some("first"))] {
+            let host = Some("photos.s3.example.com".to_owned());
+            let question = HttpQuestion { host, ..HttpQuestion::new("PUT", format!("{HOST}/{path}")) };
+            assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{path}");
         }
     }
 
@@ -365,6 +404,7 @@ mod tests {
                 access_key: "key".to_owned(),
                 secret_key: Secret::new("secret"),
                 session_token: None,
+                addressing: Addressing::Path,
             };
             let operation = S3Operation::Delete { bucket: bucket.to_owned(), key: key.to_owned() };
             let question = S3Question { access, operation, headers: [].into() };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use parallax_vocab::program::CA_BUNDLE;
-use parallax_vocab::question::{S3Access, View};
+use parallax_vocab::question::{Addressing, S3Access, View};
 
 use super::results::Results;
 use crate::apply::Environment;
@@ -145,6 +145,7 @@ impl<'a> Scene<'a> {
             access_key: value("access-key")?.expose().to_owned(),
             secret_key: value("secret-key")?.clone(),
             session_token: None,
+            addressing: Addressing::Path,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use parallax_vocab::answer::PresignReply;
 use parallax_vocab::event::{Arrived, Witness};
 use parallax_vocab::probes::Signed;
-use parallax_vocab::question::{PresignQuestion, S3Access, S3Operation, S3Question};
+use parallax_vocab::question::{PresignQuestion, S3Operation, S3Question};
 use parallax_vocab::signature::{SeenBy, SignatureFinding};
 use parallax_vocab::{Answer, Question, Secret, StepId};
 
@@ -95,17 +95,18 @@ pub(super) fn case(
 /// from the operation.
 fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<Known> {
     let seen = SignedRequest::arrived(arrived, None)?;
-    let S3Access { endpoint, .. } = &s3.access;
-    let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest.trim_end_matches('/'));
+    let url = s3.access.bucket_url(s3.operation.bucket());
+    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (path, body) = match &s3.operation {
-        S3Operation::CreateBucket { bucket }
-        | S3Operation::List { bucket, .. }
-        | S3Operation::Survey { bucket, .. } => (format!("/{bucket}"), ""),
-        S3Operation::Put { bucket, key, body } => (format!("/{bucket}/{key}"), body.as_str()),
-        S3Operation::Get { bucket, key }
-        | S3Operation::Head { bucket, key }
-        | S3Operation::CreateUpload { bucket, key }
-        | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
+        S3Operation::CreateBucket { .. } | S3Operation::List { .. } | S3Operation::Survey { .. } => {
+            (base.to_owned(), "")
+        }
+        S3Operation::Put { bucket: _, key, body } => (format!("{base}/{key}"), body.as_str()),
+        S3Operation::Get { bucket: _, key }
+        | S3Operation::Head { bucket: _, key }
+        | S3Operation::CreateUpload { bucket: _, key }
+        | S3Operation::Delete { bucket: _, key } => (format!("{base}/{key}"), ""),
         // Only the set-up of a store uses `PutBucketPolicy`, and no step does. The body of `CompleteUpload` is not
         // known, because the SDK writes it.
         S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,

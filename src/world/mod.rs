@@ -18,7 +18,7 @@ use parallax_vocab::world::{CONFIG_ENV, EdgeRule, NameTarget, WorldConfig};
 pub use self::log::questions;
 pub use self::neighbour::{Neighbour, Provisioned};
 use parallax_engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
-use parallax_plan::ClusterPlan;
+use parallax_plan::{ClusterPlan, EdgePlan};
 
 /// The port of the name server.
 const DNS_PORT: u16 = 53;
@@ -118,17 +118,16 @@ fn as_json(config: &WorldConfig) -> String {
 /// Returns the configuration of a cluster's world: the host names with their addresses, and the rules of the edge.
 fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
     let mut names: BTreeMap<String, NameTarget> =
-        cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();
+        cluster.edges().flat_map(EdgePlan::names).map(|name| (name, NameTarget::Edge)).collect();
     for it in neighbours.iter().filter(|it| !it.late) {
         match names.entry(it.host.to_lowercase()).or_insert_with(|| NameTarget::Outside(Vec::new())) {
             NameTarget::Outside(addresses) => addresses.push(it.container.address),
             NameTarget::Edge | NameTarget::Addresses(_) => {}
         }
     }
-    let edge = cluster.edges().map(|edge| EdgeRule {
-        host: edge.host.clone(),
-        port: edge.port,
-        backend: format!("{node}:{}", edge.node_port),
+    let edge = cluster.edges().flat_map(|edge| {
+        let backend = format!("{node}:{}", edge.node_port);
+        edge.names().map(move |host| EdgeRule { host, port: edge.port, backend: backend.clone() })
     });
     let published = cluster.traits.published.as_ref().map(|name| EdgeRule {
         host: name.to_lowercase(),

@@ -135,6 +135,7 @@ fn nothing_is_inherited_from_the_environment() {
         access_key: "key".to_owned(),
         secret_key: Secret::new("secret"),
         session_token: None,
+        addressing: parallax_vocab::question::Addressing::Path,
     };
     let tls = |name: &str| {
         Probe::Tls(TlsQuestion { host: "127.0.0.1".to_owned(), port: 443, server_name: Some(name.to_owned()) })

@@ -10,16 +10,19 @@ use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::ByteStream;
 
 use crate::outcome::{Outcome, message};
-use crate::task::{Access, Operation, Presign, S3};
+use crate::task::{Access, Addressing, Operation, Presign, S3};
 
 async fn client(access: Option<Access>) -> Client {
+    let addressing = access.as_ref().map_or(Addressing::Path, |it| it.addressing);
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled());
     if let Some(it) = access {
         let credentials = Credentials::new(it.key_id, it.secret_key, it.session_token, None, "given");
         loader = loader.region(Region::new(it.region)).endpoint_url(it.endpoint).credentials_provider(credentials);
     }
     let shared = loader.load().await;
-    Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build())
+    Client::from_conf(
+        aws_sdk_s3::config::Builder::from(&shared).force_path_style(addressing == Addressing::Path).build(),
+    )
 }
 
 /// Signs a URL with the SDK.

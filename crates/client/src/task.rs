@@ -22,6 +22,19 @@ pub(crate) struct Access {
     pub(crate) key_id: String,
     pub(crate) secret_key: String,
     pub(crate) session_token: Option<String>,
+    #[serde(default)]
+    pub(crate) addressing: Addressing,
+}
+
+/// Where URLs have the bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Addressing {
+    /// In their path.
+    #[default]
+    Path,
+    /// In their host name.
+    Virtual,
 }
 
 /// A task: sign a URL.

@@ -13,6 +13,7 @@ pub mod saw;
 mod sentence;
 pub mod signature;
 mod store;
+mod style;
 mod unready;
 mod url;
 mod web_identity;

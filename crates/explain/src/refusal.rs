@@ -12,6 +12,7 @@ use super::Subject;
 use super::form;
 use super::signature::words;
 use super::store;
+use super::style::Virtual;
 
 /// The largest difference of two clocks that still counts as equal. A smaller limit would report false differences,
 /// because an answer's date has whole seconds and the answer takes time to arrive.
@@ -75,6 +76,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
             "{says}: {} does not exist; look at the key's spelling, and at who should have written it",
             asked.object
         ),
+        "NoSuchBucket" if let Some(style) = subject.question.and_then(Virtual::of) => style.no_such_bucket(&says),
         "NoSuchBucket" => format!(
             "{says}: the bucket of {} does not exist in this store; create it, or ask the store that has it",
             asked.object
@@ -278,7 +280,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use parallax_vocab::answer::{Evidence, HttpReply};
-    use parallax_vocab::question::{Probe, Question, S3Access, S3Question, View};
+    use parallax_vocab::question::{Addressing, Probe, Question, S3Access, S3Question, View};
     use parallax_vocab::{Answer, Reply, Secret};
 
     use super::*;
@@ -303,12 +305,21 @@ mod tests {
     }
 
     fn get() -> Question {
+        get_with(Addressing::Path)
+    }
+
+    fn virtual_host() -> Question {
+        get_with(Addressing::Virtual)
+    }
+
+    fn get_with(addressing: Addressing) -> Question {
         let access = S3Access {
             endpoint: "https://minio.example.com".to_owned(),
             region: "us-east-1".to_owned(),
             access_key: "AKIDEXAMPLE".to_owned(),
             secret_key: Secret::new("[redacted]"),
             session_token: None,
+            addressing,
         };
         let operation = S3Operation::Get { bucket: "photos".to_owned(), key: "a.txt".to_owned() };
         question(Probe::S3(S3Question { access, operation, headers: BTreeMap::new() }))
@@ -358,6 +369,7 @@ mod tests {
             ("InvalidTokenId", "The security token included in the request is invalid", get(), now),
             ("NoSuchKey", "The specified key does not exist.", get(), now),
             ("NoSuchBucket", "The specified bucket does not exist", plain(), now),
+            ("NoSuchBucket", "The specified bucket does not exist", virtual_host(), now),
             ("XAmzContentSHA256Mismatch", "…", get(), now),
             ("SignatureDoesNotMatch", "…", get(), now),
             ("SlowDown", "Please reduce your request rate", get(), now),

@@ -9,6 +9,7 @@ use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFaul
 use url::Url;
 
 use super::refusal;
+use super::style::{self, Virtual};
 use super::unready::unready;
 
 /// The step that a sentence explains, with its question and its answer.
@@ -55,6 +56,9 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             format!(
                 "`{step}`{from}: the token's issuer, or the keys that its discovery document leads to, cannot be found from here ({detail}); `jwks_uri` is what the apiserver was told: `--kube-apiserver-arg=service-account-jwks-uri=https://kubernetes.default.svc.cluster.local/openid/v1/jwks`, or a name that is known where tokens are checked"
             )
+        }
+        Cause::Dns { fault: DnsFault::NoSuchName, .. } if let Some(style) = subject.question.and_then(Virtual::of) => {
+            format!("`{step}`{from}: {}", style.no_such_name(&host, subject.inside))
         }
         Cause::Dns { fault, detail } => format!("`{step}`{from}: {}", dns(*fault, &host, subject.inside, detail)),
         Cause::Connect { fault, detail } => format!("`{step}`{from}: {}", connect(*fault, &host, detail)),
@@ -212,9 +216,10 @@ fn tls(
         }
         TlsFault::NameMismatch => {
             let names = leaf.map_or("other names".to_owned(), |it| it.names.join(", "));
-            format!(
-                "the certificate at {host} is for {names}; add the name that clients use to it, or ask by one that it has"
-            )
+            let fix = leaf
+                .and_then(|it| style::name_mismatch(host, &it.names))
+                .unwrap_or_else(|| "add the name that clients use to it, or ask by one that it has".to_owned());
+            format!("the certificate at {host} is for {names}; {fix}")
         }
         TlsFault::NotTls => {
             format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another")
@@ -229,7 +234,7 @@ fn host(probe: &Probe) -> String {
     match probe.facts().address {
         Addressed::Host(host) => host.to_owned(),
         Addressed::Url(url) => {
-            Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
+            Url::parse(&url).ok().and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_else(|| url.into_owned())
         }
     }
 }

@@ -373,6 +373,7 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
                 port: edge.port,
                 selector: edge.selector.clone(),
                 target_port: edge.target_port,
+                subdomains: edge.subdomains,
                 node_port: *next_port,
             });
             *next_port += 1;

@@ -222,6 +222,19 @@ pub struct EdgePlan {
     pub target_port: u16,
     /// The node port to which the edge forwards connections.
     pub node_port: u16,
+    /// Whether each name that has one label more than `host` leads to the Service too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subdomains: bool,
+}
+
+impl EdgePlan {
+    /// The names that lead to the Service, in lower case. `*.HOST` stands for each name that has one label more than
+    /// `HOST`.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let host = self.host.to_lowercase();
+        let below = self.subdomains.then(|| format!("*.{host}"));
+        [host].into_iter().chain(below)
+    }
 }
 
 /// A variant with the host names that its environment uses.

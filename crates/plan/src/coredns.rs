@@ -20,7 +20,9 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
     let mut overrides = String::new();
     for rule in rules.iter().filter(|rule| rule.place == DnsPlace::Override) {
-        writeln!(overrides, "rewrite name exact {} {}", rule.from, rule.to).expect("a String takes every write");
+        for directive in rule.directives() {
+            writeln!(overrides, "{directive}").expect("a String takes every write");
+        }
     }
     // The entries are templates in the server block `.:53`. A server block of its own would also answer for every name
     // below the host's name, and would hide a rule that rewrites the host's name. The plugin `hosts` is no alternative,
@@ -36,9 +38,9 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
     let servers = rules.iter().filter(|rule| rule.place == DnsPlace::Server);
     for (number, rule) in servers.enumerate() {
         let block = format!(
-            "{from}:53 {{\n    rewrite name exact {from} {to}\n    forward . /etc/resolv.conf\n}}\n",
-            from = rule.from,
-            to = rule.to
+            "{}:53 {{\n    {}\n    forward . /etc/resolv.conf\n}}\n",
+            rule.from,
+            rule.directives().join("\n    "),
         );
         data.insert(format!("parallax-{number}.server"), Value::String(block));
     }

@@ -49,7 +49,8 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             writeln!(text, "  object {object}")?;
         }
         for rule in cluster.dns_rules() {
-            writeln!(text, "  dns {} -> {} ({})", rule.from, rule.to, rule.place.in_words())?;
+            let below = if rule.subdomains { " and each name below it" } else { "" };
+            writeln!(text, "  dns {}{below} -> {} ({})", rule.from, rule.to, rule.place.in_words())?;
         }
         for (_, host) in cluster.dns_hosts() {
             writeln!(text, "  dns {} -> the container of {}", host.name, host.address_of)?;
@@ -60,9 +61,10 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             writeln!(text, "  beside it {}:{ports} ({id}, image {})", container.host, container.image)?;
         }
         for edge in cluster.edges() {
+            let below = if edge.subdomains { " and each name below it" } else { "" };
             writeln!(
                 text,
-                "  edge {}:{} -> node port {} -> pod port {}",
+                "  edge {}:{}{below} -> node port {} -> pod port {}",
                 edge.host, edge.port, edge.node_port, edge.target_port
             )?;
         }

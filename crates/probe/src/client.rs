@@ -160,7 +160,7 @@ fn last_output(ended: &Ended) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::question::{HttpQuestion, S3Access, S3Question};
+    use parallax_vocab::question::{Addressing, HttpQuestion, S3Access, S3Question};
     use serde_json::json;
 
     use super::*;
@@ -188,6 +188,7 @@ mod tests {
             access_key: "key".to_owned(),
             secret_key: Secret::new("secret"),
             session_token: None,
+            addressing: Addressing::Path,
         };
         let operation = S3Operation::List { bucket: "photos".to_owned(), prefix: String::new() };
         ClientTask::S3(S3Question { access, operation, headers: BTreeMap::new() })

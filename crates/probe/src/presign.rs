@@ -135,12 +135,11 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
     Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
-/// The URL of the object in path style (`endpoint/bucket/key`) with the question's query parameters, without a
-/// signature.
+/// The URL of the object with the question's query parameters, without a signature.
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
-    let endpoint = question.access.endpoint.trim_end_matches('/');
-    let mut url = format!("{endpoint}/{}/{}", encoded(&question.bucket, false), encoded(&question.key, true));
+    let bucket = question.access.bucket_url(&encoded(&question.bucket, false));
+    let mut url = format!("{bucket}/{}", encoded(&question.key, true));
     for (number, (name, value)) in question.query.iter().enumerate() {
         url.push(if number == 0 { '?' } else { '&' });
         url.push_str(&encoded(name, false));
@@ -155,7 +154,7 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
 fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Result<PresignReply, Cause> {
     s3::config(&question.access)?;
     let failed = |why: &dyn Error| invalid(format!("could not sign a form for {}: {why}", question.bucket));
-    let S3Access { endpoint, region, access_key, secret_key, session_token } = &question.access;
+    let S3Access { endpoint: _, addressing: _, region, access_key, secret_key, session_token } = &question.access;
     let signed = OffsetDateTime::from(at);
     let valid = i64::try_from(question.expires_s).map_err(|why| failed(&why))?;
     let end = signed.checked_add(time::Duration::seconds(valid));
@@ -182,7 +181,7 @@ fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Resu
     let policy = base64::encode(document);
     fields.insert(FORM_SIGNATURE.to_owned(), of_policy(secret_key, at, region, &policy));
     fields.insert("policy".to_owned(), policy);
-    let url = format!("{}/{}", endpoint.trim_end_matches('/'), encoded(&question.bucket, false));
+    let url = question.access.bucket_url(&encoded(&question.bucket, false));
     Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
 }
 

@@ -1,5 +1,4 @@
-//! Executes one S3 operation with the AWS SDK for Rust: URLs in path style, no retries, no configuration from the
-//! environment.
+//! Executes one S3 operation with the AWS SDK for Rust: no retries, no configuration from the environment.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,7 +21,7 @@ use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply, Survey};
-use parallax_vocab::question::{S3Access, S3Operation, S3Question};
+use parallax_vocab::question::{Addressing, S3Access, S3Operation, S3Question};
 use parallax_vocab::{Cause, in_full};
 
 use crate::clock::unix_ms;
@@ -121,7 +120,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         .region(Region::new(access.region.clone()))
         .credentials_provider(credentials(access))
         .endpoint_url(access.endpoint.trim_end_matches('/'))
-        .force_path_style(true)
+        .force_path_style(access.addressing == Addressing::Path)
         .retry_config(RetryConfig::disabled())
         // The SDK's own time limits are off, because the question's time limit covers the whole operation.
         .timeout_config(off)

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::probes::{
-    DnsQuestion, Form, FormFile, HttpQuestion, JwtQuestion, PostPolicy, PresignQuestion, Probe, S3Access, S3Operation,
-    S3Question, StsQuestion, TlsQuestion, TokenSource,
+    Addressing, DnsQuestion, Form, FormFile, HttpQuestion, JwtQuestion, PostPolicy, PresignQuestion, Probe, S3Access,
+    S3Operation, S3Question, StsQuestion, TlsQuestion, TokenSource,
 };
 use crate::secret::Secret;
 

@@ -21,7 +21,8 @@ pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
-    /// Maps each host name (lower case, no trailing dot) to what it resolves to. Other names get NXDOMAIN.
+    /// Maps each host name (lower case, no trailing dot) to what it resolves to. Other names get NXDOMAIN. The name
+    /// `*.HOST` stands for each name that has one label more than `HOST` and is not in the map itself.
     pub names: BTreeMap<String, NameTarget>,
     /// The rules by which the edge passes connections on.
     #[serde(default)]
@@ -65,6 +66,7 @@ pub enum NameTarget {
 #[serde(deny_unknown_fields)]
 pub struct EdgeRule {
     /// The host that selects this rule: the server name (SNI) of a TLS connection, or the `Host` header of plain HTTP.
+    /// `*.HOST` stands for each name that has one label more than `HOST` and has no rule of its own.
     pub host: String,
     /// The port on which the edge listens.
     pub port: u16,

@@ -31,6 +31,7 @@ type access struct {
 	AccessKey    string `json:"access_key"`
 	SecretKey    string `json:"secret_key"`
 	SessionToken string `json:"session_token"`
+	Addressing   string `json:"addressing"`
 }
 
 type presign struct {
@@ -115,7 +116,7 @@ func client(ctx context.Context, access *access) (*s3.Client, error) {
 		return nil, err
 	}
 	return s3.NewFromConfig(loaded, func(o *s3.Options) {
-		o.UsePathStyle = true
+		o.UsePathStyle = access == nil || access.Addressing != "virtual"
 		if access != nil {
 			o.BaseEndpoint = aws.String(access.Endpoint)
 		}

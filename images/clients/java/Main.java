@@ -104,8 +104,13 @@ public final class Main {
         return StaticCredentialsProvider.create(fixed);
     }
 
+    /** Whether the host names of URLs begin with the bucket. */
+    private static boolean isVirtual(JsonNode access) {
+        return access != null && "virtual".equals(text(access, "addressing"));
+    }
+
     private static S3Client client(JsonNode access) {
-        S3ClientBuilder builder = S3Client.builder().forcePathStyle(true);
+        S3ClientBuilder builder = S3Client.builder().forcePathStyle(!isVirtual(access));
         if (access != null) {
             builder
                 .endpointOverride(URI.create(text(access, "endpoint")))
@@ -116,7 +121,7 @@ public final class Main {
     }
 
     private static S3Presigner presigner(JsonNode access) {
-        S3Configuration paths = S3Configuration.builder().pathStyleAccessEnabled(true).build();
+        S3Configuration paths = S3Configuration.builder().pathStyleAccessEnabled(!isVirtual(access)).build();
         S3Presigner.Builder builder = S3Presigner.builder().serviceConfiguration(paths);
         if (access != null) {
             builder

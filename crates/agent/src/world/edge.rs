@@ -16,6 +16,7 @@ use super::containers::Containers;
 use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
+use super::zone::applies;
 
 /// The time limit for receiving the client's TLS hello, or the head of its HTTP request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// description. The edge sends them if no rule has the server name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// The rules of one port: each maps a server name to a backend (`name:port`).
+/// The rules of one port: each maps a server name, or `*.` and a name, to a backend (`name:port`).
 pub(crate) type Routes = BTreeMap<String, String>;
 
 /// Groups the rules of the edge by the port that they apply to.
@@ -77,7 +78,7 @@ async fn pass(mut client: TcpStream, routes: &Routes, containers: &Containers, p
     };
     passed.bytes_in = hello.len() as u64;
     passed.sni.clone_from(&name);
-    let Some(backend) = name.as_ref().and_then(|name| routes.get(name)) else {
+    let Some(backend) = name.as_ref().and_then(|name| applies(routes, name)).map(|(_, backend)| backend) else {
         if !host::is_http(&hello) {
             client.write_all(&UNRECOGNIZED_NAME).await?;
         }

@@ -65,16 +65,22 @@ impl Zone {
         zone
     }
 
+    /// The declared name that applies to `name`, with its addresses. A name that exists without records is not hidden by
+    /// a wildcard (RFC 4592).
+    fn entry(&self, name: &str) -> Option<(&String, &Vec<IpAddr>)> {
+        applies(&self.names, name).filter(|(declared, _)| *declared == name || !self.between.contains(name))
+    }
+
     /// Whether `name` exists only for clients outside the cluster: a name of the edge, or of a container on the
     /// external network.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
-        self.hidden.contains(&plain(name))
+        self.entry(&plain(name)).is_some_and(|(name, _)| self.hidden.contains(name))
     }
 
     /// What the name server answers about `name` to a client that may see every name.
     pub(crate) fn look_up(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
-        let Some(all) = self.names.get(&name) else {
+        let Some((_, all)) = self.entry(&name) else {
             let exists = name.is_empty() || self.between.contains(&name);
             return if exists { Verdict::NoData } else { Verdict::NoSuchName };
         };
@@ -86,6 +92,13 @@ impl Zone {
         let addresses: Vec<_> = all.iter().filter(fits).copied().collect();
         if addresses.is_empty() { Verdict::NoData } else { Verdict::Addresses(addresses) }
     }
+}
+
+/// The entry of a table that applies to a name: the entry of the name itself, or else that of the wildcard one label
+/// above.
+pub(super) fn applies<'a, T>(table: &'a BTreeMap<String, T>, name: &str) -> Option<(&'a String, &'a T)> {
+    let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
+    table.get_key_value(name).or_else(|| table.get_key_value(&wildcard()?))
 }
 
 /// Converts a name to lower case and removes the root's dot at its end.
@@ -104,6 +117,9 @@ mod tests {
         let config = WorldConfig {
             names: BTreeMap::from([
                 ("minio.example.com".to_owned(), NameTarget::Edge),
+                ("*.s3.example.com".to_owned(), NameTarget::Edge),
+                ("own.s3.example.com".to_owned(), NameTarget::Addresses(vec![six])),
+                ("a.between.s3.example.com".to_owned(), NameTarget::Addresses(vec![six])),
                 ("six.example.org".to_owned(), NameTarget::Addresses(vec![six])),
                 ("empty.example.org".to_owned(), NameTarget::Addresses(vec![])),
             ]),
@@ -122,6 +138,13 @@ mod tests {
             ("com", Asked::Four, Verdict::NoData),
             (".", Asked::Other, Verdict::NoData),
             ("x.minio.example.com", Asked::Four, Verdict::NoSuchName),
+            ("photos.s3.example.com", Asked::Four, Verdict::Addresses(vec![edge])),
+            ("photos.s3.example.com", Asked::Six, Verdict::NoData),
+            ("s3.example.com", Asked::Four, Verdict::NoData),
+            ("my.photos.s3.example.com", Asked::Four, Verdict::NoSuchName),
+            ("own.s3.example.com", Asked::Six, Verdict::Addresses(vec![six])),
+            ("own.s3.example.com", Asked::Four, Verdict::NoData),
+            ("between.s3.example.com", Asked::Four, Verdict::NoData),
             ("xminio.example.com", Asked::Four, Verdict::NoSuchName),
             ("sts.us-east-1.amazonaws.com", Asked::Four, Verdict::NoSuchName),
             ("minio.example.com.default.svc.cluster.local", Asked::Four, Verdict::NoSuchName),
@@ -130,5 +153,7 @@ mod tests {
             assert_eq!(zone.look_up(name, asked), expected, "{name} {asked:?}");
         }
         assert!(zone.is_hidden("MINIO.example.com.") && !zone.is_hidden("six.example.org"));
+        assert!(zone.is_hidden("photos.s3.example.com") && !zone.is_hidden("own.s3.example.com"));
+        assert!(!zone.is_hidden("my.photos.s3.example.com"));
     }
 }

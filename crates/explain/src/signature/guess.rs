@@ -46,7 +46,8 @@ pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
         Part::Method => all.extend(METHODS.map(|method| with(&|it| method.clone_into(&mut it.method)))),
         Part::Host => all.extend(hosts(case).into_iter().map(|host| with(&|it| it.host.clone_from(&host)))),
         Part::Path => {
-            let paths = case.guesses.paths.iter().cloned().chain(paths(&seen.path));
+            let bucket = seen.host.split_once('.').map(|(bucket, _)| format!("/{bucket}{}", seen.path));
+            let paths = case.guesses.paths.iter().cloned().chain(paths(&seen.path)).chain(bucket);
             all.extend(paths.map(|path| with(&|it| it.path.clone_from(&path))));
         }
         Part::Query => {
@@ -75,11 +76,17 @@ pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
 fn hosts(case: &Case<'_>) -> Vec<String> {
     let mut all = case.guesses.hosts.clone();
     all.push(case.seen.host.clone());
+    let known = all.clone();
     let bare: Vec<String> = all.iter().map(|host| host.split(':').next().unwrap_or_default().to_owned()).collect();
     for host in bare {
         all.extend(PORTS.map(|port| format!("{host}{port}")));
         all.push(host);
     }
+    // The signer may have written the bucket into the host name, where it is now in the path, or the other way round.
+    let bucket = case.seen.path.split('/').nth(1).filter(|it| !it.is_empty());
+    let with_bucket = bucket.iter().flat_map(|bucket| known.iter().map(move |host| format!("{bucket}.{host}")));
+    all.extend(with_bucket);
+    all.extend(case.seen.host.split_once('.').map(|(_, rest)| rest.to_owned()));
     all
 }
 

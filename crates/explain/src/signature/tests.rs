@@ -251,7 +251,16 @@ fn a_key_is_blamed_only_as_far_as_it_is_known() {
 fn of_a_stranger_s_url_the_usual_changes_are_found_by_the_signature_alone() {
     let secret = Secret::new(SECRET);
     let signed = of_url();
-    let table: [(&[Part], Edit); 7] = [
+    let table: [(&[Part], Edit); 9] = [
+        // The bucket moved from the path into the host name, and out of it.
+        (&[Part::Host, Part::Path], |it| {
+            it.host.insert_str(0, "photos.");
+            it.path = it.path.replace("/photos/", "/");
+        }),
+        (&[Part::Host, Part::Path], |it| {
+            it.host = "example.com".to_owned();
+            it.path.insert_str(0, "/minio");
+        }),
         (&[Part::Host], |it| it.host = "minio.foo.svc.cluster.local".to_owned()),
         (&[Part::Port], |it| it.host.push_str(":9000")),
         (&[Part::Path], |it| it.path.insert_str(0, "/s3/eu")),
@@ -346,7 +355,15 @@ fn every_difference_has_its_sentence() {
             say("host, as it was sent", &investigate(&already));
         }
     }
-    let table: [(&str, Edit); 9] = [
+    let table: [(&str, Edit); 11] = [
+        ("path style became virtual-host style", |it| {
+            it.host.insert_str(0, "photos.");
+            it.path = it.path.replace("/photos/", "/");
+        }),
+        ("virtual-host style became path style", |it| {
+            it.host = "example.com".to_owned();
+            it.path.insert_str(0, "/minio");
+        }),
         ("a prefix was taken off", |it| it.path = "/a b+c/ä.txt".to_owned()),
         ("a key's byte", |it| it.path = it.path.replace("a b", "a c")),
         ("encoded twice", |it| it.path = encoded(&it.path, true)),

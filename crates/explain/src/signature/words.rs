@@ -33,8 +33,41 @@ pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
                 .to_owned(),
         );
     }
-    clauses.extend(finding.differs.iter().map(|it| clause(it, finding)));
+    let style = style(finding);
+    let is_told = |it: &&Difference| style.is_some() && matches!(it.part, Part::Host | Part::Path);
+    clauses.extend(style.clone());
+    clauses.extend(finding.differs.iter().filter(|it| !is_told(it)).map(|it| clause(it, finding)));
     clauses
+}
+
+/// Returns the clause for a request whose bucket moved between the host name and the path. `None` if host and path do
+/// not differ in this way.
+fn style(finding: &SignatureFinding) -> Option<String> {
+    let of = |part: Part| finding.differs.iter().find(|it| it.part == part);
+    let (host, path) = (of(Part::Host)?, of(Part::Path)?);
+    // Whether the first host and path are those of the second in virtual-host style.
+    let is_virtual = |host: &str, path: &str, of_host: &str, of_path: &str| {
+        let bucket = host.strip_suffix(of_host).and_then(|it| it.strip_suffix('.'));
+        bucket.is_some_and(|it| of_path.strip_prefix('/').and_then(|rest| rest.strip_prefix(it)) == Some(path))
+    };
+    let (was, is) = if is_virtual(&host.seen, &path.seen, &host.signed, &path.signed) {
+        ("path style", "virtual-host style")
+    } else if is_virtual(&host.signed, &path.signed, &host.seen, &path.seen) {
+        ("virtual-host style", "path style")
+    } else {
+        return None;
+    };
+    let saw = match finding.seen_by {
+        SeenBy::Store => "the store saw it",
+        SeenBy::Sender => "it was sent",
+        SeenBy::Log => "the log shows it",
+    };
+    let shown = |host: &str, path: &str| format!("{}{}", cut(host), cut(path));
+    Some(format!(
+        "it was signed in {was} ({}), and {saw} in {is} ({}): the bucket moved between the host and the path, and both are signed; sign in the style in which it is opened, and let no proxy change the style",
+        shown(&host.signed, &path.signed),
+        shown(&host.seen, &path.seen),
+    ))
 }
 
 /// Returns the conclusion from the finding as a whole, for example that nothing differs. `None` if the clauses already

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use parallax_probe::contents;
 use parallax_vocab::answer::{PresignReply, S3Reply};
-use parallax_vocab::question::{PostPolicy, PresignQuestion, S3Access, S3Operation, S3Question};
+use parallax_vocab::question::{Addressing, PostPolicy, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::{Answer, Cause, Probe, Reply, Secret, View};
 use time::macros::format_description;
 use tokio::io::AsyncWriteExt as _;
@@ -22,6 +22,7 @@ fn access(endpoint: &str) -> S3Access {
         access_key: "key".to_owned(),
         secret_key: Secret::new("secret"),
         session_token: None,
+        addressing: Addressing::Path,
     }
 }
 
@@ -256,6 +257,26 @@ async fn urls_are_signed_offline_by_either_signer() {
         assert!(!reply.url.to_lowercase().contains("checksum"), "{}", reply.url);
         assert_eq!((reply.method.as_str(), reply.headers.len()), ("PUT", 0));
         assert_eq!(reply.url.contains("versionId=a%2Fb%20c"), !query.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn in_virtual_host_style_the_host_begins_with_the_bucket() {
+    let access = S3Access { addressing: Addressing::Virtual, ..access("https://minio.example.com:9000/") };
+    let of = |method: &str, policy: Option<PostPolicy>, query: &[(&str, &str)]| {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        PresignQuestion { policy, query, ..PresignQuestion::new(access.clone(), method, "photos", "a b.txt", 300) }
+    };
+    // The SDK signs the first URL, and `aws-sigv4` the second URL and the form.
+    for (question, begins) in [
+        (of("GET", None, &[]), "https://photos.minio.example.com:9000/a%20b.txt?"),
+        (of("GET", None, &[("versionId", "1")]), "https://photos.minio.example.com:9000/a%20b.txt?"),
+        (of("POST", Some(PostPolicy::default()), &[]), "https://photos.minio.example.com:9000"),
+    ] {
+        let answer = ask(View::default(), Probe::Presign(question)).await;
+        let Ok(Reply::Presign(reply)) = answer.outcome else { panic!("{answer:?}") };
+        assert!(reply.url.starts_with(begins), "{}", reply.url);
+        assert!(!reply.url.contains("/photos"), "{}", reply.url);
     }
 }
 

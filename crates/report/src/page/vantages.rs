@@ -170,10 +170,10 @@ fn where_it_passed<'a>(
 /// Returns the host to which a probe sends its question.
 fn target(probe: &Probe) -> String {
     let address = match probe.facts().address {
-        Addressed::Host(host) => host,
+        Addressed::Host(host) => host.into(),
         Addressed::Url(url) => url,
     };
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let rest = address.split_once("://").map_or(&*address, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     authority.split(':').next().unwrap_or_default().to_owned()
 }

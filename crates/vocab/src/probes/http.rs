@@ -79,7 +79,7 @@ impl Asked for HttpQuestion {
 
     fn facts(&self) -> QuestionFacts<'_> {
         QuestionFacts {
-            address: self.host.as_deref().map_or(Addressed::Url(&self.url), Addressed::Host),
+            address: self.host.as_deref().map_or(Addressed::Url(self.url.as_str().into()), Addressed::Host),
             names: Names::Question,
             http: Some(self),
             signed: Some(Signed::Http(self)),

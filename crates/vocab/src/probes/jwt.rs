@@ -29,7 +29,7 @@ impl Asked for JwtQuestion {
 
     fn facts(&self) -> QuestionFacts<'_> {
         QuestionFacts {
-            address: self.issuer.as_deref().map_or(Addressed::Host("the issuer"), Addressed::Url),
+            address: self.issuer.as_deref().map_or(Addressed::Host("the issuer"), |url| Addressed::Url(url.into())),
             names: Names::Issuer,
             http: None,
             signed: None,

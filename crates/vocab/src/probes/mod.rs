@@ -10,6 +10,7 @@ mod s3;
 mod sts;
 mod tls;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -20,7 +21,7 @@ pub use self::dns::{DnsQuestion, DnsReply};
 pub use self::http::{BODY_LIMIT_BYTES, Form, FormFile, HttpQuestion, HttpReply};
 pub use self::jwt::{JwtQuestion, JwtReply, Signature};
 pub use self::presign::{FORM_SIGNATURE, PostPolicy, PresignQuestion, PresignReply};
-pub use self::s3::{S3Access, S3Error, S3Operation, S3Question, S3Reply, Survey, meant};
+pub use self::s3::{Addressing, S3Access, S3Error, S3Operation, S3Question, S3Reply, Survey, meant};
 pub use self::sts::{StsError, StsQuestion, StsReply, TemporaryCredentials, TokenSource};
 pub use self::tls::{TlsQuestion, TlsReply};
 use crate::prober::ProberQuestion;
@@ -38,7 +39,7 @@ pub trait Asked {
 
 /// The facts about a question that other modules need. No field has a default, so each kind of question must state all
 /// of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct QuestionFacts<'a> {
     /// The host or the URL to which the question is directed.
     pub address: Addressed<'a>,
@@ -65,12 +66,12 @@ pub struct QuestionFacts<'a> {
 }
 
 /// To which host a question is directed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressed<'a> {
     /// The name of the host, or a phrase such as `the issuer` that stands in place of a name.
     Host(&'a str),
     /// A URL that contains the host.
-    Url(&'a str),
+    Url(Cow<'a, str>),
 }
 
 /// Where a probe finds the names that it resolves.

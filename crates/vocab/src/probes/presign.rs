@@ -74,7 +74,7 @@ impl Asked for PresignQuestion {
 
     fn facts(&self) -> QuestionFacts<'_> {
         QuestionFacts {
-            address: Addressed::Url(&self.access.endpoint),
+            address: Addressed::Url(self.access.url_of(&self.bucket)),
             names: Names::Question,
             http: None,
             signed: None,

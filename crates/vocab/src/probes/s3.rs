@@ -1,5 +1,6 @@
 //! The probe `s3`: does one S3 operation.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -24,9 +25,50 @@ pub struct S3Access {
     /// The session token of temporary credentials; `None` for permanent ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<Secret>,
+    /// Where the URLs have the bucket.
+    #[serde(default, skip_serializing_if = "Addressing::is_path")]
+    pub addressing: Addressing,
 }
 
-/// One S3 operation. The bucket is in the path of the URL (path style), not in the host name.
+/// Where a URL has the bucket. The AWS CLI and boto3 have this setting under the name `addressing_style`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Addressing {
+    /// Path style: the bucket is the first segment of the path, `https://host/bucket/key`.
+    #[default]
+    Path,
+    /// Virtual-host style: the bucket is the first label of the host name, `https://bucket.host/key`.
+    Virtual,
+}
+
+impl Addressing {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_path(&self) -> bool {
+        *self == Self::Path
+    }
+}
+
+impl S3Access {
+    /// Returns the URL of the server that answers for a bucket.
+    pub(super) fn url_of(&self, bucket: &str) -> Cow<'_, str> {
+        match self.addressing {
+            Addressing::Path => Cow::Borrowed(&self.endpoint),
+            Addressing::Virtual => Cow::Owned(self.bucket_url(bucket)),
+        }
+    }
+
+    /// Returns the URL of a bucket without a slash at its end. The name of the bucket must be a DNS name, or be encoded
+    /// already.
+    pub fn bucket_url(&self, bucket: &str) -> String {
+        let endpoint = self.endpoint.trim_end_matches('/');
+        match (self.addressing, endpoint.split_once("://")) {
+            (Addressing::Virtual, Some((scheme, host))) => format!("{scheme}://{bucket}.{host}"),
+            _ => format!("{endpoint}/{bucket}"),
+        }
+    }
+}
+
+/// One S3 operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Question {
@@ -124,6 +166,22 @@ pub enum S3Operation {
 }
 
 impl S3Operation {
+    /// The name of the bucket.
+    pub fn bucket(&self) -> &str {
+        match self {
+            Self::CreateBucket { bucket }
+            | Self::PutBucketPolicy { bucket, .. }
+            | Self::Put { bucket, .. }
+            | Self::Get { bucket, .. }
+            | Self::Head { bucket, .. }
+            | Self::Delete { bucket, .. }
+            | Self::CreateUpload { bucket, .. }
+            | Self::CompleteUpload { bucket, .. }
+            | Self::List { bucket, .. }
+            | Self::Survey { bucket, .. } => bucket,
+        }
+    }
+
     /// Whether the operation may change the contents of a store.
     pub(crate) fn writes(&self) -> bool {
         match self {
@@ -148,12 +206,13 @@ impl Asked for S3Question {
                 (name.clone(), [part("bucket"), part("key")].join("/"))
             },
         );
-        format!("s3 {name} {} at {}", at.trim_end_matches('/'), self.access.endpoint)
+        let style = if self.access.addressing == Addressing::Virtual { " (virtual-host style)" } else { "" };
+        format!("s3 {name} {} at {}{style}", at.trim_end_matches('/'), self.access.endpoint)
     }
 
     fn facts(&self) -> QuestionFacts<'_> {
         QuestionFacts {
-            address: Addressed::Url(&self.access.endpoint),
+            address: Addressed::Url(self.access.url_of(self.operation.bucket())),
             names: Names::Question,
             http: None,
             signed: Some(Signed::S3(self)),

@@ -45,7 +45,7 @@ impl Asked for StsQuestion {
 
     fn facts(&self) -> QuestionFacts<'_> {
         QuestionFacts {
-            address: Addressed::Url(&self.endpoint),
+            address: Addressed::Url(self.endpoint.as_str().into()),
             names: Names::Question,
             http: None,
             signed: None,

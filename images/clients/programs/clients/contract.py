@@ -6,8 +6,8 @@ A task is one of
     {"s3": {"access": ACCESS, "operation": {"put": {"bucket": "b", "key": "k", "body": "text"}}}}
     {"http": {"method": "GET", "url": "https://…", "headers": {}, "body": "text"}, "origin": "http://…"}
 
-where ACCESS is {"endpoint", "region", "access_key", "secret_key", "session_token"}, or null: then the client uses its own
-default chain. Operations are put, get, head, delete, list ({"bucket", "prefix"}) and create-bucket ({"bucket"}).
+where ACCESS is {"endpoint", "region", "access_key", "secret_key", "session_token", "addressing"}, or null: then the client
+uses its own default chain. "addressing" is "path" (the default) or "virtual", where the host name begins with the bucket. Operations are put, get, head, delete, list ({"bucket", "prefix"}) and create-bucket ({"bucket"}).
 
 An outcome is one of
 
@@ -41,6 +41,11 @@ def main(presign=None, s3=None, http=None):
     except Failed as failed:
         outcome = {"failed": str(failed)}
     json.dump(outcome, sys.stdout)
+
+
+def addressing(access):
+    """Where URLs have the bucket: `path`, or `virtual` for the host name."""
+    return (access or {}).get("addressing", "path")
 
 
 def refuse_shift(task):

@@ -84,6 +84,17 @@ pub enum Task {
 written_as!(ClientStep, ClientFile);
 parts!(ClientStep { client as "use", task as "", chain, env, origin });
 
+impl Task {
+    /// The key of a task that says itself where URLs have the bucket. `None` if the task does not say it.
+    fn with_addressing(&self) -> Option<&'static str> {
+        match self {
+            Self::Presign(it) => it.addressing.map(|_| "presign"),
+            Self::S3(it) => it.addressing.map(|_| "s3"),
+            Self::Http(_) => None,
+        }
+    }
+}
+
 impl Parts for Task {
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
         match self {
@@ -215,6 +226,15 @@ impl Rules for ClientStep {
                 "an HTTP request needs no credentials, so `chain` has no effect".to_owned(),
             );
             errors.push(error.fix("remove `chain`"));
+        }
+        if self.chain
+            && let Some(task) = self.task.with_addressing()
+        {
+            let error = judge.key_error(
+                &format!("/client/{task}/addressing"),
+                "with `chain`, the task does not tell the client where URLs have the bucket".to_owned(),
+            );
+            errors.push(error.fix("remove `chain` or `addressing`"));
         }
         variables("/client/env", &self.env, judge, errors);
         errors.extend(judge.runs_as_guest(&format!("`{}`", client.name)));

@@ -6,6 +6,7 @@ use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::addressing::Addressing;
 use super::asking::{Asking, access, texts};
 use super::http::Method;
 use super::keyed::{Key, Keyed};
@@ -65,6 +66,9 @@ struct PresignFile {
     /// step.
     #[serde(default, rename = "as")]
     as_step: Option<CredentialsOf>,
+    /// Where the URL has the bucket. The default is `path`.
+    #[serde(default)]
+    addressing: Option<Addressing>,
 }
 
 /// The rules for a signed form. S3 refuses every field that these rules do not name, except the file and the fields of
@@ -200,11 +204,13 @@ pub struct PresignStep {
     pub query: IndexMap<String, Template>,
     /// The earlier `sts` step whose credentials sign the request. `None` means the store's own credentials.
     pub as_step: Option<CredentialsOf>,
+    /// Where the URL has the bucket. `None` means in its path.
+    pub addressing: Option<Addressing>,
 }
 
 written_as!(PresignStep, PresignFile);
 parts!(PresignStep {
-    store, signs as "", expires, signed, endpoint, region, secret_key, query, as_step as "as",
+    store, signs as "", expires, signed, endpoint, region, secret_key, query, as_step as "as", addressing,
 });
 
 impl TryFrom<PresignFile> for PresignStep {
@@ -217,8 +223,8 @@ impl TryFrom<PresignFile> for PresignStep {
             Some(form) => Signs::Form(Box::new(form)),
             None => Signs::Url(Keyed::first(methods)?),
         };
-        let PresignFile { endpoint, region, secret_key, query, as_step, .. } = file;
-        Ok(Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step })
+        let PresignFile { endpoint, region, secret_key, query, as_step, addressing, .. } = file;
+        Ok(Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step, addressing })
     }
 }
 
@@ -270,7 +276,7 @@ impl PresignStep {
         // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
         // used here.
         let filled = self.filled(words)?;
-        let Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step } = &filled;
+        let Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step, addressing } = &filled;
         let (bucket, key, policy) = match signs {
             Signs::Url(Keyed { text, .. }) => {
                 let (bucket, key) = text.split_once('/').ok_or_else(|| format!("`{text}` is not bucket/key"))?;
@@ -288,6 +294,7 @@ impl PresignStep {
         if let Some(secret) = secret_key {
             access.secret_key = Secret::new(secret.as_str());
         }
+        access.addressing = addressing.unwrap_or_default().into();
         Ok(PresignQuestion {
             access,
             method: filled.method().name(),

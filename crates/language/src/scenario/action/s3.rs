@@ -6,6 +6,7 @@ use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::addressing::Addressing;
 use super::asking::{Asking, access, texts};
 use super::keyed::{Key, Keyed};
 use super::nature::AT_ONCE_MS;
@@ -70,6 +71,9 @@ struct S3File {
     /// Sign with this secret key instead of the store's secret key. A client with an outdated Secret does the same.
     #[serde(default)]
     secret_key: Option<Template>,
+    /// Where the URL has the bucket. The default is `path`.
+    #[serde(default)]
+    addressing: Option<Addressing>,
 }
 
 /// Does one S3 operation.
@@ -94,6 +98,8 @@ pub struct S3Step {
     pub headers: IndexMap<String, Template>,
     /// The secret key to sign with. `None` means the store's secret key.
     pub secret_key: Option<Template>,
+    /// Where the URL has the bucket. `None` means in its path.
+    pub addressing: Option<Addressing>,
 }
 
 /// An S3 operation.
@@ -143,7 +149,7 @@ pub enum SessionToken {
 
 no_parts!(SessionToken);
 written_as!(S3Step, S3File);
-parts!(S3Step { store, operation as "", upload, parts, body, as_step as "as", session_token, headers, secret_key });
+parts!(S3Step { store, operation as "", upload, parts, body, as_step as "as", session_token, headers, secret_key, addressing });
 
 impl TryFrom<S3File> for S3Step {
     type Error = String;
@@ -160,8 +166,8 @@ impl TryFrom<S3File> for S3Step {
             (Operation::CreateUpload, create_upload),
             (Operation::CompleteUpload, complete_upload),
         ])?;
-        let S3File { upload, parts, body, as_step, session_token, headers, secret_key, .. } = file;
-        Ok(Self { store, operation, upload, parts, body, as_step, session_token, headers, secret_key })
+        let S3File { upload, parts, body, as_step, session_token, headers, secret_key, addressing, .. } = file;
+        Ok(Self { store, operation, upload, parts, body, as_step, session_token, headers, secret_key, addressing })
     }
 }
 
@@ -222,6 +228,7 @@ impl S3Step {
         if let Some(secret) = &filled.secret_key {
             access.secret_key = Secret::new(secret.as_str());
         }
+        access.addressing = filled.addressing.unwrap_or_default().into();
         Ok(S3Question { access, operation, headers: texts(&filled.headers) })
     }
 }

@@ -79,7 +79,7 @@ impl Asks for ScriptStep {
 
 /// Returns the environment variables that tell AWS SDKs and tools how to reach a store.
 fn variables_of(access: S3Access) -> BTreeMap<String, Secret> {
-    let S3Access { endpoint, region, access_key, secret_key, session_token: _ } = access;
+    let S3Access { endpoint, region, access_key, secret_key, session_token: _, addressing: _ } = access;
     BTreeMap::from([
         ("AWS_ENDPOINT_URL".to_owned(), Secret::new(endpoint)),
         ("AWS_REGION".to_owned(), Secret::new(region)),

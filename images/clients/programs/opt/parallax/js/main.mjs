@@ -16,7 +16,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { readFileSync, writeSync } from "node:fs";
 
 function client(access) {
-  const once = { maxAttempts: 1, forcePathStyle: true };
+  const once = { maxAttempts: 1, forcePathStyle: access?.addressing !== "virtual" };
   if (!access) return new S3Client(once);
   const credentials = {
     accessKeyId: access.access_key,

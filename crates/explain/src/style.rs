@@ -1,0 +1,128 @@
+//! Virtual-host style: the host name of a request begins with the bucket. What a question shows of it, and what the
+//! sentences about such a request say.
+
+use parallax_vocab::probes::Signed;
+use parallax_vocab::question::{Addressing, Question};
+use url::Url;
+
+/// What a client is told to go back to path style, in the words of the AWS CLI and of the SDKs.
+const PATH_STYLE: &str = "let the client use path style (`addressing_style = path`, `forcePathStyle`)";
+
+/// A request whose host name begins with the bucket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Virtual {
+    /// The bucket: the first label of the host name.
+    pub(super) bucket: String,
+    /// The rest of the host name: the domain of the store.
+    pub(super) domain: String,
+}
+
+impl Virtual {
+    /// Returns the bucket and the domain of a request in virtual-host style. `None` if the request has path style, or if
+    /// its style is not known. A presigned URL has virtual-host style if its path has one segment, because path style
+    /// needs two for bucket and key.
+    pub(super) fn of(question: &Question) -> Option<Self> {
+        match question.probe.facts().signed? {
+            Signed::S3(s3) if s3.access.addressing == Addressing::Virtual => {
+                let domain = Url::parse(&s3.access.endpoint).ok()?.host_str()?.to_owned();
+                Some(Self { bucket: s3.operation.bucket().to_owned(), domain })
+            }
+            Signed::S3(_) => None,
+            Signed::Http(http) => {
+                let url = Url::parse(&http.url).ok()?;
+                let is_signed = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-signature"));
+                let mut segments = url.path_segments()?.filter(|it| !it.is_empty());
+                let has_one_segment = segments.next().is_some() && segments.next().is_none();
+                let (bucket, domain) = url.host_str()?.split_once('.')?;
+                (is_signed && has_one_segment && domain.contains('.'))
+                    .then(|| Self { bucket: bucket.to_owned(), domain: domain.to_owned() })
+            }
+        }
+    }
+
+    /// The sentence for a name that does not exist.
+    pub(super) fn no_such_name(&self, host: &str, inside: bool) -> String {
+        let Self { bucket, domain } = self;
+        let (whom, fix) = if inside {
+            let pattern = domain.replace('.', "[.]");
+            (
+                "for pods",
+                format!(
+                    "CoreDNS needs a rule for all names below {domain} (ConfigMap coredns-custom in kube-system, a key that ends in .override: `rewrite name regex ^[^.]+[.]{pattern}[.]$ SERVICE.NAMESPACE.svc.cluster.local answer auto`), in place before CoreDNS starts or followed by its restart"
+                ),
+            )
+        } else {
+            ("outside the cluster", format!("publish `*.{domain}` there, beside {domain}"))
+        };
+        format!(
+            "{host} does not exist {whom}: it is the host of the bucket `{bucket}` in virtual-host style; {fix}, or {PATH_STYLE}"
+        )
+    }
+
+    /// The sentence for a store that says that the bucket does not exist. `says` is how the store refused the request.
+    pub(super) fn no_such_bucket(&self, says: &str) -> String {
+        let Self { bucket, domain } = self;
+        format!(
+            "{says}: the bucket `{bucket}` is in the host name (virtual-host style), and a store that does not know its domain takes the first segment of the path for the bucket; tell the store its domain {domain} (MinIO: `MINIO_DOMAIN`, SeaweedFS: `-s3.domainName`, Versity: `--virtual-domain`, Garage: `root_domain`, Ceph RGW: `rgw_dns_name`), create the bucket if it is missing, or {PATH_STYLE}"
+        )
+    }
+}
+
+/// The end of the sentence for a certificate that has the domain of the host, but not the host itself. `None` if
+/// `names`, the names of the certificate, do not show this.
+pub(super) fn name_mismatch(host: &str, names: &[String]) -> Option<String> {
+    let (label, domain) = host.split_once('.')?;
+    if names.iter().any(|name| name == domain) {
+        return Some(format!(
+            "in virtual-host style, the host has the bucket (`{label}`) as one label more; add `*.{domain}` to the certificate, or {PATH_STYLE}"
+        ));
+    }
+    let wildcard =
+        names.iter().filter_map(|name| name.strip_prefix("*.")).find(|it| domain.ends_with(&format!(".{it}")))?;
+    Some(format!(
+        "`*` stands for exactly one label, and {host} has more before {wildcard}; if they are a bucket with a dot in its name, {PATH_STYLE}, or rename the bucket"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::question::{HttpQuestion, Probe, View};
+
+    use super::*;
+
+    #[test]
+    fn only_a_url_with_one_segment_shows_that_its_host_begins_with_the_bucket() {
+        let signed = "X-Amz-Signature=00";
+        let table = [
+            (format!("https://photos.minio.example.com/a.txt?{signed}"), Some(("photos", "minio.example.com"))),
+            (format!("https://photos.minio.example.com:9000/a.txt?{signed}"), Some(("photos", "minio.example.com"))),
+            (format!("https://photos.minio.example.com/2026/a.txt?{signed}"), None),
+            (format!("https://minio.example.com/photos/a.txt?{signed}"), None),
+            (format!("https://example.com/a.txt?{signed}"), None),
+            (format!("https://photos.minio.example.com/?{signed}"), None),
+            ("https://www.example.com/a.txt".to_owned(), None),
+        ];
+        for (url, expected) in table {
+            let probe = Probe::Http(HttpQuestion::new("GET", url.clone()));
+            let found = Virtual::of(&Question { view: View::default(), deadline_ms: 1, probe });
+            let found = found.as_ref().map(|it| (it.bucket.as_str(), it.domain.as_str()));
+            assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_the_bucket_s_host_is_told_from_one_of_another_name() {
+        for (host, names, says) in [
+            ("photos.minio.example.com", &["minio.example.com"][..], Some("add `*.minio.example.com`")),
+            ("my.photos.minio.example.com", &["minio.example.com", "*.minio.example.com"], Some("exactly one label")),
+            ("photos.minio.example.com", &["files.example.com"], None),
+            ("minio.example.com", &["files.example.com"], None),
+        ] {
+            let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
+            let found = name_mismatch(host, &names);
+            assert_eq!(found.is_some(), says.is_some(), "{host} {names:?}: {found:?}");
+            let found = found.unwrap_or_default();
+            assert!(found.contains(says.unwrap_or_default()), "{host} {names:?}: {found}");
+        }
+    }
+}
