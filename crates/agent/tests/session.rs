@@ -128,6 +128,7 @@ fn nothing_is_inherited_from_the_environment() {
         name_servers: vec![],
         detours: vec![Detour { from, to: at }],
         identity: None,
+        own_resolver: None,
     };
     let access = S3Access {
         endpoint: "https://127.0.0.1".to_owned(),

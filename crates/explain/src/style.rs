@@ -63,7 +63,7 @@ impl Virtual {
     pub(super) fn no_such_bucket(&self, says: &str) -> String {
         let Self { bucket, domain } = self;
         format!(
-            "{says}: the bucket `{bucket}` is in the host name (virtual-host style), and a store that does not know its domain takes the first segment of the path for the bucket; tell the store its domain {domain} (MinIO: `MINIO_DOMAIN`, SeaweedFS: `-s3.domainName`, Versity: `--virtual-domain`, Garage: `root_domain`, Ceph RGW: `rgw_dns_name`), create the bucket if it is missing, or {PATH_STYLE}"
+            "{says}: the bucket `{bucket}` is in the host name (virtual-host style), and a store that does not know its domain takes the first segment of the path for the bucket; tell the store its domain {domain} (docs/troubleshooting.md names the setting of each store), create the bucket if it is missing, or {PATH_STYLE}"
         )
     }
 }

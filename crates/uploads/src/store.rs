@@ -10,6 +10,7 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, RequestChecksumCalculation};
 use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::PresigningConfig;
 
 /// The store of the uploads.
@@ -48,7 +49,7 @@ impl Store {
     pub(crate) async fn size(&self, key: &str) -> anyhow::Result<Option<i64>> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
             Ok(found) => Ok(Some(found.content_length().unwrap_or_default())),
-            Err(error) if error.as_service_error().is_some_and(|it| it.is_not_found()) => Ok(None),
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
             Err(error) => Err(anyhow::anyhow!("{}", DisplayErrorContext(error)))
                 .with_context(|| format!("the store does not say whether {key} exists")),
         }

@@ -24,6 +24,7 @@ use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
 use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
 use refusal::{ephemeral_refused, exec_refused, last_words, plausible, unusable};
 pub use workload::pod_of;
+use workload::{is_running, wanted};
 
 /// The folders in which the agent's program may be, in addition to the folder that `TMPDIR` names and the `emptyDir`
 /// volumes of the container. Most container runtimes mount `/dev/shm` with `noexec`, so this folder comes last.
@@ -457,25 +458,6 @@ fn state(pod: Option<&Pod>, name: &str) -> State {
         return State::Stuck(format!("{reason}: {message}"));
     }
     State::Waits
-}
-
-/// The name of the container that the user means: `container`, or the one that kubectl's annotation names.
-fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
-    let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
-    container.or(annotated.map(String::as_str))
-}
-
-/// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
-/// containers of the pod must run.
-fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
-    let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
-    let wanted = wanted(pod, container);
-    { names }.filter(|it| wanted.is_none_or(|wanted| wanted == *it)).all(|it| is_running(pod, it))
-}
-
-fn is_running(pod: &Pod, container: &str) -> bool {
-    let statuses = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
-    { statuses }.any(|it| it.name == container && it.state.as_ref().is_some_and(|it| it.running.is_some()))
 }
 
 /// The folders of a container's `emptyDir` volumes that the container may write. Other volumes are left out, because

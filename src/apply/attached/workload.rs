@@ -11,7 +11,6 @@ use kube::{Api, Client, Resource};
 use parallax_language::scenario::model::AttachKind;
 use serde::de::DeserializeOwned;
 
-use super::can_attach;
 use crate::cluster::{api_message, selector};
 
 /// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`): one whose
@@ -60,6 +59,25 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     Api::<K>::namespaced(client.clone(), namespace).get(name).await
+}
+
+/// The name of the container that the user means: `container`, or the one that kubectl's annotation names.
+pub(super) fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
+    let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
+    container.or(annotated.map(String::as_str))
+}
+
+/// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
+/// containers of the pod must run.
+fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
+    let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
+    let wanted = wanted(pod, container);
+    { names }.filter(|it| wanted.is_none_or(|wanted| wanted == *it)).all(|it| is_running(pod, it))
+}
+
+pub(super) fn is_running(pod: &Pod, container: &str) -> bool {
+    let statuses = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
+    { statuses }.any(|it| it.name == container && it.state.as_ref().is_some_and(|it| it.running.is_some()))
 }
 
 #[cfg(test)]
