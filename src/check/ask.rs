@@ -71,7 +71,7 @@ enum Placement<'a> {
         /// Whether the pod may exist.
         may_be_there: bool,
     },
-    Attached(Placing),
+    Attached(Box<Placing>),
 }
 
 impl<'a> Placement<'a> {
@@ -79,7 +79,7 @@ impl<'a> Placement<'a> {
         let client = &access.client;
         match inside {
             Inside::Guest(guest) => Self::Guest { guest, client, may_be_there: true },
-            Inside::Attached(attached) => Self::Attached(Placing::new(attached.clone(), client.clone())),
+            Inside::Attached(attached) => Self::Attached(Box::new(Placing::new(attached.clone(), client.clone()))),
         }
     }
 

@@ -245,7 +245,8 @@ pub(super) async fn run(
     }
     let began = Instant::now();
     let mut silent = false;
-    if let Err((first, error)) = in_environment(context, applier, cluster, plan, provisioned, setting_up).await {
+    let result = Box::pin(in_environment(context, applier, cluster, plan, provisioned, setting_up)).await;
+    if let Err((first, error)) = result {
         silent = error.is_silence();
         for variant in &plan.variants[first..] {
             context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
@@ -253,8 +254,9 @@ pub(super) async fn run(
     }
     // In an own cluster that is about to be removed, the agent goes with its container.
     if !cluster.is_own() || context.options.keep {
-        let remains = guests::remove(context, Some(&plan.namespace)).await;
-        remains.into_iter().for_each(|it| context.sink.warn(it));
+        for remains in guests::remove(context, Some(&plan.namespace)).await {
+            context.sink.warn(remains);
+        }
     }
     let is_last = shared.ended();
     // After the last environment, the namespace is not deleted, because the cluster is removed as a whole. The deletion

@@ -103,8 +103,9 @@ impl Guests {
             if let Some(ended) = open.remove(&place) {
                 let all = &stage.context.guests;
                 let is_other = |it: &Placed| !Arc::ptr_eq(&it.placing, &ended.placed.placing);
-                let remains = ended.placed.remove().await;
-                remains.into_iter().for_each(|it| stage.context.sink.warn(it));
+                for remains in ended.placed.remove().await {
+                    stage.context.sink.warn(remains);
+                }
                 all.lock().unwrap_or_else(PoisonError::into_inner).retain(is_other);
             }
         }

@@ -50,7 +50,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let moments = newest(&answer).into_iter().collect();
     let expect = if let Expected::Declared(expect) = expected { Some(expect) } else { None };
     let (question, answer) = (Some(question), Some(answer));
-    Ok(Tried { question, answer, witness, expect, moments, notes, ..Tried::judged(judgement) })
+    Ok(Tried { question, answer, notes, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
 /// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says

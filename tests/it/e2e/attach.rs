@@ -47,7 +47,7 @@ spec:
         - { name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [cat], stdin: true }
 ";
 /// A scenario that asks from applications that exist already.
-const GUEST: &str = r#"name: guest
+const GUEST: &str = r"name: guest
 summary: The programs of an application trust the store
 vantages:
   ours: { attach: { to: pod/right, container: app, existing: true } }
@@ -59,7 +59,7 @@ breaks:
   other-authority:
     change: { vantages: { own: { attach: { to: pod/wrong } } } }
     fails: { own-chain: { tls: unknown-authority } }
-"#;
+";
 /// The steps of [`GUEST`], and then one that waits until the run is killed.
 const GATE: &str = "  - { id: gate, needs: [name], resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }\n";
 /// The time limit for the pods of the applications to run, for the agent to appear, and for the agent to be gone. If
