@@ -44,7 +44,7 @@ impl Workload {
     }
 
     /// The API for the workload's kind. The objects are untyped, because `scale` and `restart` change the same fields
-    /// in both kinds.
+    /// in a Deployment and in a `StatefulSet`.
     pub(super) fn api(&self, scope: &Scope<'_>) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind()));
         Api::namespaced_with(scope.cluster.client.clone(), scope.namespace, &resource)

@@ -1,6 +1,6 @@
-//! Tests of a project that somebody else wrote, such as a pull request. Commands that only read the project reveal
-//! nothing about this machine, do not block, and end. Commands that would act on this machine need the user's consent.
-//! The tests need no container engine.
+//! Runs Parallax on a project that somebody else wrote, for example one from a pull request. A command that only reads
+//! the project must reveal nothing about this machine, and must end within its time limit. A command that would change
+//! something on this machine needs the user's consent. The tests need no container engine.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -152,8 +152,9 @@ impl Drop for Scratch {
     }
 }
 
-/// Tries the file in a new project, with an empty home folder and without the variables of the caller. With `run`, this
-/// repository is hidden, and these arguments run the project's scenario.
+/// Tries the published program `file` in a new project, with an empty home folder and without the environment variables
+/// of the caller. If `run` is given, it contains the arguments of a further command, which runs the project's scenario.
+/// The program then cannot read this repository, so it cannot use a file that only a developer has.
 fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
     let scratch = Scratch(std::env::temp_dir().join(format!("parallax-dist-{}", std::process::id())));
     let (project, home) = (scratch.0.join("project"), scratch.0.join("home"));

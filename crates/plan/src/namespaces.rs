@@ -22,7 +22,8 @@ pub enum Namespaces<'a> {
 }
 
 impl Namespaces<'_> {
-    /// The name of an environment's namespace. `taken` contains the names so far, and gets this name.
+    /// Returns the name of an environment's namespace. `taken` contains the names that are already used; the new name is
+    /// added to it.
     pub(super) fn name(self, path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
         match self {
             Self::Each | Self::Unshared => namespace("", path, break_id, taken),

@@ -85,7 +85,8 @@ pub enum ProvisionError {
         /// Instructions for a person to install the tool.
         by_hand: String,
     },
-    /// Code asks for a tool for a use that the tool's row in the table does not declare. This is a defect of Parallax.
+    /// The code of Parallax uses a tool for a purpose that the table of programs (`programs`) does not list for
+    /// this tool. This is a defect of Parallax.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
     Undeclared {
         /// The name of the requested tool.

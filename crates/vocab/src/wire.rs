@@ -57,7 +57,7 @@ pub enum FromAgent {
         /// The IP addresses of the pod or container.
         addresses: Vec<std::net::IpAddr>,
     },
-    /// Gives the answer to a question ([`ToAgent::Ask`]).
+    /// The agent gives the answer to a question ([`ToAgent::Ask`]).
     Answered {
         /// The number of the question ([`ToAgent::Ask`]).
         request: u64,

@@ -98,7 +98,7 @@ struct Reader<'a> {
     small: BTreeMap<String, Vec<u8>>,
     /// The size of all copies of manifests and configs that were read for an earlier image already.
     shared_bytes: u64,
-    /// The layers that were verified, by digest.
+    /// The verified layers. The key is the digest of the layer.
     layers: BTreeMap<String, Part>,
 }
 
