@@ -249,6 +249,9 @@ fn by_signature(question: &PresignQuestion) -> Option<Written<'_>> {
 
 /// Returns what an HTTP request writes. A request whose path has no bucket writes nothing: it asks the store itself,
 /// for example for temporary credentials.
+///
+/// The server of the URL gets the request, so the URL decides which store is meant. If the URL is that of a proxy, the
+/// header `Host` decides it. The store reads the bucket from `Host`.
 fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option<Written<'a>> {
     let HttpQuestion { method, url, host, form, .. } = question;
     if ["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
@@ -257,23 +260,31 @@ fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option
     let uri: Uri = url.parse().ok()?;
     let path = decoded(uri.path());
     let path = path.trim_start_matches('/');
+    let (name, port) = server(url)?;
+    // `Host` need not have the port of the URL, so only its name is compared.
+    let sent_to = host.as_ref().and_then(|host| Some(server(&format!("https://{host}"))?.0));
+    let meant = store_of(stores, &name, Some(port)).or_else(|| store_of(stores, sent_to.as_ref()?, None));
+    let host = sent_to.as_ref().unwrap_or(&name);
+    let bucket = meant.and_then(|it| bucket_in_host(&server(it.endpoint)?.0, host));
     // In virtual-host style, the bucket is in the host name, and the whole path is the key.
-    let sent_to = host.as_ref().map(|host| format!("{}://{host}", uri.scheme_str().unwrap_or("https")));
-    let sent_to = sent_to.as_deref().unwrap_or(url);
-    let in_host = stores.iter().find_map(|it| Some((it.endpoint, bucket_in_host(it.endpoint, sent_to)?)));
-    let (url, bucket, key) = if let Some((endpoint, bucket)) = &in_host {
-        (*endpoint, bucket.as_str(), path)
-    } else {
-        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        (url.as_str(), bucket, key)
-    };
+    let (bucket, key) = bucket.map_or_else(|| path.split_once('/').unwrap_or((path, "")), |bucket| (bucket, path));
     if bucket.is_empty() {
         return None;
     }
     // A form is sent to the URL of the bucket. The key of the object is in the form's field `key`.
     let field = form.as_ref().and_then(|it| it.fields.get("key")).filter(|_| key.is_empty());
     let key = field.map_or_else(|| Cow::Owned(key.to_owned()), |it| Cow::Borrowed(it.as_str()));
+    let url = meant.map_or(url.as_str(), |it| it.endpoint);
     Some(Written { url, bucket: Cow::Owned(bucket.to_owned()), key, signs: false })
+}
+
+/// The store that has this host, or one of whose buckets has it in virtual-host style. If there are several of the
+/// latter, the one with the longest name. `port` is `None` if it need not be compared.
+fn store_of<'a, 'b>(stores: &'a [Limit<'b>], host: &str, port: Option<u16>) -> Option<&'a Limit<'b>> {
+    let servers = stores.iter().filter_map(|it| Some((it, server(it.endpoint)?)));
+    let servers = servers.filter(|(_, (_, of))| port.is_none_or(|port| port == *of));
+    let matching = servers.filter(|(_, (name, _))| name == host || bucket_in_host(name, host).is_some());
+    matching.max_by_key(|(_, (name, _))| name.len()).map(|(store, _)| store)
 }
 
 /// Whether two URLs have the same host and port.
@@ -281,12 +292,10 @@ fn is_one_server(one: &str, other: &str) -> bool {
     server(one).is_some_and(|it| Some(it) == server(other))
 }
 
-/// The bucket in the host name of a URL whose host is one of the store's buckets in virtual-host style. `None` for
-/// another host.
-fn bucket_in_host(endpoint: &str, url: &str) -> Option<String> {
-    let ((domain, of_store), (host, port)) = (server(endpoint)?, server(url)?);
-    let bucket = host.strip_suffix(&domain)?.strip_suffix('.')?;
-    (port == of_store).then(|| bucket.to_owned())
+/// The bucket in a host name of virtual-host style, which is the bucket and the store's own name. `None` for another
+/// host.
+fn bucket_in_host<'a>(store: &str, host: &'a str) -> Option<&'a str> {
+    host.strip_suffix(store)?.strip_suffix('.')
 }
 
 /// The host and the port of a URL.
@@ -317,6 +326,7 @@ mod tests {
             limit("same", HOST, Some("q/r1/n"), &videos[..]),
             limit("second", "http://other.example.com:9000", Some("o/r1/n"), &photos[..]),
             limit("own", "https://own.example.com", None, &photos[..]),
+            limit("below", "https://eu.own.example.com", Some("b/r1/n"), &photos[..]),
         ];
         let refused = within(&stores, probe).err()?;
         let id = refused.split_once("the existing store `").expect("a store").1;
@@ -353,6 +363,10 @@ mod tests {
             ("GET", "https://photos.s3.example.com/theirs.txt", None),
             ("PUT", "https://photos.own.example.com/a.txt", None),
             ("PUT", "https://photos.s3.example.com:8443/theirs.txt", None),
+            // An existing store whose name begins with a bucket of another one, or ends with the name of an own one.
+            ("PUT", "https://eu.own.example.com/photos/theirs.txt", Some("below")),
+            ("PUT", "https://eu.own.example.com/photos/b/r1/n/a.txt", None),
+            ("PUT", "https://photos.eu.own.example.com/theirs.txt", Some("below")),
             // These servers are not existing stores, so the limits do not apply to them.
             ("PUT", "http://other.example.com/photos/a.txt", None),
             ("PUT", "https://own.example.com/photos/a.txt", None),
@@ -377,11 +391,20 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_may_have_the_bucket() {
-        for (path, expected) in [("p/r1/n/a.txt", None), ("photos/p/r1/n/a.txt", Some("first"))] {
-            let host = Some("photos.s3.example.com".to_owned());
-            let question = HttpQuestion { host, ..HttpQuestion::new("PUT", format!("{HOST}/{path}")) };
-            assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{path}");
+    fn the_url_decides_which_store_is_meant_and_the_host_header_which_bucket() {
+        for (url, host, expected) in [
+            ("https://s3.example.com/p/r1/n/a.txt", "photos.s3.example.com", None),
+            ("https://s3.example.com/photos/p/r1/n/a.txt", "photos.s3.example.com", Some("first")),
+            ("https://s3.example.com/photos/theirs.txt", "photos.own.example.com", Some("first")),
+            ("https://photos.s3.example.com/theirs.txt", "other.example.com", Some("first")),
+            ("https://photos.s3.example.com/p/r1/n/a.txt", "s3.example.com", Some("first")),
+            ("http://other.example.com:9000/o/r1/n/a.txt", "photos.other.example.com", None),
+            ("https://proxy.example.com/theirs.txt", "photos.s3.example.com", Some("first")),
+            ("https://proxy.example.com/photos/theirs.txt", "s3.example.com:443", Some("first")),
+            ("https://own.example.com/photos/a.txt", "photos.s3.example.com", None),
+        ] {
+            let question = HttpQuestion { host: Some(host.to_owned()), ..HttpQuestion::new("PUT", url) };
+            assert_eq!(refused_in(&Probe::Http(question)).as_deref(), expected, "{url} {host}");
         }
     }
 

@@ -57,7 +57,9 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
                 "`{step}`{from}: the token's issuer, or the keys that its discovery document leads to, cannot be found from here ({detail}); `jwks_uri` is what the apiserver was told: `--kube-apiserver-arg=service-account-jwks-uri=https://kubernetes.default.svc.cluster.local/openid/v1/jwks`, or a name that is known where tokens are checked"
             )
         }
-        Cause::Dns { fault: DnsFault::NoSuchName, .. } if let Some(style) = subject.question.and_then(Virtual::of) => {
+        Cause::Dns { fault: DnsFault::NoSuchName, .. }
+            if let Some(style) = subject.question.and_then(Virtual::of).filter(|it| it.is_host(&host)) =>
+        {
             format!("`{step}`{from}: {}", style.no_such_name(&host, subject.inside))
         }
         Cause::Dns { fault, detail } => format!("`{step}`{from}: {}", dns(*fault, &host, subject.inside, detail)),

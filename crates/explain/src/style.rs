@@ -15,6 +15,8 @@ pub(super) struct Virtual {
     pub(super) bucket: String,
     /// The rest of the host name: the domain of the store.
     pub(super) domain: String,
+    /// Whether the question itself says that it has virtual-host style. A URL only looks like it.
+    is_certain: bool,
 }
 
 impl Virtual {
@@ -25,7 +27,7 @@ impl Virtual {
         match question.probe.facts().signed? {
             Signed::S3(s3) if s3.access.addressing == Addressing::Virtual => {
                 let domain = Url::parse(&s3.access.endpoint).ok()?.host_str()?.to_owned();
-                Some(Self { bucket: s3.operation.bucket().to_owned(), domain })
+                Some(Self { bucket: s3.operation.bucket().to_owned(), domain, is_certain: true })
             }
             Signed::S3(_) => None,
             Signed::Http(http) => {
@@ -33,16 +35,29 @@ impl Virtual {
                 let is_signed = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-signature"));
                 let mut segments = url.path_segments()?.filter(|it| !it.is_empty());
                 let has_one_segment = segments.next().is_some() && segments.next().is_none();
-                let (bucket, domain) = url.host_str()?.split_once('.')?;
-                (is_signed && has_one_segment && domain.contains('.'))
-                    .then(|| Self { bucket: bucket.to_owned(), domain: domain.to_owned() })
+                // The store sees the header `Host`. If it has another host than the URL, the URL's host is a proxy's.
+                let host = match &http.host {
+                    Some(sent) => sent.split(':').next().unwrap_or_default(),
+                    None => url.host_str()?,
+                };
+                let (bucket, domain) = host.split_once('.')?;
+                (is_signed && has_one_segment && domain.contains('.')).then(|| Self {
+                    bucket: bucket.to_owned(),
+                    domain: domain.to_owned(),
+                    is_certain: false,
+                })
             }
         }
     }
 
+    /// Whether this is the host of the request. It is not if the URL is that of a proxy.
+    pub(super) fn is_host(&self, host: &str) -> bool {
+        host.strip_prefix(&*self.bucket).and_then(|it| it.strip_prefix('.')) == Some(&*self.domain)
+    }
+
     /// The sentence for a name that does not exist.
     pub(super) fn no_such_name(&self, host: &str, inside: bool) -> String {
-        let Self { bucket, domain } = self;
+        let Self { bucket, domain, .. } = self;
         let (whom, fix) = if inside {
             let pattern = domain.replace('.', "[.]");
             (
@@ -54,16 +69,24 @@ impl Virtual {
         } else {
             ("outside the cluster", format!("publish `*.{domain}` there, beside {domain}"))
         };
-        format!(
-            "{host} does not exist {whom}: it is the host of the bucket `{bucket}` in virtual-host style; {fix}, or {PATH_STYLE}"
-        )
+        let style = if self.is_certain {
+            format!("it is the host of the bucket `{bucket}` in virtual-host style")
+        } else {
+            format!("if `{bucket}` is a bucket, it is that bucket's host in virtual-host style")
+        };
+        format!("{host} does not exist {whom}: {style}; {fix}, or {PATH_STYLE}")
     }
 
     /// The sentence for a store that says that the bucket does not exist. `says` is how the store refused the request.
     pub(super) fn no_such_bucket(&self, says: &str) -> String {
-        let Self { bucket, domain } = self;
+        let Self { bucket, domain, is_certain } = self;
+        let style = if *is_certain {
+            format!("the bucket `{bucket}` is in the host name (virtual-host style)")
+        } else {
+            format!("if `{bucket}` is the bucket, it is in the host name (virtual-host style)")
+        };
         format!(
-            "{says}: the bucket `{bucket}` is in the host name (virtual-host style), and a store that does not know its domain takes the first segment of the path for the bucket; tell the store its domain {domain} (docs/troubleshooting.md names the setting of each store), create the bucket if it is missing, or {PATH_STYLE}"
+            "{says}: {style}, and a store that does not know its domain takes the first segment of the path for the bucket; tell the store its domain {domain} (docs/troubleshooting.md names the setting of each store), create the bucket if it is missing, or {PATH_STYLE}"
         )
     }
 }
@@ -74,7 +97,7 @@ pub(super) fn name_mismatch(host: &str, names: &[String]) -> Option<String> {
     let (label, domain) = host.split_once('.')?;
     if names.iter().any(|name| name == domain) {
         return Some(format!(
-            "in virtual-host style, the host has the bucket (`{label}`) as one label more; add `*.{domain}` to the certificate, or {PATH_STYLE}"
+            "if `{label}` is a bucket (virtual-host style), add `*.{domain}` to the certificate, or {PATH_STYLE}; otherwise add the name that clients use"
         ));
     }
     let wildcard =
@@ -100,6 +123,8 @@ mod tests {
             (format!("https://minio.example.com/photos/a.txt?{signed}"), None),
             (format!("https://example.com/a.txt?{signed}"), None),
             (format!("https://photos.minio.example.com/?{signed}"), None),
+            // Without knowledge of the store, this URL of a bucket in path style looks the same.
+            (format!("https://minio.example.com/photos?{signed}"), Some(("minio", "example.com"))),
             ("https://www.example.com/a.txt".to_owned(), None),
         ];
         for (url, expected) in table {
@@ -107,6 +132,19 @@ mod tests {
             let found = Virtual::of(&Question { view: View::default(), deadline_ms: 1, probe });
             let found = found.as_ref().map(|it| (it.bucket.as_str(), it.domain.as_str()));
             assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_store_sees_the_bucket_in_the_host_header() {
+        for (sent, expected) in [("photos.minio.example.com:443", Some("photos")), ("minio.com", None)] {
+            let url = "https://proxy.example.com/a.txt?X-Amz-Signature=00";
+            let question = HttpQuestion { host: Some(sent.to_owned()), ..HttpQuestion::new("GET", url) };
+            let probe = Probe::Http(question);
+            let found = Virtual::of(&Question { view: View::default(), deadline_ms: 1, probe });
+            assert_eq!(found.as_ref().map(|it| it.bucket.as_str()), expected, "{sent}");
+            let says = found.map(|it| it.no_such_bucket("404"));
+            assert!(says.is_none_or(|it| it.contains("if `photos` is the bucket")), "{sent}");
         }
     }
 

@@ -39,8 +39,11 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
     // The pattern names each part of the question, without `..`. If a part is added, the compiler reports this line,
     // and its author must decide whether the SDK can sign the part.
-    let PresignQuestion { method, policy, expires_s, signed_at_s, query, access: _, bucket: _, key: _ } = question;
+    let PresignQuestion { method, policy, expires_s, signed_at_s, query, access, bucket, key: _ } = question;
     let method = method.as_str();
+    if let Some(why) = access.cannot_be_virtual(bucket) {
+        return Err(invalid(format!("cannot presign in virtual-host style: {why}")));
+    }
     let at = instant(SystemTime::now(), *signed_at_s)?;
     if let ("POST", Some(policy)) = (method, policy) {
         return form(question, policy, at);

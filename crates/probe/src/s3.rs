@@ -38,6 +38,9 @@ const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
 pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
+    if let Some(why) = question.access.cannot_be_virtual(question.operation.bucket()) {
+        return Err(invalid(format!("cannot ask in virtual-host style: {why}")));
+    }
     let connector = Connector::new(dialler);
     let headers = Headers::of(&question.headers)?;
     let config = config(&question.access)?.http_client(connector.clone()).interceptor(headers).build();

@@ -22,7 +22,7 @@ pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
     /// Maps each host name (lower case, no trailing dot) to what it resolves to. Other names get NXDOMAIN. The name
-    /// `*.HOST` stands for each name that has one label more than `HOST` and is not in the map itself.
+    /// `*.HOST` stands for each name below `HOST`, except for names that the map contains, and names below these.
     pub names: BTreeMap<String, NameTarget>,
     /// The rules by which the edge passes connections on.
     #[serde(default)]

@@ -16,7 +16,6 @@ use super::containers::Containers;
 use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
-use super::zone::applies;
 
 /// The time limit for receiving the client's TLS hello, or the head of its HTTP request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -95,6 +94,13 @@ async fn pass(mut client: TcpStream, routes: &Routes, containers: &Containers, p
     passed.bytes_in += bytes_in;
     passed.bytes_out = bytes_out;
     Ok(())
+}
+
+/// The rule that applies to a server name: the rule of the name itself, or else that of the wildcard one label above. Of
+/// certificates, too, a wildcard stands for one label.
+fn applies<'a, T>(table: &'a BTreeMap<String, T>, name: &str) -> Option<(&'a String, &'a T)> {
+    let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
+    table.get_key_value(name).or_else(|| table.get_key_value(&wildcard()?))
 }
 
 /// Reads the TLS `ClientHello` or the head of an HTTP request. Returns the server name or the host, and all bytes that

@@ -65,10 +65,26 @@ impl Zone {
         zone
     }
 
-    /// The declared name that applies to `name`, with its addresses. A name that exists without records is not hidden by
-    /// a wildcard (RFC 4592).
+    /// The declared name that applies to `name`, with its addresses: the name itself, or a wildcard above it. As in public
+    /// DNS, a wildcard stands for any number of labels, but for no name that exists itself, and for no name below such a
+    /// name (RFC 4592, section 3.3.1).
     fn entry(&self, name: &str) -> Option<(&String, &Vec<IpAddr>)> {
-        applies(&self.names, name).filter(|(declared, _)| *declared == name || !self.between.contains(name))
+        if let Some(own) = self.names.get_key_value(name) {
+            return Some(own);
+        }
+        let mut below = name;
+        while !self.exists(below) {
+            let (_, parent) = below.split_once('.')?;
+            if let Some(wildcard) = self.names.get_key_value(&format!("*.{parent}")) {
+                return Some(wildcard);
+            }
+            below = parent;
+        }
+        None
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        self.names.contains_key(name) || self.between.contains(name)
     }
 
     /// Whether `name` exists only for clients outside the cluster: a name of the edge, or of a container on the
@@ -92,13 +108,6 @@ impl Zone {
         let addresses: Vec<_> = all.iter().filter(fits).copied().collect();
         if addresses.is_empty() { Verdict::NoData } else { Verdict::Addresses(addresses) }
     }
-}
-
-/// The entry of a table that applies to a name: the entry of the name itself, or else that of the wildcard one label
-/// above.
-pub(super) fn applies<'a, T>(table: &'a BTreeMap<String, T>, name: &str) -> Option<(&'a String, &'a T)> {
-    let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
-    table.get_key_value(name).or_else(|| table.get_key_value(&wildcard()?))
 }
 
 /// Converts a name to lower case and removes the root's dot at its end.
@@ -141,7 +150,9 @@ mod tests {
             ("photos.s3.example.com", Asked::Four, Verdict::Addresses(vec![edge])),
             ("photos.s3.example.com", Asked::Six, Verdict::NoData),
             ("s3.example.com", Asked::Four, Verdict::NoData),
-            ("my.photos.s3.example.com", Asked::Four, Verdict::NoSuchName),
+            ("my.photos.s3.example.com", Asked::Four, Verdict::Addresses(vec![edge])),
+            ("x.own.s3.example.com", Asked::Four, Verdict::NoSuchName),
+            ("x.between.s3.example.com", Asked::Four, Verdict::NoSuchName),
             ("own.s3.example.com", Asked::Six, Verdict::Addresses(vec![six])),
             ("own.s3.example.com", Asked::Four, Verdict::NoData),
             ("between.s3.example.com", Asked::Four, Verdict::NoData),
@@ -154,6 +165,6 @@ mod tests {
         }
         assert!(zone.is_hidden("MINIO.example.com.") && !zone.is_hidden("six.example.org"));
         assert!(zone.is_hidden("photos.s3.example.com") && !zone.is_hidden("own.s3.example.com"));
-        assert!(!zone.is_hidden("my.photos.s3.example.com"));
+        assert!(zone.is_hidden("my.photos.s3.example.com") && !zone.is_hidden("x.own.s3.example.com"));
     }
 }

@@ -68,6 +68,37 @@ impl S3Access {
     }
 }
 
+/// The length of a bucket's name in characters (S3's rules for names). A label of a host name is not longer.
+const BUCKET_NAME: std::ops::RangeInclusive<usize> = 3..=63;
+
+impl S3Access {
+    /// Returns why a request for a bucket cannot have virtual-host style although it should: the endpoint is an address,
+    /// or the bucket cannot begin a host name with a certificate. The AWS SDKs then use path style and do not say so.
+    /// `None` if the request can have the style that it should have.
+    pub fn cannot_be_virtual(&self, bucket: &str) -> Option<String> {
+        if self.addressing == Addressing::Path {
+            return None;
+        }
+        let (scheme, rest) = self.endpoint.split_once("://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        if host.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok() {
+            return Some(format!("{host} is an address, and only a host name can begin with a bucket"));
+        }
+        let is_letter = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+        let is_label =
+            |it: &str| !it.is_empty() && it.bytes().all(is_letter) && !it.starts_with('-') && !it.ends_with('-');
+        if !BUCKET_NAME.contains(&bucket.len()) || !bucket.split('.').all(is_label) {
+            return Some(format!("`{bucket}` cannot begin a host name; SDKs use path style for it"));
+        }
+        (scheme == "https" && bucket.contains('.')).then(|| {
+            format!(
+                "`{bucket}` has a dot, and no wildcard of a certificate covers two labels; SDKs use path style for it"
+            )
+        })
+    }
+}
+
 /// One S3 operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -345,4 +376,37 @@ impl Replied for S3Reply {
     }
 
     fn shorten(&mut self, _: &ProberQuestion) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_can_begin_a_host_in_virtual_host_style() {
+        for (endpoint, bucket, says) in [
+            ("https://s3.example.com", "photos", None),
+            ("https://s3.example.com:9000/base", "my-photos-2026", None),
+            ("http://s3.example.com", "my.photos", None),
+            ("https://s3.example.com", "my.photos", Some("has a dot")),
+            ("https://s3.example.com", "Photos", Some("`Photos` cannot begin")),
+            ("https://s3.example.com", "ab", Some("`ab` cannot begin")),
+            ("http://s3.example.com", "my..photos", Some("cannot begin")),
+            ("https://10.0.0.1:9000", "photos", Some("10.0.0.1:9000 is an address")),
+            ("http://[fd00::1]:9000", "photos", Some("is an address")),
+        ] {
+            let access = |addressing| S3Access {
+                endpoint: endpoint.to_owned(),
+                region: "us-east-1".to_owned(),
+                access_key: "key".to_owned(),
+                secret_key: Secret::new("secret"),
+                session_token: None,
+                addressing,
+            };
+            let why = access(Addressing::Virtual).cannot_be_virtual(bucket);
+            assert_eq!(why.is_some(), says.is_some(), "{endpoint} {bucket}: {why:?}");
+            assert!(why.unwrap_or_default().contains(says.unwrap_or_default()), "{endpoint} {bucket}");
+            assert_eq!(access(Addressing::Path).cannot_be_virtual(bucket), None, "{endpoint} {bucket}");
+        }
+    }
 }
