@@ -19,6 +19,10 @@ const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 /// The time limit for image builds. Without a cache, the builds take about twenty-five minutes on two cores, and longer
 /// while a compiler runs.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
+/// The command in docs/your-own-stack.md that builds the images of the demo chart.
+const DEMO_BUILDS: &str = "parallax images build ";
+/// The images with the programs that a user of the demo chart has.
+const DEMO_TOOLS: [&str; 2] = ["helm", "kubectl"];
 /// The interval between progress lines during a wait.
 const SAY_EVERY: Duration = Duration::from_secs(15);
 /// The number of lines that are shown of the output of a failed build.
@@ -37,11 +41,18 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     } else {
         true
     };
-    let mut images = if engine { Some(Images::start(&parallax, flag)?) } else { None };
+    let mut images = if engine { Some(Images::start(&parallax, "fetch", &[], flag)?) } else { None };
+    if images.is_some() {
+        say("images are built while the tests compile");
+    }
     parts.run("test build", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-run"])));
     // Tests that start clusters need the images. The time limits of these tests do not include image builds.
     if let Some(images) = &mut images {
-        parts.run("images", || images.finish());
+        parts.run("images", || {
+            let fetched = images.finish()?;
+            let built = Images::start(&parallax, "build", &of_the_demo()?, flag)?.finish()?;
+            Ok(fetched && built)
+        });
     }
     parts.run("rust tests", || {
         // The variable allows a quick run without an engine. It is removed here, because each test must run.
@@ -60,7 +71,16 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     Ok(parts.close())
 }
 
-/// A running process of `parallax images fetch`, which builds the images.
+/// Returns the names of the images that the test of the demo chart needs: those that the page builds, and the tools that
+/// a user has. Some are in no scenario, so `parallax images fetch` does not build them.
+fn of_the_demo() -> Result<Vec<&'static str>> {
+    let built = include_str!("../../docs/your-own-stack.md").lines().find_map(|it| it.strip_prefix(DEMO_BUILDS));
+    let built =
+        built.with_context(|| format!("docs/your-own-stack.md has no line that begins with `{DEMO_BUILDS}`"))?;
+    Ok(built.split_whitespace().chain(DEMO_TOOLS).collect())
+}
+
+/// A running process of `parallax images fetch` or `parallax images build`.
 struct Images {
     child: Child,
     log: PathBuf,
@@ -68,20 +88,21 @@ struct Images {
 }
 
 impl Images {
-    fn start(parallax: &Path, flag: &[&str]) -> Result<Self> {
+    /// Starts `parallax images COMMAND` with the names of images and the options `flag`.
+    fn start(parallax: &Path, command: &str, names: &[&str], flag: &[&str]) -> Result<Self> {
         // The log is in the folder of the binaries, so that `cargo clean` removes the log too.
-        let log = parallax.with_file_name("images-fetch.log");
+        let log = parallax.with_file_name(format!("images-{command}.log"));
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
-        let mut command = Command::new(parallax);
+        let mut started = Command::new(parallax);
         // `CI` selects plain lines, because the output goes to a file.
-        command.args(["images", "fetch"]).args(flag).env("CI", "true");
-        command.stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().with_context(|| format!("failed to start {}", parallax.display()))?;
-        say(&format!("images are built while the tests compile; their output goes to {}", log.display()));
+        started.args(["images", command]).args(names).args(flag).env("CI", "true");
+        started.stdout(file.try_clone()?).stderr(file);
+        let child = started.spawn().with_context(|| format!("failed to start {}", parallax.display()))?;
+        say(&format!("the output of `parallax images {command}` goes to {}", log.display()));
         Ok(Self { child, log, began: Instant::now() })
     }
 
-    /// Waits until `parallax images fetch` ends, and reports progress. Returns whether the command succeeded.
+    /// Waits until the command ends, and reports progress. Returns whether the command succeeded.
     fn finish(&mut self) -> Result<bool> {
         let mut reported = Instant::now();
         loop {
@@ -115,5 +136,18 @@ impl Drop for Images {
         // The child still runs here only if the tests were aborted. Otherwise the kill has no effect.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_images_of_the_demo_are_those_of_its_page_and_the_tools() {
+        let names = of_the_demo().expect("the page");
+        for name in ["k3s", "agent", "uploads", "litestream", "helm", "kubectl"] {
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
     }
 }
