@@ -2,15 +2,16 @@
 //! commands are those of the page. The right set-up works, from the browser's upload to the restored database, and the
 //! first red row of `parallax check` names the cause of each of the twelve wrong set-ups.
 
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use kube::{Api, Client};
-use parallax::cluster::client_of_file;
+use parallax::cluster::{Ended, client_of_file, until};
 use parallax::probe::Vantage;
 use parallax::run::supply_of;
 use parallax_engine::{Engine, RealSurroundings};
@@ -19,7 +20,9 @@ use parallax_provision::Tool;
 use parallax_record::Sink;
 use parallax_vocab::question::{HttpQuestion, Probe, View};
 use parallax_vocab::{Question, Reply};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{Project, no_engine, reserve};
@@ -28,11 +31,20 @@ use crate::engine::bench::docker;
 
 /// The tools that a user has, as images, and their programs in these.
 const TOOLS: [(&str, &str); 2] = [("helm", "/usr/local/bin/helm"), ("kubectl", "/clients/kubectl")];
-/// The container of the page.
-const NODE: &str = "uploads-demo";
+/// The image of the test's own name server.
+const COREDNS: &str = "coredns";
+/// The label by which tests that list the engine's objects know that an object belongs to another test.
+const LABEL: &str = "io.parallax.test=demo";
+/// The time limit for images that were not built before this test. `cargo xtask test` builds all of them.
+const IMAGES_WITHIN: Duration = Duration::from_mins(45);
+/// The time limit for a block of commands. The limits of the commands themselves, of at most three minutes, are shorter,
+/// and their messages say what is missing.
+const COMMANDS_WITHIN: Duration = Duration::from_mins(4);
 /// The time limit for a Deployment of the chart to have the pods of its newest values.
 const ROLLED_WITHIN: Duration = Duration::from_mins(2);
-/// The interval at which the state of a Deployment is polled.
+/// The time limit for the apiserver to know the address of a pod that is ready.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(30);
+/// The interval at which the apiserver is asked whether it knows this address.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The wrong set-ups: the values of the chart, the endpoint and the options of the check, the first red row, and a part of
@@ -86,12 +98,90 @@ fn each_wrong_set_up_is_tested_and_documented() {
     }
 }
 
-/// Removes the page's container when this value is dropped, so also if the test fails.
-struct Container;
+/// Returns the text with another part in the place of `from`. The test fails unless `from` occurs exactly once.
+#[track_caller]
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from:?} in:\n{text}");
+    text.replace(from, to)
+}
 
-impl Drop for Container {
+/// The containers and volumes of this test. They are removed when this value is dropped, so also if the test fails.
+///
+/// The page's container gets another name, because a user may have one of the page's name. Everything has [`LABEL`],
+/// because other tests compare the lists of the engine's objects at the same time.
+struct Objects {
+    /// The container of the page.
+    node: String,
+    /// The name server that answers the node's questions about names outside the cluster.
+    name_server: String,
+    /// The containers from which the programs of [`TOOLS`] are copied.
+    tools: [String; 2],
+    /// The volumes for the two folders of the node.
+    volumes: [String; 2],
+}
+
+impl Objects {
+    fn new() -> Self {
+        let name = |part: &str| format!("parallax-demo-{}-{part}", std::process::id());
+        Self {
+            node: name("node"),
+            name_server: name("names"),
+            tools: TOOLS.map(|(tool, _)| name(tool)),
+            volumes: ["rancher", "kubelet"].map(name),
+        }
+    }
+
+    /// Returns the page's commands that start the node, with the names of this test, with its label, and with the name
+    /// server `dns`.
+    fn of_this_test(&self, page: &str, dns: IpAddr) -> String {
+        let [rancher, kubelet] = &self.volumes;
+        let run = replaced(page, "docker run ", &format!("docker run --label {LABEL} --dns {dns} "));
+        let run =
+            replaced(&run, "--volume /var/lib/rancher/k3s ", &format!("--volume {rancher}:/var/lib/rancher/k3s "));
+        let run = replaced(&run, "--volume /var/lib/kubelet ", &format!("--volume {kubelet}:/var/lib/kubelet "));
+        self.renamed(&run)
+    }
+
+    /// Returns commands of the page with the name of this test's container.
+    fn renamed(&self, page: &str) -> String {
+        assert!(page.contains("uploads-demo"), "the page's container has another name:\n{page}");
+        page.replace("uploads-demo", &self.node)
+    }
+
+    /// Starts a name server that knows no name, and returns its address. Without it, the set-up `no-rewrite` would
+    /// depend on what the machine's name server says about names below `example.com`.
+    fn start_name_server(&self, image: &str, folder: &Path) -> IpAddr {
+        let file = folder.join("Corefile");
+        std::fs::write(&file, ". {\n    template ANY ANY {\n        rcode NXDOMAIN\n    }\n}\n").unwrap();
+        let mounted = format!("{}:/Corefile:ro", file.display());
+        let name = self.name_server.as_str();
+        docker(&[
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--label",
+            LABEL,
+            "--volume",
+            &mounted,
+            image,
+            "-conf",
+            "/Corefile",
+        ]);
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = docker(&["inspect", "--format", address, name]);
+        address.trim().parse().unwrap_or_else(|_| panic!("{name} does not run: {}", docker(&["logs", name])))
+    }
+}
+
+impl Drop for Objects {
     fn drop(&mut self) {
-        let _ = Command::new(Tool::Docker.command()).args(["rm", "--force", "--volumes", NODE]).output();
+        let Self { node, name_server, tools, volumes } = &*self;
+        // A part may not exist, because the test failed before. The result is ignored, because a panic here would hide
+        // the failure of the test.
+        let docker = || Command::new(Tool::Docker.command());
+        let _ = docker().args(["rm", "--force", "--volumes"]).args([node, name_server]).args(tools).output();
+        let _ = docker().args(["volume", "rm", "--force"]).args(volumes).output();
     }
 }
 
@@ -104,9 +194,17 @@ struct Demo<'a> {
     functions: String,
 }
 
+/// What commands have printed.
+struct Printed {
+    code: i32,
+    stdout: String,
+    /// Standard output, and then standard error.
+    all: String,
+}
+
 impl Demo<'_> {
-    /// Runs commands in one shell, after the definitions of the page. Returns the exit code and the output.
-    fn shell(&self, script: &str) -> (i32, String) {
+    /// Runs commands in one shell, after the definitions of the page. The test fails if they do not end in time.
+    async fn shell(&self, script: &str, within: Duration) -> Printed {
         let parallax = self.project.parallax(&[]);
         let programs = Path::new(parallax.get_program()).parent().unwrap().display().to_string();
         let mut command = Command::new("bash");
@@ -120,60 +218,87 @@ impl Demo<'_> {
         }
         let kubeconfig = self.project.path("target/demo/kubeconfig");
         command.env("KUBECONFIG", &kubeconfig).current_dir(self.project.path(""));
-        let ended = command.args(["-euc", &format!("{}\n{script}", self.functions)]).output().unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        (ended.status.code().unwrap_or(-1), said)
+        command.args(["-euc", &format!("{}\n{script}", self.functions)]);
+        // The output goes to files, so that it is there even if the commands do not end.
+        let files = ["stdout", "stderr"].map(|it| self.project.path(it));
+        let [stdout, stderr] = files.each_ref().map(|it| File::create(it).unwrap());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        let mut child = tokio::process::Command::from(command).spawn().unwrap();
+        let group = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        let ended = timeout(within, child.wait()).await;
+        let [stdout, stderr] = files.map(|it| String::from_utf8_lossy(&std::fs::read(it).unwrap()).into_owned());
+        let all = format!("{stdout}{stderr}");
+        let Ok(status) = ended else {
+            let _ = kill_process_group(group, Signal::KILL);
+            panic!("these commands did not end within {} s:\n{script}\n{all}", within.as_secs());
+        };
+        Printed { code: status.unwrap().code().unwrap_or(-1), stdout, all }
     }
 
-    /// Runs commands that must succeed, and returns their output.
-    #[track_caller]
-    fn run(&self, script: &str) -> String {
-        let (code, said) = self.shell(script);
-        assert_eq!(code, 0, "{script}\n{said}");
-        said
+    /// Runs commands that must succeed, and returns what they print.
+    async fn run(&self, script: &str) -> Printed {
+        self.run_within(script, COMMANDS_WITHIN).await
+    }
+
+    async fn run_within(&self, script: &str, within: Duration) -> Printed {
+        let printed = self.shell(script, within).await;
+        assert_eq!(printed.code, 0, "{script}\n{}", printed.all);
+        printed
+    }
+
+    /// Runs a command that must succeed and print JSON to standard output.
+    async fn told(&self, script: &str) -> Value {
+        let printed = self.run(script).await;
+        serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {script}\n{}", printed.all))
+    }
+
+    /// Waits until the pod of a Deployment is the one of its newest values. It need not be ready unless `ready` is set,
+    /// because some set-ups are wrong.
+    async fn rolled(&self, client: &Client, name: &str, ready: bool) {
+        let all: Api<Deployment> = Api::namespaced(client.clone(), "demo");
+        let rolled = |it: Option<&Deployment>| {
+            let Some((it, status)) = it.and_then(|it| Some((it, it.status.as_ref()?))) else { return false };
+            let newest = status.observed_generation == it.metadata.generation && status.updated_replicas == Some(1);
+            newest && (!ready || status.available_replicas == Some(1))
+        };
+        let why = match until(&all, name, rolled, Instant::now() + ROLLED_WITHIN).await {
+            Ended::Met(_) => return,
+            Ended::NotMet(_) => {
+                let pods = format!("kubectl --namespace demo describe pods --selector app={name}");
+                self.shell(&pods, COMMANDS_WITHIN).await.all
+            }
+            Ended::Unseen(why) => why,
+        };
+        let wanted = if ready { "a ready pod" } else { "a pod" };
+        panic!("Deployment {name} had not {wanted} of its newest values within {} s:\n{why}", ROLLED_WITHIN.as_secs());
     }
 }
 
-/// Waits until the pods of a Deployment are those of its newest values. They need not be ready, because some set-ups are
-/// wrong.
-async fn rolled(client: &Client, name: &str, ready: bool) {
-    let all: Api<Deployment> = Api::namespaced(client.clone(), "demo");
-    let deadline = Instant::now() + ROLLED_WITHIN;
-    loop {
-        let it = all.get(name).await.unwrap();
-        let status = it.status.unwrap_or_default();
-        let newest = status.observed_generation == it.metadata.generation && status.updated_replicas == Some(1);
-        if newest && (!ready || status.available_replicas == Some(1)) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{name}: {status:?}");
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
-}
-
-/// Gets the tools that a user has, and puts their programs into a folder.
-async fn get_tools(folder: &Path) {
+/// Gets the tools that a user has, and puts their programs into a folder. Returns the reference of the image
+/// [`COREDNS`].
+async fn get_tools(objects: &Objects, folder: &Path) -> String {
     let engine = Engine::connect(&parallax_engine::find(&RealSurroundings).unwrap()).await.unwrap();
     let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-    let wanted = TOOLS.map(|(name, _)| Want { name: name.to_owned(), engine: true, archive: false });
+    let names = TOOLS.map(|(name, _)| name).into_iter().chain([COREDNS]);
+    let wanted: Vec<Want> = names.map(|it| Want { name: it.to_owned(), engine: true, archive: false }).collect();
     let sink = Sink::silent();
-    let supplied = supply_of(&recipes, K3s::Built, &engine, false, &wanted, &sink, CancellationToken::new()).await;
+    let supplied = supply_of(&recipes, K3s::Built, &engine, false, &wanted, &sink, CancellationToken::new());
+    let supplied = timeout(IMAGES_WITHIN, Box::pin(supplied)).await.expect("images of the tools within the time limit");
     let supplied = supplied.unwrap_or_else(|error| panic!("{error}"));
-    for (name, program) in TOOLS {
-        let container = docker(&["create", &supplied[name].reference]);
-        let from = format!("{}:{program}", container.trim());
-        docker(&["cp", &from, folder.join(name).to_str().unwrap()]);
-        docker(&["rm", container.trim()]);
+    for ((name, program), container) in TOOLS.into_iter().zip(&objects.tools) {
+        docker(&["create", "--name", container, "--label", LABEL, &supplied[name].reference]);
+        docker(&["cp", &format!("{container}:{program}"), folder.join(name).to_str().unwrap()]);
+        docker(&["rm", container]);
     }
+    supplied[COREDNS].reference.clone()
 }
 
 /// Uploads a file as the page's script does, and expects the application to know it after its pod was replaced.
-async fn upload(demo: &Demo<'_>, client: &Client, view: View) {
+async fn upload(demo: &Demo<'_>, view: View) {
     let at = "/api/v1/namespaces/demo/services/uploads:http/proxy";
-    let page = demo.run(&format!("kubectl get --raw {at}/"));
+    let page = demo.run(&format!("kubectl get --raw {at}/")).await.stdout;
     assert!(page.contains("<form>") && page.contains("method: \"PUT\""), "{page}");
-    let told = |script: String| serde_json::from_str::<Value>(&demo.run(&script)).unwrap();
-    let link = told(format!("kubectl create --raw '{at}/uploads?name=a%20b.txt' -f /dev/null"));
+    let link = demo.told(&format!("kubectl create --raw '{at}/uploads?name=a%20b.txt' -f /dev/null")).await;
     let url = link["url"].as_str().unwrap();
     let request = HttpQuestion { body: Some("hello".to_owned()), ..HttpQuestion::new("PUT", url) };
     let question = Question { view, deadline_ms: 15_000, probe: Probe::Http(request) };
@@ -181,18 +306,30 @@ async fn upload(demo: &Demo<'_>, client: &Client, view: View) {
     let Some(Reply::Http(http)) = answer.reply() else { panic!("{answer:?}") };
     assert_eq!(http.status, 200, "{http:?}");
     let number = &link["number"];
-    let done = told(format!("kubectl create --raw {at}/uploads/{number}/done -f /dev/null"));
+    let done = demo.told(&format!("kubectl create --raw {at}/uploads/{number}/done -f /dev/null")).await;
     let expected = json!({ "number": 1, "key": "uploads/1/a b.txt", "bytes": 5 });
     assert_eq!(done, expected);
 
-    // The database is on an emptyDir, so a new pod has only what litestream restores.
-    let pods: Api<Pod> = Api::namespaced(client.clone(), "demo");
-    let of_app = ListParams::default().labels("app=uploads");
-    let old = pods.list(&of_app).await.unwrap().items.remove(0).metadata.name.unwrap();
-    demo.run(&format!(
-        "kubectl --namespace demo delete pod {old} && kubectl --namespace demo rollout status deployment/uploads"
-    ));
-    assert_eq!(told(format!("kubectl get --raw {at}/uploads")), json!([expected]));
+    // The database is on an emptyDir, so a new pod has only what litestream restores. The former pod is gone before the
+    // new one starts, because litestream sends the last row at its end, and allows one writer only.
+    let replace = "kubectl --namespace demo scale deployment/uploads --replicas 0
+        kubectl --namespace demo wait --for delete pod --selector app=uploads --timeout 60s
+        kubectl --namespace demo scale deployment/uploads --replicas 1
+        kubectl --namespace demo rollout status deployment/uploads --timeout 60s";
+    demo.run(replace).await;
+    let list = format!("kubectl get --raw {at}/uploads");
+    let deadline = Instant::now() + ADDRESS_WITHIN;
+    loop {
+        // A list without the row is an answer, too, and is wrong at once.
+        let printed = demo.shell(&list, COMMANDS_WITHIN).await;
+        if printed.code == 0 {
+            assert_eq!(serde_json::from_str::<Value>(&printed.stdout).unwrap(), json!([expected]));
+            return;
+        }
+        let within = ADDRESS_WITHIN.as_secs();
+        assert!(Instant::now() < deadline, "Service uploads had no answer within {within} s:\n{}", printed.all);
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,49 +337,60 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
     if no_engine() {
         return;
     }
-    let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
     let project = Project::new();
     super::bench::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo"), &project.path("docs/demo"));
     let tools = project.path("tools");
     std::fs::create_dir(&tools).unwrap();
-    get_tools(&tools).await;
-    drop(Container);
-    let _container = Container;
     let blocks = documented();
     let [images, node, chart, check, end] = &blocks[..] else { panic!("the section has other blocks: {blocks:#?}") };
 
-    // The commands of the page. Each block has the functions and variables of those before it.
+    // Images that are not built yet take minutes, in which other tests may have clusters.
+    let objects = Objects::new();
+    let coredns = get_tools(&objects, &tools).await;
     let mut demo = Demo { project: &project, tools, functions: String::new() };
-    demo.run(images);
+    demo.run_within(images, IMAGES_WITHIN).await;
+    let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
+    // Values are dropped in reverse order, so the node is removed before another test may start a cluster.
+    let objects = objects;
+
+    // The commands of the page. Each block has the functions and variables of those before it.
     demo.functions =
         images.lines().filter(|it| it.contains("() {") || it.starts_with("cache=")).collect::<Vec<_>>().join("\n");
-    demo.run(node);
+    for volume in &objects.volumes {
+        docker(&["volume", "create", "--label", LABEL, volume]);
+    }
+    let dns = objects.start_name_server(&coredns, &project.path(""));
+    let node = objects.of_this_test(node, dns);
+    demo.run(&node).await;
     let defined = node.lines().find(|it| it.starts_with("node=")).expect("the page names the node's address");
     demo.functions = format!("{}\n{defined}", demo.functions);
-    demo.run(chart);
+    demo.run(chart).await;
     let (definitions, right) = check.split_once("\ncheck s3.example.com").expect("the last command is the check");
     demo.functions = format!("{}\n{definitions}", demo.functions);
 
     // The right set-up.
-    let said = demo.run(&format!("check s3.example.com{right}"));
+    let said = demo.run(&format!("check s3.example.com{right}")).await.all;
     for part in ["signs for https://s3.example.com", "(Service store)", "presigned PUT opens", "large body 2 MiB"] {
         assert!(in_one_line(&said).contains(part), "{part:?} is not in:\n{said}");
     }
     let client = client_of_file(&project.path("target/demo/kubeconfig")).await.unwrap();
-    let name_server = demo.run("echo $node:53").trim().parse().unwrap();
+    let name_server = demo.run("echo $node:53").await.stdout.trim().parse().unwrap();
     let authority = std::fs::read_to_string(project.path("target/demo/ca.pem")).unwrap();
-    upload(&demo, &client, View { trust: vec![authority], name_servers: vec![name_server], ..View::default() }).await;
+    upload(&demo, View { trust: vec![authority], name_servers: vec![name_server], ..View::default() }).await;
 
     for (name, endpoint, options, row, says) in WRONG {
-        demo.run(&format!("{UPGRADE} --values docs/demo/values-{name}.yaml"));
+        demo.run(&format!("{UPGRADE} --values docs/demo/values-{name}.yaml")).await;
         // The store reads its new certificate later, so this ingress gets ready later, too.
-        rolled(&client, "ingress", name != "no-rewrite").await;
-        rolled(&client, "uploads", name == "another-trust").await;
+        demo.rolled(&client, "ingress", name != "no-rewrite").await;
+        demo.rolled(&client, "uploads", name == "another-trust").await;
+        demo.rolled(&client, "names", true).await;
         // `--attach` uses the application's own pod, so it takes no ServiceAccount.
         let identity = if options.contains("--attach") { "" } else { "$identity" };
-        let (code, said) = demo.shell(&format!("check {endpoint} {options} {identity}"));
-        assert_eq!(code, 1, "{name}\n{said}");
-        first_red(&said, row, says);
+        let printed = demo.shell(&format!("check {endpoint} {options} {identity}"), COMMANDS_WITHIN).await;
+        assert_eq!(printed.code, 1, "{name}\n{}", printed.all);
+        first_red(&printed.all, row, says);
     }
-    demo.run(end);
+    demo.run(&objects.renamed(end)).await;
+    let left = docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    assert!(left.lines().all(|it| it != objects.node), "the page's last command leaves its container:\n{left}");
 }
