@@ -67,8 +67,10 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
         Cause::Tls { fault, detail } => {
             let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
             let last = subject.answer.and_then(|it| it.evidence.chain.last());
-            let trusts_nothing = subject.question.is_some_and(|it| it.view.trust.is_empty());
-            let vantage = subject.from.filter(|_| subject.in_scenario);
+            // The record does not say what an application itself trusts, and the scenario does not declare it.
+            let is_own = subject.question.is_some_and(|it| it.view.own_resolver.is_some());
+            let trusts_nothing = !is_own && subject.question.is_some_and(|it| it.view.trust.is_empty());
+            let vantage = subject.from.filter(|_| subject.in_scenario && !is_own);
             format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing, vantage))
         }
         Cause::Status { status: status @ (401 | 403), s3: None, detail }
@@ -237,6 +239,40 @@ fn host(probe: &Probe) -> String {
         Addressed::Host(host) => host.to_owned(),
         Addressed::Url(url) => {
             Url::parse(&url).ok().and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_else(|| url.into_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use parallax_vocab::question::{OwnResolver, TlsQuestion, View};
+
+    use super::*;
+
+    #[test]
+    fn an_application_that_trusts_its_own_certificates_gets_no_advice_for_a_vantage() {
+        let own = OwnResolver { hosts: BTreeMap::new(), asks_dns: true };
+        for (own_resolver, says) in [
+            (None, "and this client trusts no authority at all; give the vantage `app` the authority's fixture"),
+            (Some(own), "and this client does not trust it; give it that CA (a mounted bundle"),
+        ] {
+            let tls = TlsQuestion { host: "s3.example.com".to_owned(), port: 443, server_name: None };
+            let question =
+                Question { view: View { own_resolver, ..View::default() }, deadline_ms: 1, probe: Probe::Tls(tls) };
+            let subject = Subject {
+                step: "chain",
+                from: Some("app"),
+                inside: true,
+                question: Some(&question),
+                answer: None,
+                signature: None,
+                in_scenario: true,
+            };
+            let cause = Cause::Tls { fault: TlsFault::UnknownAuthority, detail: "x".to_owned() };
+            let said = sentence(&subject, &cause);
+            assert!(said.contains(says), "{said}");
         }
     }
 }
