@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use futures::future::join_all;
 use http::Uri;
 use parallax_probe::contents::{self, Bucket};
+use parallax_record::Redactor;
 use parallax_vocab::Probe;
 use parallax_vocab::percent::decoded;
 use parallax_vocab::program::ClientTask;
@@ -131,23 +132,30 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
 }
 
 /// Clears the places that a killed run told its reaper, each as JSON. Returns the number of removed objects, and a line for
-/// each place that could not be cleared.
-pub async fn clear_stores(notes: &[String]) -> (usize, Vec<String>) {
+/// each place that could not be cleared. The lines contain no key, although a store may quote one in its answer.
+pub(super) async fn clear_stores(notes: &[String]) -> (usize, Vec<String>) {
     let (mut removed, mut left) = (0, Vec::new());
+    let redactor = Redactor::default();
     for note in notes {
-        let place = match serde_json::from_str::<Place>(note) {
-            Ok(place) => place,
-            Err(error) => {
-                left.push(format!("a place is not known: {error}"));
-                continue;
-            }
+        let Some(place) = told(note, &redactor) else {
+            // The error of the parser may quote the note, which contains keys.
+            left.push("a place in a store that the run named: its description cannot be read".to_owned());
+            continue;
         };
         match place.clear().await {
             Ok(count) => removed += count,
-            Err(cause) => left.push(format!("{place}: {cause}")),
+            Err(cause) => left.push(redactor.text(&format!("{place}: {cause}"))),
         }
     }
     (removed, left)
+}
+
+/// Reads a place that a run told its reaper, and registers its keys with the redactor. `None` if it cannot be read.
+fn told(note: &str, redactor: &Redactor) -> Option<Place> {
+    let place: Place = serde_json::from_str(note).ok()?;
+    redactor.register(&place.access.secret_key);
+    place.access.session_token.iter().for_each(|it| redactor.register(it));
+    Some(place)
 }
 
 /// Checks that a question may be asked. The error says that the question, or the URL that it signs, writes or deletes

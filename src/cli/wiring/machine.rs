@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use kube::config::Kubeconfig;
-use parallax_vocab::RunId;
 use parallax_vocab::event::{Exit, Failure};
+use parallax_vocab::{RunId, inert};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
@@ -335,14 +335,10 @@ fn reap_elsewhere(state: &StateDir, run: &RunId) -> Result<Exit, CliError> {
     let Some(notes) = parallax_engine::reaper::is_killed() else { return Ok(Exit::AsExpected) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Harness(format!("failed to start the sweep: {error}")))?;
-    let (swept, (objects, left)) = runtime.block_on(async {
-        // No pod of the run can write into a store any more after the sweep.
-        let swept = run::sweep_elsewhere(state, run).await;
-        (swept, run::clear_stores(&notes).await)
-    });
+    let (swept, (objects, left)) = runtime.block_on(run::reap_elsewhere(state, run, &notes));
     printer::word(&format!("{objects} objects removed from stores"));
     for line in &left {
-        printer::word(&format!("something in a store could not be removed; {line}"));
+        printer::word(&format!("something in a store could not be removed; {}", inert(line)));
     }
     let swept = swept.map_err(CliError::Harness)?;
     printer::word(&format!("{} objects removed", swept.removed.len()));

@@ -10,14 +10,17 @@ use crate::apply::{ApplyError, Cleared, Reach, clear};
 use crate::certs::write_private;
 use crate::cluster;
 use crate::run::error::RunError;
+use crate::run::existing::clear_stores;
 use parallax_engine::{EngineError, Ledger, Liveness, Owner, StateDir};
-use parallax_record::Present as _;
+use parallax_record::{Noted as _, Present as _};
 
 /// The word that stands in place of an engine's address: in `run.json`, and in the arguments of the reaper.
 pub const ELSEWHERE: &str = "kubernetes";
 
 const KUBECONFIG: &str = "kubeconfig";
 const REACH: &str = "cluster.json";
+/// The file with a line for each place in an existing store that the reaper could not clear. It contains no key.
+const LEFT: &str = "left-in-stores";
 
 fn kubeconfig_of(state: &StateDir, run: &RunId) -> PathBuf {
     state.run(run).join(KUBECONFIG)
@@ -32,20 +35,55 @@ pub(super) fn open(state: &StateDir, run: &RunId, kubeconfig: &Secret, reach: &R
     written.map_err(|error| ApplyError::from(error).into())
 }
 
-/// Removes the objects of a run that was killed. The error says why nothing is known about them.
-pub async fn sweep(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
-    let reach = std::fs::read(state.run(run).join(REACH)).map_err(|error| format!("{REACH}: {error}"))?;
-    let reach: Reach = serde_json::from_slice(&reach).map_err(|error| format!("{REACH}: {error}"))?;
-    let client = cluster::client_of_file(&kubeconfig_of(state, run)).await?;
-    let cleared = clear(&client, run, &reach).await;
+/// Removes what a killed run left: first its objects in the cluster, then what it wrote into the stores that `notes` name.
+/// No pod of the run can write into a store any more by then. Returns what was removed from the cluster, and the number of
+/// objects that were removed from stores with a line for each place that could not be cleared.
+///
+/// `gc` cannot clear a store, because it has no keys. So these lines are kept for it before the run counts as swept.
+pub async fn reap(state: &StateDir, run: &RunId, notes: &[String]) -> (Result<Cleared, String>, (usize, Vec<String>)) {
+    let swept = cleared(state, run).await;
+    let (objects, left) = clear_stores(notes).await;
+    if !left.is_empty() {
+        let lines = left.join("\n");
+        write_private(&state.run(run).join(LEFT), lines.as_bytes()).noted("keep what is left in stores");
+    }
+    let swept = swept.and_then(|it| conclude(state, run, &it).map(|()| it));
+    (swept, (objects, left))
+}
+
+/// Removes the objects of a run that was killed from its cluster. The error says why nothing is known about them.
+async fn sweep(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
+    let cleared = cleared(state, run).await?;
+    conclude(state, run, &cleared)?;
+    Ok(cleared)
+}
+
+/// Marks a run as swept, if nothing remains in its cluster.
+fn conclude(state: &StateDir, run: &RunId, cleared: &Cleared) -> Result<(), String> {
     if cleared.remaining.is_empty() {
         std::fs::remove_file(kubeconfig_of(state, run)).present("remove the copy of a kubeconfig");
         state.mark_swept(run).map_err(|error| error.to_string())?;
     }
-    Ok(cleared)
+    Ok(())
+}
+
+/// What the reaper could not remove from stores: a line for each place.
+fn left_in_stores(state: &StateDir, run: &RunId) -> Vec<String> {
+    let text = std::fs::read_to_string(state.run(run).join(LEFT)).present("read what is left in stores");
+    let says = |line: &str| format!("run {run}: objects stay in a store, remove them by this prefix: {line}");
+    text.unwrap_or_default().lines().map(says).collect()
+}
+
+async fn cleared(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
+    let reach = std::fs::read(state.run(run).join(REACH)).map_err(|error| format!("{REACH}: {error}"))?;
+    let reach: Reach = serde_json::from_slice(&reach).map_err(|error| format!("{REACH}: {error}"))?;
+    let client = cluster::client_of_file(&kubeconfig_of(state, run)).await?;
+    Ok(clear(&client, run, &reach).await)
 }
 
 /// Removes the objects of every run in somebody else's cluster whose process is dead. Returns what was done for each.
+/// What the reaper could not remove from stores is reported once. The run is forgotten then, because no later try could
+/// remove it without the keys.
 pub async fn collect(state: &StateDir) -> Result<Vec<(RunId, Result<Cleared, String>)>, EngineError> {
     let mut collected = Vec::new();
     for run in state.runs()? {
@@ -54,15 +92,41 @@ pub async fn collect(state: &StateDir) -> Result<Vec<(RunId, Result<Cleared, Str
         if file.owner.liveness(true) != Liveness::Dead {
             continue;
         }
-        if !state.is_swept(&run) {
-            let swept = sweep(state, &run).await;
-            let is_clean = swept.as_ref().is_ok_and(|it| it.remaining.is_empty());
+        let is_swept = state.is_swept(&run);
+        let swept = if is_swept { Ok(Cleared::default()) } else { sweep(state, &run).await };
+        let is_clean = swept.as_ref().is_ok_and(|it| it.remaining.is_empty());
+        let left = if is_clean { left_in_stores(state, &run) } else { Vec::new() };
+        let is_told = !is_swept || !left.is_empty();
+        let swept = swept.map(|mut it| {
+            it.remaining.extend(left);
+            it
+        });
+        if is_told {
             collected.push((run.clone(), swept));
-            if !is_clean {
-                continue;
-            }
         }
-        state.forget(&run)?;
+        if is_clean {
+            state.forget(&run)?;
+        }
     }
     Ok(collected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_reaper_left_in_a_store_is_told_before_the_run_is_forgotten() {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let (state, run) = (StateDir::at(scratch.path()), RunId::new("r00000001"));
+        Ledger::open(state.clone(), &run, Owner::this_process().expect("a process"), ELSEWHERE).expect("a ledger");
+        let (swept, (objects, left)) = reap(&state, &run, &["{\"secret_key\": \"AbCdEf123456\"".to_owned()]).await;
+        // The lease is missing, so nothing is known about the cluster, and the run is not swept.
+        assert!(swept.is_err() && !state.is_swept(&run), "{swept:?}");
+        assert!(objects == 0 && left.len() == 1 && !left[0].contains("AbCdEf"), "{left:?}");
+        let told = left_in_stores(&state, &run);
+        assert!(told.len() == 1 && told[0].contains(&left[0]) && told[0].contains("r00000001"), "{told:?}");
+        conclude(&state, &run, &Cleared::default()).expect("swept");
+        assert!(state.is_swept(&run) && left_in_stores(&state, &run) == told);
+    }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::fits::Place;
 use self::images::Images;
 pub use self::images::Present;
-pub use self::lease::{ELSEWHERE, collect, sweep};
+pub use self::lease::{ELSEWHERE, collect, reap};
 use super::error::RunError;
 use super::images::AGENT;
 use super::skipped::skip;
