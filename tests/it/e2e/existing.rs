@@ -249,6 +249,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     }
     let state = project.path("state/parallax/runs").join(&id);
     let texts: Vec<_> = std::fs::read_dir(state).into_iter().flatten().flatten().map(|it| it.path()).collect();
+    assert!(texts.iter().any(|it| it.ends_with("reaper.log")), "the reaper's log is not among {texts:?}");
     let texts = texts.iter().map(|it| (it.display().to_string(), std::fs::read_to_string(it).unwrap_or_default()));
     assert_eq!(hits(&texts.collect::<Vec<_>>(), &own.keys), Vec::<String>::new(), "keys are in the state folder");
 
