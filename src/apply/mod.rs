@@ -18,7 +18,7 @@ mod unready;
 pub(crate) mod unrecoverable;
 mod words;
 
-pub use attached::{Attached, Placing, Terms, pod_of};
+pub use attached::{Absent, Attached, Outlook, Placing, Terms, can_attach, pod_of};
 pub use clear::{Cleared, Reach, clear, take_away};
 pub use corefile::write_into_corefile;
 pub use environment::{Environment, Given, Provisioned, bring_up, pod_of_vantage, prepare};

@@ -4,7 +4,7 @@ use parallax_vocab::VariantId;
 use parallax_vocab::event::Failure;
 
 use crate::act::ActError;
-use crate::apply::ApplyError;
+use crate::apply::{Absent, ApplyError, Outlook};
 use crate::cluster::{ClusterError, is_transient};
 use crate::probe::ProbeError;
 use crate::probe::logs::LogError;
@@ -74,6 +74,16 @@ pub enum RunError {
         /// The reason why the step cannot be carried out.
         reason: String,
     },
+    /// No agent can ask from the application's own pod from which a step asks.
+    #[error("{place}: step `{step}`: {absent}")]
+    Guest {
+        /// The place of the step in the scenario file, as `file:line`.
+        place: String,
+        /// The id of the step.
+        step: String,
+        /// The reason, which names the vantage.
+        absent: Absent,
+    },
     /// A container or a node on which a flow depends ended although no step ended it.
     #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
     Died {
@@ -128,9 +138,17 @@ impl RunError {
             Self::Apply(error) => error.is_transient(),
             Self::Act(error) => error.is_transient(),
             Self::Token(error) => error.is_transient(),
+            Self::Guest { absent, .. } => absent.outlook == Outlook::Silent,
             Self::Log(LogError::Api { source, .. }) => is_transient(source),
             _ => false,
         }
+    }
+
+    /// Whether a step that waits (`eventually`) may be tried again after the error: the error is transient, or the
+    /// application's own pod does not run yet.
+    pub(super) fn may_pass(&self) -> bool {
+        let is_awaited = matches!(self, Self::Guest { absent, .. } if absent.outlook == Outlook::NotYet);
+        is_awaited || self.is_transient()
     }
 
     /// Whether the error comes from the harness, the engine or the machine, so that another try may succeed. Other
@@ -149,6 +167,7 @@ impl RunError {
             | Self::Overdue { .. } => true,
             Self::Apply(error) => !error.is_of_the_project(),
             Self::Store { is_silence, .. } => *is_silence,
+            Self::Guest { absent, .. } => absent.outlook == Outlook::Silent,
             Self::Step { .. } | Self::Died { .. } | Self::Left { .. } | Self::TimeOver { .. } | Self::Interrupted => {
                 false
             }
@@ -211,7 +230,12 @@ impl RunError {
                 fix: Some("give it more time, or select fewer variants".to_owned()),
                 evidence: without.iter().map(|id| format!("no verdict: {id}")).collect(),
             },
-            Self::Probe(_) | Self::Log(_) | Self::Token(_) | Self::Step { .. } | Self::Interrupted => {
+            Self::Probe(_)
+            | Self::Log(_)
+            | Self::Token(_)
+            | Self::Step { .. }
+            | Self::Guest { .. }
+            | Self::Interrupted => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

@@ -235,8 +235,13 @@ impl<'a> Flow<'a> {
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
-        if blocked_by.is_empty() {
-            self.guest_comes(step, &place).await?;
+        // The agent's first coming does not count to the time of the step. A step that waits is tried again if the pod does
+        // not run yet.
+        if blocked_by.is_empty()
+            && let Err(error) = self.attempt(step, &place, within).guest_comes().await
+            && !(error.may_pass() && step.eventually.is_some())
+        {
+            return Err(error);
         }
         let began = Instant::now();
         let settled = if blocked_by.is_empty() {
@@ -273,6 +278,10 @@ impl<'a> Flow<'a> {
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = self.signature(tried.as_ref()).await.map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
+        let took_ms = millis(began.elapsed());
+        if let Some(tried) = &mut tried {
+            tried.conclude().await;
+        }
         let Tried { question, answer, witness, judgement, mut captured, secret, notes, tally, figure, moments, .. } =
             tried.unwrap_or_default();
         for (name, value) in &mut captured {
@@ -289,7 +298,7 @@ impl<'a> Flow<'a> {
             cause: cause.clone(),
             matchers: judgement.matchers,
             attempts,
-            took_ms: millis(began.elapsed()),
+            took_ms,
             deadline_ms,
             question,
             answer,
@@ -322,14 +331,6 @@ impl<'a> Flow<'a> {
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
-    }
-
-    /// Places the agent in the application's own pod, if the step asks from there. This does not count to the time of the
-    /// step.
-    async fn guest_comes(&self, step: &Step, place: &str) -> Result<(), RunError> {
-        let Some(from) = &step.from else { return Ok(()) };
-        let wrong = |reason| RunError::Step { place: place.to_owned(), step: step.id.clone(), reason };
-        self.stage.vantage(&self.variant, from).await.map(drop).map_err(wrong)
     }
 
     /// Keeps what later steps and the end of the flow need: the step's results, and whether the step passed.

@@ -13,13 +13,15 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use parallax_vocab::question::{Probe, View};
-use parallax_vocab::settings::{NamedBy, Settings, TrustStore};
+use parallax_vocab::settings::{LIMIT_BYTES, NamedBy, Settings, TOO_LARGE, TrustStore};
 use parallax_vocab::{Answer, Cause, Question, Reply};
 use tokio::sync::Mutex;
 
 use super::Context;
 use super::environment::Stage;
-use crate::apply::{Attached, Placing, Terms, pod_of};
+use super::error::RunError;
+use super::step::Attempt;
+use crate::apply::{Absent, Attached, Outlook, Placing, Terms, can_attach, pod_of};
 use crate::cluster::api_message;
 use crate::probe::Vantage;
 use parallax_images::{Binaries, Cache};
@@ -42,6 +44,10 @@ pub(super) struct Guests {
 /// The workload, the container, and the image of an ephemeral container. Vantages that differ only in how they ask share
 /// one guest.
 type Place = (String, Option<String>, Option<String>);
+
+fn place_of(spec: &AttachVantage) -> Place {
+    (spec.to.clone(), spec.container.clone(), spec.image.clone())
+}
 
 /// An agent in an application's container.
 #[derive(Debug)]
@@ -79,45 +85,53 @@ impl Placed {
 /// Removes the agents that the environments of a namespace have placed; `None` stands for all namespaces of the run.
 /// Returns a sentence for each part that remains.
 pub(super) async fn remove(context: &Context, namespace: Option<&str>) -> Vec<String> {
-    let is_meant = |it: &mut Placed| namespace.is_none_or(|namespace| it.namespace == namespace);
-    let all = || context.guests.lock().unwrap_or_else(PoisonError::into_inner);
-    let placed: Vec<Placed> = all().extract_if(.., is_meant).collect();
-    futures::future::join_all(placed.iter().map(Placed::remove)).await.concat()
+    let is_meant = |it: &&Placed| namespace.is_none_or(|namespace| it.namespace == namespace);
+    let placed: Vec<Placed> = all_of(context).iter().filter(is_meant).cloned().collect();
+    futures::future::join_all(placed.iter().map(|it| removed(context, it))).await.concat()
+}
+
+/// Removes one agent. It leaves the list only after it was removed. If the user stops the run before, or if the removal
+/// fails, the clean-up at the end of the run still finds it. Returns a sentence for each part that remains.
+async fn removed(context: &Context, placed: &Placed) -> Vec<String> {
+    let left = placed.remove().await;
+    if left.is_empty() {
+        all_of(context).retain(|other| !Arc::ptr_eq(&other.placing, &placed.placing));
+    }
+    left
 }
 
 /// The list of everything that a run has placed.
 pub(crate) type AllPlaced = SyncMutex<Vec<Placed>>;
 
 impl Guests {
-    /// The guest for a vantage. Places it if there is none, or if its pod, its container or its session has ended. The
-    /// error names what refuses the agent, and what helps.
-    pub(super) async fn guest(&self, stage: &Stage<'_>, spec: &AttachVantage) -> Result<Arc<Guest>, String> {
+    /// Places the guest for a vantage if there is none, or if its pod, its container or its session has ended. The error
+    /// names what refuses the agent, and what helps.
+    async fn come(&self, stage: &Stage<'_>, spec: &AttachVantage) -> Result<(), Absent> {
         let mut open = self.open.lock().await;
-        let place = (spec.to.clone(), spec.container.clone(), spec.image.clone());
-        let namespace = &stage.scene.plan.namespace;
+        let place = place_of(spec);
         if let Some(guest) = open.get(&place) {
-            if guest.is_there(stage, namespace).await? {
-                return Ok(Arc::clone(guest));
+            if guest.is_there(stage).await? {
+                return Ok(());
             }
             // The pod or the container has ended, and the agent with it.
             if let Some(ended) = open.remove(&place) {
-                let all = &stage.context.guests;
-                let is_other = |it: &Placed| !Arc::ptr_eq(&it.placing, &ended.placed.placing);
-                for remains in ended.placed.remove().await {
+                for remains in removed(stage.context, &ended.placed).await {
                     stage.context.sink.warn(remains);
                 }
-                all.lock().unwrap_or_else(PoisonError::into_inner).retain(is_other);
             }
         }
-        let guest = Arc::new(Guest::place(stage, spec).await?);
-        open.insert(place, Arc::clone(&guest));
-        Ok(guest)
+        open.insert(place, Arc::new(Guest::place(stage, spec).await?));
+        Ok(())
+    }
+
+    /// The guest for a vantage. `None` if it has not come.
+    async fn of(&self, spec: &AttachVantage) -> Option<Arc<Guest>> {
+        self.open.lock().await.get(&place_of(spec)).map(Arc::clone)
     }
 
     /// Whether the pod from which a vantage asks has this address.
     pub(super) async fn has_address(&self, spec: &AttachVantage, address: &str) -> bool {
-        let place = (spec.to.clone(), spec.container.clone(), spec.image.clone());
-        self.open.lock().await.get(&place).is_some_and(|it| it.has_address(address))
+        self.of(spec).await.is_some_and(|it| it.has_address(address))
     }
 
     /// Ends the sessions of all guests.
@@ -131,18 +145,21 @@ impl Guests {
 }
 
 impl Guest {
-    async fn place(stage: &Stage<'_>, spec: &AttachVantage) -> Result<Self, String> {
+    async fn place(stage: &Stage<'_>, spec: &AttachVantage) -> Result<Self, Absent> {
         let (context, namespace) = (stage.context, &stage.scene.plan.namespace);
         let client = stage.applier.client();
         let pod = pod_of(client, namespace, &spec.to, spec.container.as_deref()).await?;
-        let program = Binaries::of_this_program().map_err(|error| error.to_string())?;
+        let is_waited_for = !can_attach(&pod, spec.container.as_deref());
+        let program = Binaries::of_this_program().map_err(|error| Absent::for_good(error.to_string()))?;
         let program = Cache::open().and_then(|cache| program.find(PROGRAM, "the pod", &cache));
-        let program = program.map_err(|error| error.to_string())?;
+        let program = program.map_err(|error| Absent::for_good(error.to_string()))?;
         let size_mib = tokio::fs::metadata(&program).await.map(|it| it.len() >> 20).unwrap_or_default();
         // Each name is used once in the run, because an ephemeral container stays in its pod.
         let number = PLACED.fetch_add(1, Ordering::Relaxed);
         let name = format!("parallax-{}-{number}", context.options.id.as_str());
-        let mut attached = Attached::of(&pod, spec.container.as_deref(), name, program, Terms::VANTAGE)?;
+        let outlook = if is_waited_for { Outlook::NotYet } else { Outlook::Final };
+        let mut attached = Attached::of(&pod, spec.container.as_deref(), name, program, Terms::VANTAGE)
+            .map_err(|why| Absent { why, outlook })?;
         attached.image = spec.image.as_deref().and_then(|it| stage.applier.image(it)).map(str::to_owned);
         let Attached { pod: pod_name, container, name, .. } = attached.clone();
         context.sink.note(format!(
@@ -156,30 +173,25 @@ impl Guest {
         };
         all_of(context).push(placed.clone());
         let announce = |line: &str| context.sink.note(line.split_whitespace().collect::<Vec<_>>().join(" "));
-        let (session, settings) = placed.placing.lock().await.begin(&announce).await?;
+        let begun = placed.placing.lock().await.begin(&announce).await;
+        let (session, settings) = match begun {
+            Ok(begun) => begun,
+            // If the container has ended meanwhile, this is the reason, and the workload may start it again.
+            Err(why) => match is_same(stage, &pod, &container).await {
+                Ok(true) => return Err(Absent::for_good(why)),
+                Ok(false) => return Err(Absent { why, outlook: Outlook::NotYet }),
+                Err(absent) => return Err(Absent { why, ..absent }),
+            },
+        };
         Ok(Self { vantage: Vantage::Pod(session), pod, container, settings, placed })
     }
 
     /// Whether questions can still be asked from the pod.
-    async fn is_there(&self, stage: &Stage<'_>, namespace: &str) -> Result<bool, String> {
+    async fn is_there(&self, stage: &Stage<'_>) -> Result<bool, Absent> {
         if !self.vantage.is_open() {
             return Ok(false);
         }
-        let pods: Api<Pod> = Api::namespaced(stage.applier.client().clone(), namespace);
-        let name = self.pod.metadata.name.as_deref().unwrap_or_default();
-        let now = pods.get_opt(name).await.map_err(|error| format!("pod {name}: {}", api_message(&error)))?;
-        Ok(now.is_some_and(|now| {
-            now.metadata.uid == self.pod.metadata.uid
-                && now.metadata.deletion_timestamp.is_none()
-                && self.life(&now).is_some_and(|it| Some(it) == self.life(&self.pod))
-        }))
-    }
-
-    /// The id of the running container of the application. It changes when the container starts again.
-    fn life<'p>(&self, pod: &'p Pod) -> Option<&'p str> {
-        let mut all = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
-        let of = all.find(|it| it.name == self.container)?;
-        of.container_id.as_deref().filter(|_| of.state.as_ref().is_some_and(|it| it.running.is_some()))
+        is_same(stage, &self.pod, &self.container).await
     }
 
     /// Whether the pod has this address.
@@ -193,17 +205,7 @@ impl Guest {
     fn own_view(&self, view: &View) -> Result<View, String> {
         let unknown = |why: &str| format!("how the application's own programs ask is not known: {why}");
         let settings = self.settings.as_ref().map_err(|why| unknown(why))?;
-        let mut trust = Vec::new();
-        for store in settings.used_stores() {
-            match &store.certificates {
-                Ok(certificates) => trust.push(certificates.clone()),
-                Err(why) if why == parallax_vocab::settings::TOO_LARGE => {
-                    return Err(unknown(&format!("{} is {why}", store.path)));
-                }
-                // A program with such a store trusts nothing in its place.
-                Err(_) => {}
-            }
-        }
+        let trust = trusted(settings).map_err(|why| unknown(&why))?;
         Ok(View { trust, own_resolver: Some(settings.resolver()), ..view.clone() })
     }
 
@@ -220,12 +222,61 @@ impl Guest {
             Err(why) => return vec![why],
         };
         let Ok(settings) = &self.settings else { return Vec::new() };
-        let own = Question { view, deadline_ms: question.deadline_ms.min(BESIDE_MS), probe: question.probe.clone() };
+        let own = Question { view, deadline_ms: BESIDE_MS, probe: question.probe.clone() };
         let how = if is_dns { by_resolver(settings) } else { by_stores(settings) };
         match self.vantage.ask(own).await {
             Ok(own) => vec![sentence(&how, &ours.outcome, &own.outcome)],
             Err(error) => vec![format!("the application's own programs ({how}): {error}")],
         }
+    }
+}
+
+/// Whether a pod still exists and the container in it has run without end since `pod` was read.
+async fn is_same(stage: &Stage<'_>, pod: &Pod, container: &str) -> Result<bool, Absent> {
+    let pods: Api<Pod> = Api::namespaced(stage.applier.client().clone(), &stage.scene.plan.namespace);
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let now = pods.get_opt(name).await;
+    let now = now.map_err(|error| Absent::by(&error, format!("pod {name}: {}", api_message(&error))))?;
+    Ok(now.is_some_and(|now| {
+        now.metadata.uid == pod.metadata.uid
+            && now.metadata.deletion_timestamp.is_none()
+            && life(&now, container).is_some_and(|it| Some(it) == life(pod, container))
+    }))
+}
+
+/// The id of a running container of a pod. It changes when the container starts again.
+fn life<'p>(pod: &'p Pod, container: &str) -> Option<&'p str> {
+    let mut all = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
+    let of = all.find(|it| it.name == container)?;
+    of.container_id.as_deref().filter(|_| of.state.as_ref().is_some_and(|it| it.running.is_some()))
+}
+
+/// The certificates of the stores that the application's programs use. The error says which of them cannot be part of a
+/// question.
+fn trusted(settings: &Settings) -> Result<Vec<String>, String> {
+    let mut trust = Vec::new();
+    for store in settings.used_stores() {
+        match &store.certificates {
+            Ok(certificates) => trust.push(certificates.clone()),
+            Err(why) if why == TOO_LARGE => return Err(format!("{} is {why}", store.path)),
+            // A program with such a store trusts nothing in its place.
+            Err(_) => {}
+        }
+    }
+    // All stores together must fit into a frame, as each of them does.
+    if trust.iter().map(|it| it.len() as u64).sum::<u64>() > LIMIT_BYTES {
+        let paths: Vec<&str> = settings.used_stores().map(|it| it.path.as_str()).collect();
+        return Err(format!("{} are together larger than {} KiB", paths.join(" and "), LIMIT_BYTES >> 10));
+    }
+    Ok(trust)
+}
+
+/// Removes from a question what the record does not need: the private key of a client's certificate, and the
+/// application's trusted certificates, which may be hundreds.
+pub(super) fn for_the_record(question: &mut Question) {
+    question.view.identity = None;
+    if question.view.own_resolver.is_some() {
+        question.view.trust.clear();
     }
 }
 
@@ -296,40 +347,51 @@ impl Seat<'_> {
         }
     }
 
-    /// What the application's own programs get for the same question, if it was asked with our settings.
-    pub(super) async fn beside(&self, question: &Question, ours: &Answer) -> Vec<String> {
+    /// The guest, if it asks with our settings.
+    pub(super) fn as_ours(&self) -> Option<Arc<Guest>> {
         match self {
-            Self::Guest(guest, None) => guest.beside(question, ours).await,
-            Self::Own(_) | Self::Guest(_, Some(AsksAs::Application)) => Vec::new(),
-        }
-    }
-
-    /// Removes from a question what the record does not need: the private key of a client's certificate, and the
-    /// application's trusted certificates, which may be hundreds.
-    pub(super) fn for_the_record(&self, question: &mut Question) {
-        question.view.identity = None;
-        if let Self::Guest(_, Some(AsksAs::Application)) = self {
-            question.view.trust.clear();
+            Self::Guest(guest, None) => Some(Arc::clone(guest)),
+            Self::Own(_) | Self::Guest(_, Some(AsksAs::Application)) => None,
         }
     }
 }
 
 impl Stage<'_> {
-    /// The open vantage with the id `id` in the scenario of a variant. The error says why there is none in an
-    /// application's own pod.
+    /// Places the agent in an application's own pod if the vantage with the id `id` is there, and if the agent is not. The
+    /// error names the vantage.
+    pub(super) async fn guest_comes(&self, variant: &VariantPlan, id: &str) -> Result<(), Absent> {
+        let spec = variant.variant.scenario.vantages.get(id);
+        let Some(spec) = spec.and_then(|it| it.attach.as_ref()) else { return Ok(()) };
+        let named = |absent: Absent| Absent { why: format!("vantage `{id}`: {absent}"), ..absent };
+        self.guests.come(self, spec).await.map_err(named)
+    }
+
+    /// The open vantage with the id `id` in the scenario of a variant. The error says that no agent is in an application's
+    /// own pod; [`Self::guest_comes`] places it.
     pub(super) async fn vantage(&self, variant: &VariantPlan, id: &str) -> Result<Seat<'_>, String> {
         if let Some(pod) = variant.pods.get(id) {
             return Ok(Seat::Own(self.pods.get(pod).expect("the plan makes a pod for every pod vantage")));
         }
         let spec = variant.variant.scenario.vantages.get(id);
         if let Some(spec) = spec.and_then(|it| it.attach.as_ref()) {
-            let guest = self.guests.guest(self, spec).await.map_err(|why| format!("vantage `{id}`: {why}"))?;
+            let guest = self.guests.of(spec).await;
+            let guest = guest.ok_or_else(|| format!("vantage `{id}`: no agent is in the application's pod"))?;
             return Ok(Seat::Guest(guest, spec.asks_as));
         }
         Ok(Seat::Own(match spec.and_then(VantageSpec::outside_image) {
             Some(image) => self.beside.get(image).expect("a session is opened for each image that is named"),
             None => &self.outside,
         }))
+    }
+}
+
+impl Attempt<'_> {
+    /// Places the agent in the application's own pod, if the step asks from there and the agent is not there.
+    pub(super) async fn guest_comes(&self) -> Result<(), RunError> {
+        let Some(from) = self.step.from.as_deref() else { return Ok(()) };
+        let (place, step) = (self.place, &self.step.id);
+        let failed = |absent| RunError::Guest { place: place.to_owned(), step: step.clone(), absent };
+        self.stage.guest_comes(self.variant, from).await.map_err(failed)
     }
 }
 
@@ -380,5 +442,31 @@ mod tests {
         assert_eq!(of(vec![store(NamedBy::SslCertFile, gone())]), "SSL_CERT_FILE /f: no such file");
         let both = vec![store(NamedBy::System, Ok(String::new())), store(NamedBy::Folder, Ok(String::new()))];
         assert_eq!(of(both), "system /f, folder /f");
+    }
+
+    #[test]
+    fn stores_that_do_not_fit_into_a_question_together_are_refused() {
+        let store = |named_by, path: &str, bytes: u64| {
+            let certificates = Ok("x".repeat(usize::try_from(bytes).expect("small")));
+            TrustStore { named_by, path: path.to_owned(), certificates }
+        };
+        let of = |system, folder| {
+            let stores = vec![store(NamedBy::System, "/a", system), store(NamedBy::Folder, "/b", folder)];
+            trusted(&Settings { stores, ..Settings::default() }).map(|it| it.len())
+        };
+        assert_eq!(of(LIMIT_BYTES - 1, 1), Ok(2));
+        assert_eq!(of(LIMIT_BYTES, 1), Err("/a and /b are together larger than 700 KiB".to_owned()));
+    }
+
+    #[test]
+    fn a_container_that_started_again_is_another_one() {
+        let pod = |id: &str, state: &str| -> Pod {
+            let status = serde_json::json!({ "name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                "containerID": id, "state": { state: {} } });
+            serde_json::from_value(serde_json::json!({ "status": { "containerStatuses": [status] } })).expect("a pod")
+        };
+        assert_eq!(life(&pod("a", "running"), "app"), Some("a"));
+        assert_eq!(life(&pod("a", "terminated"), "app"), None);
+        assert_eq!(life(&pod("a", "running"), "proxy"), None);
     }
 }

@@ -355,6 +355,7 @@ async fn ask(
     let vantage = variant.variant.scenario.vantages.get(from).ok_or("the vantage is gone")?;
     let question =
         Question { view: stage.scene.view(vantage), deadline_ms: millis(within), probe: Probe::Run(question) };
+    stage.guest_comes(variant, from).await.map_err(|absent| absent.to_string())?;
     let answer = stage.vantage(variant, from).await?.ask(question).await.map_err(|error| error.to_string())?;
     match answer.outcome {
         Ok(Reply::Run(reply)) => Ok(reply),

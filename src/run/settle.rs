@@ -39,6 +39,9 @@ const LEAST: Duration = Duration::from_secs(1);
 /// If a try had at least this much time, a timeout is a valid result: the end of the step's time did not cut the try
 /// short.
 const ENOUGH: Duration = Duration::from_secs(5);
+/// The longest time of the agent's coming into an application's own pod that does not count to the time of a step. The
+/// limit keeps a step from lasting without end if the pod is replaced again and again.
+const COMING_UNCOUNTED: Duration = Duration::from_mins(2);
 /// The time by which a try may exceed its step's time limit. An answer that arrives at the deadline must still be
 /// transferred, and its witness and evidence must be collected. A try that takes even longer counts as not answered.
 const GRACE: Duration = Duration::from_secs(8);
@@ -133,13 +136,15 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 ///   cause, one more try is made after the time is over.
 /// - If the end of the time cuts the last try short, the result of the previous try is used.
 /// - If the apiserver does not answer during a try, the try has no result and is repeated. If this happens in the last
-///   try, the result is an error of the harness.
+///   try, the result is an error of the harness. The same holds if the application's own pod, from which the step asks,
+///   does not run.
 async fn come_to_hold(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
     row: &mut Row,
 ) -> Result<(u32, Tried), RunError> {
-    let (began, limit) = (Instant::now(), within(attempt.step));
+    let (mut began, limit) = (Instant::now(), within(attempt.step));
+    let mut uncounted = COMING_UNCOUNTED;
     let least = LEAST.min(limit / 10);
     let mut attempts = 0;
     let mut before = None;
@@ -150,6 +155,15 @@ async fn come_to_hold(
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
+        // If the workload has replaced its pod, the agent comes again. This may take longer than a try, so it happens
+        // before the try and moves the time of the step.
+        let coming = Instant::now();
+        let came = attempt.guest_comes().await;
+        if came.is_ok() {
+            let took = coming.elapsed().min(uncounted);
+            uncounted -= took;
+            began += took;
+        }
         let past = baselines.past(variant, step, limit);
         // A break's step may have less time than the baseline's step needed. Then a declared failure at the time limit
         // would prove nothing, so the limit is extended.
@@ -157,10 +171,13 @@ async fn come_to_hold(
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left = longest(attempt.step, left, before.is_none() || is_extra);
         let asked = Instant::now();
-        let tried = bounded(Attempt { left, ..attempt }).await;
+        let tried = match came {
+            Ok(()) => bounded(Attempt { left, ..attempt }).await,
+            Err(error) => Err(error),
+        };
         let over = began.elapsed() + least_pause(attempt.step, asked.elapsed()) + least > within;
         let tried = match tried {
-            Err(error) if error.is_transient() && attempt.step.eventually.is_some() && !over => {
+            Err(error) if error.may_pass() && attempt.step.eventually.is_some() && !over => {
                 tracing::debug!(step = attempt.step.id, %error, "a try could not be made and is made again");
                 tokio::time::sleep(AGAIN_AFTER).await;
                 continue;
@@ -282,8 +299,12 @@ async fn stay(
         // The code polls because only repeated tries can show that nothing changes.
         tokio::time::sleep(if looks == Shown::Doubtful { AGAIN_AFTER } else { between }).await;
         settled.attempts += 1;
-        let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
-            Err(error) if error.is_transient() && seen.elapsed() < STEP_WITHIN => {
+        let tried = match attempt.guest_comes().await {
+            Ok(()) => bounded(Attempt { left: STEP_WITHIN, ..attempt }).await,
+            Err(error) => Err(error),
+        };
+        let tried = match tried {
+            Err(error) if error.may_pass() && seen.elapsed() < STEP_WITHIN => {
                 tracing::debug!(step = attempt.step.id, %error, "a look could not be taken and is taken again");
                 is_blind = true;
                 continue;

@@ -23,7 +23,7 @@ use crate::cluster::{Ended, api_message, until};
 use crate::probe::exec::{NotRan, Ran, Streams, run, run_with};
 use crate::probe::{AGENT_PATH, AGENT_SESSION, PodSession, ProbeError};
 use refusal::{ephemeral_refused, exec_refused, last_words, plausible, unusable};
-pub use workload::pod_of;
+pub use workload::{Absent, Outlook, can_attach, pod_of};
 use workload::{is_running, wanted};
 
 /// The folders in which the agent's program may be, in addition to the folder that `TMPDIR` names and the `emptyDir`

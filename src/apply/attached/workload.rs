@@ -11,18 +11,54 @@ use kube::{Api, Client, Resource};
 use parallax_language::scenario::model::AttachKind;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{api_message, selector};
+use crate::cluster::{api_message, is_transient, selector};
+
+/// The reason why no question can be asked from a pod of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Absent {
+    /// The reason, as a sentence.
+    pub why: String,
+    /// Whether another try may succeed.
+    pub outlook: Outlook,
+}
+
+/// Whether the reason of an [`Absent`] may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// The apiserver did not answer, or failed itself. So nothing is known about the pod.
+    Silent,
+    /// There is no pod, or its container does not run. The workload may still start it.
+    NotYet,
+    /// The reason does not pass by itself.
+    Final,
+}
+
+impl Absent {
+    /// Returns a reason that does not pass by itself.
+    pub fn for_good(why: String) -> Self {
+        Self { why, outlook: Outlook::Final }
+    }
+
+    /// Returns the reason that an error of the apiserver means, with `why` as its sentence.
+    pub fn by(error: &kube::Error, why: String) -> Self {
+        Self { why, outlook: if is_transient(error) { Outlook::Silent } else { Outlook::Final } }
+    }
+}
 
 /// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`): one whose
 /// container runs, if there is one. A pod also has the variables that admission added. `container` is the container that
 /// the user named. The error is a sentence that begins with the workload.
-pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Option<&str>) -> Result<Pod, String> {
-    let (kind, name) = named.split_once('/').ok_or_else(|| format!("{named}: write it as deploy/NAME"))?;
-    let kind = AttachKind::of(kind)
-        .ok_or_else(|| format!("{named}: the kind is `{kind}`, and not deploy, statefulset, daemonset or pod"))?;
+pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Option<&str>) -> Result<Pod, Absent> {
+    let (kind, name) =
+        named.split_once('/').ok_or_else(|| Absent::for_good(format!("{named}: write it as deploy/NAME")))?;
+    let kind = AttachKind::of(kind).ok_or_else(|| {
+        Absent::for_good(format!("{named}: the kind is `{kind}`, and not deploy, statefulset, daemonset or pod"))
+    })?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let failed =
-        |error: kube::Error| format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error));
+    let failed = |error: kube::Error| {
+        Absent::by(&error, format!("{named} of namespace {namespace} cannot be read: {}", api_message(&error)))
+    };
     let of = match kind {
         AttachKind::Pod => return pods.get(name).await.map_err(failed),
         AttachKind::Deployment => {
@@ -36,9 +72,10 @@ pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Op
         }
     };
     let of: LabelSelector = of.unwrap_or_default();
-    let of = selector(of).map_err(|why| format!("{named}: {why}"))?;
+    let of = selector(of).map_err(|why| Absent::for_good(format!("{named}: {why}")))?;
     let listed = pods.list(&ListParams::default().labels(&of)).await.map_err(failed)?;
-    best(listed.items, container).ok_or_else(|| format!("{named} of namespace {namespace} has no pod"))
+    let none = || Absent { why: format!("{named} of namespace {namespace} has no pod"), outlook: Outlook::NotYet };
+    best(listed.items, container).ok_or_else(none)
 }
 
 /// The first of the pods that serve best. A pod whose program crashes again and again has the phase `Running`, too.
@@ -69,7 +106,7 @@ pub(super) fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a
 
 /// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
 /// containers of the pod must run.
-fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
+pub fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
     let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());
     let wanted = wanted(pod, container);
     { names }.filter(|it| wanted.is_none_or(|wanted| wanted == *it)).all(|it| is_running(pod, it))

@@ -12,6 +12,7 @@ mod void;
 pub(super) use act::within as act_within;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parallax_vocab::course::{Figure, Moment};
@@ -24,6 +25,7 @@ use super::apart::Apart;
 use super::concealed;
 use super::environment::Stage;
 use super::error::RunError;
+use super::guests::{Guest, for_the_record};
 use super::pods::Pods;
 use super::probers::Probers;
 use super::results::{Results, Words};
@@ -59,10 +61,12 @@ pub(super) struct Attempt<'a> {
 /// The result of one try of a step.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// The question to the vantage. `None` if the step asks no vantage.
+    /// The question to the vantage, with all that the vantage trusts. `None` if the step asks no vantage.
     pub(super) question: Option<Question>,
     /// The vantage's answer to the question.
     pub(super) answer: Option<Answer>,
+    /// The agent in an application's own pod that was asked with our settings. `None` for any other vantage.
+    pub(super) guest: Option<Arc<Guest>>,
     /// The result as JSON if no vantage was asked: an object, events, log lines, or the result of a change. The step's
     /// `capture` reads values from it.
     pub(super) other: Option<Value>,
@@ -128,6 +132,18 @@ impl Tried {
         });
         if let Some(proven) = proven.await.noted("judge altered answers").flatten() {
             *judgement = proven;
+        }
+    }
+
+    /// Asks a question about a name or a certificate once more, in the way of the application in whose pod it was asked,
+    /// and notes the answer. Then removes from the question what the record does not need. Call this function when the
+    /// verdict of the step is known, so that the second answer cannot change it.
+    pub(super) async fn conclude(&mut self) {
+        if let (Some(guest), Some(question), Some(answer)) = (&self.guest, &self.question, &self.answer) {
+            self.notes.extend(guest.beside(question, answer).await);
+        }
+        if let Some(question) = &mut self.question {
+            for_the_record(question);
         }
     }
 

@@ -37,8 +37,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let mut question = Question { view, deadline_ms, probe };
     it.effects.asked(&question.probe);
     let answer = seat.ask(question.clone()).await?;
-    let notes = seat.beside(&question, &answer).await;
-    seat.for_the_record(&mut question);
+    question.view.identity = None;
     redact(it, &answer);
     let expected = it.expect()?.map_or_else(|| implied(it.step), |expect| Expected::Declared(Box::new(expect)));
     let judgement = parallax_judge::judge(&expected, &answer, &it.results.seen);
@@ -50,7 +49,8 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let moments = newest(&answer).into_iter().collect();
     let expect = if let Expected::Declared(expect) = expected { Some(expect) } else { None };
     let (question, answer) = (Some(question), Some(answer));
-    Ok(Tried { question, answer, notes, witness, expect, moments, ..Tried::judged(judgement) })
+    let guest = seat.as_ours();
+    Ok(Tried { question, answer, guest, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
 /// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says

@@ -12,6 +12,7 @@ use super::void::Void;
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
 use crate::run::existing;
+use crate::run::guests::for_the_record;
 use crate::run::probers::Running;
 use crate::run::question::Known;
 use crate::run::token;
@@ -40,7 +41,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.effects.asked(&asked.question.probe);
     let prober = seat.prober(asked).await?;
-    seat.for_the_record(&mut question);
+    for_the_record(&mut question);
     it.probers
         .keep(&it.step.id, Running { prober, question: question.clone(), expected, seen: it.results.seen.clone() })
         .await;
