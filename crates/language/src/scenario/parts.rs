@@ -4,6 +4,7 @@
 
 use indexmap::IndexMap;
 use parallax_vocab::answer::Signature;
+use parallax_vocab::question::Addressing;
 use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 
 use super::document::join;
@@ -86,7 +87,7 @@ macro_rules! no_parts {
 }
 pub(crate) use no_parts;
 
-no_parts!(bool, u16, u32, u64, usize, i32, f64, Span, ConnectFault, DnsFault, TlsFault, Signature);
+no_parts!(bool, u16, u32, u64, usize, i32, f64, Span, ConnectFault, DnsFault, TlsFault, Signature, Addressing);
 
 impl Parts for String {
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {

@@ -1,7 +1,6 @@
 //! The actions of steps. Each kind of step is a row of the table below and has its own module. The module declares the
 //! kind's fields, matchers and causes, and checks a step of the kind for mistakes.
 
-mod addressing;
 mod apply;
 pub mod asking;
 mod background;
@@ -46,7 +45,6 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
-pub use self::addressing::Addressing;
 pub use self::apply::ApplyStep;
 pub use self::background::{BackgroundStep, Probing};
 pub use self::client::{ClientStep, Task};

@@ -1,12 +1,11 @@
 //! `presign`: signs a URL or a form.
 
 use indexmap::IndexMap;
-use parallax_vocab::question::{PostPolicy, PresignQuestion};
+use parallax_vocab::question::{Addressing, PostPolicy, PresignQuestion};
 use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::addressing::Addressing;
 use super::asking::{Asking, access, texts};
 use super::http::Method;
 use super::keyed::{Key, Keyed};
@@ -294,7 +293,7 @@ impl PresignStep {
         if let Some(secret) = secret_key {
             access.secret_key = Secret::new(secret.as_str());
         }
-        access.addressing = addressing.unwrap_or_default().into();
+        access.addressing = addressing.unwrap_or_default();
         Ok(PresignQuestion {
             access,
             method: filled.method().name(),

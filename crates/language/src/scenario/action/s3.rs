@@ -1,12 +1,11 @@
 //! `s3`: does one S3 operation.
 
 use indexmap::IndexMap;
-use parallax_vocab::question::{S3Operation, S3Question};
+use parallax_vocab::question::{Addressing, S3Operation, S3Question};
 use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::addressing::Addressing;
 use super::asking::{Asking, access, texts};
 use super::keyed::{Key, Keyed};
 use super::nature::AT_ONCE_MS;
@@ -228,7 +227,7 @@ impl S3Step {
         if let Some(secret) = &filled.secret_key {
             access.secret_key = Secret::new(secret.as_str());
         }
-        access.addressing = filled.addressing.unwrap_or_default().into();
+        access.addressing = filled.addressing.unwrap_or_default();
         Ok(S3Question { access, operation, headers: texts(&filled.headers) })
     }
 }
