@@ -120,7 +120,8 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
             extent.unread.extend(reader.rotated(pod, &instance).await);
             runs.extend(instance.before.iter().filter(|it| it.ended_after(question.since)).map(|_| true));
         }
-        runs.push(question.previous);
+        let ends_before = instance.is_previous().filter(|_| question.previous);
+        runs.push(question.previous && ends_before.is_none());
         for previous in runs {
             let Some(mut lines) = reader.open(&instance, previous, false).await? else {
                 extent.unread.extend(reader.gone(&instance, previous).await?);
@@ -130,6 +131,11 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                 // If a log breaks off, its remaining lines are unknown, so the request has failed.
                 let line = line.map_err(|it| reader.broken(it))?;
                 match later(line, question.since, &question.without) {
+                    // The container started again after its status had been read.
+                    Dated::Line(at, _) if ends_before.is_some_and(|end| at >= end) => {
+                        extent.unread.extend(reader.gone(&instance, true).await?);
+                        break;
+                    }
                     Dated::Line(_, line) => {
                         bounded(&mut bytes, &line.text)?;
                         take(&Line { earlier: previous && !question.previous, ..line });

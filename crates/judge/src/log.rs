@@ -137,7 +137,8 @@ impl LogLook {
         match (self.count, self.last.back()) {
             (1, Some(line)) => format!("in none: the only line is {}", quote(line)),
             (count, Some(line)) => format!("in none of {count} lines, the last of them {}", quote(line)),
-            (_, None) => "in none: nothing is written".to_owned(),
+            (_, None) if self.unread.is_empty() => "in none: nothing is written".to_owned(),
+            (_, None) => format!("in none, but not everything was read: {}", self.unread.join("; ")),
         }
     }
 }
@@ -262,6 +263,10 @@ mod tests {
         assert!(judged(&lost, None).matchers[0].unseen);
         let expect: Expect = serde_json::from_value(json!({"no-line": "x509"})).expect("valid");
         assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
+        let mut nothing = look(json!({"line": "ready"}), &[]);
+        nothing.not_read("pod x: unable to retrieve container logs");
+        let seen = "in none, but not everything was read: pod x: unable to retrieve container logs";
+        assert_eq!(cause(&nothing), Some(format!(r#"line: expected "ready" in some line, saw {seen}"#)));
         // A forbidden text that was found counts, even if other parts of the log were not read.
         cut.take_earlier("x509: expired");
         assert_eq!(cause(&cut).as_deref(), Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#));

@@ -33,6 +33,8 @@ pub(super) struct Instance {
     lost: i32,
     /// The start of the earliest instance whose log still exists. `None` if the container has never ended.
     kept_since: Option<OffsetDateTime>,
+    /// If this instance has ended and the kubelet will start another one: a time between the two.
+    until_next: Option<OffsetDateTime>,
 }
 
 /// The instance of a container before the current one. `ended` is the time of its end, if the status contains it.
@@ -51,9 +53,16 @@ impl Instance {
     /// The current instance of the container according to its status; `None` if the container has not started. While
     /// the container waits for its next start, its current log and its previous log are both the log of the last
     /// instance. Therefore the previous one is left out then.
-    fn of(pod: &str, status: &ContainerStatus) -> Option<Self> {
+    fn of(pod: &str, policy: Option<&str>, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
-        let waits = status.state.as_ref().is_some_and(|it| it.waiting.is_some());
+        let state = status.state.as_ref();
+        let waits = state.is_some_and(|it| it.waiting.is_some());
+        let ended = state.and_then(|it| it.terminated.as_ref());
+        let restarts = |exit_code| match policy {
+            Some("Never") => false,
+            Some("OnFailure") => exit_code != 0,
+            _ => true,
+        };
         let last = status.last_state.as_ref().and_then(|it| it.terminated.as_ref());
         let before = (!waits && status.restart_count > 0)
             .then(|| Before { ended: instant(last.and_then(|it| it.finished_at.as_ref())) });
@@ -65,7 +74,21 @@ impl Instance {
             lost: status.restart_count - i32::from(before.is_some()),
             kept_since: instant(last.and_then(|it| it.started_at.as_ref())),
             before,
+            until_next: ended.filter(|it| status.restart_count > 0 && restarts(it.exit_code)).and_then(|it| {
+                // The kubelet rounds down to whole seconds, and it waits for a second or more before each start but
+                // the first two.
+                Some(instant(it.finished_at.as_ref())? + Duration::SECOND)
+            }),
         })
+    }
+
+    /// If a step wants the log of the previous instance, and that is this one: a time that all its lines are before.
+    ///
+    /// A container that has ended and will start again has no current instance, so its last instance is the previous
+    /// one. The kubelet agrees as soon as the container's state is `waiting`. As long as the state is `terminated`, it
+    /// takes the instance before that one for the previous one, and the log of that instance no longer exists.
+    pub(super) fn is_previous(&self) -> Option<OffsetDateTime> {
+        self.until_next
     }
 
     /// Describes the instances whose logs no longer exist, if they may have written lines after `since`. Otherwise
@@ -139,7 +162,8 @@ impl Reader {
             .flat_map(|it| it.init_container_statuses.iter().flatten().chain(it.container_statuses.iter().flatten()));
         let status = statuses.find(|it| it.name == container);
         let pod = pod.metadata.name.as_deref().unwrap_or_default();
-        Ok(status.and_then(|status| Instance::of(pod, status)))
+        let policy = spec.restart_policy.as_deref();
+        Ok(status.and_then(|status| Instance::of(pod, policy, status)))
     }
 
     /// Opens the log of an instance as a stream of lines. Returns `None` if the kubelet has no log of the instance.
@@ -313,14 +337,35 @@ mod tests {
             (&waiting, 1, false, 1),
             (&waiting, 2, false, 2),
         ] {
-            let instance = Instance::of("p", &status(state, restarts)).expect("begun");
+            let instance = Instance::of("p", None, &status(state, restarts)).expect("begun");
             assert_eq!((instance.before.is_some(), instance.lost), (before, lost), "{state} {restarts}");
         }
     }
 
     #[test]
+    fn the_last_instance_is_the_previous_one_while_a_container_waits_for_its_restart() {
+        let (running, waiting) = (json!({"running": {}}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        let ended = |exit: i32| json!({"terminated": {"exitCode": exit, "finishedAt": "2026-01-01T00:02:00Z"}});
+        let next = Some(at("2026-01-01T00:02:01Z"));
+        for (state, policy, restarts, is_previous) in [
+            (&running, "Always", 1, None),
+            (&waiting, "Always", 1, None),
+            (&ended(0), "Always", 1, next),
+            (&ended(1), "Always", 1, next),
+            // The kubelet restarts a container for the first time at once, so the lines of the two cannot be told apart.
+            (&ended(0), "Always", 0, None),
+            (&ended(0), "OnFailure", 1, None),
+            (&ended(1), "OnFailure", 1, next),
+            (&ended(1), "Never", 1, None),
+        ] {
+            let instance = Instance::of("p", Some(policy), &status(state, restarts)).expect("begun");
+            assert_eq!(instance.is_previous(), is_previous, "{state} {policy} {restarts}");
+        }
+    }
+
+    #[test]
     fn what_ended_before_what_counts_is_not_missed() {
-        let running = |restarts| Instance::of("p", &status(&json!({"running": {}}), restarts)).expect("begun");
+        let running = |restarts| Instance::of("p", None, &status(&json!({"running": {}}), restarts)).expect("begun");
         let before = running(1).before.expect("one");
         assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
         assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));
