@@ -22,7 +22,7 @@ pub enum CertError {
     NoIssuer {
         /// The name of the certificate.
         certificate: String,
-        /// The id of the issuer that the certificate names.
+        /// The id of the authority that is to sign the certificate.
         issuer: String,
     },
     /// The library rcgen refused to make the certificate, for example because a name is not ASCII.

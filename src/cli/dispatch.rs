@@ -129,9 +129,12 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             })
             .await
         }
-        ImagesCommand::Build { names, lock, provision } => {
+        ImagesCommand::Build { names, output, lock, provision } => {
             let recipes = wiring::recipes(&root, lock)?;
-            session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await
+            session::watched(|sink, cancel| async move {
+                wiring::images_build(recipes, (names, output), provision, sink, cancel).await.map(|text| say(&text))
+            })
+            .await
         }
     }
 }

@@ -55,10 +55,10 @@ pub async fn build_images(
     provision: bool,
     sink: &Sink,
     cancel: CancellationToken,
-) -> Result<(), ImageError> {
+) -> Result<BTreeMap<String, Obtained>, ImageError> {
     let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(K3s::Built, &machine.engine);
-    parallax_images::build(&request, names, sink, cancel).await.map(drop)
+    parallax_images::build(&request, names, sink, cancel).await
 }
 
 /// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.

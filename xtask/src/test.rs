@@ -77,7 +77,9 @@ fn of_the_demo() -> Result<Vec<&'static str>> {
     let built = include_str!("../../docs/your-own-stack.md").lines().find_map(|it| it.strip_prefix(DEMO_BUILDS));
     let built =
         built.with_context(|| format!("docs/your-own-stack.md has no line that begins with `{DEMO_BUILDS}`"))?;
-    Ok(built.split_whitespace().chain(DEMO_TOOLS).collect())
+    let names = built.split_whitespace().take_while(|it| !it.starts_with("--"));
+    // The page builds the node's image by another command, and each run needs it.
+    Ok(names.chain(DEMO_TOOLS).collect())
 }
 
 /// A running process of `parallax images fetch` or `parallax images build`.

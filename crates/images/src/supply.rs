@@ -108,7 +108,7 @@ pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
     }
 }
 
-/// What is known about one image before the next action.
+/// What is known about one image so far. It decides the next [`Move`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     /// Whether the engine has the published image.

@@ -22,10 +22,11 @@ const NOT_BROUGHT: &str = "nothing that it could read";
 
 /// The results of one matcher, and how certain the results are.
 pub(super) struct Observed {
-    /// The results of the matcher. A matcher with several names, such as `headers`, has one result for each name.
+    /// The results of the matcher. A matcher that checks several named values, such as `headers`, has one result for
+    /// each of them.
     pub(super) matched: Vec<Matched>,
-    /// Whether the matcher has failed for good. A matcher fails for good if the value that it reads can only grow and
-    /// is already too large.
+    /// Whether no later answer can make a failed matcher hold. This is so if the value that the matcher reads can only
+    /// grow and is already too large.
     pub(super) is_final: bool,
     /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
     /// slow for the measurement.

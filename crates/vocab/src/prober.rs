@@ -39,11 +39,11 @@ pub struct ProberQuestion {
     pub question: Question,
     /// The number of questions per second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// The names of the headers that are compared in HTTP answers, in lower case. Other headers are ignored, because
-    /// some of them differ in each answer.
+    /// The names of the headers, in lower case, by which two HTTP answers are counted as the same or as different. Other
+    /// headers are ignored, because some of them differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
-    /// Whether the bodies of HTTP answers are compared.
+    /// Whether two HTTP answers with different bodies are counted as different answers.
     #[serde(default)]
     pub body: bool,
 }

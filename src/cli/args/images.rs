@@ -14,6 +14,11 @@ Examples:
 On the machine without a network, with the same version of Parallax:
   parallax images load images.tar
   parallax e2e";
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  parallax images build
+  parallax images build agent --output images
+  docker load --input images/agent.tar";
 const LOAD_EXAMPLES: &str = "\
 Examples:
   parallax images load images.tar
@@ -58,11 +63,18 @@ pub enum ImagesCommand {
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
     },
-    /// Build images by their recipes, without asking a registry for finished images.
+    /// Build images by their recipes, without asking a registry for finished images, and print their references.
+    ///
+    /// The images are archives in the cache, and a run loads them from there. With `--output`, you also get them as
+    /// files for `docker load`, `kind load image-archive`, or the folder `agent/images` of a k3s node.
+    #[command(after_long_help = BUILD_EXAMPLES)]
     Build {
         /// The names of the images, as in images/images.lock. Without a name, all images are built.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// Copy the archive of each image to the file NAME.tar in this folder, which is made if it is missing.
+        #[arg(long, short, value_name = "FOLDER")]
+        output: Option<PathBuf>,
         /// The source of images.lock and the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,

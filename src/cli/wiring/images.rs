@@ -1,7 +1,7 @@
-//! The functions behind the commands for image bundles.
+//! The functions behind the commands that build images and that bundle them.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parallax_vocab::VariantId;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,45 @@ pub async fn images_bundle(
     });
     let (count, megabytes) = (bundled.images.len(), bundled.bytes.div_ceil(1_000_000));
     Ok(format!("{text}{count} images, {megabytes} MB\n{}  {}\n", bundled.sha256, out.display()))
+}
+
+/// Builds images by their recipes. With `output`, copies their archives into this folder. Returns the images' references,
+/// and their files, as text.
+pub async fn images_build(
+    recipes: Recipes,
+    (names, output): (Vec<String>, Option<PathBuf>),
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<String, CliError> {
+    // The builds may take long, so a folder that cannot be made is reported first.
+    if let Some(folder) = &output {
+        std::fs::create_dir_all(folder).map_err(CliError::file("create", folder))?;
+    }
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    let built = run::build_images(&recipes, &names, &machine, provision, &sink, cancel).await?;
+    tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        for image in built.values() {
+            let _ = write!(text, "{:<18}  {}", image.name, image.reference);
+            if let Some((folder, archive)) = output.as_ref().zip(image.archive.as_ref()) {
+                let file = folder.join(format!("{}.tar", image.name));
+                copied(archive, &file).map_err(CliError::file("write", &file))?;
+                let _ = write!(text, "  {}", file.display());
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    })
+    .await
+    .unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()))
+}
+
+/// Copies a file. The copy gets its name when it is complete, so that a half of it is never taken for an image.
+fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
+    let part = to.with_extension("tar.part");
+    std::fs::copy(from, &part)?;
+    std::fs::rename(part, to)
 }
 
 /// Returns the images of a plan, each as an archive, because the bundle file contains the content of these archives.

@@ -202,19 +202,6 @@ pub async fn images_fetch(
     Ok(Exit::AsExpected)
 }
 
-/// Builds images by their recipes.
-pub async fn images_build(
-    recipes: Recipes,
-    names: Vec<String>,
-    provision: bool,
-    sink: Sink,
-    cancel: CancellationToken,
-) -> Result<Exit, CliError> {
-    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::build_images(&recipes, &names, &machine, provision, &sink, cancel).await?;
-    Ok(Exit::AsExpected)
-}
-
 /// Removes built images that no existing recipe makes. With `dry_run`, removes nothing, and names what would be
 /// removed.
 pub async fn images_prune(

@@ -20,10 +20,10 @@ pub use bundle::{differences, failed, pack};
 pub use check::check;
 pub use consent::{check_host_programs, recipes, recipes_of_a_stranger};
 pub use doctor::doctor;
-pub use images::{images_bundle, images_load};
+pub use images::{images_build, images_bundle, images_load};
 pub use machine::{
-    before_anything, check_kubeconfig, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list,
-    images_prune, reaper, remaining,
+    before_anything, check_kubeconfig, down, e2e, fresh_run_id, gc, images_fetch, images_list, images_prune, reaper,
+    remaining,
 };
 pub use past::Past;
 pub use prints::{Prints, contents, prints};

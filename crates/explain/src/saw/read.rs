@@ -51,7 +51,7 @@ impl fmt::Display for Source {
 /// A request as a log shows it. An optional field is `None` if the text does not contain the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saw {
-    /// The program or the format of the text that shows the request.
+    /// The program that wrote the text, or the format of the text.
     pub source: Source,
     /// The method in upper case. The text is empty if the log does not contain the method.
     pub method: String,

@@ -1,5 +1,6 @@
-//! SIGKILL after each entry of the ledger. The harness writes an entry before it creates the object, so each kill
-//! happens before the creation of one object, or before the flow.
+//! The harness gets SIGKILL directly after it has written an entry of the ledger: the first run after its first entry, the
+//! second run after its second entry, and so on. The harness writes an entry before it creates the object, so the object
+//! of the last entry does not exist yet, or is just being created.
 
 use std::time::Duration;
 

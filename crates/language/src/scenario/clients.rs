@@ -29,12 +29,12 @@ pub struct Client {
 const ANY: &[&str] = &["get", "put", "head", "delete"];
 const GET: &[&str] = &["get"];
 
-/// Returns the row of a client that signs URLs and does S3 operations.
+/// Returns the entry of [`CLIENTS`] for a client that signs URLs and does S3 operations.
 const fn s3(name: &'static str, trust_in: &'static str, signs: &'static [&'static str], note: &'static str) -> Client {
     Client { name, trust_in, signs, s3: true, http: false, token: false, image: "clients", note }
 }
 
-/// Returns the row of a client that opens URLs.
+/// Returns the entry of [`CLIENTS`] for a client that only opens URLs.
 const fn opener(name: &'static str, trust_in: &'static str) -> Client {
     Client { name, trust_in, signs: &[], s3: false, http: true, token: false, image: "clients", note: "" }
 }
