@@ -127,13 +127,13 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                 extent.unread.extend(reader.gone(&instance, previous).await?);
                 continue;
             };
+            let mut maybe_of_next = false;
             while let Some(line) = lines.next().await {
                 // If a log breaks off, its remaining lines are unknown, so the request has failed.
                 let line = line.map_err(|it| reader.broken(it))?;
                 match later(line, question.since, &question.without) {
-                    // The container started again after its status had been read.
                     Dated::Line(at, _) if ends_before.is_some_and(|end| at >= end) => {
-                        extent.unread.extend(reader.gone(&instance, true).await?);
+                        maybe_of_next = true;
                         break;
                     }
                     Dated::Line(_, line) => {
@@ -144,6 +144,11 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                     // A line without a time is a message that the kubelet wrote in place of the log.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
+            }
+            // The container may have started again after its status was read, and then this is another log.
+            if ends_before.is_some() && (maybe_of_next || !reader.is_still(&instance).await?) {
+                extent.unread.push(instance.started_again());
+                continue;
             }
             extent.instances += 1;
         }

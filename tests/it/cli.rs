@@ -446,6 +446,7 @@ fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     of(&["images", "bundle", "--output", "nosuch/images.tar"], "its folder does not exist");
     of(&["images", "bundle", "--output", "folder"], "it is a folder");
     of(&["images", "build", "agent", "--output", "text"], "failed to create text: ");
+    of(&["images", "build", "agent", "--output", "images/built"], "choose another folder");
 }
 
 #[test]

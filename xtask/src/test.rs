@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::{End, Parts, say};
 use crate::{cargo, e2e};
@@ -19,7 +19,7 @@ const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 /// The time limit for image builds. Without a cache, the builds take about twenty-five minutes on two cores, and longer
 /// while a compiler runs.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
-/// The command in docs/your-own-stack.md that builds the images of the demo chart.
+/// The beginning of the commands in docs/your-own-stack.md that build the images of the demo chart.
 const DEMO_BUILDS: &str = "parallax images build ";
 /// The images with the programs that a user of the demo chart has.
 const DEMO_TOOLS: [&str; 2] = ["helm", "kubectl"];
@@ -74,12 +74,12 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
 /// Returns the names of the images that the test of the demo chart needs: those that the page builds, and the tools that
 /// a user has. Some are in no scenario, so `parallax images fetch` does not build them.
 fn of_the_demo() -> Result<Vec<&'static str>> {
-    let built = include_str!("../../docs/your-own-stack.md").lines().find_map(|it| it.strip_prefix(DEMO_BUILDS));
-    let built =
-        built.with_context(|| format!("docs/your-own-stack.md has no line that begins with `{DEMO_BUILDS}`"))?;
-    let names = built.split_whitespace().take_while(|it| !it.starts_with("--"));
-    // The page builds the node's image by another command, and each run needs it.
-    Ok(names.chain(DEMO_TOOLS).collect())
+    let page = include_str!("../../docs/your-own-stack.md");
+    let commands = page.lines().filter_map(|it| it.strip_prefix(DEMO_BUILDS));
+    let built: Vec<&str> =
+        commands.flat_map(|it| it.split_whitespace().take_while(|word| !word.starts_with("--"))).collect();
+    ensure!(!built.is_empty(), "docs/your-own-stack.md has no line that begins with `{DEMO_BUILDS}`");
+    Ok(built.into_iter().chain(DEMO_TOOLS).collect())
 }
 
 /// A running process of `parallax images fetch` or `parallax images build`.

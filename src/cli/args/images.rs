@@ -17,8 +17,8 @@ On the machine without a network, with the same version of Parallax:
 const BUILD_EXAMPLES: &str = "\
 Examples:
   parallax images build
-  parallax images build agent --output images
-  docker load --input images/agent.tar";
+  parallax images build agent --output archives
+  docker load --input archives/agent.tar";
 const LOAD_EXAMPLES: &str = "\
 Examples:
   parallax images load images.tar

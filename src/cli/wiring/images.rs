@@ -81,11 +81,14 @@ pub async fn images_build(
     .unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()))
 }
 
-/// Copies a file. The copy gets its name when it is complete, so that a half of it is never taken for an image.
+/// Copies a file. The copy gets its name when it is complete, so that a half of it is never taken for an image. If the
+/// copy fails, nothing of it stays.
 fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
-    let part = to.with_extension("tar.part");
-    std::fs::copy(from, &part)?;
-    std::fs::rename(part, to)
+    let part = to.with_extension(format!("tar.part-{}", std::process::id()));
+    std::fs::copy(from, &part).and_then(|_| std::fs::rename(&part, to)).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&part);
+    })
 }
 
 /// Returns the images of a plan, each as an archive, because the bundle file contains the content of these archives.

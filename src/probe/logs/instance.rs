@@ -2,7 +2,7 @@
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::LogParams;
 use kube::{Api, Client};
@@ -75,20 +75,26 @@ impl Instance {
             kept_since: instant(last.and_then(|it| it.started_at.as_ref())),
             before,
             until_next: ended.filter(|it| status.restart_count > 0 && restarts(it.exit_code)).and_then(|it| {
-                // The kubelet rounds down to whole seconds, and it waits for a second or more before each start but
-                // the first two.
+                // The kubelet rounds down to whole seconds. It usually waits for ten seconds or more before the next start.
                 Some(instant(it.finished_at.as_ref())? + Duration::SECOND)
             }),
         })
     }
 
-    /// If a step wants the log of the previous instance, and that is this one: a time that all its lines are before.
+    /// If a step wants the log of the previous instance, and that is this one: a time before which this instance has
+    /// ended. A later line may be one of the next instance.
     ///
     /// A container that has ended and will start again has no current instance, so its last instance is the previous
     /// one. The kubelet agrees as soon as the container's state is `waiting`. As long as the state is `terminated`, it
     /// takes the instance before that one for the previous one, and the log of that instance no longer exists.
     pub(super) fn is_previous(&self) -> Option<OffsetDateTime> {
         self.until_next
+    }
+
+    /// Describes that the log that was read may be that of the next instance.
+    pub(super) fn started_again(&self) -> String {
+        let Self { pod, container, .. } = self;
+        format!("container {container} of pod {pod} started again while its log was read")
     }
 
     /// Describes the instances whose logs no longer exist, if they may have written lines after `since`. Otherwise
@@ -161,9 +167,16 @@ impl Reader {
             .into_iter()
             .flat_map(|it| it.init_container_statuses.iter().flatten().chain(it.container_statuses.iter().flatten()));
         let status = statuses.find(|it| it.name == container);
-        let pod = pod.metadata.name.as_deref().unwrap_or_default();
-        let policy = spec.restart_policy.as_deref();
-        Ok(status.and_then(|status| Instance::of(pod, policy, status)))
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let policy = if is_at_its_end(pod) { Some("Never") } else { policy(spec, &container) };
+        Ok(status.and_then(|status| Instance::of(name, policy, status)))
+    }
+
+    /// Whether the instance is still the last one of its container, as far as the apiserver knows.
+    pub(super) async fn is_still(&self, it: &Instance) -> Result<bool, LogError> {
+        let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
+        let now = pod.map(|pod| self.instance(&pod)).transpose()?.flatten();
+        Ok(now.is_some_and(|now| now.id == it.id))
     }
 
     /// Opens the log of an instance as a stream of lines. Returns `None` if the kubelet has no log of the instance.
@@ -287,6 +300,24 @@ fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>)
     })
 }
 
+/// Whether the kubelet starts no container of the pod any more.
+fn is_at_its_end(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+/// When the kubelet starts a container of the pod again, as `restartPolicy` of a pod says it.
+fn policy<'a>(spec: &'a PodSpec, container: &str) -> Option<&'a str> {
+    let named = |it: &&'a Container| it.name == container;
+    let init = spec.init_containers.iter().flatten().find(named);
+    let own = init.or_else(|| spec.containers.iter().find(named)).and_then(|it| it.restart_policy.as_deref());
+    own.or(match (init, spec.restart_policy.as_deref()) {
+        // An init container that ended with success does not run again, except as a sidecar, which has its own policy.
+        (Some(_), None | Some("Always")) => Some("OnFailure"),
+        (_, of_pod) => of_pod,
+    })
+}
+
 /// The id of a container's current or last instance; `None` if the container has never started.
 fn run(status: &ContainerStatus) -> Option<String> {
     let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
@@ -360,6 +391,39 @@ mod tests {
         ] {
             let instance = Instance::of("p", Some(policy), &status(state, restarts)).expect("begun");
             assert_eq!(instance.is_previous(), is_previous, "{state} {policy} {restarts}");
+        }
+    }
+
+    #[test]
+    fn a_pod_at_its_end_starts_no_container_again() {
+        for (pod, expected) in [
+            (json!({"status": {"phase": "Running"}}), false),
+            (json!({"status": {"phase": "Failed"}}), true),
+            (json!({"status": {"phase": "Succeeded"}}), true),
+            (json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), true),
+        ] {
+            let read: Pod = serde_json::from_value(pod.clone()).expect("a pod");
+            assert_eq!(is_at_its_end(&read), expected, "{pod}");
+        }
+    }
+
+    #[test]
+    fn an_init_container_starts_again_only_if_it_failed() {
+        let spec = |of_pod: Option<&str>| {
+            let init = json!([{"name": "init"}, {"name": "sidecar", "restartPolicy": "Always"}]);
+            let spec = json!({"restartPolicy": of_pod, "initContainers": init, "containers": [{"name": "app"}]});
+            serde_json::from_value::<PodSpec>(spec).expect("a pod's spec")
+        };
+        for (of_pod, container, expected) in [
+            (None, "app", None),
+            (Some("Always"), "app", Some("Always")),
+            (Some("Never"), "app", Some("Never")),
+            (None, "init", Some("OnFailure")),
+            (Some("Always"), "init", Some("OnFailure")),
+            (Some("Never"), "init", Some("Never")),
+            (Some("Never"), "sidecar", Some("Always")),
+        ] {
+            assert_eq!(policy(&spec(of_pod), container), expected, "{of_pod:?} {container}");
         }
     }
 

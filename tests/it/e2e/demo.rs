@@ -354,8 +354,7 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
     let objects = objects;
 
     // The commands of the page. Each block has the functions and variables of those before it.
-    demo.functions =
-        images.lines().filter(|it| it.contains("() {") || it.starts_with("cache=")).collect::<Vec<_>>().join("\n");
+    demo.functions = images.lines().filter(|it| it.contains("() {")).collect::<Vec<_>>().join("\n");
     for volume in &objects.volumes {
         docker(&["volume", "create", "--label", LABEL, volume]);
     }

@@ -27,7 +27,7 @@ pub struct LogStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
     /// `true`: read the log of the previous instance of the container, from before its last restart. If the container
-    /// has ended and waits for its restart, this is the instance that ended last.
+    /// has ended for the second time or later and will start again, this is the instance that ended last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
     /// Read only lines that were written after an earlier step had ended. Give the id of that step. Without `since`,
