@@ -120,7 +120,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
             extent.unread.extend(reader.rotated(pod, &instance).await);
             runs.extend(instance.before.iter().filter(|it| it.ended_after(question.since)).map(|_| true));
         }
-        let ends_before = instance.is_previous().filter(|_| question.previous);
+        let ends_before = instance.until_next.filter(|_| question.previous);
         runs.push(question.previous && ends_before.is_none());
         for previous in runs {
             let Some(mut lines) = reader.open(&instance, previous, false).await? else {

@@ -1,6 +1,8 @@
 //! The functions behind the commands that build images and that bundle them.
 
 use std::fmt::Write as _;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use parallax_vocab::VariantId;
@@ -84,11 +86,10 @@ pub async fn images_build(
 /// Copies a file. The copy gets its name when it is complete, so that a half of it is never taken for an image. If the
 /// copy fails, nothing of it stays.
 fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
-    let part = to.with_extension(format!("tar.part-{}", std::process::id()));
-    std::fs::copy(from, &part).and_then(|_| std::fs::rename(&part, to)).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&part);
-    })
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let mut part = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    std::io::copy(&mut File::open(from)?, &mut part)?;
+    part.persist(to).map(drop).map_err(|error| error.error)
 }
 
 /// Returns the images of a plan, each as an archive, because the bundle file contains the content of these archives.

@@ -33,8 +33,13 @@ pub(super) struct Instance {
     lost: i32,
     /// The start of the earliest instance whose log still exists. `None` if the container has never ended.
     kept_since: Option<OffsetDateTime>,
-    /// If this instance has ended and the kubelet will start another one: a time between the two.
-    until_next: Option<OffsetDateTime>,
+    /// If this instance has ended and the kubelet will start another one: a time before which this instance has ended. A
+    /// later line may be one of the next instance.
+    ///
+    /// Such a container has no current instance, so its last instance is the previous one. The kubelet agrees as soon as
+    /// the container's state is `waiting`. As long as the state is `terminated`, it takes the instance before that one
+    /// for the previous one, and the log of that instance no longer exists.
+    pub(super) until_next: Option<OffsetDateTime>,
 }
 
 /// The instance of a container before the current one. `ended` is the time of its end, if the status contains it.
@@ -79,16 +84,6 @@ impl Instance {
                 Some(instant(it.finished_at.as_ref())? + Duration::SECOND)
             }),
         })
-    }
-
-    /// If a step wants the log of the previous instance, and that is this one: a time before which this instance has
-    /// ended. A later line may be one of the next instance.
-    ///
-    /// A container that has ended and will start again has no current instance, so its last instance is the previous
-    /// one. The kubelet agrees as soon as the container's state is `waiting`. As long as the state is `terminated`, it
-    /// takes the instance before that one for the previous one, and the log of that instance no longer exists.
-    pub(super) fn is_previous(&self) -> Option<OffsetDateTime> {
-        self.until_next
     }
 
     /// Describes that the log that was read may be that of the next instance.
@@ -378,7 +373,7 @@ mod tests {
         let (running, waiting) = (json!({"running": {}}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
         let ended = |exit: i32| json!({"terminated": {"exitCode": exit, "finishedAt": "2026-01-01T00:02:00Z"}});
         let next = Some(at("2026-01-01T00:02:01Z"));
-        for (state, policy, restarts, is_previous) in [
+        for (state, policy, restarts, until_next) in [
             (&running, "Always", 1, None),
             (&waiting, "Always", 1, None),
             (&ended(0), "Always", 1, next),
@@ -390,7 +385,7 @@ mod tests {
             (&ended(1), "Never", 1, None),
         ] {
             let instance = Instance::of("p", Some(policy), &status(state, restarts)).expect("begun");
-            assert_eq!(instance.is_previous(), is_previous, "{state} {policy} {restarts}");
+            assert_eq!(instance.until_next, until_next, "{state} {policy} {restarts}");
         }
     }
 
