@@ -7,17 +7,19 @@ use clap::Parser as _;
 use parallax::cli::{self, Cli, CliError};
 use parallax_vocab::event::Exit;
 
-/// The time that unfinished tasks get when a command has ended. After this time, the process ends without them.
+/// The time that background tasks get to finish after the command has ended. When it is over, the process ends even
+/// if such tasks still run.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // The TLS provider is installed first, because every TLS connection needs it, and a process can install only one.
+    // The crypto provider of rustls is installed first, because every TLS connection needs it. A process can install
+    // only one, so an error means that some library has already installed another one.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         cli::printer::error("another TLS provider was installed before ours");
         return code(Exit::Harness);
     }
-    // The library clap ends the process with exit code 2 after a usage error and with 0 after help. These are the
-    // documented exit codes.
+    // If the command line is wrong, clap ends the process with exit code 2. If the user asks for help, clap ends it
+    // with 0. The help text of `parallax` names the same exit codes, so nothing has to be converted.
     let cli = Cli::parse();
     match run(cli) {
         Ok(exit) => code(exit),

@@ -3,7 +3,7 @@
 //!
 //! If the variable `PARALLAX_EMBED` names a folder, its files `NAME.gz` become part of the crate. They are the programs
 //! of this workspace that image recipes need, compressed. `cargo xtask dist` sets the variable. A developer's build
-//! embeds no program, because it finds the programs in the folder of `parallax`.
+//! embeds no program, because `parallax` then finds the programs in its own folder.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

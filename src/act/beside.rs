@@ -7,7 +7,8 @@ use serde_json::json;
 use super::{ActError, Done, Scope};
 use crate::cluster::{Beside, NotSo};
 
-/// What the steps of this module do, in words. The error for a cluster that the harness did not start quotes this text.
+/// What the steps of this module do, in words. In a cluster that the harness did not start, these steps fail, and their
+/// error message quotes this text.
 const PURPOSE: &str = "end or start a container outside it";
 
 /// Kills a container outside the cluster.

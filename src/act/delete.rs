@@ -37,7 +37,7 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))
 }
 
-/// Waits until an object is gone. If the object still exists at the deadline, returns it.
+/// Waits until an object is gone. Returns the object if it still exists at the deadline, otherwise `None`.
 pub(super) async fn gone<K>(
     api: &Api<K>,
     name: &str,
@@ -71,8 +71,8 @@ async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String 
     blocks.join("; ")
 }
 
-/// The conditions of a namespace that name its remaining content. The result is empty for an object of another kind,
-/// because only namespaces have such conditions.
+/// If the object is a namespace, the messages of its conditions that say what the namespace still contains. The result
+/// is empty for an object of another kind, because only namespaces have such conditions.
 fn conditions_of(object: &DynamicObject) -> Vec<String> {
     if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
         return Vec::new();
@@ -82,7 +82,8 @@ fn conditions_of(object: &DynamicObject) -> Vec<String> {
     left.filter_map(|it| it["message"].as_str().map(str::to_owned)).collect()
 }
 
-/// The existing pods that an object owns, directly or through a `ReplicaSet`, and what blocks the deletion of each.
+/// Describes the pods that still exist and belong to an object, directly or through a `ReplicaSet`. Each description
+/// says what blocks the deletion of the pod.
 async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
     let all = ListParams::default();
     let sets: Api<ReplicaSet> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);

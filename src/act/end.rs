@@ -1,7 +1,9 @@
-//! `end`: ends a whole pod, by a simulated node crash or by a deletion, and collects the last output of its containers.
+//! `end`: ends a whole pod, by a simulated node crash or by a deletion, and collects the last output of the pod's
+//! containers.
 //!
-//! A finalizer of the harness keeps the pod's object until the kubelet has reported the end of each container. Exit
-//! codes and restarts are then known from the pod's status. No other pod of the same name can start before that.
+//! A finalizer of the harness keeps the pod's object until the kubelet has reported the end of each container. So the
+//! harness can read exit codes and restarts from the pod's status. Until the finalizer is removed, no other pod of the
+//! same name can start.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +43,8 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Fails if the pod does not exist or does not run. Fails if a killed container has another exit code than 137. Fails
-/// if the end does not become visible in time. A crash also fails if the harness does not own the node. The harness
-/// removes its finalizer from the pod in every case.
+/// if the pod's status does not show the end of all containers in time. A simulated crash also fails if the harness
+/// does not own the node. The harness removes its finalizer from the pod in every case.
 pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
@@ -63,7 +65,7 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     let mut said = BTreeMap::new();
     for (container, log) in runs.keys().zip(logs) {
         let Some(mut log) = log else { continue };
-        // If a log has not ended in time, the lines that have been read so far are used.
+        // If the container's log has not ended in time, the lines that have been read so far are used.
         tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await.noted("read a container's log to its end");
         said.insert(container.clone(), log.last());
     }
@@ -98,8 +100,8 @@ pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, 
     Ok(Done { summary, said, moments, void: seen.void, ..Done::default() })
 }
 
-/// What was observed while a pod ended: when the end began, how each container ended (as JSON, by the container's
-/// name), and why the round is void, if it is.
+/// What was observed while a pod ended: the time at which the harness began to end the pod, how each container ended
+/// (as JSON, by the container's name), and the reason if the round is void.
 struct Seen {
     began_unix_ms: u64,
     containers: BTreeMap<String, Value>,

@@ -1,4 +1,4 @@
-//! Why an action did not take effect.
+//! The error type of this room: why a change to the environment did not take effect.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Failure;
@@ -11,10 +11,11 @@ use parallax_record::in_full;
 /// The reason why an action did not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
-    /// A fault of the cluster: it refused the change, or the change did not take effect.
+    /// The step has failed: the cluster refused the change, or the change did not take effect.
     #[error("{0}")]
     Cause(Cause),
-    /// The request could not be sent to the apiserver, or the request was not valid.
+    /// A `rotate` step could not read the Secret with the certificate, or could not apply the new content of this
+    /// Secret.
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The request to the apiserver was not answered, or the apiserver itself failed.
@@ -25,12 +26,13 @@ pub enum ActError {
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
-    /// The harness could no longer observe the resource, so it is not known whether the change took effect.
+    /// The harness could no longer observe the object that a step changes, so it is not known whether the change took
+    /// effect.
     #[error("nothing is known of {resource} any more: {reason}")]
     Unseen {
-        /// The resource that the harness observed, in words.
+        /// The object that the harness could no longer observe, in words.
         resource: String,
-        /// The reason why the resource could not be observed.
+        /// The reason why the object could no longer be observed.
         reason: String,
     },
     /// A certificate for a `rotate` step could not be issued.
@@ -42,21 +44,21 @@ pub enum ActError {
 }
 
 impl ActError {
-    /// Returns the error for a fault of the cluster. `resource` is the object that could not be changed, and `detail`
-    /// says what went wrong.
+    /// Returns the error for a change that the cluster refused, or that did not take effect. `resource` is the object
+    /// that could not be changed, and `detail` says what went wrong.
     pub(super) fn cause(resource: &str, detail: impl Into<String>) -> Self {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
-    /// Returns the error for a resource that the harness could no longer observe, so that the state of the resource is
-    /// not known.
+    /// Returns the error for an object (`resource`) that the harness could no longer observe, so that the state of the
+    /// object is not known.
     pub(super) fn unseen(resource: &str, reason: String) -> Self {
         Self::Unseen { resource: resource.to_owned(), reason }
     }
 
     /// Turns a failed request about `resource` into an error. If the apiserver refused the request, the error is a
-    /// cause, that is, a fault of the system under test. If the apiserver did not or could not answer, the error is a
-    /// failure of the harness.
+    /// cause: the step fails, because the system under test may be the reason. If the apiserver did not or could not
+    /// answer, the error is a failure of the harness.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));
         move |error| match error {
@@ -67,7 +69,8 @@ impl ActError {
         }
     }
 
-    /// Whether the error is temporary: it says nothing about the request, and a retry may succeed.
+    /// Whether the error is temporary: the apiserver did not answer, was overloaded or failed, or an object could no
+    /// longer be observed. A retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Apply(error) => error.is_transient(),

@@ -12,7 +12,7 @@ use crate::probe::lives::end_of;
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
 
-/// The process to end, and the signal.
+/// The process that a `kill` step ends, and the signal with which it ends the process.
 #[derive(Clone, Debug)]
 pub struct Victim {
     /// The pod, given by its name or by labels.
@@ -23,7 +23,8 @@ pub struct Victim {
     pub signal: Signal,
 }
 
-/// What the step does, in words. The error for a cluster that the harness did not start quotes this text.
+/// What a `kill` step does, in words. In a cluster that the harness did not start, the step fails, and its error
+/// message quotes this text.
 pub(super) const PURPOSE: &str = "end a process through the runtime of its node";
 
 /// Ends a container's main process, and waits until the pod's status shows the end.
@@ -31,8 +32,8 @@ pub(super) const PURPOSE: &str = "end a process through the runtime of its node"
 /// # Errors
 ///
 /// Fails if the harness does not own the node, or if the pod or the container does not exist or does not run. Fails if
-/// SIGKILL leaves another exit code than 137. Fails if the process does not end: the first process of a PID namespace
-/// ignores a signal for which it has no handler.
+/// SIGKILL leaves another exit code than 137. Fails if the process does not end in time. This can happen because the
+/// first process of a PID namespace ignores every signal for which it has no handler.
 pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
@@ -42,7 +43,8 @@ pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> 
     let id = running(&pod, &victim.container).map_err(|why| ActError::cause(&title, why))?;
     let signal = victim.signal.name();
     let own = scope.cluster.own(PURPOSE)?;
-    // The container ended, or its pod was deleted, after the harness had read the status.
+    // `NotRunning` means that the container ended, or its pod was deleted, after the harness had read the pod's
+    // status.
     if own.signal(&id, signal).await? == Signalled::NotRunning {
         return Err(ActError::cause(&title, "it does not run"));
     }

@@ -1,9 +1,9 @@
 //! Carries out the changes that steps make to a running cluster, and waits until each change has taken effect.
 //!
-//! Only this module and `apply` change a cluster. Each action waits by watches until its own deadline. At the deadline,
-//! the error names what is still missing. If the apiserver refuses the change, or if the change does not take effect,
-//! the error is a cause ([`ActError::Cause`]): the step has failed. If the harness itself cannot act, the error is not
-//! a cause, and the variant gets no verdict.
+//! Only this module and `apply` change a cluster. Each action watches the objects that it changes, at most until its
+//! own deadline. At the deadline, the error names what is still missing. If the apiserver refuses the change, or if
+//! the change does not take effect, the error is a cause ([`ActError::Cause`]): the step has failed. If the harness
+//! itself cannot act, the error is not a cause, and the variant gets no verdict.
 
 mod beside;
 mod delete;
@@ -37,19 +37,21 @@ pub use self::scale::scale;
 pub use self::wait::wait;
 pub use self::workload::Workload;
 
-/// The time limit of an action whose step sets none.
+/// The time limit of an action whose step sets no time limit.
 pub const WITHIN: Duration = Duration::from_mins(3);
-/// The field manager for changed fields. It differs from the field manager of `apply`, which may own these fields.
+/// The name under which actions change fields (the field manager). `apply` uses another name, so the `managedFields`
+/// of an object show which of the two rooms set a field.
 const FIELD_MANAGER: &str = "parallax-act";
 
 /// The result of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// The value that later steps read as `{{ STEP }}`. `None` if the action has no value.
+    /// The value that later steps read as `{{ STEP }}`, where `STEP` is the id of the action's step. `None` if the
+    /// action has no value.
     pub value: Option<String>,
-    /// A summary for people, in one line.
+    /// A summary of what was done, in one line, for the user.
     pub summary: String,
-    /// The result as JSON. The step's `capture` reads values from it.
+    /// The result of the action as JSON. The step's `capture` reads values from this JSON.
     pub said: serde_json::Value,
     /// What happened during the action, each with its time.
     pub moments: Vec<Moment>,
@@ -70,8 +72,8 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Limits an operation of the container engine to the step's time limit. If the engine is late, the result is a
-    /// failure of the harness, because the system under test did not cause the delay.
+    /// Limits an operation of the container engine to the step's time limit. If the engine has not finished by then,
+    /// the result is a failure of the harness, because the system under test did not cause the delay.
     async fn in_time<T>(
         &self,
         title: &str,

@@ -13,7 +13,8 @@ use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{NotSo, pauses};
 use parallax_language::scenario::model::Ending;
 
-/// What the steps of this module do, in words. The error for a cluster that the harness did not start quotes this text.
+/// What the steps of this module do, in words. In a cluster that the harness did not start, these steps fail, and their
+/// error message quotes this text.
 const PURPOSE: &str = "end or start one of its nodes";
 
 /// Kills a node without warning, like a power failure. The Node object of the killed node stays in the apiserver.
@@ -119,8 +120,9 @@ async fn evict(pods: &Api<Pod>, name: &str, title: &str, deadline: Instant) -> R
     }
 }
 
-/// Whether `kubectl drain` would evict this pod. It leaves out two kinds of pods: pods of `DaemonSets`, which would be
-/// created again at once, and static pods of the node.
+/// Whether `kubectl drain` would evict this pod. It would not evict a pod of a `DaemonSet`, because the controller
+/// would create the pod again at once. It would not evict a static pod either, because the kubelet runs it without the
+/// apiserver.
 fn is_evicted(pod: &Pod) -> bool {
     let of_set = pod.owner_references().iter().any(|it| it.kind == "DaemonSet");
     !of_set && !pod.annotations().contains_key("kubernetes.io/config.mirror")

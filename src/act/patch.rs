@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ActError, Done, FIELD_MANAGER};
 
-/// Patches an object, or one of its subresources, and returns the new state. If `json` is true, the change is a list of
-/// operations (a JSON patch), otherwise a merge patch.
+/// Patches an object, or one of its subresources. The result says whether the patch changed the object. If `json` is
+/// true, the change is a list of operations (a JSON patch), otherwise a merge patch.
 pub async fn patch(
     api: &Api<DynamicObject>,
     title: &str,

@@ -1,4 +1,4 @@
-//! `rotate`: puts a new leaf certificate into the Secret of a fixture's certificate.
+//! `rotate`: issues the certificate of a fixture again, and puts the new one into its Secret.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::certs::{CertError, Issuer, Leaf};
 use parallax_language::fixture::Certificate;
 use parallax_language::scenario::model::RotateStep;
 
-/// Issues a certificate again, as a `rotate` step asks. A field that the step does not set keeps its value from
+/// Issues a certificate again, as a `rotate` step declares. A field that the step does not set keeps its value from
 /// `planned`. `start` is the start of the run, to which validity times are relative.
 pub fn reissue(
     planned: &Certificate,
@@ -38,8 +38,8 @@ pub fn reissue(
     Leaf::issue(&wanted, issuer, start)
 }
 
-/// Replaces the leaf certificate in an existing Secret. Before that, the new private key is passed to `redact`, so that
-/// the key never appears in the record.
+/// Replaces the leaf certificate and its private key in an existing Secret. Before that, passes the new private key to
+/// `redact`, so that the key never appears in the record.
 pub async fn rotate(
     applier: &Applier,
     namespace: &str,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{ActError, Done, Scope, Workload};
 
-/// Waits until every replica of a workload is available and has the newest template, and until older pods are gone.
-/// Also returns the Services that select the workload's pods.
+/// Waits until every replica of a workload is available and comes from the newest pod template, and until older pods
+/// are gone. Also returns the Services that select the workload's pods.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub async fn wait(scope: &Scope<'_>, workload: &Workload) -> Result<(Done, Vec<S
     Ok((Done { summary, said: json!({ "generation": generation }), ..Done::default() }, selecting))
 }
 
-/// Whether a Service selects pods with these labels.
+/// Whether a Service selects pods that have the labels in `labels`.
 fn selects(service: &Service, labels: &Value) -> bool {
     let selector: Option<&BTreeMap<String, String>> = service.spec.as_ref().and_then(|it| it.selector.as_ref());
     selector.is_some_and(|it| !it.is_empty() && it.iter().all(|(name, value)| labels[name] == value.as_str()))
@@ -46,7 +46,7 @@ mod tests {
             (json!({ "app": "web", "tier": "front" }), true),
             (json!({ "app": "web", "tier": "back" }), false),
             (json!({ "app": "web", "zone": "a" }), false),
-            // A Service without a selector has endpoints that somebody else writes.
+            // A Service without a selector selects no pods: somebody else writes its endpoints.
             (json!({}), false),
             (Value::Null, false),
         ] {

@@ -50,8 +50,9 @@ impl Workload {
         Api::namespaced_with(scope.cluster.client.clone(), scope.namespace, &resource)
     }
 
-    /// Waits until the workload has reached the desired state of `generation` or of a newer one. Then the number of
-    /// pods is right, all pods come from the newest template and are available, and no older pod exists.
+    /// Waits until the workload has reached the desired state of the generation `generation` or of a newer generation.
+    /// In this state, the number of pods is right, all pods come from the newest template and are available, and no
+    /// older pod exists.
     ///
     /// `concerns` selects the pods whose permanent failure ends the wait early. The other pods will be replaced, so
     /// their state does not matter.
@@ -145,8 +146,8 @@ impl Workload {
     }
 }
 
-/// Whether a wait ended because its condition was met. Returns an error with the reason if the object could no longer
-/// be observed.
+/// Whether a wait ended because its condition was met. Returns an error with the reason if the workload could no
+/// longer be observed.
 fn is_met<K>(ended: Ended<K>) -> Result<bool, String> {
     match ended {
         Ended::Met(_) => Ok(true),

@@ -1,9 +1,9 @@
-//! Removes a run's objects from a cluster that stays, and waits until they are gone.
+//! Removes a run's objects from somebody else's cluster, which stays after the run, and waits until they are gone.
 //!
-//! Each object that a run creates in such a cluster has a label with the run's id. The search for this label needs no
-//! memory of the run, so the run itself, its reaper and `parallax gc` remove the same objects. Objects that a
-//! controller creates for a labelled object belong to it (owner references), and Kubernetes deletes them first
-//! (foreground).
+//! Each object that a run creates in such a cluster has a label with the run's id. A search for this label needs only
+//! the id and no other data of the run. Therefore the run itself, its reaper and `parallax gc` can all remove the same
+//! objects. A controller may create further objects for a labelled object. They name the labelled object as their owner
+//! (owner references), and Kubernetes deletes them before their owner (foreground deletion).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,28 +26,30 @@ use super::{Applier, take_down};
 use crate::cluster::{Ended, until};
 use parallax_record::in_full;
 
-/// The time limit for all objects to be gone. A pod has half a minute to end, unless its manifest says more.
+/// The time limit until all objects of a run are gone. The limit is long, because Kubernetes gives a pod 30 seconds to
+/// end by default, and a manifest may give it more.
 const GONE_WITHIN: Duration = Duration::from_mins(3);
-/// The pause between two searches. The code polls, because one watch for each kind of the cluster would cost the
-/// apiserver more than a few lists.
+/// The pause between two searches for the run's objects. The code polls, because the alternative is one watch for each
+/// kind of the cluster, and these watches would cost the apiserver more than a few list requests.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// The time after which a search that found nothing is repeated. A request that was under way when the run was stopped
-/// may create an object until then, and no event reports that nothing happens.
+/// The time after which a search that found nothing is repeated. If the run was stopped while a request was under way,
+/// the apiserver may still create the object of this request. No event reports that this will not happen, so a second
+/// search is needed.
 const QUIET: Duration = Duration::from_secs(1);
-/// The number of kinds that are listed at the same time.
+/// The number of kinds whose objects are listed at the same time.
 const LISTED_AT_ONCE: usize = 8;
 
-/// Where a run may have created objects in a cluster that stays.
+/// The parts of somebody else's cluster in which a run may have created objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reach {
-    /// The existing namespace that all environments use. `None` if the run creates its namespaces.
+    /// The existing namespace that all environments use. `None` if the run creates a namespace for each environment.
     pub namespace: Option<String>,
     /// Whether the run may create objects outside its namespaces (`--allow-cluster-changes`).
     pub wide: bool,
 }
 
-/// The result of a removal.
+/// The result of removing a run's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cleared {
     /// The objects that were removed, each as `KIND NAME`. The contents of a removed namespace are not listed.
@@ -56,7 +58,8 @@ pub struct Cleared {
     pub remaining: Vec<String>,
 }
 
-/// A kind that is searched. `None` searches the whole cluster, otherwise one namespace.
+/// A kind of objects that is searched for the run's label. If `namespace` is `None`, the whole cluster is searched,
+/// otherwise only this namespace.
 #[derive(Clone)]
 struct Searched {
     resource: ApiResource,
@@ -126,8 +129,8 @@ async fn look_and_remove(client: &Client, run: &RunId, reach: &Reach, cleared: &
             Err(error) => return Err(in_full(&error)),
         };
         if found.is_empty() {
-            // Only a search of all kinds shows that nothing is left. A search of the remaining kinds shows only that
-            // their objects are gone.
+            // After a search that found objects, `kinds` contains only the kinds of these objects. A search of these
+            // kinds shows only that these objects are gone. Only a search of all kinds shows that nothing is left.
             empty_looks += usize::from(kinds.len() == all.len());
             if empty_looks == 2 {
                 return Ok(());
@@ -165,7 +168,7 @@ async fn look_and_remove(client: &Client, run: &RunId, reach: &Reach, cleared: &
     }
 }
 
-/// The kinds in which the run may have objects.
+/// Returns the kinds of which the run may have objects, each with the namespace to search.
 async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, ApplyError> {
     let namespaces =
         Searched { resource: ApiResource::erase::<Namespace>(&()), scope: Scope::Cluster, namespace: None };
@@ -173,8 +176,8 @@ async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, Apply
         return Ok(vec![namespaces]);
     }
     let kinds = discovered(client).await?;
-    // All versions of a group are searched and not only the preferred one, because a scenario may apply an object of
-    // any version.
+    // All versions of an API group are searched and not only the preferred version, because a scenario may apply an
+    // object of any version.
     let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::resources_by_stability);
     let kinds = kinds.filter(|(_, it)| it.supports_operation(verbs::LIST) && it.supports_operation(verbs::DELETE));
     // Events are left out, because Kubernetes removes them itself after an hour, and few users have the right to delete
@@ -183,8 +186,9 @@ async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, Apply
     let kinds = kinds.filter(|(_, it)| reach.wide || it.scope == Scope::Namespaced);
     let searched = kinds.flat_map(|(resource, it)| {
         let within = reach.namespace.clone().filter(|_| it.scope == Scope::Namespaced);
-        // A user who may create cluster-wide objects may otherwise have rights in this namespace only. So this
-        // namespace is also searched by itself, in case the search of the whole cluster is refused.
+        // A user may have the right to create cluster-wide objects, and have all other rights only in the namespace
+        // `within`. Then the apiserver refuses the search of the whole cluster. So this namespace is also searched by
+        // itself.
         let everywhere = (within.is_none() || reach.wide).then_some(None);
         let places = [within.map(Some), everywhere].into_iter().flatten();
         let search = move |namespace| Searched { resource: resource.clone(), scope: it.scope.clone(), namespace };
@@ -193,7 +197,7 @@ async fn searched(client: &Client, reach: &Reach) -> Result<Vec<Searched>, Apply
     Ok(searched.collect())
 }
 
-/// The existing objects with the label of the run.
+/// Returns the existing objects of these kinds that have the label of the run.
 async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Found>, kube::Error> {
     let only = ListParams::default().labels(&format!("{RUN_LABEL}={run}"));
     let lists = kinds.iter().map(|kind| async {
@@ -204,7 +208,7 @@ async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Fo
         match api.list(&only).await {
             Ok(list) => Ok(list.items.into_iter().map(|object| Found { kind: kind.clone(), object }).collect()),
             // The user may not list this kind, or the kind no longer exists. In both cases the run has no object of
-            // this kind, because it checks beforehand that it may list each kind that it creates.
+            // this kind: before a run creates an object, it checks that the user may list objects of that kind.
             Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -218,8 +222,9 @@ async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Fo
     Ok(found)
 }
 
-/// Removes one environment from a cluster that stays, and waits until it is gone: its namespace if the run created it,
-/// otherwise the run's objects in it. Returns the number of the removed namespaces or objects.
+/// Removes one environment from somebody else's cluster, and waits until it is gone. If the run created the
+/// environment's namespace, removes the namespace. Otherwise, removes only the run's objects in the namespace. Returns
+/// the number of the removed namespaces or objects.
 pub async fn take_away(applier: &Applier, run: &RunId, namespace: &str) -> Result<usize, ApplyError> {
     let client = applier.client();
     if applier.visit().is_some_and(|it| it.namespace.is_some()) {

@@ -1,8 +1,9 @@
 //! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` `coredns`.
 //!
 //! k3s owns that `ConfigMap`. At each start, k3s applies its own manifest again, which undoes the change
-//! (docs/facts.md#coredns-on-k3s). Therefore `coredns-custom` is the better place; this module serves scenarios that
-//! test an edit of the Corefile. CoreDNS takes a while to read a changed Corefile, so this module restarts CoreDNS.
+//! (docs/facts.md#coredns-on-k3s). Therefore the `ConfigMap` `coredns-custom` is normally the better place for DNS
+//! rules. This module is for scenarios that test an edit of the Corefile itself. CoreDNS takes a while to notice that
+//! the Corefile has changed, so this module restarts CoreDNS.
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ const NAME: &str = "coredns";
 const KEY: &str = "Corefile";
 /// The first line of the Corefile's server block that answers for all names.
 const BLOCK: &str = ".:53 {";
-/// The annotation of the Deployment's pod template that is changed, so that the controller replaces the pods of
-/// CoreDNS.
+/// The annotation that is changed in the pod template of CoreDNS's Deployment. After the change, the controller
+/// replaces the pods of CoreDNS.
 const ANNOTATION: &str = "io.parallax/corefile";
 /// The time limit of each wait for CoreDNS. The limit is long because k3s deploys CoreDNS while the node starts, which
 /// takes long on a machine that has just started.

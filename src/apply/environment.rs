@@ -27,26 +27,27 @@ use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, SERVER_NODE};
 use parallax_plan::EnvironmentPlan;
 
-/// The time limit for Kubernetes to create the ServiceAccount of a new namespace, and for each vantage pod to start
-/// running. The images are already on the node, so the limit can be short.
+/// The time limit for Kubernetes to create the default ServiceAccount of a new namespace, and for each vantage pod to
+/// start running. The images are already on the node, so the limit can be short.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
-/// The time limit for a vantage pod to start running in a cluster that the harness does not own. Its nodes may have to
-/// pull the image first.
+/// The time limit for a vantage pod to start running in a cluster that the harness does not own. The nodes of such a
+/// cluster may have to pull the image first.
 const PULLED_WITHIN: Duration = Duration::from_mins(3);
-/// The time limit for a node to become ready. The start of the cluster waits for its nodes with a shorter limit.
-/// Therefore the error of that wait comes first, and it explains the reason better.
+/// The time limit for a node to become ready. The start of the cluster waits for the same node with a shorter limit. If
+/// the node does not become ready, the error of the cluster's start therefore comes first. That error explains the
+/// reason better.
 const NODE_WITHIN: Duration = Duration::from_mins(4);
 /// The image of a vantage that does not name an image.
 const AGENT_IMAGE: &str = "agent";
 /// The prefix of the names of vantage pods.
 const VANTAGE_PREFIX: &str = "vantage-";
 
-/// The name of the pod of a vantage in the cluster.
+/// Returns the name of the pod in the cluster that belongs to the vantage `vantage`.
 pub fn pod_of_vantage(vantage: &str) -> String {
     format!("{VANTAGE_PREFIX}{vantage}")
 }
 
-/// An environment whose set-up is complete: what its flows need to know about it.
+/// An environment whose set-up is complete, with the data that its flows need.
 #[derive(Debug)]
 pub struct Environment {
     /// The namespace of the environment.
@@ -83,10 +84,10 @@ pub struct Provisioned {
     pub signing_keys: BTreeMap<String, Key>,
 }
 
-/// The secrets and certificates that an environment takes from outside the scenarios.
+/// The secrets and certificates that the user gives to an environment, so that the harness does not generate them.
 #[derive(Debug, Default)]
 pub struct Given {
-    /// The secrets, by the name of the environment variable that gives them.
+    /// The secrets, by the name of the environment variable from which the harness reads the secret.
     pub secrets: BTreeMap<String, Secret>,
     /// The certificates of authorities that exist already, as PEM, by the id of the fixture.
     pub trusted: BTreeMap<String, String>,
@@ -115,8 +116,9 @@ pub fn prepare(
     Ok(provisioned)
 }
 
-/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Then waits until the
-/// vantage pods run and the fixtures' workloads are ready, or until every failure in `declared` has been observed.
+/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Then waits for one of
+/// two events: the vantage pods run and the fixtures' workloads are ready, or every failure that a break declares
+/// (`declared`) has been observed.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -173,8 +175,8 @@ fn credentials(
     .collect()
 }
 
-/// Applies the Secrets and the objects of all fixtures, in groups. The objects of one group are applied concurrently,
-/// and the next group begins after that. Returns the objects as the apiserver stored them.
+/// Applies the Secrets and the objects of all fixtures, in groups. The objects of one group are applied concurrently.
+/// The next group begins when all objects of this group are applied. Returns the objects as the apiserver stored them.
 async fn apply_all(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -211,8 +213,8 @@ async fn apply_all(
     for edge in plan.edges.iter().filter(|_| applier.visit().is_none()) {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
-    // Definitions of kinds come first, then the objects that pods need. If a pod starts before its Secret exists, the
-    // pod fails, and the kubelet tries again only after a pause.
+    // CRDs are applied first, then the objects that pods need, then all others. If a pod starts before its Secret
+    // exists, the pod fails, and the kubelet tries again only after a pause.
     let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
     let (needed_by_pods, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|(manifest, _)| is_needed_by_pods(manifest));
@@ -234,8 +236,8 @@ async fn apply_all(
     Ok(objects)
 }
 
-/// Waits concurrently for the entries of `ready` of all fixtures. The wait ends when every entry has been decided, or
-/// earlier when [`Declared::settled`] holds. Returns the entries that were not met.
+/// Waits concurrently for the entries of `ready` of all fixtures. The wait ends when each entry has been met or has
+/// failed, or earlier if [`Declared::settled`] returns true. Returns the entries that were not met.
 async fn unready(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -355,8 +357,8 @@ async fn vantage_pods(
     Ok(try_join_all(pods).await?.into_iter().collect())
 }
 
-/// Reads the values of the exports that name a field of an object from the applied objects. The result is by the
-/// fixture's id and the name of the export.
+/// Returns the values of those exports that name a field of an object. The values are read from the applied objects.
+/// The key of the result is the fixture's id and the name of the export.
 fn fields(plan: &EnvironmentPlan, applied: &[DynamicObject]) -> BTreeMap<(String, String), String> {
     let mut fields = BTreeMap::new();
     for (id, contributions) in &plan.fixtures {

@@ -13,10 +13,10 @@ pub enum ApplyError {
     /// The apiserver refused an object.
     #[error("{resource} ({place}) is refused: {source}")]
     Refused {
-        /// The kind, the namespace and the name of the object.
+        /// The kind, the namespace and the name of the refused object.
         resource: String,
-        /// The place of the object's declaration: a manifest file and the number of the document in it, or for example
-        /// `vantage app`.
+        /// The place of the object's declaration: a manifest file and the number of the document in it. For an object
+        /// that the harness itself makes, this is a text such as `vantage app`.
         place: String,
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
@@ -24,30 +24,33 @@ pub enum ApplyError {
     /// A manifest is not a valid Kubernetes object.
     #[error("{place}: {reason}")]
     NotAnObject {
-        /// The place of the manifest: a file and the number of the document in it, or for example `vantage app`.
+        /// The place of the manifest: a file and the number of the document in it, or a text such as `vantage app` for
+        /// an object that the harness itself makes.
         place: String,
-        /// The part that is missing in the manifest.
+        /// The reason why the manifest is not valid.
         reason: String,
     },
     /// An object names an image that `images/images.lock` does not have.
     #[error("{place}: there is no image `{image}` in images/images.lock")]
     NoImage {
-        /// The place of the object's declaration: a manifest file and the number of the document in it, or for example
-        /// `vantage app`.
+        /// The place of the object's declaration: a manifest file and the number of the document in it. For an object
+        /// that the harness itself makes, this is a text such as `vantage app`.
         place: String,
         /// The name of the image that is missing.
         image: String,
     },
-    /// Something that a scenario takes from outside cannot be used.
+    /// Certificates that the user gives to a fixture cannot be used: those of a file, or those that this machine
+    /// trusts.
     #[error("{place}: {what} {reason}")]
     Input {
-        /// The place in the scenario that names it: `file:line`.
+        /// The place in the scenario, as `file:line`, that names the file. For the certificates of this machine, the
+        /// fixture's id.
         place: String,
-        /// The file or the other thing that the scenario names.
+        /// The path of the file with the certificates, or `this machine`.
         what: String,
-        /// The reason why it cannot be used.
+        /// The reason why the certificates cannot be used.
         reason: String,
-        /// The fix, in words.
+        /// What the user can do about these certificates, in words.
         fix: String,
     },
     /// A certificate of the environment could not be issued.
@@ -65,9 +68,9 @@ pub enum ApplyError {
         namespace: String,
         /// The time that the harness waited, in seconds.
         within_s: u64,
-        /// The last state of this part that the harness observed, in words.
+        /// The last state of the part that the harness observed, in words: the reason why the part is not ready.
         reason: String,
-        /// States, events and log lines of the namespace.
+        /// The states of pods, the events and the log lines of the environment's namespace.
         evidence: Vec<String>,
     },
     /// A part of the environment cannot become ready, however long the harness waits.
@@ -77,9 +80,9 @@ pub enum ApplyError {
         what: String,
         /// The namespace of the environment.
         namespace: String,
-        /// The pod, its container, and the state that it will not leave.
+        /// A pod of the part, its container, and the state that the container will not leave.
         reason: String,
-        /// States, events and log lines of the namespace.
+        /// The states of pods, the events and the log lines of the environment's namespace.
         evidence: Vec<String>,
     },
     /// A request to the apiserver failed.
@@ -98,16 +101,17 @@ pub enum ApplyError {
         /// The time that the harness waited, in seconds.
         within_s: u64,
     },
-    /// In a cluster that stays, an object of this name exists that the run has not created. The run does not change it.
+    /// In somebody else's cluster, an object of this name already exists, and this run has not created it. Therefore
+    /// the run does not change the object.
     #[error("{title} exists already, and this run has not created it")]
     NotOurs {
-        /// The kind, the name and the namespace of the object.
+        /// The kind, the name and the namespace of the existing object.
         title: String,
     },
-    /// In a cluster that stays, objects of the run still exist after the time for their removal.
+    /// In somebody else's cluster, objects of the run still exist after the time for their removal.
     #[error("{what} is not finished: {reason}")]
     Remains {
-        /// The removal, in words.
+        /// The removal that is not finished, in words.
         what: String,
         /// What prevents the removal of the objects, or the command that removes them.
         reason: String,

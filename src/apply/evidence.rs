@@ -1,5 +1,5 @@
-//! Collects evidence about a namespace in which a part did not become ready: its states, events and log lines. This
-//! happens before the environment is taken down.
+//! Collects evidence about a namespace in which something did not become ready: the states of pods, events, and log
+//! lines. The evidence is collected before the environment is taken down, because it no longer exists afterwards.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const LIMIT: usize = 60;
 /// The time limit for collecting evidence. It is short, because missing evidence is better than a long delay.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The states and last log lines of pods that are not ready, and the warnings of the namespace. This function never
-/// returns an error, because its result is itself a part of an error.
+/// Returns the states and the last log lines of the pods that are not ready, and the events of the type `Warning` of
+/// the namespace. This function never returns an error, because the caller adds the result to another error.
 pub async fn namespace(client: &Client, namespace: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if tokio::time::timeout(WITHIN, collect(client, namespace, &mut lines)).await.is_err() {

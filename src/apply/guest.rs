@@ -16,14 +16,15 @@ use crate::cluster::{Ended, until};
 use crate::probe::AGENT_PATH;
 use parallax_record::in_full;
 
-/// The time limit for the pod to start running.
+/// The time limit for the created pod to start running.
 const RUNS_WITHIN: Duration = Duration::from_secs(20);
-/// If the kubelet's next try may repair a failure, the failure counts only after it has lasted for this time. The time
-/// is short, because a person waits for the answer.
+/// A failed start of the pod that the kubelet's next try may repair counts only after it has lasted for this time. The
+/// time is short, because a person waits for the result of `parallax check`.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The time limit of each request that removes the pod.
+/// The time limit of each request that removes the created pod.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
-/// The lifetime of the pod, in seconds. The kubelet ends the pod after this time, even if the harness cannot remove it.
+/// The lifetime of the created pod, in seconds. The kubelet ends the pod after this time, even if the harness cannot
+/// remove it.
 const LIVES_S: i64 = 300;
 
 /// The pod that `parallax check` creates.
@@ -38,7 +39,7 @@ pub struct Guest {
     /// The `ServiceAccount` whose token is projected into the pod, and the audience of the token. `None` if the pod
     /// needs no token.
     pub identity: Option<(String, String)>,
-    /// The DNS policy of the pod; `None` for that of the cluster.
+    /// The DNS policy of the pod; `None` for the default policy of Kubernetes.
     pub dns_policy: Option<String>,
     /// The DNS settings of the pod, in addition to those of its policy.
     pub dns_config: Option<PodDNSConfig>,
@@ -55,7 +56,7 @@ pub struct Refused {
 }
 
 impl Guest {
-    /// Creates the pod and waits until it runs.
+    /// Creates the pod and waits until it runs. If the pod does not run in time or cannot run, removes it again.
     pub async fn make(&self, client: &Client) -> Result<(), Refused> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
         let pod: Pod = serde_json::from_value(self.manifest())

@@ -1,5 +1,5 @@
-//! The objects that the harness itself adds to an environment. This module also replaces the names of images and
-//! authorities in all manifests.
+//! The objects that the harness itself adds to an environment. This module also replaces, in all manifests, the names
+//! of images by image references, and the ids of authorities by certificates.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,16 @@ use parallax_language::scenario::Span;
 use parallax_language::scenario::model::{PodVantage, STS_AUDIENCE};
 use parallax_plan::EdgePlan;
 
-/// The folder of the projected token. The webhook of AWS mounts the token in the same folder, so SDKs find it there.
+/// The folder in which the projected ServiceAccount token is mounted in a pod. AWS's webhook for web identity mounts
+/// the token in the same folder.
 pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// The path of the token file in a vantage's pod.
 pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
-/// The lifetime of the projected token in seconds if the vantage sets none. AWS's webhook also uses one day.
+/// The lifetime in seconds of the projected ServiceAccount token, if the vantage sets none. AWS's webhook for web
+/// identity also uses one day.
 const TOKEN_LIFETIME_S: i64 = 86_400;
 
-/// The key of the label with the run's id. Each object that a run creates in a cluster that stays has this label.
+/// The key of the label with the run's id. Each object that a run creates in somebody else's cluster has this label.
 pub const RUN_LABEL: &str = "io.parallax.run";
 
 /// The Namespace object of an environment.
@@ -55,7 +57,8 @@ pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
     })
 }
 
-/// A Secret with random credentials. In the texts that `files` declares, `$KEY` is replaced by the value of that key.
+/// A Secret with the values of credentials. If `wanted` declares files, the Secret also contains their texts. In these
+/// texts, `$KEY` is replaced by the credentials' value with the key `KEY`.
 pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String, Secret>) -> Value {
     let filled = |text: &String| {
         values.iter().fold(text.clone(), |text, (key, value)| text.replace(&format!("${key}"), value.expose()))
@@ -180,8 +183,8 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     pod
 }
 
-/// Adds the label of the run to an object, and to the claims for volumes that a `StatefulSet` creates: Kubernetes does
-/// not remove these claims together with the `StatefulSet`.
+/// Adds the label of the run to an object. Also adds it to the templates of a `StatefulSet`'s volume claims, because
+/// Kubernetes does not remove these claims together with the `StatefulSet`.
 pub(super) fn set_run(manifest: &mut Value, run: &str) {
     manifest["metadata"]["labels"][RUN_LABEL] = json!(run);
     if let Some(claims) = manifest.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut) {
@@ -192,7 +195,7 @@ pub(super) fn set_run(manifest: &mut Value, run: &str) {
 }
 
 /// Makes a pod comply with the profile `restricted` of the Pod Security Standards, which the namespaces of many
-/// clusters require. A user and a group that the pod declares itself stay.
+/// clusters require. If the pod already sets a user or a group, this value is kept.
 pub(super) fn restrict(pod: &mut Value) {
     let spec = &mut pod["spec"];
     let security = &mut spec["securityContext"];
@@ -209,8 +212,8 @@ pub(super) fn restrict(pod: &mut Value) {
     }
 }
 
-/// Replaces each name of an image in `images.lock` by the full reference of the image. The loader has already checked
-/// that fixtures use only such names.
+/// In each field `image` of a manifest, replaces the name of an image in `images.lock` by the full reference of the
+/// image. The loader has already checked that fixtures use only names that `images.lock` has.
 pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
     match manifest {
         Value::Object(fields) => {

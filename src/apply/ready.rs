@@ -1,5 +1,5 @@
-//! Waits by watches until workloads are ready. A wait ends before its deadline in two cases: the state of a pod shows
-//! that the workload will never be ready, or the failure that a break declares is observed.
+//! Waits by watches until workloads are ready. A wait that cannot succeed ends before its deadline in two cases: the
+//! state of a pod shows that the workload will never be ready, or the failure that a break declares is observed.
 
 use std::time::Duration;
 
@@ -30,21 +30,23 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// A dry run that began before the deadline may end this much later than the deadline.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// One wait for an entry of `ready`: for a Deployment, or for the admission of pods of a ServiceAccount.
+/// One wait for an entry of a fixture's `ready` section: for a Deployment, or for the admission of pods of a
+/// ServiceAccount.
 pub(super) struct Awaited<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a str,
-    /// The name of the Deployment or of the ServiceAccount.
+    /// The name of the Deployment or of the ServiceAccount for which the harness waits.
     pub(super) name: &'a str,
     /// The entry of the fixture's `ready` section, for example `store.deployment`.
     pub(super) what: String,
     pub(super) within: Duration,
-    /// Decides whether a cause is the one that the break declares. `None` if no variant declares that this wait fails.
+    /// Decides whether a cause is the one that a break declares for this wait. `None` if no variant declares that this
+    /// wait fails.
     pub(super) declared: Option<&'a Accepts<'a>>,
 }
 
-/// Waits until every replica of a Deployment is available at its newest generation. Returns `None` if this happens,
-/// otherwise the reason why not. The wait ends at the deadline, as soon as one of the pods cannot recover
+/// Waits until every pod of a Deployment is available at the Deployment's newest generation. Returns `None` when this
+/// is so, or the reason why the Deployment is not ready. The wait ends early as soon as one of the pods cannot recover
 /// ([`unrecoverable`]), or as soon as a log line of a pod matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
@@ -177,7 +179,8 @@ pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared
     words::cause(&resource, &line)
 }
 
-/// The error for a part of the environment whose pods cannot recover. The state of the namespace is the evidence.
+/// Builds the error for a part of the environment whose pods cannot recover. The states, events and log lines of the
+/// namespace are the evidence.
 pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str, reason: String) -> ApplyError {
     ApplyError::Unrecoverable {
         what: what.to_owned(),
@@ -187,7 +190,8 @@ pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str
     }
 }
 
-/// The error for a part of the environment that did not become ready. The state of the namespace is the evidence.
+/// Builds the error for a part of the environment that did not become ready. The states, events and log lines of the
+/// namespace are the evidence.
 pub(super) async fn not_ready(
     client: &Client,
     namespace: &str,

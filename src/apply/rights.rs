@@ -72,15 +72,16 @@ pub struct Needs {
     pub adds: BTreeSet<String>,
     /// Whether the harness requests tokens of `ServiceAccounts`.
     pub tokens: bool,
-    /// What vantages in applications' own pods need: the verb, the group, the resource, and the subresource.
+    /// The rights that vantages in applications' own pods need. Each consists of the verb, the group, the resource, and
+    /// the subresource.
     pub attached: BTreeSet<(&'static str, &'static str, &'static str, &'static str)>,
 }
 
 /// The rights of the user of a client, as far as the apiserver has been asked about them.
 pub struct Rights {
     client: Client,
-    /// The existing namespace of all environments. `None` if the run creates its namespaces; each right must then hold
-    /// in the whole cluster.
+    /// The existing namespace of all environments. `None` if the run creates its namespaces; the user then needs each
+    /// right in the whole cluster.
     namespace: Option<String>,
     known: Mutex<BTreeMap<Right, bool>>,
 }
@@ -105,8 +106,8 @@ impl Rights {
         if self.namespace.is_none() {
             let own = OF_A_KIND.iter().chain(&["watch"]).map(|it| self.right(it, ("", "namespaces", ""), true));
             let missing = self.missing(own.collect()).await?;
-            // A user who may not create namespaces seldom has other rights in the whole cluster. So the sentence names
-            // only the missing rights on namespaces.
+            // A user who may not create namespaces seldom has other rights in the whole cluster. So the result names
+            // only the missing rights on namespaces, and the other rights are not checked.
             if !missing.is_empty() {
                 return Ok(vec![format!("{}; --namespace NAME uses an existing one", sentence(&missing))]);
             }

@@ -28,16 +28,17 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The existing objects of one kind that a step selects.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// The names of the objects.
+    /// The names of the selected objects.
     pub names: Vec<String>,
     /// The namespace in which the events of these objects are recorded.
     pub events: String,
 }
 
-/// A run as a visitor in a cluster that stays. The run changes no object that it has not created.
+/// The settings of a run in somebody else's cluster. In such a cluster, the run changes no object that it has not
+/// created.
 #[derive(Clone, Debug)]
 pub struct Visit {
-    /// The id of the run. Each object that the run applies gets it as a label.
+    /// The id of the run. Each object that the run applies gets this id as a label.
     pub run: RunId,
     /// The existing namespace of all environments. `None` if the run creates its namespaces.
     pub namespace: Option<String>,
@@ -66,12 +67,12 @@ impl Applier {
         Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images), visit: None })
     }
 
-    /// Does the same as [`Applier::new`], for a run that is a visitor in a cluster which stays after the run.
+    /// Does the same as [`Applier::new`], for a run in somebody else's cluster.
     pub async fn visiting(client: Client, images: BTreeMap<String, String>, visit: Visit) -> Result<Self, ApplyError> {
         Ok(Self { visit: Some(Arc::new(visit)), ..Self::new(client, images).await? })
     }
 
-    /// The run as a visitor; `None` in a cluster that the harness started.
+    /// The settings of a run in somebody else's cluster. `None` if the harness started the cluster.
     pub fn visit(&self) -> Option<&Visit> {
         self.visit.as_deref()
     }
@@ -150,8 +151,8 @@ impl Applier {
         Ok((title, self.api(&resource, &capabilities, namespace)))
     }
 
-    /// Does the same as [`Applier::locate`], for a step that changes or deletes the object. In a cluster that stays, an
-    /// object outside the environment's namespace `own` must be one that this run has created.
+    /// Does the same as [`Applier::locate`], for a step that changes or deletes the object. In somebody else's cluster,
+    /// an object outside the environment's namespace `own` must be one that this run has created.
     pub async fn locate_to_change(
         &self,
         (api_version, kind): (&str, &str),
@@ -174,7 +175,7 @@ impl Applier {
         Ok(self.capabilities(api_version, kind).await?.1.scope == Scope::Cluster)
     }
 
-    /// The resource of a kind, and what the apiserver can do with it.
+    /// The API resource of a kind, with its scope and the operations that the apiserver supports for it.
     pub(super) async fn capabilities(
         &self,
         api_version: &str,
@@ -228,8 +229,9 @@ impl Applier {
         Ok(of(&discovered(&self.client).await?))
     }
 
-    /// Finds a kind. A kind that a CRD added after the discovery is requested individually. The apiserver lists such a
-    /// kind only a moment after the CRD is established. Therefore, if a CRD defines the kind, the request is repeated.
+    /// Finds a kind. If a CRD added the kind after the discovery, the apiserver is asked for this kind. The apiserver
+    /// lists such a kind only a moment after the CRD is established. Therefore, if a CRD defines the kind, the request
+    /// is repeated.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
         if let Some(found) = self.kinds.resolve_gvk(gvk) {
             return Ok(found);
@@ -239,7 +241,7 @@ impl Applier {
         let mut tried = ask().await;
         if tried.as_ref().is_err_and(is_unknown) && self.is_defined(gvk).await {
             while tried.as_ref().is_err_and(is_unknown) && began.elapsed() < DISCOVERED_WITHIN {
-                // No event reports a change of the discovery, so the code polls.
+                // No event reports that the apiserver now lists the kind, so the code polls.
                 tokio::time::sleep(AGAIN_AFTER).await;
                 tried = ask().await;
             }
@@ -267,7 +269,7 @@ impl Applier {
     }
 }
 
-/// Fails if an object exists that this run has not created.
+/// Fails if an object with this name exists and this run has not created it.
 async fn refuse_others(api: &Api<DynamicObject>, name: &str, visit: &Visit, title: &str) -> Result<(), ApplyError> {
     let found = api.get_opt(name).await;
     let found = found.map_err(|source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) })?;

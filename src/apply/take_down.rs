@@ -1,5 +1,5 @@
 //! Takes an environment down while other environments still run. It requests the deletion of the namespace and does not
-//! wait for the end.
+//! wait until the namespace is gone.
 
 use std::time::Duration;
 
@@ -67,9 +67,9 @@ fn conditions(namespace: &Namespace) -> &[NamespaceCondition] {
     namespace.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default()
 }
 
-/// Whether a condition only says that pods are still terminating. Such a condition disappears without help. The
-/// namespace controller reports such pods as remaining content. It reports them as a failure if it expected them to end
-/// at once and they still exist at its next check (`pkg/controller/namespace/deletion`).
+/// Whether a condition of a namespace only says that pods are still terminating. Such a condition disappears by itself.
+/// The namespace controller reports such pods as remaining content. If it expected them to end at once and they still
+/// exist at its next check, it reports a failure (`pkg/controller/namespace/deletion`).
 fn passes_by_itself(kind: &str, says: &str) -> bool {
     let still_there = says.contains("unexpected items still remain in namespace") && says.ends_with("Resource=pods");
     kind == "NamespaceContentRemaining" || (kind == "NamespaceDeletionContentFailure" && still_there)
@@ -78,7 +78,8 @@ fn passes_by_itself(kind: &str, says: &str) -> bool {
 /// All objects of the namespace, of any kind, that are marked for deletion and have finalizers.
 async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
     let mut found = Vec::new();
-    // The kinds are discovered again, because the finalizer is most often on an object of a kind that a fixture added.
+    // The kinds are discovered again, because a fixture may have added kinds. A finalizer that blocks the deletion is
+    // most often on an object of such a kind.
     let kinds = Discovery::new(client.clone()).run_aggregated().await?;
     let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
     let kinds = kinds.filter(|(_, it)| it.scope == Scope::Namespaced && it.supports_operation(verbs::LIST));

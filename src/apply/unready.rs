@@ -1,5 +1,5 @@
-//! The description of a fixture that does not become ready. This is a fault of the system under test. Therefore it is a
-//! cause and not an error of the harness.
+//! Describes fixtures that do not become ready. That a fixture does not become ready is a fault of the system under
+//! test. Therefore it is a cause and not an error of the harness.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use parallax_vocab::Cause;
 /// credentials yet, and a policy or a webhook is not in force yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
-/// Measures how long a failure lasts: the time since which each check has seen it. `None` if the last check did not see
-/// the failure.
+/// Measures how long a failure lasts. The value is the time of the first check in the latest, uninterrupted series of
+/// checks that saw the failure. It is `None` if the last check did not see the failure.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting(Option<Instant>);
 
@@ -30,13 +30,13 @@ impl Lasting {
 pub struct Unready {
     /// The fixture's id, a dot, and the name of the entry, for example `store.deployment`.
     pub what: String,
-    /// The reason why the entry was not met.
+    /// The reason why the entry of `ready` was not met.
     pub cause: Cause,
-    /// The time that the harness waited for the entry.
+    /// The time that the harness waited for the entry of `ready`.
     pub waited: Duration,
-    /// The time limit of the entry.
+    /// The time limit of the entry of `ready`.
     pub within: Duration,
-    /// States, events and log lines of the namespace, one a line.
+    /// The states of pods, the events and the log lines of the environment's namespace. Each text is one line.
     pub evidence: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Declared<'a> {
         self.0.insert(what.to_owned(), accepts);
     }
 
-    /// The test for the declared cause of a `ready` entry. `None` if the entry must be met.
+    /// The function that decides whether a `ready` entry failed as declared. `None` if the entry must be met.
     pub fn of(&self, what: &str) -> Option<&Accepts<'a>> {
         self.0.get(what)
     }

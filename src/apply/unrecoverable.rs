@@ -1,9 +1,9 @@
-//! Detects pods in states from which waiting does not help. For example, a wrong image name then fails a variant within
-//! seconds and not at a deadline.
+//! Detects pods that cannot become ready, however long the harness waits. For example, a wrong image name then fails a
+//! variant within seconds and not at a deadline.
 //!
-//! The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`) and, for
-//! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because the harness applies these before the
-//! pods that read them.
+//! The reasons in the status of a container come from the kubelet (`pkg/kubelet/images/types.go`,
+//! `pkg/kubelet/container/sync_result.go`); only `StartError` comes from containerd. A missing Secret or `ConfigMap`
+//! also counts as unrecoverable, because the harness applies these before the pods that read them.
 //!
 //! The kubelet repeats an operation that failed, and on a busy machine the container runtime fails now and then.
 //! Therefore a failure of the runtime or of an image pull counts only if another try has failed too.
@@ -23,8 +23,8 @@ use crate::probe::exec::is_of_the_machine;
 use crate::probe::lives::last_end;
 use parallax_record::Noted as _;
 
-/// The reasons for which a waiting container never starts. They follow from the pod itself and from the objects that
-/// the pod names.
+/// The reasons for which a waiting container never starts. Such a reason lies in the pod itself, or in an object that
+/// the pod names, so another try does not help.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
 /// The reasons for which a waiting container may start at the kubelet's next try.
 const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
@@ -47,9 +47,9 @@ const RESTARTS: i32 = 2;
 /// Resolves with the reason when a pod cannot recover. Otherwise the future never resolves. It considers the selected
 /// pods for which `concerns` returns true.
 ///
-/// A failure that the kubelet's next try may end counts after it has lasted for `patience`. This is [`ANOTHER_TRY`], or
-/// less if a person waits for the answer. If a container crashes, the reason ends with the last log line that `wanted`
-/// accepts, otherwise with the last log line.
+/// A failure that the kubelet's next try may end counts only after it has lasted for `patience`. The caller passes
+/// [`ANOTHER_TRY`], or a shorter time if a person waits for the answer. If a container crashes, the reason ends with
+/// the last log line that `wanted` accepts, otherwise with the last log line.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
@@ -103,12 +103,12 @@ struct Why {
 enum Weight {
     /// The failure is permanent: the container cannot recover from this state.
     Final,
-    /// The failure is permanent only if the container's next try fails too.
+    /// The failure is permanent only if the kubelet's next try to start the container fails too.
     IfItLasts,
 }
 
-/// The pods with a failure that another try may end, by the name of the pod. Each has the time of its first failure and
-/// the newest reason.
+/// The pods with a failure that another try may end, by the name of the pod. The value is the time of the pod's first
+/// failure, and the newest reason.
 #[derive(Default)]
 struct Failing(BTreeMap<String, (Instant, Why)>);
 
@@ -141,7 +141,8 @@ impl Failing {
         }
     }
 
-    /// The failure that has lasted longest, and the time at which it will count. `None` if there is no failure.
+    /// The failure that has lasted longest, and the time at which it will count as permanent. `None` if there is no
+    /// failure.
     fn first(&self, patience: Duration) -> Option<(Instant, &Why)> {
         let (since, why) = self.0.values().min_by_key(|(since, _)| *since)?;
         Some((*since + patience, why))
@@ -155,7 +156,8 @@ impl Failing {
     }
 }
 
-/// The failure among a pod's containers that decides about the pod: the first permanent one, otherwise the first one.
+/// Returns the failure that decides about a pod: the first permanent failure among its containers, or else the first
+/// failure. `None` if no container fails.
 fn verdict(pod: &Pod) -> Option<(Weight, Why)> {
     // A pod that is being deleted may be in any state, so it has no verdict.
     if pod.metadata.deletion_timestamp.is_some() {
@@ -179,8 +181,8 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
         return None;
     }
     let ended = last_end(status);
-    // Between two tries, a container waits without a reason. The result of the last try says nothing about the next
-    // try.
+    // Between two tries, a container has the state `waiting` without a reason. Then no failure is reported: the next
+    // try may succeed, although the last one failed.
     let reason = match &now.waiting {
         Some(waiting) => Some(waiting.reason.as_deref()?),
         None => None,
@@ -188,8 +190,8 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began.filter(|_| reason.is_none_or(|it| STARTS_FAIL.contains(&it))) {
         let says = ended.message.as_deref().unwrap_or("it could not be started");
-        // After its first failure, the kubelet immediately tries the start once more, and pauses only after that. On a
-        // busy machine, both tries may fail for the same reason.
+        // A failed start may still be followed by a successful one in two cases. After the first failure, the kubelet
+        // immediately tries once more. On a busy machine, several tries may fail because the machine is busy.
         let may_start = is_restarted && (status.restart_count == 0 || is_of_the_machine(says));
         let weight = if may_start { Weight::IfItLasts } else { Weight::Final };
         return Some((weight, format!("StartError: {says}"), false));
@@ -256,7 +258,7 @@ mod tests {
             (waits("CreateContainerConfigError"), none.clone(), 0, Some((Final, "CreateContainerConfigError: why"))),
             (behind, none.clone(), 0, None),
             (unread, none.clone(), 0, None),
-            // The state between the creation of the next try and its start.
+            // The kubelet has created the container for its next try, but has not started it.
             (json!({"waiting": {}}), exited("StartError"), 1, None),
             (waits("ContainerCreating"), exited("StartError"), 1, None),
             (exited("StartError"), none.clone(), 0, Some((IfItLasts, "StartError: no such file"))),
@@ -322,7 +324,7 @@ mod tests {
         let began = Instant::now();
         let mut failing = Failing::default();
         assert_eq!(failing.take(&waits("ErrImagePull"), began), None);
-        // The pause before the next try belongs to the same failure, so the time of the failure goes on.
+        // The pause before the next try belongs to the same failure, so the start time of the failure stays the same.
         assert_eq!(failing.take(&waits("ImagePullBackOff"), began + Duration::from_secs(5)), None);
         assert_eq!(failing.first(ANOTHER_TRY), Some((began + ANOTHER_TRY, &why_of("ImagePullBackOff: why"))));
         // A successful try ends the failure.

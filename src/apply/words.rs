@@ -37,8 +37,8 @@ const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 /// A function that decides whether a log line shows the cause that the caller expects.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The log line that best explains why a container ended. This is the newest of its last lines for which `wanted`
-/// returns true, otherwise the last line.
+/// The log line that best explains why a container ended. This is the newest one of the last [`LAST_WORDS`] lines for
+/// which `wanted` returns true. If there is none, it is the last line.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let text = tail(pods, pod, container, false).await?;
     decisive_line(&text, wanted).map(quoted)
@@ -97,11 +97,12 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
     Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
 }
 
-/// Resolves when a wanted log line turns out to be the reason why a container is not ready. Otherwise the future never
-/// resolves. The result names the container, the pod and the line.
+/// Resolves when a log line that `wanted` accepts turns out to be the reason why a container is not ready. Otherwise
+/// the future never resolves. The result names the container, the pod and the line.
 ///
-/// A line is the reason if the container does not become ready in time after the line. It is also the reason if the
-/// container ends and the line is among its last lines. A line does not count if the container was ended from outside.
+/// Such a line is the reason in two cases: after the line, the container does not become ready within
+/// [`READY_ANYWAY_WITHIN`], or the container ends and the line is among its last lines. A line does not count if the
+/// container was ended from outside.
 pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
@@ -126,8 +127,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
             continue;
         }
         let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-        // The result of this wait does not matter: afterwards, the container has ended or is not ready. If the
-        // container became ready, the caller would have cancelled this future, because it watches the readiness.
+        // The result of this wait does not matter: afterwards, the container has ended or is not ready. The caller
+        // watches whether the container becomes ready, and would have cancelled this future in that case.
         drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
         if let Some(text) = decisive(&pods, &line, wanted).await {
             return format!("container {} of pod {}: {}", line.container, line.pod, quoted(text.trim()));
@@ -138,7 +139,7 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
 }
 
 /// The line that counts as the reason why a container is not ready, after the container logged a wanted line. `None` if
-/// the container ended for another reason, or if its end is not known.
+/// the container ended for another reason, or if it is not known how it ended.
 async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<String> {
     let pod = pods.get_opt(&line.pod).await.noted("look at a pod that is not ready")??;
     match how(&pod, &line.container, &line.instance)? {
@@ -154,14 +155,15 @@ async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<St
 #[derive(Debug, PartialEq, Eq)]
 enum How {
     Runs,
-    /// The program ended on its own. `previous` is true if another instance has been started after that.
+    /// The program ended on its own. `previous` is true if the kubelet has started another instance of the container
+    /// since then.
     Ended {
         previous: bool,
     },
 }
 
-/// Finds out what has become of the instance with this id. `None` if the container was ended from outside, or if its
-/// end is not known.
+/// Finds out what has become of the instance with this id. `None` if the container was ended from outside, or if it is
+/// not known how it ended.
 fn how(pod: &Pod, container: &str, id: &str) -> Option<How> {
     if runs(pod, id) {
         return Some(How::Runs);
@@ -203,8 +205,8 @@ fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> 
         log.map(futures::io::AsyncBufReadExt::lines)
     };
     let lines = futures::stream::once(opened).try_flatten();
-    // If a log breaks off, the error is ignored, because its earlier lines were already checked. If the container
-    // starts again, the log of the new instance is followed.
+    // If the stream of a log breaks, the error is ignored, because the lines before it were already checked. If the
+    // container starts again, the log of the new instance is followed.
     let lines = lines.filter_map(|line| std::future::ready(line.noted("follow what a container says")));
     lines
         .map(move |text| Line { pod: pod.clone(), container: container.clone(), instance: instance.clone(), text })
@@ -216,7 +218,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// The containers of a pod that have a log. Each comes with the id of the instance that runs or ran last.
+/// The containers of a pod that have a log, each with the id of the instance that runs now or ran last.
 fn instances(pod: &Pod) -> impl Iterator<Item = (&str, String)> {
     containers(pod).filter_map(|it| Some((it.name.as_str(), instance(it)?)))
 }

@@ -22,11 +22,12 @@ use rustls::pki_types::pem::PemObject as _;
 
 pub use self::place::Place;
 
-/// The variable with the path of a file of trusted authorities. The AWS CLI reads the same variable.
+/// The environment variable that names a file with trusted authorities. The AWS CLI reads the same variable.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// The region for signatures if the user configures none. Stores other than AWS usually accept any region.
 const REGION: &str = "us-east-1";
-/// The time limit for one try of one request, including the transfer of its body.
+/// The time limit for one attempt of one request, including the transfer of its body. The SDK repeats an attempt that
+/// failed.
 const TRY_WITHIN: Duration = Duration::from_mins(2);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The largest number of objects in a listing. A folder with more objects is an error.
@@ -42,25 +43,25 @@ pub enum BucketError {
         "failed to {doing}: {reason}; AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and the other variables of the AWS CLI say which store it is and who asks"
     )]
     Request {
-        /// The operation that failed.
+        /// The operation that failed, with the address of the object or folder.
         doing: String,
-        /// The reason for the failure.
+        /// The error of the store or of the connection, in words.
         reason: String,
     },
     /// The file of trusted authorities cannot be used.
     #[error("{CA_BUNDLE} names {path}, which {reason}")]
     Trust {
-        /// The path of the file.
+        /// The path of the file of trusted authorities.
         path: String,
-        /// The problem with the file.
+        /// The reason why the file of trusted authorities cannot be used, in words.
         reason: String,
     },
-    /// The bucket contains more than this client reads.
+    /// An object is larger than this client reads, or a folder contains more objects than this client lists.
     #[error("{place} has more than {limit}")]
     TooMuch {
-        /// The address of the object or the folder.
+        /// The address of the object that is too large, or of the folder that contains too many objects.
         place: String,
-        /// The limit, with its unit.
+        /// The largest allowed size of an object, or the largest allowed number of objects in a folder, with its unit.
         limit: String,
     },
 }
@@ -95,7 +96,7 @@ impl Bucket {
         Ok(Self { client: Client::from_conf(config.build()), place })
     }
 
-    /// Stores a file as the object with this name. An existing object is replaced.
+    /// Stores a file as the object `name` in this folder. An existing object is replaced.
     pub async fn put(&self, name: &str, file: &Path) -> Result<(), BucketError> {
         let to = self.place.join(name);
         let failed = |reason: String| request(format!("put {} to {to}", file.display()), reason);
@@ -105,7 +106,8 @@ impl Bucket {
         Ok(())
     }
 
-    /// Returns the objects below this folder whose last part of the key is `name`, sorted.
+    /// Returns the objects in this folder, and in the folders below it, whose key ends with the part `name`. The
+    /// result is sorted.
     pub async fn named(&self, name: &str) -> Result<Vec<Place>, BucketError> {
         let failed = |reason: String| request(format!("list {}", self.place), reason);
         let prefix = self.place.folder();
@@ -175,7 +177,7 @@ fn trust() -> Result<TlsContext, BucketError> {
     Ok(TlsContext::builder().with_trust_store(store).build().expect("authorities that were read just now are accepted"))
 }
 
-/// Checks that the text contains certificates of authorities. Otherwise the HTTP client would end the process.
+/// Checks that the text contains certificates of authorities. The HTTP client would panic if it got another text.
 fn authorities(pem: &[u8]) -> Result<(), String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

@@ -37,7 +37,7 @@ impl Place {
         if self.key.is_empty() { String::new() } else { format!("{}/", self.key) }
     }
 
-    /// Returns the address of the object or folder with this name in this folder.
+    /// Returns the address of the object or folder `name` in this folder.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self { bucket: self.bucket.clone(), key: format!("{}{name}", self.folder()) }

@@ -22,17 +22,17 @@ const OF_RUN: [&str; 4] = ["html", "jsonl", "log", "xml"];
 pub enum Look {
     /// A file is redacted if it contains a registered secret of the run, or a text that looks like a credential.
     Form,
-    /// A file is redacted only if it contains a registered secret of the run. For example, a list of digests has lines
-    /// that look like tokens but are not secret.
+    /// A file is redacted only if it contains a registered secret of the run. This rule is for files such as lists of
+    /// digests: they have lines that look like tokens but are not secret.
     Known,
 }
 
 /// A file in the archive: its path and its content.
 pub type Packed = (String, Vec<u8>);
 
-/// Reads the regular files below `folder`, and removes secrets from them. `look` decides which files are redacted. Each
-/// returned path begins with `prefix`. Also returns the paths of the files in which there was a secret. Symbolic links
-/// are left out.
+/// Reads the regular files below `folder`, and removes secrets from them. `look` decides which files are redacted.
+/// Each returned path begins with `prefix`. Also returns the paths of the files that contained a secret. Symbolic
+/// links are left out.
 pub fn below(
     folder: &Path,
     prefix: &str,

@@ -1,9 +1,9 @@
-//! Bundles: one file with failed variants, which another machine can use to run these variants again.
+//! A bundle is one file with the failed variants of a run. With it, another machine can run these variants again.
 //!
 //! The file is a tar archive with the description `bundle.json` and three folders. `project/` contains the project's
-//! files that the variants need. `resolved/` contains the variants as they were run, with their matrix and their change
-//! applied. `run/` contains the run's record, reports and logs. Everything in the archive is redacted. The archive is
-//! not compressed, so that any tool can search it.
+//! files that the variants need. `resolved/` contains the variants as they were run, with the values of the
+//! scenario's `matrix` filled in and with their change applied. `run/` contains the run's record, reports and logs.
+//! Everything in the archive is redacted. The archive is not compressed, so that any tool can search it.
 
 mod files;
 
@@ -20,7 +20,7 @@ pub use self::files::{Look, Packed, below, is_to_read, of_run};
 
 /// The name of the bundle in the run's folder.
 pub const FILE: &str = "repro.tar";
-/// The path of the bundle's description in the archive.
+/// The path of the description (see [`Bundle`]) in the archive.
 const ABOUT: &str = "bundle.json";
 /// The folder in the archive that contains the project's files.
 pub const PROJECT: &str = "project";
@@ -28,27 +28,27 @@ pub const PROJECT: &str = "project";
 const FORMAT: u32 = 1;
 /// The largest total size of the files that are unpacked, in bytes.
 const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
-/// The largest size of the description, in bytes.
+/// The largest number of bytes of the description that are read.
 const ABOUT_LIMIT: u64 = 16 * 1024 * 1024;
 /// The largest number of files that are unpacked.
 const FILES_LIMIT: usize = 5_000;
 
-/// The description of a bundle.
+/// The description of a bundle. It is the file `bundle.json` in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Bundle {
     /// The version of the bundle format with which the bundle was written.
     pub format: u32,
-    /// The version of Parallax that ran the variants.
+    /// The version of Parallax with which the variants ran.
     pub parallax: String,
-    /// The id of the run.
+    /// The id of the run in which the variants failed.
     pub run: RunId,
     /// The kind of node image that the run used, as the value of the option `--k3s`.
     pub k3s: String,
-    /// The variants of the run that failed.
+    /// The variants that failed in the run.
     pub failed: Vec<Failed>,
-    /// The origin of each image that the variants use, by the image's name: its published reference and digest, and the
-    /// tag of its build.
+    /// What identifies each image that the variants use, by the image's name: its published reference and digest, and
+    /// the tag of its build.
     pub images: BTreeMap<String, String>,
     /// The paths of the project's files in which a secret of the run was replaced. The scenario may behave differently
     /// when it runs with such a changed file.
@@ -60,10 +60,10 @@ pub struct Bundle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Failed {
-    /// The id of the variant.
+    /// The id of the failed variant.
     pub variant: VariantId,
-    /// The first step that is not as declared. `None` if the environment did not become ready, or if the harness, the
-    /// engine or the machine failed.
+    /// The variant's first step that is not as declared. `None` if the environment did not become ready, or if the
+    /// harness, the engine or the machine failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The seed of the random delays in the variant's `repeat` steps. `None` if no round of a `repeat` ran.
@@ -77,19 +77,19 @@ pub enum BundleError {
     /// A file could not be read or written.
     #[error("failed to {doing} {path}: {source}")]
     File {
-        /// The operation that failed.
+        /// The operation that failed, as a verb such as `write`.
         doing: &'static str,
-        /// The path of the file.
+        /// The path of the file or folder that could not be read or written.
         path: String,
-        /// The reason for the failure.
+        /// The I/O error that caused the failure.
         source: io::Error,
     },
     /// The file is not a bundle, or it contains something that must not be unpacked.
     #[error("{path} is no bundle of a failed run: {reason}")]
     Wrong {
-        /// The path of the file.
+        /// The path of the file that is refused.
         path: String,
-        /// The reason for the failure.
+        /// The reason why the file is refused, in words.
         reason: String,
     },
     /// The bundle has a format that this version of Parallax cannot read.
@@ -97,9 +97,9 @@ pub enum BundleError {
         "{path} has format {theirs}, made by parallax {version}, and this version reads {FORMAT}; use that version"
     )]
     Format {
-        /// The path of the file.
+        /// The path of the bundle.
         path: String,
-        /// The version of the format with which the bundle was written.
+        /// The version of the bundle format with which the bundle was written.
         theirs: u64,
         /// The version of Parallax that wrote the bundle.
         version: String,
@@ -112,8 +112,8 @@ fn file_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleE
 }
 
 impl Bundle {
-    /// Creates the description of the failed variants of a run. The run must have been made by this version of
-    /// Parallax.
+    /// Creates the description of the failed variants of a run. The description names this version of Parallax as the
+    /// version that ran the variants.
     pub fn new(run: RunId, k3s: String, failed: Vec<Failed>, images: BTreeMap<String, String>) -> Self {
         let parallax = env!("CARGO_PKG_VERSION").to_owned();
         Self { format: FORMAT, parallax, run, k3s, failed, images, redacted: Vec::new() }
@@ -140,7 +140,7 @@ impl Bundle {
         whole.persist(to).map(drop).map_err(|error| failed(error.error))
     }
 
-    /// Reads the description of an archive.
+    /// Reads the description of a bundle. It is the first file in the archive.
     pub fn about(from: &Path) -> Result<Self, BundleError> {
         let wrong = |reason: String| BundleError::Wrong { path: from.display().to_string(), reason };
         let mut archive = tar::Archive::new(File::open(from).map_err(file_error("read", from))?);
@@ -196,7 +196,7 @@ impl Bundle {
     }
 
     /// Returns the differences between the machine of the run and this machine, one sentence for each difference.
-    /// `images` describes the images of this machine, in the form of the field `images`.
+    /// `images` describes the images of this machine in the same form as the field `images` of the bundle.
     pub fn differences(&self, images: &BTreeMap<String, String>) -> Vec<String> {
         let mut all = Vec::new();
         let ours = env!("CARGO_PKG_VERSION");
@@ -244,7 +244,7 @@ mod tests {
     fn what_was_packed_is_unpacked_into_a_new_folder() {
         let home = tempfile::tempdir().expect("a folder");
         let (file, into) = (home.path().join(FILE), home.path().join("new"));
-        // The path is longer than the old tar format allows.
+        // The path is longer than the 100 bytes of a name in a tar header, so the archive needs an extension for it.
         let long = format!("project/scenarios/{}/scenario.yaml", "deep/".repeat(60));
         bundle().write(&file, &[(long.clone(), b"name: b".to_vec())]).expect("written");
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
@@ -261,8 +261,8 @@ mod tests {
         let about = serde_json::to_vec(&bundle()).expect("JSON");
         let entry = |path: &str, kind: tar::EntryType| {
             let mut header = tar::Header::new_gnu();
-            // The tar library's method `set_path` refuses such paths, so the test writes the bytes itself, as an
-            // attacker could do.
+            // The method `set_path` of the tar library refuses paths that leave the folder. So the test writes the
+            // bytes of the path itself, as an attacker could do.
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(kind);
             header.set_size(0);

@@ -7,10 +7,10 @@ use time::{Duration, OffsetDateTime};
 use super::CertError;
 use parallax_language::fixture::{Authority, KeyType};
 
-/// The time before the start of the run at which a CA becomes valid. It is a year, so that a leaf that expired a month
-/// ago still chains to a CA that was valid when the leaf was.
+/// How long before the start of the run a CA becomes valid. It is a year, because scenarios use leaves that expired
+/// in the past, for example a month ago. The CA must already have been valid when such a leaf was valid.
 const BEFORE: Duration = Duration::days(365);
-/// The time after the start of the run for which a CA stays valid.
+/// How long after the start of the run a CA stays valid.
 const AFTER: Duration = Duration::days(3650);
 
 /// An authority that can issue certificates.
@@ -24,8 +24,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Creates the root certificate and, if the authority has one, the intermediate. `id` is the id of the fixture.
-    /// `start` is the start of the run.
+    /// Creates the root certificate and, if the authority has one, the intermediate. `id` is the id of the authority's
+    /// fixture. `start` is the start of the run.
     pub fn create(id: &str, authority: &Authority, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: id.to_owned(), source };
         let root_key = generate(authority.key).map_err(make)?;
@@ -55,18 +55,20 @@ impl Issuer {
         &self.root_pem
     }
 
-    /// The certificates that a server sends after its leaf certificate, as PEM: the intermediate, or nothing.
+    /// The certificates that a server sends after its leaf certificate, as PEM: the intermediate. The text is empty
+    /// if there is no intermediate.
     pub fn chain_pem(&self) -> &str {
         self.intermediate_pem.as_deref().unwrap_or_default()
     }
 
-    /// The certificate that issues the leaves, followed by the certificates above it, as PEM. The root comes last.
+    /// The certificate that issues the leaves (the intermediate or the root), as PEM. An intermediate is followed by
+    /// the root.
     pub fn issuing_pem(&self) -> String {
         format!("{}{}", self.chain_pem(), self.root_pem)
     }
 
-    /// Returns the private key that signs the leaves, as PEM. A program in the environment that issues certificates
-    /// itself needs this key.
+    /// Returns the private key that signs the leaves, as PEM. Programs in the environment that issue certificates,
+    /// such as cert-manager, need this key.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }
@@ -75,8 +77,8 @@ impl Issuer {
         &self.signer
     }
 
-    /// Whether each certificate that this authority issues is signed with the key of that certificate itself, and not
-    /// with the authority's key.
+    /// Whether the leaves of this authority are self-signed: each leaf is signed with its own key, and not with the
+    /// authority's key.
     pub(super) fn is_self_signed(&self) -> bool {
         self.self_signed
     }
@@ -95,9 +97,9 @@ pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     }
 }
 
-/// Returns the parameters of a CA certificate. The defaults of rcgen are not used, because they give every CA the same
-/// name, a validity of two millennia and no key ids. A client that looks up the issuer by name could not distinguish
-/// two such CAs.
+/// Returns the parameters of a CA certificate. They replace the defaults of rcgen, which give every CA the same name
+/// and a validity of two millennia. A client that looks up the issuer by name could not distinguish two CAs with the
+/// same name.
 fn ca_params(common_name: &str, start: OffsetDateTime, intermediates_below: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);

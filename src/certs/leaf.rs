@@ -16,7 +16,8 @@ pub struct Leaf {
     pub chain_pem: String,
     /// The private key as PKCS#8 PEM.
     pub key_pem: Secret,
-    /// The certificate of the issuing root as PEM.
+    /// The root certificate that a client needs to trust the leaf, as PEM. For a self-signed leaf, this is the leaf
+    /// itself.
     pub root_pem: String,
     /// The leaf alone as DER. The harness's own set-up connections accept exactly this certificate, and no other.
     pub der: Vec<u8>,

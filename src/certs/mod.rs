@@ -1,7 +1,7 @@
-//! Certificates: authorities, intermediates and leaves, which rcgen creates for one environment.
+//! Certificates of one environment: authorities, intermediates and leaves. The library rcgen creates them.
 //!
-//! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are in
-//! memory and in Kubernetes Secrets. A copy on disk is written by `write_private` and has the mode 0600.
+//! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are
+//! only in memory and in Kubernetes Secrets. If a copy on disk is needed, [`write_private`] writes it with mode 0600.
 
 mod authority;
 mod leaf;
@@ -20,15 +20,15 @@ pub enum CertError {
     /// this mistake. The check is repeated here, because a break may remove the issuer's fixture.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
-        /// The name of the certificate.
+        /// The name of the certificate that cannot be issued.
         certificate: String,
-        /// The id of the authority that is to sign the certificate.
+        /// The id that the certificate gives for its issuer. No authority of the environment has this id.
         issuer: String,
     },
     /// The library rcgen refused to make the certificate, for example because a name is not ASCII.
     #[error("certificate `{name}` cannot be made: {source}")]
     Make {
-        /// The name of the certificate or authority.
+        /// The name of the certificate, or the id of the authority, that could not be created.
         name: String,
         /// The error of the library rcgen.
         source: rcgen::Error,
@@ -36,7 +36,7 @@ pub enum CertError {
     /// A file could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// The path of the file.
+        /// The path of the file that could not be written.
         path: std::path::PathBuf,
         /// The error of the operating system.
         source: std::io::Error,

@@ -4,7 +4,8 @@ use parallax_vocab::Secret;
 
 /// The characters of random values: letters and digits, which need no quotes in a shell, a URL or a YAML file. The
 /// letter `e` is missing. MinIO treats a value that begins with `env` as an address from which to fetch the value
-/// (docs/facts.md#values-that-begin-with-env). With `e`, such a value occurred in one run of a hundred.
+/// (docs/facts.md#values-that-begin-with-env). With `e` in the alphabet, about one run in a hundred created such a
+/// value.
 const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
 
 /// Returns a random secret of `length` characters.

@@ -15,9 +15,10 @@ use parallax_language::fixture::Contributions;
 pub struct Bundle {
     /// The certificate authorities, by fixture id.
     pub issuers: BTreeMap<String, Issuer>,
-    /// Leaves by fixture id and by the certificate's name in the fixture.
+    /// The server certificates, by the id of the fixture and the name of the certificate in the fixture.
     pub leaves: BTreeMap<(String, String), Leaf>,
-    /// The certificates of authorities that exist already, as PEM, by fixture id. These authorities issue nothing.
+    /// The certificates of authorities that the harness has not created, as PEM, by fixture id. They come from a file
+    /// or from this machine. The harness does not have the keys of these authorities, so it issues nothing with them.
     pub trusted: BTreeMap<String, String>,
 }
 

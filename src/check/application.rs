@@ -1,5 +1,5 @@
-//! The application that uses the store. Its settings are read from its pod and compared with the endpoint that
-//! `parallax check` examines.
+//! The application that uses the store. This module reads the application's settings from its pod, and compares them
+//! with the endpoint that `parallax check` examines.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ const INNER: [&str; 2] = [".svc", ".svc.cluster.local"];
 pub struct Application {
     /// The application as the user named it, for example `deploy/app`.
     pub named: String,
-    /// The `AWS_*` variables of its containers. A value is kept only for endpoints and the region, and only if it does
-    /// not come from a Secret or a ConfigMap. Any other value may be a secret, so it is `None`.
+    /// The `AWS_*` variables of the application's containers. A value is kept only for endpoints and the region, and
+    /// only if it does not come from a Secret or a ConfigMap. Any other value may be a secret, so it is `None`.
     pub variables: BTreeMap<String, Option<String>>,
-    /// Whether a container takes all variables of a Secret or a ConfigMap. Then there may be variables whose names are
-    /// not known.
+    /// Whether a container takes all variables of a Secret or a ConfigMap (`envFrom`). If so, there may be variables
+    /// whose names are not known.
     pub open: bool,
-    /// The DNS policy of its pod.
+    /// The DNS policy of the application's pod.
     pub dns_policy: Option<String>,
-    /// The DNS settings of its pod.
+    /// The DNS settings of the application's pod.
     pub dns_config: Option<PodDNSConfig>,
 }
 
-/// Finds a pod of an application, as [`crate::apply::pod_of`] does. `option` is the option that names the application as
-/// `named`.
+/// Finds a pod of an application, as [`crate::apply::pod_of`] does. `named` is the application, and `option` is the
+/// command-line option with which the user named it.
 pub async fn pod_of(
     access: &Access,
     namespace: &str,
@@ -117,7 +117,7 @@ impl Application {
     }
 }
 
-/// Returns the path of an endpoint's URL, and the URL without it. `None` if the URL has no path.
+/// Returns the path of an endpoint's URL, and the URL without this path. `None` if the URL has no path.
 fn prefix(url: &str) -> Option<(String, String)> {
     let uri: http::Uri = url.parse().ok()?;
     let path = uri.path().trim_end_matches('/');

@@ -31,7 +31,7 @@ const MS_PER_MIB: u64 = 500;
 /// The result of a check.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// One row for each question.
+    /// The rows of the check's table, one for each question.
     pub rows: Vec<Row>,
     /// The reason why no question was asked inside the cluster. `None` if questions were asked there.
     pub no_inside: Option<String>,
@@ -46,14 +46,14 @@ pub struct Checked {
 /// The place inside the cluster from which questions are asked.
 #[derive(Clone, Debug)]
 pub enum Inside {
-    /// A pod of the check's own.
+    /// A pod that the check creates.
     Guest(Guest),
-    /// A container of the user's application.
+    /// A container of the user's application, in which the check places the agent.
     Attached(Attached),
 }
 
 impl Inside {
-    /// The namespace of the pod.
+    /// The namespace of the pod from which questions are asked.
     pub fn namespace(&self) -> &str {
         match self {
             Self::Guest(guest) => &guest.namespace,
@@ -68,7 +68,7 @@ enum Placement<'a> {
     Guest {
         guest: &'a Guest,
         client: &'a Client,
-        /// Whether the pod may exist.
+        /// Whether the pod may exist in the cluster. If so, it must be removed.
         may_be_there: bool,
     },
     Attached(Box<Placing>),
@@ -103,7 +103,7 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// Removes what was placed. Returns a sentence for each part that remains.
+    /// Removes the pod or the agent that the check placed. Returns a sentence for each part that remains.
     async fn remove(&self) -> Vec<String> {
         match self {
             Self::Guest { may_be_there: false, .. } => Vec::new(),
@@ -117,8 +117,8 @@ impl<'a> Placement<'a> {
 type Begun = (Vantage, Option<Result<Settings, String>>);
 
 /// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Before it returns,
-/// removes the agent and the objects that the check wrote, even if `cancel` is cancelled. An ephemeral container is
-/// announced through `announce` before it is created. The caller announces everything else.
+/// removes the agent and the objects that the check wrote, even if `cancel` is cancelled. Before an ephemeral container
+/// is created, `announce` is called. The caller announces all other changes.
 pub async fn check(
     wanted: &Wanted,
     place: Result<(&Access, &Inside), String>,
@@ -178,22 +178,22 @@ pub(super) struct Asking<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) inside: Option<&'a Vantage>,
     /// The settings of the application in whose container the agent is: how its programs resolve names, and which
-    /// certificates they trust. The error is the reason why they are not known. `None` if the agent is in a pod of the
-    /// check's own.
+    /// certificates they trust. The error is the reason why they are not known. `None` if the agent is in a pod that
+    /// the check created.
     pub(super) own: Option<Result<Settings, String>>,
-    /// The namespace of the pod. It is empty if there is no cluster.
+    /// The namespace of the pod from which questions are asked, or an empty text if there is no cluster.
     pub(super) namespace: String,
     /// The names of the namespace's Services, by their cluster IP.
     pub(super) services: BTreeMap<String, String>,
     /// The temporary credentials that the store gave in exchange for the pod's token. `None` if the token was not
     /// exchanged.
     pub(super) gained: Option<TemporaryCredentials>,
-    /// Whether a presigned URL that writes an object was opened. If so, there may be objects to remove.
+    /// Whether a presigned URL that writes an object was used. If so, there may be objects to remove.
     pub(super) writes: AtomicBool,
 }
 
-/// The results of one question, inside and outside the cluster: the cell, and the question with its answer. Where the
-/// question was not asked, only the cell exists.
+/// The results of one question, inside and outside the cluster. Each result is the cell of the check's table, and the
+/// question with its answer. If the question was not asked on a side, only the cell exists.
 pub(super) struct Both {
     pub(super) inside: (Cell, Option<Asked>),
     pub(super) outside: (Cell, Option<Asked>),
@@ -272,9 +272,9 @@ impl Asking<'_> {
         all
     }
 
-    /// Asks the question inside and outside the cluster at the same time. `may` says for the inside and the outside
-    /// whether the question can be asked. Where an earlier row failed, the question is not asked, and the cell gives
-    /// this reason.
+    /// Asks the question inside and outside the cluster at the same time. `may` says for inside and for outside whether
+    /// the question can be asked. On a side on which an earlier row failed, the question is not asked, and the cell
+    /// gives this reason.
     pub(super) async fn both(
         &self,
         row: &'static str,
@@ -298,7 +298,7 @@ impl Asking<'_> {
         Both { inside, outside }
     }
 
-    /// Returns the cell of a question that could not be asked inside or outside the cluster.
+    /// Returns the table cell of a question that could not be asked inside or outside the cluster.
     pub(super) fn not_asked(&self, inside: bool) -> Cell {
         let no_pod = inside && self.inside.is_none();
         Cell::not_asked(if no_pod { "no pod" } else { "what it needs does not work" })
@@ -308,8 +308,8 @@ impl Asking<'_> {
         self.ask_trusting(inside, probe, self.wanted.trust.clone()).await
     }
 
-    /// Asks a question that trusts the certificates `trust`, inside or outside the cluster. Returns `None` if there is
-    /// no vantage in that place.
+    /// Asks a question at the vantage inside or outside the cluster. The vantage trusts the certificates `trust`.
+    /// Returns `None` if there is no such vantage.
     pub(super) async fn ask_trusting(&self, inside: bool, probe: Probe, trust: Vec<String>) -> Option<Asked> {
         let outside = Vantage::Outside;
         let vantage = if inside { self.inside? } else { &outside };
@@ -324,8 +324,9 @@ impl Asking<'_> {
         Some(Asked { question, answer })
     }
 
-    /// Completes the row of the name look-up. If the pod's address belongs to a Service, adds the name of the Service.
-    /// Otherwise, if the address is also that of the outside, notes that the pod's requests leave the cluster.
+    /// Completes the row of the name look-up. If the address that the pod gets for the endpoint's host belongs to a
+    /// Service, adds the name of the Service. Otherwise, if this process gets the same address for the host, notes that
+    /// the pod's requests leave the cluster.
     fn named(&self, mut row: Row) -> Row {
         if !row.inside.passes() {
             return row;
@@ -340,8 +341,8 @@ impl Asking<'_> {
         row
     }
 
-    /// Removes the objects that the check wrote, from outside or else from the pod. Returns a sentence for each object
-    /// that remains.
+    /// Removes the objects that the check wrote. The requests are sent from outside or, if this fails, from the pod.
+    /// Returns a sentence for each object that remains.
     async fn remove_objects(&self, rows: &[Row]) -> Vec<String> {
         let (Some(access), Some(bucket)) = (&self.wanted.access, &self.wanted.bucket) else { return Vec::new() };
         if !self.writes.load(Ordering::Relaxed) {
@@ -352,8 +353,8 @@ impl Asking<'_> {
         {
             let written = rows.iter().find(|it| it.name == row);
             let cell = written.map(|it| if inside { &it.inside } else { &it.outside });
-            // If the upload was interrupted, or if a proxy dropped or replaced its answer, it is unknown whether the
-            // object was written. Only an upload that was not attempted certainly wrote nothing.
+            // If the upload was interrupted, or if a proxy dropped or replaced the store's answer, it is unknown
+            // whether the object was written. Only an upload that was not attempted certainly wrote nothing.
             if cell.is_some_and(|it| it.state == State::NotAsked) {
                 continue;
             }

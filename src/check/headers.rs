@@ -9,8 +9,8 @@ use super::rows::{self, Asked, At, Cell, Row, State, side};
 
 /// The name of the row about signed headers of requests.
 pub(super) const SIGNED: &str = "signed headers";
-/// The headers that are signed and must arrive unchanged: `accept-encoding`, which the AWS SDK for Go signs and CDNs
-/// change, and a header of an object's own metadata.
+/// The headers that are signed and must arrive unchanged. The first is `accept-encoding`: the AWS SDK for Go signs it,
+/// and CDNs change it. The second is a header of an object's own metadata.
 pub(super) const ASKED: [(&str, &str); 2] = [("accept-encoding", "identity"), ("x-amz-meta-parallax-check", "signed")];
 /// The headers of an answer that must have the same value inside and outside the cluster. Proxies change them, and
 /// clients depend on them.
@@ -20,14 +20,15 @@ const COMPARED: [&str; 6] = ["server", "etag", "content-type", "content-length",
 /// show that a proxy changed the answer.
 const OF_CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
-/// Builds the cell of a list request with signed headers whose signature the store accepted.
+/// Builds the table cell of a list request with additional signed headers. The caller has checked that the store
+/// accepted the signature of the request.
 pub(super) fn arrive(at: At, asked: &Asked) -> Cell {
     let cell = rows::keys(at, asked);
     if cell.passes() { Cell::new(State::Good, "arrive as they were signed") } else { cell }
 }
 
-/// Builds the cell about signed headers that do not arrive as they were signed. If `changed` is empty, the store
-/// refused the request with all headers, but no request with a single one, so all of them are named.
+/// Builds the table cell for signed headers that do not arrive as they were signed. If `changed` is empty, the cell
+/// names all headers: the store refused the request with all headers, but accepted each request with only one of them.
 pub(super) fn changed(at: At, changed: &[(&str, &str)]) -> Cell {
     let changed = if changed.is_empty() { &ASKED } else { changed };
     let names = changed.iter().map(|(name, value)| format!("`{name}: {value}`")).collect::<Vec<_>>().join(" and ");
@@ -48,7 +49,7 @@ pub(super) fn row(both: &Both) -> Row {
         return Row::of(NAME, cell.clone(), cell);
     };
     let mut row = Row::of(NAME, compared(inside, outside), compared(outside, inside));
-    // The cell is cut to the width of its column. The sentence below the table has the whole list.
+    // The cell is cut to the width of its column. Therefore the sentence below the row has the whole text.
     row.outside.why = row.differs.then(|| format!("`{NAME}` from outside: {}", row.outside.text));
     row
 }
@@ -60,8 +61,8 @@ fn of(asked: Option<&Asked>) -> Option<&BTreeMap<String, String>> {
     }
 }
 
-/// Builds the cell that says in which headers two answers differ: the answer for the cell's own column (`own`), inside
-/// or outside the cluster, and the answer for the other column (`other`).
+/// Builds the table cell that says in which headers two answers differ. `own` are the headers of the answer in the
+/// cell's own column (inside or outside the cluster), and `other` those of the answer in the other column.
 fn compared(own: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> Cell {
     let mut parts: Vec<String> = Vec::new();
     for name in COMPARED {

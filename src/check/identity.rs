@@ -70,8 +70,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Compares the time for which the user wants links to be valid with the end of the temporary credentials that sign
-    /// them. Also opens from outside a link that these credentials signed.
+    /// Compares how long the user wants links to be valid with how long the temporary credentials that sign the links
+    /// are still valid. Also opens, from outside, a link that these credentials signed.
     async fn link(&self, access: &S3Access, bucket: &str, expires: &str, may_outside: bool) -> Row {
         let url = self.presigned(false, access, ("GET", bucket, &format!("{}link.txt", self.wanted.prefix()))).await;
         let open = |_| Some(Probe::Http(HttpQuestion::new("GET", url.clone()?)));
@@ -82,8 +82,8 @@ impl Asking<'_> {
     }
 }
 
-/// Builds the cell about a link that temporary credentials sign. `wanted_s` is the time for which the user wants links
-/// to be valid, and `expires` is the end of the credentials.
+/// Builds the table cell for a link that temporary credentials sign. `wanted_s` is the number of seconds for which the
+/// user wants links to be valid, and `expires` is the moment at which the credentials end.
 fn link(wanted_s: Option<u64>, expires: &str, now: OffsetDateTime) -> Cell {
     let Ok(end) = OffsetDateTime::parse(expires, &Rfc3339) else {
         return Cell::not_asked("when the credentials end is not said");

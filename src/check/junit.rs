@@ -6,9 +6,10 @@ use super::ask::Checked;
 use super::rows::{Cell, Row, State};
 use super::show;
 
-/// Returns the test cases of each row: one for the answer inside the cluster (unless `outside_only`), and one for the
-/// answer outside. A question that was not asked is a skipped case with its reason. If the user requested questions
-/// inside the cluster but none was asked, one case fails, because the command then also exits with 1.
+/// Returns the results as JUnit XML. Each row becomes two test cases: one for the answer outside the cluster and,
+/// unless `outside_only`, one for the answer inside. A question that was not asked is a skipped case with its reason.
+/// If the user requested questions inside the cluster but none was asked, one case fails, because the command then also
+/// exits with 1.
 pub fn junit(checked: &Checked, outside_only: bool) -> Result<String, String> {
     // Each text is redacted before it becomes XML. XML escapes some characters, so the redactor would not recognise a
     // secret afterwards.

@@ -1,13 +1,13 @@
 //! `parallax check`: examines a store and a cluster of the user's own, without a scenario. The same questions are asked
-//! from this process (outside) and from one pod (inside), and the answers are shown side by side. The pod is one of the
-//! check's own, or one of the user's application.
+//! from this process (outside) and from one pod (inside), and the answers are shown side by side, in a table with two
+//! columns. The pod is created by the check, or it is a pod of the user's application.
 //!
-//! The questions, the judgement and the explanations are those of runs: `parallax-probe`, `parallax-judge` and
+//! The code that asks, judges and explains is the same as in runs: `parallax-probe`, `parallax-judge` and
 //! `parallax-explain`.
 //!
 //! **Architecture Invariant:** this module needs no container engine and no scenario, and uses the cluster only through
-//! `Access`. It creates one pod and objects below [`Wanted::prefix`], and removes both. In an application's own pod, it
-//! creates one file, and removes it, or one ephemeral container, whose program it ends.
+//! `Access`. It creates one pod, and objects whose keys begin with [`Wanted::prefix`], and removes both. In an
+//! application's own pod, it creates one file, and removes it, or one ephemeral container, whose program it ends.
 
 mod application;
 mod ask;

@@ -15,29 +15,31 @@ use super::ask::{Asking, Both};
 use super::rows::{self, At, Cell, Row, State};
 use super::trust::usable;
 
-/// The name of the row about the resolver.
+/// The name of the row about the application's resolver.
 const RESOLVER: &str = "own resolver";
-/// The name of the row about settings that could not be read.
+/// The name of the row that says that the application's settings could not be read.
 const UNREAD: &str = "own settings";
 
-/// Whether a trust store trusts the chain of the endpoint.
+/// Whether a trust store trusts the certificate chain of the endpoint.
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
-    /// The trust store contains an authority that signs the chain.
+    /// The trust store contains an authority that signs the endpoint's certificate chain.
     Trusts,
-    /// The trust store has this number of usable certificates, and none of them signs the chain.
+    /// The trust store has this number of usable certificates, and none of them signs the endpoint's certificate chain.
     Not(usize),
     /// The trust store cannot be read, or has no usable certificate. The text is the reason.
     Unusable(String),
     /// The trust store is too large to be sent in a question, so it was not tried. The application's programs may read
     /// it nevertheless.
     TooLarge,
-    /// The connection to the endpoint failed before the certificate could be verified. The cell says why.
+    /// The connection to the endpoint failed before the certificate could be verified. The value is the table cell with
+    /// the reason.
     NotKnown(Cell),
 }
 
 impl Asking<'_> {
-    /// Builds the row about the application's own resolver. `name` is the look-up by DNS.
+    /// Builds the row about the application's own resolver. `name` is the result of the name look-up by DNS, with which
+    /// the resolver is compared.
     pub(super) fn own_resolver(&self, name: &Both) -> Vec<Row> {
         let outside = || Cell::not_asked("only a container has settings");
         let cell = match &self.own {
@@ -103,9 +105,10 @@ fn row(named_by: NamedBy) -> &'static str {
     }
 }
 
-/// Builds the cell of the trust store at the index `at`. A trust store that does not trust the chain is a problem only
-/// if no trust store that takes precedence over it does: otherwise the application most likely uses the other one.
-/// `passes` says whether the certificates that the user gave trust the chain. `given` names where they come from.
+/// Builds the table cell of the trust store at the index `at` of `all`. A trust store that does not trust the
+/// endpoint's certificate chain is a problem only if the application has no other trust store to use instead
+/// ([`instead`]). `passes` says whether the chain is trusted with the certificates that the user gave. `given` names
+/// where the user's certificates come from.
 fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -> Cell {
     let (store, verdict) = &all[at];
     let name = row(store.named_by);
@@ -117,7 +120,8 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
         Verdict::Not(count) => ("does not trust it".to_owned(), format!("{} with {count} certificates", store.path)),
         Verdict::Unusable(why) => (why.clone(), format!("{} ({why})", store.path)),
     };
-    // If the user's own certificates do not trust the chain either, the row `tls` already explains the problem.
+    // If the certificates that the user gave do not trust the endpoint's certificate chain either, the row `tls`
+    // already explains the problem.
     if !passes {
         return Cell::new(State::Note, text);
     }
@@ -140,10 +144,12 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
     Cell { state: State::Bad, text, why: Some(why), section: Some("trust") }
 }
 
-/// Returns the name of a trust store with the verdict `wanted` that an application may use instead of the one at the
-/// index `at`. The trust stores are in the order of precedence. The certificates of `NODE_EXTRA_CA_CERTS` are used
-/// together with others, for which the system's file is taken. Only Go reads the files of a folder, so the folder
-/// replaces no other trust store.
+/// Returns the name of a trust store that has the verdict `wanted` and that an application may use instead of the trust
+/// store at the index `at`. The trust stores are in the order of precedence, so an application may use one before `at`.
+///
+/// There are two further cases. Programs use the certificates of `NODE_EXTRA_CA_CERTS` together with those of the
+/// system's file. A folder of certificates is considered only if the store at `at` is the system's file, because only
+/// Go reads a folder.
 fn instead(all: &[(&TrustStore, Verdict)], at: usize, wanted: &Verdict) -> Option<&'static str> {
     let of = all[at].0.named_by;
     let before = all[..at].iter();
@@ -156,7 +162,7 @@ fn instead(all: &[(&TrustStore, Verdict)], at: usize, wanted: &Verdict) -> Optio
     (of == NamedBy::System && folder).then_some("its folder, which only Go reads,")
 }
 
-/// Builds the cell about the application's resolver. `by_dns` are the addresses that DNS gives for the host.
+/// Builds the table cell for the application's own resolver. `by_dns` are the addresses that DNS gives for the host.
 fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
     let shown = |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let bad = |text: String, why: String| Cell {
@@ -256,8 +262,9 @@ mod tests {
             (&[(System, &no)], true, &[State::Bad]),
             (&[(System, &no)], false, &[State::Note]),
             (&[(System, &yes)], false, &[State::Note]),
-            // The file that a variable names takes precedence over the system's file. If the authority is only in the
-            // variable's file, the chain is trusted. If it is only in the system's file, the chain is not trusted.
+            // The file that a variable names takes precedence over the system's file. If only the variable's file
+            // contains the authority, the application trusts the endpoint. If only the system's file contains it, the
+            // application does not trust the endpoint.
             (&[(SslCertFile, &yes), (System, &no)], true, &[State::Good, State::Note]),
             (&[(SslCertFile, &no), (System, &yes)], true, &[State::Bad, State::Good]),
             (
@@ -270,11 +277,11 @@ mod tests {
                 true,
                 &[State::Bad, State::Good, State::Note],
             ),
-            // Node.js trusts the certificates of this variable in addition to those of the system.
+            // Node.js trusts the certificates of `NODE_EXTRA_CA_CERTS` in addition to those of the system.
             (&[(NodeExtraCaCerts, &no), (System, &yes)], true, &[State::Note, State::Good]),
             (&[(NodeExtraCaCerts, &no), (System, &no)], true, &[State::Bad, State::Bad]),
             (&[(System, &no), (Folder, &yes)], true, &[State::Note, State::Good]),
-            // A trust store that was not read may trust the chain.
+            // A trust store that is too large was not tried, so it may trust the endpoint's certificate chain.
             (&[(System, &large)], true, &[State::Note]),
             (&[(SslCertFile, &large), (System, &no)], true, &[State::Note, State::Note]),
             (&[(SslCertFile, &no), (System, &large)], true, &[State::Bad, State::Note]),

@@ -1,5 +1,5 @@
-//! Finds out why a store refused a signature, without a trace of the store, which `parallax check` cannot read. It uses
-//! the store's answer, which names the path that the store saw, and the answers to further requests.
+//! Finds out why a store refused a signature. `parallax check` cannot read a trace of the store. Therefore this module
+//! uses the store's answer, which names the path that the store saw, and the answers to further requests.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use parallax_vocab::{Answer, Question, Reply, Secret};
 use super::rows::Asked;
 use super::wanted::Wanted;
 
-/// The largest number of hosts for which a URL is signed, to find the host that the store sees.
+/// The largest number of hosts for which a URL is signed on trial, to find the host that the store sees.
 const HOSTS_LIMIT: usize = 96;
 
 /// Why a store refused a signed request.
 pub(super) enum Refused {
     /// A proxy between the client and the store changes a part of the request.
     Differs(SignatureFinding),
-    /// The store accepts a presigned URL, so no proxy changes the host or the path. A proxy changes another part of the
-    /// refused request.
+    /// The store accepts a presigned URL, so no proxy changes the host or the path. Therefore a proxy changes another
+    /// part of the refused request.
     OnlyThisRequest,
-    /// No further request shows the reason.
+    /// No further request shows why the store refused the signature.
     Unknown,
 }
 
@@ -32,13 +32,15 @@ pub(super) fn by_signature(asked: &Asked) -> bool {
     reply.and_then(|it| it.facts().s3_error).is_some_and(|it| it.meant() == "SignatureDoesNotMatch")
 }
 
-/// Returns the decoded path that the store saw: the one that its answer names, or else the path of the URL.
+/// Returns the decoded path that the store saw. It is the path that the store's answer names, or else the path of the
+/// URL.
 pub(super) fn path_seen(asked: &Asked, url: &str) -> String {
     let sent = decoded(path_of(url));
     asked.answer.as_ref().ok().and_then(resource).unwrap_or(sent)
 }
 
-/// The name of the mismatch between the path that was sent and the path that the store saw.
+/// In a cause of the layer `mismatch`, the name of what differs: the path that the store saw is not the path that was
+/// sent.
 pub(super) const PATH: &str = "the path that the store saw";
 
 /// Returns the path that was sent and the path that the store saw, if a proxy adds a prefix to the path or strips one.
@@ -46,7 +48,8 @@ pub(super) fn prefixed(asked: &Asked) -> Option<(String, String)> {
     let Probe::Http(http) = &asked.question.probe else { return None };
     let (sent, seen) = (decoded(path_of(&http.url)), path_seen(asked, &http.url));
     let [a, b] = [&sent, &seen].map(|it| it.trim_matches('/'));
-    // Some stores name the path `/` in the answer for each bucket. This does not show that a proxy changed the path.
+    // Some stores name only `/` as the path in an answer about a bucket. This does not show that a proxy changed the
+    // path.
     let differs = !b.is_empty() && a != b && (a.ends_with(&format!("/{b}")) || b.ends_with(&format!("/{a}")));
     differs.then_some((sent, seen))
 }
@@ -68,13 +71,13 @@ fn path_of(url: &str) -> &str {
     path.split('?').next().unwrap_or("/")
 }
 
-/// Returns `url` with the query of `signed`.
+/// Returns the URL `url` with the query of the URL `signed`.
 pub(super) fn with_query_of(url: &str, signed: &str) -> Option<String> {
     Some(format!("{}?{}", url.split('?').next()?, signed.split_once('?')?.1))
 }
 
-/// Returns the values of `Host` that a proxy may send to the store: the endpoint's own, with and without a port, and
-/// the names of the namespace's Services.
+/// Returns the values of `Host` that a proxy may send to the store: the endpoint's own host, with and without a port,
+/// and the names of the namespace's Services.
 pub(super) fn hosts(wanted: &Wanted, services: &BTreeMap<String, String>, namespace: &str) -> Vec<String> {
     let own = if wanted.host.contains(':') { format!("[{}]", wanted.host) } else { wanted.host.clone() };
     let mut names = vec![own];
@@ -98,8 +101,8 @@ pub(super) fn hosts(wanted: &Wanted, services: &BTreeMap<String, String>, namesp
     all
 }
 
-/// Returns the finding about a presigned URL. The store saw the request with the path `path` and, if it is known, with
-/// the host `host`.
+/// Returns what differs between a presigned URL and the request that the store saw. `path` is the path that the store
+/// saw, and `host` is the host that the store saw, if it is known.
 pub(super) fn finding(url: &str, path: &str, host: Option<&str>, secret: &Secret) -> Option<SignatureFinding> {
     let sent = SignedRequest::sent("GET", url, None, &BTreeMap::new())?;
     let mut seen = sent.clone();
@@ -108,8 +111,8 @@ pub(super) fn finding(url: &str, path: &str, host: Option<&str>, secret: &Secret
     Some(investigated(&sent, &seen, secret))
 }
 
-/// Returns the finding about a request whose signature the store refused. Returns `None` if the store refused it for
-/// another reason.
+/// Returns what differs between a request and the request that the store saw, if the store refused the signature.
+/// Returns `None` if the store refused the request for another reason.
 pub(super) fn of_answer(question: &Question, answer: &Answer, secret: &Secret) -> Option<SignatureFinding> {
     let error = answer.reply()?.facts().s3_error?;
     let Probe::Http(http) = &question.probe else { return None };

@@ -26,7 +26,8 @@ fn servers(all: &[std::net::SocketAddr], services: &BTreeMap<String, String>) ->
     if text.is_empty() {
         return Cell::not_asked("it is not known");
     }
-    // NodeLocal DNSCache listens at a link-local address. It sends only the names of the cluster to CoreDNS.
+    // NodeLocal DNSCache listens at a link-local address. It sends only the cluster's own names to CoreDNS, so rules in
+    // CoreDNS for other names have no effect.
     if cached {
         return Cell {
             section: Some("a-dns-cache-on-the-node"),

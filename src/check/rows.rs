@@ -1,5 +1,6 @@
-//! Turns the answers of `parallax check` into cells. A row has one cell for the inside of the cluster and one for the
-//! outside. The cell of a failed question has a sentence about the problem, and names the section that explains it.
+//! Turns the answers of `parallax check` into the cells of its table. A row has one cell for the inside of the cluster
+//! and one for the outside. The cell of a failed question has a sentence about the problem, and names the section of
+//! the documentation that explains it.
 
 use parallax_explain::{Subject, clock_apart, sentence};
 use parallax_judge::{Expected, Seen, judge};
@@ -12,19 +13,19 @@ use time::Duration;
 
 use super::{pages, refused};
 
-/// If two clocks differ by at least this much, stores refuse signatures.
+/// If the clocks of the client and the store differ by at least this much, stores refuse signatures.
 const CLOCKS_LIMIT: Duration = Duration::minutes(15);
-/// If two clocks differ by at least this much, the cell has a note for the user.
+/// If the clocks of the client and the store differ by at least this much, the cell has a note for the user.
 const CLOCKS_NOTED: Duration = Duration::seconds(5);
 /// The number of characters of a certificate's serial number that a cell contains.
 const SERIAL_SHOWN: usize = 8;
-/// The text of a cell for a request whose signature is valid, although the store did not carry out the request.
+/// The text of a table cell for a request whose signature is valid, although the store did not carry out the request.
 const RIGHT: &str = "the signature is right";
 
-/// The text of a cell about an object key that the store does not allow.
+/// The text of a table cell about an object key that the store does not allow.
 pub(super) const NO_SUCH_KEYS: &str = "the store does not take such a key";
 
-/// The state of a cell.
+/// The state of a cell of the check's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -38,7 +39,8 @@ pub enum State {
     NotAsked,
 }
 
-/// The result of one question that was asked inside the cluster (in the pod) or outside (in this process).
+/// A cell of the check's table: the result of one question that was asked inside the cluster (in the pod) or outside
+/// (in this process).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// The state of the cell.
@@ -46,7 +48,7 @@ pub struct Cell {
     /// A short description of what was observed, or the reason why nothing was asked.
     pub text: String,
     /// One sentence that says what is wrong and how to fix it, or a remark that is too long for the table. `None` if
-    /// there is neither.
+    /// the cell has neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The anchor of the section of `docs/troubleshooting.md` about the problem. `None` if no section is about it.
@@ -54,7 +56,7 @@ pub struct Cell {
     pub section: Option<&'static str>,
 }
 
-/// One question, with its results inside and outside the cluster.
+/// A row of the check's table: one question, with its results inside and outside the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The name of the question.
@@ -67,14 +69,14 @@ pub struct Row {
     pub differs: bool,
 }
 
-/// A question that was asked, and its answer. The error case contains an error of the harness, and not a fault of the
-/// store or the cluster.
+/// A question that was asked, and its answer. If no answer came, `Err` has the reason. The reason is an error of the
+/// harness, and not a fault of the store or the cluster.
 pub(super) struct Asked {
     pub(super) question: Question,
     pub(super) answer: Result<Answer, String>,
 }
 
-/// The place of a cell in the table: its row, and its column (inside or outside the cluster).
+/// The position of a cell in the check's table: its row, and its column (inside or outside the cluster).
 #[derive(Clone, Copy)]
 pub(super) struct At {
     pub(super) row: &'static str,
@@ -110,8 +112,8 @@ impl Row {
     }
 }
 
-/// Builds the cell of a question. If the judge finds that the answer is not as `expected`, the cell contains this
-/// problem. Otherwise `good` builds the cell from the reply, or returns a cause if `good` finds a problem itself.
+/// Builds the table cell of a question. If the judge finds that the answer is not as `expected`, the cell describes
+/// this problem. Otherwise `good` builds the cell from the reply, or returns a cause if it finds a problem itself.
 fn cell(
     at: At,
     asked: &Asked,
@@ -137,8 +139,8 @@ fn cell(
     bad(at, asked, answer, &cause, None)
 }
 
-/// Builds the cell of a question whose answer shows a problem. `finding` says which part of a refused signature
-/// differs, if that is known.
+/// Builds the table cell of a question whose answer shows a problem. `finding` says which part of the signed request
+/// differs in the store's view, if that is known.
 fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, finding: Option<&SignatureFinding>) -> Cell {
     let why = sentence(
         &Subject {
@@ -160,7 +162,8 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, finding: Option<&S
     Cell { state: State::Bad, text, why: Some(why), section }
 }
 
-/// Builds the cell of a request whose signature the store refused. `finding` says which part of it differs.
+/// Builds the table cell of a request whose signature the store refused. `finding` says which part of the request
+/// differs in the store's view.
 pub(super) fn explained(at: At, asked: &Asked, finding: Option<&SignatureFinding>) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
@@ -174,7 +177,7 @@ pub(super) fn explained(at: At, asked: &Asked, finding: Option<&SignatureFinding
     bad(at, asked, answer, &cause, finding)
 }
 
-/// Whether the store accepted the signature of an HTTP request, whatever it then answered.
+/// Whether the store accepted the signature of an HTTP request, even if it then answered with another error.
 pub(super) fn accepted(asked: &Asked) -> bool {
     let reply = asked.answer.as_ref().ok().and_then(Answer::reply);
     let Some(Reply::Http(http)) = reply else { return false };
@@ -215,7 +218,7 @@ pub(super) fn tls(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// Builds the cell of a request without a signature. The request shows whether a store answers at the endpoint.
+/// Builds the table cell of a request without a signature. The request shows whether a store answers at the endpoint.
 pub(super) fn store(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -247,7 +250,7 @@ fn first_words(body: &str) -> String {
     if text.is_empty() { "no body; this is not a store's answer".to_owned() } else { text }
 }
 
-/// Builds the cell that compares the store's clock with the clock of the machine or the pod that asked.
+/// Builds the table cell that compares the store's clock with the clock of the machine or the pod that asked.
 pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     let answer = asked.answer.as_ref().ok();
     let subject = Subject {
@@ -272,7 +275,7 @@ pub(super) fn clock(at: At, asked: &Asked) -> Cell {
     if apart.abs() > CLOCKS_NOTED { Cell::new(State::Note, text) } else { Cell::new(State::Good, "as the store's") }
 }
 
-/// Builds the cell of a list request that is signed with the user's keys.
+/// Builds the table cell of a list request that is signed with the user's keys.
 pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.meant() == "AccessDenied");
     if asked.answer.as_ref().is_ok_and(|it| it.reply().is_some_and(denied)) {
@@ -284,8 +287,8 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// Builds the cell of a presigned URL. A URL that is opened inside the cluster was signed outside, and the reverse.
-/// `signer` is the secret key that signed the URL.
+/// Builds the table cell of a presigned URL. A URL that is opened inside the cluster was signed outside, and the
+/// reverse. `signer` is the secret key that signed the URL.
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };
@@ -316,8 +319,8 @@ pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     }
 }
 
-/// Builds the cell for a host name that begins with the bucket's name. A failure is only a note, because clients can
-/// put the bucket's name in the path of the URL instead.
+/// Builds the table cell for a host name that begins with the bucket's name. A failure is only a note, because clients
+/// can put the bucket's name in the path of the URL instead.
 pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     let cell = name(at, asked);
     if cell.state == State::Bad {
@@ -326,8 +329,8 @@ pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
     cell
 }
 
-/// Builds the cell about CORS. The question is the preflight request that a browser sends before a PUT from another
-/// origin.
+/// Builds the table cell about CORS. The question is the preflight request that a browser sends before a PUT from a web
+/// page of another origin.
 pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -343,7 +346,7 @@ pub(super) fn cors(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// Builds the cell about the pod's ServiceAccount token and the keys of the token's issuer.
+/// Builds the table cell about the pod's ServiceAccount token and the keys of the token's issuer.
 pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     cell(at, asked, &Expected::Answer, |reply, _| {
         let Reply::Jwt(jwt) = reply else { return Ok(Cell::new(State::Good, "")) };
@@ -369,7 +372,7 @@ pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
     })
 }
 
-/// Builds the cell about the credentials that the store gives in exchange for the token.
+/// Builds the table cell about the credentials that the store gives in exchange for the token.
 pub(super) fn sign_in(at: At, asked: &Asked) -> Cell {
     cell(at, asked, &Expected::Success, |reply, _| {
         let until =

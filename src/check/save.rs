@@ -1,6 +1,6 @@
 //! Writes the questions of `parallax check` as a scenario, so that users get a first scenario of their own. The
-//! scenario asks these questions in a cluster that the harness starts, with a store of the same name, and has a break
-//! for each usual fault.
+//! scenario asks these questions in a cluster that the harness starts, with a store that has the same host name. It has
+//! a break for each usual fault.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,8 @@ use super::signed::ODD_KEY;
 use super::wanted::Wanted;
 use super::{headers, show};
 
-/// The host name and the bucket of the store, if the ones that the user checked cannot be used in a scenario.
+/// The host name and the bucket of the store in the scenario, if a scenario cannot use the host name or the bucket that
+/// the user checked.
 const HOST: &str = "minio.example.com";
 const BUCKET: &str = "photos";
 
@@ -78,15 +79,16 @@ fn bucket(wanted: &Wanted) -> &str {
 /// A part of the flow that is written only if the check asked the questions of this part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Presigned URLs, which need keys.
+    /// The part about presigned URLs, which need the store's keys.
     Keys,
-    /// Signed headers.
+    /// The part about signed headers.
     Headers,
-    /// Requests from web pages of another origin (CORS).
+    /// The part about requests from web pages of another origin (CORS).
     Pages,
 }
 
-/// What the flow of the scenario asks: from a pod or only from outside, and which parts.
+/// The contents of the scenario's flow: whether questions are also asked from a pod and not only from outside, and
+/// which parts the flow has.
 struct Flow {
     inside: bool,
     parts: Vec<Part>,
@@ -154,13 +156,13 @@ impl Flow {
         text
     }
 
-    /// The vantages that open a URL, each with the vantage that signs it.
+    /// The pairs of vantages for a presigned URL: the vantage that opens the URL, and the vantage that signs it.
     fn pairs(&self) -> &'static [(&'static str, &'static str)] {
         if self.inside { &[("inside", "outside"), ("outside", "inside")] } else { &[("outside", "outside")] }
     }
 
-    /// Returns the steps that send a request from `side`, which is `inside` or `outside`. Steps that only write an
-    /// object are left out.
+    /// Returns the ids of the steps that send a request from `side`, which is `inside` or `outside`. Steps that only
+    /// write an object are left out.
     fn requests(&self, side: &str) -> Vec<String> {
         let mut all = vec![format!("stranger-{side}")];
         all.extend(self.has(Part::Pages).then(|| format!("page-{side}")));

@@ -9,7 +9,8 @@ use parallax_vocab::Secret;
 
 use crate::cluster::{Access, api_message};
 
-/// The names under which Secrets contain the access key: AWS's names, and those of charts and operators for MinIO.
+/// The names under which Secrets contain the access key: the name that AWS uses, and the names that charts and
+/// operators for MinIO use.
 const ACCESS: [&str; 8] = [
     "AWS_ACCESS_KEY_ID",
     "access_key",
@@ -20,8 +21,8 @@ const ACCESS: [&str; 8] = [
     "root-user",
     "CONSOLE_ACCESS_KEY",
 ];
-/// The names under which Secrets contain the secret key. The name at each position belongs to the name at the same
-/// position of `ACCESS`.
+/// The names under which Secrets contain the secret key, in the order of `ACCESS`: a Secret that uses a name of
+/// `ACCESS` uses the name at the same position here.
 const SECRET: [&str; 8] = [
     "AWS_SECRET_ACCESS_KEY",
     "secret_key",
@@ -33,7 +34,8 @@ const SECRET: [&str; 8] = [
     "CONSOLE_SECRET_KEY",
 ];
 
-/// Reads the keys from a Secret. Returns the access key, the secret key and, if the Secret has one, the session token.
+/// Reads the store's keys from a Secret. Returns the access key, the secret key and, if the Secret has one, the session
+/// token.
 pub async fn keys_of(access: &Access, namespace: &str, name: &str) -> Result<(String, Secret, Option<Secret>), String> {
     let secrets: Api<Object> = Api::namespaced(access.client.clone(), namespace);
     let found = secrets.get(name).await;
@@ -46,7 +48,7 @@ fn of(data: &BTreeMap<String, ByteString>) -> Result<(String, Secret, Option<Sec
     let text = |name: &str| String::from_utf8(data.get(name)?.0.clone()).ok().map(|it| it.trim_end().to_owned());
     let pair = ACCESS.iter().zip(SECRET).find_map(|(access, secret)| Some((text(access)?, Secret::new(text(secret)?))));
     let token = text("AWS_SESSION_TOKEN").map(Secret::new);
-    // The values in the Secret must not be printed, but their names may be.
+    // The error may contain the names of the Secret's entries, but not the values.
     let names = || data.keys().cloned().collect::<Vec<_>>().join(", ");
     let (access, secret) = pair.ok_or_else(|| {
         format!("holds no keys: it has {}; rename two of them to AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or export them", names())

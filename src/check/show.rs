@@ -15,8 +15,8 @@ const INDENT: usize = 2;
 /// The page that explains the causes of problems.
 pub(super) const PAGE: &str = "docs/troubleshooting.md";
 
-/// Returns the table with the two columns, followed by the sentences for the red rows. The first red row comes first,
-/// because later problems may be consequences of that row's problem.
+/// Returns the table with the two columns. Below each row are the sentences of its cells. The rows are in the order of
+/// the questions, because a later problem may be a consequence of an earlier one.
 pub fn text(checked: &Checked) -> String {
     let names = checked.rows.iter().map(|it| it.name.len()).max().unwrap_or_default();
     let inside =
@@ -57,8 +57,8 @@ fn mark(row: &Row) -> &'static str {
     }
 }
 
-/// Returns the sentences of a row's red cells, each followed by the link to its section. Two equal sentences appear
-/// once.
+/// Returns the sentences of a row's cells, each followed by the link to its section in the documentation. Equal
+/// sentences appear once.
 fn reasons(row: &Row) -> Vec<String> {
     let mut all = Vec::new();
     for cell in [&row.inside, &row.outside] {
@@ -92,7 +92,7 @@ pub fn json(checked: &Checked) -> String {
 }
 
 /// Returns the redactor for the output. The check itself never writes a secret into a text. However, a server may
-/// repeat a secret in its answer, in another form or in part.
+/// repeat a secret in its answer, in another form or in part. Therefore the output is redacted.
 pub(super) fn redactor(checked: &Checked) -> Redactor {
     let redactor = Redactor::default();
     for secret in &checked.secrets {

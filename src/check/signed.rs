@@ -1,5 +1,5 @@
-//! Asks the questions of `parallax check` that need the store's keys: presigned URLs, awkward keys, signed headers and
-//! large bodies.
+//! Asks the questions of `parallax check` that need the store's credentials. They are about presigned URLs, object keys
+//! with special characters, signed headers and large bodies.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -12,21 +12,21 @@ use super::refused::Refused;
 use super::rows::{self, At, Cell, Row, State, side};
 use super::{headers, refused};
 
-/// The validity of a signed URL, in seconds.
+/// The number of seconds for which a presigned URL of the check is valid.
 const SIGNED_S: u64 = 300;
 /// The key of an object, with characters that proxies may change: a space, a plus, a percent sign, parentheses, and a
 /// letter that is not ASCII.
 pub(super) const ODD_KEY: &str = "a b+c%41 (1)/\u{e4}.txt";
-/// The key of an object with two slashes, which proxies may merge.
+/// The key of an object with two consecutive slashes, which proxies may merge.
 const SLASHES_KEY: &str = "a//b.txt";
-/// The row whose question writes a small object, and the key of the object.
+/// The name of the row whose question writes a small object, and the key of the object.
 const PLAIN: (&str, &str) = ("presigned PUT", "plain.txt");
-/// The row whose question writes a large object, and the key of the object.
+/// The name of the row whose question writes a large object, and the key of the object.
 const LARGE: (&str, &str) = ("large body", "large.bin");
-/// The codes with which a store refuses a request that a proxy has changed. If a proxy adds a segment to the path, the
-/// store takes this segment for the name of the bucket.
+/// The error codes of S3 with which a store refuses a request that a proxy has changed. If a proxy adds a segment to
+/// the path, the store takes this segment for the name of the bucket, so two of the codes are about buckets.
 const ON_THE_WAY: [&str; 3] = ["SignatureDoesNotMatch", "InvalidBucketName", "NoSuchBucket"];
-/// The row about keys with two slashes.
+/// The name of the row about object keys with two consecutive slashes.
 const SLASHES: &str = "double slash";
 /// The body of the small objects that the check writes.
 const BODY: &str = "written by parallax check";
@@ -37,8 +37,8 @@ impl Asking<'_> {
         std::iter::once(PLAIN).chain((self.wanted.large_mib > 0).then_some(LARGE))
     }
 
-    /// Asks the questions that need the store's keys, and returns their rows. `may` says for the inside and the outside
-    /// whether questions can be asked there.
+    /// Asks the questions that need the store's credentials, and returns their rows. `may` says for inside and for
+    /// outside the cluster whether questions can be asked there.
     pub(super) async fn signed(&self, access: &S3Access, bucket: &str, may: [bool; 2]) -> Vec<Row> {
         let list = self.list(access, bucket, BTreeMap::new());
         let both = self.both("keys", may, |_| Some(list.clone()), rows::keys).await;
@@ -84,8 +84,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Opens two presigned URLs: inside the cluster one that was signed outside, and outside one that was signed
-    /// inside. `request` makes the request from the URL.
+    /// Opens two presigned URLs. The URL that is opened inside the cluster was signed outside, and the URL that is
+    /// opened outside was signed inside. `request` makes the request from the URL.
     async fn opened(
         &self,
         (row, may): (&'static str, [bool; 2]),
@@ -102,8 +102,8 @@ impl Asking<'_> {
         self.both(row, may, open, |at, asked| rows::opened(at, asked, &access.secret_key)).await
     }
 
-    /// Returns a presigned URL that is opened inside the cluster (`inside`) or outside. If there is a pod, it signs the
-    /// URLs that are opened outside. This process signs all others. Returns `None` if signing failed.
+    /// Returns a presigned URL that will be opened inside the cluster (`inside`) or outside. If there is a pod, the pod
+    /// signs the URLs that are opened outside. This process signs all others. Returns `None` if signing failed.
     pub(super) async fn presigned(
         &self,
         inside: bool,
@@ -124,7 +124,7 @@ impl Asking<'_> {
         Probe::S3(S3Question { access: access.clone(), operation, headers })
     }
 
-    /// Returns the row of the list request. If the store refused its signature, asks further to find out why.
+    /// Returns the row of the list request. If the store refused its signature, sends further requests to find out why.
     async fn keys_row(&self, both: &Both, access: &S3Access, bucket: &str) -> Row {
         let mut row = both.row("keys");
         let mut found = false;
@@ -139,8 +139,8 @@ impl Asking<'_> {
                     *cell = rows::explained(At { row: "keys", inside }, asked, Some(&finding));
                     found = true;
                 }
-                // The store accepted the presigned URL but not the list request, so another part of the list request
-                // was changed. If the bucket does not exist, the accepted URL shows nothing.
+                // The store accepted the presigned URL but not the list request, so a proxy changed another part of the
+                // list request. The code `NoSuchBucket` does not show this, because the bucket may really not exist.
                 (Refused::OnlyThisRequest, _) if cell.text.contains("SignatureDoesNotMatch") => {
                     if let Some(why) = &mut cell.why {
                         why.push_str("; a presigned URL, in which only Host is signed, opens, so a signed header or the query is changed on the way");
@@ -199,8 +199,8 @@ impl Asking<'_> {
         changed.map_or(Refused::Unknown, Refused::Differs)
     }
 
-    /// Asks inside or outside the cluster whether signed headers arrive as they were signed, and if not, which of them
-    /// do not.
+    /// Asks, inside or outside the cluster, whether signed headers arrive as they were signed. If not, finds out which
+    /// headers are changed on the way.
     async fn signed_headers(&self, inside: bool, may: bool, access: &S3Access, bucket: &str) -> Cell {
         if !may {
             return self.not_asked(inside);
@@ -224,7 +224,7 @@ impl Asking<'_> {
     }
 }
 
-/// Turns a problem with two slashes into a note if the store allows no key with two slashes. A proxy that merges
+/// Turns a problem with two consecutive slashes into a note if the store allows no key with them. A proxy that merges
 /// slashes then does no harm.
 fn merged(mut row: Row) -> Row {
     let takes_none = |it: &Cell| it.text == rows::NO_SUCH_KEYS;
@@ -238,7 +238,8 @@ fn merged(mut row: Row) -> Row {
     Row::of(row.name, row.inside, row.outside)
 }
 
-/// Explains why the store refused a large body. It accepted a small one, so something limits the length.
+/// Explains why the store refused a large body. The store accepted a small body, so something on the way limits the
+/// length of bodies.
 fn limited(at: At, cell: &mut Cell, mib: u64) {
     if cell.state == State::Good {
         cell.text = format!("{mib} MiB");

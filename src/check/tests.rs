@@ -1,4 +1,4 @@
-//! Tests of the cells for answers, and of their output.
+//! Tests the cells of the check's table that are built from answers, and the output of the table.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,8 @@ fn keys_that_may_not_list_are_right_keys() {
         (403, Some("InvalidAccessKeyId"), "m", State::Bad),
         (400, Some("AuthorizationHeaderMalformed"), "m", State::Bad),
         (404, Some("NoSuchBucket"), "m", State::Bad),
-        // Garage returns the code `AccessDenied` for every refused signature and key. Only the message says which.
+        // Garage returns the code `AccessDenied` both for a refused signature and for an unknown access key. Only the
+        // message says which of them it is.
         (403, Some("AccessDenied"), "Forbidden: Invalid signature", State::Bad),
         (403, Some("AccessDenied"), "Forbidden: No such key: GK1", State::Bad),
     ] {

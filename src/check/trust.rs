@@ -7,8 +7,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// Returns the usable certificates that this machine trusts, as PEM in one text. `None` if the file cannot be read.
-/// `named` is the file that `SSL_CERT_FILE` names. This file replaces the machine's own file, as in OpenSSL and Go.
+/// Returns the usable certificates that this machine trusts, as PEM in one text. They come from the file `named`, which
+/// `SSL_CERT_FILE` names, or else from the machine's own file, as in OpenSSL and Go. `None` if the file cannot be read
+/// or has no usable certificate.
 pub fn system(named: Option<&Path>) -> Option<String> {
     let mut candidates = BUNDLES.iter().map(Path::new);
     let text = match named {

@@ -18,13 +18,14 @@ pub struct Wanted {
     pub port: u16,
     /// The region for which requests are signed.
     pub region: String,
-    /// The access to the store with keys. `None` if the user gave no keys; then no presigned URL is checked.
+    /// The endpoint together with the user's keys for the store. `None` if the user gave no keys; then the questions
+    /// that need these keys are not asked.
     pub access: Option<S3Access>,
     /// The bucket to check. `None` if the user named none; then no question about a bucket is asked.
     pub bucket: Option<String>,
     /// The certificates to trust, in PEM format.
     pub trust: Vec<String>,
-    /// Whether the user gave these certificates. Otherwise, they are those that this machine trusts.
+    /// Whether the user gave the certificates in `trust`. Otherwise, they are those that this machine trusts.
     pub given_trust: bool,
     /// The name servers to ask from outside. If the list is empty, this machine's name servers are used.
     pub name_servers: Vec<SocketAddr>,
@@ -43,7 +44,7 @@ pub struct Wanted {
 /// The web identity to check: a ServiceAccount whose token the store may exchange for credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The name of the `ServiceAccount`.
+    /// The name of the `ServiceAccount` to check.
     pub account: String,
     /// The audience of the ServiceAccount's token.
     pub audience: String,
@@ -53,12 +54,13 @@ pub struct Identity {
     /// The certificate of the apiserver's authority, as PEM. In most clusters, this authority also signs the
     /// certificate of the token issuer.
     pub authority: Option<String>,
-    /// The token, if the apiserver issued it to the check (`--attach`). `None` if the pod has the token in a file.
+    /// The token of the ServiceAccount, if the check got it from the apiserver (`--attach`). `None` if the pod has the
+    /// token in a file.
     pub token: Option<Secret>,
 }
 
 impl Wanted {
-    /// Whether the endpoint speaks TLS.
+    /// Whether the endpoint uses TLS.
     pub fn tls(&self) -> bool {
         self.endpoint.starts_with("https://")
     }

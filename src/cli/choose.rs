@@ -18,13 +18,13 @@ use parallax_report::Summary;
 pub(super) struct Chosen {
     /// The chosen variants, in the order in which `parallax list` prints them.
     pub(super) selected: Vec<VariantId>,
-    /// A sentence about the breaks that were left out because nothing has changed since their last run. `None` without
-    /// `--breaks changed`.
+    /// A sentence about the breaks that were left out because there is evidence that nothing has changed for them.
+    /// `None` without `--breaks changed`.
     pub(super) left_out: Option<String>,
     /// The digests of the scenarios and of what they use. `None` if the choice did not need them, that is, without
     /// `--breaks changed`.
     pub(super) prints: Option<Prints>,
-    /// The shard that this run executes, and the variants of all shards. `None` without `--shard`.
+    /// The shard that this run executes, and the variants of all shards together. `None` without `--shard`.
     pub(super) part_of: Option<(Shard, Vec<VariantId>)>,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn choose(
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
         Breaks::Changed => {
-            // Only breaks that the other options select are reported as left out.
+            // A break counts as left out by `--breaks changed` only if the other options select it.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
             let known = wiring::prints(project, recipes, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));

@@ -130,17 +130,10 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             .await
         }
         ImagesCommand::Build { names, output, lock, provision } => {
-            let recipes_in = std::path::absolute(root.join("images"));
-            let of_recipes = |it: &PathBuf| {
-                std::path::absolute(it).ok().zip(recipes_in.as_ref().ok()).is_some_and(|(it, of)| it.starts_with(of))
-            };
-            if let Some(folder) = output.as_ref().filter(|it| of_recipes(it)) {
-                let what = "the folder images/ of a project is for images.lock and recipes; choose another folder";
-                return Err(CliError::Usage(format!("--output {}: {what}", folder.display())));
-            }
             let recipes = wiring::recipes(&root, lock)?;
             session::watched(|sink, cancel| async move {
-                wiring::images_build(recipes, (names, output), provision, sink, cancel).await.map(|text| say(&text))
+                let of = (root.as_path(), recipes);
+                wiring::images_build(of, (names, output), provision, sink, cancel).await.map(|text| say(&text))
             })
             .await
         }

@@ -1,5 +1,5 @@
-//! `parallax explain` explains why steps failed, from a record alone. It also explains what a presigned URL contains
-//! and how the URL differs from the request that a log shows.
+//! `parallax explain` explains why steps failed, from a record alone. It also explains what a presigned URL contains,
+//! and how the URL differs from a request that the user found in a log (`--saw`).
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _};
@@ -13,7 +13,8 @@ use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
 use parallax_vocab::Secret;
 
-/// The largest number of bytes that are read from a log. The log lines of one request are shorter.
+/// The largest number of bytes that are read for one `--saw`, from a file or from standard input. The log lines of one
+/// request are shorter.
 const LONGEST: u64 = 1 << 20;
 
 /// Returns the explanation of a presigned URL or of a record, as text.

@@ -16,7 +16,8 @@ pub enum FilterError {
     NoScenario {
         /// The filter that the user gave.
         filter: String,
-        /// The most similar names, best first. The list is empty if no name is similar.
+        /// The names of scenarios, areas or breaks that are most similar to the filter, best first. The list is empty
+        /// if no name is similar.
         nearest: Vec<String>,
         /// The number of scenarios in the project.
         known: usize,
@@ -26,7 +27,8 @@ pub enum FilterError {
     NoBreak {
         /// The name that the user gave.
         name: String,
-        /// The most similar names, best first. If there are only a few breaks, the list contains all their names.
+        /// The names of breaks that are most similar to the given name, best first. If there are only a few breaks, the
+        /// list contains all their names.
         nearest: Vec<String>,
     },
     /// No scenario has the label.
@@ -34,7 +36,7 @@ pub enum FilterError {
     NoLabel {
         /// The label that the user gave, without `!`.
         label: String,
-        /// The most similar labels, best first. The list is empty if no label is similar.
+        /// The most similar labels, best first. If there are only a few labels, the list contains all of them.
         nearest: Vec<String>,
     },
     /// The project has no fixture of this name that is a store.
@@ -48,7 +50,7 @@ pub enum FilterError {
     /// One option leaves out everything that another option selects.
     #[error("nothing is left to do: {because}")]
     NothingLeft {
-        /// The option that leaves everything out, as the user writes it.
+        /// The end of the error message. It names the option that leaves everything out.
         because: &'static str,
     },
     /// The project has no scenario.
@@ -71,12 +73,12 @@ const SUGGESTED: usize = 3;
 /// The least similarity at which a name is suggested: 0 means completely different, 1 means equal.
 const SIMILAR: f64 = 0.55;
 
-/// A variant that a selection may choose, with what the selection compares.
+/// A variant that a selection may choose, with the properties by which the selection chooses.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     /// The variant's id.
     pub id: &'a VariantId,
-    /// The scenario's labels.
+    /// The labels of the variant's scenario.
     pub labels: &'a [String],
     /// The names of the fixtures that the variant uses.
     pub fixtures: Vec<&'a str>,
@@ -85,15 +87,19 @@ pub struct Candidate<'a> {
 /// The options that select variants. A variant must satisfy all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Names, paths and patterns. A variant must match one of them. If the list is empty, every variant matches.
+    /// The filters that the user gave: names, paths and patterns. A variant must match one of them. If the list is
+    /// empty, every variant matches.
     pub filters: Vec<String>,
-    /// Labels. A variant must have one of the labels without `!`, and none of the labels with `!`.
+    /// The labels that the user gave. A variant must have one of the labels without `!`, and none of the labels with
+    /// `!`.
     pub labels: Vec<String>,
-    /// Names of fixtures. A variant must use one of them. If the list is empty, every variant matches.
+    /// The names of stores' fixtures that the user gave. A variant must use one of them. If the list is empty, every
+    /// variant matches.
     pub stores: Vec<String>,
-    /// Names or patterns of breaks. If the list is not empty, only breaks that match are selected.
+    /// The names or patterns of breaks that the user gave. If the list is not empty, only breaks that match are
+    /// selected.
     pub only_breaks: Vec<String>,
-    /// The breaks that are left out.
+    /// The breaks that are not selected, even if they match the other fields.
     pub without: Without,
     /// The variants that were red in the last run. If set, only these variants are selected. `None` without `--failed`.
     pub red: Option<BTreeSet<VariantId>>,
@@ -158,8 +164,8 @@ fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> 
     if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
 }
 
-/// Returns the variants of `chosen` that have one of the required labels and none of the excluded labels. Fails if no
-/// variant of the project has a label that `asked` names.
+/// Returns the variants of `chosen` that have one of the required labels and none of the excluded labels. Fails if
+/// `asked` names a label that no variant of the project has, or if no variant remains.
 fn labelled<'a, 'b>(
     asked: &[String],
     chosen: Vec<&'a Candidate<'b>>,
@@ -217,9 +223,11 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
-/// Whether a filter matches a scenario or one of its breaks. `scenario` is the path of the scenario below `scenarios/`.
+/// Whether a filter matches a scenario, or may match one of its breaks. `scenario` is the path of the scenario below
+/// `scenarios/`.
 pub fn means(filter: &str, scenario: &str) -> bool {
-    matches(filter, &VariantId::new(scenario))
+    let of = filter.split_once('+').map_or(filter, |(of, _)| of);
+    matches(of, &VariantId::new(scenario))
 }
 
 fn matches(filter: &str, variant: &VariantId) -> bool {
@@ -266,8 +274,8 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     FilterError::NoScenario { filter: filter.to_owned(), nearest, known }
 }
 
-/// Returns the names that are most similar to `wanted`, best first. A name counts as similar if the whole name or its
-/// last part is similar. `at_least` is the least similarity, from 0 to 1.
+/// Returns the names that are most similar to `wanted`, best first. A name counts as similar if the whole name is
+/// similar, or the part after its last `/`. `at_least` is the least similarity, from 0 to 1.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, at_least: f64) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = names
         .map(|name| {

@@ -54,13 +54,14 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// Returns the exit code of the process.
+    /// Returns the exit code with which the process ends because of this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
             | Self::Filter(_)
-            // A record of another format version, or a file that is not a record, is a mistake of the user. A damaged
-            // later line is a failure of the machine.
+            // It is a mistake of the user to give a record of another format version, or a file that is not a record.
+            // In a file that is not a record, line 1 is wrong. If a later line is wrong, the record was damaged,
+            // which is a failure of the machine.
             | Self::Record(RecordError::Format { .. } | RecordError::Line { line: 1, .. }) => Exit::Usage,
             Self::Record(
                 RecordError::Read { source, .. }
@@ -76,8 +77,8 @@ impl CliError {
         }
     }
 
-    /// Returns a function that wraps an I/O error. `doing` is the verb of the failed operation on the file at `path`,
-    /// which the user named.
+    /// Returns a function that turns an I/O error into a `CliError`. `doing` is the verb for the operation that
+    /// failed, such as `write`. `path` is the file that the user named.
     fn file(doing: &str, path: &Path) -> impl FnOnce(Error) -> Self {
         let what = format!("failed to {doing} {}", path.display());
         move |error| {

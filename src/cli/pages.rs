@@ -1,5 +1,5 @@
-//! The reference pages in `docs/reference` and the JSON schemas, generated from the types, so that they cannot be out
-//! of date.
+//! The reference pages in `docs/reference` and the JSON schemas. They are generated from the Rust types of the
+//! program, so that they agree with the program.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -92,11 +92,11 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
-            // An enum's variant with a value is written in the schema as an object with a single key.
+            // In the schema, a variant of a Rust enum that has a value is an object with a single key.
             for (key, value) in word["properties"].as_object().into_iter().flatten() {
                 let _ = writeln!(out, "| `{key}: …`, {} | {} |", kind(value), says(word));
             }
-            // The schema has one list for all variants of an enum that have no description.
+            // In the schema, all variants of a Rust enum that have no description are together in one array, `enum`.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {
                 let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));

@@ -1,4 +1,4 @@
-//! The only module that prints. Data goes to standard output, and messages go to standard error.
+//! Prints the output and the messages of commands. Data goes to standard output, and messages go to standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -14,8 +14,8 @@ pub(super) fn latest(project: Option<&Path>) -> PathBuf {
     project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
 }
 
-/// Prints the summary of a record, and writes its page and its JUnit report. With `--tables`, prints only the tables in
-/// the record.
+/// Prints the summary of a record, and writes the HTML page and the JUnit report of the record. With `--tables`,
+/// prints only the tables in the record.
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
     let record = args.record.clone().unwrap_or_else(|| latest(project));
     let events = parallax_record::read(&record)?;

@@ -11,8 +11,8 @@ use super::{CliError, printer, standing};
 use crate::bundle::{self, Bundle};
 use clap::ValueEnum as _;
 
-/// Unpacks the bundle, prints how this machine differs from the one of the run, and runs the variant up to the step
-/// that failed.
+/// Unpacks the bundle, prints how this machine differs from the machine of the run, and runs the variant up to the
+/// step that failed.
 pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     let Repro { file, variant, into, mut common } = args;
     let file = if file.is_dir() { file.join(bundle::FILE) } else { file };

@@ -26,7 +26,7 @@ use parallax_record::{Live, Log, Mark, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
 
-/// The input of the function that executes a run.
+/// The input of [`wiring::e2e`], the function that executes a run.
 #[derive(Debug)]
 pub struct Run {
     /// The id of the run.
@@ -35,13 +35,13 @@ pub struct Run {
     pub project: PathBuf,
     /// The folder of the run. It already exists.
     pub directory: PathBuf,
-    /// The options of the command line.
+    /// The options of `parallax e2e`, or those that a run of `parallax up` uses in their place.
     pub options: E2e,
     /// The sink to which the run sends its events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
     /// The redactor. Every secret must be registered here before it is used.
     pub redactor: Redactor,
-    /// The token that the first Ctrl-C cancels. The runner then stops, cleans up and returns.
+    /// The token that the first Ctrl-C cancels. The run then stops and cleans up.
     pub cancel: CancellationToken,
     /// The settings of a run whose environment `parallax up` keeps. `None` for any other run.
     pub standing: Option<Standing>,
@@ -50,7 +50,7 @@ pub struct Run {
 /// The settings of a run whose only variant is kept until `parallax down` removes it.
 #[derive(Debug)]
 pub(super) struct Holding {
-    /// The run's id, which the parent process has chosen.
+    /// The id of the run. The parent process (`parallax up`) has chosen it.
     pub(super) run: RunId,
     /// The step at which the flow stops when it runs for the first time. `None` if the whole flow runs.
     pub(super) until: Option<Until>,
@@ -142,7 +142,8 @@ pub(super) async fn run(
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
-            // A variant without a digest counts as changed in the next run with `--breaks changed`.
+            // If the digests cannot be computed, the variants have none, and the next run with `--breaks changed`
+            // takes them for changed.
             None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
@@ -177,15 +178,15 @@ pub(super) async fn run(
         pack(project, failed, (&recipes, k3s), &redactor, &directory).await;
     }
     if let Some(host) = host {
-        // The host answers `parallax down` when it is closed. It is closed only after the reports are written, because
-        // the user may read them as soon as `down` ends.
+        // The host (the server for requests) answers `parallax down` when it is closed. It is closed only after the
+        // reports are written, because the user may read the reports as soon as `down` ends.
         host.close().await;
     }
     worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
 }
 
-/// Returns the plan of the run. In a cluster that the harness does not own, the names of namespaces contain the run's
-/// id, so that they do not exist yet.
+/// Returns the plan of the run. In a cluster that the harness does not own, the names of new namespaces contain the
+/// run's id, so that no other namespace has the same name.
 fn planned(
     project: &Project,
     selected: &[VariantId],
@@ -215,13 +216,13 @@ fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     }
 }
 
-/// Returns the name of the run's folder in a bucket. A shard gets the same name each time it is tried, so that a
-/// repeated try replaces the record of the earlier one.
+/// Returns the name of the run's folder in a bucket. A shard has the same name each time it runs, so that its record
+/// replaces the record of an earlier attempt.
 fn own_folder(shard: Option<&ShardOf>, run: &RunId) -> String {
     shard.map_or_else(|| run.to_string(), |it| format!("shard-{}-of-{}", it.number, it.of))
 }
 
-/// Returns the description of the shard that this run executes. `None` if the run is not a shard.
+/// Returns the description of the shard that this run executes, for the record. `None` if the run is not a shard.
 async fn shard_of(
     project: &Project,
     chosen: &Chosen,
@@ -253,8 +254,8 @@ async fn pack(
     }
 }
 
-/// The parts of a run whose variant is kept. The first is the display, which also sends the events to other processes.
-/// The second is the settings of the run. The third is the server that answers other processes.
+/// What a run needs in addition if its variant is kept. The first is the display, which also sends the events to
+/// other processes. The second is the settings of the run. The third is the server that answers other processes.
 type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 
 fn of_one_that_stands(
@@ -329,9 +330,9 @@ where
     if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
 }
 
-/// Writes the JUnit report and the page, and prints the summary. Returns the exit code of the summary, and an error if
-/// a report could not be written. `unwritten` is the reason why the record could not be written. A run is not a success
-/// if its record or a report is missing.
+/// Writes the JUnit report and the HTML page, and prints the summary. Returns the exit code of the summary, and an
+/// error if a report could not be written. `unwritten` is the reason why the record could not be written. A run is
+/// not a success if its record or a report is missing.
 pub(super) fn publish(
     summary: Summary,
     unwritten: Option<String>,

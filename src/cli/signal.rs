@@ -25,8 +25,8 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        // The message is sent before the cancellation, because a run that ends at once would close its record before
-        // the message is in it.
+        // `first` reports the clean-up. It is called before the cancellation, because a run that ends at once would
+        // close its record before the report is in it.
         first();
         token.cancel();
         signals.next().await;

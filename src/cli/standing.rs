@@ -29,10 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The interval between two checks of whether the process that keeps the environment has ended.
 const POLL: Duration = Duration::from_millis(50);
-/// The largest length of a script that `parallax shell` reads from standard input, in bytes. The script is sent in a
-/// request, whose size is limited. The limit of the script is lower, because JSON needs more bytes for some characters.
+/// The largest length of a script that `parallax shell` reads from standard input, in bytes. The script is sent
+/// inside a request, and the size of a request is limited. The limit for the script is lower than the limit for the
+/// request, because JSON needs more bytes for some characters.
 const SCRIPT_LIMIT_BYTES: u64 = 24 * 1024;
-/// The time for which `status` waits for a process to describe how to reach its environment.
+/// The time for which `status` waits until the process of a kept variant says how its environment can be reached.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 
 /// Starts a variant in a separate process, which keeps it running, and prints how to reach the variant.
@@ -53,7 +54,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
             return None;
         }
         let handle = wiring::standing(Wanted { project: None, run: Some(run.as_str()) }).ok()?;
-        // If the process ends before it answers, the exit code and the messages of the process say why.
+        // The error is dropped. If the process ends before it answers, its exit code and its messages say why.
         let answer = wiring::ask(&handle, Request::Reach, |event| flow.see(event)).await.ok()?;
         Some((handle, answer))
     };
@@ -71,7 +72,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     Ok(Exit::AsExpected)
 }
 
-/// Returns the single variant that the arguments of `up` name. Fails if they name none or several.
+/// Returns the single variant that the arguments of `up` name. Fails if the arguments name no variant or several.
 async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
     let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
     let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
@@ -124,8 +125,8 @@ impl Holder {
         command.args(args.common.provision.then_some("--provision"));
         let allowed = args.common.allow_host_programs;
         command.args(allowed.map(|it| format!("--allow-host-programs={}", wiring::flag(&it))));
-        // The child process gets a process group of its own. Otherwise a Ctrl-C in this terminal would end the
-        // environment after `up` has ended.
+        // The child process gets a process group of its own. Otherwise, after `up` has ended, a Ctrl-C in this
+        // terminal would also reach the child process, which would then remove the environment.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
@@ -133,16 +134,16 @@ impl Holder {
         Ok(Self { child, printing: vec![printing] })
     }
 
-    /// Waits until the child process can receive requests, which its first line of output reports. Returns `false` if
-    /// the process ends before that.
+    /// Waits until the child process can receive requests. Its first line of output reports this. Returns `false` if
+    /// the process ends before it can receive requests.
     fn listening(&mut self) -> impl Future<Output = bool> + use<> {
         let stdout = self.child.stdout.take();
         let (send, receive) = oneshot::channel();
-        // The thread continues to read after the first line. If the child process ends early, the following lines are
-        // the summary of the run.
+        // The thread continues to read after the first line, and prints the following lines. They are the summary of
+        // the run, which the child process prints if the run fails early.
         self.printing.push(std::thread::spawn(move || {
             let mut lines = lines(stdout);
-            // The receiver may no longer be waiting. Then sending fails, and the error is ignored.
+            // Sending fails if `up` no longer waits, for example after Ctrl-C. This error is ignored.
             let _ = send.send(lines.next().is_some_and(|line| line == session::LISTENING));
             lines.for_each(|line| printer::data(&format!("{line}\n")));
         }));
@@ -157,8 +158,8 @@ impl Holder {
         }
     }
 
-    /// Waits for the end of the child process. If the user interrupts this process, sends an interrupt to the child
-    /// process.
+    /// Waits for the end of the child process. If the user presses Ctrl-C, this process passes the interrupt on to
+    /// the child process, which then cleans up.
     async fn wait(mut self, interrupted: &CancellationToken) -> Result<Exit, CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to wait for a process: {error}"));
@@ -235,8 +236,8 @@ pub(super) async fn status() -> Result<Exit, CliError> {
     for handle in all {
         let now = match wiring::now(&handle).await {
             Ok(now) => now,
-            // The process of this variant may be ending, or may have another version. The error is printed, and the
-            // processes of the other variants are asked as well.
+            // The process of this variant may be ending, or may be another version of Parallax. The error is printed,
+            // and the processes of the other variants are asked as well.
             Err(error) => {
                 printer::error(&error.to_string());
                 continue;
@@ -265,7 +266,7 @@ pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, 
     again(&handle, request).await
 }
 
-/// Runs the changed steps again, each time the scenario's file is saved.
+/// Runs the steps again each time the scenario's file is saved, from the first step that changed.
 pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     let file = handle.project.join(&handle.file);
@@ -283,7 +284,8 @@ pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, 
     }
 }
 
-/// Runs a program at a vantage. Returns the exit code of the program.
+/// Runs a program at a vantage. When the program has ended, this process exits with the program's exit code. The
+/// function returns only if the program could not be run.
 pub(super) async fn exec(project: Option<&Path>, args: &Exec) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.of.run.as_deref() })?;
     run(&handle, args.from.clone(), args.command.clone(), None).await
@@ -297,8 +299,8 @@ async fn run(
 ) -> Result<Exit, CliError> {
     match wiring::ask(handle, Request::Run { from, argv, stdin }, |_| {}).await? {
         Answer::Program(reply) => {
-            // The text is made safe for a terminal and for the log of a CI service, because both would execute control
-            // characters or commands in it. A file or a pipe gets the output unchanged.
+            // The text is escaped if it goes to a terminal or to the log of a CI service. A terminal acts on control
+            // characters, and a CI service acts on commands in its log. A file or a pipe gets the text unchanged.
             let to = |text: &str, terminal: bool| {
                 if terminal || printer::acts_on_commands() { inert(text).into_owned() } else { text.to_owned() }
             };
@@ -312,7 +314,8 @@ async fn run(
     }
 }
 
-/// Opens a shell at a vantage. Returns the exit code of the shell.
+/// Opens a shell at a vantage. When the shell has ended, this process exits with the shell's exit code. The function
+/// returns only if the shell could not be opened.
 pub(super) async fn shell(project: Option<&Path>, args: Enter) -> Result<Exit, CliError> {
     let Enter { from, of, command } = args;
     let handle = wiring::standing(Wanted { project, run: of.run.as_deref() })?;
@@ -381,7 +384,7 @@ pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, Cl
     Ok(if clean { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Sends the request to end to the process of a kept variant. The process removes everything and ends.
+/// Asks the process of a kept variant to end. Before it ends, the process removes all objects of the variant.
 async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let mut ended = None;
     let answer = wiring::ask(handle, Request::End, |event| {
@@ -392,7 +395,8 @@ async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let answer = answer.await?;
     let Answer::Ends = answer else { return unexpected(answer) };
     let Some((removed, remaining)) = ended else {
-        // There was no event of the clean-up, because the process was already ending or was busy with another request.
+        // No event about the clean-up has arrived, because the process was already ending or was busy with another
+        // request. In these cases it sends only the answer.
         printer::data(&format!("run {}: ended\n", handle.run));
         return Ok(Exit::AsExpected);
     };
@@ -426,14 +430,15 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
     }
 }
 
-/// Returns the text for the problems of a flow. `told` contains the sentences that were already printed at the ends of
-/// steps. A problem with such a sentence is left out.
+/// Returns the text about the problems of a flow. `told` contains the sentences that were already printed when steps
+/// ended. A problem with such a sentence is left out, so that it is not printed twice.
 fn untold(problems: &[Problem], told: &[String]) -> String {
     let problems = problems.iter().filter(|it| !told.contains(&it.sentence));
     problems.fold(String::new(), |text, it| text + &format!("{}\n  place     {}\n", it.sentence, it.place))
 }
 
-/// Returns the text that is printed for the end of a step. The text is empty for all other events.
+/// Returns the text that is printed when a step ends or when there is a warning. The text is empty for all other
+/// events.
 fn happened(event: &Event) -> String {
     let text = match &event.event {
         EventKind::StepEnded(step) => {

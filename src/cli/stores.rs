@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 use super::CliError;
 use super::wiring::Project;
 
-/// The title of the table. Steps name the table by it (`shows`).
+/// The title of the table. A step names the table by this title (in `shows`).
 const TITLE: &str = "stores";
 /// The path of the page with the table, below the project.
 pub const PAGE: &str = "docs/stores.md";
 /// The path of the file with the rows of the table, below the project.
 pub const TABLE: &str = "scenarios/stores/table.yaml";
-/// The label in the recipe of an image that contains the version of the image's program.
+/// The image label that contains the version of the image's program. It is read from the image's recipe.
 const VERSION: &str = "org.opencontainers.image.version";
 /// The first line of the page.
 const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; do not edit. -->";
@@ -35,6 +35,9 @@ const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; d
 struct Written {
     /// The stores by the name of their fixture, in the order of the columns.
     stores: IndexMap<String, WrittenStore>,
+    /// Markdown paragraphs about the whole table, for its page.
+    #[serde(default)]
+    notes: Vec<String>,
     rows: Vec<WrittenRow>,
 }
 
@@ -61,6 +64,8 @@ struct WrittenRow {
 pub struct Table {
     /// The stores, in the order of the columns.
     pub stores: Vec<Store>,
+    /// Markdown paragraphs about the whole table.
+    pub notes: Vec<String>,
     /// The rows of the table.
     pub rows: Vec<Row>,
 }
@@ -68,7 +73,7 @@ pub struct Table {
 /// A store, which is a column of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Store {
-    /// The name of the fixture.
+    /// The name of the store's fixture.
     pub fixture: String,
     /// The store's name for people.
     pub name: String,
@@ -79,9 +84,9 @@ pub struct Store {
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// The id of the capability in this row. Steps name the capability by it.
+    /// The id of the capability in this row. A step names the capability by this id (in `shows`).
     pub id: String,
-    /// The request that the row is about, in words.
+    /// The capability in words, for example what a client asks the store to do.
     pub asks: String,
     /// The cells of the row, one for each store, in the order of the columns.
     pub cells: Vec<Cell>,
@@ -118,12 +123,12 @@ pub enum Answer {
     NotTried,
 }
 
-/// A step that shows an answer, and the breaks in which the step fails.
+/// A step that shows the answer of a cell, and the breaks in which the step fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Proof {
-    /// The path of the scenario.
+    /// The path of the scenario that contains the step.
     pub scenario: String,
-    /// The id of the step.
+    /// The id of the step that shows the answer.
     pub step: String,
     /// The ids of the breaks in which the step fails.
     pub breaks: Vec<String>,
@@ -133,20 +138,20 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen {
-    /// Each step of the cell passed.
+    /// Each step that shows the cell passed in the run.
     Held,
-    /// A step of the cell did not pass.
+    /// A step that shows the cell did not pass in the run.
     Failed,
-    /// A step of the cell did not run.
+    /// A step that shows the cell did not run.
     NotRun,
 }
 
-/// What one step shows about a capability of a store.
+/// What one step shows about one capability of a store.
 #[derive(Clone, Debug)]
 struct Shown {
     fixture: String,
-    /// Whether the scenario of the step uses the fixture `fixture`. If it does not, the step's declaration is a
-    /// mistake.
+    /// Whether the scenario of the step uses the fixture that the field `fixture` names. If it does not, the step
+    /// declares something about another store than its own, which is a mistake.
     used: bool,
     capability: String,
     answer: Answer,
@@ -155,8 +160,8 @@ struct Shown {
 }
 
 impl Table {
-    /// Creates the table from a project's scenarios. Fails if a cell has neither a step nor a reason, or if steps
-    /// contradict each other.
+    /// Creates the table from a project's scenarios. Fails if a cell has neither a step nor a reason why it was not
+    /// tried, or if steps contradict each other.
     pub fn of(project: &Project) -> Result<Self, CliError> {
         let file = project.root.join(TABLE);
         let bytes = std::fs::read(&file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -215,15 +220,15 @@ impl Table {
                 Err(why) => wrong.push(why),
             }
         }
-        if wrong.is_empty() { Ok(Self { stores, rows }) } else { Err(wrong.join("\n")) }
+        if wrong.is_empty() { Ok(Self { stores, notes: written.notes, rows }) } else { Err(wrong.join("\n")) }
     }
 
     /// Compares each cell with the results of its steps in a run.
     pub fn compare(&mut self, events: &[Event]) {
         let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for event in events {
-            // A variant that starts a second time is repeated because the machine failed. Its earlier results do not
-            // count.
+            // A variant starts a second time if the machine failed the first time. The results of the first time do
+            // not count.
             if let EventKind::VariantStarted(it) = &event.event {
                 seen.retain(|(variant, _), _| *variant != it.variant.as_str());
             }
@@ -243,9 +248,9 @@ impl Table {
         }
     }
 
-    /// Whether no run contradicts the table. If the table was compared with a run, the run must confirm at least one
-    /// cell and contradict none. Cells whose steps did not run are ignored, because a run of one scenario does not run
-    /// the steps of the others.
+    /// Whether the table agrees with the run with which it was compared: the run confirms at least one cell and
+    /// contradicts none. Cells whose steps did not run are ignored, because a run may contain only some of the
+    /// scenarios. If the table was compared with no run, the result is `true`.
     pub fn holds(&self) -> bool {
         let seen: Vec<Seen> = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen).collect();
         seen.is_empty() || seen.contains(&Seen::Held) && !seen.contains(&Seen::Failed)
@@ -256,12 +261,14 @@ impl Table {
         let mut out = format!(
             "{MADE}\n\n# Which store does what\n\nEach cell that was tried is shown by steps of a scenario, which a run carries out against the \
              store itself.\nEach of these steps fails in a break, which is a set-up that is wrong on purpose: so the step can fail.\n\
-             `parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares \
-             this table with what a run saw.\n\n\
+             `parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares this table with what a run saw.\n\n\
              - **works**: as S3's documentation says.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
              - **missing**: the store does not do it, and the cell says what it answers.\n- **hole**: an attack succeeds.\n\
              - **not tried**: nobody asked the store; the cell says why. It says nothing about the store.\n\n"
         );
+        for note in &self.notes {
+            let _ = writeln!(out, "{note}\n");
+        }
         let names = self.stores.iter().map(|it| format!("{} {}", it.name, it.version));
         let _ = writeln!(out, "| what | {} |", names.collect::<Vec<_>>().join(" | "));
         let _ = writeln!(out, "|---|{}", "---|".repeat(self.stores.len()));
@@ -336,7 +343,8 @@ fn shown(loaded: &Loaded) -> Vec<Shown> {
 }
 
 /// Joins what several steps show about one cell. The steps may complement each other, but must not contradict each
-/// other. `not_tried` is the reason why the capability was not tried, if the file contains one.
+/// other. `not_tried` is the reason why the capability was not tried, if the file `table.yaml` contains one for this
+/// cell.
 fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static str> {
     let some = |answer: Answer| shown.iter().any(|it| it.answer == answer);
     let answer = match not_tried {

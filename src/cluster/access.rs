@@ -1,5 +1,6 @@
-//! Access to a cluster, for code that need not own the cluster: the Kubernetes client, and the cluster's network as
-//! seen from outside. If the harness started the cluster, [`Access::own`] gives access to the owner's operations.
+//! Access to a cluster: the Kubernetes client, and how the cluster's network looks from outside. Code that uses this
+//! access need not own the cluster. If the harness started the cluster, [`Access::own`] gives access to the owner's
+//! operations.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::Life;
 
-/// A cluster whose apiserver answers. This type is a plain value: dropping it removes nothing.
+/// A cluster whose apiserver answers. Dropping this value removes nothing from the cluster, and does not end it.
 #[derive(Clone)]
 pub struct Access {
     /// The name of the cluster: its name in the plan or, for a cluster that the harness did not start, the name of the
     /// kubeconfig's context.
     pub name: String,
-    /// A Kubernetes client. For a cluster that the harness started, it has the rights of the administrator.
+    /// A Kubernetes client. For a cluster that the harness started, the client has the rights of the administrator.
     pub client: Client,
     /// The certificate of the apiserver's authority, as PEM. It is empty if the kubeconfig does not contain the
     /// certificate.
@@ -27,11 +28,11 @@ pub struct Access {
     /// The issuer that the tokens of the cluster's ServiceAccounts name. It is empty if the harness did not start the
     /// cluster, because the issuer is then unknown.
     pub issuer: String,
-    /// The view of questions that this process asks from outside the cluster: the name servers, and the redirections of
-    /// connections. It contains no trusted authorities.
+    /// How the network looks to this process when it asks questions from outside the cluster: the name servers and the
+    /// detours. The certificates to trust are not set here.
     pub outside: View,
-    /// The view of questions that a container outside the cluster asks: the name servers. It contains no redirections,
-    /// because a container reaches the edge directly, and no trusted authorities.
+    /// How the network looks to a container outside the cluster when questions are asked there: the name servers. There
+    /// are no detours, because a container reaches the edge directly. The certificates to trust are not set here.
     pub beside: View,
     /// The address of the edge on the network outside the cluster, if there is an edge.
     pub edge: Option<IpAddr>,
@@ -70,16 +71,16 @@ impl Access {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
 
-    /// Returns the source address that requests from the pods of a node have after they leave the cluster. Without
-    /// `node`, or if the node is no agent node, returns the address for pods on the server node.
+    /// Returns the source address that requests from the pods of a node have after they leave the cluster. If `node` is
+    /// `None` or no agent node, returns the address for pods on the server node.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
         let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.0.get(node)?.address());
         agent.or(self.egress)
     }
 
-    /// Returns the addresses outside the cluster from which requests can reach a store. These are the edge and the
-    /// containers of an environment's fixtures, which forward requests. They also include the vantages in containers,
-    /// because a load balancer may keep their addresses as source.
+    /// Returns the addresses outside the cluster from which requests can reach a store. They are the address of the
+    /// edge and those of the containers of an environment's fixtures, because both forward requests. They also include
+    /// the addresses of vantages in containers, because a load balancer may keep these as source addresses.
     pub fn hops(&self, namespace: &str) -> Vec<IpAddr> {
         let beside = self.own.iter().flat_map(|own| {
             let vantages = own.outside.values().map(|it| it.address);
@@ -89,7 +90,7 @@ impl Access {
     }
 
     /// Returns the states of the containers outside the cluster that an environment uses. `images` are the images of
-    /// the environment's vantages.
+    /// the environment's vantages that run in such containers.
     pub async fn lives_beside(
         &self,
         namespace: &str,
@@ -101,7 +102,7 @@ impl Access {
         }
     }
 
-    /// Returns whether each agent node runs, by the name of the node.
+    /// Returns the state of each agent node (whether it runs), by the name of the node.
     pub async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         match &self.own {
             Some(own) => own.lives_of_nodes().await,
@@ -118,8 +119,8 @@ impl Access {
         }
     }
 
-    /// Limits the time of a wait for the cluster. `what` names the expected event for the error. If the limit is
-    /// exceeded, the error also contains the last log lines of the server node, if the harness owns it.
+    /// Waits for an event of the cluster, with a time limit. `what` names the event for the error. If the limit is
+    /// exceeded and the harness owns the cluster, the error also contains the last log lines of the server node.
     pub async fn within<T>(
         &self,
         what: &str,

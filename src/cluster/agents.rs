@@ -9,7 +9,7 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::{ContainerSpec, Life, Site};
 
-/// The time that a node gets to stop its components by itself. After this time, the engine kills them.
+/// The time that a node gets to stop its components by itself. After this time, the engine kills the components.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The agent nodes, by name.
@@ -64,8 +64,8 @@ impl Agent {
     }
 }
 
-/// The error that a node or a container could not be stopped because it does not run, or could not be started because
-/// it already runs.
+/// The error of an operation that the state of a node or a container does not allow: it should be stopped but does not
+/// run, or it should be started but already runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSo;
 

@@ -11,7 +11,7 @@ use parallax_engine::Life;
 /// Identifies a container that a fixture runs outside the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
-    /// The namespace of the environment.
+    /// The namespace of the environment whose fixture runs the container.
     pub namespace: &'a str,
     /// The fixture's id and the container's name, joined by a dot, for example `store.minio`.
     pub name: &'a str,
@@ -59,9 +59,9 @@ impl Own {
         Ok(Ok(self.engine.locate(&container.what, &container.name).await?.address))
     }
 
-    /// Returns the states of the containers outside the cluster that an environment uses: the world, whose name server
-    /// and edge every environment uses, the containers of the environment's fixtures, and the containers of its
-    /// vantages.
+    /// Returns the states of the containers outside the cluster that an environment uses. They are the world, the
+    /// containers of the environment's fixtures, and the containers of its vantages. Every environment uses the world,
+    /// because it has the name server and the edge.
     pub(super) async fn lives_beside(
         &self,
         namespace: &str,
@@ -81,7 +81,7 @@ impl Own {
         Ok(lives)
     }
 
-    /// Returns the first container that a fixture of a namespace started outside the cluster.
+    /// Returns the first container that the fixture `fixture` of a namespace runs outside the cluster.
     pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
         self.neighbours(namespace).find(|it| it.fixture == fixture)
     }

@@ -16,10 +16,10 @@ pub enum ClusterError {
     Kubeconfig {
         /// The name of the cluster.
         cluster: String,
-        /// The reason for the failure.
+        /// The reason why the kubeconfig cannot be used.
         reason: String,
     },
-    /// The apiserver refused a request that the harness needs.
+    /// The apiserver did not carry out a request that the harness needs.
     #[error("cluster {cluster}: cannot {doing}: {source}")]
     Api {
         /// The name of the cluster.
@@ -36,19 +36,19 @@ pub enum ClusterError {
         cluster: String,
         /// The event that was expected, in words.
         what: String,
-        /// The time after which the wait ended, in seconds.
+        /// The time that the harness waited for the event, in seconds.
         within_s: u64,
-        /// The last log lines of the node.
+        /// The last log lines of the server node.
         lines: Vec<String>,
     },
-    /// The container of the node ended.
+    /// The container of the server node ended.
     #[error("the node of cluster {cluster} ended with code {code}")]
     NodeExited {
         /// The name of the cluster.
         cluster: String,
-        /// The exit code of the container.
+        /// The exit code of the server node's container.
         code: i64,
-        /// The last log lines of the container.
+        /// The last log lines of the server node's container.
         lines: Vec<String>,
     },
     /// A command of the node's container runtime failed.
@@ -66,7 +66,7 @@ pub enum ClusterError {
     NoNode {
         /// The name of the cluster.
         cluster: String,
-        /// The name of the node.
+        /// The name of the missing node.
         node: String,
     },
     /// No fixture has a container of this name outside the cluster.
@@ -74,7 +74,7 @@ pub enum ClusterError {
     NoContainer {
         /// The name of the cluster.
         cluster: String,
-        /// The name of the container.
+        /// The name of the missing container.
         container: String,
     },
     /// Only the owner of a cluster can do this operation, and the harness does not own the cluster.
@@ -82,7 +82,7 @@ pub enum ClusterError {
     NotOwned {
         /// The name of the cluster.
         cluster: String,
-        /// The operation that needs the owner.
+        /// The operation that only the cluster's owner can do, in words.
         purpose: String,
     },
 }
@@ -111,7 +111,7 @@ impl ClusterError {
 }
 
 /// Returns a fix if the log of a node shows that the machine's limit of inotify instances was reached. The harness
-/// cannot predict this before the start, because the nodes of other runs use instances, too.
+/// cannot predict this before the start, because it does not know how many instances the nodes of other runs use.
 fn limit_reached(lines: &[String]) -> Option<String> {
     let reached = lines.iter().any(|line| line.contains("inotify") && line.contains("too many open files"));
     reached.then(|| {

@@ -17,8 +17,8 @@ pub struct Foreign {
     pub access: Access,
     /// The namespace that the kubeconfig's context names.
     pub namespace: String,
-    /// A copy of the kubeconfig, as JSON, with the context that is used and nothing of other contexts. Its paths are
-    /// absolute, so that another process can use it.
+    /// A copy of the kubeconfig, as JSON. It contains only the context that is used, with its cluster and user. Its
+    /// paths are absolute, so that another process can use it.
     pub kubeconfig: Secret,
     /// The credentials in the kubeconfig. The caller registers them with the redactor.
     pub secrets: Vec<Secret>,
@@ -26,16 +26,17 @@ pub struct Foreign {
 
 /// Opens a cluster that the harness does not own.
 ///
-/// Without `path`, the kubeconfig is the one that kubectl uses: the file in `KUBECONFIG`, or the one in the home
+/// Without `path`, the kubeconfig is the file that kubectl uses: the file in `KUBECONFIG`, or the file in the home
 /// folder. Without `context`, the current context is used. Questions from outside use the name servers of this machine
-/// and no redirections.
+/// and no detours.
 pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Foreign, ClusterError> {
     let failed = |reason: String| ClusterError::Kubeconfig {
         cluster: context.unwrap_or("of the current context").to_owned(),
         reason,
     };
     let read = match path {
-        // Paths in the file are relative to its folder. They become absolute only if the file's own path is absolute.
+        // Paths in the kubeconfig are relative to the folder of this file. They become absolute only if the path of the
+        // file itself is absolute.
         Some(path) => std::path::absolute(path)
             .map_err(|error| failed(error.to_string()))
             .and_then(|path| Kubeconfig::read_from(path).map_err(|error| failed(kubeconfig::unread(&error)))),
@@ -46,7 +47,8 @@ pub async fn foreign(path: Option<&Path>, context: Option<&str>) -> Result<Forei
     let name = options.context.clone().or_else(|| read.current_context.clone()).unwrap_or_default();
     kubeconfig::keep_only(&mut read, &name);
     let copy = serde_json::to_string(&read).map_err(|error| failed(error.to_string()))?;
-    // The authority is empty if the kubeconfig contains only the path of its file. Only the client reads that file.
+    // A kubeconfig may contain only the path of the file with the authority's certificate. Then `authority` is empty,
+    // and only the client reads that file.
     let authority = kubeconfig::authority(&copy);
     let secrets = kubeconfig::secrets(&read);
     let (client, namespace) = kubeconfig::of_context(read, &options).await.map_err(failed)?;

@@ -22,8 +22,8 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 /// Only `tests/it/e2e/unanswered.rs` sets it.
 const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
 
-/// Returns the address at which the harness connects to the apiserver. It is the address `published`, or that of the
-/// proxy that a test has set.
+/// Returns the address at which the harness connects to the apiserver. This is the address `published`, or the address
+/// of the proxy that a test has set.
 pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
     let before = std::env::var(BEFORE_APISERVER).ok();
     before.and_then(|it| it.parse().ok()).unwrap_or(published)
@@ -41,8 +41,9 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// Returns the reason why a kubeconfig cannot be read, without any text of the kubeconfig. The parser's own message
-/// quotes the lines around the mistake and the unexpected value. Each of them can be a token or a key.
+/// Returns the reason why a kubeconfig cannot be read, without any text of the kubeconfig. The parser's own message is
+/// not used, because it quotes the unexpected value and the lines around the mistake, which may contain a token or a
+/// key.
 pub fn unread(error: &KubeconfigError) -> String {
     let KubeconfigError::Parse(error) = error else { return error.to_string() };
     let place = error.location().map_or_else(String::new, |at| format!(", line {}, column {}", at.line(), at.column()));
@@ -87,8 +88,8 @@ pub fn authority(kubeconfig: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
 }
 
-/// Returns the client certificate and the private key of a kubeconfig's user. If there are several users, the first
-/// that has both counts.
+/// Returns the client certificate and the private key of a kubeconfig's user. If there are several users, takes the
+/// first that has a certificate and a key.
 pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     let kubeconfig: Value = serde_json::from_str(kubeconfig).map_err(|error| error.to_string())?;
     let text = |user: &Value, name: &str| {
@@ -103,8 +104,8 @@ pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
     all.next().ok_or_else(|| "no user of the cluster's kubeconfig signs in with a certificate".to_owned())
 }
 
-/// Makes `context` the current context, and removes all other contexts with their clusters and users. Credentials of
-/// other clusters are then neither copied nor confused with those that are used.
+/// Makes `context` the current context, and removes all other contexts with their clusters and users. So the
+/// credentials of other clusters are not copied, and nobody takes them for the credentials that are used.
 pub(super) fn keep_only(kubeconfig: &mut Kubeconfig, context: &str) {
     kubeconfig.current_context = Some(context.to_owned());
     kubeconfig.contexts.retain(|it| it.name == context);
@@ -133,8 +134,8 @@ mod tests {
     #[test]
     fn a_kubeconfig_that_cannot_be_read_is_not_quoted() {
         let user = |rest: &str| format!("apiVersion: v1\nusers:\n- name: a\n  user:\n    token: opaque-token\n{rest}");
-        // The three mistakes are: a wrong indentation, a list where a text is expected, and a text where a list is
-        // expected.
+        // The table has three mistakes: a wrong indentation, a list where a text is expected, and a text where a list
+        // is expected.
         for (text, place) in [
             (user("   client-key-data: S0VZ\n"), "line "),
             (user("    username: [opaque-token]\n"), "line 6"),

@@ -1,12 +1,13 @@
 //! Clusters. All other code uses [`Access`]. [`Own`] adds the owner's operations for a cluster that the harness
 //! started, which is k3s in a container and its external network (the *world*).
 //!
-//! **Architecture Invariant:** only the owner's code (`node`, `own`, `runtime`, and `run::own`) uses containers,
-//! air-gap folders, `ctr` and ports published on loopback. Code that needs them calls [`Access::own`], which returns an
-//! error with a reason if the harness does not own the cluster.
+//! **Architecture Invariant:** only the owner's code (the modules `node`, `own`, `runtime`, and `run::own`) uses
+//! containers, air-gap folders, `ctr` and ports published on loopback. Code that needs the owner's operations calls
+//! [`Access::own`], which returns an error with a reason if the harness does not own the cluster.
 //!
 //! **Architecture Invariant:** only this module builds a Kubernetes client. The published `rancher/k3s` image and the
-//! source-built node image are started in exactly the same way; the contract between them is docs/facts.md#k3s.
+//! source-built node image are started in exactly the same way. docs/facts.md#k3s says what the harness expects of
+//! both.
 
 mod access;
 mod agents;

@@ -23,7 +23,7 @@ use parallax_plan::{ClusterPlan, NODE_PORTS, custom_config_map};
 
 /// The port of the apiserver in the node's container.
 const API_PORT: u16 = 6443;
-/// The log line that k3s prints when its server is up.
+/// The log line with which k3s reports that its server is up.
 const READY_LINE: &str = "k3s is up and running";
 /// The time limit from the start of a node's container until `READY_LINE` appears. The limit is enough for a machine
 /// with two cores and a cold disk cache.
@@ -35,7 +35,8 @@ const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// The key of the taint that each agent node gets. The taint keeps away pods that do not tolerate it, so a pod runs on
 /// an agent node only if its scenario says so.
 pub const AGENT_TAINT: &str = "parallax.dev/agent";
-/// The path on the node of the token with which agent nodes join the cluster. All nodes of a cluster share the token.
+/// The path, on each node, of the file with the token with which agent nodes join the cluster. All nodes of a cluster
+/// have the same token.
 const TOKEN: &str = "/etc/parallax/token";
 const TOKEN_CHARACTERS: usize = 32;
 /// The files with the certificates of the server node's authorities. Each pair is the path on the server and the path
@@ -59,8 +60,8 @@ const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
 /// The [`UNPACKED`] folders are kept in memory if at least this much memory is available, in MiB.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
-/// The space that a node needs for an image, as a multiple of the size of its archive: the archive's layers, the
-/// unpacked files, and what the pods write.
+/// The space that a node needs for an image, as a multiple of the size of the image's archive. The node stores the
+/// archive's layers, the unpacked files, and what the pods write.
 const UNPACKED_FACTOR: u64 = 3;
 
 /// The images with which a cluster is started.
@@ -75,7 +76,7 @@ pub struct Images {
     /// The paths of image archives for the node's air-gap folder, by image name. A cluster gets only the archives of
     /// the images that its plan names.
     pub archives: Vec<(String, PathBuf)>,
-    /// The names of the images whose archives every node gets, whether its plan names them or not.
+    /// The names of the images whose archives every node gets, whether the cluster's plan names them or not.
     pub everywhere: BTreeSet<String>,
 }
 
@@ -89,12 +90,14 @@ pub struct Surroundings {
     /// The authority that issues the apiserver's certificate. It is given if a container outside the cluster must trust
     /// the authority before the cluster starts. If it is `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
-    /// The root certificates (PEM) that agent nodes trust instead of the cluster's CA, by authority.
+    /// The root certificates (PEM) of the scenarios' authorities, by the id of the authority. If the plan says that an
+    /// agent node trusts one of these authorities, the node trusts its certificate instead of that of the cluster's own
+    /// authority.
     pub roots: BTreeMap<String, String>,
 }
 
-/// Starts the world and the nodes of a cluster on the network of `before`. Returns when k3s reports that its server is
-/// ready.
+/// Starts the world and the nodes of a cluster. `before` contains the network, the containers and the authorities that
+/// already exist. Returns when k3s reports that its server is ready.
 pub async fn start(
     site: &Site,
     plan: &ClusterPlan,
@@ -145,8 +148,7 @@ pub async fn start(
         authority,
         issuer: ISSUER.to_owned(),
         outside: View { name_servers: vec![world.name_server()], detours: world.detours(), ..View::default() },
-        // Containers on the cluster's network reach the edge at its own address, so their connections need no
-        // redirection.
+        // Containers on the cluster's network reach the edge at its own address, so their connections need no detours.
         beside: View { name_servers: vec![world.name_server_within()], ..View::default() },
         edge: Some(world.address()),
         // When a packet leaves the cluster, the node replaces the pod's source address with the address of the node.
@@ -165,7 +167,7 @@ pub async fn start(
 }
 
 /// Starts the agent nodes, except those that a flow starts later (`late`). The function does not wait until the nodes
-/// join the cluster. The caller sees this in the Node objects.
+/// join the cluster. The caller finds this out from the Node objects.
 async fn start_agents(
     site: &Site,
     plan: &ClusterPlan,
@@ -180,8 +182,8 @@ async fn start_agents(
     }
     let [(_, of_servers), _] = AUTHORITIES;
     let all = plan.traits.agents.iter().map(|agent| {
-        // If a step stops this node and starts it again, the node must keep its files. Therefore the files of such a
-        // node are never in memory.
+        // If a step of a flow stops this node and starts it again, the node must keep its files. Therefore the files of
+        // a node on which a step acts are never in memory.
         let memory = in_memory(site, plan, images).filter(|_| !plan.acts_on(&agent.name));
         let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
@@ -224,8 +226,8 @@ fn node_spec(
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
-    // The name of this file sorts first. k3s applies manifests in the order of their names, and CoreDNS must find its
-    // rules when it starts.
+    // k3s applies manifests in the order of their file names, and CoreDNS must find its rules when it starts. Therefore
+    // the name of this file begins with `00`, so that it comes first.
     let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
@@ -246,13 +248,14 @@ fn in_memory(site: &Site, plan: &ClusterPlan, images: &Images) -> Option<u64> {
     fits(available, nodes * UNPACKED_FACTOR * (archives >> 20)).then_some(available)
 }
 
-/// Whether folders of `needed_mib` can be kept in memory. Half of the available memory remains for processes.
+/// Whether folders of the size `needed_mib` can be kept in memory. They may take half of the available memory, so that
+/// the rest remains for processes.
 fn fits(available_mib: u64, needed_mib: u64) -> bool {
     available_mib >= IN_MEMORY_MIB && needed_mib <= available_mib / 2
 }
 
-/// The name and the path of the archive of each image that the cluster's pods use. A node unpacks every archive that it
-/// gets, and the image of a browser takes gigabytes.
+/// The name and the path of the archive of each image that the cluster's pods use. Other archives are left out, because
+/// a node unpacks every archive that it gets, and some images take gigabytes.
 fn archives_for<'a>(plan: &'a ClusterPlan, images: &'a Images) -> impl Iterator<Item = &'a (String, PathBuf)> {
     let named = plan.images();
     let all = images.archives.iter();
@@ -271,9 +274,10 @@ fn machine_spec(
     let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
-    // The node refuses connections to a Service without endpoints by ICMP. By default, the kernel sends only one such
-    // message per second to each peer, and all outside clients reach the node through one peer, the edge
-    // (docs/facts.md#services-and-addresses). So the limit is switched off.
+    // A node refuses a connection to a Service without endpoints by an ICMP message. By default, the kernel sends only
+    // one such message per second to each peer. All clients outside reach the node through one peer, the edge, so most
+    // of their connections would wait instead of being refused (docs/facts.md#services-and-addresses). So the limit is
+    // switched off.
     spec.sysctls = [("net.ipv4.icmp_ratelimit".to_owned(), "0".to_owned())].into();
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
     spec.volumes = vec!["/var/lib/rancher/k3s".to_owned()];
@@ -322,20 +326,20 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
         Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
     };
     if !opening.is_empty() {
-        // The default URI of the issuer's keys contains the node's address, which need not be in the certificate
-        // (docs/facts.md#issuer-and-discovery).
+        // The default URI of the issuer's keys contains the node's address, which need not be in the certificate.
+        // Therefore another URI is set (docs/facts.md#issuer-and-discovery).
         pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
     }
     pass("--kube-apiserver-arg", &opening);
-    // The flags of the traits come after `opening`. If a flag occurs twice, the last one takes effect.
+    // The flags of the traits come after the harness's own flags. If a flag occurs twice, the last one takes effect.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kube-controller-manager-arg", &plan.traits.controller_manager_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
 }
 
-/// Returns a configuration of the apiserver that allows anonymous requests to the two paths of the issuer's documents
-/// and to no other path (docs/facts.md#issuer-and-discovery).
+/// Returns a configuration of the apiserver that allows anonymous requests only to the two paths of the issuer's
+/// documents (docs/facts.md#issuer-and-discovery).
 fn narrow_opening() -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

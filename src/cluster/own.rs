@@ -1,6 +1,6 @@
 //! The owner's operations on a cluster that the harness started: on its nodes, on the world, and on the fixtures'
-//! containers outside the cluster. All operations need access to these containers. Therefore they are not available for
-//! a cluster that the harness does not own.
+//! containers outside the cluster. All operations need access to the containers in the engine. Therefore they are not
+//! available for a cluster that the harness does not own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use parallax_language::scenario::model::SERVER_NODE;
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
 
-/// The number of last lines of the node's log that an error contains.
+/// The number of last lines of the server node's log that an error contains.
 const EVIDENCE_LINES: usize = 40;
 /// The files in which k3s stores the keys that sign ServiceAccounts' tokens. If the first file exists, it contains the
-/// key that signs new tokens. Otherwise the second file contains the only key.
+/// key that signs new tokens. Otherwise, the second file contains the only key.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
 
@@ -45,12 +45,13 @@ pub struct Own {
 }
 
 impl Own {
-    /// Returns the name of the server node's container within the run.
+    /// Returns the role of the server node's container in the run, from which the container's name is made: `c1-node`,
+    /// for example.
     pub fn node_of(plan: &ClusterPlan) -> String {
         format!("{}-node", plan.name)
     }
 
-    /// Returns the name of an agent node's container within the run.
+    /// Returns the role of an agent node's container in the run, from which the container's name is made.
     pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
         format!("{}-agent-{agent}", plan.name)
     }
@@ -71,14 +72,6 @@ impl Own {
         &self.secrets
     }
 
-    /// Returns the names of the containers that belong to the cluster and end with it: the agent nodes, the server
-    /// node, the world, and the fixtures' containers outside the cluster. The containers of vantages are not included.
-    pub fn containers(&self) -> impl Iterator<Item = &str> {
-        let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
-        let agents = self.agents.0.values().map(Agent::container);
-        agents.chain([self.node.name.as_str(), self.world.container()]).chain(beside)
-    }
-
     /// Returns the address on this machine at which a port of the edge is published. `None` if the edge does not have
     /// the port.
     pub fn edge_on_this_machine(&self, port: u16) -> Option<SocketAddr> {
@@ -95,14 +88,14 @@ impl Own {
         Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Returns the last `tail` lines of the world's log. The log has a line for each question to the world's name
+    /// Returns the last `tail` lines of the world's log. The log has one line for each DNS question to the world's name
     /// server.
     pub async fn asked_outside(&self, tail: usize) -> Result<Vec<String>, ClusterError> {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// Returns log lines of the container that a fixture started outside the cluster. Of the last `tail` lines, only
-    /// those whose time satisfies `counts` are returned.
+    /// Returns log lines of the container that a fixture runs outside the cluster. They are those of the last `tail`
+    /// lines whose time satisfies `counts`.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -114,7 +107,7 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// Returns log lines of a node. Of the last `tail` lines, only those whose time satisfies `counts` are returned.
+    /// Returns log lines of a node. They are those of the last `tail` lines whose time satisfies `counts`.
     pub async fn written_by_node(
         &self,
         node: &str,
@@ -133,12 +126,12 @@ impl Own {
         [SERVER_NODE].into_iter().chain(self.agents.0.keys().map(String::as_str))
     }
 
-    /// Returns the name of the container outside the cluster that runs this image for vantages.
+    /// Returns the name of the container outside the cluster in which the vantages with this image run.
     pub fn container_of(&self, image: &str) -> Option<&str> {
         self.outside.get(image).map(|it| it.name.as_str())
     }
 
-    /// Opens a vantage in the container outside the cluster that runs this image.
+    /// Opens a vantage in the container outside the cluster that was started with this image.
     ///
     /// # Panics
     ///

@@ -10,7 +10,7 @@ use super::until::{Ended, until};
 use super::watched::watched;
 
 /// Resolves when some node of the cluster reports that it is ready. The caller sets the time limit. If the watch
-/// breaks, it is started again, because watches often break while a node starts.
+/// breaks, it is started again, because the apiserver often ends connections while a node starts.
 pub async fn nodes_ready(client: Client) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = watched(nodes, watcher::Config::default(), "nodes");

@@ -1,6 +1,6 @@
 //! The container runtime of a node that the harness owns. The harness needs the runtime because the apiserver offers no
-//! way to signal a container's main process. Both the published k3s image and the source-built node have containerd's
-//! `ctr` in `PATH`, and the default socket of `ctr` is the node's own.
+//! way to send a signal to a container's main process. Both the published k3s image and the source-built node have
+//! containerd's `ctr` in `PATH`, and `ctr` uses the socket of the node's own containerd by default.
 
 use std::time::Duration;
 

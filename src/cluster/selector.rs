@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 
-/// Returns the label selector by which a workload finds its pods, as text for a query. An empty selector is an error:
-/// in a workload it selects no pods, but in a query it selects all pods.
+/// Returns the label selector by which a workload finds its pods, as text for a query. An empty selector is an error,
+/// because it has two meanings: in a workload it selects no pods, but in a query it selects all pods.
 pub fn selector(of: LabelSelector) -> Result<String, String> {
     pod_selector(of).map(|it| it.to_string())
 }

@@ -23,9 +23,9 @@ pub(crate) enum Does {
     Nothing,
 }
 
-/// Starts a fake apiserver, and returns a client for it. `script` decides what the server does with a request. It gets
-/// the number of the request (the first is 1) and the first line of the request. The server stops when the returned
-/// `JoinSet` is dropped. `within` is the time limit of each call of the client.
+/// Starts a fake apiserver, and returns a client for it. `within` is the time limit of each call of the client.
+/// `script` decides what the server does with a request. The arguments of `script` are the number of the request (the
+/// first is 1) and the first line of the request. The server stops when the returned `JoinSet` is dropped.
 pub(crate) async fn apiserver(
     within: Duration,
     script: impl Fn(usize, &str) -> Does + Send + Sync + 'static,

@@ -1,8 +1,8 @@
-//! Time limits and retries for calls to the apiserver. Each call has a time limit. It is retried a few times if it
-//! fails temporarily and a repetition is safe.
+//! Time limits and retries for calls to the apiserver. Each call has a time limit. If a call fails temporarily and can
+//! be repeated safely, it is retried a few times.
 //!
-//! The retry policy of the library kube is switched off: it retries a constant 503 for minutes, and gives up at once if
-//! a connection is reset. Watches, followed logs and exec sessions have deadlines of their own; this module only
+//! The retry policy of the library kube is switched off: it retries a permanent 503 for minutes, and gives up at once
+//! if a connection is reset. Watches, followed logs and exec sessions have time limits elsewhere; this module only
 //! handles their start.
 
 use std::error::Error as StdError;
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use parallax_record::in_full;
 
-/// The time limit for a call whose answer is not a stream, including the body of the answer. The limit is far above the
-/// normal time, because the apiserver answers all calls of the harness within a second.
+/// The time limit for a call whose answer is not a stream, including the body of the answer. Normally, the apiserver
+/// answers every call of the harness within a second, so a call that exceeds the limit will get no answer at all.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// The pauses before each retry of a call. Together they are longer than the pause that an overloaded apiserver
+/// The pauses before the retries of a call. Together they are longer than the pause that an overloaded apiserver
 /// requests (one second), and much shorter than the deadline of any step.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400), Duration::from_secs(1)];
@@ -36,8 +36,8 @@ struct Unanswered {
     within: Duration,
 }
 
-/// Returns what the apiserver said about a failed request, without the other fields of its status. If it said nothing,
-/// returns the error with its sources.
+/// Returns the apiserver's message about a failed request, without the other fields of its status. If there is no
+/// message, returns the error with its sources.
 pub fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -45,9 +45,9 @@ pub fn api_message(error: &kube::Error) -> String {
     }
 }
 
-/// Whether an error says nothing about the requested object: the apiserver did not answer, was overloaded, or failed
-/// itself. The apiserver also answers 500 if a webhook fails. Such an error is not transient, because the webhook
-/// belongs to the system under test.
+/// Whether an error is transient, which means that it says nothing about the requested object: the apiserver did not
+/// answer, was overloaded, or failed itself. The apiserver also answers 500 if a webhook fails. That error is not
+/// transient, because the webhook belongs to the system under test.
 pub fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
@@ -127,7 +127,8 @@ async fn send(client: &Client, request: Request<Body>, within: Duration) -> Resu
     }
 }
 
-/// Sends the request once. If the answer is not a stream, also reads the body, so that the time limit includes it.
+/// Sends the request once. If the answer is not a stream, also reads the body, so that the time limit includes the
+/// body.
 async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Response<Body>, kube::Error> {
     let response = client.send(request).await?;
     if call.streams {
@@ -155,10 +156,10 @@ struct Call {
     within: Duration,
     /// Whether the answer is a stream: a log, a watch, or an upgraded connection.
     streams: bool,
-    /// Whether the answer may start late, so that no time limit applies to its start. For example, a container whose
-    /// log is followed may write nothing for a long time.
+    /// Whether the answer may begin late, so that there is no time limit until its beginning. For example, a container
+    /// whose log is followed may write nothing for a long time.
     silent: bool,
-    /// Whether the request may be sent twice without a different effect.
+    /// Whether the request may be sent twice, because the result is the same as after one request.
     repeatable: bool,
 }
 
@@ -226,9 +227,9 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{Does, apiserver, status};
 
-    /// Starts a fake apiserver. It handles the first requests as `does` says, in order, and answers all later requests
-    /// with 200. Returns a client for the server and a counter of its requests. The server stops when the last value is
-    /// dropped.
+    /// Starts a fake apiserver, and returns a client for it and a counter of its requests. The server handles the first
+    /// requests as `does` says, in order, and answers all later requests with 200. It stops when the returned `JoinSet`
+    /// is dropped.
     async fn first(does: Vec<Does>) -> (Client, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);

@@ -1,5 +1,5 @@
-//! Functions that wait for a Kubernetes object. Each watches the object until a condition holds, even if the watch
-//! breaks in between.
+//! Functions that wait for a Kubernetes object. Each function watches the object until a condition holds. If the watch
+//! breaks, the function starts it again.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::transport::is_transient;
 use parallax_record::in_full;
 
-/// The shortest and the longest pause before a broken watch is started again. `LONGEST` is the longest one.
+/// The shortest and the longest pause before a broken watch is started again.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 /// The time limit for the last request for the object at the deadline, and for a request that only checks whether the
@@ -38,9 +38,9 @@ pub enum Ended<K> {
 
 /// Waits until a condition holds for an object or for its absence.
 ///
-/// A watch that fails is started again after a pause. At the deadline, the object is requested once more. A watch
-/// without events can mean that nothing changed, or that the apiserver does not answer. Only in the first case is the
-/// missing object a fault of the system under test.
+/// A watch that fails is started again after a pause. At the deadline, the object is requested once more. Without this
+/// request, the caller could not distinguish two cases: the condition does not hold, which is a fault of the system
+/// under test, or the apiserver does not answer.
 pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -78,8 +78,8 @@ where
     std::future::pending().await
 }
 
-/// Checks whether the apiserver answers now. The error contains the reason why it does not. A caller whose watch had no
-/// event uses this check to distinguish two cases: nothing happened, or the apiserver could not report it.
+/// Checks whether the apiserver answers now. The error contains the reason why it does not. This check is for a caller
+/// whose watch had no event. It distinguishes two cases: nothing happened, or the apiserver could not report it.
 pub async fn answers(client: &Client) -> Result<(), String> {
     match tokio::time::timeout(LOOK_WITHIN, client.apiserver_version()).await {
         Ok(Err(error)) if is_transient(&error) => Err(in_full(&error)),
@@ -187,7 +187,8 @@ mod tests {
         let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
         assert!(matches!(ended, Ended::NotMet(None)), "{ended:?}");
 
-        // The watch has no events again, but in this case the apiserver does not answer the request at the deadline.
+        // As in the first part of this test, the watch has no events. This time, however, the apiserver does not answer
+        // the request at the deadline.
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => Does::Nothing,

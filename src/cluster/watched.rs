@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use super::until::pauses;
 use parallax_record::in_full;
 
-/// Returns a stream of each object that exists, and of each object that is created or changed later. The stream does
-/// not end. After a failure, the watch is started again, and the existing objects occur once more. `only` restricts the
-/// objects. `what` names the objects in `harness.log`.
+/// Returns a stream of objects: first each existing object, then each object that is created or changed. The stream
+/// does not end. After a failure, the watch is started again, and the stream has the existing objects once more. `only`
+/// restricts the objects. `what` names the objects in `harness.log`.
 pub fn watched<K>(api: Api<K>, only: watcher::Config, what: &'static str) -> BoxStream<'static, K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,

@@ -1,4 +1,4 @@
-//! A session with the agent in a container, over the exec of the container engine.
+//! A session with the agent in a container outside the cluster, over the exec of the container engine.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use parallax_vocab::{Answer, Question};
 use super::{AGENT_SESSION, ProbeError, Session};
 use parallax_engine::Engine;
 
-/// A session with the agent in one container outside the cluster. Dropping this value ends the session.
+/// A session with the agent in one container outside the cluster. The session ends when this value and all probers that
+/// use the session are dropped.
 #[derive(Debug)]
 pub struct ContainerSession {
     session: Arc<Session>,
@@ -28,7 +29,7 @@ impl ContainerSession {
         self.session.ask(question).await
     }
 
-    /// Returns the session itself, for the probers that use it.
+    /// Returns the session itself. A prober keeps it as long as the prober runs.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }

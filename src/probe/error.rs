@@ -1,11 +1,11 @@
 //! Errors of the agent or the harness while a question is asked. A fault of the system under test is not an error: it
 //! is a cause inside the answer.
 
-/// A failure of the agent or the harness. The field `place` says where the agent runs, for example `pod app of
-/// namespace test`.
+/// A failure of the agent or the harness. In most variants, the field `place` says where the agent runs, for example
+/// `pod app of namespace test`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The agent, at the other end of the session, no longer exists.
+    /// The agent no longer exists, although a session with it was open.
     #[error("the agent in {place} is gone: {why}")]
     AgentGone {
         /// Where the agent ran, for example `pod app of namespace test`.
@@ -18,8 +18,8 @@ pub enum ProbeError {
     Start {
         /// The place where the agent should run.
         place: String,
-        /// The reason, from the apiserver, the container engine or the harness. If the agent wrote to standard error,
-        /// its last lines follow.
+        /// The reason why the session could not be started, from the apiserver, the container engine or the harness. If
+        /// the agent wrote to standard error, its last lines follow.
         why: String,
     },
     /// The agent and the harness were built from different sources.
@@ -37,10 +37,10 @@ pub enum ProbeError {
     Garbled {
         /// Where the agent runs, for example `pod app of namespace test`.
         place: String,
-        /// What is wrong with the output.
+        /// What is wrong with the agent's output.
         why: String,
     },
-    /// An answer did not arrive in time, although the pod still exists.
+    /// An answer did not arrive in time, although the session with the agent is still open.
     #[error("the agent in {place} did not answer within {waited_ms} ms, past the question's own deadline")]
     Overdue {
         /// Where the agent runs, for example `pod app of namespace test`.
@@ -56,7 +56,7 @@ pub enum ProbeError {
         /// Which part of the question is too large.
         why: String,
     },
-    /// A prober missed outcomes, or reported outcomes that cannot be true.
+    /// The outcomes of a prober cannot be used: some are missing, or they cannot be true.
     #[error("the prober cannot be counted: {why}")]
     Prober {
         /// What is wrong with the outcomes, in words.

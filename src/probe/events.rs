@@ -1,4 +1,4 @@
-//! Reads the events that Kubernetes recorded for an object from the apiserver: the existing events, or new events as
+//! Reads from the apiserver the events that Kubernetes recorded for an object: the existing events, or new events as
 //! they arrive.
 
 use std::collections::BTreeSet;
@@ -37,15 +37,15 @@ impl EventQuestion {
     }
 }
 
-/// Returns the existing events of the selected objects, without the hidden ones.
+/// Returns the existing events of the selected objects, without the events in `question.hidden`.
 pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<ObjectEvent>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let found = api.list(&ListParams::default().fields(&question.fields())).await?;
     Ok(found.items.iter().filter(|it| !question.hidden.contains(&stamp(it))).map(in_short).collect())
 }
 
-/// Returns a key for each existing event of a namespace. Kubernetes counts repetitions of an event in one object; each
-/// repetition gets a new key and so counts as a new event.
+/// Returns a key for each existing event of a namespace. If an event occurs again, Kubernetes only increases the count
+/// in its Event object. The key changes with the count, so each repetition counts as a new event.
 pub async fn known(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default()).await?.items.iter().map(stamp).collect())
@@ -56,8 +56,8 @@ fn stamp(event: &Event) -> String {
     format!("{} {}", word(&event.metadata.uid), word(&event.metadata.resource_version))
 }
 
-/// Passes each event to `take`, the existing events first, until `take` returns true. Otherwise the function never
-/// returns, so the caller must set a time limit.
+/// Passes each event to `take`, the existing events first, until `take` returns true. If `take` never returns true, the
+/// function never returns, so the caller must set a time limit.
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());

@@ -11,14 +11,15 @@ use tokio::sync::Notify;
 use crate::cluster::{api_message, is_transient};
 use parallax_record::in_full;
 
-/// The number of bytes that are kept of standard output, and of standard error, if the caller sets no other limit.
+/// The number of bytes that are kept of standard output, and the same number of standard error, if the caller sets no
+/// other limit.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The size of the buffer for a program's input, in bytes.
 const INPUT_BUFFER_BYTES: usize = 64 * 1024;
 /// The kubelet's message for an exec into a container that does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
 pub(super) const NO_CONTAINER: &str = "container not found";
-/// Parts of the apiserver's messages for an exec if it cannot reach the kubelet (`pkg/util/proxy` of apimachinery, and
-/// its successor for exec over WebSocket).
+/// Parts of the apiserver's messages for an exec if the apiserver cannot reach the kubelet (`pkg/util/proxy` of
+/// apimachinery, and its successor for exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
 /// Parts of the messages with which a container runtime reports that the machine was too busy to start the program: a
 /// deadline was exceeded, the helper process (shim) ended, or no further process could be created.
@@ -30,7 +31,7 @@ const NO_RUNTIME: [&str; 5] = [
     "cannot allocate memory",
 ];
 
-/// Whether a message of the container runtime means that the machine is the reason of a failure, and not the request.
+/// Whether a message of the container runtime means that a failure comes from a busy machine, and not from the request.
 pub fn is_of_the_machine(message: &str) -> bool {
     NO_RUNTIME.iter().any(|it| message.contains(it))
 }
@@ -62,14 +63,14 @@ pub enum NotRan {
     },
 }
 
-/// What a program reads, and how much of what it writes is kept.
+/// The standard input of a program, and how much of its output is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams<'a> {
     /// The standard input of the program; `None` for no input. It is sent only after the program has written something
-    /// to standard output. If a program ended while its input is still sent, the connection would break and its exit
-    /// status would be lost.
+    /// to standard output. A program that needs no input can therefore end first. If a program ended while its input is
+    /// still sent, the connection would break, and its exit status would be lost.
     pub input: Option<&'a [u8]>,
-    /// The number of bytes that are kept of standard output, and of standard error.
+    /// The number of bytes that are kept of standard output, and the same number of standard error.
     pub output_limit_bytes: u64,
 }
 
@@ -94,7 +95,7 @@ pub async fn run(
     run_with(pods, (pod, container), command, Streams::default(), within).await
 }
 
-/// Runs a program in a container of a pod, for at most `within`. The pair is the pod and the container.
+/// Runs a program in a container of a pod, for at most `within`. The second parameter is the pod and the container.
 ///
 /// # Errors
 ///
@@ -109,7 +110,7 @@ pub async fn run_with(
     let Streams { input, output_limit_bytes: limit } = streams;
     let ran = async {
         let parameters = AttachParams::default().container(container).stdin(input.is_some()).stdout(true).stderr(true);
-        // With the default of 1 KiB, a long input would need thousands of messages.
+        // kube's default size of this buffer is 1 KiB. With it, a long input would need thousands of messages.
         let parameters = if input.is_some() { parameters.max_stdin_buf_size(INPUT_BUFFER_BYTES) } else { parameters };
         let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|it| refused(&it))?;
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
@@ -117,7 +118,8 @@ pub async fn run_with(
         let fed = async {
             if let (Some(mut stdin), Some(input)) = (process.stdin(), input) {
                 began.notified().await;
-                // The program may end without reading all of its input. Its exit code then says more than this error.
+                // The program may end without reading all of its input. Its exit code then says more than this error,
+                // so the error is only logged.
                 if let Err(error) = stdin.write_all(input).await {
                     tracing::debug!(%error, "the input of a program broke off");
                 }
@@ -153,7 +155,8 @@ fn refused(error: &kube::Error) -> NotRan {
     }
 }
 
-/// The exit code of a program, from the status with which its exec ends. Without a status, the connection broke.
+/// Returns the exit code of a program, from the status with which its exec ends. If there is no status, the connection
+/// broke.
 pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     let status = status.ok_or_else(|| NotRan::Lost("the exec was cut off".to_owned()))?;
     if status.status.as_deref() == Some("Success") {
@@ -172,8 +175,8 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     })
 }
 
-/// Reads one output of a program, and returns its beginning. Notifies `began` when the first bytes arrive. The rest is
-/// read too and dropped, because a program whose output is not read would block.
+/// Reads one output stream of a program, and returns the beginning of the output. Notifies `began` when the first bytes
+/// arrive. The rest is read too and dropped, because a program whose output is not read would block.
 async fn read(output: Option<impl AsyncRead + Unpin>, limit: u64, began: Option<&Notify>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();
@@ -235,7 +238,7 @@ mod tests {
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
         assert_eq!(read(Some(&b"a\xffb"[..]), OUTPUT_LIMIT_BYTES, None).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
-        // The limit is in the middle of a character that has several bytes.
+        // The limit cuts a character that has several bytes.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
         let text = read(Some(&mut output), OUTPUT_LIMIT_BYTES, None).await;

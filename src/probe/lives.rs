@@ -1,5 +1,5 @@
-//! Finds out which containers of a namespace run, and which of them have ended since an earlier check. If a container
-//! ended, an answer says nothing about the change that a variant tests.
+//! Finds out which containers of a namespace run, and which of them have ended since an earlier check. A variant tests
+//! the effect of its declared change. If a container ended, an answer may show the effect of this end instead.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
@@ -105,7 +105,8 @@ fn evicted(pod: &Pod) -> Option<String> {
     Some(format!("{reason}{}", message(status.message.as_deref())))
 }
 
-/// Describes how a container that was running has ended; `None` if the same instance still runs.
+/// Describes how a container that was running at an earlier check (`ran`) has ended. `None` if the same instance still
+/// runs.
 fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     let state = now.state.as_ref();
     let runs = state.is_some_and(|it| it.running.is_some());
@@ -125,12 +126,13 @@ pub(crate) fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTermin
     ends(status).next()
 }
 
-/// How the instance of a container with this id ended. `None` if the status does not show this end.
+/// How the instance with the id `id` of a container ended. `None` if the container's status does not contain the end of
+/// this instance.
 pub(crate) fn end_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a ContainerStateTerminated> {
     ends(status).find(|it| it.container_id.as_deref() == Some(id))
 }
 
-/// The ends that the status of a container contains, at most two. The last one comes first.
+/// The status of a container contains how at most two of its instances ended. Returns these ends, the latest one first.
 fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
     [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref())
 }

@@ -32,11 +32,11 @@ pub struct LogQuestion {
     pub namespace: String,
     /// The name of the container; `None` if the pods have only one container.
     pub container: Option<String>,
-    /// Whether to read only the instance of the container before the current one.
+    /// Whether to read only the log of the container's previous instance.
     pub previous: bool,
-    /// Lines before this time are left out. `None` keeps them.
+    /// Lines that were written before this time are left out. `None` leaves out no line.
     pub since: Option<OffsetDateTime>,
-    /// Lines in this time range are left out, because other variants ran in the environment then.
+    /// Lines in this time range are left out, because other variants used the environment in this time.
     pub without: Range<OffsetDateTime>,
     /// Whether to read the logs of earlier instances too, as far as these logs exist. This is needed to check that no
     /// line contains a text.
@@ -68,29 +68,30 @@ pub struct Extent {
     pub unread: Vec<String>,
 }
 
-/// The reason why a log cannot be read.
+/// The reason why no log could be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The object that should have this log does not exist. This is a fault of the system under test. The text says
-    /// what is missing.
+    /// The object whose log was requested does not exist, or has no such log. This is a fault of the system under test.
+    /// The text says what is missing.
     #[error("{0}")]
     None(String),
-    /// The log cannot be read as the scenario requests. Either the scenario does not say which container, or the log is
-    /// longer than the harness reads. This says nothing about the system under test. The text is the reason.
+    /// The log cannot be read as the scenario requests. Either the pods have several containers and the scenario names
+    /// none, or the log is longer than the harness reads. This says nothing about the system under test. The text is
+    /// the reason.
     #[error("{0}")]
     Unclear(String),
     /// The request for a log to the apiserver failed.
     #[error("the log of {what} cannot be read: {source}")]
     Api {
-        /// The object whose log was read.
+        /// The object whose log was requested.
         what: String,
         /// The error that the Kubernetes client returned.
         source: Box<kube::Error>,
     },
 }
 
-/// Reads the selected logs once. Passes every existing line that counts to `take`, and returns how much was read. A log
-/// that cannot be read is reported in [`Extent::unread`].
+/// Reads the selected logs once. Passes to `take` every existing line that the question does not leave out. Returns how
+/// much was read. A log that cannot be read is reported in [`Extent::unread`].
 pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&Line)) -> Result<Extent, LogError> {
     let reader = Reader::new(client, question);
     let selected = selected(client, question).await?;
@@ -112,7 +113,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
         extent.unread = gone(&selected, question, &pods);
     }
     for pod in &pods {
-        // A container that has not started has written nothing.
+        // A container that has not started has no log.
         let Some(instance) = reader.instance(pod)? else { continue };
         let mut runs = Vec::new();
         if question.whole && !question.previous {
@@ -129,7 +130,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
             };
             let mut maybe_of_next = false;
             while let Some(line) = lines.next().await {
-                // If a log breaks off, its remaining lines are unknown, so the request has failed.
+                // If the stream of a log breaks, its remaining lines are unknown, so the whole function fails.
                 let line = line.map_err(|it| reader.broken(it))?;
                 match later(line, question.since, &question.without) {
                     Dated::Line(at, _) if ends_before.is_some_and(|end| at >= end) => {
@@ -141,11 +142,12 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                         take(&Line { earlier: previous && !question.previous, ..line });
                     }
                     Dated::Early => {}
-                    // A line without a time is a message that the kubelet wrote in place of the log.
+                    // A line without a time is a message that the kubelet sends in place of the log.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
             }
-            // The container may have started again after its status was read, and then this is another log.
+            // The container may have started again after its status was read. Then the lines that were read may come
+            // from the log of another instance.
             if ends_before.is_some() && (maybe_of_next || !reader.is_still(&instance).await?) {
                 extent.unread.push(instance.started_again());
                 continue;
@@ -203,8 +205,8 @@ fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Describes the selected pods that are gone, because their logs are gone too. This applies only to a selection by
-/// labels. A selection by name means the pod that has the name now.
+/// Describes the selected pods that no longer exist, because their logs no longer exist either. This applies only to
+/// pods that are selected by labels. If a pod is selected by name, only the pod that has this name now counts.
 fn gone(selected: &Selected, question: &LogQuestion, pods: &[Pod]) -> Vec<String> {
     let Selected::Labels(labels) = selected else { return Vec::new() };
     let is_there = |seen: &&Pod| pods.iter().any(|it| it.metadata.uid == seen.metadata.uid);
@@ -227,7 +229,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
-        // The apiserver does not have this log, because the container engine runs the container.
+        // The apiserver does not have the log of such a container, because the container engine runs the container.
         LogTarget::Beside(_) | LogTarget::Node(_) | LogTarget::World => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -246,16 +248,15 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
 /// One line of a log, after its time was parsed.
 #[derive(Debug, PartialEq, Eq)]
 enum Dated {
-    /// The line counts. The first field is the time of the line.
+    /// The line is part of the result. The first field is the time at which the line was written.
     Line(OffsetDateTime, Line),
-    /// The line does not count, because it was written too early, or while other variants ran.
+    /// The line is left out of the result, because it was written too early, or while other variants ran.
     Early,
     /// The line has no time, so it does not come from the container. The field is its text.
     Undated(String),
 }
 
-/// Parses the time at the beginning of a line. Decides whether the line counts: it is not before `since` and not within
-/// `without`.
+/// Parses the time at the beginning of a line. A line before `since` or within `without` is left out of the result.
 fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTime>) -> Dated {
     let (at, text) = line.text.split_once(' ').unwrap_or((&line.text, ""));
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else { return Dated::Undated(line.text) };

@@ -23,11 +23,11 @@ pub const AGENT_SESSION: [&str; 2] = [AGENT_PATH, "session"];
 
 /// The time limit for opening a session, including all tries.
 const OPENS_WITHIN: Duration = Duration::from_secs(35);
-/// If the process has ended, the watch of the pod gets this time to report that the pod was deleted. This reason
-/// explains more than the end of the process.
+/// After the agent's process has ended, the watch of the pod has this time to report that the pod was deleted. The
+/// deletion of the pod explains more than the end of the process.
 const WATCH_LIMIT: Duration = Duration::from_millis(1500);
-/// The size of the exec's buffers, in bytes. With kube's default of 1 KiB, its loop would need hundreds of iterations
-/// for one answer.
+/// The size of the buffers with which the library kube copies the data of an exec, in bytes. With kube's default of 1
+/// KiB, one answer of the agent would be copied in hundreds of pieces.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A session with the agent in one pod. The session ends when this value and all probers that use the session are
@@ -39,7 +39,7 @@ pub struct PodSession {
 
 impl PodSession {
     /// Starts the agent by `command` in the running pod `name`. `container` names the container; `None` means the pod's
-    /// only container. From then on, the session watches the pod, so that it notices the pod's end.
+    /// only container. As long as the session is open, it watches the pod, so that it notices the pod's end.
     pub async fn open(
         client: kube::Client,
         namespace: &str,
@@ -92,7 +92,7 @@ impl PodSession {
         self.session.ask(question).await
     }
 
-    /// Returns the session itself, for the probers that use it.
+    /// Returns the session itself. A prober keeps it as long as the prober runs.
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)
     }
@@ -124,8 +124,8 @@ async fn once(
 ) -> Result<Session, Broken> {
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
     let exec = pods.exec(name, command.iter().copied(), params).await;
-    // If a container does not run, the kubelet's message arrives as a status 500, which normally counts as transient.
-    // This failure is not transient.
+    // If a container does not run, the kubelet's message arrives with the status 500, which normally counts as
+    // transient. A container that does not run is not a transient failure.
     let again = |why: &kube::Error| is_transient(why) && !api_message(why).contains(NO_CONTAINER);
     let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(api_message(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
@@ -138,8 +138,8 @@ async fn once(
     opened.map_err(|error| Broken { error, again: cut.load(Ordering::Relaxed) })
 }
 
-/// Completes with the reason when the process or its pod is gone. The future owns the exec, so the exec exists as long
-/// as the future.
+/// Completes with the reason when the agent's process or its pod is gone. The future owns the exec, so the exec exists
+/// as long as the future.
 ///
 /// If the connection broke, the future sets `cut` before it completes.
 async fn ended(
@@ -173,8 +173,8 @@ enum Exit {
     Broken(String),
 }
 
-/// Returns the better one of two reasons: the end of the process, and the end of the pod. The reason of the pod is
-/// preferred, because the process always ends abnormally if its pod ends. After the end of the process, the function
+/// Waits for the end of the process or of the pod, and returns the reason. The reason of the pod is preferred, because
+/// the process always ends abnormally if its pod ends. Therefore, after an abnormal end of the process, the function
 /// waits for the pod's reason for at most `patience`.
 async fn first_reason(
     exited: impl Future<Output = Exit>,

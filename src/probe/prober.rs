@@ -10,9 +10,10 @@ use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQue
 use super::{ProbeError, Session};
 use parallax_record::Noted as _;
 
-/// The time limit for an agent to execute an order (start, read, stop, end) that does not wait for an answer.
+/// The time limit for an agent to carry out an order to a prober: start, read, stop or end. It does not include the time
+/// that a prober waits for the answers to its own questions.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
-/// The number of the next prober. All sessions share this counter, so no two probers have the same number.
+/// The number that the next prober gets. All sessions share this counter, so no two probers have the same number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A running prober, and all outcomes that have been read from it so far.
@@ -64,8 +65,8 @@ impl Prober {
         self.pages(ProberOrder::Stop).await
     }
 
-    /// Stops the prober without reading its outcomes. If the session of the prober broke, the agent has already stopped
-    /// it.
+    /// Stops the prober without reading its outcomes. If the prober's session broke, the agent has already stopped the
+    /// prober.
     pub async fn end(self) {
         if let Place::There { session, number } = self.place {
             session.prober(number, ProberOrder::End, ORDER_LIMIT).await.noted("end a prober");
@@ -73,8 +74,8 @@ impl Prober {
     }
 
     async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
-        // The number of pages is limited. An agent that reports more outcomes than a prober keeps, or that always
-        // announces another page, is broken.
+        // The loop is limited, because an agent may be broken: it may report more outcomes than a prober keeps, or
+        // always announce another page.
         for _ in 0..=OUTCOMES_LIMIT.div_ceil(PAGE) {
             let page = self.page(order(self.series.known())).await?;
             if let Some(why) = page.broken {

@@ -1,8 +1,9 @@
 //! An HTTP proxy on loopback. Programs that use it see the network as an outside vantage sees it.
 //!
-//! The proxy is for the user's own programs and an environment that is kept. The environment's names exist only in the
-//! name server of the external network (the world), and the ports are those that the engine published. Without the
-//! proxy, the user would have to configure each program for this. Every program understands `HTTPS_PROXY`.
+//! With the proxy, the user's own programs can use a standing environment. The host names of an environment exist only
+//! in the name server of the external network (the world), and its ports are reached only through the ports that the
+//! engine published. Without the proxy, the user would have to configure each program for this. The proxy needs only
+//! one setting, because almost every program understands `HTTPS_PROXY`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The time limit for a client's request, and for the connection that the client requests.
+/// The time limit for reading a client's request, and for opening the connection that the client requests.
 const WITHIN: Duration = Duration::from_secs(15);
 /// The largest size of the head of a request, in bytes.
 const HEAD_LIMIT: usize = 8 * 1024;

@@ -1,8 +1,8 @@
 //! One long-lived session with an agent, over any three streams: those of an exec or of a child process.
 //!
 //! Separate tasks read standard output and standard error. An exec carries all streams in one loop, so a stream that is
-//! not read blocks the others. The end of the streams signals the end of the session. The watch of the pod, or the exit
-//! of the process, signals the end too: an exec can freeze without ending when its pod is deleted.
+//! not read blocks the others. Two events signal the end of the session: the end of the streams, or the end of the pod
+//! or the process. The second is needed, because an exec can freeze without ending when its pod is deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -26,16 +26,16 @@ use parallax_record::Noted as _;
 
 /// The time limit for the first message of the agent.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// The time by which an answer may arrive later than the question's own deadline, because the question and the answer
-/// must be transferred.
+/// The additional time for an answer after the deadline of the question, because the question and the answer must be
+/// transferred.
 const GRACE: Duration = Duration::from_secs(3);
-/// After the first sign of the session's end, the time for further information to arrive: the reason, and the last
-/// lines of standard error.
+/// The time to wait, after the first sign that the session has ended, for the reason of the end and for the last lines
+/// of the agent's standard error.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The largest number of messages that wait to be written to the agent.
 const QUEUE: usize = 64;
-/// The number of last lines of standard error that are kept. The second constant is the number of bytes that are kept
-/// of each line.
+/// The number of last lines of the agent's standard error that are kept. The second constant is the number of bytes
+/// that are kept of each line.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
@@ -71,7 +71,7 @@ enum State {
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
     /// The session is open. The map contains the calls that wait for a response, by request number.
     Open(HashMap<u64, oneshot::Sender<Response>>),
-    /// The session is over. The error is the reason.
+    /// The session has ended. The error is the reason.
     Gone(ProbeError),
 }
 
@@ -126,7 +126,7 @@ impl Session {
         &self.hello
     }
 
-    /// Whether the session has not ended.
+    /// Whether the session is still open.
     pub fn is_open(&self) -> bool {
         matches!(*self.shared.state(), State::Open(_))
     }
@@ -167,8 +167,8 @@ impl Session {
             State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
         };
         let response = tokio::time::timeout(limit, async {
-            // An error of `send` needs no report: if the frame is not sent, no answer arrives, and `answered` returns
-            // the reason.
+            // An error of `send` needs no report. If the frame is not sent, no answer arrives, and `answered` fails.
+            // Its error is handled below.
             let _ = self.frames.send(frame).await;
             answered.await
         });
@@ -220,7 +220,7 @@ impl Shared {
         format!("{why}; its last words: {}", lines.iter().cloned().collect::<Vec<_>>().join(" | "))
     }
 
-    /// Handles one message of the agent.
+    /// Handles one message that came from the agent.
     fn take(&self, message: FromAgent) -> Result<(), ProbeError> {
         let mut state = self.state();
         match (&mut *state, message) {
@@ -263,7 +263,7 @@ impl Shared {
             };
             let _ = greet.send(Err(error));
         }
-        // Dropping the senders of the old state wakes the waiting calls. They find the reason in the new state.
+        // Dropping the senders of the old state ends the waiting calls, which then find the reason in the new state.
     }
 }
 
@@ -274,8 +274,8 @@ fn deliver(pending: &mut HashMap<u64, oneshot::Sender<Response>>, request: u64, 
     }
 }
 
-/// Runs all streams until the first sign that the session ends. Then finds out the reason and passes it to every
-/// waiting call.
+/// Runs the tasks of all streams until the first sign that the session ends. Then finds out the reason and passes it to
+/// every waiting call.
 async fn supervise(
     shared: Arc<Shared>,
     stdin: impl AsyncWrite + Send + Unpin + 'static,
@@ -296,7 +296,7 @@ async fn supervise(
         read = reader.join_next() => if let Some(Ok(Err(garbled))) = read {
             garbled
         } else {
-            // The output of the agent ended. The reason arrives shortly after this.
+            // The output of the agent ended. The future `ended` reports the reason shortly after this.
             let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
             drain(&mut words).await;
             shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))

@@ -10,7 +10,7 @@ use super::ProbeError;
 use super::exec::{NotRan, exit_code};
 use parallax_engine::{Terminal, Window};
 
-/// The largest number of new sizes of the terminal's window that wait to be sent.
+/// The largest number of messages about a new size of the terminal's window that wait to be sent.
 const SIZES: usize = 8;
 
 /// Starts a process with a terminal in a container of a running pod. The second parameter is the namespace, the pod and

@@ -26,7 +26,8 @@ fn agent() -> PathBuf {
     built
 }
 
-/// A session with a child process. Also returns the id of the process, and a channel for its exit status.
+/// Opens a session with an agent in a child process. Also returns the id of the process, and a channel that reports its
+/// exit status.
 async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, Pid, oneshot::Receiver<String>) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("it starts");
@@ -51,8 +52,8 @@ async fn with_agent() -> (Session, Pid, oneshot::Receiver<String>) {
     (session.expect("the agent says hello"), pid, ended)
 }
 
-/// Opens a session with a fake agent of this protocol version. Also returns the stream to which the fake agent writes,
-/// and a sender that reports the end of the pod.
+/// Opens a session with a fake agent that speaks the protocol version `version`. Also returns the stream to which the
+/// fake agent writes, and a sender that reports the end of the pod.
 async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, oneshot::Sender<String>) {
     let (stdout, mut fake) = tokio::io::duplex(4096);
     let (gone, told) = oneshot::channel();
@@ -68,8 +69,8 @@ fn get(url: &str, deadline_ms: u64) -> Question {
     Question { view: View::default(), deadline_ms, probe }
 }
 
-/// Starts a server that accepts connections but never answers, and returns its URL. The server exists as long as the
-/// returned listener.
+/// Starts a server that accepts connections but never answers. Returns its listener and its URL. The server exists as
+/// long as the listener.
 async fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
@@ -183,7 +184,8 @@ async fn an_agent_that_never_answers_is_overdue() {
     assert!(matches!(answer, Err(ProbeError::Overdue { waited_ms: 3_050, .. })), "{answer:?}");
 }
 
-/// Bytes that arrive slowly do not extend the deadline. Each of them would do so if the limit applied to a read.
+/// An answer that arrives slowly, byte by byte, does not extend the deadline. This would happen if the time limit
+/// applied to each read and not to the whole answer.
 #[tokio::test]
 async fn an_agent_that_answers_a_byte_at_a_time_is_overdue() {
     let (session, mut fake, _gone) = with_fake(wire::VERSION).await;
@@ -192,7 +194,7 @@ async fn an_agent_that_answers_a_byte_at_a_time_is_overdue() {
         fake.write_all(&1_000_u32.to_be_bytes()).await.expect("it is read");
         loop {
             fake.write_all(b" ").await.expect("it is read");
-            // The pause is a part of the fault.
+            // The fake agent is slow on purpose: this pause is the fault that the test simulates.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -9,7 +9,8 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 /// An open vantage: a place from which questions can be asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// The probe runs in this process. The view in each question says to which addresses its packets really go.
+    /// The probe runs in this process. Each question contains a view, which says to which addresses its packets really
+    /// go.
     Outside,
     /// The probe runs in this process, but the programs of a scenario run isolated from the other processes of this
     /// machine.
@@ -41,7 +42,7 @@ impl Vantage {
         }
     }
 
-    /// Whether questions can be asked: the session with the agent, if this vantage has one, has not ended.
+    /// Whether questions can be asked. If this vantage has a session with the agent, the session must still be open.
     pub fn is_open(&self) -> bool {
         match self {
             Self::Outside | Self::Apart => true,

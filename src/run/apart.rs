@@ -16,8 +16,8 @@ use crate::probe::events;
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
     at: OffsetDateTime,
-    /// Keys of the events that already existed. The set is empty if no flow reads events, or if no second flow can
-    /// follow.
+    /// Keys of the events that existed at the time `at`. A flow after the first one needs them. So the set is empty if
+    /// no such flow can follow, or if no flow reads events.
     events: BTreeSet<String>,
 }
 
@@ -39,12 +39,13 @@ impl Fresh {
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 
-    /// Returns what the first variant may see, which is everything.
+    /// Returns what the environment's first variant may see: all events and log lines.
     pub(super) fn first(&self) -> Apart {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// Returns what a variant may see if its flow begins now, after other flows in the same environment.
+    /// Returns which events and log lines a variant may see if its flow begins now, after other flows in the same
+    /// environment.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })

@@ -1,5 +1,6 @@
-//! Records after what time the expectation of each step held in the baselines of this run. Before that moment, even a
-//! baseline can show the failure that a break declares, so such a failure proves nothing.
+//! Records how long each step's expectation took to hold in the baselines of this run. During this time, even a
+//! baseline can show the failure that a break declares. So such a failure in a break proves nothing before this time
+//! is over.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,18 +8,18 @@ use std::time::Duration;
 
 use parallax_vocab::VariantId;
 
-/// A safety margin that is added to the measured time. There are pauses between the tries of a baseline's step, so the
-/// exact moment at which it first holds is not known.
+/// A safety margin that is added to the time that a baseline's step took. There are pauses between the tries of the
+/// step, so the exact moment at which its expectation first holds is not known.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The time after which each step of a baseline held. The key is the scenario and the step.
+/// How long each step of a baseline took until its expectation held. The key is the id of the scenario and the id of
+/// the step.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines(Mutex<BTreeMap<(String, String), Duration>>);
 
 impl Baselines {
-    /// Records that a step held after the time `took`, if its variant is a baseline. If the step runs in several rounds
-    /// of a `repeat`, the longest time counts, because any of the rounds may be the one that shows the failure in a
-    /// break.
+    /// Records that a step held after the time `took`, if its variant is a baseline. If the step runs in several
+    /// rounds of a `repeat`, the longest time counts, because in a break the failure may come in any round.
     pub(super) fn held(&self, variant: &VariantId, step: &str, took: Duration) {
         if variant.change().is_none() {
             let key = (variant.as_str().to_owned(), step.to_owned());
@@ -28,9 +29,9 @@ impl Baselines {
         }
     }
 
-    /// The time for which a declared cause must last in a break's step with the time limit `within`. This time is
-    /// longer than the time after which the same step of the baseline held, even if the break's limit is shorter. If
-    /// the baseline's time is not known, the cause must last until the time limit.
+    /// The time for which a declared cause must last in a step of a break. `within` is the time limit of this step. The
+    /// result is longer than the time that the same step took in the baseline, even if this makes it longer than
+    /// `within`. If the baseline's time is not known, the result is `within`.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
         let key = (variant.scenario().to_owned(), step.to_owned());
         let took = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
@@ -55,12 +56,12 @@ mod tests {
         // The variant `other` is a break and not a baseline, so the time of its step is not recorded.
         baselines.held(&"a/s+other".into(), "dead", Duration::ZERO);
         assert_eq!(past("dead"), 30);
-        // For example, a token is valid for 8 s, and a break changes this to 9 s. Both variants fail for 8 s, so a
-        // failure in this time does not come from the break.
+        // For example, the step waits until a token has expired: in the baseline after 8 s, in a break later. In the
+        // first 8 s the step fails in both variants, so a failure in this time does not come from the break.
         baselines.held(&"a/s".into(), "dead", Duration::from_secs(8));
         assert_eq!(past("dead"), 16);
-        // A later round of a `repeat` holds at once. This does not shorten the recorded time, because another round may
-        // take as long as the first one.
+        // In a later round of a `repeat`, the step holds at once. This does not shorten the recorded time, because
+        // another round may take as long as the first one.
         baselines.held(&"a/s".into(), "dead", Duration::from_millis(20));
         assert_eq!(past("dead"), 16);
         baselines.held(&"a/s".into(), "quick", Duration::from_millis(20));

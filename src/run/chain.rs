@@ -1,5 +1,5 @@
-//! Collects facts about web identity that explain why a token exchange failed: the store's log, and the token's claims.
-//! This code changes nothing. A fact that cannot be found out is left out.
+//! Collects facts that explain why a store refused to exchange a web identity token: the store's log, and the token's
+//! claims. This code changes nothing. A fact that cannot be found out is left out.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use parallax_record::Noted as _;
 /// The time limit for collecting the facts of one explanation.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// A sentence that says which link of the web identity chain is broken. `None` if the failed step does not exchange a
-/// token, or if the facts show no broken link.
+/// A sentence that says why the token exchange failed, for example because the token has expired. `None` if the failed
+/// step does not exchange a token, or if the facts show no reason.
 pub(super) async fn broken_link(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -44,7 +44,7 @@ pub(super) async fn broken_link(
 }
 
 /// Facts from the store's log: the last error about an identity provider, and the roles that the store created. The
-/// roles are `None` if no role was found and a part of the log was not read, because that part may contain roles.
+/// roles are `None` if no role was found and a part of the log was not read, because the unread part may name roles.
 async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Option<Vec<String>>) {
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };
@@ -95,8 +95,8 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
 }
 
 /// The claims of the token, and whether the token's issuer confirms the token. The issuer is asked from the vantage of
-/// the failed step. This question also trusts the cluster's own CA, so that a vantage without this trust does not hide
-/// the answer.
+/// the failed step. For this question alone, the vantage also trusts the cluster's own CA. Otherwise a vantage without
+/// this trust would get no answer from the issuer.
 async fn token(
     stage: &Stage<'_>,
     variant: &VariantPlan,

@@ -15,13 +15,13 @@ use crate::cluster::{self, Access, nodes_ready};
 use parallax_language::fixture::{DnsPlace, DnsRule};
 use parallax_plan::ClusterPlan;
 
-/// The time limit for the node to become ready, from the first answer of the apiserver on.
+/// The time limit for the node to become ready, measured from the first answer of the apiserver.
 const NODE_WITHIN: Duration = Duration::from_mins(3);
 /// The time limit for the cluster's answer about what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs the variants of a cluster. If the cluster fails, each of its variants that has no verdict yet ends with this
-/// error.
+/// Runs the variants of a cluster. If the cluster fails, its error is also the outcome of each of its variants that
+/// has no verdict yet.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let result = live(context, plan, supplied).await;
     if let Err(error) = &result {
@@ -40,7 +40,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         return Ok(());
     }
     // The start of a node needs as much processor time as the set-up of an environment. Therefore it takes one of the
-    // same slots (`--jobs`).
+    // slots that also limit set-ups (`--jobs`).
     let starting = context.jobs.take(plan.priority).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
@@ -52,6 +52,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         Ok(started) => started,
         Err(error) => {
             own::keep_evidence(context, plan).await;
+            if !context.options.keep {
+                own::stop(context, &plan.name).await;
+            }
             let ended = own::node_ended(context, plan, &error);
             let unready = ended.and_then(|ended| readiness::of_cluster(plan, &ended, began.elapsed()));
             let Some(unready) = unready else {
@@ -71,7 +74,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
             setup.failed(error.failure());
             own::keep_evidence(context, plan).await;
             if !context.options.keep {
-                own::stop(context, &cluster).await;
+                own::stop(context, &plan.name).await;
             }
             return Err(error.into());
         }
@@ -113,7 +116,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     }
     own::keep_evidence(context, plan).await;
     if !context.options.keep {
-        own::stop(context, &cluster).await;
+        own::stop(context, &plan.name).await;
     }
     result
 }

@@ -43,8 +43,8 @@ pub(super) fn conceal(value: &Value) -> Value {
     }
 }
 
-/// The expected fields of an object of this kind, in the form that [`conceal`] produces, so that expectation and object
-/// can be compared. The values of a Secret are replaced by their digests.
+/// The expected fields of an object of the kind `kind`, in the form that [`conceal`] produces, so that they can be
+/// compared with a concealed object. In a Secret, the values are replaced by their digests.
 pub(super) fn expected(kind: &str, object: Value) -> Value {
     match object {
         Value::Object(fields) if kind == SECRET => Value::Object(with_digests(&fields)),
@@ -92,7 +92,8 @@ pub(super) fn register(redactor: &Redactor, value: &Value) {
         Value::Object(fields) if is_secret(fields) => {
             for (name, held) in FIELDS.iter().filter_map(|name| Some((*name, fields.get(*name)?.as_object()?))) {
                 for (key, text) in held.iter().filter_map(|(key, text)| Some((key, text.as_str()?))) {
-                    // The redactor also finds the base64 form of a registered value.
+                    // Only the decoded value is registered, because the redactor also finds the base64 form of a
+                    // registered value.
                     let decoded = STANDARD.decode(text).ok().filter(|_| name == "data");
                     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
                     redactor.register_found(key, decoded.as_deref().unwrap_or(text));

@@ -36,7 +36,7 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// The largest number of last log lines that are read from a container outside the cluster or from a node.
 pub(super) const LINES_BESIDE: usize = 10_000;
-/// The name of the container with the agent in a vantage's pod.
+/// The name of the container in which the agent runs, in the pod of a vantage.
 pub(super) const AGENT_CONTAINER: &str = "agent";
 
 /// An environment that is ready for flows: its objects and values (`scene`), the open vantages, and the witnesses that
@@ -70,8 +70,8 @@ impl Stage<'_> {
         }
     }
 
-    /// The log so far of the container that a fixture started outside the cluster. Only lines for whose time `counts`
-    /// returns true are returned.
+    /// Reads what the container that a fixture started outside the cluster has logged so far. Returns only the lines
+    /// whose time satisfies `counts`.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
@@ -81,7 +81,7 @@ impl Stage<'_> {
         own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
-    /// The log of a node so far. Only lines for whose time `counts` returns true are returned.
+    /// Reads what a node has logged so far. Returns only the lines whose time satisfies `counts`.
     pub(super) async fn written_by_node(
         &self,
         node: &str,
@@ -91,9 +91,9 @@ impl Stage<'_> {
         own.written_by_node(node, LINES_BESIDE, counts).await
     }
 
-    /// Whether an object existed before the environment's first flow began, at the time `first`. Either the set-up
-    /// applied the object, or its creation time is earlier. Creation times are in whole seconds, so an object of the
-    /// same second counts as newer.
+    /// Whether an object existed before the time `first`, at which the environment's first flow began. This is so if
+    /// the set-up applied the object, or if its creation time is earlier than `first`. Creation times are in whole
+    /// seconds, so an object that was created in the same second as `first` counts as newer.
     pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
         let made = object.metadata.creation_timestamp.as_ref().map(|it| it.0.as_second());
         let by_set_up = object.metadata.uid.as_ref().is_some_and(|it| self.scene.environment.made.contains(it));
@@ -112,7 +112,7 @@ impl Stage<'_> {
     }
 
     /// The certificates that the scenario's first outside vantage trusts, as PEM. If there is no outside vantage, the
-    /// root certificates of all authorities.
+    /// root certificates of all authorities are returned.
     pub(super) fn outside_trust(&self) -> Vec<String> {
         let scenario = &self.scene.plan.variants[0].variant.scenario;
         if let Some(vantage) = scenario.vantages.values().find(|it| it.outside.is_some()) {
@@ -122,15 +122,17 @@ impl Stage<'_> {
         issuers.map(|it| it.root_pem().to_owned()).collect()
     }
 
-    /// Whether a store without a witness gave the answer. In this case, no trace will show the request.
+    /// Whether a store without a witness gave the answer. In this case, no trace will show the answered request.
     fn is_of_an_unwatched_store(&self, answer: &Answer) -> bool {
         let unwatched = self.scene.stores().filter(|(id, _)| self.witnesses.iter().all(|(it, _)| it != id));
         let leaves = unwatched.filter_map(|(id, store)| self.scene.leaf(id, store));
         was_given_by(answer, leaves.map(|it| it.serial.as_str()))
     }
 
-    /// Where a request came from, according to the trace of the store that answered it. `None` if no trace shows it.
-    /// The function waits for the trace for at most `within`.
+    /// Where the answered request came from, according to the trace of the store that answered, and whether it came
+    /// from the vantage `from`. If complete traces do not show the request, it did not come from there. `None` if the
+    /// traces cannot tell, for example because a trace was interrupted. The function waits for the traces for at most
+    /// `within`.
     pub(super) async fn witness(
         &self,
         variant: &VariantPlan,
@@ -161,11 +163,12 @@ impl Stage<'_> {
             }
         };
         let Some((store, traced)) = seen else {
-            // The answer may come from a store without a witness. In this case, a missing request means nothing.
+            // The answer may come from a store without a witness. Then no trace can show the request, and its absence
+            // proves nothing.
             let silent = unknown
                 || self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
-            // If a trace was interrupted after the request was sent, for example by a restart of the store, it may not
-            // show the request. The missing request then means nothing.
+            // A trace may have been interrupted after the request was sent, for example by a restart of the store.
+            // Then, too, the absence of the request proves nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
             }
@@ -207,9 +210,9 @@ impl Stage<'_> {
 /// The state that the environments of one cluster share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The lock of environments whose flows apply cluster-scoped objects: only one of them runs at a time.
+    /// The lock for environments whose flows apply cluster-scoped objects: only one such environment runs at a time.
     wide: Mutex<()>,
-    /// The number of environments that have not ended.
+    /// The number of environments of the cluster that have not ended.
     open: AtomicUsize,
 }
 
@@ -218,7 +221,7 @@ impl Shared {
         Self { wide: Mutex::new(()), open: AtomicUsize::new(plan.environments.len()) }
     }
 
-    /// Counts an environment as ended. Returns whether it was the last one.
+    /// Counts an environment as ended. Returns whether it was the last environment of the cluster.
     pub(super) fn ended(&self) -> bool {
         self.open.fetch_sub(1, Ordering::Relaxed) == 1
     }
@@ -252,18 +255,19 @@ pub(super) async fn run(
             context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
         }
     }
-    // In an own cluster that is about to be removed, the agent goes with its container.
+    // In a cluster of the harness that is about to be removed, the guests disappear with their containers. In any
+    // other cluster, they must be removed here.
     if !cluster.is_own() || context.options.keep {
         for remains in guests::remove(context, Some(&plan.namespace)).await {
             context.sink.warn(remains);
         }
     }
     let is_last = shared.ended();
-    // After the last environment, the namespace is not deleted, because the cluster is removed as a whole. The deletion
-    // is also not requested if the apiserver has just failed to answer. In a cluster that the harness does not own,
-    // `run::theirs` removes the namespace.
+    // The namespace of a cluster's last environment is not deleted, because the cluster is removed as a whole. The
+    // deletion is also not requested if the apiserver has just failed to answer. In a cluster that the harness does not
+    // own, `run::theirs` removes the namespace.
     if cluster.is_own() && !context.options.keep && !silent && !is_last {
-        // The deletion frees resources of the node for the environments that follow.
+        // The deletion frees resources of the node, such as memory, for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());
         }
@@ -385,7 +389,7 @@ pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provi
 }
 
 /// Opens the vantages, and waits until the stores are ready and each vantage pod reaches them. If a store does not
-/// become ready, returns the scene and the entries of `ready` that were not met.
+/// become ready, returns the scene and the unmet entries of the fixtures' `ready` sections.
 async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
@@ -428,8 +432,9 @@ async fn stage<'a>(
         join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
     }
-    // An existing namespace may have had Services of the same names before, and the name service may still have their
-    // addresses in its cache. In a new namespace this cannot happen.
+    // An existing namespace, unlike a new one, may have had Services of the same names before. The cluster's name
+    // service may still have their addresses in its cache, so the run waits until the name service gives the new
+    // addresses.
     if let Some(visit) = applier.visit().filter(|it| it.namespace.is_some()) {
         name_service::is_current(&scene, applier.client(), &visit.run, &pods).await?;
     }
@@ -450,8 +455,9 @@ fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = s
     ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
 }
 
-/// Waits concurrently for all stores. The wait ends when every entry of `ready` has been decided, or earlier when
-/// [`Declared::settled`] holds. Returns the entries that were not met.
+/// Waits concurrently for all stores. The wait ends when it is known for every entry of the `ready` sections whether it
+/// is met. The wait ends earlier if an entry fails that no break declares to fail, or if all declared failures were
+/// seen ([`Declared::settled`]). Returns the entries that were not met.
 async fn stores_unready(
     applier: &Applier,
     scene: &Scene<'_>,
@@ -471,7 +477,8 @@ async fn stores_unready(
     Ok(unready)
 }
 
-/// Opens the trace of each store that has a witness. The result contains the id of each store's fixture.
+/// Opens the trace of each store that has a witness. Each witness in the result comes with the id of the store's
+/// fixture.
 async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
     let opened = try_join_all(stores.iter().map(|it| async {
         let (id, wanted) = (it.fixture, it.store);
@@ -481,8 +488,8 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
         }
         let access = scene.access(id, wanted).map_err(|why| failed(why.into()))?;
         let view = scene.pinned(id, wanted);
-        // The store opens its trace only when the first event happens, which is a request or a keep-alive. The harness
-        // sends a request, because a keep-alive would take longer.
+        // The store opens its trace only when it has something to show: a request, or a keep-alive. The harness sends a
+        // request, because the wait for a keep-alive would take longer.
         let opening = StoreWitness::open(wanted.witness, view, &access);
         let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
         Ok::<_, RunError>(opened.map_err(|cause| failed(cause.into()))?.map(|witness| (id.to_owned(), witness)))

@@ -24,7 +24,7 @@ pub enum RunError {
     /// A cluster could not be started or used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// An environment could not be brought up, or a request to the apiserver failed.
+    /// An environment could not be set up, or a request to the apiserver failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// A change to the cluster could not be carried out.
@@ -43,17 +43,17 @@ pub enum RunError {
     /// request, or did not answer.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
-        /// The id of the store's fixture.
+        /// The store, by the id of its fixture.
         store: String,
-        /// The namespace of the fixture.
+        /// The namespace of the store's environment.
         namespace: String,
-        /// What the harness attempted, in words.
+        /// What the harness requested from the store, in words.
         doing: String,
         /// The answer of the store, or the error of the request.
         reason: String,
-        /// Whether the store answered none of the tries.
+        /// Whether the store answered no try of the request.
         is_silence: bool,
-        /// States, events and log lines of the namespace.
+        /// Lines that are shown to the user below the message. No code fills the list yet.
         evidence: Vec<String>,
     },
     /// The machine lacks something that the run needs.
@@ -61,7 +61,7 @@ pub enum RunError {
     Machine {
         /// The thing that the machine lacks.
         what: String,
-        /// What the user can do about it.
+        /// What the user can do so that the machine has what it lacks.
         fix: String,
     },
     /// A step cannot be carried out as it is written, through no fault of the system under test.
@@ -74,37 +74,39 @@ pub enum RunError {
         /// The reason why the step cannot be carried out.
         reason: String,
     },
-    /// No agent can ask from the application's own pod from which a step asks.
+    /// A step asks from an application's own pod, but no agent could be placed there.
     #[error("{place}: step `{step}`: {absent}")]
     Guest {
         /// The place of the step in the scenario file, as `file:line`.
         place: String,
         /// The id of the step.
         step: String,
-        /// The reason, which names the vantage.
+        /// The reason why no agent could be placed in the application's pod. The reason names the vantage.
         absent: Absent,
     },
     /// A container or a node on which a flow depends ended although no step ended it.
     #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
     Died {
-        /// The variant in whose flow the end was noticed.
+        /// The variant during whose flow the harness noticed that the container or the node had ended.
         variant: VariantId,
         /// The namespace of the variant's environment.
         namespace: String,
         /// The containers and nodes that ended, each with a description of how it ended.
         ended: Vec<String>,
-        /// The results of the variant's steps, and the states, events and log lines of the namespace.
+        /// The results of the variant's steps, and the states of objects, the events and the log lines in the
+        /// namespace.
         evidence: Vec<String>,
     },
     /// The changes of a flow to its environment cannot be undone. So the next variant cannot use the environment.
     #[error("in namespace {namespace}, between two variants: {what}")]
     Left {
-        /// The namespace of the environment.
+        /// The namespace of the environment that the flow changed.
         namespace: String,
         /// The change that could not be undone, and the reason.
         what: String,
     },
-    /// A step got no answer from the apiserver, an agent or the engine, long after the step's time limit.
+    /// A step has exceeded its time limit and has still not ended, because the apiserver, an agent or the engine does
+    /// not answer.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
     )]
@@ -132,7 +134,8 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the error is transient: it says nothing about the requested object, and another try may succeed.
+    /// Whether the error is transient: the apiserver did not answer, was overloaded or failed, or an object could no
+    /// longer be observed. Another try may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Apply(error) => error.is_transient(),
@@ -144,16 +147,16 @@ impl RunError {
         }
     }
 
-    /// Whether a step that waits (`eventually`) may be tried again after the error: the error is transient, or the
-    /// application's own pod does not run yet.
+    /// Whether a step with `eventually` may be tried again after the error. This is so if the error is transient, or if
+    /// the application's own pod, from which the step asks, does not run yet.
     pub(super) fn may_pass(&self) -> bool {
         let is_awaited = matches!(self, Self::Guest { absent, .. } if absent.outlook == Outlook::NotYet);
         is_awaited || self.is_transient()
     }
 
-    /// Whether the error comes from the harness, the engine or the machine, so that another try may succeed. Other
-    /// errors may come from the system under test: an unexpected end, a change that cannot be undone, or a refusal by
-    /// the store or the apiserver.
+    /// Whether the error comes from the harness, the engine or the machine, so that another try may succeed. Most other
+    /// errors may come from the system under test: the unexpected end of a container, a change that cannot be undone,
+    /// or a refusal by the store or the apiserver.
     pub(super) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::Engine(_)
@@ -179,7 +182,8 @@ impl RunError {
         self.is_transient() || matches!(self, Self::Overdue { .. })
     }
 
-    /// Adds the variants without a verdict to the error of the run's time limit. Returns any other error unchanged.
+    /// If the error is [`Self::TimeOver`], adds the variants without a verdict to it. Returns any other error
+    /// unchanged.
     pub(super) fn naming(self, variants: &[&VariantId]) -> Self {
         match self {
             Self::TimeOver { limit_s, .. } => {

@@ -1,7 +1,7 @@
-//! Stores that existed before the run, and that others use, too.
+//! Stores that existed before the run, and that other people or programs use, too.
 //!
-//! **Architecture Invariant:** a step writes only below the prefix of its environment, which contains the id of the
-//! run. The run removes what is below this prefix, and nothing else.
+//! **Architecture Invariant:** in such a store, a step writes only below the prefix of its environment, and this
+//! prefix contains the id of the run. The run removes what is below this prefix, and nothing else.
 
 use std::borrow::Cow;
 use std::sync::PoisonError;
@@ -21,23 +21,23 @@ use super::error::RunError;
 use super::scene::Scene;
 use super::store::{self, repeated};
 
-/// The place in one existing store where one environment may write.
+/// The bucket and the prefix in one existing store below which one environment may write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Place {
-    /// The namespace of the environment.
+    /// The namespace of the environment that may write there.
     namespace: String,
     fixture: String,
     view: View,
     access: S3Access,
     bucket: String,
-    /// The prefix of the keys, with a slash at its end. The prefix of one namespace is therefore never the beginning of
-    /// another one's.
+    /// The prefix of the keys. It ends with a slash. Otherwise the prefix of one namespace could be the beginning of
+    /// the prefix of another namespace, for example `a` and `ab`.
     prefix: String,
 }
 
 impl Place {
-    /// The places of an environment: one for each bucket that its existing stores name.
+    /// The values of an environment: one for each declared bucket of each existing store.
     fn all(scene: &Scene<'_>) -> Result<Vec<Self>, RunError> {
         let mut places = Vec::new();
         for (fixture, store) in scene.stores() {
@@ -57,7 +57,8 @@ impl Place {
         Ok(places)
     }
 
-    /// Removes what is at this place. Returns the number of objects and multipart uploads.
+    /// Removes everything below this prefix in this bucket. Returns the number of removed objects and multipart
+    /// uploads.
     async fn clear(&self) -> Result<usize, parallax_vocab::Cause> {
         let Self { view, access, bucket, prefix, .. } = self;
         repeated(|| contents::remove_below(view.clone(), access, bucket, prefix)).await
@@ -70,9 +71,10 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Asks each existing store, before the flow, whether there are objects at the environment's places. This finds a store
-/// that this machine cannot reach, and keys that the store does not accept, before anything is written. From then on,
-/// these places are cleared when the environment or the run ends.
+/// Asks each existing store, before the flow, whether its buckets contain objects below the environment's prefix. If
+/// they do, somebody else owns these objects, and the result is an error. The result is also an error if this machine
+/// cannot reach the store, or if the store does not accept the credentials. After this call, the end of the environment
+/// or of the run removes everything below the prefix.
 pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
         let Place { namespace, fixture, view, access, bucket, prefix } = &place;
@@ -84,7 +86,8 @@ pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), Ru
         if found.map_err(|cause| failed(cause.into()))? != Bucket::default() {
             return Err(failed("objects of somebody else are there".to_owned().into()));
         }
-        // The reaper clears the place if this process is killed. The keys are in its memory alone.
+        // If this process is killed, the reaper removes what is below the prefix. The note to the reaper contains the
+        // store's credentials, so the reaper keeps it only in memory.
         let note = serde_json::to_string(&place).expect("a place is plain data");
         if let Err(error) = context.notes.tell(&note) {
             context
@@ -96,7 +99,7 @@ pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), Ru
     Ok(())
 }
 
-/// Removes what a variant wrote, before the next variant of the environment begins.
+/// Removes what a variant wrote into existing stores, before the next variant of the environment begins.
 pub(super) async fn put_back(scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
         let failed = |cause: parallax_vocab::Cause| {
@@ -108,9 +111,9 @@ pub(super) async fn put_back(scene: &Scene<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Clears the places in existing stores where the environments of a namespace may have written. `None` stands for all
-/// namespaces of the run. Returns the number of removed objects, and a line for each place that could not be cleared.
-/// The run tries such a place again at its end.
+/// Removes what the environments of a namespace may have written into existing stores. `None` stands for all namespaces
+/// of the run. Returns the number of removed objects, and a line for each prefix below which objects could not be
+/// removed. At its end, the run tries to remove these objects again.
 pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize, Vec<String>) {
     let written = || context.written.lock().unwrap_or_else(PoisonError::into_inner);
     let is_meant = |it: &&Place| namespace.is_none_or(|namespace| it.namespace == namespace);
@@ -121,8 +124,8 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
         match cleared {
             Ok(count) => {
                 removed += count;
-                // The place is removed from the list only after it is cleared. If the user stops the run before, the
-                // clean-up at the end of the run still finds it.
+                // The entry leaves the list only after its objects are removed. If the user stops the run before that,
+                // the clean-up at the end of the run still finds the entry.
                 written().retain(|it| it != place);
             }
             Err(cause) => left.push(format!("{place}: {cause}")),
@@ -131,14 +134,15 @@ pub(super) async fn clear(context: &Context, namespace: Option<&str>) -> (usize,
     (removed, left)
 }
 
-/// Clears the places that a killed run told its reaper, each as JSON. Returns the number of removed objects, and a line for
-/// each place that could not be cleared. The lines contain no key, although a store may quote one in its answer.
+/// Removes what a killed run wrote into existing stores. Each note of the run to its reaper is one [`Place`] as JSON.
+/// Returns the number of removed objects, and a line for each prefix below which objects could not be removed. The
+/// lines contain no credentials, even if a store quotes some in its answer.
 pub(super) async fn clear_stores(notes: &[String]) -> (usize, Vec<String>) {
     let (mut removed, mut left) = (0, Vec::new());
     let redactor = Redactor::default();
     for note in notes {
         let Some(place) = told(note, &redactor) else {
-            // The error of the parser may quote the note, which contains keys.
+            // The error of the parser is not shown, because it may quote the note, which contains credentials.
             left.push("a place in a store that the run named: its description cannot be read".to_owned());
             continue;
         };
@@ -150,7 +154,8 @@ pub(super) async fn clear_stores(notes: &[String]) -> (usize, Vec<String>) {
     (removed, left)
 }
 
-/// Reads a place that a run told its reaper, and registers its keys with the redactor. `None` if it cannot be read.
+/// Parses a note of a run to its reaper, and registers the store's credentials in the note with the redactor. `None` if
+/// the note cannot be parsed.
 fn told(note: &str, redactor: &Redactor) -> Option<Place> {
     let place: Place = serde_json::from_str(note).ok()?;
     redactor.register(&place.access.secret_key);
@@ -158,9 +163,9 @@ fn told(note: &str, redactor: &Redactor) -> Option<Place> {
     Some(place)
 }
 
-/// Checks that a question may be asked. The error says that the question, or the URL that it signs, writes or deletes
-/// in an existing store outside the environment's prefix. What a `script` or a pod writes is not known, so it is
-/// not checked.
+/// Checks that a question may be asked. It is an error if the question, or the URL that it signs, would write or
+/// delete something in an existing store outside the environment's prefix. What a `script` or a pod writes is not
+/// known, so it is not checked.
 pub(super) fn permitted(scene: &Scene<'_>, probe: &Probe) -> Result<(), String> {
     let stores = scene.stores().map(|(id, store)| Limit {
         id,
@@ -171,7 +176,7 @@ pub(super) fn permitted(scene: &Scene<'_>, probe: &Probe) -> Result<(), String> 
     within(&stores.collect::<Vec<_>>(), probe)
 }
 
-/// What an environment may write in one of its stores.
+/// Where an environment may write in one of its stores.
 struct Limit<'a> {
     /// The id of the store's fixture.
     id: &'a str,
@@ -186,7 +191,8 @@ impl Limit<'_> {
     fn permits(&self, bucket: &str, key: &str) -> bool {
         let Some(prefix) = &self.prefix else { return true };
         let below = key.strip_prefix(prefix.as_str()).and_then(|it| it.strip_prefix('/'));
-        // A key with a part `..` is refused, because some clients and proxies resolve `..` and would leave the prefix.
+        // A key with a part `..` is refused, because some clients and proxies resolve `..`, and the result could be
+        // outside the prefix.
         below.is_some_and(|it| it.split('/').all(|part| part != "..")) && self.buckets.iter().any(|it| it == bucket)
     }
 }
@@ -194,8 +200,8 @@ impl Limit<'_> {
 fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
     let Some(Written { url, bucket, key, signs }) = written(stores, probe) else { return Ok(()) };
     let mut meant: Vec<&Limit<'_>> = stores.iter().filter(|it| is_one_server(it.endpoint, url)).collect();
-    // A URL can be signed for another host, such as that of a proxy in front of an existing store. So its signature is
-    // checked against the limits of all existing stores.
+    // A URL can be signed for a host that is not an endpoint of a store, such as a proxy in front of an existing
+    // store. So the bucket and the key of such a URL are checked against the limits of all existing stores.
     if meant.is_empty() && signs {
         meant = stores.iter().filter(|it| it.prefix.is_some()).collect();
     }
@@ -209,14 +215,14 @@ fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
     ))
 }
 
-/// What a question writes or deletes itself, or what it allows the owner of a signed URL to write or delete.
+/// What a question writes or deletes, or what the holder of the URL that it signs can write or delete.
 struct Written<'a> {
-    /// The URL of the request. Only its host and port are compared with those of the stores.
+    /// The URL of the request. Only its host and port are compared with the endpoints of the stores.
     url: &'a str,
     bucket: Cow<'a, str>,
     /// The key of the object. It is empty if the question is about the bucket itself.
     key: Cow<'a, str>,
-    /// Whether the question is signed with the keys of a store.
+    /// Whether the question signs a request, a URL or a form with the credentials of a store.
     signs: bool,
 }
 
@@ -255,11 +261,12 @@ fn by_signature(question: &PresignQuestion) -> Option<Written<'_>> {
     writes.then(|| Written { url: &access.endpoint, bucket: bucket.into(), key: key.into(), signs: true })
 }
 
-/// Returns what an HTTP request writes. A request whose path has no bucket writes nothing: it asks the store itself,
-/// for example for temporary credentials.
+/// Returns what an HTTP request writes. A request that names no bucket writes no object: it asks the store itself, for
+/// example for temporary credentials.
 ///
-/// The server of the URL gets the request, so the URL decides which store is meant. If the URL is that of a proxy, the
-/// header `Host` decides it. The store reads the bucket from `Host`.
+/// The request goes to the server in the URL, so this server decides which store is meant. If this server is no store,
+/// it may be a proxy that passes the request on. Then the header `Host` decides which store is meant. In virtual-host
+/// style, the store reads the bucket from `Host`.
 fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option<Written<'a>> {
     let HttpQuestion { method, url, host, form, .. } = question;
     if ["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
@@ -269,7 +276,7 @@ fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option
     let path = decoded(uri.path());
     let path = path.trim_start_matches('/');
     let (name, port) = server(url)?;
-    // `Host` need not have the port of the URL, so only its name is compared.
+    // The header `Host` need not contain the port of the URL, so only its host name is compared.
     let sent_to = host.as_ref().and_then(|host| Some(server(&format!("https://{host}"))?.0));
     let meant = store_of(stores, &name, Some(port)).or_else(|| store_of(stores, sent_to.as_ref()?, None));
     let host = sent_to.as_ref().unwrap_or(&name);
@@ -286,8 +293,9 @@ fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option
     Some(Written { url, bucket: Cow::Owned(bucket.to_owned()), key, signs: false })
 }
 
-/// The store that has this host, or one of whose buckets has it in virtual-host style. If there are several of the
-/// latter, the one with the longest name. `port` is `None` if it need not be compared.
+/// The store whose endpoint has this host, or one of whose buckets has this host in virtual-host style
+/// (`BUCKET.STORE`). If several stores match, the store with the longest host name is returned. `port` is `None` if
+/// the port need not be compared.
 fn store_of<'a, 'b>(stores: &'a [Limit<'b>], host: &str, port: Option<u16>) -> Option<&'a Limit<'b>> {
     let servers = stores.iter().filter_map(|it| Some((it, server(it.endpoint)?)));
     let servers = servers.filter(|(_, (_, of))| port.is_none_or(|port| port == *of));
@@ -295,13 +303,13 @@ fn store_of<'a, 'b>(stores: &'a [Limit<'b>], host: &str, port: Option<u16>) -> O
     matching.max_by_key(|(_, (name, _))| name.len()).map(|(store, _)| store)
 }
 
-/// Whether two URLs have the same host and port.
+/// Whether the URLs `one` and `other` have the same host and port.
 fn is_one_server(one: &str, other: &str) -> bool {
     server(one).is_some_and(|it| Some(it) == server(other))
 }
 
-/// The bucket in a host name of virtual-host style, which is the bucket and the store's own name. `None` for another
-/// host.
+/// The bucket in a host name of virtual-host style, which consists of the bucket, a dot and the store's own host name.
+/// `None` if `host` does not have this form.
 fn bucket_in_host<'a>(store: &str, host: &'a str) -> Option<&'a str> {
     host.strip_suffix(store)?.strip_suffix('.')
 }
@@ -322,7 +330,8 @@ mod tests {
 
     const HOST: &str = "https://s3.example.com";
 
-    /// Returns the id of the store in which a question is refused. `None` if the question may be asked.
+    /// Returns the id of the existing store in which the question would write without permission. `None` if the
+    /// question may be asked.
     fn refused_in(probe: &Probe) -> Option<String> {
         let (photos, videos) = (["photos".to_owned()], ["videos".to_owned()]);
         let limit = |id, endpoint, prefix: Option<&str>, buckets| {
@@ -357,7 +366,8 @@ mod tests {
             ("POST", "https://s3.example.com/?Action=AssumeRoleWithWebIdentity", None),
             ("GET", "https://s3.example.com/photos/theirs.txt", None),
             ("OPTIONS", "https://s3.example.com/photos/theirs.txt", None),
-            // Two stores have this endpoint, `first` and `same`. Each has its own prefix and buckets.
+            // Two stores have the endpoint `https://s3.example.com`: `first` and `same`. Each has its own prefix and
+            // buckets.
             ("PUT", "https://s3.example.com/videos/q/r1/n/a.txt", None),
             ("PUT", "https://s3.example.com/videos/p/r1/n/a.txt", Some("first")),
             ("PUT", "http://other.example.com:9000/photos/o/r1/n/a.txt", None),
@@ -371,7 +381,8 @@ mod tests {
             ("GET", "https://photos.s3.example.com/theirs.txt", None),
             ("PUT", "https://photos.own.example.com/a.txt", None),
             ("PUT", "https://photos.s3.example.com:8443/theirs.txt", None),
-            // An existing store whose name begins with a bucket of another one, or ends with the name of an own one.
+            // The host of the existing store `below` is `eu.own.example.com`. It ends with the host of the store
+            // `own`, which the run created, so `eu` could be taken for a bucket of `own`.
             ("PUT", "https://eu.own.example.com/photos/theirs.txt", Some("below")),
             ("PUT", "https://eu.own.example.com/photos/b/r1/n/a.txt", None),
             ("PUT", "https://photos.eu.own.example.com/theirs.txt", Some("below")),

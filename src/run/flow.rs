@@ -42,8 +42,9 @@ pub(super) async fn run(
     let outcome = match flow.whole().await {
         Ok(outcome) => outcome,
         Err(error) => {
-            // No further variant runs in this environment after an error. Other environments of the cluster still run,
-            // and they must not see the cluster-scoped objects of this flow.
+            // After an error, no further variant runs in this environment, so the objects in its namespace may stay.
+            // But other environments of the cluster still run. They must not see the cluster-scoped objects of this
+            // flow, so these objects are removed.
             if !error.is_silence() && !stage.context.options.keep {
                 let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.effects)).await;
                 taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");
@@ -74,8 +75,8 @@ pub(super) struct Flow<'a> {
     results: Results,
     /// The ids of the steps that failed or were blocked. A step that needs one of them is blocked.
     not_passed: BTreeSet<String>,
-    /// The last time at which a step failed with a cause that the unnoticed end of a container may explain, such as a
-    /// missing answer.
+    /// The last time at which a step failed in a way that can result from the end of a container, for example because
+    /// no answer came. The harness may not have noticed yet that the container has ended.
     silence: Option<Instant>,
     began: (Instant, Duration),
 }
@@ -124,7 +125,8 @@ impl<'a> Flow<'a> {
         let broke = self.effects.is_empty() && self.stage.a_trace_broke_since(self.began.1);
         let silence = if broke { Some(Instant::now()) } else { self.silence };
         self.end_probers().await;
-        // If the apiserver has just failed to answer, it is not asked again here, because that would only take time.
+        // If the apiserver has just failed to answer, it is not asked whether a container or node has ended, because
+        // that would only take time.
         if !results.as_ref().is_err_and(RunError::is_silence) {
             let ended = Box::pin(self.lives.ended(self.stage, (&self.effects, &mut self.pods), silence)).await;
             match (&results, ended) {
@@ -144,7 +146,8 @@ impl<'a> Flow<'a> {
         Ok(self.judged(&flow, &results?))
     }
 
-    /// Runs some steps of the flow. Returns whether their results are as the variant declares.
+    /// Runs the steps in `steps`, which are a part of the flow. Returns whether their results are as the variant
+    /// declares.
     pub(super) async fn part(&mut self, steps: &[Step]) -> Result<Outcome, RunError> {
         // A step that runs again is not blocked by its own earlier failure.
         self.not_passed.retain(|id| steps.iter().all(|it| it.id != *id));
@@ -152,12 +155,12 @@ impl<'a> Flow<'a> {
         Ok(self.judged(steps, &results))
     }
 
-    /// Ends the use of the flow, and returns its variant.
+    /// Consumes the flow and returns its variant.
     pub(super) fn into_variant(self) -> VariantPlan {
         self.variant.into_owned()
     }
 
-    /// Ends the probers that the steps so far have started.
+    /// Ends the probers that the flow's steps have started so far.
     pub(super) async fn end_probers(&mut self) {
         std::mem::take(&mut self.probers).end().await;
     }
@@ -220,8 +223,9 @@ impl<'a> Flow<'a> {
         Ok(results)
     }
 
-    /// Runs a step. Returns the step's result and, if the step makes its round void, the reason. If `may_be_void` is
-    /// false, the step fails instead: the step is in no repeat, or no further void round is allowed.
+    /// Runs a step. Returns the step's result and, if the step makes its round void, the reason. `may_be_void` is
+    /// false if the step is in no `repeat`, or if no further void round is allowed. Then the step fails instead of
+    /// making a round void.
     async fn step(
         &mut self,
         step: &Step,
@@ -235,8 +239,9 @@ impl<'a> Flow<'a> {
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
-        // The agent's first coming does not count to the time of the step. A step that waits is tried again if the pod does
-        // not run yet.
+        // The time in which the agent is first placed in an application's pod does not count towards the step's time
+        // limit. If the pod does not run yet, a step with `eventually` goes on, because each of its tries places the
+        // agent again.
         if blocked_by.is_empty()
             && let Err(error) = self.attempt(step, &place, within).guest_comes().await
             && !(error.may_pass() && step.eventually.is_some())
@@ -333,9 +338,10 @@ impl<'a> Flow<'a> {
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
-    /// Keeps what later steps and the end of the flow need: the step's results, and whether the step passed.
+    /// Stores what later steps and the end of the flow need: the step's results, and whether the step passed.
     async fn keep(&mut self, step: &Step, verdict: Verdict, tried: Option<&Tried>) {
-        // Nothing replaces the pods of the set-up before a step has changed something, so the pods are read only then.
+        // Nothing replaces the pods of the set-up until a step of the flow changes something. So the pods are read
+        // again only after such a step.
         if !self.effects.is_empty() {
             let acted = step.action.changes().map(|_| verdict == Verdict::Passed);
             Box::pin(lives::look(self.stage, &self.effects, &mut self.pods, acted)).await;
@@ -388,8 +394,8 @@ impl<'a> Flow<'a> {
         found.noted("find out why a signature was refused")
     }
 
-    /// A sentence that says which link of the web identity chain is broken. `None` if no token exchange failed, or if
-    /// the facts show no broken link.
+    /// A sentence that says why a store refused to exchange a web identity token, for example because the token has
+    /// expired. `None` if no token exchange failed, or if the facts show no reason.
     async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
         let question = tried?.question.as_ref()?;
         chain::broken_link(self.stage, &self.variant, step, question, cause?).await

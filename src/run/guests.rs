@@ -28,21 +28,22 @@ use parallax_images::{Binaries, Cache};
 use parallax_language::scenario::model::{AsksAs, AttachVantage, VantageSpec};
 use parallax_plan::VariantPlan;
 
-/// The program of the agent.
+/// The file name of the agent's program.
 const PROGRAM: &str = "parallax-agent";
 /// The number of agents that this process has placed.
 static PLACED: AtomicUsize = AtomicUsize::new(0);
-/// The time limit of a question that is asked a second time in the way of the application, in milliseconds.
+/// The guest asks some questions a second time, with the settings of the application's own programs. This is the time
+/// limit of such a question, in milliseconds.
 const BESIDE_MS: u64 = 5_000;
 
-/// The guests of an environment, by what the vantages declare about the place.
+/// The guests of an environment. The key says where the guest runs.
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     open: Mutex<BTreeMap<Place, Arc<Guest>>>,
 }
 
-/// The workload, the container, and the image of an ephemeral container. Vantages that differ only in how they ask share
-/// one guest.
+/// Where a guest runs: the workload, the name of the container, and the image of the ephemeral container if one is
+/// used. Vantages for which these three values are the same share one guest.
 type Place = (String, Option<String>, Option<String>);
 
 fn place_of(spec: &AttachVantage) -> Place {
@@ -56,13 +57,13 @@ pub(super) struct Guest {
     pod: Pod,
     /// The name of the application's container.
     container: String,
-    /// How the application's own programs resolve names, and which certificates they trust. The error is the reason why
-    /// that is not known.
+    /// How the application's own programs resolve names, and which certificates they trust. The error says why these
+    /// settings are not known.
     settings: Result<Settings, String>,
     placed: Placed,
 }
 
-/// What a run has placed in a container of an application, and has to remove.
+/// An agent that a run has placed in a container of an application, and that the run has to remove.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     namespace: String,
@@ -72,7 +73,8 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// Removes the agent, if its pod still exists. Returns a sentence for each part that remains.
+    /// Removes the agent, if its pod still exists. Returns a sentence for each thing that remains in the pod, such as
+    /// the agent's file.
     async fn remove(&self) -> Vec<String> {
         let placing = self.placing.lock().await;
         match placing.pods().get_opt(&self.pod).await {
@@ -83,15 +85,16 @@ impl Placed {
 }
 
 /// Removes the agents that the environments of a namespace have placed; `None` stands for all namespaces of the run.
-/// Returns a sentence for each part that remains.
+/// Returns a sentence for each thing that remains in a pod.
 pub(super) async fn remove(context: &Context, namespace: Option<&str>) -> Vec<String> {
     let is_meant = |it: &&Placed| namespace.is_none_or(|namespace| it.namespace == namespace);
     let placed: Vec<Placed> = all_of(context).iter().filter(is_meant).cloned().collect();
     futures::future::join_all(placed.iter().map(|it| removed(context, it))).await.concat()
 }
 
-/// Removes one agent. It leaves the list only after it was removed. If the user stops the run before, or if the removal
-/// fails, the clean-up at the end of the run still finds it. Returns a sentence for each part that remains.
+/// Removes one agent, and then deletes its entry in the list of placed agents. If the user stops the run in between,
+/// or if the removal fails, the clean-up at the end of the run still finds the entry. Returns a sentence for each
+/// thing that remains in the pod.
 async fn removed(context: &Context, placed: &Placed) -> Vec<String> {
     let left = placed.remove().await;
     if left.is_empty() {
@@ -100,12 +103,12 @@ async fn removed(context: &Context, placed: &Placed) -> Vec<String> {
     left
 }
 
-/// The list of everything that a run has placed.
+/// The list of all agents that a run has placed in containers of applications.
 pub(crate) type AllPlaced = SyncMutex<Vec<Placed>>;
 
 impl Guests {
-    /// Places the guest for a vantage if there is none, or if its pod, its container or its session has ended. The error
-    /// names what refuses the agent, and what helps.
+    /// Places the guest for a vantage if there is none yet, or if the guest's pod, container or session has ended. The
+    /// error says what prevents the agent from running in the pod, and what the user can do to change this.
     async fn come(&self, stage: &Stage<'_>, spec: &AttachVantage) -> Result<(), Absent> {
         let mut open = self.open.lock().await;
         let place = place_of(spec);
@@ -113,7 +116,8 @@ impl Guests {
             if guest.is_there(stage).await? {
                 return Ok(());
             }
-            // The pod or the container has ended, and the agent with it.
+            // The guest's pod, container or session has ended. What is left of the old agent is removed before a new
+            // agent is placed.
             if let Some(ended) = open.remove(&place) {
                 for remains in removed(stage.context, &ended.placed).await {
                     stage.context.sink.warn(remains);
@@ -124,12 +128,12 @@ impl Guests {
         Ok(())
     }
 
-    /// The guest for a vantage. `None` if it has not come.
+    /// The guest for a vantage. `None` if no guest has been placed for it.
     async fn of(&self, spec: &AttachVantage) -> Option<Arc<Guest>> {
         self.open.lock().await.get(&place_of(spec)).map(Arc::clone)
     }
 
-    /// Whether the pod from which a vantage asks has this address.
+    /// Whether the pod from which a vantage asks has the IP address `address`.
     pub(super) async fn has_address(&self, spec: &AttachVantage, address: &str) -> bool {
         self.of(spec).await.is_some_and(|it| it.has_address(address))
     }
@@ -154,7 +158,8 @@ impl Guest {
         let program = Cache::open().and_then(|cache| program.find(PROGRAM, "the pod", &cache));
         let program = program.map_err(|error| Absent::for_good(error.to_string()))?;
         let size_mib = tokio::fs::metadata(&program).await.map(|it| it.len() >> 20).unwrap_or_default();
-        // Each name is used once in the run, because an ephemeral container stays in its pod.
+        // Each placed agent gets a name that the run has not used before: an ephemeral container with the agent cannot
+        // be removed from its pod, so its name stays in use.
         let number = PLACED.fetch_add(1, Ordering::Relaxed);
         let name = format!("parallax-{}-{number}", context.options.id.as_str());
         let outlook = if is_waited_for { Outlook::NotYet } else { Outlook::Final };
@@ -176,7 +181,8 @@ impl Guest {
         let begun = placed.placing.lock().await.begin(&announce).await;
         let (session, settings) = match begun {
             Ok(begun) => begun,
-            // If the container has ended meanwhile, this is the reason, and the workload may start it again.
+            // If the application's container has ended meanwhile, its end is the reason why no agent could be placed.
+            // The workload may start the container again, so a later try may succeed.
             Err(why) => match is_same(stage, &pod, &container).await {
                 Ok(true) => return Err(Absent::for_good(why)),
                 Ok(false) => return Err(Absent { why, outlook: Outlook::NotYet }),
@@ -186,7 +192,7 @@ impl Guest {
         Ok(Self { vantage: Vantage::Pod(session), pod, container, settings, placed })
     }
 
-    /// Whether questions can still be asked from the pod.
+    /// Whether the guest's session is open and its container still runs, so that questions can be asked from there.
     async fn is_there(&self, stage: &Stage<'_>) -> Result<bool, Absent> {
         if !self.vantage.is_open() {
             return Ok(false);
@@ -194,14 +200,14 @@ impl Guest {
         is_same(stage, &self.pod, &self.container).await
     }
 
-    /// Whether the pod has this address.
+    /// Whether the guest's pod has the IP address `address`.
     fn has_address(&self, address: &str) -> bool {
         let status = self.pod.status.as_ref();
         let all = status.iter().flat_map(|it| &it.pod_ips).flatten().map(|it| it.ip.as_str());
         all.chain(status.and_then(|it| it.pod_ip.as_deref())).any(|it| it == address)
     }
 
-    /// The view with the resolver and the certificates of the application's own programs.
+    /// A copy of `view`, with the resolver and the trusted certificates of the application's own programs.
     fn own_view(&self, view: &View) -> Result<View, String> {
         let unknown = |why: &str| format!("how the application's own programs ask is not known: {why}");
         let settings = self.settings.as_ref().map_err(|why| unknown(why))?;
@@ -209,8 +215,9 @@ impl Guest {
         Ok(View { trust, own_resolver: Some(settings.resolver()), ..view.clone() })
     }
 
-    /// Asks a question about a name or a certificate once more, in the way of the application's own programs. Returns
-    /// sentences about the answer beside `ours`. Other questions are not asked twice, because they may change something.
+    /// Asks a DNS or TLS question a second time, with the settings of the application's own programs. Returns
+    /// sentences that compare this answer with `ours`, the answer with the harness's settings. Other questions are not
+    /// asked twice, because they may change something.
     pub(super) async fn beside(&self, question: &Question, ours: &Answer) -> Vec<String> {
         let is_dns = match &question.probe {
             Probe::Dns(_) => true,
@@ -231,7 +238,7 @@ impl Guest {
     }
 }
 
-/// Whether a pod still exists and the container in it has run without end since `pod` was read.
+/// Whether a pod still exists, and its container has neither ended nor restarted since `pod` was read.
 async fn is_same(stage: &Stage<'_>, pod: &Pod, container: &str) -> Result<bool, Absent> {
     let pods: Api<Pod> = Api::namespaced(stage.applier.client().clone(), &stage.scene.plan.namespace);
     let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -244,26 +251,26 @@ async fn is_same(stage: &Stage<'_>, pod: &Pod, container: &str) -> Result<bool, 
     }))
 }
 
-/// The id of a running container of a pod. It changes when the container starts again.
+/// The runtime's id of a container of a pod, if the container runs. The id changes when the container starts again.
 fn life<'p>(pod: &'p Pod, container: &str) -> Option<&'p str> {
     let mut all = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
     let of = all.find(|it| it.name == container)?;
     of.container_id.as_deref().filter(|_| of.state.as_ref().is_some_and(|it| it.running.is_some()))
 }
 
-/// The certificates of the stores that the application's programs use. The error says which of them cannot be part of a
-/// question.
+/// The contents of the trust stores that the application's programs use. It is an error if a trust store is too large
+/// to be part of a question.
 fn trusted(settings: &Settings) -> Result<Vec<String>, String> {
     let mut trust = Vec::new();
     for store in settings.used_stores() {
         match &store.certificates {
             Ok(certificates) => trust.push(certificates.clone()),
             Err(why) if why == TOO_LARGE => return Err(format!("{} is {why}", store.path)),
-            // A program with such a store trusts nothing in its place.
+            // The trust store cannot be read, so a program that uses it trusts no certificate from it either.
             Err(_) => {}
         }
     }
-    // All stores together must fit into a frame, as each of them does.
+    // One frame carries the contents of all trust stores, so their total size is limited, too.
     if trust.iter().map(|it| it.len() as u64).sum::<u64>() > LIMIT_BYTES {
         let paths: Vec<&str> = settings.used_stores().map(|it| it.path.as_str()).collect();
         return Err(format!("{} are together larger than {} KiB", paths.join(" and "), LIMIT_BYTES >> 10));
@@ -271,8 +278,8 @@ fn trusted(settings: &Settings) -> Result<Vec<String>, String> {
     Ok(trust)
 }
 
-/// Removes from a question what the record does not need: the private key of a client's certificate, and the
-/// application's trusted certificates, which may be hundreds.
+/// Removes from a question what the record does not need: the client certificate with its private key, and the
+/// certificates that the application trusts, which may be hundreds.
 pub(super) fn for_the_record(question: &mut Question) {
     question.view.identity = None;
     if question.view.own_resolver.is_some() {
@@ -284,7 +291,8 @@ fn all_of(context: &Context) -> std::sync::MutexGuard<'_, Vec<Placed>> {
     context.guests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says what the application's own programs get beside what a question with our settings got.
+/// Compares the result of the application's own programs (`own`) with the result of the same question with the
+/// harness's settings (`ours`), in one sentence.
 fn sentence(how: &str, ours: &Result<Reply, Cause>, own: &Result<Reply, Cause>) -> String {
     let addresses = |of: &Result<Reply, Cause>| match of {
         Ok(Reply::Dns(dns)) => shown(&dns.addresses),
@@ -319,7 +327,7 @@ fn by_stores(settings: &Settings) -> String {
             NamedBy::Folder => "folder",
             by => by.variable().unwrap_or_default(),
         };
-        // If the system has no file, words stand in place of its path.
+        // If the system has no file of trusted certificates, `path` contains words instead of a path.
         let named = if store.path.starts_with('/') { format!("{by} {}", store.path) } else { store.path.clone() };
         match &store.certificates {
             Ok(_) => named,
@@ -330,16 +338,17 @@ fn by_stores(settings: &Settings) -> String {
     if stores.is_empty() { "no trusted certificates".to_owned() } else { stores.join(", ") }
 }
 
-/// An open vantage of a step.
+/// A vantage from which a step can ask.
 pub(super) enum Seat<'a> {
     /// A vantage that exists as long as the environment.
     Own(&'a Vantage),
-    /// A guest in an application's own pod, and whose settings it uses.
+    /// A guest in an application's own pod. `AsksAs` says whose settings its questions use; `None` means those of the
+    /// harness.
     Guest(Arc<Guest>, Option<AsksAs>),
 }
 
 impl Seat<'_> {
-    /// The view of a question from here. `view` is the view that the scenario declares.
+    /// The view that a question from this vantage uses. `view` is the view that the scenario declares.
     pub(super) fn view(&self, view: View) -> Result<View, String> {
         match self {
             Self::Guest(guest, Some(AsksAs::Application)) => guest.own_view(&view),
@@ -347,7 +356,7 @@ impl Seat<'_> {
         }
     }
 
-    /// The guest, if it asks with our settings.
+    /// The guest, if this vantage is a guest whose questions use the settings of the harness. `None` otherwise.
     pub(super) fn as_ours(&self) -> Option<Arc<Guest>> {
         match self {
             Self::Guest(guest, None) => Some(Arc::clone(guest)),
@@ -357,8 +366,8 @@ impl Seat<'_> {
 }
 
 impl Stage<'_> {
-    /// Places the agent in an application's own pod if the vantage with the id `id` is there, and if the agent is not. The
-    /// error names the vantage.
+    /// If the vantage with the id `id` is in an application's own pod, places the agent there, unless it is there
+    /// already. The error names the vantage.
     pub(super) async fn guest_comes(&self, variant: &VariantPlan, id: &str) -> Result<(), Absent> {
         let spec = variant.variant.scenario.vantages.get(id);
         let Some(spec) = spec.and_then(|it| it.attach.as_ref()) else { return Ok(()) };
@@ -366,8 +375,8 @@ impl Stage<'_> {
         self.guests.come(self, spec).await.map_err(named)
     }
 
-    /// The open vantage with the id `id` in the scenario of a variant. The error says that no agent is in an application's
-    /// own pod; [`Self::guest_comes`] places it.
+    /// The vantage with the id `id` in the scenario of a variant. It is an error if the vantage is in an application's
+    /// own pod and no agent is there. [`Self::guest_comes`] places the agent.
     pub(super) async fn vantage(&self, variant: &VariantPlan, id: &str) -> Result<Seat<'_>, String> {
         if let Some(pod) = variant.pods.get(id) {
             return Ok(Seat::Own(self.pods.get(pod).expect("the plan makes a pod for every pod vantage")));
@@ -386,7 +395,7 @@ impl Stage<'_> {
 }
 
 impl Attempt<'_> {
-    /// Places the agent in the application's own pod, if the step asks from there and the agent is not there.
+    /// If the step asks from an application's own pod, places the agent there, unless it is there already.
     pub(super) async fn guest_comes(&self) -> Result<(), RunError> {
         let Some(from) = self.step.from.as_deref() else { return Ok(()) };
         let (place, step) = (self.place, &self.step.id);

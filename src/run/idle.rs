@@ -13,7 +13,7 @@ use super::slots::Slots;
 const TIMES: &str = "/proc/stat";
 /// The interval between two measurements of the idle time. After each measurement, at most one slot is lent.
 const EVERY: Duration = Duration::from_millis(400);
-/// If at least this share of the processors' time was idle, in percent, a slot may be lent.
+/// The share of the processors' time, in percent, that must have been idle before a slot is lent.
 const ROOM_PERCENT: u64 = 25;
 
 /// The idle time and the whole time of all processors since the machine started, in the kernel's ticks.
@@ -40,9 +40,9 @@ pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
     }
 }
 
-/// Parses the first line of the file. Its numbers are user, nice, system, idle, iowait, irq, softirq and steal. A
-/// processor that waits for the disk (iowait) does not count as idle here, because further work would wait for the same
-/// disk.
+/// Parses the first line of `/proc/stat`. Its numbers are user, nice, system, idle, iowait, irq, softirq and steal. A
+/// processor that waits for the disk (iowait) does not count as idle here, because further work would wait for the
+/// same disk.
 fn times(text: &str) -> Option<Times> {
     let ticks = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
     let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;

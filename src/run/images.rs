@@ -23,18 +23,18 @@ pub(super) const AGENT: &str = "agent";
 /// copies.
 const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];
 
-/// The images with which the clusters of a run are started.
+/// The images that were obtained for a run: the images with which its clusters start, and the reference of each image.
 #[derive(Debug)]
 pub(super) struct Supplied {
     pub(super) cluster: cluster::Images,
     /// Whether the node image is the published k3s, and not the image built from source.
     pub(super) published: bool,
-    /// The full image references by the name of the image, to be inserted into manifests.
+    /// The full image references, which are inserted into manifests. The key is the name of the image.
     pub(super) references: BTreeMap<String, String>,
 }
 
-/// The images that a plan needs. Each entry says whether the engine needs the image (`engine`), whether a node needs an
-/// archive of it (`archive`), or both.
+/// The images that a plan needs. Each entry says who needs the image: the engine (`engine`), a node, which gets the
+/// image as an archive (`archive`), or both.
 pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
@@ -47,7 +47,7 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
     wanted
 }
 
-/// Builds the named images from their recipes. If `names` is empty, builds all images that have a recipe.
+/// Builds the images in `names` from their recipes. If `names` is empty, builds all images that have a recipe.
 pub async fn build_images(
     recipes: &Recipes,
     names: &[String],
@@ -62,9 +62,9 @@ pub async fn build_images(
 }
 
 /// Obtains the images for a later run of a plan. If a published image cannot be obtained, it is left out with a note.
-/// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` says which images
-/// of the plan are needed, and where: [`wants`] for a run. With [`OnRequest::OnlyBuilt`], an image that is built only
-/// on request is left out in the same way, unless it is built already.
+/// The scenarios that need this image cannot run, so their other images are left out, too. `wanted` computes which
+/// images of the plan are needed, and where; for a run, this is [`wants`]. With [`OnRequest::OnlyBuilt`], an image
+/// that is built only on request is left out in the same way, unless it is built already.
 pub async fn fetch(
     recipes: &Recipes,
     (policy, engine, provision): (K3s, &Engine, bool),
@@ -150,7 +150,7 @@ impl Supplies {
     }
 }
 
-/// A request for a published image that has no recipe. A node needs it as an archive in its air-gap folder.
+/// A request for a published image that has no recipe. A node needs this image as an archive in its air-gap folder.
 fn published(name: &str) -> Want {
     Want { name: name.to_owned(), engine: false, archive: true }
 }

@@ -14,7 +14,7 @@ use super::scene::Scene;
 use crate::probe::lives;
 use parallax_record::Noted as _;
 
-/// The addresses that are known so far. The set can grow, because nodes and proxies may start during a flow.
+/// The known addresses of nodes and proxies. The set can grow, because nodes and proxies may start during a flow.
 #[derive(Debug, Default)]
 pub(super) struct Inbound(Mutex<BTreeSet<IpAddr>>);
 
@@ -52,7 +52,7 @@ fn of_node(node: &Node) -> Vec<IpAddr> {
     own.chain(bridges).collect()
 }
 
-/// The address of a pod that may be a proxy. Every pod may be one except the pods of vantages.
+/// The address of a pod, if the pod may be a proxy. Every pod except the pods of vantages may be a proxy.
 fn of_proxy(pod: &Pod, vantages: &BTreeSet<&str>) -> Option<IpAddr> {
     let address = pod.status.as_ref()?.pod_ip.as_deref()?;
     if vantages.contains(address) { None } else { address.parse().ok() }

@@ -16,8 +16,8 @@ use parallax_language::fixture::{Contributions, Input, ProjectFile, Trusted};
 use parallax_language::text_of_project;
 use parallax_plan::{EnvironmentPlan, Plan};
 
-/// The secrets that an environment lacks, as sentences. Each names the environment variable and the place in the
-/// scenario that asks for it. An empty variable counts as one that is not set.
+/// The secrets that an environment lacks, as sentences. Each sentence names the environment variable of a secret, and
+/// the place in the scenario that asks for the secret. An empty variable counts as a variable that is not set.
 pub(super) fn missing(plan: &EnvironmentPlan) -> Vec<String> {
     let lacking = wanted(plan).filter(|it| value(it).is_none());
     lacking.map(|it| format!("the environment variable {} is not set ({})", it.env, it.at)).collect()
@@ -54,8 +54,9 @@ pub(super) fn within_the_network(context: &Context, mut plan: Plan) -> Plan {
     plan
 }
 
-/// The reasons why an environment cannot run in a cluster that the harness starts: it lacks a secret, or it uses a
-/// store or an authority that exists outside the run. The network of such a cluster has no connection to the outside.
+/// The reasons why an environment cannot run in a cluster that the harness starts. Such a cluster has no connection to
+/// the outside. So the environment cannot use a store, an authority or an application that exists outside the run.
+/// Another reason is a secret that is missing.
 fn lacking_in_the_network(plan: &EnvironmentPlan) -> Vec<String> {
     let is_outside = |it: &Contributions| {
         it.trusts == Some(Trusted::System) || it.store.as_ref().is_some_and(|it| it.prefix.is_some())
@@ -92,8 +93,8 @@ fn of_machine(id: &str, trusted: Option<String>) -> Result<String, ApplyError> {
     })
 }
 
-/// Returns the certificates of a file, and nothing else that the file contains. The text is put into `ConfigMaps` and
-/// questions, and such a file often also contains a private key.
+/// Returns the certificates in a file, and nothing else that the file contains. The returned text is put into
+/// `ConfigMaps` and questions, and a file with certificates often also contains a private key.
 fn of_file(project: &Path, file: &ProjectFile) -> Result<String, ApplyError> {
     let no_certificate = || "contains no certificate in PEM format".to_owned();
     let text = text_of_project(project, &file.path).and_then(|it| only_certificates(&it).ok_or_else(no_certificate));
@@ -170,8 +171,8 @@ mod tests {
             of_file(project.path(), &ProjectFile { path: "ca.pem".to_owned(), at: "s.yaml:4".to_owned() })
         };
         let both = read(&format!("{key}\n{one}")).expect("a certificate");
-        // The result ends with a line break, although the file does not. So the certificates of another authority can
-        // be appended.
+        // The returned text ends with a line break, although the file does not. So the certificates of another
+        // authority can be appended to the text.
         assert_eq!(both, format!("{one}\n"));
         let failure = read(key).expect_err("only a key").failure();
         assert_eq!(failure.what, "s.yaml:4: ca.pem contains no certificate in PEM format");

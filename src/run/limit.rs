@@ -28,7 +28,7 @@ impl Limit {
         if let Some(given) = given {
             let (sink, cancel) = (sink.clone(), cancel.clone());
             clock.spawn(async move {
-                // The code waits for a time and not for an event, so a sleep is correct here.
+                // The time limit of the run is a period and not an event, so a sleep is correct here.
                 tokio::time::sleep(given).await;
                 sink.note(format!("the run's time of {} s is over: cleaning up", given.as_secs()));
                 cancel.cancel();

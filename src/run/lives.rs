@@ -26,7 +26,8 @@ const NAME_SERVICE: (&str, &str) = ("kube-system", "k8s-app=kube-dns");
 /// The pause between two checks for the end of a container that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
-/// The containers and nodes that ran when this value was read, which is before the first flow.
+/// The state of an environment's containers and of the agent nodes at one moment. The state before the first flow is
+/// compared with later states.
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
@@ -49,16 +50,17 @@ impl Lives {
         Ok(Self { pods, names, beside, nodes })
     }
 
-    /// Begins to track the pods of the namespace for a flow.
+    /// Begins to track the pods of the namespace during a flow. The tracking begins with the pods in this state.
     pub(super) fn pods(&self, namespace: &str) -> Pods {
         Pods::before(&self.pods, namespace)
     }
 
     /// The containers and nodes that have ended after this state was read, although no step of the flow ended them.
-    /// Each comes with a description of how it ended.
+    /// Each entry is a description of how a container or node ended.
     ///
     /// If a step got no answer, a container may have ended although the kubelet has not reported this yet. `silence` is
-    /// the time of that step. The check is repeated until the kubelet must have reported the end.
+    /// the moment at which that step failed. After it, the check is repeated until the kubelet must have reported the
+    /// end of such a container.
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
@@ -107,15 +109,15 @@ async fn listed(stage: &Stage<'_>, namespace: &str, labels: &str) -> Result<Vec<
 }
 
 /// Reads the state of the namespace's pods after a step and passes it to `pods`. If the apiserver does not answer, the
-/// state is read again after a later step. `acted` is `None` if the step changes nothing, otherwise whether the step
-/// passed.
+/// state is read again after a later step. `acted` is `None` if the step changes nothing; otherwise it says whether
+/// the step passed.
 pub(super) async fn look(stage: &Stage<'_>, effects: &SideEffects, pods: &mut Pods, acted: Option<bool>) {
     let at = OffsetDateTime::now_utc();
     let now = listed(stage, &stage.scene.plan.namespace, "").await;
     match now.noted("look at the pods after a step") {
         Some(now) => pods.look(&now, at, effects, acted),
-        // The state of the pods after the step is not known. Therefore the pods that the step touched may end at any
-        // later time.
+        // The state of the pods after the step is not known. Therefore a later end of the pods that the step touched
+        // counts as an effect of the step, and is no error.
         None => effects.step_ended(false),
     }
 }

@@ -1,5 +1,5 @@
-//! Serves a person who inspects a variant that is kept: reads the logs of its pods, containers and nodes, and opens a
-//! shell at a vantage.
+//! Serves a person who inspects a variant that is kept: reads the logs of the variant's pods, containers and nodes,
+//! and opens a shell at a vantage.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,16 +25,17 @@ use parallax_language::scenario::target::{LogTarget, Target as _};
 use parallax_language::scenario::template::Template;
 use parallax_plan::VariantPlan;
 
-/// The time limit of a program that `exec` runs.
+/// The time limit of a program that the user runs at a vantage.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
 /// The time limit for preparing a shell.
 const PREPARED_WITHIN: Duration = Duration::from_secs(30);
-/// The exit code of a shell if a program does not exist.
+/// The exit code that a shell returns if a program does not exist.
 const NOT_FOUND: i32 = 127;
-/// The variables from which programs read the path of the certificates that they trust.
+/// The environment variables from which programs read the path of the certificates that they trust.
 const BUNDLES: [&str; 5] =
     ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
-/// The name by which the user selects the log of the external network's name server, as in a `log` step.
+/// The name by which the user selects the log of the name server of the external network (the world), as in a `log`
+/// step.
 const WORLD: &str = "world";
 /// The kinds of objects that create pods (or are pods). The names of these pods begin with the name of the object.
 const WITH_PODS: [&str; 6] = ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"];
@@ -49,10 +50,11 @@ const PREPARE: &str =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inside {
-    /// The place in which the script must be run.
+    /// Where the script must be run: on this machine, in a container or in a pod.
     pub place: Place,
-    /// The path of a script for `sh`. The script sets the environment variables, then runs its arguments, or a shell if
-    /// there are none. The script works only once.
+    /// The path of a script for `sh`. The script sets the environment variables of the vantage. Then it runs its
+    /// arguments as a program, or a shell if there are no arguments. The script works only once, because it removes
+    /// itself.
     pub enter: String,
 }
 
@@ -196,7 +198,7 @@ fn pod_of(scene: &Scene<'_>, variant: &VariantPlan, vantage: &str) -> Option<Str
     scene.environment.pods.get(planned).map(|(pod, _)| pod.clone())
 }
 
-/// The last `tail` lines of each container of a pod, each log with its name.
+/// The last `tail` lines of the log of each container of a pod. Each log comes with a name: the pod and the container.
 async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<String>)> {
     let name = name_of(pod);
     let spec = pod.spec.iter();
@@ -263,8 +265,8 @@ pub(super) async fn inside(
     };
     let name = format!("shell-{}", parallax_engine::fresh_run_id());
     let folder = match &place {
-        // The run's folder belongs to the user. The shell's files in it contain secrets, so they are removed together
-        // with the environment.
+        // On this machine, the files of the shell are in the run's folder. They contain secrets, so they are removed
+        // together with the environment.
         Place::Here => stage.context.options.directory.join(&name).display().to_string(),
         Place::Pod { .. } | Place::Container(_) => format!("/tmp/parallax-{name}"),
     };
@@ -280,8 +282,8 @@ pub(super) async fn inside(
     }
 }
 
-/// The id of the vantage that the user named, or of the only vantage. It is an error if the vantage's image contains no
-/// programs.
+/// The id of the vantage that the user named, or of the only vantage. It is an error if no programs can run at this
+/// vantage, because it is an application's own pod or because its image contains only the agent.
 fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v str, String> {
     let vantages = &variant.variant.scenario.vantages;
     let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -306,9 +308,9 @@ fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v st
 }
 
 /// The question that runs a program at a vantage, with the vantage's environment variables and trusted certificates.
-/// `proxy` is the URL of the HTTP proxy through which programs reach the environment's names. Only a program that runs
-/// on the harness's own machine gets it, in the variables of [`PROXIES`], because such a program cannot resolve the
-/// names.
+/// `proxy` is the URL of the HTTP proxy through which programs reach the environment's host names. Only a program that
+/// runs on the harness's own machine gets this URL, in the variables of [`PROXIES`], because such a program cannot
+/// resolve the host names.
 fn question(
     stage: &Stage<'_>,
     (variant, proxy): (&VariantPlan, Option<&str>),
@@ -335,7 +337,7 @@ fn question(
     for name in BUNDLES {
         set(name, CA_BUNDLE);
     }
-    // Programs on this machine cannot resolve the names of the environment themselves. Only the proxy can.
+    // Programs on this machine cannot resolve the host names of the environment. Only the proxy can.
     let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| !it.is_inside() && it.image().is_none());
     if let Some(proxy) = proxy.filter(|_| here) {
         for name in PROXIES {
@@ -365,7 +367,8 @@ async fn ask(
     }
 }
 
-/// The reply for a program that does not exist. It has the exit code and the message of a shell in this case.
+/// The reply for a program that does not exist. Its exit code and its message are the same as those of a shell in this
+/// case.
 fn not_found(detail: &str) -> RunReply {
     let stderr = format!("{detail}\n");
     RunReply {
@@ -396,8 +399,9 @@ fn place_of(stage: &Stage<'_>, variant: &VariantPlan, from: &str) -> Result<Plac
     Ok(Place::Container(container.to_owned()))
 }
 
-/// The text of the script that starts a shell, or runs its arguments, at a vantage. The program gets exactly the
-/// variables in `env` and a few standard ones. At the end, the script removes its folder.
+/// The text of a script for a vantage. The script runs its arguments as a program, or starts a shell if there are no
+/// arguments. The program gets only the environment variables in `env` and a few standard variables. At the end, the
+/// script removes its folder.
 fn enter(vantage: &str, folder: &str, env: &BTreeMap<String, Secret>) -> String {
     let bundle = format!("{folder}/ca.pem");
     let folder = quoted(folder);

@@ -10,14 +10,14 @@ use parallax_provision::{Tool, Use};
 use parallax_record::Sink;
 
 const GIB: u64 = 1024 * 1024 * 1024;
-/// The free disk space that a run needs for images and containers. Measured in a full run: 0.5 GB for the node, 1 GB
-/// for layers and archives.
+/// The free disk space that a run needs for images and containers. A full run used 0.5 GB for the node, and 1 GB for
+/// layers and archives.
 const FREE_DISK_BYTES: u64 = 3 * GIB;
 /// The memory, in bytes, that a cluster with a store needs in order to start.
 const MEMORY_BYTES: u64 = 2 * GIB;
 
-/// The number of clusters that exist at the same time in a run of all scenarios. The kernel limits (inotify) of the
-/// machine must be high enough for so many clusters.
+/// The number of clusters that exist at the same time in a run of all scenarios. The machine's kernel limits for
+/// inotify must be high enough for this number.
 const CLUSTERS: u64 = 4;
 
 /// The machine on which a run happens.

@@ -1,7 +1,7 @@
 //! Drives a run: engine, images, clusters, environments, flows, and the clean-up.
 //!
 //! Everything that happens in a run, including verdicts, is sent as events to the record, through the `Sink`. The
-//! return value only says how the run itself ended.
+//! return value of [`e2e`] only says whether the run itself failed.
 
 mod apart;
 mod baselines;
@@ -88,9 +88,9 @@ pub struct Options {
     pub recipes: Recipes,
     /// Which node image to use: the published k3s, or the image built from source.
     pub k3s: K3s,
-    /// The cluster in which the run takes place, if the harness does not own it. `None` if the run starts its clusters.
+    /// The existing cluster in which the run takes place. `None` if the run starts clusters of its own.
     pub theirs: Option<Theirs>,
-    /// How programs of a scenario run on this machine itself.
+    /// How a program runs if the scenario starts it on this machine and not in a container.
     pub programs: Programs,
     /// Whether missing tools may be installed (`--provision`).
     pub provision: bool,
@@ -98,19 +98,19 @@ pub struct Options {
     pub keep: bool,
     /// Whether `keep` applies only if a variant failed (`--keep-on-failure`).
     pub keep_only_failed: bool,
-    /// The settings with which the run's only variant is kept and serves requests after its flow (`parallax up`).
-    /// `None` in every other run.
+    /// The settings of `parallax up`: after its flow, the environment of the run's only variant stays and serves the
+    /// user's requests. `None` in every other run.
     pub standing: Option<Standing>,
-    /// The largest numbers of jobs, environments and clusters at the same time.
+    /// The numbers of jobs, environments and clusters that may exist at the same time.
     pub at_once: AtOnce,
-    /// The largest numbers of jobs, environments and clusters while the processors are idle.
+    /// The numbers of jobs and environments to which the limits in `at_once` may grow while the processors are idle.
     pub most: AtOnce,
-    /// Which scenarios may be skipped.
+    /// Which scenarios the user allows the run to skip.
     pub skips: Skips,
-    /// What the run does with images that are built only on request.
+    /// Whether the run builds the images that are built only on request (`on-request` in images.lock).
     pub on_request: OnRequest,
-    /// The seed of random start times, which overrides the seeds of scenarios. `None` leaves the seeds of the
-    /// scenarios.
+    /// The seed of the random delays before the steps of a `repeat`. It replaces the seeds that scenarios declare.
+    /// `None` keeps the seeds of the scenarios.
     pub seed: Option<u64>,
     /// The number of failed variants after which no further variant begins. `None` means no limit.
     pub max_fail: Option<u32>,
@@ -122,7 +122,7 @@ pub struct Options {
     pub timeout: Option<Duration>,
 }
 
-/// The way in which programs of a scenario run on this machine itself.
+/// How a program runs if the scenario starts it on this machine and not in a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Programs {
     /// Programs run isolated from the other processes of the machine.
@@ -140,7 +140,7 @@ pub(crate) struct Context {
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
-    /// The time after which each step of a baseline held.
+    /// How long each step of a baseline took until its expectation held.
     pub(crate) baselines: Baselines,
     pub(crate) start: OffsetDateTime,
     /// Slots for work that needs processor time: the set-up of an environment, or the start of a node. A flow needs no
@@ -150,11 +150,12 @@ pub(crate) struct Context {
     pub(crate) environments: Slots,
     /// The slots for clusters that exist at the same time.
     pub(crate) clusters: Slots,
-    /// The places in existing stores where the run may have written.
+    /// The buckets and prefixes of existing stores below which the run may have written objects.
     pub(crate) written: Mutex<Vec<Place>>,
-    /// The pipe to the reaper of a run in a cluster that the harness does not own. Otherwise, nothing is told.
+    /// The pipe through which a run in somebody else's cluster tells its reaper where in existing stores it may write.
+    /// In a run with clusters of its own, no pipe is open, and notes are dropped.
     pub(crate) notes: Notes,
-    /// What the run has placed in containers of applications.
+    /// The agents (guests) that the run has placed in containers of applications.
     pub(crate) guests: guests::AllPlaced,
     /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
     /// of the run.
@@ -193,13 +194,14 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Panics in a run in a cluster that the harness does not own. Such a run starts no cluster.
+    /// Panics in a run in a cluster that the harness does not own. Such a run uses no container engine.
     pub(crate) fn site(&self) -> &Site {
         self.site.as_ref().expect("a run that starts clusters has a container engine")
     }
 }
 
-/// Runs a plan to its end, including the clean-up. The error says why the run itself failed.
+/// Runs a plan to its end, including the clean-up. The error says why the run itself failed. A variant that is not as
+/// declared does not make the result an error.
 pub async fn e2e(
     options: Options,
     plan: &Plan,
@@ -280,7 +282,8 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
             }
             context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
         }
-        // After too many variants have failed (`--max-fail`), no variant begins. So no variant runs again either.
+        // As many variants have failed as the user allows (`--max-fail`). So no further variant begins, and no variant
+        // runs again.
         if context.verdicts.enough() {
             break;
         }
@@ -299,8 +302,8 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
 }
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
-    // An interruption does not drop the future that obtains images. That future ends itself, because it has to stop
-    // tools and remove files.
+    // `possible` and `images::obtain` obtain images. An interruption of the run does not drop their futures, because
+    // the futures have to stop tools and remove files. They notice the interruption themselves, and end.
     let possible = skipped::possible(context, machine, plan).await?.into_owned();
     let possible = inputs::within_the_network(context, possible);
     if possible.clusters.is_empty() {

@@ -1,9 +1,10 @@
-//! Waits until the cluster's name service answers the vantage pods, and until its answers are not older than the
-//! environment.
+//! Waits until the cluster's name service answers the vantage pods, and until its answers contain the present
+//! addresses of the environment's Services.
 //!
-//! Environments that share an existing namespace run one after the other. Their Services have the same names, but other
-//! addresses. The name service keeps an answer in its cache for some time (docs/facts.md#coredns-on-k3s). If a flow
-//! began earlier, it would get the addresses of the previous environment, and a correct system would look broken.
+//! Environments that share an existing namespace run one after the other. Their Services have the same names, but
+//! other addresses. The name service keeps an answer in its cache for some time (docs/facts.md#coredns-on-k3s). If a
+//! flow began before this time is over, it would get the addresses of the previous environment, and a correct system
+//! would look broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ use parallax_vocab::Cause;
 /// A name that exists in every cluster. If CoreDNS answers a pod's question for this name, the cluster's name service
 /// works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// The time limit of each wait for the name service. k3s deploys CoreDNS while the environment is set up, which takes
+/// The time limit of each wait for the name service. k3s deploys CoreDNS while the environment is set up. This takes
 /// longest on a node that has just started. The limit is also three times as long as name services usually cache an
 /// answer.
 const WITHIN: Duration = Duration::from_secs(90);
@@ -37,7 +38,8 @@ const WITHIN: Duration = Duration::from_secs(90);
 /// with its own cache, and each question goes to a random replica. If one of two replicas has an old answer, all 16
 /// questions go to the other replica only once in 65 536 times.
 const QUESTIONS: usize = 16;
-/// The number of pairs of a pod and a Service that are waited for at the same time.
+/// The run waits for each pair of a vantage pod and a Service. This is the number of pairs that are checked at the
+/// same time.
 const AT_ONCE: usize = 4;
 /// The time limit of one question, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
@@ -93,8 +95,8 @@ async fn current(
     };
     let began = Instant::now();
     loop {
-        // The addresses are read again before each round of questions, because those of a headless Service change with
-        // its pods.
+        // The addresses are read again before each round of questions, because the addresses of a headless Service
+        // change with its pods.
         let Some(wanted) = wanted(scene, client, service).await? else { return Ok(()) };
         let answers = try_join_all((0..QUESTIONS).map(|_| question())).await?;
         let Some(seen) = answers.iter().find_map(|it| wanted.contradicts(it)) else { return Ok(()) };
@@ -119,13 +121,13 @@ async fn current(
 enum Wanted {
     /// The answer must contain exactly these addresses: the cluster addresses of the Service.
     All(BTreeSet<IpAddr>),
-    /// The answer must contain at least one address, and only addresses from this set: those of the pods of a headless
-    /// Service.
+    /// The answer must contain at least one address, and only addresses from this set: the addresses of the pods of a
+    /// headless Service.
     Of(BTreeSet<IpAddr>),
 }
 
 impl Wanted {
-    /// Returns what an answer says, if it does not say what it must say.
+    /// Returns what an answer says instead of the wanted addresses. `None` if the answer is as wanted.
     fn contradicts(&self, answer: &Answer) -> Option<String> {
         let given = match &answer.outcome {
             Ok(Reply::Dns(reply)) => reply.addresses.iter().copied().collect(),
@@ -157,9 +159,9 @@ fn shown(addresses: &BTreeSet<IpAddr>) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the addresses that a Service has now. `None` if they are not known. This is so for a Service without a
-/// selector, whose owner writes the addresses elsewhere; for a Service of type `ExternalName`, which has none; and for
-/// a headless Service without a ready pod.
+/// Returns the addresses that a Service has now. `None` if nothing says what the name service must answer. This is so
+/// for a Service of type `ExternalName`, which has no addresses; for a headless Service without a selector, because
+/// somebody else writes its addresses; and for a headless Service without a ready pod.
 async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result<Option<Wanted>, RunError> {
     let Some(spec) = &service.spec else { return Ok(None) };
     let own = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);

@@ -1,5 +1,6 @@
 //! Tracks the pods of a variant's namespace during its flow. A pod that appeared during the flow must stay alive, like
-//! the pods of the set-up. The tracking also remembers pods that are gone, because their logs cannot be read any more.
+//! the pods of the set-up. The tracking also remembers pods that are gone, so that a step which reads logs can report
+//! that it cannot read theirs any more.
 
 use std::slice::from_ref;
 
@@ -34,16 +35,17 @@ struct Known {
 }
 
 impl Pods {
-    /// The pods before a flow, which no step has touched.
+    /// Begins to track `pods`, the pods before a flow. No step has touched any of these pods yet.
     pub(super) fn before(pods: &[Pod], namespace: &str) -> Self {
         let known = pods.iter().map(|pod| Known::new(pod.clone(), true)).collect();
         Self { namespace: namespace.to_owned(), known, ended: Vec::new() }
     }
 
-    /// Takes the pods `now` that exist at the time `at`, after a step, and compares them with the tracked pods. `acted`
-    /// is `None` if the step changes nothing, otherwise whether the step passed.
+    /// Compares the tracked pods with the pods `now`, which exist at the time `at`, after a step. `acted` is `None` if
+    /// the step changes nothing; otherwise it says whether the step passed.
     ///
-    /// The step itself may have ended the pods that it touched. After this call, the end of such a pod is unexpected.
+    /// The step itself may have ended the pods that it touched, so their end is not reported. After this call, the end
+    /// of such a pod is unexpected, unless the step failed, or is of a kind that does not wait for its own effect.
     pub(super) fn look(&mut self, now: &[Pod], at: OffsetDateTime, effects: &SideEffects, acted: Option<bool>) {
         let Self { namespace, known, ended } = self;
         for it in known.iter_mut().filter(|it| it.must_live) {
@@ -67,7 +69,7 @@ impl Pods {
                 known.len() - 1
             });
             let it = &mut known[index];
-            // A pod that must stay alive keeps its earlier state, because later states are compared with it.
+            // For a pod that must stay alive, the earlier state is kept, because later states are compared with it.
             if !it.must_live {
                 it.pod = pod.clone();
                 let settled = effects.touch(pod, namespace) && !effects.may_end(pod, namespace);
@@ -86,7 +88,8 @@ impl Pods {
         &self.ended
     }
 
-    /// The pods whose logs may contain lines after `since`: those that exist, and those that ended after `since`.
+    /// The pods whose logs may contain lines after `since`: the pods that exist, and the pods that disappeared after
+    /// `since`.
     pub(super) fn after(&self, since: Option<OffsetDateTime>) -> impl Iterator<Item = &Pod> {
         let counts = move |it: &&Known| it.gone.zip(since).is_none_or(|(gone, since)| gone > since);
         self.known.iter().filter(counts).map(|it| &it.pod)
@@ -106,8 +109,8 @@ mod tests {
     use super::*;
     use parallax_language::scenario::model::Step;
 
-    /// A pod of the Deployment `store`, with the number of restarts of its container. With `None`, the pod is not ready
-    /// yet.
+    /// A pod of the Deployment `store`, whose container has restarted `restarts` times. If `restarts` is `None`, the
+    /// pod is not ready yet.
     fn pod(uid: &str, restarts: Option<i32>) -> Pod {
         let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "store-1", "uid": "" });
         let metadata = json!({ "name": uid, "uid": uid, "ownerReferences": [owner] });
@@ -138,8 +141,8 @@ mod tests {
         serde_json::from_value(whole).expect("a step")
     }
 
-    /// Returns which pods count as ended on their own. Each element of `looks` is the list of pods at one call of
-    /// `look`: the first call is right after `step`, the others are later.
+    /// Returns which pods count as ended although no step ended them. Each element of `looks` is the list of pods at
+    /// one call of `look`: the first call is right after `step`, the others are later.
     fn after(step: &Step, has_passed: bool, looks: &[Vec<Pod>]) -> Vec<String> {
         let effects = SideEffects::default();
         let mut pods = Pods::before(&[pod("old", Some(0))], "n");
@@ -216,7 +219,7 @@ mod tests {
         }
     }
 
-    /// A pod that belongs to another controller, which may end the pod at any time.
+    /// A pod that does not belong to the Deployment `store`, so that no step touches it.
     fn other(restarts: i32) -> Pod {
         let mut pod = pod("other", Some(restarts));
         pod.metadata.owner_references = None;

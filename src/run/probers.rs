@@ -1,4 +1,4 @@
-//! The probers of one flow. They end with the flow, however the flow ends.
+//! The probers of one flow. They end when the flow ends, whether it passes, fails or is interrupted.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use parallax_vocab::Question;
 #[derive(Debug, Default)]
 pub(super) struct Probers(Mutex<BTreeMap<String, Running>>);
 
-/// One prober, and what it needs to judge its answers.
+/// One prober, and what is needed to judge its answers.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) prober: Prober,
@@ -37,7 +37,8 @@ impl Probers {
         self.0.lock().await
     }
 
-    /// Ends all probers. Probers whose session has ended are already gone.
+    /// Ends all probers. A prober asks over a session with an agent; if the session has ended, the prober has ended,
+    /// too.
     pub(super) async fn end(self) {
         let probers = self.0.into_inner().into_values();
         futures::future::join_all(probers.map(|it| it.prober.end())).await;

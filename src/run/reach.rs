@@ -14,19 +14,19 @@ use crate::certs::write_private;
 use crate::probe::Proxy;
 use parallax_plan::Plan;
 
-/// The commands, and the files and the proxy that the commands need.
+/// The commands with which a person reaches one environment, and the files and the proxy that these commands need.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// The commands, each after a word for its purpose.
+    /// The commands. Each entry is a word for the purpose of a command, and the command.
     pub(super) lines: Vec<(String, String)>,
-    /// The files that contain secrets. They are removed with the environment.
+    /// The files that contain secrets. They are removed when this value is dropped.
     secret: Vec<PathBuf>,
     /// The running proxy, which ends when this value is dropped. `None` if no proxy runs.
     proxy: Option<Proxy>,
 }
 
 impl Reach {
-    /// The commands that need only the cluster. They are used for an environment in which a part is not ready.
+    /// The commands that need only the cluster. They also work if a part of the environment is not ready.
     pub(super) fn of_cluster(context: &Context, scene: &Scene<'_>) -> Self {
         let mut reach = Self { lines: Vec::new(), secret: Vec::new(), proxy: None };
         let kubeconfig = context.options.directory.join(format!("{}.kubeconfig", scene.cluster.name));
@@ -36,8 +36,8 @@ impl Reach {
         reach
     }
 
-    /// The commands for an environment that is ready. Writes the files that they name, and starts the proxy through
-    /// which programs of this machine reach the environment's names.
+    /// The commands for an environment that is ready. Writes the files that the commands name, and starts the proxy
+    /// through which programs of this machine reach the environment's host names.
     pub(super) async fn of(stage: &Stage<'_>) -> Self {
         let (context, scene) = (stage.context, &stage.scene);
         let (folder, namespace) = (&context.options.directory, &scene.plan.namespace);
@@ -73,7 +73,7 @@ impl Reach {
         reach
     }
 
-    /// The URL of the proxy through which programs of this machine reach the environment's names.
+    /// The URL of the proxy through which programs of this machine reach the environment's host names.
     pub(super) fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(|proxy| format!("http://{}", proxy.address()))
     }
@@ -116,7 +116,7 @@ pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     }
 }
 
-/// The text of a shell file with the environment variables that tell tools on this machine how to reach a store.
+/// The text of a shell file with environment variables from which tools on this machine learn how to reach a store.
 fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
     let (key, secret, trust) = (&access.access_key, access.secret_key.expose(), trust.display().to_string());
     let with_key = access.endpoint.replacen("://", &format!("://{key}:{secret}@"), 1);
@@ -136,8 +136,8 @@ fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    // The user's own shell may contain variables for another store. Its secrets must not be sent to this store, and its
-    // addresses must not lead the tools away from this store.
+    // The user's own shell may contain variables for another store. The secrets of that store must not be sent to the
+    // environment's store, and the addresses of that store must not be used in place of this store's address.
     let own = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_S3\n";
     variables.iter().fold(own.to_owned(), |mut text, (name, value)| {
         writeln!(text, "export {name}={}", quoted(value)).expect("a String takes every write");
@@ -149,8 +149,8 @@ fn shown(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
-/// The commands with which a person gets into the environments that a run keeps: for each environment one that shows
-/// its pods, and one for a shell in each vantage that has programs.
+/// The commands with which a person looks into the environments that a run keeps. For each environment, one command
+/// shows the pods. For each vantage whose image contains programs, one command opens a shell.
 pub(super) fn of_kept(directory: &Path, plan: &Plan) -> Vec<String> {
     let environments =
         plan.clusters.iter().flat_map(|cluster| cluster.environments.iter().map(move |it| (cluster, it)));

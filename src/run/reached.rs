@@ -2,8 +2,8 @@
 //! reachable yet would look like a fault of the system under test. If a Service is never reached although one of its
 //! pods answers, the cluster's own network does not work. Then a failed connection to this Service proves nothing.
 //!
-//! An `apply` step waits in the same way for the Services that it applies, because no field of a Service shows that the
-//! nodes have its rules.
+//! An `apply` step waits in the same way for the Services that it applies, because no field of a Service shows whether
+//! the nodes already have the packet rules for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +30,8 @@ const NOT_AWAITED: &str = "io.parallax/not-awaited";
 /// The pause between two tries. The code polls because no event reports that a process begins to listen or that the
 /// node's packet rules change.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// The longest wait for one port. After this time the flow starts even if the port cannot be reached, so that a step
-/// can show the fault.
+/// The longest wait for one port of a Service. After this time the flow starts even if the port cannot be reached, so
+/// that a step can show the fault.
 const WITHIN: Duration = Duration::from_secs(20);
 /// If no pod of a Service is ready after this time, no process is expected to answer, so the wait for this Service
 /// ends. The wait does not end earlier, because a Service has no endpoints for a moment after its pod is ready
@@ -84,15 +84,17 @@ fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, caus
 /// The condition under which a vantage must reach a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// The rule while the environment is set up: a Service counts if one of its pods is ready, even if no process of
-    /// the pod listens yet. A Service without a ready pod is waited for during [`ENDPOINT_WITHIN`].
+    /// The rule while the environment is set up: the vantage must reach the Service if one of its pods is ready, even
+    /// if no process of the pod listens yet. If no pod is ready, the wait for the Service ends after
+    /// [`ENDPOINT_WITHIN`].
     SetUp,
-    /// The rule after a step has applied the Service, whose pods may be what the scenario breaks: a Service counts only
-    /// if one of its pods answers the vantage directly. So a Service without a working pod does not delay the step.
+    /// The rule after a step has applied the Service: the vantage must reach the Service only if one of its pods
+    /// answers the vantage directly. The scenario may break the Service's pods on purpose, and a Service without a
+    /// working pod must not delay the step.
     Applied,
 }
 
-/// A port of a Service, at an address that pods use.
+/// A port of a Service, with an address at which pods can connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
     service: String,
@@ -136,7 +138,7 @@ pub(super) async fn by(
 
 /// Waits until each vantage in a pod can connect to each port of the Services among `applied`, at the cluster address
 /// and, for a Service of type `NodePort`, at the address of each ready node. Only ports on which a pod of the Service
-/// answers the vantage directly are waited for. Returns the ports that were not reached all the same.
+/// answers the vantage directly are waited for. Returns the ports that a vantage still did not reach.
 ///
 /// Services of type `LoadBalancer` are left out, because only the controller of the balancer knows when they can be
 /// used.
@@ -184,8 +186,8 @@ async fn all_reached(
     Ok(futures::future::try_join_all(waits).await?.into_iter().flatten().collect())
 }
 
-/// The node ports of a Service of type `NodePort`, each by the Service's own port. They are left out if the Service
-/// forwards only to pods on the node that was asked, because then a node without such a pod never answers.
+/// The node ports of a Service of type `NodePort`. The key is the Service's own port. The result is empty if a node
+/// forwards only to pods on the same node, because then a node without such a pod never answers.
 fn node_ports(service: &Service) -> BTreeMap<u16, u16> {
     let Some(spec) = service.spec.as_ref().filter(|it| it.type_.as_deref() == Some("NodePort")) else {
         return BTreeMap::new();
@@ -207,8 +209,8 @@ fn at_nodes(service: &Service, addresses: &[String]) -> Vec<Published> {
     at_each.collect()
 }
 
-/// The address of a node within the cluster. `None` if the node is not ready, because it may be one that the scenario
-/// stopped.
+/// The address of a node within the cluster. `None` if the node is not ready, because the scenario may have stopped
+/// it.
 fn ready_address(node: &Node) -> Option<String> {
     let status = node.status.as_ref()?;
     let is_ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
@@ -217,7 +219,7 @@ fn ready_address(node: &Node) -> Option<String> {
 }
 
 /// The TCP ports of a Service that selects pods and has a cluster address. Ports that the annotation [`NOT_AWAITED`]
-/// names are left out, and so is a Service that forwards only to pods on the node of the client.
+/// names are left out. The result is empty if each node forwards only to pods on the same node.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let namespace = service.metadata.namespace.clone().unwrap_or_default();
@@ -399,7 +401,7 @@ mod tests {
         for (kind, policy, annotation, expected) in [
             ("NodePort", "Cluster", "", vec!["172.18.0.2:30443", "172.18.0.4:30443"]),
             ("NodePort", "Cluster", "https", vec![]),
-            // A node without a pod of the Service never answers.
+            // With the policy `Local`, a node without a pod of the Service never answers.
             ("NodePort", "Local", "", vec![]),
             ("ClusterIP", "Cluster", "", vec![]),
             ("LoadBalancer", "Cluster", "", vec![]),

@@ -15,8 +15,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The entries of `ready` that a break declares to fail. Only a break with an environment of its own can declare such a
-/// failure, so the environment then has a single variant.
+/// The entries of the fixtures' `ready` sections that a break declares to fail. Only a break with an environment of
+/// its own can declare such a failure, so the environment then has a single variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
@@ -31,7 +31,7 @@ pub(super) fn not_ready(unready: &[Unready]) -> String {
     format!("{} did not become ready", names.join(", "))
 }
 
-/// Returns the entry of `ready` that was not met, for a cluster that did not start because its node ended. The cause is
+/// Represents the failed start of a cluster, whose node ended, as an unmet entry of a `ready` section. The cause quotes
 /// a line of the node's log. `None` if no variant declares that the cluster must not start.
 pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
@@ -102,7 +102,7 @@ fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &V
     }));
 }
 
-/// Records an entry of `ready` that was not met as a step that failed.
+/// Records an unmet entry of a fixture's `ready` section, in the form of a failed step.
 fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
     let place = variant.places.get(&it.what).cloned().unwrap_or_default();
     let ended = StepEnded {

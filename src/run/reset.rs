@@ -16,14 +16,14 @@ use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::Store;
 
-/// The time limit for the deletion of an object that a flow applied. If the deletion takes longer, no further variant
+/// The time limit for the deletion of an object that a flow created. If the deletion takes longer, no further variant
 /// can use the environment.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
 
-/// The contents of an environment's stores before its first flow.
+/// The contents that the stores of an environment had before the environment's first flow.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The contents, by the id of the store's fixture.
+    /// The contents of each store, by the id of the store's fixture.
     stores: BTreeMap<String, Contents>,
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) ->
     delete_created(stage, effects, Which::ClusterScoped).await
 }
 
-/// Which of the objects that a flow created are deleted.
+/// Which objects of a flow are deleted: all that the flow created, or only a part of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     All,

@@ -33,19 +33,22 @@ pub(super) struct Results {
     ended: BTreeMap<String, OffsetDateTime>,
     /// The temporary credentials that `as: STEP` uses, by the id of the `sts` step that received them.
     credentials: BTreeMap<String, TemporaryCredentials>,
-    /// The tokens that steps used, by the id of the step.
+    /// The web identity tokens that earlier steps used, by the id of the step.
     tokens: BTreeMap<String, Secret>,
     /// The URLs and forms that steps signed, each with its question, by the id of the step.
     pub(super) presigned: Presigned,
-    /// The values that the rounds of the current repeat have captured, by the id of the step and the name.
+    /// The values that the rounds of the current `repeat` have captured, by the id of the step and the name in its
+    /// `capture`.
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The content of `collected` before the current round. It is restored if the round is void.
+    /// The values that the rounds of the current `repeat` had captured before the current round. They replace the newer
+    /// values if the current round is void.
     before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The number of void rounds of a repeat, by the id of each step inside the repeat.
+    /// The number of void rounds of each finished `repeat`, by the id of each step inside the `repeat` that captured
+    /// values.
     void: BTreeMap<String, u32>,
     /// The value of `{{ round }}`: the number of the current round. `None` outside a repeat.
     round: Option<u32>,
-    /// Earlier observations with which matchers compare an answer.
+    /// What earlier steps observed and matchers compare with a later answer: certificate chains.
     pub(super) seen: Seen,
 }
 
@@ -105,7 +108,7 @@ impl Results {
         self.tokens.get(step)
     }
 
-    /// Begins a round. From now on, captured values belong to this round.
+    /// Begins the round `number` of a `repeat`. From now on, captured values belong to this round.
     pub(super) fn begin_round(&mut self, number: u32) {
         self.round = Some(number);
         self.before.clone_from(&self.collected);
@@ -116,14 +119,14 @@ impl Results {
         self.collected.clone_from(&self.before);
     }
 
-    /// The number of void rounds in the repeat to whose values a text refers. 0 if the text refers to no such values.
+    /// The number of void rounds in the `repeat` whose captured values `text` uses. 0 if `text` uses no such values.
     pub(super) fn void_of(&self, text: &Template) -> u32 {
         let references = text.references().unwrap_or_default();
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
-    /// Ends the rounds of a repeat that had `void` void rounds. From now on, a captured name refers to the list of the
-    /// values from all rounds.
+    /// Ends the rounds of a `repeat` that had `void` void rounds. From now on, a name that its steps captured refers to
+    /// the list of the values from all rounds.
     pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {
@@ -133,8 +136,8 @@ impl Results {
         }
     }
 
-    /// The value of a reference to a step, to the round, or to the variant's nonce. The error says why there is no
-    /// value.
+    /// The value of a reference to a step's result, to the number of the round, or to the variant's nonce. The error
+    /// says why there is no value.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
         let value = match &reference.field {
             Some(_) if reference.name == VARIANT => Some(self.nonce.clone()),
@@ -169,12 +172,12 @@ impl Words<'_> {
         it.target(&|reference| self.scene.value(reference, self.results))
     }
 
-    /// The question of a step, with the references in all its texts replaced by values.
+    /// The question of a step, with the references in all texts of the question replaced by values.
     pub(super) fn question(&self, step: &dyn Asks, asking: &dyn Asking) -> Result<Probe, String> {
         step.question(&|reference| self.scene.value(reference, self.results), asking)
     }
 
-    /// The expectation of a step, with the references in all its texts replaced by values.
+    /// The expectation of a step, with the references in all texts of the expectation replaced by values.
     pub(super) fn expect(&self, expect: &WrittenExpect) -> Result<Expect, String> {
         expect.filled(&|reference| self.scene.value(reference, self.results))
     }

@@ -1,4 +1,4 @@
-//! The rounds of a `repeat`: the seed, and the random start times that are computed from the seed.
+//! The rounds of a `repeat`: the seed, and the random delays before steps, which are computed from the seed.
 
 use std::time::Duration;
 
@@ -57,21 +57,20 @@ impl Rounds {
         self.void < self.void_at_most
     }
 
-    /// Records that the current round was void. The next round replaces it: it has the same number, but its own random
-    /// start times.
+    /// Records that the current round was void. The next round has the same number, but other random delays.
     pub(super) fn was_void(&mut self) {
         self.void += 1;
         self.pending = true;
     }
 
-    /// The number from which the random start times of the current round are computed. Normally this is the number of
-    /// the round. A round that replaces a void round uses a number after the last round, so that the start times of the
-    /// other rounds stay the same.
+    /// The number from which the random delays of the current round are computed. Normally this is the number of the
+    /// round. A round that replaces a void round gets a number greater than the number of rounds. So it has other
+    /// delays than any other round, and the delays of the other rounds stay the same.
     fn draw(&self) -> u32 {
         if self.repeated { self.times + self.void } else { self.number }
     }
 
-    /// The note for the user at the beginning of the repeat.
+    /// The note for the user at the beginning of the `repeat`: the number of rounds, and the seed.
     pub(super) fn in_words(&self) -> String {
         format!(
             "`{}` runs {} rounds by seed {}; `--seed {}` draws the same moments again",
@@ -92,7 +91,7 @@ impl Rounds {
         let longest = after.span().to_duration();
         let After::Random(_) = after else { return longest };
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        // The id is hashed by FNV-1a, because its result is the same on every machine and in every version.
+        // The id is hashed by FNV-1a, because this hash is the same on every machine and in every version.
         let stream = step
             .id
             .bytes()
@@ -104,8 +103,8 @@ impl Rounds {
     }
 }
 
-/// Returns the reason `void` why the current round is void, unless one of its steps did not pass. A failed or blocked
-/// step is a result, so the round counts, and its other steps run, too.
+/// Returns the reason `void` why the current round is void. Returns `None` if one of the round's steps did not pass: a
+/// failed or blocked step is a result, so the round counts, and its other steps run, too.
 pub(super) fn void(results: &[StepResult], void: Option<String>) -> Option<String> {
     void.filter(|_| results.iter().all(|it| it.verdict == Verdict::Passed))
 }

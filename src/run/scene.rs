@@ -28,7 +28,8 @@ impl<'a> Scene<'a> {
     /// value.
     pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // The real path is known only at the vantage. The vantage replaces this placeholder by the path.
+            // Only the vantage knows the path of its file of trusted certificates. It replaces this placeholder by the
+            // path.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
@@ -59,7 +60,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The address of the container that a fixture started outside the cluster. `None` if the fixture has no such
+    /// The IP address of the container that a fixture started outside the cluster. `None` if the fixture has no such
     /// container.
     pub(super) fn address_beside(&self, fixture: &str) -> Option<IpAddr> {
         self.cluster.address_beside(&self.plan.namespace, fixture)
@@ -86,9 +87,9 @@ impl<'a> Scene<'a> {
         self.cluster.outside.clone()
     }
 
-    /// The network view with which the set-up connects to a store. It accepts exactly the certificate that was issued
-    /// for the store, even if a break makes this certificate invalid. Therefore such a break fails a step and not the
-    /// set-up. For a store that exists already, the view trusts the authority that the fixture names.
+    /// The network view with which the set-up connects to a store. The view accepts exactly the certificate that was
+    /// issued for the store, even if a break makes this certificate invalid. So such a break makes a step fail, and not
+    /// the set-up. For a store that exists already, the view trusts the authority that the store's fixture names.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
         let pin = self.leaf(fixture, store).map(|leaf| leaf.der.clone());
         let trust = store.trust.iter().filter_map(|id| self.root_of(id)).collect();
@@ -100,9 +101,10 @@ impl<'a> Scene<'a> {
         self.environment.certificates.root_pem(authority).map(str::to_owned)
     }
 
-    /// The prefix of the keys that this environment may write in a store that exists already. No other run has the same
-    /// prefix. Environments that use one namespace (`--namespace`) have the same prefix. They run one after the other,
-    /// and each begins only when the objects of the one before are removed. `None` for a store that the run created.
+    /// The prefix of the keys that this environment may write in a store that exists already. `None` for a store that
+    /// the run created. No other run has the same prefix. Environments that share a namespace (`--namespace`) have the
+    /// same prefix. These environments run one after the other, and each begins only after the objects of the previous
+    /// environment are removed.
     pub(super) fn prefix(&self, store: &Store) -> Option<String> {
         let first = store.prefix.as_ref()?.trim_matches('/');
         let slash = if first.is_empty() { "" } else { "/" };

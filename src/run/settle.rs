@@ -27,20 +27,20 @@ const LONGEST_WAITING: Duration = Duration::from_secs(1);
 /// The longest pause while a step shows its declared failure. Such a step only has to show the failure until a known
 /// moment. Tries before that moment cost processor time and decide nothing.
 const LONGEST_FAILING: Duration = Duration::from_secs(2);
-/// The pause between two tries of `consistently` is the span divided by this number, within [`AGAIN_AFTER`] and
-/// [`LONGEST_LOOKING`]. A failure that is shorter than the pause may not be seen.
+/// The pause between two tries of `consistently` is the span of `consistently` divided by this number, but at least
+/// [`AGAIN_AFTER`] and at most [`LONGEST_LOOKING`]. A failure that is shorter than the pause may not be seen.
 const LOOKS: u32 = 50;
 /// The longest pause between two tries of `consistently`.
 const LONGEST_LOOKING: Duration = Duration::from_millis(250);
-/// If less time than this is left, no further try starts. (For a step with less than 10 s, the limit is a tenth of its
-/// time.) Such a try would fail only because its own time is short, and the timeout would wrongly be reported as the
-/// cause.
+/// If a step has less time left than this, no further try starts. (For a step with a time limit below 10 s, a tenth of
+/// the time limit counts instead.) A try with so little time would fail only because its time is short, and the timeout
+/// would wrongly be reported as the cause.
 const LEAST: Duration = Duration::from_secs(1);
-/// If a try had at least this much time, a timeout is a valid result: the end of the step's time did not cut the try
-/// short.
+/// If a try had at least this much time, a timeout is a valid result of the try: the end of the step's time did not cut
+/// the try short.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// The longest time of the agent's coming into an application's own pod that does not count to the time of a step. The
-/// limit keeps a step from lasting without end if the pod is replaced again and again.
+/// The placing of the agent in an application's own pod does not count towards a step's time limit, as long as it takes
+/// no longer than this in all. Without this bound, a step would never end if the pod is replaced again and again.
 const COMING_UNCOUNTED: Duration = Duration::from_mins(2);
 /// The time by which a try may exceed its step's time limit. An answer that arrives at the deadline must still be
 /// transferred, and its witness and evidence must be collected. A try that takes even longer counts as not answered.
@@ -54,7 +54,7 @@ pub(super) struct Settled {
     pub(super) attempts: u32,
     pub(super) last: Option<Tried>,
     pub(super) held: Option<Held>,
-    /// The number of tries that held one after the other at the end. `None` if the step has no `stays`.
+    /// How many tries held one after the other, up to the last try. `None` if the step has no `stays`.
     pub(super) in_row: Option<u32>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Settled {
 struct Row {
     wanted: u32,
     held: u32,
-    /// The largest value of `held` so far.
+    /// The largest number of tries that have held one after the other so far.
     most: u32,
 }
 
@@ -79,7 +79,7 @@ impl Row {
         self.held >= self.wanted
     }
 
-    /// The cause for a step whose tries did not hold often enough one after the other.
+    /// The cause of a failed step with `stays`: not enough of its tries held one after the other.
     fn broken(self) -> Cause {
         Cause::Mismatch {
             matcher: "stays".to_owned(),
@@ -97,7 +97,7 @@ fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 
-/// The time within which a step must hold.
+/// The time limit within which the expectation of a step must hold.
 pub(super) fn within(step: &Step) -> Duration {
     let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
     given.unwrap_or_else(|| if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN })
@@ -131,7 +131,7 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 ///
 /// - A step that is declared to fail is tried again while it holds, because the failure may come later.
 /// - A declared failure proves nothing as long as the baseline could show the same failure. Therefore two tries in a
-///   row must show the failure, and it must last until the time at which the step of the baseline held.
+///   row must show the failure, and it must last longer than the step of the baseline took to hold.
 /// - A cause that may disappear without help must last until the end of the step's time. If only the last try shows the
 ///   cause, one more try is made after the time is over.
 /// - If the end of the time cuts the last try short, the result of the previous try is used.
@@ -155,8 +155,8 @@ async fn come_to_hold(
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
-        // If the workload has replaced its pod, the agent comes again. This may take longer than a try, so it happens
-        // before the try and moves the time of the step.
+        // If the workload has replaced its pod, the agent is placed again. This may take longer than a try. So it
+        // happens before the try, and its duration does not count towards the step's time.
         let coming = Instant::now();
         let came = attempt.guest_comes().await;
         if came.is_ok() {
@@ -219,7 +219,7 @@ async fn come_to_hold(
         before = Some(tried);
         let is_counting = row.wanted > 1 && row.held > 0;
         let pause = if is_counting { AGAIN_AFTER } else { pause(began.elapsed(), due, within.saturating_sub(least)) };
-        // The code polls because no event reports the effect that the step waits for.
+        // The code polls because no event reports the effect for which the step waits.
         tokio::time::sleep(pause.max(least_pause(attempt.step, took))).await;
     }
 }
@@ -230,9 +230,10 @@ fn least_pause(step: &Step, took: Duration) -> Duration {
     if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_AFTER_PROGRAM) } else { AGAIN_AFTER }
 }
 
-/// Returns the pause of a step whose tries began `elapsed` ago. `due` is the moment until which the declared failure
-/// must last, if the last tries showed it. `last` is the last moment at which a try may start. A try is made at each of
-/// these moments, because a pause extends beyond them by [`AGAIN_AFTER`] at most.
+/// Returns the pause before the next try of a step whose tries began `elapsed` ago. `due` is the moment until which the
+/// declared failure must last, if the last tries showed this failure. `last` is the last moment at which a try may
+/// start. `due` and `last` are measured from the beginning of the tries. A pause that would pass such a moment ends at
+/// it, or at most [`AGAIN_AFTER`] later, so that a try is made then.
 fn pause(elapsed: Duration, due: Option<Duration>, last: Duration) -> Duration {
     let (grown, next) = match due {
         Some(due) => (elapsed.min(LONGEST_FAILING), due),
@@ -242,8 +243,8 @@ fn pause(elapsed: Duration, due: Option<Duration>, last: Duration) -> Duration {
     if left.is_zero() { AGAIN_AFTER } else { grown.min(left).max(AGAIN_AFTER) }
 }
 
-/// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Nothing else ends a try that
-/// does not end on its own.
+/// Runs one try with a hard time limit: the remaining time of the step, plus [`GRACE`]. Without this limit, a try that
+/// gets no answer could last forever.
 async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     let overdue = |_| RunError::Overdue {
         place: attempt.place.to_owned(),
@@ -280,8 +281,9 @@ impl Shown {
 
 /// Repeats the tries of `consistently` until the span is over or the step has failed.
 ///
-/// While the state cannot be read, nothing shows that it stays the same. Therefore the last try must be able to read
-/// the state. If it cannot be read for [`STEP_WITHIN`], the result is an error of the harness.
+/// A try may have no result, for example because the apiserver does not answer. Such a try shows nothing, so the last
+/// try must have a result. If no try has a result for [`STEP_WITHIN`], the result of the step is an error of the
+/// harness.
 async fn stay(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -342,8 +344,8 @@ mod tests {
             (vec![refused(), None, refused()], Some(&declared), false),
             (vec![refused(), refused()], Some(&declared), true),
             (vec![refused(), timeout()], Some(&declared), true),
-            // A failure that is not the declared one counts at once. If no failure is declared, any failure counts at
-            // once.
+            // A failure that is not the declared failure counts at once. If no failure is declared, any failure counts
+            // at once.
             (vec![timeout()], Some(&declared), true),
             (vec![refused()], None, true),
         ] {
@@ -359,13 +361,15 @@ mod tests {
     fn pauses_grow_but_never_pass_the_moment_that_decides() {
         let ms = Duration::from_millis;
         for (elapsed, due, last, pause_ms) in [
-            // A step that waits to hold: a tenth of its time, and a try at the last moment.
+            // A step that waits until it holds. The pause is a tenth of the elapsed time, but does not go beyond the
+            // last moment.
             (ms(0), None, ms(29_000), 100),
             (ms(3_000), None, ms(29_000), 300),
             (ms(20_000), None, ms(29_000), 1_000),
             (ms(28_500), None, ms(29_000), 500),
             (ms(29_500), None, ms(29_000), 100),
-            // A step that shows its declared failure: twice the time, and a try at the moment until which it must last.
+            // A step that shows its declared failure. The pause is as long as the elapsed time, but does not go beyond
+            // the moment until which the failure must last.
             (ms(400), Some(ms(2_000)), ms(29_000), 400),
             (ms(1_800), Some(ms(2_000)), ms(29_000), 200),
             (ms(9_000), Some(ms(29_000)), ms(29_000), 2_000),

@@ -28,8 +28,8 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct SideEffects(Mutex<Done>);
 
-/// An object that a step changes. `waits` says whether the step waits for the effect of its change, and `state` whether
-/// the change may still end pods of the object.
+/// An object that a step changes. `waits` says whether the step waits for the effect of its change. `state` says
+/// whether the change may still end pods of the object.
 #[derive(Debug)]
 struct Acted {
     touched: Touched,
@@ -37,7 +37,7 @@ struct Acted {
     state: State,
 }
 
-/// Whether a change to an object is complete.
+/// Whether the effect of a change to an object is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The step that makes the change is running.
@@ -56,7 +56,7 @@ struct Done {
     /// What the flow last did to each container outside the cluster that it ended or started. The key is the fixture's
     /// id, a dot, and the name of the container, for example `store.minio`.
     beside: BTreeMap<String, Fate>,
-    /// The objects that the flow created, as the apiserver returned them first.
+    /// The objects that the flow created, in the form in which the apiserver first returned them.
     made: Vec<DynamicObject>,
     /// The titles (kind and name) of the objects that the flow applied although they existed before the flow.
     changed: Vec<String>,
@@ -106,7 +106,7 @@ impl SideEffects {
     /// Records an object that a step applied. `there` says whether the object existed before this flow.
     pub(super) fn applied(&self, object: &DynamicObject, there: bool) {
         let mut done = self.done();
-        // An object of such a kind runs a program, and the program may write to a store.
+        // Objects of the kinds in [`RUN`] run a program, and the program may write to a store.
         done.wrote |= object.types.as_ref().is_some_and(|it| RUN.contains(&it.kind.as_str()));
         if done.made.iter().any(|it| it.metadata.uid == object.metadata.uid) {
             return;
@@ -139,8 +139,8 @@ impl SideEffects {
         self.done().wrote
     }
 
-    /// Whether the flow changed no object, ended or started no node, and ended or started no container outside the
-    /// cluster.
+    /// Whether the flow had no effect yet: it changed no object, and ended or started neither a node nor a container
+    /// outside the cluster.
     pub(super) fn is_empty(&self) -> bool {
         let done = self.done();
         done.acted.is_empty() && done.nodes.is_empty() && done.beside.is_empty()
@@ -156,8 +156,8 @@ impl SideEffects {
         self.touch_its_node(pod) || self.any(pod, namespace, |it| it != State::Complete)
     }
 
-    /// Whether the flow ended or started the node of a pod. The pods of such a node may appear and disappear at any
-    /// time after that.
+    /// Whether the flow ended or started the node on which a pod runs. The pods of such a node may appear and disappear
+    /// at any time after that.
     pub(super) fn touch_its_node(&self, pod: &Pod) -> bool {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
         node.is_some_and(|it| self.done().nodes.contains_key(it))
@@ -270,7 +270,7 @@ mod tests {
             effects.step_ended(has_passed);
             assert_eq!(effects.may_end(&pod, "own"), may_end, "{step:?}");
             assert!(effects.touch(&pod, "own"), "{step:?}");
-            // The next step changes the same object again, so its pods may end again.
+            // The next step changes the same object again, so the pods of the object may end again.
             note(&effects, &step);
             assert!(effects.may_end(&pod, "own"), "{step:?}");
         }

@@ -14,7 +14,7 @@ use parallax_vocab::{Answer, Question, Secret, StepId};
 use super::scene::Scene;
 use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 
-/// Error codes that a store returns if a signature does not match the request.
+/// The S3 error codes that a store returns if a signature does not match the request.
 const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
 /// A part of the message of an `AccessDenied` error that also means that the signature does not match the request.
 const UNSIGNED_HEADERS: &str = "which were not signed";
@@ -23,7 +23,7 @@ const UNSIGNED_HEADERS: &str = "which were not signed";
 pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
 
 /// The facts about a refused request: what the store received (`seen`), what the vantage sent, and what a step signed.
-/// This type borrows nothing from the flow, so that another thread can analyse it.
+/// This type borrows nothing from the flow, so that another thread can analyse the facts.
 pub(super) struct Known {
     seen: SignedRequest,
     seen_by: SeenBy,
@@ -36,7 +36,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Finds out what is wrong with the signature. The search may need much processor time.
+    /// Finds out why the signature does not match the request. The search may need much processor time.
     pub(super) fn finding(self) -> SignatureFinding {
         let finding = investigate(&Case {
             seen: &self.seen,
@@ -91,8 +91,8 @@ pub(super) fn case(
     }
 }
 
-/// The facts about a request of the SDK. The SDK signs a request only when it sends it, so the signed parts are derived
-/// from the operation.
+/// The facts about a request of the AWS SDK. The SDK signs the request only while it sends it. So the harness does not
+/// know which parts the SDK signed, and derives them from the S3 operation.
 fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<Known> {
     let seen = SignedRequest::arrived(arrived, None)?;
     let url = s3.access.bucket_url(s3.operation.bucket());
@@ -125,8 +125,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     })
 }
 
-/// The step that signed the URL of a request, with its id. This is the step whose URL has the same signature, otherwise
-/// a step that signed the same path at the same time.
+/// The step that signed the URL of a request, with the step's id. This is the step whose URL has the same signature as
+/// the request. If there is no such step, it is a step whose URL has the same path and the same signing date.
 fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,

@@ -1,7 +1,7 @@
 //! Decides which scenarios are skipped because an image is missing, and which skips the user accepts. In clusters that
 //! the harness starts, a scenario is skipped if it needs a published image that has no recipe and cannot be obtained.
-//! If the user names no scenario, scenarios that need an image which is built only on request are skipped, too. This is
-//! decided before anything starts, and the outcome of a skipped scenario is the reason.
+//! If the user names no scenario, scenarios that need an image which is built only on request are skipped, too. All
+//! this is decided before anything starts. The outcome of a skipped scenario contains the reason.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,24 +18,26 @@ use parallax_plan::{EnvironmentPlan, Plan, VariantPlan};
 /// What a run does with images that are built only on request (`on-request` in images.lock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRequest {
-    /// The run builds them: the user named the scenarios.
+    /// The run builds the images that are built only on request, because the user named the scenarios that need them.
     Build,
-    /// The run uses those that are built already, and skips the scenarios that need another one.
+    /// Of the images that are built only on request, the run uses those that are built already. It skips the scenarios
+    /// that need another one of these images.
     OnlyBuilt,
 }
 
-/// Which skips of scenarios the user accepts, for scenarios that cannot run on this machine.
+/// Which scenarios may be skipped, according to the user, if they cannot run on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
-    /// Whether the skip of a scenario that is not in `expected` is an error (`--deny-skips`, and the default in CI).
+    /// Whether it is an error if a scenario is skipped that is not in `expected` (`--deny-skips`, and the default in
+    /// CI).
     pub denied: bool,
     /// The scenarios that may be skipped for any reason (`--allow-skip`).
     pub expected: Vec<String>,
 }
 
 impl Skips {
-    /// The outcome of a variant that cannot run because these images are missing: a skip, or an error if the user does
-    /// not accept the skip.
+    /// The outcome of a variant that cannot run because the images in `lacks` are missing: skipped, or an error if the
+    /// user does not accept that the scenario is skipped.
     fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
         let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(expected) = self.expected(scenario, &reason) {
@@ -53,8 +55,8 @@ impl Skips {
         self.of_reason(scenario, &reason)
     }
 
-    /// The outcome of a variant that cannot run for this reason: a skip, or an error if the user does not accept the
-    /// skip.
+    /// The outcome of a variant that cannot run for the reason `reason`: skipped, or an error if the user does not
+    /// accept that the scenario is skipped.
     pub(super) fn of_reason(&self, scenario: &str, reason: &str) -> Outcome {
         if let Some(expected) = self.expected(scenario, reason) {
             return expected;
@@ -86,15 +88,15 @@ pub(super) struct Lack {
     why: Why,
 }
 
-/// Why an image cannot be obtained.
+/// The kind of reason why an image cannot be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     /// A registry answered that the image does not exist.
     Unpublished,
-    /// No registry answered, which is a fault of the machine.
+    /// No registry answered. This is a problem of the machine or its network.
     Unreachable,
-    /// The image is built only on request, and the user named no scenario. This skip is not denied, because the run
-    /// could do without it.
+    /// The image is built only on request, and the user named no scenario. Even with `--deny-skips`, it is no error
+    /// that the scenario is skipped, because the user did not ask for it.
     OnRequest,
 }
 
@@ -126,7 +128,8 @@ pub(super) async fn possible<'a>(
     Ok(Cow::Owned(without(plan, &lacking)))
 }
 
-/// The published images that scenarios require and that cannot be obtained, by name. Each has the reason.
+/// The published images that scenarios require and that cannot be obtained. The key is the name of the image, the
+/// value says why it cannot be obtained.
 pub(super) async fn lacking(
     plan: &Plan,
     obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
@@ -146,7 +149,7 @@ pub(super) async fn lacking(
     Ok(lacking)
 }
 
-/// Returns the given images as missing ones, with the reason that they are built only on request.
+/// Returns the images `unbuilt` as missing images, with the reason that they are built only on request.
 pub(super) fn on_request(unbuilt: Vec<String>) -> impl Iterator<Item = (String, Lack)> {
     unbuilt.into_iter().map(|name| {
         let what = format!(
@@ -171,7 +174,8 @@ fn unbuilt<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack
     used.filter(|it| it.why == Why::OnRequest).collect()
 }
 
-/// The missing images because of which a variant cannot run. `unbuilt` are those of its environment.
+/// The missing images because of which a variant cannot run. `unbuilt` are the missing images of its environment that
+/// are built only on request.
 fn lacks<'a>(variant: &VariantPlan, unbuilt: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
     published.chain(unbuilt.iter().copied()).collect()
@@ -202,8 +206,8 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, why, skipped) in [
             (skips(false, &[]), Why::Unpublished, true),
-            // The image could not be obtained because the network is missing. It may exist, so the variant ends with an
-            // error and is not skipped.
+            // The image could not be obtained because the network is missing. The image may exist in a registry, so
+            // the variant ends with an error and is not skipped.
             (skips(false, &[]), Why::Unreachable, false),
             (skips(true, &[]), Why::Unpublished, false),
             (skips(true, &["other"]), Why::Unpublished, false),

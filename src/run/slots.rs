@@ -16,8 +16,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// The number of slots that are lent beyond the fixed number. When slots are given back, this many of them end the
-    /// loans and go to no waiter.
+    /// The number of slots that were lent in addition to the fixed number, and are still in use. Whichever slots are
+    /// given back next end these loans, and no waiter gets those slots.
     lent: usize,
     /// The largest number of slots that may be lent.
     lendable: usize,
@@ -39,7 +39,7 @@ struct Waiting {
 }
 
 impl Slots {
-    /// Creates `number` free slots, at least one. The number is fixed: `lend` never adds a slot.
+    /// Creates `number` free slots, at least one slot. The number is fixed: `lend` never adds a slot.
     pub(crate) fn new(number: usize) -> Self {
         Self::up_to(number, number)
     }
@@ -62,15 +62,16 @@ impl Slots {
                 next
             };
             let Some(next) = next else { return false };
-            // If the waiter no longer exists, the slot is dropped, which ends the loan. Then the next waiter is tried.
+            // If the waiter no longer exists, the lent slot is dropped, which ends the loan. Then the next waiter is
+            // offered a slot.
             if next.give.send(Slot { state: Arc::clone(&self.state) }).is_ok() {
                 return true;
             }
         }
     }
 
-    /// Waits for a slot. Among all waiters, the one with the highest `priority` gets the next slot. If the future is
-    /// dropped, it no longer waits.
+    /// Waits for a slot. The waiter with the highest `priority` gets the next slot. If the future is dropped, no slot
+    /// is taken.
     pub(crate) async fn take(&self, priority: u64) -> Slot {
         let taken = {
             let mut state = locked(&self.state);
@@ -109,7 +110,7 @@ impl Drop for Slot {
             if next.give.is_closed() {
                 continue;
             }
-            // If the waiter is dropped at this moment, the slot is dropped too and so goes to the next waiter.
+            // If the waiter is dropped at this moment, its slot is dropped, too, and so goes to the next waiter.
             drop(next.give.send(Self { state: Arc::clone(&self.state) }));
             return;
         }

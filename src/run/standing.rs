@@ -38,7 +38,7 @@ pub struct Standing {
     pub reload: Reload,
 }
 
-/// Where a flow stops.
+/// The step after which or before which a flow stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The flow stops after this step.
@@ -48,7 +48,8 @@ pub enum Until {
 }
 
 impl Until {
-    /// The number of steps of the flow that run. If the flow has no such step, all steps run.
+    /// The number of the steps in `steps` that run. If none of them is the step at which the flow stops, all of them
+    /// run.
     fn count(&self, steps: &[Step]) -> usize {
         let at = |id: &StepId| steps.iter().position(|it| it.id == id.as_str());
         match self {
@@ -72,7 +73,7 @@ impl std::fmt::Debug for Reload {
 /// A request of another process, and the channel for its answer.
 #[derive(Debug)]
 pub struct Asked {
-    /// What the other process asks for.
+    /// The request of the other process.
     pub request: Request,
     /// The channel through which the other process gets the answer.
     pub answer: oneshot::Sender<Answer>,
@@ -123,12 +124,12 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
-    /// Steps have run. The list contains the differences between their results and what the scenario declares; it is
-    /// empty if there are none.
+    /// Steps have run. The list contains each difference between their results and what the scenario declares. It is
+    /// empty if there is no difference.
     Ran(Vec<Problem>),
-    /// The ways to reach the environment: a word for each purpose, and a command for it.
+    /// The ways to reach the environment. Each entry is a word for the purpose of a command, and the command.
     Reach(Vec<(String, String)>),
-    /// The exit code and the output of a program.
+    /// The exit code and the output of a program that ran at a vantage.
     Program(RunReply),
     /// Where a prepared shell runs, and the script that starts it.
     Inside(Inside),
@@ -136,7 +137,7 @@ pub enum Answer {
     Logs(Vec<(String, Vec<String>)>),
     /// The run is about to end, so the request is not carried out.
     Ends,
-    /// The request cannot be fulfilled, for this reason, through no fault of the harness.
+    /// The request cannot be fulfilled, but nothing failed in the harness. The text is the reason.
     No(String),
     /// The harness or the machine failed while it carried out the request. The text is the reason.
     Failed(String),
@@ -166,7 +167,7 @@ pub(super) async fn serve(
         }
         send(stage, waiting.take(), &ran(outcome));
         let next = loop {
-            // If the session of the run ends, it drops the sender of this channel.
+            // The channel is closed when the command that holds the environment ends.
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
@@ -198,8 +199,7 @@ pub(super) async fn serve(
                 },
                 Request::End => {
                     flow.end_probers().await;
-                    // If the whole flow has run before, the variant already has a verdict, and this report has no
-                    // effect.
+                    // If the whole flow has run before, the variant already has a verdict, and `say` has no effect.
                     stage.context.verdicts.say(&flow.variant.id, Outcome::Interrupted, flow.took_ms());
                     send(stage, Some(answer), &Answer::Ends);
                     return Ok(());
@@ -275,7 +275,7 @@ fn answer_of(result: Result<Outcome, RunError>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
 }
 
-/// Runs the flow up to the place that `until` names. `None` runs the whole flow.
+/// Runs the flow until the step at which `until` stops it. If `until` is `None`, runs the whole flow.
 async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, RunError> {
     let steps = flow.variant.variant.scenario.flow.clone();
     match until {
@@ -289,14 +289,14 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
 struct Begun(BTreeSet<String>);
 
 impl Begun {
-    /// The steps that run first, if the flow stops at the place that `until` names.
+    /// The steps that run when the flow runs for the first time. With `until`, they are only a part of the flow.
     fn of(steps: &[Step], until: Option<&Until>) -> Self {
         let count = until.map_or(steps.len(), |until| until.count(steps));
         Self(steps[..count].iter().map(|it| it.id.clone()).collect())
     }
 
-    /// Selects the steps that run now: those that are wanted, and those before the last wanted one that have not run
-    /// yet. `wanted` gets the index of each step.
+    /// Selects the steps that run now: the wanted steps, and those steps before the last wanted step that have not run
+    /// yet. `wanted` says for the index of a step whether the step is wanted.
     fn select(&mut self, steps: &[Step], wanted: impl Fn(usize) -> bool) -> Vec<Step> {
         let count = (0..steps.len()).rev().find(|at| wanted(*at)).map_or(0, |at| at + 1);
         let now = steps[..count].iter().enumerate().filter(|(at, it)| wanted(*at) || !self.0.contains(&it.id));
@@ -306,8 +306,8 @@ impl Begun {
     }
 }
 
-/// Runs one step of the flow again, as the scenario's file has it now. The steps before it that have not run yet run
-/// first.
+/// Runs one step of the flow again, as it is now in the scenario's file. Earlier steps that have not run yet are run
+/// before this step.
 async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: &StepId) -> Answer {
     if let Err(answer) = renew(flow, standing).await {
         return answer;
@@ -321,8 +321,8 @@ async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: 
     answer_of(flow.part(&steps).await)
 }
 
-/// Reads the scenario's file again, replaces the variant by its new content, and runs the steps from the first changed
-/// step on.
+/// Reads the scenario's file again, replaces the variant by the variant in the new file, and runs the steps from the
+/// first changed step on.
 async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -> Answer {
     let first = match renew(flow, standing).await {
         Ok(first) => first,
@@ -332,9 +332,9 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -
     answer_of(flow.part(&steps).await)
 }
 
-/// Reads the scenario's file again, and replaces the variant by its new content. Returns the index of the first changed
-/// step. If the file contains a mistake, or if the environment would have to change too, returns the answer that says
-/// so, and the variant stays as it is.
+/// Reads the scenario's file again, and replaces the variant by the variant in the new file. Returns the index of the
+/// first changed step. If the file contains a mistake, or if the environment would have to change, too, the variant
+/// stays as it is, and the result is the answer that says why.
 async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer> {
     let reload = Arc::clone(&standing.reload.0);
     // Reading and planning the project's files blocks the thread, so it needs a thread of its own.
@@ -348,8 +348,8 @@ async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer
     Ok(first)
 }
 
-/// Prepares another run of the whole flow, as the scenario's file has it now. Returns the answer to the request if
-/// that is not possible.
+/// Prepares another run of the whole flow, as it is now in the scenario's file. If this is not possible, returns the
+/// answer to the request, which says why.
 async fn from_the_start(
     stage: &Stage<'_>,
     flow: &mut Flow<'_>,
@@ -382,8 +382,9 @@ fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     new.iter().zip(&old).take_while(|(new, old)| new == old).count()
 }
 
-/// Restores the state that the environment had before its first flow. Returns what the next flow may see of events and
-/// logs, and the containers that run now. The containers are read again, because the user may have replaced some.
+/// Restores the state that the environment had before its first flow. Returns which events and log lines the next flow
+/// may see, and the containers that run now. The containers are read again, because the user may have replaced some of
+/// them.
 async fn put_back(
     stage: &Stage<'_>,
     flow: &mut Flow<'_>,

@@ -20,12 +20,12 @@ use parallax_record::Noted as _;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// If a store does not answer a question of the set-up, the question is repeated for this time.
+/// If a store does not answer a request of the harness, the request is repeated for at most this time.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
 /// Waits until the store reports that it is healthy, then creates its buckets. Returns `None` if this succeeds,
-/// otherwise the reason why not. The wait ends at the deadline, after a permanent refusal, or as soon as the declared
-/// cause is observed.
+/// otherwise the reason why not. The wait ends at the deadline. It ends earlier if a permanent refusal, or the cause
+/// that a break declares, has lasted for some time, or if a log line shows the declared cause.
 pub(super) async fn ready(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -53,8 +53,8 @@ pub(super) struct Wanted<'a> {
     pub(super) ready: &'a fixture::Ready,
 }
 
-/// Asks for the store's health until the store is healthy, then creates its buckets and policies. Returns the cause if
-/// the store does not become healthy or a bucket cannot be created, otherwise `None`.
+/// Asks the store for its health until it is healthy, then creates its buckets and policies. Returns the cause if the
+/// store does not become healthy, cannot authorise requests, or does not create a bucket, otherwise `None`.
 async fn answers(
     scene: &Scene<'_>,
     wanted: &Wanted<'_>,
@@ -120,8 +120,8 @@ async fn answers(
     Ok(None)
 }
 
-/// Resolves with the cause when a log line of the store's pods matches the declared cause. Otherwise the future never
-/// resolves.
+/// Resolves with the cause when a log line of the store's pods matches the cause that a break declares. Otherwise the
+/// future never resolves.
 async fn logged_cause(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -171,15 +171,15 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
-/// The rules that end the repetition of a question without an accepted reply.
+/// The rules that decide when a question that gets no accepted reply is no longer repeated.
 pub(super) struct Bound<'a> {
     /// The longest time for which the question is repeated.
     pub(super) within: Duration,
-    /// The cause that a break declares; `None` if there is none. If this cause is observed without interruption for
-    /// long enough ([`Lasting`]), it becomes the result at once.
+    /// The cause that a break declares; `None` if no break declares one. If every answer shows this cause for long
+    /// enough ([`Lasting`]), the repetition ends.
     pub(super) declared: Option<&'a Accepts<'a>>,
-    /// Decides whether a cause is permanent. If a permanent cause is observed for long enough ([`Lasting`]), it becomes
-    /// the result.
+    /// Decides whether a cause is permanent. If every answer shows a permanent cause for long enough ([`Lasting`]), the
+    /// repetition ends.
     pub(super) unrecoverable: fn(&Cause) -> bool,
 }
 
@@ -194,8 +194,8 @@ fn is_final(cause: &Cause) -> bool {
     matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
 
-/// Repeats a question until `accept` accepts the reply, and then returns `None`. Returns the last cause if `bound` ends
-/// the repetition before.
+/// Repeats a question until `accept` accepts the reply, and then returns `None`. If `bound` ends the repetition before
+/// that, returns the last cause.
 pub(super) async fn until(
     bound: &Bound<'_>,
     vantage: &Vantage,
@@ -232,7 +232,8 @@ where
     again_while(SILENT_FOR, Cause::is_silence, ask).await
 }
 
-/// Repeats a question while `retry` holds for its cause, for at most `within`. Returns the last result.
+/// Repeats a question while it fails with a cause for which `retry` returns true, for at most `within`. Returns the
+/// last result.
 async fn again_while<T, F>(within: Duration, retry: impl Fn(&Cause) -> bool, ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
@@ -242,7 +243,8 @@ where
         match ask().await {
             Err(cause) if retry(&cause) && began.elapsed() < within => {
                 tracing::info!(%cause, "a store is asked again");
-                // No event reports that a store answers again, or that it has loaded its policies, so the code polls.
+                // The code polls, because no event reports that a store answers again, or that it has loaded its
+                // policies.
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             other => return other,
@@ -250,7 +252,8 @@ where
     }
 }
 
-/// Why a store did not do what the set-up requested. `is_silence` says whether the store gave no answer at all.
+/// The reason why a store did not do what the harness requested. `is_silence` says whether the store gave no answer at
+/// all.
 pub(super) struct Refusal {
     reason: String,
     is_silence: bool,
@@ -268,7 +271,8 @@ impl From<Cause> for Refusal {
     }
 }
 
-/// The error for a store that did not do what the set-up requested. `doing` says what was attempted.
+/// The error for a store that did not do what the harness requested. `doing` is the request in words, and `why` is the
+/// reason.
 pub(super) fn failed(namespace: &str, fixture: &str, doing: &str, why: Refusal) -> RunError {
     RunError::Store {
         store: fixture.to_owned(),

@@ -12,12 +12,12 @@ use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpe
 /// The lifetime of a token in seconds, if the step does not set one.
 const LIFETIME_S: i64 = 3600;
 /// The age in seconds of a newly signed token: `iat` is this much before now. So no server considers the token as
-/// issued in the future. A few seconds are enough, because containers use the machine's clock; only the rounding of
+/// issued in the future. A few seconds are enough, because containers use the machine's clock, and only the rounding of
 /// times to whole seconds may differ.
 const AGE_S: i64 = 5;
 
-/// The token that the step presents, if it declares one. Each try gets a new token, because the times in a token are
-/// relative to now.
+/// The token that the step presents, if the step declares one. Each try gets a new token, because the times in a token
+/// are relative to the moment of its creation.
 pub(super) async fn of_step(
     it: &Attempt<'_>,
     spec: Option<&TokenSpec>,

@@ -11,7 +11,7 @@ use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
 /// The verdicts of a run so far. Only the first report about a variant counts, so a verdict stays valid if the run
-/// fails or is interrupted later. If a variant is to run again, its report is taken back before.
+/// fails or is interrupted later. Before a variant runs again, its report is taken back.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     sink: Sink,
@@ -23,13 +23,14 @@ pub(crate) struct Verdicts {
 #[derive(Debug)]
 struct State {
     variants: BTreeMap<VariantId, Kind>,
-    /// How many more times variants without a verdict may run again (`--retry-machine`).
+    /// How many more times the variants that have no verdict because of the machine may run again (`--retry-machine`).
     tries: u32,
     /// Whether the user has been told that no further variant begins.
     noted: bool,
 }
 
-/// The outcome of a variant, as far as it decides whether further variants begin and whether the variant runs again.
+/// The outcome of a variant, reduced to what the run decides by it: whether further variants begin, and whether this
+/// variant runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The variant was as declared, skipped, interrupted or not begun.
@@ -41,7 +42,8 @@ enum Kind {
 }
 
 impl State {
-    /// The number of failed variants. A variant that will run again because of the machine does not count yet.
+    /// The number of failed variants. A variant that got no verdict because of the machine does not count as long as
+    /// it may run again.
     fn failed(&self) -> usize {
         let counts = |kind: &&Kind| match kind {
             Kind::NotRed => false,
@@ -71,7 +73,8 @@ impl Verdicts {
         self.note(variant, outcome, kind, took_ms)
     }
 
-    /// Reports that a variant ended with an error. Returns whether this call reported it, and not an earlier one.
+    /// Reports that a variant ended with an error, unless a report about this variant exists already. Returns whether
+    /// this call reported it.
     pub(crate) fn fail(&self, variant: &VariantId, error: &RunError, took_ms: u64) -> bool {
         let outcome = match error {
             RunError::Interrupted => return self.say(variant, Outcome::Interrupted, took_ms),
@@ -107,7 +110,7 @@ impl Verdicts {
         variants.filter(|id| self.fail(id, error, 0)).collect()
     }
 
-    /// Whether a variant of the run failed or got no verdict because of the machine.
+    /// Whether a variant of the run failed, or has no verdict because of the harness, the engine or the machine.
     pub(crate) fn any_red(&self) -> bool {
         self.state().variants.values().any(|kind| *kind != Kind::NotRed)
     }

@@ -21,11 +21,11 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 /// The number of keep-alives after an answer that show that the trace is complete. The store sends a keep-alive each
 /// second. A single one is not enough, because the store may have sent it before the answer.
 const IDLE_TIMES: u64 = 3;
-/// The longest wait for one request, if the step's time does not end the wait earlier. A store that sends no
-/// keep-alives for so long is constantly busy, and its trace says nothing about one request.
+/// The longest wait until the trace shows one request, if the step's time does not end the wait earlier. A store that
+/// sends no keep-alives for so long is constantly busy, and it stays unknown whether its trace is complete.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// The time limit for opening a trace. A store may send the response headers only together with the first event, which
-/// is a request or a keep-alive.
+/// The time limit for opening a trace. A store may send the HTTP response headers of the trace only when it has
+/// something to show: a request, or a keep-alive.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// The largest number of requests that are remembered for one store. The oldest requests are dropped. This number is
 /// enough, because a request is looked up right after its answer.
@@ -55,7 +55,7 @@ pub(super) enum Sight {
     Unknown,
 }
 
-/// How far a trace has been read.
+/// What is known about the completeness of a trace: since when it has been followed, and its keep-alives.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// The time since the Unix epoch from which the trace has been followed without a gap. `None` while the trace is
@@ -68,7 +68,8 @@ struct Progress {
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<IndexMap<String, Traced>>,
-    /// The certificates, in DER form, that the store may present. The newest one comes last.
+    /// The certificates, in DER form, that the store may present when the trace is opened again. The newest certificate
+    /// is the last.
     pins: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -76,8 +77,8 @@ impl StoreWitness {
     /// Opens the trace. When this function returns, the trace is open and shows every later request. Returns `None` if
     /// the store has no witness.
     pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, Cause> {
-        // Pods may reach a new store a moment before the node routes connections from outside to it. Therefore the code
-        // repeats the attempt.
+        // The harness connects from outside the cluster, and a node may route such connections to a new store a moment
+        // later than connections of pods. Therefore the code repeats the attempt.
         let Some(lines) = repeated(|| opened(kind, view.clone(), access)).await? else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
@@ -95,12 +96,13 @@ impl StoreWitness {
         Ok(Some(Self { shared, news, task }))
     }
 
-    /// Adds a certificate that the store may present if the trace has to be opened again.
+    /// Adds a certificate (`der`) to those that the store may present when the trace is opened again.
     pub(super) fn trust_also(&self, der: Vec<u8>) {
         self.shared.pins().push(der);
     }
 
-    /// Whether the trace has been followed without a gap since `began`, so that it would show every request.
+    /// Whether the trace has been followed without a gap since the time `began`, so that it shows every request since
+    /// then.
     pub(super) fn watched_since(&self, began: Duration) -> bool {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
@@ -163,8 +165,8 @@ impl Shared {
                 }
                 seen.insert(traced.request_id.clone(), traced);
             }
-            // The lock of the map of requests must be free here. A waiting task locks the channel and then reads the
-            // map, so holding both locks could cause a deadlock.
+            // This task must not hold the lock of the map of requests here. A task that waits for a request locks the
+            // channel first and then the map, so a lock of the map here could cause a deadlock.
             send.send_modify(|news| news.idle += u64::from(idle));
         }
     }
@@ -287,7 +289,8 @@ mod tests {
         });
         while !asked.is_finished() {
             send.send_modify(|news| news.idle += 1);
-            // A real store sends keep-alives all the time. This test does so until the wait for the request has ended.
+            // A real store sends keep-alives all the time. This test sends them until the wait for the request has
+            // ended.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(asked.await.expect("it ends"), Sight::Missing);

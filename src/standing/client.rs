@@ -8,7 +8,7 @@ use super::handle::{Handle, Handles};
 use super::{Line, Question, StandingError};
 
 /// Sends a question to the process that keeps a variant. Calls `see` with every event that the process sends, and
-/// returns the last line.
+/// returns the last line that the process sends, which is the answer.
 pub async fn ask(
     handles: &Handles,
     handle: &Handle,

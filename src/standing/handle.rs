@@ -19,19 +19,19 @@ const SOCKET_PATH_LIMIT: usize = 107;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handle {
-    /// The id of the run.
+    /// The id of the run to which the variant belongs.
     pub run: RunId,
-    /// The id of the variant.
+    /// The id of the kept variant.
     pub variant: VariantId,
-    /// The path of the scenario's file.
+    /// The path of the scenario's file, relative to the project.
     pub file: PathBuf,
-    /// The root folder of the project.
+    /// The root folder of the variant's project.
     pub project: PathBuf,
-    /// The folder of the run.
+    /// The folder of the run, which contains its record and reports.
     pub directory: PathBuf,
     /// The process id of the process that keeps the variant.
     pub process: u32,
-    /// The time at which the process wrote the handle, in seconds since the Unix epoch.
+    /// The time at which the process that keeps the variant wrote the handle, in seconds since the Unix epoch.
     pub since: i64,
 }
 
@@ -46,7 +46,7 @@ impl std::fmt::Display for Handle {
 pub struct Handles(PathBuf);
 
 impl Handles {
-    /// Returns the folder of handles below the state folder that `parallax_engine::StateDir` names.
+    /// Returns the folder of handles. `state` is the state folder of the user (`parallax_engine::StateDir`).
     pub fn below(state: &Path) -> Self {
         Self(state.join("standing"))
     }
@@ -69,8 +69,8 @@ impl Handles {
         self.0.join(format!("{run}.json"))
     }
 
-    /// Creates the folder with permissions that allow only the user to access it. Everyone who can write to a socket in
-    /// it can run programs.
+    /// Creates the folder with permissions that allow only the user to access it. This is necessary, because everyone
+    /// who can write to a socket in this folder can run programs through it.
     pub(super) fn create(&self) -> Result<(), StandingError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.map_err(|source| failed("create", &self.0, source))
@@ -125,8 +125,8 @@ impl Handles {
     }
 }
 
-/// Removes from a run's folder the files that say how an environment can be reached, and the folders of shells. Most of
-/// them contain secrets, and the environment no longer exists.
+/// Removes from a run's folder the files that say how an environment can be reached, and the folders with the scripts
+/// of `parallax shell`. Most of them contain secrets, and the environment no longer exists.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,4 +1,4 @@
-//! The server for requests, in the process that keeps an environment.
+//! The server for requests. It runs in the process that keeps an environment.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ use crate::run::standing::{Answer, Asked, Request};
 const REQUEST_LIMIT: u64 = 64 * 1024;
 /// The time limit for receiving a request from a client, and for sending a line to a client.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// The pause after a connection could not be accepted, before the next one is accepted.
+/// The pause before the next attempt, if a connection could not be accepted.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// The time for which connections may send their last lines after the run has ended.
+/// The time that connections get to send their last lines after the run has ended.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A display that passes each event to the run's own display and to the client whose request is being carried out.
@@ -36,7 +36,7 @@ pub struct Feed {
 /// The state that the feed shares with the connections.
 #[derive(Default)]
 struct Shared {
-    /// The receiver of the events of the request that is being carried out.
+    /// The channel to the client whose request is being carried out. This client receives the events.
     listening: Mutex<Listening>,
     /// A description of what the run does at this moment, for `parallax status`.
     now: Mutex<String>,
@@ -45,7 +45,7 @@ struct Shared {
 #[derive(Default)]
 struct Listening {
     sender: Option<mpsc::UnboundedSender<Event>>,
-    /// Whether the run has sent its last event.
+    /// Whether the run has sent its last event. A client that connects later gets no events.
     closed: bool,
 }
 
@@ -84,7 +84,7 @@ impl Live for Feed {
     }
 }
 
-/// The server that accepts requests of other processes to a run.
+/// The server that accepts requests from other processes. It belongs to one kept run.
 #[derive(Debug)]
 pub struct Host {
     handles: Handles,
@@ -96,8 +96,8 @@ pub struct Host {
 
 impl Host {
     /// Opens the socket and writes the handle. The server sends requests to `asked`, and ends the run with `cancel`.
-    /// The returned feed takes the place of the run's own display `display`, and passes events on to it. `mark` is used
-    /// to wait until the feed has received all events so far.
+    /// The returned feed takes the place of `display`, the run's own display, and passes all events on to it. With
+    /// `mark`, the server waits until the feed has received all events that were sent so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
@@ -122,8 +122,8 @@ impl Host {
         Ok((Self { handles, run, directory, connections, over }, Feed { display, shared }))
     }
 
-    /// Removes the handle, and answers the client that asked for the end of the run. The caller must have removed the
-    /// environment before.
+    /// Removes the handle, and answers the client that asked for the end of the run. The caller must already have
+    /// removed the environment.
     pub async fn close(mut self) {
         self.handles.forget(&self.run);
         remove_secrets(&self.directory);
@@ -145,9 +145,9 @@ struct Door {
     shared: Arc<Shared>,
     asked: mpsc::Sender<Asked>,
     mark: Mark,
-    /// The token that is cancelled when everything is removed and the reports are written.
+    /// The token that is cancelled when all objects of the run are removed and the reports are written.
     over: CancellationToken,
-    /// The token that ends the run, as a signal does.
+    /// The token with which the server ends the run, as Ctrl-C does.
     cancel: CancellationToken,
     /// The lock that a request holds while it is carried out. So only one request is carried out at a time.
     one: Arc<tokio::sync::Mutex<()>>,
@@ -173,7 +173,7 @@ async fn accept(listener: UnixListener, door: Door) {
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             },
-            // The run has ended and takes no further requests.
+            // The run has ended and accepts no further requests.
             () = door.asked.closed() => break,
             Some(_) = open.join_next() => {}
         }
@@ -204,7 +204,7 @@ impl Door {
                 return say(&mut write, &Line::Answer(Answer::No(why))).await;
             }
         };
-        // The client sends nothing after its request. Therefore the end of its stream means that the client is gone.
+        // The client sends nothing after its request. Therefore, if its stream ends, the client is gone.
         let mut rest = [0];
         let left = async { drop(read.read(&mut rest).await) };
         tokio::pin!(left);
@@ -245,13 +245,14 @@ impl Door {
             drop(tokio::task::spawn_blocking(move || mark.wait()).await);
             self.shared.listening().sender.take();
         }
-        // After a request for the end of the run, the clean-up follows. Its events end when the feed is closed together
-        // with the record.
+        // The channel may still contain events, which are sent now. After a request for the end of the run, the
+        // events of the clean-up follow. They end when the feed is closed together with the record.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
         }
         if ends {
-            // The answer is sent only after the reports are written. They are written after the record is closed.
+            // The answer is sent only after the reports are written, which happens after the record is closed. `over`
+            // is cancelled then.
             self.over.cancelled().await;
             return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
@@ -272,7 +273,8 @@ impl Shared {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a stream of the events from now on. The stream is empty if the run has sent its last event.
+    /// Returns a channel that receives the events from now on. It receives none if the run has already sent its last
+    /// event.
     fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
         let (send, receive) = mpsc::unbounded_channel();
         let mut listening = self.listening();

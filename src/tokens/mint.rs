@@ -1,4 +1,4 @@
-//! Signs tokens that contain the same claims as those of the apiserver, with a key that the scenario chooses.
+//! Signs tokens with a key that the scenario chooses. The tokens have the same claims as tokens of the apiserver.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -17,7 +17,7 @@ use super::TokenError;
 /// The values for the claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The issuer of the cluster's tokens.
+    /// The issuer (`iss`). It is the issuer that the cluster's own tokens name.
     pub issuer: String,
     /// The namespace of the ServiceAccount.
     pub namespace: String,
@@ -38,9 +38,9 @@ pub enum Key {
     Rsa {
         /// The private key in PEM format.
         pem: Secret,
-        /// The key id (`kid`), computed in the same way as the apiserver does.
+        /// The key id (`kid`), computed in the same way as by the apiserver.
         id: String,
-        /// The public half as a JSON Web Key (RFC 7517).
+        /// The public key as a JSON Web Key (RFC 7517).
         public: Value,
     },
     /// A shared secret, for the algorithm HS256.
@@ -53,7 +53,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// Reads an RSA key from PEM text (PKCS#1 or PKCS#8). The key id is the hash of the public half, as in Kubernetes
+    /// Reads an RSA key from PEM text (PKCS#1 or PKCS#8). The key id is the hash of the public key, as in Kubernetes
     /// (`pkg/serviceaccount/jwt.go`).
     pub fn rsa(pem: Secret) -> Result<Self, TokenError> {
         let wrong = |why: String| TokenError::Key(why);
@@ -75,7 +75,7 @@ impl Key {
         Ok(Self::Rsa { pem, id, public })
     }
 
-    /// The public half of the key as a JSON Web Key. `None` for a shared secret.
+    /// The public key as a JSON Web Key. `None` for a shared secret.
     pub fn public(&self) -> Option<&Value> {
         match self {
             Self::Rsa { public, .. } => Some(public),
@@ -91,7 +91,8 @@ impl Key {
         }
     }
 
-    /// Generates a new RSA key. No cluster publishes its public half, so a verifier must refuse tokens of this key.
+    /// Generates a new RSA key. No cluster publishes the public key, so a verifier must refuse tokens that this key
+    /// signed.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))

@@ -8,7 +8,7 @@ use parallax_vocab::Secret;
 
 use super::TokenError;
 
-/// The properties of the token to request.
+/// The properties of the token that is requested.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The namespace of the ServiceAccount.
@@ -17,7 +17,7 @@ pub struct Wanted<'a> {
     pub account: &'a str,
     /// The audience for which the token is valid.
     pub audience: &'a str,
-    /// The validity of the token from now on, in seconds.
+    /// How long the token is valid from now on, in seconds.
     pub expires_s: i64,
     /// The pod to which the token is bound, as in tokens that the kubelet mounts into pods. `None` if the token is
     /// bound only to the ServiceAccount.

@@ -20,7 +20,7 @@ pub use self::neighbour::{Neighbour, Provisioned};
 use parallax_engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
 use parallax_plan::{ClusterPlan, EdgePlan};
 
-/// The port of the name server.
+/// The port of the world's name server.
 const DNS_PORT: u16 = 53;
 /// The port of the apiserver. The node and the edge use the same port.
 const API_PORT: u16 = 6443;
@@ -65,33 +65,33 @@ impl World {
         Ok(Self { container: site.start(spec).await?, ports, neighbours })
     }
 
-    /// Returns the name of the world's container within the run.
+    /// Returns the name of the world's container. In the engine, the id of the run is put before this name.
     pub fn of(cluster: &ClusterPlan) -> String {
         format!("{}-world", cluster.name)
     }
 
-    /// The name of the container in the engine.
+    /// The name of the world's container in the engine.
     pub fn container(&self) -> &str {
         &self.container.name
     }
 
-    /// The address of the container on the engine's network. The cluster's CoreDNS uses the name server at this address
-    /// as upstream, and the host names of the edge resolve to this address.
+    /// The address of the world's container on the engine's network. The cluster's CoreDNS uses the name server at this
+    /// address as upstream, and the host names of the edge resolve to this address.
     pub fn address(&self) -> IpAddr {
         self.container.address
     }
 
-    /// Returns the address at which the harness reaches the name server: a published port on this machine.
+    /// Returns the address at which the harness reaches the world's name server: a published port on this machine.
     pub fn name_server(&self) -> SocketAddr {
         self.published(Port::udp(DNS_PORT))
     }
 
-    /// Returns the address at which containers of the cluster's network reach the name server.
+    /// Returns the address at which containers of the cluster's network reach the world's name server.
     pub fn name_server_within(&self) -> SocketAddr {
         SocketAddr::new(self.address(), DNS_PORT)
     }
 
-    /// The containers of fixtures outside the cluster.
+    /// The neighbours: the containers that fixtures run outside the cluster.
     pub fn neighbours(&self) -> &[Neighbour] {
         &self.neighbours
     }

@@ -1,5 +1,5 @@
-//! Containers that fixtures run outside the cluster under a host name. They stand for systems outside, such as a store
-//! in an office or a site on the internet.
+//! Containers that fixtures run outside the cluster under a host name. They stand for systems that are not in the
+//! cluster, such as a store in an office or a site on the internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 pub struct Neighbour {
     /// The namespace of the environment that the container belongs to.
     pub namespace: String,
-    /// The id of the fixture.
+    /// The id of the fixture that declares the container.
     pub fixture: String,
     /// The name that the fixture gives to the container.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct Neighbour {
 /// The secrets and certificates that may be written into a fixture's container.
 #[derive(Debug)]
 pub struct Provisioned<'a> {
-    /// The secret values. The key is the name of the credentials and the key within them.
+    /// The secret values, by the name of the credentials and by the key of the value in the credentials.
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// The server certificates of the fixture, by the certificate's name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
@@ -45,9 +45,9 @@ pub struct Provisioned<'a> {
 }
 
 impl Neighbour {
-    /// Starts the container of a fixture on a cluster's network. `what` is the name of the container within the run. A
-    /// container that is declared as `late` must not run before a flow starts it. Therefore it is started and killed at
-    /// once, so that it exists but does not run.
+    /// Starts the container of a fixture on a cluster's network. `what` is the name of the container; in the engine,
+    /// the id of the run is put before it. A container that is declared as `late` must not run before a flow starts
+    /// it. Therefore such a container is started and then killed at once, so that it exists but does not run.
     pub async fn start(
         site: &Site,
         what: String,
@@ -70,8 +70,8 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
-                // If the id is not that of a certificate of the fixture, it names an authority. An authority has only a
-                // root certificate, and no chain or key.
+                // A name that is not the name of one of the fixture's certificates is the id of an authority. From an
+                // authority, only the root certificate can be written, and no chain or key.
                 let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
@@ -101,7 +101,7 @@ impl Neighbour {
         Ok(container)
     }
 
-    /// Describes the container in messages.
+    /// Returns the words by which messages name the container.
     pub fn title(&self) -> String {
         format!("container {} of `{}` beside the cluster", self.name, self.fixture)
     }

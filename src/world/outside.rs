@@ -10,7 +10,8 @@ use crate::probe::AGENT_PATH;
 use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
 /// Starts one container for each image of `images`, in which the agent waits for questions. The container resolves
-/// names as clients outside the cluster do. It connects to the edge at the edge's own address, without a redirection.
+/// names as clients outside the cluster do. It connects to the edge at the edge's own address, and so needs no
+/// detour.
 pub async fn start(
     site: &Site,
     cluster: &str,

@@ -178,7 +178,8 @@ fn init_writes_a_scenario_that_lints_and_plans() {
     assert_eq!(content, "mine");
 }
 
-/// Starts a server that refuses unauthenticated requests with the error of an S3 store. Returns its address.
+/// Starts a server that refuses every request with the error `AccessDenied`, as an S3 store refuses a request without
+/// a signature. Returns the server's address.
 fn store_that_refuses() -> SocketAddr {
     const BODY: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -418,8 +419,8 @@ fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     fs::write(at("contexts"), "contexts: [{ name: one, context: { cluster: c, user: u } }]\n").expect("writes");
     let of = |args: &[&str], expected: &str| {
         let mut command = parallax(project.path());
-        // No engine answers at this address. So the test fails if a command connects to the engine before it finds the
-        // mistake.
+        // No engine answers at this address. So the test fails if a command connects to the engine before it finds
+        // the mistake.
         command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").args(args);
         command.assert().code(2).stderr(contains(expected));
     };
@@ -474,7 +475,8 @@ fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
             }
         }
     }
-    // Several runs are left, and the command names none of them. The message is then the same as if no variant is kept.
+    // Several runs are kept, and the command does not say which of them it means. The message is then the same as if
+    // no variant is kept.
     says(&["rerun"], "no variant is kept");
     says(&["logs", "--run", "r2"], "run r2 was left by `e2e --keep`");
     says(&["logs", "r2", "--run", "r2"], "cannot be used with");

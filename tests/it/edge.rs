@@ -1,6 +1,6 @@
-//! Compares `docs/edge.md` with the scenarios and their recorded answers. Here, an edge is any proxy or load balancer
-//! in front of the store. The table of the page says how the store answered a presigned URL that was opened through
-//! each edge. The table must be equal to that of the report.
+//! Compares `docs/edge.md` with the scenarios and their recorded answers. In this test, an edge is any proxy or load
+//! balancer in front of the store. The table of the page says how the store answered a presigned URL that was opened
+//! through each edge. This table must be equal to the table that the report makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -33,9 +33,9 @@ enum Reference {
     Unknown,
 }
 
-/// Looks up a word of the form `scenario+break`, `scenario: step` or `scenario+break: step`. `known` has the breaks and
-/// the steps of each scenario. A word of such a form counts as a reference even if its scenario is misspelt. Words with
-/// a capital letter, or with characters that an id cannot have, are headers and fields.
+/// Looks up a word of the form `scenario+break`, `scenario: step` or `scenario+break: step`. `known` has the breaks
+/// and the steps of each scenario. A word of such a form counts as a reference even if its scenario is misspelt. But
+/// a word with a capital letter, or with a character that an id cannot have, is a header or a field and no reference.
 fn reference(word: &str, known: &BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>) -> Reference {
     let (variant, step) = word.split_once(": ").map_or((word, None), |(variant, step)| (variant, Some(step)));
     let (name, id) = variant.split_once('+').map_or((variant, None), |(name, id)| (name, Some(id)));

@@ -1,5 +1,6 @@
-//! Tests of `parallax explain` with `tests/records/signatures.jsonl`. This file is the record of a real run, without
-//! the certificates, whose requests were altered by hand. The scenario files are not available.
+//! Tests of `parallax explain` with `tests/records/signatures.jsonl`. This file is the record of a real run. Its
+//! certificates were removed, and its requests were altered by hand. The scenario files of that run do not exist here,
+//! so the command has only the record.
 
 use std::path::Path;
 

@@ -41,7 +41,7 @@ fn the_example_loads_and_expands() {
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
 
-/// Checks the repository's own scenarios. Each scenario of the tree must be read without a warning.
+/// Checks the repository's own scenarios. Each of them must be read without a warning.
 #[test]
 fn the_scenarios_of_the_repository_load_and_expand() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -69,13 +69,13 @@ fn the_scenarios_of_the_repository_load_and_expand() {
             }
         }
     }
-    // Some objects of an operator's own kind name an image, although they are not containers. Such an image must be
-    // found too.
+    // Some custom resources of operators name an image in a field `image`, although they are not containers. Such an
+    // image must be found too.
     assert!(images.contains("minio") && images.contains("busybox"), "{images:?}");
 }
 
-/// Returns the values of the fields `image` of an object that are names from images.lock. Values that are image
-/// references are left out.
+/// Returns the values of an object's fields `image`, but only values that are names in images.lock. Values that are
+/// image references are left out.
 fn named_images(object: &Value) -> Vec<String> {
     match object {
         Value::Object(fields) => {
@@ -102,8 +102,8 @@ fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Tests that two breaks with the same symptom cause a warning. The scenario still runs, and the user learns how to
-/// distinguish the two faults.
+/// Tests that two breaks with the same symptom cause a warning. The scenario still runs. The warning tells the user
+/// how to distinguish the two faults.
 #[test]
 fn breaks_that_look_alike_are_a_warning() {
     let loaded = read(&folder("good").join("breaks-that-look-alike.yaml"))
@@ -113,8 +113,8 @@ fn breaks_that_look_alike_are_a_warning() {
     assert_eq!(messages, [alike]);
 }
 
-/// Checks the message for every file of `tests/bad`. A reviewer should read the snapshot as a user would read the
-/// message.
+/// Checks the message for every file of `tests/bad`. All messages are in a snapshot. A reviewer should read them in
+/// the same way as a user.
 #[test]
 fn bad_scenarios_are_explained() {
     let mut paths: Vec<PathBuf> =
@@ -228,9 +228,10 @@ fn a_folder_is_visited_once_despite_cyclic_links() {
     );
 }
 
-/// Tests that a scenario that asserts nothing is refused. The linter must report a step that only observes after its
-/// `expect` is removed, and a scenario after all its `expect`s are removed. Some steps need no `expect`: a write to a
-/// store and a script must succeed anyway, and a prober's handshakes are judged by another step.
+/// Tests that a scenario that asserts nothing is refused. If the `expect` of a step that only observes is removed,
+/// the linter must report the step. If all `expect`s of a scenario are removed, the linter must report the scenario.
+/// Some steps need no `expect`: a write to a store and a script must succeed anyway, and another step judges a
+/// prober's handshakes.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -268,8 +269,8 @@ fn every_expectation_is_needed() {
             taken += 1;
         }
         let messages = messages(&without_any);
-        // Some expectations only say that a step succeeds, which the step asserts anyway. Without them, the scenario
-        // asserts the same.
+        // Some expectations only say that a step succeeds, which the step asserts anyway. Without such expectations,
+        // the scenario asserts the same.
         let needed = taken > taken_before;
         assert!(!needed || messages.iter().any(|it| it.contains("asserts nothing")), "{}: {messages:?}", loaded.path);
     }

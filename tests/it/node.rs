@@ -1,8 +1,8 @@
-//! Tests of the source-built node image as a container. The tests cover the requirements of the image that no scenario
-//! can observe, because they concern the time before and after a cluster exists, or the outside of the cluster.
+//! Tests of the source-built node image as a container. The tests cover the requirements that no scenario can
+//! observe: they concern the time before and after a cluster exists, or what is outside of the cluster.
 //!
-//! All cases are one test, because they share the image and run at the same time, two nodes at once. The image is
-//! obtained in the same way as in a run: from the engine if the engine has it, otherwise by a build.
+//! All cases are in one test function, because they share the image and run at the same time, two nodes at once. The
+//! image is obtained in the same way as in a run: from the engine if the engine has it, otherwise by a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -192,7 +192,8 @@ async fn refused(surroundings: &Surroundings, case: Refusal) {
     }
 }
 
-/// Tests a node that is configured by a file, with anonymous access to discovery. The case ends with the kill of etcd.
+/// Tests a node that is configured by a file, with anonymous access to discovery. At the end, this function kills the
+/// node's etcd, and the node must end too.
 async fn configured(surroundings: &Surroundings) {
     let files = [(CONFIG, SETTINGS), (AUTHENTICATION, NARROW), (MANIFEST, BINDING)];
     let node = surroundings.site.start(surroundings.node("configured", &[], &files)).await.unwrap();
@@ -224,7 +225,8 @@ async fn configured(surroundings: &Surroundings) {
     surroundings.assert_ends_with(&node, "etcd").await;
 }
 
-/// Tests that a node without a config file has the defaults of k3s. The case ends with the kill of the scheduler.
+/// Tests that a node without a config file has the defaults of k3s. At the end, this function kills the node's
+/// scheduler, and the node must end too.
 async fn by_default(surroundings: &Surroundings) {
     let node = surroundings.site.start(surroundings.node("by-default", &["--disable=coredns"], &[])).await.unwrap();
     assert_eq!(mode(&node), "600");

@@ -1,4 +1,4 @@
-//! Tests that `parallax check --save` writes scenarios that are in order.
+//! Tests that the scenarios that `parallax check --save` writes are valid.
 
 use parallax::check::{Cell, Checked, Row, State, Wanted, endpoint, scenario};
 use parallax_language::fixture::Library;

@@ -191,8 +191,16 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["presigned-url"]).success().stdout(contains("1 scenario and 1 break are in order"));
     lint(&["scenarios/contract"]).success().stdout(contains("1 scenario and 0 breaks are in order"));
     lint(&["scenarios/contract", "presigned-url"]).success().stdout(contains("2 scenarios and 1 break"));
+    // If `lint` gets the name of a break, it checks the scenario with this break.
+    lint(&["presigned-url+no-rewrite"]).success().stdout(contains("1 scenario and 1 break are in order"));
+    lint(&["presigned-url+none"]).code(2).stderr(contains("did you mean"));
+    lint(&["broken+any"]).code(2).stderr(contains("sumary"));
     lint(&["presing"]).code(2).stderr(contains("did you mean `presign`?"));
     lint(&["./scenarios/none"]).code(2).stderr(contains("is not there"));
+    // If a given folder contains no scenario, `lint` must fail, because it has checked nothing there.
+    fs::create_dir(project.path().join("docs")).expect("made");
+    lint(&["docs"]).code(2).stderr(contains("docs contains no scenario"));
+    lint(&["scenarios/contract", "docs"]).code(2).stderr(contains("docs contains no scenario"));
 
     // A warning does not change the exit code, unless the user denies warnings.
     let scenario = "name: warned\nsummary: x\nvantages: { host: { outside: {} } }\nflow:\n  \
@@ -206,5 +214,7 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["warned", "--deny-warnings"]).code(2).stderr(contains(says));
     lint(&["presigned-url", "--deny-warnings"]).success();
     fs::remove_dir_all(broken).expect("removed");
+    lint(&["--label", "presing"]).code(2).stderr(contains("no scenario has the label `presing`"));
+    lint(&["scenarios/contract", "--label", "presign"]).code(2).stderr(contains("no scenario has the label `presign`"));
     lint(&["--label", "presign"]).success().stdout(contains("1 scenario and 1 break are in order"));
 }

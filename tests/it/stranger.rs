@@ -30,7 +30,8 @@ fn pipe(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
-/// Asserts that every read-only command reports `says` in time and does not reveal the file outside the project.
+/// Asserts that every read-only command reports `says` in time, and does not reveal the file of secrets outside the
+/// project.
 fn refused(root: &Path, says: &str) {
     for command in ["lint", "list", "plan"] {
         parallax(root)
@@ -88,7 +89,8 @@ fn a_file_that_would_be_ignored_is_reported() {
     fs::rename(at("scenarios/contract/scenario.yaml"), at("scenarios/contract/Scenario.yml")).unwrap();
     refused(project.path(), "rename it to `scenario.yaml`");
     fs::remove_file(at("scenarios/contract/Scenario.yml")).unwrap();
-    // Without a file `fixture.yaml` in the folder, the harness would silently use the shipped fixture of the same name.
+    // A fixture's folder without a file `fixture.yaml` must be an error. Otherwise the harness could silently use the
+    // shipped fixture of the same name.
     fs::create_dir_all(at("fixtures/minio")).unwrap();
     fs::write(at("fixtures/minio/fixture.yml"), "name: minio").unwrap();
     refused(project.path(), "rename `fixture.yml` to `fixture.yaml`");

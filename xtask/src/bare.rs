@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use crate::folders::caches;
 
-/// Programs that the script itself needs on this machine, with their Debian packages.
+/// Programs that `bare.sh` itself needs on this machine, with their Debian packages.
 const NEEDED: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
     ("slirp4netns", "slirp4netns"),
@@ -31,8 +31,8 @@ pub(crate) struct Bare {
     /// Pass a filter to `cargo xtask e2e`, so that only some scenarios run. The option may be repeated.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Remove the uses of this program from the table of programs in the clone. The run must then fail, which shows
-    /// that the table needs the program.
+    /// Remove the uses of this program from the table of programs (`crates/provision`) in the clone of the repository
+    /// in which the commands run. The commands must then fail, which shows that the table needs the program.
     #[arg(long, value_name = "PROGRAM")]
     without: Option<String>,
     /// Keep the root file system after the end, for inspection.

@@ -1,5 +1,5 @@
-//! `cargo xtask catalogue` compares the catalogue with the existing scenarios and breaks, so that the catalogue
-//! contains all of them.
+//! `cargo xtask catalogue` compares the catalogue (`scenarios/catalogue.md`) with the existing scenarios and breaks,
+//! so that the catalogue contains all of them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ const FILE: &str = "scenarios/catalogue.md";
 /// The content of the catalogue file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Catalogue {
-    /// The text before the first scenario.
+    /// The text of the catalogue before its first scenario.
     preamble: String,
     scenarios: BTreeMap<String, Scenario>,
 }
@@ -116,7 +116,8 @@ impl Catalogue {
         text
     }
 
-    /// Adds the listed variants that are missing, and removes the mark `planned` from entries that exist now.
+    /// Adds to the catalogue each variant of `listed` that it does not contain. Removes the planning issue from each
+    /// entry whose scenario or break exists now.
     fn add(&mut self, listed: &[(String, String)]) {
         for (variant, summary) in listed {
             let (scenario, break_name) = parts(variant);

@@ -1,8 +1,9 @@
-//! `cargo xtask dist` writes `parallax` as one static file, which contains the programs that image recipes need. It works
-//! without a checkout and without Rust.
+//! `cargo xtask dist` writes `parallax` as one static file, which contains the programs that image recipes need. The
+//! file works without a checkout of this repository and without Rust.
 //!
 //! Cargo is called twice, with the same packages and thus with the same features, so that each dependency is compiled
-//! once: first for the programs, and then for `parallax`, into which the crate `images` puts them (`PARALLAX_EMBED`).
+//! once. The first call builds the programs. The second call builds `parallax`, into which the crate `images` puts
+//! the programs (`PARALLAX_EMBED`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,9 +17,10 @@ use crate::cargo::{self, HARNESS};
 use crate::folders::caches;
 use crate::parts::say;
 
-/// The folder of the finished file.
+/// The folder into which the finished file `parallax` is written.
 const OUT: &str = "target/dist";
-/// The variable with the folder of the compressed programs, which the build script of the crate `images` reads.
+/// The environment variable with the path of the folder of the compressed programs. The build script of the crate
+/// `images` reads this variable.
 const EMBED: &str = "PARALLAX_EMBED";
 /// The commands that `cargo xtask dist` runs with the finished file in an empty folder, in this order. None of them
 /// needs an engine.
@@ -38,7 +40,7 @@ const HIDDEN: &str = "mount -t tmpfs none \"$1\" && cd \"$2\" && shift 2 && exec
 #[derive(Debug, Args)]
 pub(crate) struct Dist {
     /// Run the first scenario of a new project with the finished file, while this repository is hidden. Needs root, an
-    /// engine, and what the images of that scenario need; the cache of images is shared.
+    /// engine, and what the images of that scenario need. The run uses the user's own cache of images.
     #[arg(long)]
     verify: bool,
     /// Before the run of --verify, install missing software on Debian or Ubuntu: the container engine and the
@@ -51,7 +53,7 @@ pub(crate) struct Dist {
     quick: bool,
 }
 
-/// Builds the file and its checksum, and tries the file.
+/// Builds the static file `parallax` and its checksum, and tries the file.
 pub(crate) fn run(dist: &Dist) -> Result<bool> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let out = Path::new(OUT);
@@ -101,8 +103,8 @@ fn recipes(images: &Path) -> Result<Recipes> {
     Ok(recipes)
 }
 
-/// The programs of this workspace that image recipes need. `parallax` itself is left out, because the others are
-/// embedded in it.
+/// Returns the programs of this workspace that image recipes need. `parallax` itself is left out, because the other
+/// programs are embedded in it.
 fn programs(recipes: &Recipes) -> Vec<String> {
     let mut programs: Vec<String> = recipes.values().flatten().filter(|it| *it != HARNESS).cloned().collect();
     programs.sort();
@@ -110,8 +112,8 @@ fn programs(recipes: &Recipes) -> Vec<String> {
     programs
 }
 
-/// The program that a line of a recipe names, if the line is a layer of the kind `cargo`. All recipes of this repository
-/// write such a layer in one line.
+/// Returns the program that a line of a recipe names, if the line is a layer of the kind `cargo`. All recipes of this
+/// repository write such a layer in one line.
 fn program(line: &str) -> Option<&str> {
     let layer = line.trim_start().strip_prefix("- cargo:")?;
     let (_, program) = layer.split_once("binary: ")?;
@@ -131,8 +133,8 @@ fn build(profile: &str, target: &str, programs: &[String], embed: Option<&Path>)
     cargo::built(&mut command)
 }
 
-/// Compresses a program into a folder. The name of the file and its time do not become part of the content, so that equal
-/// programs give equal files.
+/// Compresses a program into a folder. The name of the file and its time do not become part of the content, so that
+/// equal programs give equal files.
 fn pack(program: &Path, folder: &Path) -> Result<()> {
     let name = program.file_name().context("a program has a name")?.to_string_lossy();
     let target = folder.join(format!("{name}.gz"));
@@ -143,7 +145,7 @@ fn pack(program: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder for the trial, which is removed with this value.
+/// A temporary folder for the trial of the finished file. Dropping this value removes the folder.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {
@@ -152,9 +154,10 @@ impl Drop for Scratch {
     }
 }
 
-/// Tries the published program `file` in a new project, with an empty home folder and without the environment variables
-/// of the caller. If `run` is given, it contains the arguments of a further command, which runs the project's scenario.
-/// The program then cannot read this repository, so it cannot use a file that only a developer has.
+/// Tries the published program `file` in a new project, with an empty home folder and without the environment
+/// variables of the caller. If `run` is given, it contains the arguments of a further command, which runs the
+/// project's scenario. In this case the program cannot read this repository, so it cannot use a file that only a
+/// developer has.
 fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
     let scratch = Scratch(std::env::temp_dir().join(format!("parallax-dist-{}", std::process::id())));
     let (project, home) = (scratch.0.join("project"), scratch.0.join("home"));
@@ -186,15 +189,16 @@ fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
     Ok(())
 }
 
-/// Returns a command that starts a program while the repository is an empty folder. Only the started program sees the
-/// empty folder. A container engine sees the machine as it is, so the program may not be in the repository.
+/// Returns a command that starts a program while the repository looks like an empty folder. Only the started program
+/// sees the empty folder; a container engine, which is another process, still sees the repository. The program must
+/// be outside the repository, because otherwise it could not be started.
 fn hidden(repository: &Path, project: &Path, program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", HIDDEN, "sh"]).args([repository, project, program]);
     command
 }
 
-/// Returns the recipes whose image `parallax images list` does not show with the tag of its build. The list shows the
+/// Returns the recipes whose image has no tag of a build in the output of `parallax images list`. The list shows the
 /// tag only if the program finds everything that the image is built from. If the format of the list changes, every
 /// recipe is returned.
 fn not_built<'r>(list: &str, recipes: &'r Recipes) -> Vec<&'r str> {

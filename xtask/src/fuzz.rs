@@ -11,7 +11,8 @@ pub(crate) struct Fuzz {
     /// The number of mutated inputs for all parsers together, such as 1000000.
     #[arg(value_name = "INPUTS")]
     inputs: usize,
-    /// Test only this parser: `scenario`, `record`, `frame` or `saw`. All inputs are then for this parser.
+    /// Test only this parser: `scenario`, `record`, `frame`, or `saw` (the log that `parallax explain --saw` reads).
+    /// All inputs are then for this parser.
     #[arg(long)]
     reader: Option<String>,
     /// The seed of the first mutation. With another seed, a run tests other inputs.
@@ -20,7 +21,8 @@ pub(crate) struct Fuzz {
 }
 
 /// Runs the test `fuzz` of the integration tests with the given number of inputs. An input on which a parser fails is
-/// saved in `target/TARGET/tmp/fuzz`. After the repair of the parser, add this input to `tests/fuzz`.
+/// saved in `target/TARGET/tmp/fuzz`, where `TARGET` is the platform, such as `x86_64-unknown-linux-gnu`. After the
+/// parser is corrected, add this input to `tests/fuzz`.
 pub(crate) fn run(args: &Fuzz) -> Result<bool> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--test", "it", "--", "--nocapture", "fuzz::"]);

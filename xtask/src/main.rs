@@ -1,5 +1,5 @@
-//! Development tasks of this repository. This program only builds, starts other programs, and checks the project's own
-//! rules. It does not use the library, so that it compiles fast.
+//! Development tasks of this repository. This program only builds, starts other programs, and checks the project's
+//! own rules. It does not depend on the crate `parallax`, so that it compiles fast.
 
 mod bare;
 mod bench;
@@ -55,7 +55,7 @@ enum Task {
     /// Run README's two commands in a minimal Debian with its own mounts, network and container engine. The Debian gets
     /// this machine's Rust and a fresh clone of HEAD. Both commands must exit 0. Needs root.
     Bare(bare::Bare),
-    /// Measure the harness, and write tables and charts to docs/bench. Most results are compared with a baseline from
+    /// Measure the harness, and write tables and charts to docs/bench. Most results are ratios of two measurements of
     /// the same run.
     #[command(disable_help_flag = true)]
     Bench {
@@ -87,8 +87,8 @@ enum Task {
     Mutate(mutate::Mutate),
     /// Mutate scenario files, records and agents' frames. No parser may panic or take more than a second for one input.
     Fuzz(fuzz::Fuzz),
-    /// Draw comments at random from the Rust files. They are for a test: a reader who does not know the project must
-    /// understand each comment.
+    /// Draw comments at random from the Rust files. The comments are for a test: a reader who does not know the
+    /// project must understand each comment.
     Comments(comments::Comments),
     /// Compare scenarios/catalogue.md with the existing scenarios and breaks, and add new entries to the file.
     Catalogue {

@@ -22,8 +22,8 @@ const LEFT_OUT_OF_COURSE: [&str; 4] = ["captured", "told", "moments", "link"];
 /// The command-line arguments of `cargo xtask mutate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mutate {
-    /// Before the test, copy the answers of these runs into the file of answers. A run is given by its folder or by its
-    /// record. The answers replace existing answers of the same variants.
+    /// Before the test, copy the answers of these runs into the file of recorded answers (`tests/answers.jsonl`). A run
+    /// is given by its folder or by its record. The answers replace existing answers of the same variants.
     #[arg(long, value_name = "RUN", num_args = 1..)]
     take: Vec<PathBuf>,
     /// Copy only the answers of variants whose ids begin with one of these texts.
@@ -75,7 +75,8 @@ fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
             continue;
         };
         let mut step = event["event"]["step-ended"].clone();
-        // A readiness condition (`store.ready`) is no step, so the judge of steps does not get it.
+        // A readiness condition (`store.ready`) is no step of a flow. The judge of steps never gets it, so it is left
+        // out.
         if step["step"].as_str().is_some_and(|it| it.contains('.')) {
             continue;
         }

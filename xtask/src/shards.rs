@@ -119,8 +119,8 @@ images:
   - { name: shard, for: the pods of the Job, recipe: shard }
 ";
 
-/// Returns the recipe of the pods' image. It is the runner's recipe with the cache of images, and with the agent at the
-/// path where the pod of a vantage starts it.
+/// Returns the recipe of the image of the Job's pods. It is the recipe `images/runner` with the cache of images, and
+/// with the agent at the path where the pod of a vantage starts it.
 fn recipe(runner: &str) -> Result<String> {
     let more = "  - files: cache\n  - links: { parallax-agent: /usr/local/bin/parallax-agent }\nconfig:\n";
     replace(runner, "config:\n", more)
@@ -135,7 +135,7 @@ fn bucket(minio: &str) -> Result<String> {
     replace(&text, keys, &format!("{keys}{files}"))
 }
 
-/// Returns the documents that `parallax shards` prints, with changes for this cluster.
+/// Returns the YAML documents that `parallax shards` prints, changed for the cluster that this task starts.
 fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<String> {
     let (shards, parallelism) = (arguments.shards.to_string(), arguments.parallelism.to_string());
     let output = Command::new(parallax)
@@ -219,21 +219,22 @@ flow:
     )
 }
 
-/// What `parallax images list` says about an image that can only be pulled.
+/// The words that `parallax images list` prints for an image that has no recipe and can only be pulled.
 const NO_RECIPE: &str = "no recipe";
 
-/// The time limit of the Job. The wait is a watch, so it ends when the Job ends.
+/// The time limit of the Job. The scenario waits for the Job with a watch, so the wait ends as soon as the Job ends.
 const LIMIT: &str = "2h";
 
-/// A `sed` script that selects the verdicts in a record: each variant with its outcome. It leaves out the duration, and
-/// the reason of a skip, which may contain an address of the machine.
+/// A `sed` script that selects the verdicts in a record: each variant with its outcome. It leaves out the duration.
+/// It also leaves out the reason of a skip, because this may contain an address of the machine.
 const VERDICT: &str =
     r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/; T; s/{"skipped":.*$/"skipped"/; p"#;
 
-/// An `awk` program that keeps the last verdict of each variant. If the machine failed, a variant runs again.
+/// An `awk` program that keeps only the last verdict of each variant. A variant has several verdicts if it was run
+/// again after a failure of the machine.
 const LAST: &str = r"{ last[$1] = $0 } END { for (variant in last) print last[variant] }";
 
-/// The text between a variant and its outcome.
+/// The text between the name of a variant and its outcome in a line of the record.
 const OUTCOME: &str = ",\"outcome\":";
 
 /// The text that only the verdict of a failed variant contains.
@@ -265,8 +266,8 @@ fn indented(text: &str, depth: usize) -> String {
     lines.concat()
 }
 
-/// Links the archives of the images that the project's scenarios need, with their digests, into the folder `to`. The
-/// image of the Job's pods is built from this folder.
+/// Puts links to image archives, with their digests, into the folder `to`: the archives of the images that the
+/// project's scenarios need. The image of the Job's pods is built from this folder.
 fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let said = |args: &[&str]| -> Result<String> {
         let output = Command::new(parallax).args(args).arg("--project").arg(project).output();
@@ -284,13 +285,13 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     for name in names {
         let listed = built(&list, name).with_context(|| format!("`parallax images list` does not list {name}"))?;
         if listed == NO_RECIPE {
-            // The image has no recipe, so it is only in a registry. The scenarios that need it are skipped in both
-            // runs.
+            // The image has no recipe, so it is only in a registry. The scenarios that need this image are skipped in
+            // both runs.
             continue;
         }
         let (build, hash) = build_of(listed).with_context(|| format!("{name} has no build: {listed}"))?;
-        // Some archives for a node also give the image the name under which it is published. The file name of such an
-        // archive has `-as-published` before the hash.
+        // Some archives for a node also give the image the name under which the image is published. The file name of
+        // such an archive has `-as-published` before the hash.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
         let file = names_in(&cache.join("images"))?.into_iter().find(|file| is_of(file));
         let file = file.with_context(|| format!("the cache has no archive of {build}:{hash}"))?;
@@ -392,8 +393,8 @@ mod tests {
         let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n\"variant\":\"c\",\"outcome\":\"skipped\"\n";
         assert_eq!(verdicts(record), expected);
 
-        // The script in the scenario selects the verdicts with `sed` and `awk`. Both must select the same lines as
-        // `verdicts`.
+        // The script in the scenario selects the verdicts with `sed` and `awk`. It must select the same lines as the
+        // function `verdicts`.
         let pipe = format!("printf '%s' \"$0\" | sed -n '{VERDICT}' | awk -F '{OUTCOME}' '{LAST}' | LC_ALL=C sort");
         let output = Command::new("sh").args(["-c", &pipe, record]).output().expect("a shell");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
@@ -415,8 +416,7 @@ mod tests {
         assert_eq!(item("# note\na: 1\nb:\n  c: 2\n", 2), "  - a: 1\n    b:\n      c: 2\n");
     }
 
-    /// Checks that `replace` still finds its texts in the recipe and the fixture of this repository. An edit of these
-    /// files could remove the texts.
+    /// Checks that the recipe and the fixture of this repository still contain the texts that this task replaces.
     #[test]
     fn the_recipe_and_the_fixture_can_be_changed() {
         let read = |path: &str| read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("a file");

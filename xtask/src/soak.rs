@@ -1,5 +1,5 @@
-//! `cargo xtask soak` runs the scenarios repeatedly, each time in another order, and then each variant in an environment
-//! of its own. A verdict must not depend on the order or on other variants.
+//! `cargo xtask soak` runs the scenarios repeatedly, each time in another order, and then each variant in an
+//! environment of its own. A verdict must not depend on the order or on other variants.
 
 mod figures;
 mod load;
@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     /// The number of runs. Each run has a random order that follows from its own seed.
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// After the runs, run each variant once alone in its environment (`parallax e2e --unshared`). The variant must have
-    /// the same verdict as in the runs.
+    /// After the runs, run each variant once alone in its environment (`parallax e2e --unshared`). The variant must
+    /// have the same verdict as in the runs.
     #[arg(long)]
     alone: bool,
     /// Keep half of the processors busy during the runs, as on a slow machine.
@@ -69,8 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// Runs the scenarios as often as requested, and then each variant alone if requested. Stops after a run that was
-/// interrupted, and leaves its verdicts out, because it says nothing about the variants. Returns whether no run was
-/// interrupted.
+/// interrupted, and leaves out the verdicts of this run, because they say nothing about the variants. Returns whether
+/// no run was interrupted.
 fn all(arguments: &Arguments, parallax: &Path, first: u64, soak: &mut Soak) -> Result<bool> {
     for number in 0..arguments.runs {
         let seed = first + u64::from(number);
@@ -121,7 +121,8 @@ fn execute(parallax: &Path, args: &[String], seed: u64) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
-/// Whether somebody ended the harness: with a signal that it handles, or with one that ends it at once (SIGKILL).
+/// Whether somebody ended the harness: with a signal that the harness handles, or with SIGKILL, which ends it at
+/// once.
 fn was_interrupted(status: ExitStatus) -> bool {
     status.code().is_none_or(|code| code == INTERRUPTED)
 }

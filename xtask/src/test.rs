@@ -55,7 +55,8 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
         });
     }
     parts.run("rust tests", || {
-        // The variable allows a quick run without an engine. It is removed here, because each test must run.
+        // The variable allows a developer a quick run without an engine. It is removed here, because here every test
+        // must run.
         let mut tests = cargo::cargo();
         tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE");
         let (ok, failed) = cargo::tests(&mut tests)?;
@@ -71,8 +72,9 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     Ok(parts.close())
 }
 
-/// Returns the names of the images that the test of the demo chart needs: those that the page builds, and the tools that
-/// a user has. Some are in no scenario, so `parallax images fetch` does not build them.
+/// Returns the names of the images that the test of the demo chart needs: the images that docs/your-own-stack.md
+/// builds, and the tools that a user has. Some of these images are in no scenario, so `parallax images fetch` does
+/// not build them.
 fn of_the_demo() -> Result<Vec<&'static str>> {
     let page = include_str!("../../docs/your-own-stack.md");
     let commands = page.lines().filter_map(|it| it.strip_prefix(DEMO_BUILDS));
@@ -96,7 +98,8 @@ impl Images {
         let log = parallax.with_file_name(format!("images-{command}.log"));
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let mut started = Command::new(parallax);
-        // `CI` selects plain lines, because the output goes to a file.
+        // The variable `CI` makes the program print plain lines instead of progress bars, because the output goes to
+        // a file.
         started.args(["images", command]).args(names).args(flag).env("CI", "true");
         started.stdout(file.try_clone()?).stderr(file);
         let child = started.spawn().with_context(|| format!("failed to start {}", parallax.display()))?;

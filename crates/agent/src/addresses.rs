@@ -1,9 +1,9 @@
-//! Reads this machine's own addresses from the kernel's routing table in `/proc`. This works without a host name and
-//! without a default route.
+//! Reads the own addresses of the container in which the agent runs, from the kernel's routing table in `/proc`. This
+//! works without a host name and without a default route.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// All IPv4 addresses of this network namespace that are not loopback, in the kernel's order.
+/// Returns all IPv4 addresses of this network namespace that are not loopback, in the kernel's order.
 pub(crate) fn own() -> Vec<IpAddr> {
     std::fs::read_to_string("/proc/net/fib_trie").map(|trie| local(&trie)).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The main process of a vantage's pod or container. As process 1 of its namespace, it has no default signal actions,
-//! so it must handle SIGTERM itself. Otherwise each pod would end only after the whole grace period. When a program
-//! ends before its own children, these become children of process 1. It reaps them, so that the many processes of a
-//! browser do not stay as zombies.
+//! The main process of a vantage's pod or container. It is process 1 of its PID namespace, and the kernel has no
+//! default signal actions for process 1. So it must handle SIGTERM itself; otherwise each pod would end only after the
+//! whole grace period. When a program ends before its own children, these children become children of process 1.
+//! Process 1 must reap them. Otherwise the many processes of a browser would stay as zombies.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for SIGTERM or SIGINT, for at most `within`. `None` means without a limit.
+/// Waits for SIGTERM or SIGINT, for at most the time `within`. `None` means that there is no limit.
 pub(crate) async fn hold(within: Option<Duration>) -> anyhow::Result<()> {
     match within {
         Some(within) => tokio::time::timeout(within, until_signal()).await.unwrap_or(Ok(())),
@@ -18,8 +18,9 @@ pub(crate) async fn hold(within: Option<Duration>) -> anyhow::Result<()> {
     }
 }
 
-/// Ends each `hold` process that runs the same file as this program. A container with a shared process namespace also
-/// shows the processes of other containers. Their programs are other files, so this function does not end them.
+/// Ends each `hold` process that runs the same file as this program. If containers share a process namespace, this
+/// program also sees the `hold` processes of other containers. Those run another file, so this function does not end
+/// them.
 pub(crate) fn release() -> anyhow::Result<()> {
     let file = |of: &str| std::fs::metadata(format!("/proc/{of}/exe")).map(|it| (it.dev(), it.ino()));
     let own = file("self").context("failed to read the own program")?;
@@ -49,7 +50,7 @@ pub(crate) async fn until_signal() -> anyhow::Result<()> {
     }
 }
 
-/// Reaps all child processes that have ended. A single SIGCHLD can stand for several of them.
+/// Reaps all child processes that have ended. The loop is needed because one SIGCHLD can stand for several children.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

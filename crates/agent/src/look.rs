@@ -20,7 +20,8 @@ const NO_BUNDLE: &str = "the system's file";
 /// The largest number of names that are read from one folder of certificates.
 const FILES_LIMIT: usize = 2_000;
 
-/// Reads the settings of the container in which the process `process` runs, or of the agent's own container.
+/// Reads the settings of the container in which the process with the id `process` runs. With `None`, reads the
+/// settings of the agent's own container.
 pub(crate) fn look(process: Option<u32>) -> anyhow::Result<Settings> {
     let program_bytes = fs::metadata("/proc/self/exe").context("failed to read the own program")?.len();
     Ok(Settings { program_bytes, ..Container::of(process)?.settings() })
@@ -30,7 +31,8 @@ pub(crate) fn look(process: Option<u32>) -> anyhow::Result<Settings> {
 struct Container {
     /// The root folder of the examined process. `None` means the root folder of this process.
     root: Option<OwnedFd>,
-    /// The working directory of the examined process. A relative path in an environment variable starts there.
+    /// The working directory of the examined process. Relative paths in environment variables are relative to this
+    /// directory.
     work: String,
     variables: BTreeMap<String, String>,
 }
@@ -90,8 +92,8 @@ impl Container {
         only_certificates(&text).ok_or_else(|| "it has no certificate (PEM)".to_owned())
     }
 
-    /// Returns the certificates in the folders of the system or of `SSL_CERT_DIR`, without those that `known` already
-    /// contains. Returns `None` if there are no others.
+    /// Returns the certificates in the folders that `SSL_CERT_DIR` names, or else in the system's folders, without the
+    /// certificates in the PEM text `known`. Returns `None` if these folders contain no certificate except those.
     fn folder(&self, known: &str) -> Option<TrustStore> {
         let named = self.variables.get("SSL_CERT_DIR").filter(|it| !it.is_empty());
         let folders: Vec<&str> = named.map_or_else(|| FOLDERS.to_vec(), |it| it.split(':').collect());
@@ -151,8 +153,8 @@ impl Container {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = match &self.root {
             None => open(path, flags, Mode::empty())?,
-            // A symbolic link with an absolute path must stay inside the other container's root. Otherwise it would
-            // lead to a file of the agent's own container.
+            // A symbolic link with an absolute path must stay inside the root folder of the application's container.
+            // Otherwise it would lead to a file of the agent's own container.
             Some(root) => openat2(root, path.trim_start_matches('/'), flags, Mode::empty(), ResolveFlags::IN_ROOT)?,
         };
         Ok(opened.into())
@@ -173,7 +175,8 @@ fn variables(environ: &[u8]) -> BTreeMap<String, String> {
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Returns a certificate without white space, so that two copies of it are equal.
+/// Returns a certificate's PEM text without white space, so that two copies of a certificate are equal even if their
+/// lines break at different places.
 fn bare(certificate: &str) -> String {
     certificate.split_whitespace().collect()
 }
@@ -210,7 +213,7 @@ mod tests {
         write("etc/ssl/certs/mounted.pem", &format!("{key}{b}"));
         write("data/own.pem", &format!("{c}{key}"));
         write("app/empty.pem", "hello");
-        // A symbolic link with an absolute path must be followed inside the other container's root folder.
+        // A symbolic link with an absolute path must be followed inside the root folder of the application's container.
         symlink("/data/own.pem", root.path().join("app/linked.pem")).expect("linked");
         write("etc/hosts", "10.0.0.1 a");
         let container = at(

@@ -3,8 +3,8 @@
 //! It has these subcommands:
 //!
 //! - `session` answers the harness's questions over the standard streams of an exec.
-//! - `hold` keeps a vantage's pod alive, and `release` ends it.
-//! - `look` prints which names and certificates the programs of a container know.
+//! - `hold` keeps a vantage's pod running, and `release` ends `hold`.
+//! - `look` prints how the programs of a container resolve names, and which certificates they trust.
 //! - `world` is the external network of a cluster: a name server, and a proxy for TLS and HTTP (the edge).
 //! - `inject` is an admission webhook that adds to pods what web identity needs.
 //! - `balance` is the controller that implements Services of type `LoadBalancer` with an HAProxy outside the cluster.
@@ -34,11 +34,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read questions from standard input and write answers to standard output, both in frames (length and JSON). Ends
-    /// when the input ends or when nothing arrives for 15 s
+    /// Read questions from standard input and write answers to standard output, both in frames (length and JSON). The
+    /// program ends when the input ends or when nothing arrives for 15 s
     Session {
         /// Remove the file of this program when the session ends. If memory is short, let the kernel end this program
-        /// before the others of its container, provided that the kernel would not end all of them together
+        /// before the other programs of its container. This has no effect if the kernel would end all programs of the
+        /// container together
         #[arg(long)]
         guest: bool,
     },
@@ -48,7 +49,7 @@ enum Command {
         #[arg(long, value_name = "SECONDS")]
         within: Option<u64>,
     },
-    /// End each `hold` of this container
+    /// End each `hold` process of this container
     Release,
     /// Print as JSON how the programs of a container resolve names, and which certificates they trust
     Look {
@@ -60,8 +61,8 @@ enum Command {
     /// Serve the DNS names and the edge of a cluster's world: TLS by server name, plain HTTP by `Host`. The environment
     /// variable `PARALLAX_WORLD` holds the configuration as JSON
     World,
-    /// Serve the admission webhook that adds a token, a role and endpoints to pods whose ServiceAccount has the
-    /// annotations
+    /// Serve the admission webhook that adds a token, a role and endpoints to pods whose ServiceAccount has AWS's
+    /// annotation for a role
     Inject(inject::Arguments),
     /// Configure an HAProxy outside the cluster for the Services of type LoadBalancer in one namespace
     Balance(balance::Arguments),
@@ -112,8 +113,8 @@ fn print(value: &impl serde::Serialize) -> anyhow::Result<()> {
     std::io::stdout().lock().write_all(&text).context("failed to write to standard output")
 }
 
-/// Writes a line about a failed `accept` to standard error. If the agent ends, the harness shows the last lines of this
-/// stream.
+/// Writes a line about a failed `accept` to standard error. The harness shows the last lines of standard error if the
+/// agent ends.
 fn cannot_accept(error: &std::io::Error) {
     log_error(&format!("a connection cannot be accepted: {error}"));
 }

@@ -6,15 +6,17 @@ use std::path::Path;
 /// The folder in which a container sees its own control group.
 const GROUP: &str = "/sys/fs/cgroup";
 
-/// Lets the kernel end this program before the others of its container if memory is short.
+/// Makes the kernel end this program before the other programs of its container if memory is short.
 ///
 /// The kernel ends all programs of a control group together if the file `memory.oom.group` of the group contains 1.
-/// Kubernetes sets it for each container from version 1.28 on with cgroup v2; the kubelet's option
-/// `singleProcessOOMKill` switches this off. In such a group, a higher score would make the kernel choose this
-/// container before all others on the node. So the score stays as it is.
+/// With cgroup v2, Kubernetes writes 1 into this file of each container from version 1.28 on; the kubelet's option
+/// `singleProcessOOMKill` switches this off. In such a group, a higher `oom_score_adj` of this program would make the
+/// kernel choose the whole container before all other containers of the node. So in such a group, this function does
+/// not change it.
 pub(crate) fn yield_first() {
     if ends_alone(Path::new(GROUP)) {
-        // A process may raise its own score. If the write fails, the agent still works, so the error is ignored.
+        // A process may raise its own `oom_score_adj`. If the write fails, the agent still works, so the error is
+        // ignored.
         let _ = fs::write("/proc/self/oom_score_adj", "1000");
     }
 }
@@ -24,7 +26,8 @@ pub(crate) fn yield_first() {
 fn ends_alone(group: &Path) -> bool {
     match fs::read_to_string(group.join("memory.oom.group")) {
         Ok(text) => text.trim() == "0",
-        // Only cgroup v1 has a folder for each resource, and v1 cannot end a whole group.
+        // The file does not exist with cgroup v1, which cannot end a whole group. Only cgroup v1 has a folder for
+        // each resource.
         Err(_) => group.join("memory").is_dir(),
     }
 }

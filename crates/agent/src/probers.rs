@@ -1,4 +1,4 @@
-//! The probers of a session, by their number. All of them end with the session.
+//! The probers of a session. Each prober has a number, and all of them end with the session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use parallax_probe::Prober;
 use parallax_vocab::prober::{ProberOrder, Series};
 use tokio::sync::Mutex;
 
-/// All probers of a session. Each prober has its own lock: stopping it waits for its open questions, and other probers
-/// must not wait too.
+/// All probers of a session, by their number. Each prober has its own lock: stopping a prober waits for its open
+/// questions, and the other probers must not wait too.
 #[derive(Debug, Default)]
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 

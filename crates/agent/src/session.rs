@@ -19,8 +19,8 @@ use crate::addresses;
 use crate::memory;
 use crate::probers::Probers;
 
-/// The largest number of questions that are processed at the same time. The agent reads no further question until one
-/// of them is answered.
+/// The largest number of questions that are processed at the same time. When this number is reached, the agent reads no
+/// further question until one of these questions is answered.
 const AT_ONCE: usize = 64;
 
 /// The exit code after a panic, as in Rust's own runtime.
@@ -28,8 +28,8 @@ const PANIC_EXIT_CODE: i32 = 101;
 
 /// Runs a session on standard input and standard output.
 ///
-/// The program may be a guest in the container of somebody else's application. Then its file is removed when the session
-/// ends, also if the harness was killed.
+/// The program may be a guest in the container of somebody else's application (`guest`). Then this function removes
+/// the program's file when the session ends, even if the harness was killed.
 pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -121,7 +121,7 @@ const RUBBISH: [(&str, &str); 22] = [
 fn nothing_is_inherited_from_the_environment() {
     let (at, pem) = server();
     let from = "127.0.0.1:443".parse().unwrap();
-    // The harness gives no name server here: the agent resolves names below `localhost` itself.
+    // The list of name servers is empty, because the agent resolves `localhost` itself.
     let view = View {
         trust: vec![pem],
         pin: None,

@@ -1,5 +1,5 @@
-//! The baseline for measurements: the apiserver calls that any harness needs. These calls create a namespace and a pod,
-//! and watch until the pod runs.
+//! Measures what the harness is compared with: the apiserver calls that any test harness needs. These calls create a
+//! namespace and a pod, and watch until the pod runs.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
 }
 
 /// Returns the image reference of the pod `name`, which an earlier run left on this cluster. The node already has this
-/// image, so a new pod with this reference needs no pull.
+/// image, so a new pod with the same reference starts without a pull.
 pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     let pods: Api<Pod> = Api::all(client.clone());
     let all = pods.list(&kube::api::ListParams::default()).await?;

@@ -37,8 +37,8 @@ impl Harness {
         command
     }
 
-    /// Runs `parallax e2e` in a project to its end. The record of the returned run tells the caller whether the run
-    /// passed.
+    /// Runs `parallax e2e` in a project to its end. This function succeeds even if the run did not pass; the record of
+    /// the returned run shows whether it passed.
     pub(crate) fn e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let began = Instant::now();
         let mut command = self.command(project);
@@ -81,8 +81,8 @@ impl Project {
         Ok(Self { folder })
     }
 
-    /// Returns a project of `count` scenarios that differ only in their names. `text` returns the YAML of the scenario
-    /// with a given name.
+    /// Returns a project with `count` scenarios that differ only in their names. `text` returns the YAML of the
+    /// scenario with a given name.
     pub(crate) fn scenarios(count: u32, text: impl Fn(&str) -> String) -> Result<Self> {
         let project = Self::new()?;
         for number in 0..count {

@@ -11,8 +11,8 @@ use crate::table::Table;
 const PATTERN: &str = include_str!("../../../tests/good/presigned-url.yaml");
 const LINTED: u32 = 1_000;
 const PLANNED: u32 = 10_000;
-/// The number of repetitions. Only the shortest time counts, because other load on the machine makes the other times
-/// longer.
+/// How often `parallax lint` is measured for each project. Only the shortest time counts, because other load on the
+/// machine can only make a time longer.
 const TIMES: usize = 3;
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {

@@ -25,8 +25,9 @@ use clap::{Parser, ValueEnum};
 use crate::harness::Harness;
 use crate::table::Table;
 
-/// Measures the harness. Most values are compared with a baseline from the same run: the plain calls of the apiserver,
-/// the start of the node, or the test tool Chainsaw. Each measurement writes a table and a chart.
+/// Measures the harness. Most values are compared with a reference value from the same run: the time of the plain calls
+/// of the apiserver, of the start of the node, or of the test tool Chainsaw. Each measurement writes a table and a
+/// chart.
 #[derive(Debug, Parser)]
 struct Cli {
     /// The path of the `parallax` program to measure.
@@ -58,9 +59,10 @@ enum Name {
     /// The time from the moment when a container writes a log line to the verdict of the step that waits for the line,
     /// relative to a request to the apiserver.
     Detect,
-    /// The time and memory that each additional variant on a cluster costs.
+    /// The time and memory that each additional variant costs when many variants run on one cluster.
     Scale,
-    /// The time from the command `parallax up` to its prompt, divided into phases.
+    /// The time from the start of `parallax up` to its end, when the shell shows its prompt again. The time is divided
+    /// into phases.
     Up,
     /// The time to run one step again (`parallax rerun`) in a standing variant, relative to the time of `parallax
     /// --version`.
@@ -68,12 +70,12 @@ enum Name {
     /// The time from a save of the scenario's file to the verdict of the changed step (`parallax watch`), relative to
     /// the measurement `rerun`.
     Watch,
-    /// A run of the whole catalogue: the idle share of the processors, the share of the harness, the critical path, and
-    /// the longest waits.
+    /// A run of the whole catalogue of scenarios: how much of the processors' time is idle, how much the harness uses,
+    /// the critical path, and the longest waits.
     Suite,
 }
 
-/// The measurements that run if the user names none.
+/// The measurements that run if the user names none: all except `suite`.
 const DEFAULT: [Name; 8] =
     [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale, Name::Up, Name::Rerun, Name::Watch];
 

@@ -44,8 +44,8 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures the same pods without the harness, on the cluster that the harness's run has kept. Returns the time of the
-/// plain apiserver calls, and the time of Chainsaw if Chainsaw is on PATH.
+/// Measures the same number of pods without the harness, on the cluster that the measured run has kept. Returns the
+/// time of the plain apiserver calls, and the time of Chainsaw if Chainsaw is on PATH.
 fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     let kubeconfig = project.path().join("target/e2e/latest/c1.kubeconfig");
     say("overhead: the harness is measured; now the plain apiserver calls");
@@ -58,13 +58,13 @@ fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     Ok((bare, chainsaw(&kubeconfig, &image)?))
 }
 
-/// Returns the time from the cluster's first answer to the last verdict.
+/// Returns the time from the first answer of the run's cluster to the last verdict of the run.
 pub(crate) fn after_start(run: &Run) -> Result<Duration> {
     let cluster = run.record.of_setup("cluster/");
     let ready = cluster.iter().map(|it| it.to_ms).min().context("no cluster became ready")?;
     let last = run.record.of_variants().iter().map(|it| it.to_ms).max().context("no variant ended")?;
-    // The harness creates environments as soon as the apiserver answers. This is before the cluster's node is ready, so
-    // the start of the first environment is the cluster's first answer.
+    // The harness creates environments as soon as the cluster's apiserver answers. This is before the cluster's node is
+    // ready. Therefore the start of the first environment shows the time of the cluster's first answer.
     let first = run.record.of_setup("environment/").iter().map(|it| it.from_ms).min().unwrap_or(ready);
     Ok(Duration::from_millis(last.saturating_sub(first.min(ready))))
 }

@@ -15,7 +15,7 @@ const LINE: i32 = 26;
 const HEAD: i32 = 40;
 /// The horizontal position at which the bars begin, in pixels. The labels are to the left of this position.
 const LEFT: i32 = 330;
-/// The width of the space to the right of the longest bar, in pixels. The space holds the bar's value.
+/// The width of the space to the right of the longest bar, in pixels. The value of the bar is written there.
 const RIGHT: i32 = 90;
 const BAR: RGBColor = RGBColor(54, 112, 181);
 

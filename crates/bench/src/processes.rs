@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The interval between two samples. A process that exists for a shorter time may be missing from all samples. The
-/// processor time of such a process is contained only in the total of the machine.
+/// The interval between two samples. A process that exists for a shorter time may be missing from all samples. Its
+/// processor time is then counted only in the total of the machine.
 const EVERY: Duration = Duration::from_secs(1);
 /// The prefix of the names of all programs of Parallax.
 const OURS: &str = "parallax";
@@ -95,7 +95,7 @@ struct Process {
 fn processes() -> Vec<Process> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // A process that has ended since the listing cannot be read and is skipped.
+    // A process that has ended since the folder `/proc` was listed cannot be read and is skipped.
     ids.filter_map(|id: u32| of_stat(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).collect()
 }
 

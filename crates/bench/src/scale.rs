@@ -1,4 +1,4 @@
-//! Measures the cost of each additional variant.
+//! Measures what each additional variant on a cluster costs, in time and memory.
 
 use anyhow::Result;
 
@@ -6,7 +6,7 @@ use crate::harness::{Harness, Project, one_pod, seconds};
 use crate::overhead::after_start;
 use crate::table::Table;
 
-/// The numbers of variants on one cluster. Each variant has a namespace of its own.
+/// The numbers of variants on one cluster for which the costs are measured. Each variant has a namespace of its own.
 const SIZES: [u32; 4] = [25, 50, 100, 200];
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {

@@ -1,5 +1,5 @@
-//! Measures the times that a user waits at the keyboard: for the prompt of `parallax up`, for `parallax rerun` of one
-//! step, and for the verdict of `parallax watch` after a save.
+//! Measures how long a user waits at the keyboard: for the end of `parallax up`, for `parallax rerun` of one step, and
+//! for the verdict that `parallax watch` prints after the scenario's file is saved.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -43,8 +43,8 @@ impl<'a> UpVariant<'a> {
         let project = Project::new()?;
         project.scenario("stands", SCENARIO)?;
         let took = time(harness, &project, &["up", "stands"])?;
-        // `parallax up` may show its prompt before the flow has ended. A rerun begins only after the end of the flow,
-        // so the record is complete after the rerun.
+        // `parallax rerun` ends only after all earlier events, such as those of the flow, are written to the record. So
+        // the record of the flow is complete after the rerun.
         time(harness, &project, &["rerun", "got"])?;
         let record = Record::read(&project.path().join("target/e2e/latest/record.jsonl"))?;
         let failed = record.failed();
@@ -82,7 +82,8 @@ fn median(mut all: Vec<Duration>) -> Duration {
     all[all.len() / 2]
 }
 
-/// Measures the time from the command `parallax up` to its prompt, and the phases of this time.
+/// Measures the time from the start of `parallax up` to its end, when the shell shows its prompt again, and the phases
+/// of this time.
 pub(crate) fn up(harness: &Harness) -> Result<Table> {
     let up = UpVariant::up(harness)?;
     let first = |prefix: &str| up.record.of_setup(prefix).first().cloned().context("the run has no such part");

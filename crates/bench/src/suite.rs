@@ -1,4 +1,4 @@
-//! Measures a run of the whole catalogue: the use of the processors, and the longest waits.
+//! Measures a run of the whole catalogue: the use of the processors, and the steps that took longest.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::harness::{Harness, seconds};
 use crate::record::{Record, Span};
 use crate::table::Table;
 
-/// The number of waits that the table lists. The table lists the longest waits.
+/// The number of steps that the table lists, the longest first.
 const NAMED: usize = 10;
 
 pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
@@ -39,8 +39,8 @@ pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// Returns the periods on which the last verdict of the run depends: the start of the variant's cluster, the set-up of
-/// the variant's environment, and the variants that ran in the same environment.
+/// Returns the periods that decide when the last verdict of the run comes. For the variant that got this verdict, they
+/// are the start of its cluster, the set-up of its environment, and the variants that ran in the same environment.
 fn critical_path(record: &Record) -> Result<Vec<Span>> {
     let variants = record.of_variants();
     let last = variants.iter().max_by_key(|it| it.to_ms).context("no variant ended")?;

@@ -1,5 +1,6 @@
 //! The client `kube-rs`: sends requests with the crate kube-rs and a kubeconfig without CA data. kube-rs then trusts
-//! the system's certificates. In the containers of the clients, `SSL_CERT_FILE` names the file with these certificates.
+//! the system's certificates. In the containers of the clients, these are the certificates in the file that
+//! `SSL_CERT_FILE` names.
 
 use http::{Method, Request};
 use http_body_util::BodyExt as _;

@@ -1,10 +1,10 @@
-//! `parallax-client`: the Rust clients that scenarios test, with the interface of
-//! `images/clients/programs/clients/contract.py`. The name under which the program is started selects the client:
-//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and `kube-rs`
-//! opens URLs of an apiserver.
+//! `parallax-client`: the Rust clients that scenarios test. Its input and output are those that
+//! `images/clients/programs/clients/contract.py` describes. The name under which the program is started selects the
+//! client: `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and
+//! `kube-rs` opens URLs of an apiserver.
 //!
-//! Unlike the probes, this program uses the libraries as an application does. Trust comes from `SSL_CERT_FILE`, in
-//! whatever way these libraries use this variable.
+//! The probes use libraries in their own way, but this program uses them as an application does. The trusted
+//! certificates come from `SSL_CERT_FILE`, in whatever way each library uses this variable.
 
 mod kube;
 mod open;

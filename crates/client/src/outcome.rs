@@ -5,7 +5,7 @@ use std::error::Error;
 
 use serde::Serialize;
 
-/// The outcome of a task. The set fields are the signed URL, the answer of the server, or the client's error message.
+/// The outcome of a task. Only some fields are set: the signed URL, the server's answer, or the client's error message.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -117,8 +117,8 @@ fn done(request_id: Option<&str>) -> Outcome {
     Outcome { status: Some(200), headers: id.into_iter().collect(), ..Outcome::default() }
 }
 
-/// The outcome of a failed request. If the server answered, the outcome has its status and error code; otherwise it has
-/// the client's error message.
+/// Returns the outcome of a failed request. If the server answered, the outcome has the status and the error code of
+/// the answer. Otherwise, it has the client's error message.
 fn refused<E>(error: &SdkError<E>) -> Outcome
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

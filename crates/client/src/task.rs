@@ -12,8 +12,8 @@ pub(crate) struct Task {
     pub(crate) http: Option<Http>,
 }
 
-/// The endpoint of the store and the credentials. If a task has no value of this type, the client finds both with the
-/// AWS SDK's default chain.
+/// The endpoint of the store and the credentials for it. If a task does not contain them, the client finds them with
+/// the AWS SDK's default chain.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,
@@ -26,14 +26,14 @@ pub(crate) struct Access {
     pub(crate) addressing: Addressing,
 }
 
-/// Where URLs have the bucket.
+/// The part of a URL that contains the name of the bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Addressing {
-    /// In their path.
+    /// The path contains the name of the bucket.
     #[default]
     Path,
-    /// In their host name.
+    /// The host name contains the name of the bucket.
     Virtual,
 }
 

@@ -1,5 +1,5 @@
-//! A second process in a running container, in addition to the container's main process, with its three standard
-//! streams (as `docker exec -i`).
+//! Starts a further process in a running container, as `docker exec -i` does. The caller gets the three standard
+//! streams of this process.
 
 use std::pin::Pin;
 
@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// All three standard streams of the process pass over one connection to the engine. Each stream has a buffer of this
-/// size between it and the connection.
+/// The size of the buffers for the output of a process in a container. Standard output and standard error arrive over
+/// one connection to the engine. Each of them has a buffer of this size, so that a caller who reads one of them late
+/// does not stop the other at once.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A process in a container. If the streams are dropped, the input of the process is closed, but the process does not
-/// end.
+/// A process in a container. If this value is dropped, the standard input of the process is closed, but nobody kills
+/// the process.
 pub struct Attached {
     /// The standard input of the process.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
@@ -26,8 +27,8 @@ pub struct Attached {
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// The standard error of the process.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves when the process or its container ends. The text says what ended and how, for example that the
-    /// container ended with an exit code.
+    /// Resolves when the process or its container ends. The text says what ended and how, for example
+    /// `its container ended with exit code 1`.
     pub ended: BoxFuture<'static, String>,
 }
 
@@ -37,9 +38,9 @@ impl std::fmt::Debug for Attached {
     }
 }
 
-/// A process in a container that was just started.
+/// A process that was just started in a container.
 pub(super) struct Begun {
-    /// The id that the engine gave to the process.
+    /// The id that the engine gave to the process (an exec id, and not a process id of the kernel).
     pub(super) id: String,
     pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
     pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,

@@ -1,4 +1,4 @@
-//! The errors of the container engine. For most of them, the error also knows how the user can fix it.
+//! The errors of this crate. Most of them also say how the user can fix them.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use parallax_provision::ProvisionError;
 pub struct Tried {
     /// The setting that names the place, for example `DOCKER_HOST`, `context colima` or `default socket`.
     pub source: String,
-    /// The address where the harness looked: the path of a socket, or a host with a port.
+    /// The address at which the harness looked for an engine: the path of a socket, or a host with a port.
     pub place: String,
     /// The result of the attempt to connect, for example "nothing listens".
     pub said: String,
@@ -30,18 +30,19 @@ impl std::fmt::Display for Tried {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The harness looked at all usual places, and found no engine that answers.
+    /// No engine answers. If the user chose an engine, the harness looked only at the place of that engine. Otherwise
+    /// the harness looked at all usual places.
     #[error("no container engine answers here; tried {}", list(.tried))]
     NotFound {
-        /// All places where the harness looked, in order.
+        /// All places where the harness looked for an engine, in the order in which it looked.
         tried: Vec<Tried>,
     },
     /// An engine exists, but this user is not allowed to use it.
     #[error("no permission on the engine's socket {socket} ({source_of})")]
     Denied {
-        /// The path of the socket.
+        /// The path of the engine's socket.
         socket: String,
-        /// The setting that names the socket, for example `DOCKER_HOST`.
+        /// The setting that names the engine's socket, for example `DOCKER_HOST`.
         source_of: String,
     },
     /// The setting that names the engine is not usable.
@@ -49,10 +50,18 @@ pub enum EngineError {
     Unusable {
         /// The setting, for example `DOCKER_HOST` or `context colima`.
         source_of: String,
-        /// The reason why the setting is not usable.
+        /// The reason why the setting that names the engine is not usable.
         reason: String,
-        /// What the user must do, as a sentence fragment.
+        /// What the user must do so that an engine can be used, as a sentence fragment.
         fix: String,
+    },
+    /// Each of the engine's address ranges belongs to a network.
+    #[error("cannot create network {name}: the engine has {networks} networks, and no address range for another one")]
+    NoAddresses {
+        /// The name of the network.
+        name: String,
+        /// The number of networks that the engine has.
+        networks: usize,
     },
     /// The engine's address is known, but the engine does not answer.
     #[error("the engine at {endpoint} ({source_of}) does not answer: {reason}")]
@@ -61,13 +70,13 @@ pub enum EngineError {
         endpoint: String,
         /// The setting that names the engine, for example `DOCKER_HOST`.
         source_of: String,
-        /// The error that the connection reported.
+        /// The error with which the connection to the engine failed.
         reason: String,
     },
     /// A call to the engine failed.
     #[error("failed to {doing}: {}", message(.source))]
     Call {
-        /// The operation, for example "create network x".
+        /// The operation that failed, for example "create network x".
         doing: String,
         /// The error that the engine or the connection reported.
         #[source]
@@ -100,8 +109,8 @@ pub enum EngineError {
         reason: String,
         /// The last log lines of the container.
         log: Vec<String>,
-        /// The object that remains in the engine, and how to remove it. `None` if nothing remains, because the
-        /// container was removed.
+        /// The object of the failed start that remains in the engine, and how to remove it. `None` if nothing remains,
+        /// because the container was removed.
         left: Option<String>,
     },
     /// The container's specification is not valid.
@@ -109,7 +118,7 @@ pub enum EngineError {
     BadSpec {
         /// The name of the container.
         name: String,
-        /// The reason why the specification is not valid.
+        /// The reason why the container's specification is not valid.
         reason: String,
     },
     /// The run is removing its objects, so the harness creates no new one.
@@ -123,21 +132,22 @@ pub enum EngineError {
     Deadline {
         /// The event that was expected.
         what: String,
-        /// The time limit in seconds.
+        /// The time within which the event should have happened, in seconds.
         seconds: u64,
     },
     /// A file of Parallax could not be read or written.
     #[error("failed to {doing} {}: {source}", .path.display())]
     File {
-        /// The verb: "write", "read" or "create".
+        /// The operation that failed, as a verb: "write", "read" or "create".
         doing: &'static str,
-        /// The path of the file.
+        /// The path of the file of the failed operation.
         path: PathBuf,
         /// The I/O error that caused the failure.
         #[source]
         source: std::io::Error,
     },
-    /// The harness could not start itself again, or could not start or control another process on this machine.
+    /// An operation failed, and no other variant fits. For example, a process could not be started or did not end in
+    /// time.
     #[error("failed to {doing}: {reason}")]
     Process {
         /// The operation that failed.
@@ -150,8 +160,8 @@ pub enum EngineError {
     Provision(#[from] ProvisionError),
 }
 
-/// Whether the reason of a failed start says that the container exited on its own, and was not killed. The reasons are
-/// written by `Engine::exited`.
+/// Whether `reason`, which is the reason of a failed start, says that the container exited on its own. A container
+/// that was killed did not exit on its own. `Engine::exited` writes such reasons.
 fn is_exit(reason: &str) -> bool {
     let was_killed = reason.starts_with("exited with code 137") || reason.ends_with("out of memory");
     reason.starts_with("exited ") && !was_killed
@@ -182,6 +192,11 @@ impl EngineError {
             Self::Unreachable { source_of, .. } => {
                 Some(format!("start that engine, or change what names it ({source_of})"))
             }
+            Self::NoAddresses { .. } => Some(
+                "remove the networks that nothing uses (`docker network prune`; `parallax gc` for those of dead runs), or add \
+                 ranges to `default-address-pools` of the engine's configuration"
+                    .to_owned(),
+            ),
             Self::ImageMissing { image, .. } => Some(format!("get it first: `parallax images build`, or load {image}")),
             Self::Pull { .. } => Some(
                 "check the network and the registry, or use images that are built here (`parallax images build`)".to_owned(),
@@ -195,8 +210,8 @@ impl EngineError {
         }
     }
 
-    /// How the container with this name ended, and its last log lines. `None` unless the error says that this container
-    /// exited on its own. A container that was killed, by the kernel or by a person, did not exit on its own.
+    /// Returns how the container `container` ended, and its last log lines. Returns `None` if the error does not say
+    /// that this container exited on its own. A container that the kernel or a person killed did not exit on its own.
     pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
         match self {
             Self::StartFailed { name, reason, log, .. } if name == container && is_exit(reason) => Some((reason, log)),
@@ -205,7 +220,7 @@ impl EngineError {
     }
 
     /// What the user needs in addition to the message: the last log lines of the container, the places where the
-    /// harness looked, or the output of a command. Often empty.
+    /// harness looked, or the output of a command. The list is empty for most errors.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::StartFailed { log, .. } => log.clone(),

@@ -9,7 +9,8 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The largest output that is accepted from one command. All commands that the harness runs in this way write less.
+/// The number of bytes of a command's output that are kept. Further bytes are dropped. All commands that the harness
+/// runs by [`Engine::exec`] write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The result of a command in a container.

@@ -20,7 +20,7 @@ pub struct Facts {
     pub kernel: String,
     /// The cgroup version of the engine's machine: 1 or 2; 0 if the engine does not report it.
     pub cgroup_version: u8,
-    /// The storage driver: `overlay2`, `overlayfs`, `vfs` or another.
+    /// The storage driver of the engine: `overlay2`, `overlayfs`, `vfs` or another.
     pub storage_driver: String,
     /// Whether the engine runs as a non-root user.
     pub rootless: bool,
@@ -34,11 +34,11 @@ pub struct Facts {
     /// Whether the engine is reached over the network. If so, the engine may run on another machine, and files and
     /// published ports may be on that machine.
     pub remote: bool,
-    /// The time by the clock of the engine's machine at the moment of its answer, as RFC 3339. Empty if the engine does
-    /// not report a time.
+    /// The time at which the engine answered, by the clock of the engine's machine, as RFC 3339. Empty if the engine
+    /// does not report a time.
     pub time: String,
-    /// The times at which this machine sent the question to the engine and received the answer, by this machine's
-    /// clock, in seconds since 1970. With `time`, they show whether the two clocks differ.
+    /// The times at which this machine asked the engine for the facts and received the answer, by this machine's clock,
+    /// in seconds since 1970. With `time`, they show whether the two clocks differ.
     pub asked_s: (u64, u64),
     /// The folder in which the engine stores images and containers.
     pub root: String,

@@ -14,13 +14,13 @@ use serde::Deserialize;
 
 use super::error::{EngineError, Tried};
 
-/// The result of a connection to a socket file on which no process listens.
+/// The text with which an error describes a socket file on which no process listens.
 pub(super) const SILENT: &str = "nothing listens";
 /// The path of the socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The value of [`Endpoint::source`] for the default socket, if the user chose no engine. [`Tried`](super::Tried) also
-/// uses this value for a place where no engine was found.
+/// The text that takes the place of a setting's name if the user chose no engine and the default socket is tried. It
+/// becomes [`Endpoint::source`] if an engine answers there, and the source in [`Tried`](super::Tried) if none answers.
 pub(super) const BY_DEFAULT: &str = "default socket";
 
 /// The address of an engine, and the setting that names it.
@@ -37,7 +37,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint whose address another process of Parallax has found and passed on. TLS comes from the environment.
+    /// An endpoint whose address another process of Parallax has found and passed on. The TLS settings come from the
+    /// environment variables of this process.
     pub fn given(host: impl Into<String>) -> Self {
         let tls = (std::env::var("DOCKER_TLS_VERIFY").is_ok_and(|value| !value.is_empty()))
             .then(|| std::env::var_os("DOCKER_CERT_PATH").map(PathBuf::from))
@@ -55,7 +56,7 @@ impl Endpoint {
         parallax_record::address(&self.host)
     }
 
-    /// Whether the engine is reached over a Unix socket, so that it may run on this machine.
+    /// Whether the engine is reached over a Unix socket. Such an engine may run on this machine.
     pub fn is_local(&self) -> bool {
         self.socket().is_some()
     }
@@ -72,7 +73,7 @@ pub enum Reach {
     Denied,
     /// The socket file exists, but no process listens on it.
     Silent,
-    /// The connection failed for another reason, which is the value.
+    /// The connection failed for another reason. The value is that reason.
     Other(String),
 }
 
@@ -231,8 +232,8 @@ struct MetaEndpoint {
     host: String,
 }
 
-/// The name of the context that Docker's `config.json` selects, and the setting for error messages. `None` if the file
-/// does not exist or selects no context.
+/// The name of the context that Docker's `config.json` selects, and the path of this file, which an error message
+/// names as the source. `None` if the file does not exist or selects no context.
 fn current_context(
     around: &dyn Surroundings,
     directory: Option<&Path>,

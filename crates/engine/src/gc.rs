@@ -1,9 +1,9 @@
 //! Removes the objects of killed runs, and no other objects (garbage collection).
 //!
 //! The label of an object names its owner, so the garbage collection works even without ledgers. It spares three kinds
-//! of runs: runs whose process is alive, runs that the user keeps on purpose, and, for one day, runs whose process is
-//! not visible from here. A run of the third kind may belong to another machine with another clock. Therefore the age
-//! of its objects is the difference of two times that both come from the engine's clock.
+//! of runs: runs whose process is alive, runs that the user keeps on purpose, and, for one day, runs whose process
+//! this process cannot see. A run of the third kind may belong to another machine with another clock. Therefore the
+//! age of its objects is the difference of two times that both come from the engine's clock.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,8 @@ const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// The runs that the garbage collection examined, sorted by name, each with what was done.
+    /// The runs that the garbage collection examined, sorted by name. Beside each run is what the garbage collection
+    /// did with it.
     pub runs: Vec<(RunId, Collected)>,
 }
 
@@ -78,15 +79,16 @@ struct Now {
 }
 
 impl Traces {
-    /// The time since the last sign that the run was alive, in seconds. The sign is the newest object or, without
-    /// objects, the ledger. Both times of the difference come from the same clock, because the engine's clock and this
-    /// machine's clock may differ.
+    /// The time in seconds since the last sign that the run was alive. The sign is the creation of the newest object.
+    /// If the run has no objects, it is the creation of the ledger. The engine's clock and this machine's clock may
+    /// differ. Therefore the age of an object is computed with the engine's clock, and the age of a ledger with this
+    /// machine's clock.
     fn age(&self, now: Now) -> u64 {
         self.made.map_or_else(|| now.here.saturating_sub(self.begun), |made| now.engine.saturating_sub(made))
     }
 }
 
-/// Sweeps every dead run that a label in the engine or a ledger names.
+/// Sweeps every dead run. The runs are found by the labels of the engine's objects, and by the ledgers of this user.
 pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineError> {
     let mut runs = traces_of_labels(engine).await?;
     for run in state.runs()? {
@@ -138,8 +140,8 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// The reason why the garbage collection spares a run. `None` if it must remove the run. `here` says whether the engine
-/// runs on this machine.
+/// The reason why the garbage collection spares a run. `None` if it must remove the run's objects. `here` says whether
+/// the engine runs on this machine.
 fn why_spared(traces: &Traces, here: bool, now: Now) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());

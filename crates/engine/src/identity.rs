@@ -58,16 +58,16 @@ enum Sight {
 /// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// The process of the owner exists.
+    /// The owner, which is a process, still runs.
     Living,
-    /// The process of the owner has ended, so the owner's objects can be removed.
+    /// The owner, which is a process, has ended, so the owner's objects can be removed.
     Dead,
     /// The owner is, or was, on another machine or in another container, where this process cannot see it.
     Unknown,
 }
 
 impl Owner {
-    /// The owner that stands for this process.
+    /// Returns the owner value for this process.
     pub fn this_process() -> Result<Self, EngineError> {
         let pid = std::process::id();
         let boot = boot_id()?;
@@ -78,8 +78,8 @@ impl Owner {
         Ok(Self { boot, pid, started_ticks, namespace: own_namespace(), machine: machine() })
     }
 
-    /// Whether the owner is alive. `here` says whether the engine runs on this machine. If so, an owner with another
-    /// boot id but this machine's id comes from an earlier boot, and is dead.
+    /// Whether the owner is alive. `here` says whether the engine runs on this machine. If so, an owner that has this
+    /// machine's id, but another boot id, is from an earlier boot of this machine, and is dead.
     pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {
@@ -106,8 +106,8 @@ impl Owner {
         }
     }
 
-    /// Searches `/proc` for the owner, which runs in a process-id namespace below this one, for example in a container.
-    /// The owner has another process id here, so the search compares the namespace and the start time.
+    /// Searches `/proc` for the owner, in case the owner runs in a process-id namespace below this one, for example in
+    /// a container. The owner has another process id here, so the search compares the namespace and the start time.
     fn lives_in_a_namespace_below(&self) -> bool {
         let Some(entries) = std::fs::read_dir("/proc").noted("list the processes") else { return false };
         // A process may end while `/proc` is read, so an entry that is missing is no error.
@@ -209,7 +209,8 @@ fn sight(pid: u32) -> Sight {
     let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => start_time(&stat).map_or(Sight::Gone, Sight::Runs),
-        // The option `hidepid` of `/proc` hides the entry. A test signal still shows that the process exists.
+        // The option `hidepid` of `/proc` hides the entry of the process. A test signal still shows that the process
+        // exists.
         Err(_) if exists() => Sight::Hidden,
         Err(_) => Sight::Gone,
     }

@@ -19,7 +19,7 @@ use super::error::{EngineError, message, status};
 /// The limits of a pull. A pull that makes progress may take any time.
 #[derive(Clone, Copy, Debug)]
 pub struct PullLimits {
-    /// The time limit until the registry first answers.
+    /// The time limit until the engine reports the first message of the registry.
     pub first_answer: Duration,
     /// The time limit between two messages about progress.
     pub silence: Duration,
@@ -92,8 +92,8 @@ impl Engine {
         let partial = path.with_extension("partial");
         let written = self.save_to(reference, &partial).await;
         if let Err(error) = written {
-            // The incomplete file is useless. If its removal fails, the caller still gets the first error, which is the
-            // important one.
+            // The incomplete file is useless. If its removal fails, the caller still gets the error of the write, which
+            // is the more important one.
             tokio::fs::remove_file(&partial).await.present("remove an incomplete image archive");
             return Err(error);
         }
@@ -140,7 +140,7 @@ impl Engine {
         Ok(references)
     }
 
-    /// Whether a container uses an image, also one that does not run.
+    /// Whether any container uses an image. A container that does not run counts too.
     pub async fn is_image_used(&self, reference: &str) -> Result<bool, EngineError> {
         let filters = HashMap::from([("ancestor", vec![reference.to_owned()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -149,7 +149,8 @@ impl Engine {
         Ok(!listed.is_empty())
     }
 
-    /// Removes an image unless a container uses the image. Returns whether the engine no longer has it.
+    /// Removes an image unless a container uses the image. Returns `true` if the engine does not have the image any
+    /// more.
     pub async fn remove_unused_image(&self, reference: &str) -> Result<bool, EngineError> {
         match self.patient().remove_image(reference, None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(true),

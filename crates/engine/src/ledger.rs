@@ -56,7 +56,7 @@ pub struct Entry {
     pub name: String,
 }
 
-/// The content of `run.json`: the owner of a run.
+/// The content of `run.json`: what a later process must know about a run to decide whether the run is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunFile {
@@ -74,7 +74,7 @@ pub struct RunFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// The project's root folder.
+    /// The root folder of the project to which the run belongs.
     pub project: PathBuf,
     /// The run's folder in the project, `target/e2e/RUN`. It is not the run's folder in [`StateDir`].
     pub directory: PathBuf,
@@ -131,8 +131,8 @@ impl StateDir {
         serde_json::from_str(&text).noted("understand a run's file")
     }
 
-    /// The objects in a run's ledger. A last line that a crash cut short is left out. This loses no object: the harness
-    /// asks the engine for an object only after the object's line is complete on disk.
+    /// The objects in a run's ledger. A last line that a crash cut short is left out. This loses no object: the
+    /// harness asks the engine to create an object only after the object's line is complete on disk.
     pub fn entries(&self, run: &RunId) -> Vec<Entry> {
         let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).present("read a ledger").unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).noted("understand a line of a ledger")).collect()

@@ -13,7 +13,8 @@ pub struct Life {
     pub began: Option<String>,
     /// Whether the container runs at this moment.
     pub runs: bool,
-    /// The exit code of the container. `None` if the engine has no such container.
+    /// The exit code of the container, which has no meaning while the container runs. `None` if the engine has no such
+    /// container.
     pub exit_code: Option<i64>,
     /// Whether the kernel killed the container because its memory was used up.
     pub out_of_memory: bool,

@@ -39,7 +39,7 @@ impl Default for LineCutter {
 }
 
 impl LineCutter {
-    /// Creates a cutter for lines of at most this many bytes.
+    /// Creates a cutter that cuts each line after `limit_bytes` bytes.
     pub fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, ends: b"\n", line: Vec::new(), cut: false }
     }
@@ -61,7 +61,7 @@ impl LineCutter {
         (part.len() + usize::from(end.is_some()), end.map(|_| self.line()))
     }
 
-    /// Returns what is left after the input has ended: a last line that has no newline.
+    /// Returns the last line if it has no newline. Call this function after the input has ended.
     pub fn rest(&mut self) -> Option<CutLine> {
         (!self.line.is_empty()).then(|| self.line())
     }

@@ -36,7 +36,7 @@ pub struct LogLine {
 pub struct Written {
     /// The lines that the caller's filter selected by their time.
     pub lines: Vec<String>,
-    /// The number of lines that were read, including those that the filter did not select.
+    /// The number of lines that were read, including those that the caller's filter did not select.
     pub read: usize,
 }
 
@@ -83,9 +83,9 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // Some engines send no byte of a followed log before the container's first line, which may come late. So a
-        // followed log needs the client with the long time limit. Below, the final `None` makes the cutter return a
-        // last line that has no newline.
+        // Some engines send no byte of a followed log before the container's first line, which may come late.
+        // Therefore a followed log needs the client with the long time limit. The last item of the stream below is
+        // `None`. It makes the cutter return a last line that has no newline.
         let docker = if options.follow { self.patient() } else { self.docker.clone() };
         docker
             .logs(name, Some(options))

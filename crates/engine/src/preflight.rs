@@ -8,7 +8,7 @@ use super::facts::Facts;
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
 /// The number of inotify instances that one cluster needs. If the kernel's limit is exceeded, the kubelet exits with
 /// "too many open files". On a node, 19 instances were counted: kubelet 7, apiserver 6, controller manager 5,
-/// containerd 1. The number is higher, as a reserve.
+/// containerd 1. The value of this constant is higher, as a reserve.
 const INOTIFY_INSTANCES: u64 = 24;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -20,7 +20,7 @@ pub struct Needs {
     pub privileged: bool,
     /// The free disk space that the run needs for images and containers, in bytes.
     pub free_disk_bytes: u64,
-    /// The total memory that the machine must have, in bytes.
+    /// The total memory that the engine's machine must have, in bytes.
     pub memory_bytes: u64,
     /// The minor version of the run's Kubernetes. `None` if the kubelet is configured to accept cgroup v1, because the
     /// version does not matter then.
@@ -38,7 +38,7 @@ pub enum Severity {
     Error,
 }
 
-/// One problem that would disturb a run. (In scenarios and reports, "finding" means something else: a vulnerability.)
+/// One problem that may make a run fail. (In scenarios and reports, "finding" means something else: a vulnerability.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What the problem is about: one of [`Finding::ABOUT`].
@@ -47,7 +47,7 @@ pub struct Finding {
     pub severity: Severity,
     /// The problem, as a sentence that begins in lower case.
     pub what: String,
-    /// What the user must do, as a sentence fragment.
+    /// What the user must do to solve the problem, as a sentence fragment.
     pub fix: String,
 }
 
@@ -83,8 +83,8 @@ fn warning(about: &'static str, what: String, fix: impl Into<String>) -> Finding
     Finding { about, severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// The error if the engine is reached over the network. A run reaches its containers through ports on this machine's
-/// loopback, and gives images to nodes as files of this machine, so the engine must be here.
+/// Returns an error if the engine is reached over the network. A run reaches its containers through ports on this
+/// machine's loopback, and gives images to nodes as files of this machine, so the engine must run on this machine.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;

@@ -4,7 +4,9 @@
 //! does not reach it. Its standard input is a pipe, and only the harness holds the other end. The harness writes the
 //! word `closed` into the pipe when it has removed the run's objects itself. If the pipe ends without that word, the
 //! harness has died, and the reaper removes the objects.
-//! Before the word, the harness may write notes, one a line: what the reaper needs and no file may hold, such as keys.
+//!
+//! Before that word, the harness may write notes into the pipe, one on each line. A note is a text that the reaper
+//! needs but that must not be in a file, such as a secret key.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -35,16 +37,17 @@ pub struct Reaper {
     pipe: Notes,
 }
 
-/// The pipe to a reaper, through which the harness tells it what no file may hold.
+/// The pipe to a reaper. The harness writes notes into it, which are texts that must not be in a file, such as secret
+/// keys.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
-    /// `None` if there is no reaper, or if it was told that the run is closed.
+    /// `None` if there is no reaper, or if the reaper was told that the run is closed.
     pipe: Arc<Mutex<Option<ChildStdin>>>,
 }
 
 impl Notes {
-    /// Tells the reaper one line. `note` contains no line break. It has arrived in the pipe when this method returns, so
-    /// the reaper gets it even if the harness is killed then.
+    /// Sends the text `note`, which has no line break, to the reaper. The text is in the pipe when this method
+    /// returns, so the reaper gets the text even if the harness is killed directly afterwards.
     pub fn tell(&self, note: &str) -> std::io::Result<()> {
         match &mut *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(pipe) => pipe.write_all(format!("{note}\n").as_bytes()),
@@ -57,7 +60,7 @@ impl Notes {
     }
 }
 
-/// The command that runs this program as the reaper of a run.
+/// Returns the command that runs this program as the reaper of a run.
 pub fn command(site: &Site) -> Result<Command, EngineError> {
     command_for(site.run(), &site.engine().endpoint().host, site.state())
 }
@@ -71,7 +74,8 @@ fn command_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Command,
 }
 
 impl Reaper {
-    /// Starts the reaper of a run. It writes its messages to `reaper.log` in the run's folder of the state folder.
+    /// Starts the reaper of a run. The reaper writes its messages to `reaper.log` in the run's folder of the state
+    /// folder.
     pub fn spawn(site: &Site) -> Result<Self, EngineError> {
         Self::spawn_as(command(site)?, site)
     }
@@ -81,9 +85,9 @@ impl Reaper {
         Self::spawn_in(command, site.run(), site.state())
     }
 
-    /// Starts the reaper of a run whose objects are not in a container engine, but in somebody else's cluster.
-    /// `endpoint` is a word that tells the reaper this; the reaper gets it in place of an engine's address. The run's
-    /// folder in the state folder must exist already.
+    /// Starts the reaper of a run whose objects are not in a container engine, but in somebody else's cluster. The
+    /// reaper gets the word `endpoint` in place of an engine's address, and so knows that there is no engine. The
+    /// run's folder in the state folder must exist already.
     pub fn spawn_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Self, EngineError> {
         Self::spawn_in(command_for(run, endpoint, state)?, run, state)
     }
@@ -106,13 +110,13 @@ impl Reaper {
         Ok(Self { child, pipe })
     }
 
-    /// The pipe for what the reaper needs and no file may hold.
+    /// Returns the pipe for notes to the reaper.
     pub fn notes(&self) -> Notes {
         self.pipe.clone()
     }
 
-    /// Reports to the reaper that the harness has removed the run's objects itself, and waits until the reaper exits,
-    /// which it does at once.
+    /// Tells the reaper that the harness has removed the run's objects itself. The reaper then exits at once, and this
+    /// function waits for that.
     pub fn closed(mut self) {
         if let Some(mut pipe) = self.pipe.take() {
             // If the write fails, the reaper has already exited, and nothing is left to report.
@@ -122,16 +126,18 @@ impl Reaper {
     }
 }
 
-/// Waits until the harness writes `closed` or dies. `None` if it wrote the word. If it died, the run's objects must be
-/// removed, and the result is the notes that it wrote, without a last one that is cut.
+/// Waits until the harness writes `closed` or dies. Returns `None` if the harness wrote `closed`. Otherwise the
+/// harness has died, and the run's objects must be removed. The result is then the list of notes that the harness
+/// wrote, without an incomplete last note.
 pub fn is_killed() -> Option<Vec<String>> {
     let mut bytes = Vec::new();
-    // If reading from the pipe fails, the harness counts as dead, as if the pipe had ended.
+    // If reading from the pipe fails, the harness counts as dead.
     let _ = std::io::stdin().read_to_end(&mut bytes);
     notes(&String::from_utf8_lossy(&bytes))
 }
 
-/// The notes in what the harness wrote. `None` if the last word is `closed`.
+/// Returns the notes in `said`, the text that the harness wrote. Returns `None` if the last word of the text is
+/// `closed`.
 fn notes(said: &str) -> Option<Vec<String>> {
     let (whole, last) = said.rsplit_once('\n').unwrap_or(("", said));
     (last.trim() != CLOSED).then(|| whole.lines().map(str::to_owned).collect())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parallax_record::Noted as _;
 use parallax_vocab::RunId;
-use testcontainers::bollard::models::NetworkCreateRequest;
+use testcontainers::bollard::{self, models::NetworkCreateRequest};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,9 @@ use super::sweep::{Swept, Unfinished};
 
 /// The time for which [`Site::close`] waits for creations of objects that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
+
+/// The words of Docker's error if each of its address ranges belongs to a network (`libnetwork/ipam` of Docker 26.1).
+const NO_ADDRESSES: &str = "non-overlapping IPv4 address pool";
 
 /// All objects of one run in the engine. The value can be cloned cheaply, and dropping it removes nothing.
 #[derive(Clone, Debug)]
@@ -77,13 +80,13 @@ impl Site {
         self.0.ledger.state()
     }
 
-    /// The name in the engine of the object with the role `what`.
+    /// Returns the name that the run's object with the role `what` has in the engine. A role is, for example, `world`.
     pub fn name_of(&self, what: &str) -> String {
         object_name(&self.0.run, what)
     }
 
-    /// Appends an object to the ledger and syncs the file to disk. Call it before the object is created. The sync
-    /// blocks, so it runs on a thread for blocking work.
+    /// Appends an object to the ledger and syncs the file to disk. Call this function before the engine creates the
+    /// object. The sync blocks, so it runs on a thread for blocking work.
     pub(super) async fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let (site, name) = (self.clone(), name.to_owned());
         let written = tokio::task::spawn_blocking(move || site.0.ledger.record(kind, &name));
@@ -95,8 +98,8 @@ impl Site {
         let name = self.name_of(what);
         self.refuse_when_closing(&format!("network {name}"))?;
         let (site, what) = (self.clone(), what.to_owned());
-        // The creation runs in its own task. If the caller stops waiting, the creation still runs to its end, and the
-        // clean-up waits for the end.
+        // The creation runs in its own task. If the caller stops waiting, the creation still runs to its end, and
+        // [`Site::close`] waits for that end before it removes objects.
         let creation = self.0.tasks.spawn(async move {
             site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
@@ -106,7 +109,9 @@ impl Site {
                 ..Default::default()
             };
             let docker = &site.0.engine.docker;
-            docker.create_network(request).await.map_err(EngineError::call(format!("create network {name}")))?;
+            if let Err(source) = docker.create_network(request).await {
+                return Err(site.0.engine.no_network(name, source).await);
+            }
             let made = docker
                 .inspect_network(&name, None)
                 .await
@@ -120,6 +125,13 @@ impl Site {
             })
         });
         joined(creation.await, "create a network")
+    }
+
+    /// Removes the network with the role `what`, and each container and volume whose role begins with `what` and a hyphen.
+    /// An engine has address ranges for about 30 networks, so a run with more clusters needs the networks of the clusters
+    /// that have ended.
+    pub async fn remove_network(&self, what: &str) -> Result<Swept, EngineError> {
+        self.0.engine.sweep_part(&self.0.run, &self.name_of(what)).await
     }
 
     /// Removes every object of the run, and then the ledger. New creations are refused, and the function first waits
@@ -155,6 +167,17 @@ impl Site {
             labels.insert(LABEL_STANDING.to_owned(), "true".to_owned());
         }
         labels
+    }
+}
+
+impl Engine {
+    /// Returns the error for a network that the engine did not create.
+    async fn no_network(&self, name: String, source: bollard::errors::Error) -> EngineError {
+        if !source.to_string().contains(NO_ADDRESSES) {
+            return EngineError::Call { doing: format!("create network {name}"), source };
+        }
+        let networks = self.docker.list_networks(None).await.map_or(0, |networks| networks.len());
+        EngineError::NoAddresses { name, networks }
     }
 }
 

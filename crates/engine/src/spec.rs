@@ -1,4 +1,4 @@
-//! What a container must look like before its start ([`ContainerSpec`]), and what is known of it afterwards
+//! The description of a container to start ([`ContainerSpec`]), and what is known about a started container
 //! ([`Container`]).
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct ContainerSpec {
     /// A second name of the container for the engine's DNS, in addition to its full name. Containers of the same
     /// network can resolve it.
     pub hostname: Option<String>,
-    /// The name servers to which the engine's DNS forwards questions of this container.
+    /// The name servers to which the engine's DNS forwards the DNS questions of this container.
     pub dns: Vec<IpAddr>,
     /// Files and folders of the engine's machine that are mounted into the container.
     pub binds: Vec<Bind>,
@@ -43,7 +43,7 @@ pub struct ContainerSpec {
     pub private_cgroup_namespace: bool,
     /// Kernel parameters of the container's network namespace (`net.ipv4.…`), each with its value.
     pub sysctls: BTreeMap<String, String>,
-    /// Small files that are written before the container starts.
+    /// Small files that the engine writes into the container before the container starts.
     pub files: Vec<InlineFile>,
     /// The condition under which the container counts as ready.
     pub ready: Ready,
@@ -54,7 +54,8 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
-    /// Describes a container with defaults for all other fields. It counts as ready when its first process runs.
+    /// Describes a container, with defaults for all fields that are not parameters. By default, the container counts
+    /// as ready when its first process runs.
     pub fn new(what: impl Into<String>, image: impl Into<String>, network: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -94,8 +95,8 @@ impl ContainerSpec {
             }
         }
         for file in &self.files {
-            // The engine writes the files before it mounts the memory file systems, so a tmpfs would hide a file below
-            // its path.
+            // The engine writes the files of the specification before it mounts the memory file systems, so a tmpfs
+            // hides every file that lies below its mount point.
             let hiding = self.tmpfs.keys().find(|folder| below(folder, &file.path));
             if let Some(folder) = hiding {
                 return Some(format!("file {} would be hidden by the tmpfs at {folder}", file.path));
@@ -116,7 +117,7 @@ fn below(folder: &str, path: &str) -> bool {
 /// A file or folder of the engine's machine that is mounted into the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// The path on the engine's machine. It must exist.
+    /// The path of the file or folder on the engine's machine. It must exist.
     pub host: PathBuf,
     /// The path in the container at which the file or folder appears.
     pub container: String,
@@ -127,7 +128,7 @@ pub struct Bind {
 /// A small file that the engine writes into the container before the start.
 #[derive(Clone)]
 pub struct InlineFile {
-    /// The absolute path in the container. Missing folders are created.
+    /// The absolute path of the file in the container. Missing folders are created.
     pub path: String,
     /// The permissions of the file, for example `0o600`.
     pub mode: u32,

@@ -1,9 +1,9 @@
 //! Starts a container with testcontainers, which this project is required to use.
 //!
 //! Creation and start run in a task that always runs to its end, even if the caller stops waiting. A caller can only
-//! cancel the wait for readiness. testcontainers returns a handle that normally removes the container when it is
-//! dropped. This module drops the handle at once; with `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`])
-//! this removes nothing. Only a sweep removes containers.
+//! cancel the wait for readiness. testcontainers returns a handle. By default, the container is removed when its
+//! handle is dropped. This module drops the handle at once, but with `TESTCONTAINERS_COMMAND=keep`
+//! ([`super::ensure_environment`]) the container stays. Therefore only this crate itself removes containers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -32,8 +32,8 @@ const START_WITHIN: Duration = Duration::from_mins(2);
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
-    /// Starts a container and waits until it is ready. If it is not ready in time, it is removed, and the error
-    /// contains its last log lines.
+    /// Starts a container and waits until it is ready. If it ends or is not ready in time, this function removes it,
+    /// and the error contains its last log lines.
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, EngineError> {
         let name = self.name_of(&spec.what);
         if let Some(reason) = spec.problem() {
@@ -72,8 +72,8 @@ impl Site {
         }
         match engine.locate(&spec.what, name).await {
             Ok(container) => Ok(container),
-            // The look-up of the address failed. A container whose first process has already exited has no address, so
-            // the error reports such an exit if there was one.
+            // The look-up of the address failed. A container whose first process has already exited has no address. If
+            // the process has exited, the error reports this exit.
             Err(error) => {
                 let reason = match (engine.exited(name).await, &spec.ready) {
                     (Some(end), Ready::LogLine(wanted)) => too_early(&end, wanted),
@@ -163,8 +163,8 @@ impl Site {
     }
 }
 
-/// The settings that one function writes into the container's host configuration. testcontainers keeps only one such
-/// function, so it must apply all of them.
+/// Settings for the container's host configuration. testcontainers accepts only one function that changes this
+/// configuration, so one function must apply all of these settings.
 struct HostParts {
     mounts: Vec<Mount>,
     tmpfs: HashMap<String, String>,
@@ -176,7 +176,8 @@ struct HostParts {
 
 impl HostParts {
     fn apply(&self, config: &mut HostConfig) {
-        // By default, testcontainers publishes every exposed port on every address.
+        // By default, testcontainers publishes every exposed port on every address of the machine. Parallax publishes
+        // only the ports that the container's description lists, and only on loopback.
         config.publish_all_ports = Some(false);
         config.port_bindings = Some(self.ports.iter().map(|port| (port.key(), Some(vec![loopback()]))).collect());
         config.mounts = Some(self.mounts.clone());
@@ -255,7 +256,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
     }
 }
 
-/// The engine's own message, which is the innermost message of a testcontainers error.
+/// Returns the engine's own message, which is the innermost error of a testcontainers error.
 fn start_reason(error: &TestcontainersError) -> String {
     match sources(error).last().and_then(|it| it.downcast_ref::<testcontainers::bollard::errors::Error>()) {
         Some(error) => format!("did not start: {}", super::error::message(error)),

@@ -1,5 +1,5 @@
 //! Removes every object of a run. A search finds objects by their labels *and* by the ledger. Searches are repeated
-//! until two in succession find nothing.
+//! until two in succession find nothing, or until none of the found objects can be removed.
 //!
 //! The engine may complete the creation of an object after the process that requested it was killed. Therefore the
 //! second search waits until the engine has created nothing for one second. An object that no longer exists, or that
@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The largest number of searches in one sweep. The limit ends the sweep if another process creates new objects of the
 /// run again and again.
 const LOOKS: usize = 12;
-/// The time limit for another process to finish the removal of a container that it has begun.
+/// The time for which a sweep waits if another process is already removing a container.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether the engine may still be creating objects of the run.
@@ -47,11 +47,11 @@ pub enum Unfinished {
 pub struct Swept {
     /// The objects that were removed.
     pub removed: BTreeSet<Entry>,
-    /// The objects that still exist. If a search failed, the objects of the ledger that were not removed, because they
-    /// may still exist.
+    /// The objects that still exist. If a search failed or the time limit is over, this list has the objects of the
+    /// ledger that were not removed, because they may still exist.
     pub remaining: Vec<Remaining>,
-    /// The reason why more objects of the run may exist, for example that a search failed. `None` if a search has shown
-    /// that no other object exists.
+    /// The reason why more objects of the run may exist, for example that a search failed. `None` if the last search
+    /// found no object of the run other than those in `remaining`.
     pub unsure: Option<String>,
 }
 
@@ -127,6 +127,16 @@ impl Engine {
         swept
     }
 
+    /// Removes the objects of a run that have the name `part`, or a name that begins with `part` and a hyphen.
+    pub(super) async fn sweep_part(&self, run: &RunId, part: &str) -> Result<Swept, EngineError> {
+        let prefix = format!("{part}-");
+        let found = self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|found| found.entry);
+        let found = found.filter(|it| it.name == part || it.name.starts_with(&prefix)).collect();
+        let mut swept = Swept::default();
+        self.remove_all(found, &mut swept).await;
+        Ok(swept)
+    }
+
     async fn look_and_remove(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished, swept: &mut Swept) {
         let mut empty_looks = 0;
         for _ in 0..LOOKS {
@@ -195,7 +205,7 @@ impl Engine {
         Ok(found)
     }
 
-    /// All objects that have a label. `label` is `key` or `key=value`.
+    /// Returns all objects that have the label `label`, which is `key` or `key=value`.
     pub(super) async fn labelled(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -279,7 +289,7 @@ impl Engine {
         }
     }
 
-    /// Returns when the engine creates an object of the run, but after [`QUIET`] at the latest.
+    /// Waits until the engine creates an object of the run, but not longer than [`QUIET`].
     fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
         let label = format!("{LABEL_RUN}={run}");
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);

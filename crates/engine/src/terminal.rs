@@ -1,4 +1,4 @@
-//! Runs a process with its own terminal in a container, so that a person can work in it (a shell, for example).
+//! Runs a process with its own terminal in a container, for example a shell for a person.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,9 +25,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// The size of a terminal window, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The number of columns.
+    /// The number of columns of the window.
     pub columns: u16,
-    /// The number of rows.
+    /// The number of rows of the window.
     pub rows: u16,
 }
 
@@ -37,8 +37,7 @@ pub struct Terminal {
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
     /// The output of the process, with its standard error.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// The channel for the size of the user's window. The user of this value sends the size at the start and after each
-    /// change.
+    /// The channel for the size of the user's window. The caller sends the size at the start and after each change.
     pub sizes: mpsc::Sender<Window>,
     /// Resolves with the exit code of the process, after its output has ended. The error is a text for people.
     pub exit: BoxFuture<'static, Result<i32, String>>,

@@ -1,5 +1,5 @@
-//! Explains why a store refused an upload by an HTML form (POST). The explanation compares the signed policy of the
-//! form with the fields that the form sends.
+//! Explains why a store refused an upload by an HTML form (POST). The explanation compares the store's message about
+//! the signed policy with the fields that the form sends.
 
 use parallax_vocab::answer::FORM_SIGNATURE;
 use parallax_vocab::probes::Signed;
@@ -26,7 +26,8 @@ pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'
         "AccessDenied" => match Condition::of(detail) {
             Some(condition) => condition.failed(form),
             None if detail.contains("Policy Condition failed") => against_policy(form),
-            // Ceph RGW gives no detail when the signature of a form is wrong (docs/facts.md#other-s3-stores).
+            // Ceph RGW gives no detail if the signature of a form is wrong (docs/facts.md#other-s3-stores). So the
+            // signature is one of the possible reasons.
             None if detail.is_empty() => format!(
                 "the store does not say why. The signature may not be that of the policy: compare the secret key. Or who signed it may not write to {url}: allow it in a policy of that user, role or bucket"
             ),
@@ -47,7 +48,7 @@ pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'
     Some(format!("{says}: {why}"))
 }
 
-/// Whether an HTML form contains a signature among its fields.
+/// Whether one of the fields of an HTML form is a signature.
 pub(super) fn is_signed(form: &Form) -> bool {
     field(form, FORM_SIGNATURE).is_some()
 }
@@ -69,8 +70,8 @@ fn expired(form: &Form, subject: &Subject<'_>) -> String {
     format!("the time of the form's policy is over{signed}{clocks}; sign a new one, or for longer")
 }
 
-/// Returns the explanation for a store that does not say which condition of the policy failed. The explanation lists
-/// the fields of the form. It leaves out the fields that the signer added, because their values are correct.
+/// Returns the explanation for a refusal that does not say which condition of the policy failed. The explanation lists
+/// the fields that the form sends, except those that the signer itself added.
 fn against_policy(form: &Form) -> String {
     let own = |name: &str| name != "policy" && (!name.starts_with("x-amz-") || name.starts_with("x-amz-meta-"));
     let fields = form.fields.iter().filter(|(name, _)| own(&name.to_lowercase()));
@@ -81,7 +82,7 @@ fn against_policy(form: &Form) -> String {
     )
 }
 
-/// The condition of the policy that failed, as the store's message contains it, for example `[starts-with, $key,
+/// The failed condition of a form's policy, as the store's message contains it, for example `[starts-with, $key,
 /// inbox/]`.
 struct Condition<'a> {
     begins: bool,

@@ -1,4 +1,4 @@
-//! Problems that a presigned URL itself shows before a request is sent.
+//! Finds problems that a presigned URL itself shows, before anybody sends a request with it.
 
 use std::net::IpAddr;
 
@@ -35,8 +35,8 @@ pub(super) fn hints(parts: &Parts<'_>) -> Vec<Line> {
     careful.map(|it| ("careful", it)).collect()
 }
 
-/// Returns the hint about a host that only a cluster or a local network can resolve, so that other clients cannot reach
-/// it.
+/// Returns the hint about a host that only clients in one cluster or network can reach: a private address, or a name
+/// that only the DNS of this cluster or network knows.
 fn reach(host: &str) -> Option<String> {
     let sign = "the host is signed, so sign for the name that both sides use";
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -53,8 +53,9 @@ fn reach(host: &str) -> Option<String> {
     None
 }
 
-/// Returns the hint about a default port that is written in the URL. Clients leave the default port out of `Host`, but
-/// some signers sign the port. The signature then does not match.
+/// Returns the hint about a port that is written in the URL although it is the default port of `http` or `https`.
+/// Clients leave the default port out of `Host`, but some signers sign it. The signature then does not match. If the
+/// port is the default port of the other scheme, somebody probably changed the scheme after the URL was signed.
 fn port(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -100,8 +101,8 @@ fn raw(text: &str) -> Vec<String> {
     all
 }
 
-/// Returns the hint about a signed checksum of an empty body. The signer computed this checksum before the body
-/// existed.
+/// Returns the hint about a signed checksum of an empty body. The signer computed this checksum although it did not
+/// know the body.
 fn checksum(pairs: &[(String, String)]) -> Option<String> {
     let is_empty =
         |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-amz-checksum-crc32") && value == EMPTY_CRC32;

@@ -14,7 +14,7 @@ use crate::web_identity::Chain;
 pub(crate) const LOG_WORDS: LogWords = LogWords { complaint: "Unable to initialize OpenID", role: "arn:minio:iam:" };
 
 /// Explains an answer without a body at one of MinIO's health paths. `path` has no leading slash. Returns `None` if the
-/// answer is not a 503 of such a path.
+/// answer is not a 503 from such a path.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     (status == 503 && path.starts_with("minio/health/")).then(|| {
         "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why".to_owned()
@@ -24,7 +24,7 @@ pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
 /// Explains a refusal by MinIO's token service. The parts of the sign-in are checked in the order in which MinIO uses
 /// them, because the first fault hides the later ones. Returns `None` if the error text is not known.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // The store could not use its OpenID provider, so the store has no role.
+    // If the store could not use its OpenID provider, it has no role, and this is the first fault.
     if let (Some(complaint), Some([])) = (chain.complaint.as_deref(), chain.roles.as_deref()) {
         return Some(provider(complaint));
     }

@@ -11,17 +11,18 @@ pub struct Pasted {
     pub notes: Vec<String>,
 }
 
-/// Escapes of HTML, with the characters that they stand for. The replacement is repeated, because an ampersand may be
-/// escaped twice (`&amp;amp;`).
+/// Escapes of HTML, with the characters that they stand for. They are replaced several times, because an ampersand may
+/// be escaped twice (`&amp;amp;`).
 const HTML: [(&str, &str); 6] =
     [("&amp;", "&"), ("&#38;", "&"), ("&#x26;", "&"), ("&#61;", "="), ("&#x3D;", "="), ("&#x3d;", "=")];
-/// The characters in a URL before which a user of a shell writes a backslash. The backslash is removed, because it is
-/// not part of the URL.
+/// The characters in a URL that users of a shell escape with a backslash. The backslash is removed, because it is not
+/// part of the URL.
 const PROTECTED: &str = "&?=%;!()[]*$'\"~#+,@:";
 /// The largest number of times that the same kind of escape is removed from one text.
 const LAYERS: usize = 4;
 
-/// Extracts a URL from pasted text. If the text contains no scheme, the first word counts as the URL.
+/// Extracts a URL from pasted text. If the text contains neither `http:` nor `https:`, its first word counts as the
+/// URL.
 pub fn pasted(text: &str) -> Pasted {
     let mut notes = Vec::new();
     let mut url = joined(text, &mut notes);

@@ -14,8 +14,9 @@ use super::signature::words;
 use super::store;
 use super::style::Virtual;
 
-/// The largest difference of two clocks that still counts as equal. A smaller limit would report false differences,
-/// because an answer's date has whole seconds and the answer takes time to arrive.
+/// A sentence reports the difference between the clocks of the store and the client only if it is greater than this.
+/// With a smaller limit, equal clocks would seem to differ, because an answer's date has whole seconds and the answer
+/// takes time to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
 /// Explains the HTTP status and the error code with which a store refused a request.
@@ -85,7 +86,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
     }
 }
 
-/// The facts that a request shows: who signed the request, for which object, and for how long.
+/// The facts that a request shows: who signed it, which object it asks for, and how long its signature is valid.
 #[derive(Debug, Default)]
 struct Asked {
     object: String,
@@ -102,8 +103,8 @@ impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.and_then(|it| it.probe.facts().signed) {
             Some(Signed::Http(http)) => {
-                // The pattern names all fields of the request, without `..`. If a field is added, the compiler requires
-                // a decision whether the new field can carry a signature.
+                // The pattern names all fields of the request, without `..`. So whoever adds a field must decide here
+                // whether it can carry a signature; otherwise the code does not compile.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _, filler_bytes: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
@@ -215,9 +216,9 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
-/// Returns the time by which the store's clock is ahead of the client's clock; the value is negative if the store's
-/// clock is behind. The store's clock comes from the date of the HTTP answer. `None` if one of the two clocks is not
-/// known.
+/// Returns by how much the store's clock is ahead of the client's clock. The value is negative if the store's clock is
+/// behind. The header `Date` of the answer shows the store's clock. `None` if there is no answer, or if it has no such
+/// header.
 pub fn clock_apart(subject: &Subject<'_>) -> Option<Duration> {
     Some(store_clock(subject)? - client_clock(subject)?)
 }

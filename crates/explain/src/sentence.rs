@@ -1,4 +1,4 @@
-//! Builds the sentence that explains a cause.
+//! Builds the sentence that explains the cause of a failed step and its fix.
 
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
@@ -12,10 +12,10 @@ use super::refusal;
 use super::style::{self, Virtual};
 use super::unready::unready;
 
-/// The step that a sentence explains, with its question and its answer.
+/// The step that the sentence is about, with its question and its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The id of the step that is explained.
+    /// The id of the step.
     pub step: &'a str,
     /// The id of the vantage that was asked. `None` if the step asks no vantage.
     pub from: Option<&'a str>,
@@ -27,7 +27,8 @@ pub struct Subject<'a> {
     pub answer: Option<&'a Answer>,
     /// The run's finding about a signature that the store refused. `None` if the run did not examine a signature.
     pub signature: Option<&'a SignatureFinding>,
-    /// Whether the question comes from a scenario. A vantage declares what it trusts only in a scenario.
+    /// Whether the question comes from a scenario. Only then may a sentence advise the user to change what a vantage of
+    /// the scenario trusts.
     pub in_scenario: bool,
 }
 
@@ -67,7 +68,8 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
         Cause::Tls { fault, detail } => {
             let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
             let last = subject.answer.and_then(|it| it.evidence.chain.last());
-            // The record does not say what an application itself trusts, and the scenario does not declare it.
+            // An application's own pod trusts what its container trusts. The scenario does not declare these
+            // certificates, so the sentence must not advise a change of the scenario.
             let is_own = subject.question.is_some_and(|it| it.view.own_resolver.is_some());
             let trusts_nothing = !is_own && subject.question.is_some_and(|it| it.view.trust.is_empty());
             let vantage = subject.from.filter(|_| subject.in_scenario && !is_own);
@@ -133,8 +135,8 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// Completes the sentence for a step that demonstrates a known vulnerability (`vulnerable`), if the store refused the
-/// attack. `advisory` is the id of the vulnerability.
+/// Extends the sentence for a step that was to demonstrate a known vulnerability (`vulnerable`), but whose attack
+/// failed. `advisory` is the id of the vulnerability.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
@@ -233,7 +235,7 @@ fn tls(
     }
 }
 
-/// Returns the host that a question addresses.
+/// Returns the host to which a question is directed.
 fn host(probe: &Probe) -> String {
     match probe.facts().address {
         Addressed::Host(host) => host.to_owned(),

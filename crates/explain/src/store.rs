@@ -1,16 +1,17 @@
-//! The log texts and error texts of each kind of store. Only this file connects a kind of store with the module for it.
+//! Selects the module that knows the log texts and the error texts of a kind of store. Only this file maps kinds of
+//! stores to modules.
 
 use parallax_vocab::StoreKind;
 
 use crate::minio;
 use crate::web_identity::Chain;
 
-/// The texts by which lines about web identity are found in the log of a store.
+/// The texts that identify the lines about web identity in the log of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogWords {
     /// The text with which the store's complaint about an OpenID provider begins.
     pub complaint: &'static str,
-    /// The text with which the name of a role begins.
+    /// The text with which the name of a role in the log begins.
     pub role: &'static str,
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn refused(kind: StoreKind, chain: &Chain, detail: &str) -> Option<St
     }
 }
 
-/// Explains an answer without a body from a store's health path. The kind of the store follows from the path.
+/// Explains an answer without a body from a store's health path. The path itself shows the kind of the store.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     minio::not_ready(status, path)
 }

@@ -1,11 +1,11 @@
-//! Virtual-host style: the host name of a request begins with the bucket. What a question shows of it, and what the
-//! sentences about such a request say.
+//! Sentences about requests in virtual-host style, in which the host name begins with the bucket. Also finds out
+//! whether a question has this style.
 
 use parallax_vocab::probes::Signed;
 use parallax_vocab::question::{Addressing, Question};
 use url::Url;
 
-/// What a client is told to go back to path style, in the words of the AWS CLI and of the SDKs.
+/// The advice to use path style instead, with the names of this setting in the AWS CLI and in SDKs.
 const PATH_STYLE: &str = "let the client use path style (`addressing_style = path`, `forcePathStyle`)";
 
 /// A request whose host name begins with the bucket.
@@ -15,14 +15,15 @@ pub(super) struct Virtual {
     pub(super) bucket: String,
     /// The rest of the host name: the domain of the store.
     pub(super) domain: String,
-    /// Whether the question itself says that it has virtual-host style. A URL only looks like it.
+    /// Whether the question itself says that it has virtual-host style. If it contains only a URL, the style is a guess
+    /// from the form of the URL.
     is_certain: bool,
 }
 
 impl Virtual {
-    /// Returns the bucket and the domain of a request in virtual-host style. `None` if the request has path style, or if
-    /// its style is not known. A presigned URL has virtual-host style if its path has one segment, because path style
-    /// needs two for bucket and key.
+    /// Returns the bucket and the domain of a request in virtual-host style. `None` if the request has path style, or
+    /// if its style is not known. A presigned URL counts as virtual-host style if its path has one segment, because
+    /// path style needs two segments, for the bucket and the key.
     pub(super) fn of(question: &Question) -> Option<Self> {
         match question.probe.facts().signed? {
             Signed::S3(s3) if s3.access.addressing == Addressing::Virtual => {
@@ -35,7 +36,8 @@ impl Virtual {
                 let is_signed = url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("x-amz-signature"));
                 let mut segments = url.path_segments()?.filter(|it| !it.is_empty());
                 let has_one_segment = segments.next().is_some() && segments.next().is_none();
-                // The store sees the header `Host`. If it has another host than the URL, the URL's host is a proxy's.
+                // The store sees the header `Host`. If this header differs from the host of the URL, the URL's host is
+                // that of a proxy.
                 let host = match &http.host {
                     Some(sent) => sent.split(':').next().unwrap_or_default(),
                     None => url.host_str()?,
@@ -50,12 +52,13 @@ impl Virtual {
         }
     }
 
-    /// Whether this is the host of the request. It is not if the URL is that of a proxy.
+    /// Whether `host` is the virtual host of the request. If the request goes to a proxy, the host of the URL is a
+    /// different one.
     pub(super) fn is_host(&self, host: &str) -> bool {
         host.strip_prefix(&*self.bucket).and_then(|it| it.strip_prefix('.')) == Some(&*self.domain)
     }
 
-    /// The sentence for a name that does not exist.
+    /// Returns the sentence for the case that DNS does not know the virtual host of a request.
     pub(super) fn no_such_name(&self, host: &str, inside: bool) -> String {
         let Self { bucket, domain, .. } = self;
         let (whom, fix) = if inside {
@@ -77,7 +80,8 @@ impl Virtual {
         format!("{host} does not exist {whom}: {style}; {fix}, or {PATH_STYLE}")
     }
 
-    /// The sentence for a store that says that the bucket does not exist. `says` is how the store refused the request.
+    /// Returns the sentence for the case that the store answers `NoSuchBucket`. `says` is the beginning of the
+    /// sentence: how the store refused the request.
     pub(super) fn no_such_bucket(&self, says: &str) -> String {
         let Self { bucket, domain, is_certain } = self;
         let style = if *is_certain {
@@ -91,8 +95,8 @@ impl Virtual {
     }
 }
 
-/// The end of the sentence for a certificate that has the domain of the host, but not the host itself. `None` if
-/// `names`, the names of the certificate, do not show this.
+/// Returns the end of the sentence about a certificate that is not valid for `host`. `names` are the names of the
+/// certificate. `None` if they do not suggest that `host` begins with a bucket (virtual-host style).
 pub(super) fn name_mismatch(host: &str, names: &[String]) -> Option<String> {
     let (label, domain) = host.split_once('.')?;
     if names.iter().any(|name| name == domain) {
@@ -123,7 +127,8 @@ mod tests {
             (format!("https://minio.example.com/photos/a.txt?{signed}"), None),
             (format!("https://example.com/a.txt?{signed}"), None),
             (format!("https://photos.minio.example.com/?{signed}"), None),
-            // Without knowledge of the store, this URL of a bucket in path style looks the same.
+            // This is the URL of a bucket in path style. Without knowledge of the store, it looks like virtual-host
+            // style.
             (format!("https://minio.example.com/photos?{signed}"), Some(("minio", "example.com"))),
             ("https://www.example.com/a.txt".to_owned(), None),
         ];

@@ -1,4 +1,4 @@
-//! Builds the sentence that explains why an environment did not become ready.
+//! Builds the sentence that explains why a cluster or an environment did not become ready.
 
 use parallax_vocab::Cause;
 

@@ -1,5 +1,5 @@
-//! Reads the parts of a presigned URL offline: who may do what, where, and until when. The output does not show
-//! credentials.
+//! Reads the parts of a presigned URL without a network: who may do what, where, and until when. The output does not
+//! show credentials.
 
 use parallax_vocab::percent::decoded;
 use time::{Duration, OffsetDateTime};
@@ -8,13 +8,13 @@ use url::Url;
 use super::hints::{Parts, hints};
 use super::refusal::{instant, shown, span};
 
-/// One line of the output: a label, and the value that the URL has for it.
+/// One line of the output: a label, and a text.
 pub type Line = (&'static str, String);
 
 /// The longest validity of a presigned URL that a store accepts.
 const LONGEST: Duration = Duration::days(7);
-/// The largest time by which a request may come before the URL's signing time. Stores accept such a request, because
-/// clocks may differ.
+/// A request may come this much earlier than the URL's signing time. Stores accept such a request, because the clocks
+/// of the signer and of the store may differ.
 const SKEW: Duration = Duration::minutes(15);
 
 /// Reads a presigned URL. `now` is the time for which the validity is judged. The error says why the text is not a
@@ -89,7 +89,7 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-/// The duration of the URL's validity, and the time at which it ends.
+/// The duration of the URL's validity, and the time at which the validity ends.
 fn validity(at: OffsetDateTime, expires: Option<&str>) -> Option<(Duration, OffsetDateTime)> {
     let valid = Duration::seconds(i64::from(expires?.parse::<u32>().ok()?));
     Some((valid, at.checked_add(valid)?))
@@ -122,8 +122,8 @@ fn times(date: Option<&str>, expires: Option<&str>, now: OffsetDateTime) -> Vec<
     lines
 }
 
-/// Returns the first characters of an access key and its length. They are enough to recognise the key, but do not show
-/// the whole key.
+/// Returns the first characters of an access key, and its length. A user can recognise the key by them, but the output
+/// does not show the whole key.
 fn masked(key: &str) -> String {
     let length = key.chars().count();
     let first: String = key.chars().take(if length > 8 { 4 } else { 1 }).collect();

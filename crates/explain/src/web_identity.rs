@@ -1,12 +1,13 @@
-//! Finds out why a sign-in with web identity failed, and describes the reason in one sentence with the fix. A sign-in
-//! leads from the ServiceAccount's token to the store's credentials. Each kind of store has its own error texts.
+//! Finds out why a sign-in with web identity failed, and describes the reason in one sentence with the fix. In a
+//! sign-in, a client exchanges its ServiceAccount's token for credentials of the store. Each kind of store has its own
+//! error texts.
 
 use parallax_vocab::answer::JwtReply;
 use parallax_vocab::{Cause, StoreKind};
 
 use crate::store;
 
-/// The known facts about a sign-in with web identity.
+/// What the run knows about a sign-in with web identity.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     /// The ARN of the role that the sign-in requests.
@@ -23,8 +24,8 @@ pub struct Chain {
     pub now: i64,
 }
 
-/// Returns the sentence that says why the sign-in failed, with the fix. `None` if the fault is not in the sign-in, or
-/// if the error texts of this kind of store are not known.
+/// Returns the sentence that says why the sign-in failed, with the fix. `None` if `cause` is not a failure of the
+/// sign-in, or if the error texts of this kind of store are not known.
 pub fn web_identity(kind: StoreKind, chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),

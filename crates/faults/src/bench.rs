@@ -1,5 +1,5 @@
-//! The data that every row of the table of faults needs: the harness, the engine's socket, and the path of the user's
-//! cache.
+//! The paths that every row of the table of faults needs: those of the `parallax` program, of the engine's socket, and
+//! of the user's image cache.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::left::docker;
 
-/// The paths that the rows use: of the harness, of the engine's socket, and of the image cache.
+/// The paths that every row of the table of faults needs.
 #[derive(Debug)]
 pub(crate) struct Bench {
     /// The path of the built `parallax` program.
@@ -21,7 +21,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(program: &Path) -> Result<Self> {
         let program = program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?;
-        // Most rows need root, because they use namespaces and mounts, and processes of other users.
+        // Most rows of the table of faults need root, because they use namespaces and mounts, and look at processes of
+        // other users.
         ensure!(rustix::process::geteuid().is_root(), "the faults are brought about as root");
         let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
         let host = host.trim();

@@ -1,5 +1,5 @@
-//! A socket that forwards connections to the engine's socket, as `ssh -L` or socat does. Two kinds of processes use
-//! this socket: a process that may not open the engine's own socket, and a program that runs as if on another machine.
+//! A socket that forwards connections to the engine's socket, as `ssh -L` or socat does. Two kinds of processes use it:
+//! a process that may not open the engine's own socket, and a program that runs as if it were on another machine.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};

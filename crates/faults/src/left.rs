@@ -21,8 +21,8 @@ pub(crate) fn objects(run: &str) -> Result<BTreeSet<String>> {
     objects_by(run, docker)
 }
 
-/// Does the same as [`objects`]. The caller gives the function that runs the engine's client, for example against
-/// another engine.
+/// Does the same as [`objects`], but the caller gives the function that runs the engine's client. So the caller can
+/// choose another engine.
 pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) -> Result<BTreeSet<String>> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--no-trunc", "--format", "{{.Names}}"]),

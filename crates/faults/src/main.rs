@@ -1,6 +1,6 @@
-//! Implements `cargo xtask faults`. Each row of the table in `docs/reliability.md` is a real fault, which this program
-//! causes while the built harness runs. A row declares the right result: the exit code, texts in the output, and
-//! nothing left behind. The command fails if the result of a row differs from its declaration.
+//! Implements `cargo xtask faults`. Each row of the table in `docs/reliability.md` is a real fault. This program causes
+//! the fault while the built harness runs. A row declares the right result: the exit code, texts in the output, and
+//! that nothing is left behind. The command fails if the result of a row differs from its declaration.
 
 mod bench;
 mod forward;
@@ -105,6 +105,7 @@ fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
 
 /// Prints a line about the progress to standard output.
 fn say(line: &str) {
-    // The reader of standard output may have closed the pipe. That is no reason to stop.
+    // The program that reads standard output may have closed the pipe. That is no reason to stop, so the error is
+    // ignored.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -16,11 +16,12 @@ pub(crate) struct Line {
     pub(crate) fault: String,
     /// The moment of the run at which the fault was caused, in words.
     pub(crate) when: String,
-    /// The exit code of the harness, or `SIGKILL`.
+    /// The exit code of the harness, or `SIGKILL` if this signal ended the harness.
     pub(crate) exit: String,
     /// The line of the harness's output that the table quotes, or `nothing`.
     pub(crate) said: String,
-    /// The objects that the harness left behind, in words.
+    /// What the harness left behind, in words. It is always `nothing`, because a row that leaves something behind
+    /// fails.
     pub(crate) left: String,
 }
 
@@ -32,9 +33,9 @@ impl Line {
     }
 }
 
-/// Returns the page with new lines in the table. `lines` replace the old lines of the same rows. The lines of rows that
-/// did not run are kept, and the lines of rows that no longer exist are removed. The order of the lines is that of
-/// `names`.
+/// Returns the page with new lines in the table. The new lines of a row replace its old lines. The lines of rows that
+/// did not run are kept, and the lines of rows that no longer exist are removed. `names` are the names of all rows, in
+/// the order in which their lines appear.
 pub(crate) fn with(page: &str, names: &[&str], lines: &[Line]) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("it lacks the mark {BEGIN}"))?;
     let (old, after) = rest.split_once(END).with_context(|| format!("it lacks the mark {END}"))?;

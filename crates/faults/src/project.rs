@@ -52,8 +52,8 @@ impl Project {
         self.path("state")
     }
 
-    /// Returns a command in this project with the project's own ledgers. The command does not get the caller's
-    /// environment variables for terminals and CI.
+    /// Returns a command that runs a program in this project with the project's own ledgers. The command does not get
+    /// the caller's environment variables for terminals and CI, because they change what the harness prints and writes.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.state()).stdin(Stdio::null());
@@ -75,8 +75,8 @@ impl Project {
         Run::start(self.parallax(bench, &[E2E, args].concat()), self)
     }
 
-    /// Returns a command that runs `parallax e2e` in a mount namespace of its own. A small file system of the size
-    /// `size` is mounted at `at`. `prepare` is shell code that runs before `parallax`.
+    /// Returns a command that runs `parallax e2e` in a mount namespace of its own. There, a small file system of the
+    /// size `size` is mounted at `at`. `prepare` is shell code that runs before `parallax`.
     pub(crate) fn e2e_on_small(&self, bench: &Bench, at: &Path, size: &str, prepare: &str) -> Result<Command> {
         fs::create_dir_all(at)?;
         let script = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$AT\" && {prepare} exec \"$@\"");
@@ -85,8 +85,8 @@ impl Project {
         Ok(command)
     }
 
-    /// Returns a command that runs a shell script in namespaces of its own. The script must end with `exec "$@"`,
-    /// because the caller adds the program as arguments.
+    /// Returns a command that runs a shell script in namespaces of its own. The caller adds the program and its
+    /// arguments to the command. Therefore the script must end with `exec "$@"`, which starts this program.
     pub(crate) fn within(&self, namespaces: &[&str], script: &str) -> Command {
         let mut command = self.command("unshare");
         command.args(namespaces).args(["--propagation", "private", "sh", "-c", script, "sh"]);
@@ -180,7 +180,7 @@ impl Run {
         of_step.next().is_some()
     }
 
-    /// Waits until the record contains an event of a step.
+    /// Waits until the record contains an event of a step. Fails if the event does not come in time.
     pub(crate) fn wait_for_step(&mut self, event: &str, step: &str) -> Result<()> {
         let came = eventually(Duration::from_mins(3), || self.has(event, step));
         ensure!(came, "{event} of {step} did not come:\n{}", self.said_so_far());
@@ -216,8 +216,10 @@ impl Run {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Waits until the run and its reaper have ended, and then finds what the run left behind. `when` says at which
-    /// moment the fault was caused.
+    /// Waits until the run has ended, and then until its output is closed. A reaper can keep the output open, so the
+    /// second wait also ends when nothing was printed for five seconds. Then finds what the run left behind. If a
+    /// signal ended the run, this is left out, because the reaper may still remove objects. `when` says at which moment
+    /// the fault was caused.
     pub(crate) fn end(mut self, when: &str) -> Result<Seen> {
         let mut status = None;
         eventually(RUN_WITHIN, || {
@@ -237,7 +239,7 @@ impl Run {
         Ok(seen)
     }
 
-    /// Returns the objects, the processes and the ledger that the run has at this moment.
+    /// Returns what the run has at this moment: its objects, its processes and, if it is not swept, its ledger.
     pub(crate) fn left(&self) -> Result<std::collections::BTreeSet<String>> {
         let mut left = left::objects(&self.id)?;
         left.extend(left::processes(&self.id));
@@ -268,7 +270,7 @@ pub(crate) fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> b
         if Instant::now() >= deadline {
             return false;
         }
-        // No event reports the effect, so the code polls.
+        // No event reports when the condition becomes true, so the code polls.
         std::thread::sleep(LOOK_AGAIN);
     }
     true
@@ -284,7 +286,7 @@ pub(crate) fn ran(mut command: Command) -> Result<(Option<i32>, String)> {
 
 fn read(mut from: impl Read) -> String {
     let mut text = Vec::new();
-    // An error is ignored: the text that was read before the error is still returned.
+    // An error is ignored. The text that was read before the error is still returned.
     drop(from.read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! A row of the table of faults: a fault and its right result.
+//! A row of the table of faults: a fault and the right result of a run with this fault.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ pub(crate) struct Row {
     pub(crate) fault: &'static str,
     /// The right exit code of the harness. It is `None` if SIGKILL ends the harness.
     pub(crate) code: Option<i32>,
-    /// Texts that the output must contain. The table shows the first line that contains the first text.
+    /// Texts that the output of the harness must contain. The table shows the first line of the output that contains
+    /// the first text.
     pub(crate) says: &'static [&'static str],
     /// The function that causes the fault, once or several times. It returns one result for each time.
     pub(crate) run: fn(&Bench, &Row) -> Result<Vec<Seen>>,
@@ -28,11 +29,12 @@ pub(crate) struct Seen {
     pub(crate) when: String,
     /// The exit code of the harness. It is `None` if a signal ended the harness.
     pub(crate) code: Option<i32>,
-    /// The complete output of the harness, or of the later `gc`. Parts that differ from run to run are removed.
+    /// The output that the row judges: that of the harness, or the lines of `gc` about the run. Parts that differ from
+    /// run to run are removed.
     pub(crate) text: String,
     /// The containers, networks, volumes, processes and ledgers that were left behind.
     pub(crate) left: BTreeSet<String>,
-    /// Further differences from the declaration of the row, one text for each.
+    /// What is wrong besides the exit code, the output and the objects left behind, one text for each problem.
     pub(crate) wrong: Vec<String>,
 }
 

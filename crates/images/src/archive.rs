@@ -1,6 +1,7 @@
-//! Image archives in the form of `docker save`, which engines and containerd can load: `manifest.json`, the config, and
-//! uncompressed layers. Parallax writes them itself for two reasons. The engine's own build (`docker build`) needs a
-//! registry for its frontend. And one archive serves both the engine and a node's image folder.
+//! Image archives in the form of `docker save`, which engines and containerd can load: `manifest.json`, the config,
+//! and uncompressed layers. Parallax writes image archives itself for two reasons. The engine's own build
+//! (`docker build`) needs a registry for its frontend. And one archive serves both the engine and a node's image
+//! folder.
 //!
 //! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
 
@@ -32,9 +33,9 @@ pub(super) struct Manifest {
 
 /// The content of an image archive.
 pub(super) struct Content<'a> {
-    /// The image references under which the archive is loaded.
+    /// The references that the image gets when the archive is loaded.
     pub(super) tags: &'a [String],
-    /// How a container of the image starts, from the recipe.
+    /// How a container of the image starts, as the recipe says.
     pub(super) config: &'a Config,
     /// The name of the recipe and its hash. They become labels, which `docker image inspect` prints.
     pub(super) title: (&'a str, &'a str),

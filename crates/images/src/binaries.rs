@@ -1,7 +1,8 @@
 //! Finds the static programs of this workspace, which become layers of images. They are built before `parallax` runs.
 //!
-//! After `cargo build`, they are beside `parallax`. The file of `cargo xtask dist` contains them, compressed, so that
-//! this one file works alone. A program is then unpacked into the cache at its first use.
+//! After `cargo build`, these programs are in the folder of the program `parallax`. The program `parallax` that
+//! `cargo xtask dist` makes contains the other programs, compressed, so that its one file is enough. A program is then
+//! unpacked into the cache at its first use.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,10 +15,11 @@ use super::digest;
 use super::entry;
 use super::error::ImageError;
 
-// This file defines the constant `INSIDE`: the programs that are embedded in the running program. `build.rs` writes it.
+// The included file defines the constant `INSIDE`: the programs that are embedded in the running program. `build.rs`
+// writes this file.
 include!(concat!(env!("OUT_DIR"), "/inside.rs"));
 
-/// The name, in recipes, of the program in which the other programs are embedded.
+/// The name, in recipes, of the program that contains the other programs.
 const CONTAINER: &str = "parallax";
 
 /// A program that is embedded in the running program.
@@ -84,8 +86,8 @@ impl Packed {
         cache.program(self.name, &digest::of_bytes(self.gzip)[..16])
     }
 
-    /// Returns the path of the program in the cache. If the cache does not have it, or somebody has changed it there, it
-    /// is unpacked first.
+    /// Returns the path of the program in the cache. If the cache lacks the program, or somebody has changed the file
+    /// in the cache, the program is unpacked first.
     fn unpacked(self, cache: &Cache) -> Result<PathBuf, ImageError> {
         let path = self.path(cache);
         if !cache.has_whole(&path) {
@@ -103,8 +105,8 @@ impl Packed {
 /// The path of the dynamic loader that an ELF program names (`PT_INTERP`); `None` for a static program.
 fn interpreter(path: &Path) -> io::Result<Option<String>> {
     const PT_INTERP: u64 = 3;
-    /// The largest number of program headers that is accepted. Real programs have about a dozen headers, so a file with
-    /// more than this number is no program.
+    /// The largest number of program headers that is accepted. Real programs have about a dozen headers, so a file
+    /// with more headers than this is damaged, or is not a program.
     const PROGRAM_HEADERS_LIMIT: u64 = 512;
     let mut file = File::open(path)?;
     let mut head = [0_u8; 64];

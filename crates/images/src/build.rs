@@ -30,9 +30,8 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// The number of compilations with Go or Cargo that run at the same time. Each one may use all cores. Two keep the
-/// cores busy while one of them downloads or links; when one has ended, the other uses the whole machine. More than two
-/// would need too much memory.
+/// The number of compilations with Go or Cargo that run at the same time. Each of them may use all cores. With two,
+/// the cores stay busy while one compilation downloads or links. More than two would need too much memory.
 const COMPILATIONS: usize = 2;
 /// The size of the buffer with which an archive is written. It is large enough that only the disk limits the speed.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -41,7 +40,7 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 pub(super) struct Workshop<'a> {
     pub(super) cache: &'a Cache,
     pub(super) binaries: &'a Binaries,
-    /// Cancels every build that shares this value. The user cancels it, or the first build that fails.
+    /// Cancels every build that shares this value. It is cancelled by the user, or after a build has failed.
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
     found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
@@ -61,7 +60,7 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), slots, cores }
     }
 
-    /// Builds the archives of an image that `wanted` names, and the layers that are missing for them. When this
+    /// Builds an image: first the layers that the cache lacks, and then the archives that `wanted` names. When this
     /// function returns, the builds of all layers of the image have ended, successfully or not.
     pub(super) async fn build(
         &self,
@@ -260,7 +259,7 @@ impl<'a> Workshop<'a> {
 }
 
 /// Returns all values, or the error that the user must see. After a failure, the other builds are cancelled and end
-/// with [`ImageError::Cancelled`]. So the first other error is the cause.
+/// with [`ImageError::Cancelled`]. Therefore the first error that is not `Cancelled` is the cause.
 pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
     let mut good = Vec::new();
     let mut fault = None;

@@ -40,12 +40,12 @@ pub struct Cache {
     refused: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a prune removed, or would remove.
+/// What a prune of the cache removed, or would remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// The number of files that were removed.
+    /// The number of files that were removed, or would be removed.
     pub files: usize,
-    /// The total size of the removed files in bytes.
+    /// The total size, in bytes, of the files that were removed, or would be removed.
     pub bytes: u64,
 }
 
@@ -76,8 +76,8 @@ impl Cache {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match folder(&set) {
             Some(root) => Self::at(root),
-            // Without HOME, the cache cannot be used. A folder that all users can write, such as /tmp, must not replace
-            // it: another user could put images there, and images from the cache run privileged.
+            // Without HOME, the cache cannot be used. A folder that all users can write, such as /tmp, must not take
+            // its place: another user could put images there, and images from the cache run privileged.
             None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
         }
     }
@@ -97,8 +97,8 @@ impl Cache {
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
         if !entry::has_records(&cache.root) {
-            // The temporary folder is inside the cache's folder and not in `tmp`, because `tmp` may be on another disk,
-            // and a rename works only within one disk.
+            // The temporary folder is directly in the cache's folder and not in the subfolder `tmp`, because `tmp` may
+            // be on another disk, and a rename works only within one disk.
             let work = tempfile::Builder::new().prefix(".adopted-").tempdir_in(&cache.root);
             let work = work.map_err(ImageError::cache("use", &cache.root))?;
             entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
@@ -112,7 +112,8 @@ impl Cache {
         &self.root
     }
 
-    /// The path in the cache of a layer of a kind (such as `go`) whose inputs have this hash. The file need not exist.
+    /// The path in the cache of a layer. `kind` is the kind of the layer, such as `go`, and `hash` is the hash of its
+    /// inputs. The file need not exist.
     pub(super) fn layer(&self, kind: &str, hash: &str) -> PathBuf {
         self.root.join("layers").join(format!("{kind}-{hash}.tar"))
     }
@@ -141,8 +142,8 @@ impl Cache {
         self.root.join("recipes").join(hash)
     }
 
-    /// The path in the cache of a program of Parallax that the running program contains, compressed, with this hash. The
-    /// file need not exist.
+    /// The path in the cache to which an embedded program is unpacked. `hash` is the hash of the compressed program.
+    /// The file need not exist.
     pub(super) fn program(&self, name: &str, hash: &str) -> PathBuf {
         self.root.join("programs").join(format!("{name}-{hash}"))
     }
@@ -237,7 +238,7 @@ impl Cache {
         }
     }
 
-    /// The files, each with its size in bytes, that `prune` would remove.
+    /// Returns those files, each with its size in bytes, that [`Self::prune`] would remove.
     pub(super) fn prunable(
         &self,
         keep: &BTreeSet<PathBuf>,
@@ -269,8 +270,9 @@ impl Cache {
         Ok(prunable)
     }
 
-    /// Removes files from the cache that `keep` does not name, the oldest first, until at most `spare_bytes` of them
-    /// remain. Files that were used in the last hour are not removed.
+    /// Removes those files of the cache that `keep` does not name. The files that were not used for the longest time
+    /// are removed first, until at most `spare_bytes` of such files remain. Files that were used in the last hour are
+    /// not removed.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let prunable = self.prunable(keep, spare_bytes)?;
         for (path, _) in &prunable {
@@ -288,8 +290,8 @@ impl Cache {
             let path = folder.path();
             let abandoned = match File::open(path.join(".lock")) {
                 Ok(lock) => lock.try_lock().is_ok(),
-                // The folder has no lock file. Either another process has just created the folder and not locked it
-                // yet, or is just removing it. So only an old folder counts as abandoned.
+                // The folder has no lock file. Either another process has just created the folder and has not locked
+                // it yet, or another process is just removing it. So only an old folder counts as abandoned.
                 Err(_) => folder
                     .metadata()
                     .and_then(|about| about.modified())
@@ -305,8 +307,8 @@ impl Cache {
 /// The folder of the cache. `set` returns the value of an environment variable. `None` if no variable names a usable
 /// folder.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // The XDG specification declares relative paths invalid. A relative path would also mean another folder for each
-    // working directory.
+    // The XDG specification declares relative paths invalid. With a relative path, each working directory would also
+    // have a cache of its own.
     let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
     set("PARALLAX_CACHE")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))

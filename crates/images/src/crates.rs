@@ -22,19 +22,20 @@ use super::lock::is_digest;
 use super::process::Step;
 use super::recipe::{Crate, check_name, check_path};
 
-/// The time limit for downloading the crate itself.
+/// The time limit for downloading the recipe's crate, without its dependencies.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
-/// The time limit of the build, which downloads the dependencies too.
+/// The time limit of two commands of Cargo: the download of the crate's dependencies, and the build of the program.
 const BUILD_LIMIT: Duration = Duration::from_hours(1);
 /// The environment variable with the path of Cargo's own folder.
 const HOME: &str = "CARGO_HOME";
-/// The files in Cargo's own folder that contain the registry from which crates come, and the credentials for it.
+/// The files in Cargo's own folder that name the registry from which crates come, and that contain the credentials for
+/// this registry.
 const SETTINGS: [&str; 4] = ["config.toml", "config", "credentials.toml", "credentials"];
 /// The hash of a crate in a recipe begins with this text.
 const SHA256: &str = "sha256:";
 
 impl Crate {
-    /// Checks this part of the recipe. The error is a sentence about the mistake.
+    /// Checks a crate layer of a recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         let (name, version) = self.parts();
         check_name("crate as name@version", name)?;
@@ -70,7 +71,7 @@ pub(super) struct CrateBuild<'a> {
 }
 
 impl CrateBuild<'_> {
-    /// Builds the program and returns its path. `home` is Cargo's own folder, where the download is looked for.
+    /// Builds the program and returns its path. `home` is Cargo's own folder, into which Cargo downloads the crate.
     pub(super) async fn run(
         &self,
         home: &Path,
@@ -105,14 +106,15 @@ impl CrateBuild<'_> {
     }
 
     /// Unpacks the downloaded crate if it has the hash in the recipe. Returns the folder with the crate's sources. The
-    /// sources that Cargo has unpacked for itself are not used, because Cargo does not notice if they are changed later.
+    /// sources that Cargo has unpacked for itself are not used, because Cargo does not notice if they are changed
+    /// later.
     fn unpack(&self, home: &Path, into: &Path) -> Result<PathBuf, ImageError> {
         let (name, version) = self.of.parts();
         let stem = format!("{name}-{version}");
         let cache = home.join("registry/cache");
         let pinned = self.of.sum.strip_prefix(SHA256).unwrap_or_default();
         let mut seen = None;
-        // Each registry that this machine has used has a folder of its own.
+        // In Cargo's own folder, each registry that this machine has used has a folder of its own.
         for registry in fs::read_dir(&cache).map_err(ImageError::cache("list", &cache))?.flatten() {
             let file = registry.path().join(format!("{stem}.crate"));
             if !file.is_file() {
@@ -175,8 +177,8 @@ impl CrateBuild<'_> {
             environment: vec![
                 (HOME, home.into()),
                 ("CARGO_TARGET_DIR", self.scratch.join("target").into()),
-                // These flags make the program static. The variable overrides RUSTFLAGS and the user's settings. They
-                // could select newer processors, but an image must also run on machines with older ones.
+                // These flags make the program static. The variable overrides RUSTFLAGS and the user's settings, which
+                // may select newer processors. An image must also run on machines with older processors.
                 ("CARGO_ENCODED_RUSTFLAGS", "-C\u{1f}target-feature=+crt-static".into()),
                 // A program under test need not be fast, and full optimisation takes twice the time.
                 ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1".into()),
@@ -193,23 +195,23 @@ impl CrateBuild<'_> {
     }
 }
 
-/// The target of the build. Cargo gets it explicitly, because then the flags for a static program do not apply to build
-/// scripts and macros, which must be dynamic.
+/// The target platform of the build. Cargo gets it explicitly, because then the flags for a static program do not apply
+/// to build scripts and macros, which must be dynamic.
 fn target() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// Cargo's own folder on this machine. It contains the settings of the user, for example the registry, and downloads.
-/// Cargo runs in another folder than this process, so the path is absolute.
+/// Cargo's own folder on this machine. It contains the user's settings, such as the registry, and the downloaded
+/// crates. Cargo runs in another folder than this process, so the path is absolute.
 pub(super) fn home() -> Result<PathBuf, ImageError> {
     let set = std::env::var_os(HOME).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = set.or_else(|| std::env::home_dir().map(|it| it.join(".cargo"))).unwrap_or_else(|| ".cargo".into());
     std::path::absolute(&home).map_err(ImageError::cache("find", &home))
 }
 
-/// Makes the folder `own`, which Cargo can use in place of `home`. It gets the settings of `home` and the index of the
-/// registry. A downloaded crate is copied into it only if the lock file in `sources` names the crate with the same
-/// hash. `say` receives a line about each crate that has another hash.
+/// Makes the folder `own`, which Cargo can use in place of `home`. The folder gets the settings of `home` and the
+/// index of the registry. A downloaded crate is copied into the folder only if the lock file in `sources` names the
+/// crate with the same hash. `say` receives a line about each crate that has another hash.
 fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Result<(), ImageError> {
     let registry = own.join("registry");
     fs::create_dir_all(&registry).map_err(ImageError::cache("make", &registry))?;
@@ -231,7 +233,7 @@ fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Resu
             if !theirs.is_file() {
                 continue;
             }
-            // The copy is checked, because somebody could replace the user's file after a check.
+            // The copy is checked, because somebody could replace the original file after a check of the original.
             let copy = ours.join(name);
             fs::copy(&theirs, &copy).map_err(ImageError::cache("copy", &theirs))?;
             if digest::of_file(&copy).map_err(ImageError::cache("read", &copy))? != *hash {

@@ -1,8 +1,8 @@
 //! Debian layers: mmdebstrap creates a root file system from the apt sources of the machine.
 //!
 //! Mirror, proxies and keys come from the machine's apt configuration; this repository names no mirror. On a machine
-//! that is not Debian, mmdebstrap uses its default mirror. apt verifies the archive's signature, and by it the SHA-256 of
-//! each package. A layer whose packages apt could not verify is not made.
+//! that is not Debian, mmdebstrap uses its default mirror. apt verifies the archive's signature, and by it the SHA-256
+//! of each package. If apt cannot verify a package, no layer is made.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -130,8 +130,8 @@ Signed-By: ROOT/debian-archive-key.asc
     /// A function that changes the test machine's package archive or its apt sources.
     type Change<'a> = Box<dyn Fn(&Machine) + 'a>;
 
-    /// A machine whose apt sources name a small archive in a folder of this machine. The archive has one package, and is
-    /// signed by a key that exists only for this test.
+    /// A machine whose apt sources name a small archive in a folder of this machine. The archive has one package, and
+    /// is signed by a key that exists only for this test.
     struct Machine {
         folder: tempfile::TempDir,
         program: std::path::PathBuf,

@@ -33,7 +33,8 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// that run privileged. So the user must decide whose recipes a run may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
-    /// The recipes in `images/` of the project whose root folder this is. If the project has none, the shipped recipes.
+    /// The value is the root folder of a project. The recipes in its folder `images` are used. If the project has no
+    /// `images/images.lock`, the shipped recipes are used.
     Of(PathBuf),
     /// The recipes that Parallax ships.
     Shipped,
@@ -64,9 +65,10 @@ impl Lock {
         Self::below(recipes, || Self::alone(&unpacked(cache)?))
     }
 
-    /// Loads the list of images without the shipped recipes, so it needs no cache and writes nothing. Such a list shows
-    /// which images exist; no image can be built from it. If `images` of a project is a symbolic link, the shipped list
-    /// is returned, because the link may lead to a folder of somebody else.
+    /// Loads only the list of images, and does not unpack the shipped recipes. Therefore this function needs no cache
+    /// and writes nothing. Such a list shows which images exist; no image can be built from it. If `images` of a
+    /// project is a symbolic link, the shipped list is returned, because the link may lead to a folder of somebody
+    /// else.
     pub fn listed(recipes: &Recipes) -> Result<Self, ImageError> {
         let is_link = |it: &Path| it.join("images").symlink_metadata().is_ok_and(|it| it.is_symlink());
         let recipes = match recipes {
@@ -87,8 +89,8 @@ impl Lock {
     }
 }
 
-/// Unpacks the shipped files into a folder of the cache, and returns the folder. Its name contains the hash of the
-/// files.
+/// Unpacks the shipped files into a folder of the cache, and returns the folder. The name of the folder contains the
+/// hash of the files.
 fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     let mut fields = Fields::new("shipped images 1");
     for (path, text) in files() {
@@ -124,7 +126,8 @@ mod tests {
     use super::*;
     use crate::tree;
 
-    /// The text of each file, and whether the file is executable. An image contains both, so both are compared.
+    /// The text of each file, and whether the file is executable. An image contains the text and the permission, so
+    /// the test compares them both.
     fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
         let files = tree::files_below(folder).expect("readable");
         let read =

@@ -17,7 +17,8 @@ use super::digest;
 
 /// The name of the folder with the digest records of the files, within the folder of the cache.
 const RECORDS: &str = "digests";
-/// A file that was marked as used within this time is not marked again. Pruning needs no more exact time.
+/// A file that was marked as used within this time is not marked again. Pruning does not need a more exact time of
+/// use.
 const RECENT: Duration = Duration::from_mins(10);
 /// The file mode of each file of the cache: only the owner can write it.
 const MODE: u32 = 0o644;
@@ -126,7 +127,8 @@ fn verify(path: &Path) -> io::Result<Entry> {
     }
     let used = about.modified().ok().and_then(|it| it.elapsed().ok());
     if used.is_none_or(|age| age > RECENT) {
-        // In a read-only cache, the mark fails. The cache is still usable; only the order of pruning suffers.
+        // In a read-only cache, the mark fails. The cache is still usable, but a later prune may remove files in
+        // another order.
         let marked = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
         marked.noted("mark a file of the cache as used");
     }
@@ -193,8 +195,8 @@ mod tests {
         keep(&finished, path).expect("kept");
     }
 
-    /// Waits until the kernel gives a new change time to files that are written now. The kernel's clock for files ticks
-    /// only every few milliseconds, and two changes within one tick would look equal.
+    /// Waits until the kernel's clock for files has ticked, which it does only every few milliseconds. A file that is
+    /// written after the wait gets another change time than a file that was written before.
     fn tick(root: &Path, path: &Path) {
         let changed = |path: &Path| {
             let about = path.symlink_metadata().expect("there");

@@ -29,7 +29,7 @@ pub enum ImageError {
     /// The file `images.lock`, a recipe, or an input file of a recipe cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
-        /// The path of the file.
+        /// The path of the file that cannot be read.
         file: PathBuf,
         /// The I/O error that caused the failure.
         source: io::Error,
@@ -37,15 +37,15 @@ pub enum ImageError {
     /// An image bundle is refused: it is damaged, or does not fit this machine.
     #[error("image bundle {}: {fault}", file.display())]
     Bundle {
-        /// The path of the bundle.
+        /// The path of the image bundle.
         file: PathBuf,
-        /// The reason why the bundle is refused.
+        /// The reason why the image bundle is refused.
         fault: BundleFault,
     },
     /// An image bundle cannot be written.
     #[error("cannot write {}: {source}", file.display())]
     Unwritten {
-        /// The path of the bundle.
+        /// The path of the image bundle.
         file: PathBuf,
         /// The I/O error that caused the failure.
         source: io::Error,
@@ -53,7 +53,7 @@ pub enum ImageError {
     /// The image is not in `images.lock`.
     #[error("no image is called {name:?} in images.lock; it lists {known}")]
     Unknown {
-        /// The name that the user or a scenario gave.
+        /// The name that the user or a scenario gave for an image.
         name: String,
         /// The names of all images in `images.lock`, separated by commas.
         known: String,
@@ -133,7 +133,7 @@ pub enum ImageError {
         image: String,
         /// The published reference of the image.
         reference: String,
-        /// The message of the registry or the engine.
+        /// The message of the registry or the engine about the failed pull.
         why: String,
     },
     /// No answer shows whether the registry has the image. The registry does not answer, requires a password or limits
@@ -145,7 +145,7 @@ pub enum ImageError {
         image: String,
         /// The published reference of the image.
         reference: String,
-        /// The message of the registry or the engine.
+        /// The message of the registry or the engine about the failed pull.
         why: String,
     },
     /// The user asked to build an image that has no recipe.
@@ -169,7 +169,7 @@ pub enum ImageError {
     Cache {
         /// The operation that failed, for example `write` or `lock`.
         doing: &'static str,
-        /// The path of the file.
+        /// The path of the file or folder in the cache.
         path: PathBuf,
         /// The I/O error that caused the failure.
         source: io::Error,
@@ -177,7 +177,7 @@ pub enum ImageError {
     /// Another process has held a lock of the cache for longer than any build takes.
     #[error("image cache: another run has been building {what} for {} s", waited.as_secs())]
     Locked {
-        /// The name of the layer or image.
+        /// The name of the layer or image that the other process builds.
         what: String,
         /// The time for which this process has waited.
         waited: Duration,

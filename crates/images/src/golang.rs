@@ -19,14 +19,14 @@ use super::tree::{self, Entry};
 /// The time limit of one Go build. A build of Kubernetes without a cache takes about ten minutes on one core, and
 /// several times longer on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
-/// A pattern that matches no module path. It is the value of Go variables that list the modules whose checks are
-/// switched off; with it, every module is checked.
+/// The value for those variables of Go that list the modules whose checks are switched off. No module path matches
+/// this value, so every module is checked.
 const NOTHING: &str = "nothing.invalid";
 /// The time limit for downloading one Go module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 impl Go {
-    /// Checks this part of the recipe. The error is a sentence about the mistake.
+    /// Checks a Go layer of a recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         match (&self.module, &self.install) {
@@ -60,7 +60,7 @@ impl Go {
 }
 
 impl GoFiles {
-    /// Checks this part of the recipe. The error is a sentence about the mistake.
+    /// Checks a layer with files of a Go module. The error is a sentence about the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         check_pinned(&self.module, Some(&self.sum), &self.module)?;
         check_path(&self.from)?;
@@ -343,8 +343,8 @@ fn environment() -> Vec<(&'static str, OsString)> {
 }
 
 /// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
-/// share half of the machine's memory. The lower limit prevents that a compiler spends all its time on collecting
-/// garbage.
+/// share half of the machine's memory. Each compiler gets at least 256 MiB, because it would otherwise spend all its
+/// time on collecting garbage.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);
@@ -453,8 +453,8 @@ mod tests {
             scratch: Path::new("/s"),
             jobs: 2,
         };
-        // A user who has set `GOFLAGS=-insecure` and `GONOSUMDB=*` must not weaken a check or change the build. Only
-        // the choice of the module proxy stays with the machine.
+        // Variables of the user, for example `GOFLAGS=-insecure` and `GONOSUMDB=*`, must not weaken a check or change
+        // the build. Only the choice of the module proxy stays with the machine.
         let environment = build.environment();
         let set = |name: &str| environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
         for (name, value) in [

@@ -36,7 +36,7 @@ const HOSTS: [&str; 3] = ["<repositories", "<pluginRepositories", "<distribution
 type Sums = BTreeMap<String, String>;
 
 impl Maven {
-    /// Checks this part of the recipe, and its pom. The error is a sentence about the mistake.
+    /// Checks a Maven layer of a recipe, and the pom of the layer. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(POM))?;
@@ -74,7 +74,7 @@ fn sources(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(tree::files_below(folder)?.into_iter().filter(|(path, _)| is_source(path)).collect())
 }
 
-/// The instruction for the user that writes the list of hashes (`jars.sha256`) again.
+/// Returns the instruction by which the user writes the list of hashes (`jars.sha256`) again.
 pub(super) fn anew(folder: &str) -> String {
     let copy = COPY.join(" ");
     format!("write it with `mvn {copy} && (cd {JARS} && sha256sum *.jar) > {SUMS} && rm -r {JARS}` in {folder}")
@@ -175,8 +175,8 @@ impl MavenBuild<'_> {
     }
 
     fn compile(&self, project: &Path, sources: impl Iterator<Item = String>) -> Step<'_> {
-        // The classes get no debug information, because it would contain paths of the machine. Annotation processors
-        // are code in the jars, and do not run.
+        // The classes get no debug information, because it would contain paths of the machine. Annotation processors,
+        // which are code in the jars, do not run.
         let plain = ["--release", "17", "-g:none", "-proc:none", "-encoding", "UTF-8"];
         let places = ["-cp", "lib/*", "-d", CLASSES];
         let arguments = plain.into_iter().chain(places).map(OsString::from).chain(sources.map(OsString::from));

@@ -41,8 +41,8 @@ pub(super) struct Prepared {
 /// Who loads an image archive: the engine or a node. They need different names of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// The engine. The archive contains only the image's own tag. The other names are those of a published image, and
-    /// the engine would then take the built image for the published one.
+    /// The engine. The archive contains only the image's own tag. The other names of the image (`also`) are names of a
+    /// published image. With them, the engine would take the built image for the published one.
     Engine,
     /// The image folder of a node. The archive contains all names of the image.
     Node,
@@ -162,8 +162,8 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs with text keys serialise")
 }
 
-/// The entries of a layer that only needs the recipe's own files. `None` for a layer of another program, or one that a
-/// program such as `go` or `npm` makes.
+/// The entries of a layer that needs only the recipe's own files. `None` for a layer with a program of this workspace,
+/// and for a layer that a tool such as `go` or `npm` makes.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
         Layer::Debian(_)

@@ -26,8 +26,8 @@ pub struct Row {
     pub reference: Option<String>,
     /// The digest (`sha256:…`) by which `images.lock` pins the published image; `None` if only the tag pins it.
     pub digest: Option<String>,
-    /// The digests of the published image that is in the engine. Empty if the engine does not have it, or got it from an
-    /// archive.
+    /// The digests of the published image that is in the engine. Empty if the engine does not have the image, or if
+    /// the image came from an archive.
     pub held: Vec<String>,
     /// The path of the recipe's folder; `None` if the image has no recipe.
     pub recipe: Option<String>,
@@ -135,8 +135,8 @@ pub struct Present {
     tags: BTreeSet<String>,
     /// The paths of the images' archives and layers in the cache, and of the programs that were unpacked there.
     files: BTreeSet<PathBuf>,
-    /// The names of the images whose recipe cannot be hashed now, because a program of this workspace that they contain
-    /// is not built.
+    /// The names of the images whose recipe cannot be hashed now, because they contain a program of this workspace
+    /// that is not built.
     unknown: BTreeSet<String>,
 }
 
@@ -187,8 +187,9 @@ impl Present {
         cache.prunable(&self.files, spare_bytes).map(|files| Pruned::of(&files))
     }
 
-    /// Removes files from the cache that no present recipe produces, the oldest first, until at most `spare_bytes` of
-    /// them remain. The files of a recipe that cannot be hashed now count as files that no recipe produces.
+    /// Removes those files of the cache that no present recipe produces. The files that were not used for the longest
+    /// time are removed first, until at most `spare_bytes` of such files remain. The files of a recipe that cannot be
+    /// hashed now count as files that no recipe produces.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
         cache.prune(&self.files, spare_bytes)
     }

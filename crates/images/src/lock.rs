@@ -37,7 +37,7 @@ pub struct Entry {
     /// The name of the folder with `recipe.yaml`, within the folder of images.lock. `None` if the image has no recipe.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// The folder of the images.lock file that lists the image. The folder of its recipe is in it.
+    /// The folder of the images.lock file that lists the image. The folder of the image's recipe is a subfolder of it.
     #[serde(skip)]
     pub folder: PathBuf,
     /// Further names of the built image, for example the name by which Kubernetes refers to its pause image.
@@ -47,8 +47,8 @@ pub struct Entry {
     /// this image need not be obtained.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
-    /// Whether the image is built only for a run that names a scenario which needs it, because its build takes many
-    /// minutes.
+    /// Whether the image is built only on request: for a run that names a scenario which needs the image. The build of
+    /// such an image takes many minutes.
     #[serde(default, rename = "on-request")]
     pub on_request: bool,
 }
@@ -56,7 +56,7 @@ pub struct Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The list of images that this file extends; without it, the file lists all images.
+    /// The list of images that this file extends. If the key is absent, this file itself lists all images.
     #[serde(default)]
     extends: Option<Extends>,
     images: Vec<Entry>,
@@ -65,7 +65,8 @@ struct File {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Extends {
-    /// The list that Parallax ships. An image of this file replaces the shipped image of the same name, or is added.
+    /// The list that Parallax ships. An image of this file replaces the shipped image of the same name. If there is no
+    /// such shipped image, the image is added.
     Shipped,
 }
 
@@ -107,8 +108,8 @@ impl Lock {
         self.images.iter().map(|entry| entry.name.value.as_str())
     }
 
-    /// Returns this list with the images that `file` lists. An image of the same name is replaced, and all others are
-    /// added.
+    /// Returns this list with the images that `file` lists. An image of `file` replaces the image of the same name, if
+    /// there is one. All other images of `file` are added.
     fn with(mut self, file: &Path, entries: Vec<Entry>, folder: &Path) -> Result<Self, ImageError> {
         let mut names: Vec<String> = Vec::new();
         for mut entry in entries {
@@ -191,8 +192,8 @@ pub(super) fn is_digest(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Checks that a reference names exactly one image, by its tag. Under a floating tag such as `latest`, a run could
-/// change without a commit.
+/// Checks that a reference names exactly one image, by its tag. With a floating tag such as `latest`, a run could get
+/// another image although no file of the project has changed.
 fn check_reference(reference: &str) -> Result<(), String> {
     if reference.contains(|c: char| c.is_whitespace() || c == '@') || reference.is_empty() {
         return Err(format!("{reference:?} is not an image reference of the form name:tag"));

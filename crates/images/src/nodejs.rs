@@ -23,7 +23,7 @@ const LOCK: &str = "package-lock.json";
 const NOTES: &str = ".package-lock.json";
 
 impl Npm {
-    /// Checks this part of the recipe, and its lock file. The error is a sentence about the mistake.
+    /// Checks an npm layer of a recipe, and the lock file of the layer. The error is a sentence about the mistake.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(PACKAGE))?;
@@ -45,8 +45,9 @@ impl Npm {
     }
 }
 
-/// The name of the first package in the lock file that has no hash, so that npm would not check it. `None` if all have
-/// one, or if the file is not JSON, which npm itself reports. The entry with the empty name is the project itself.
+/// The name of the first package in the lock file that has no hash, so that npm would not check it. `None` if all
+/// packages have a hash, or if the file is not JSON, which npm itself reports. The entry with the empty name is the
+/// project itself, which has no hash.
 fn without_hash(lock: &str) -> Option<String> {
     let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
     let packages = lock["packages"].as_object()?;

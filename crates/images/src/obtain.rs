@@ -150,8 +150,8 @@ pub async fn unbuilt_on_request(request: &Request<'_>, wanted: &[Want]) -> Resul
     Ok(unbuilt)
 }
 
-/// Reads the recipe of an image, and hashes its inputs. The outer error is a mistake in the recipe. The inner one (a
-/// program of this workspace is missing) matters only if the image has to be built.
+/// Reads the recipe of an image, and hashes its inputs. The outer error is a mistake in the recipe. The inner error
+/// says that a program of this workspace is missing, which matters only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
     match Prepared::of(entry, request.binaries, request.cache).await {
         Err(error) if error.is_usage() => Err(error),
@@ -159,7 +159,7 @@ async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<P
     }
 }
 
-/// Removes old files from the cache. Called after a build has added new ones.
+/// Removes old files from the cache. This function is called after a build has added new files.
 fn tidy(request: &Request<'_>, sink: &Sink) {
     let present = super::Present::of(request.lock, request.binaries, request.cache);
     match present.prune(request.cache, SPARE_BYTES) {
@@ -180,9 +180,10 @@ struct Image<'a> {
     prepared: Result<Option<Prepared>, ImageError>,
     workshop: &'a Workshop<'a>,
     sink: &'a Sink,
-    /// Tells the other images which form of the node's image is used. `None` for an image other than the node's.
+    /// Tells the other images which form of the node's image (published or built) is used. `None` for an image other
+    /// than the node's.
     decided: Option<watch::Sender<Option<Form>>>,
-    /// Receives the form of the node's image: `None` until it is decided.
+    /// Receives the form of the node's image, published or built. The value is `None` until the form is decided.
     node: watch::Receiver<Option<Form>>,
 }
 
@@ -259,8 +260,8 @@ impl Image<'_> {
         }
     }
 
-    /// The allowed forms of this image. If the node's published image is used and contains this image, there is nothing
-    /// to obtain, and the inner error is the finished result.
+    /// Returns which forms of this image are allowed. If the node's published image is used and contains this image,
+    /// there is nothing to obtain. In this case the inner `Err` is not an error, but the finished result.
     async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
         let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
         let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
@@ -307,7 +308,7 @@ impl Image<'_> {
     }
 
     /// Whether the image in the engine is the image with this digest that was loaded from an image bundle. The cache
-    /// has the archive of that image, so the two are compared.
+    /// has the archive of that image, so this function compares the engine's image with the archive.
     async fn is_bundled(&self, reference: &str, digest: &str) -> Result<bool, ImageError> {
         let path = self.request.cache.bundled(&self.want.name, digest);
         if !self.request.cache.has(&path).await {
@@ -409,8 +410,9 @@ impl Image<'_> {
         Ok(Obtained { name: self.want.name.clone(), reference, published: true, source, archive: saved, id })
     }
 
-    /// Reports that nothing shows whether this published image is the right one, with the digest that the engine knows.
-    /// From the report of a run, somebody can write this digest into `images.lock`.
+    /// Reports that this image is pinned only by its tag, so nothing shows whether it is the right image. The report
+    /// also has the digest that the engine states for the image, so that somebody can write this digest into
+    /// `images.lock`.
     async fn say_unpinned(&self, reference: &str) -> Result<(), ImageError> {
         let asked = self.unless_cancelled(self.request.store.digests(reference)).await?;
         let digests = asked.map_err(|message| self.engine_fault("be asked for its digest", message))?;

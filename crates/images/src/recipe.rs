@@ -54,13 +54,13 @@ pub enum Layer {
     Directories(BTreeMap<String, String>),
 }
 
-/// A Debian root file system, from the machine's own apt sources.
+/// A Debian root file system, made of packages from the apt sources that this machine is configured with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Debian {
     /// The code name of the Debian release, for example `trixie`.
     pub suite: String,
-    /// The names of packages, in addition to Debian's essential ones.
+    /// The names of the packages in the layer. The variant decides whether Debian's essential packages are added.
     pub packages: Vec<String>,
     /// How complete the Debian system in the layer is.
     #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
@@ -132,7 +132,7 @@ pub struct GoFiles {
     pub sum: String,
     /// The path of the folder within the Go module.
     pub from: String,
-    /// The path of the folder in the image.
+    /// The path in the image of the folder that gets the files.
     pub to: String,
 }
 
@@ -148,8 +148,8 @@ pub struct Cargo {
     pub to: String,
 }
 
-/// A static program that Cargo builds from a crate of an exact version, from the machine's own registry. The lock file
-/// in the crate decides the versions of the dependencies.
+/// A static program that Cargo builds from a crate of an exact version, from the registry that Cargo's settings on this
+/// machine name. The lock file in the crate decides the versions of the dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crate {
@@ -167,8 +167,8 @@ pub struct Crate {
     pub features: Vec<String>,
 }
 
-/// Wheels of exact versions, from the machine's own Python package index. The image gets either libraries (`to`) or
-/// programs that wheels contain (`programs`).
+/// Wheels of exact versions, from the Python package index that pip's settings on this machine name. The image gets
+/// either libraries (`to`) or programs that wheels contain (`programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pypi {
@@ -187,7 +187,7 @@ pub struct Pypi {
     pub programs: BTreeMap<String, String>,
 }
 
-/// The packages that a `package-lock.json` lists, from the machine's own npm registry.
+/// The packages that a `package-lock.json` lists, from the registry that npm's settings on this machine name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npm {
@@ -197,8 +197,8 @@ pub struct Npm {
     pub to: String,
 }
 
-/// The jars that a `pom.xml` needs, from the Maven repository of the machine's own settings, and Java classes that are
-/// compiled against them.
+/// The jars that a `pom.xml` needs, from the repository that Maven's settings on this machine name, and Java classes
+/// that are compiled against them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maven {
@@ -215,13 +215,13 @@ pub struct Maven {
 pub struct Config {
     /// The program that a container runs, and its fixed arguments.
     pub entrypoint: Vec<String>,
-    /// The arguments of the program that a container may replace.
+    /// Further arguments of the program. A container can replace them.
     pub cmd: Vec<String>,
-    /// The environment variables.
+    /// The environment variables of the program.
     pub env: BTreeMap<String, String>,
     /// The working directory of the program.
     pub workdir: Option<String>,
-    /// The user that runs the program, as `uid[:gid]`.
+    /// The user as which the program runs, in the form `uid[:gid]`.
     pub user: Option<String>,
     /// The signal that the engine sends to stop the container, for example `SIGTERM`.
     pub stop_signal: Option<String>,
@@ -243,8 +243,8 @@ impl Recipe {
     }
 
     /// Whether `/bin`, `/sbin` and `/lib` of the image are links into `/usr`, as in an installed Debian. If a layer of
-    /// such an image wrote to `bin/x`, it would replace the link by a directory and hide every program behind it. With
-    /// packages that are only unpacked, the links do not exist.
+    /// such an image wrote to `bin/x`, it would replace the link `/bin` by a directory, and `/bin` would lack all
+    /// other programs. With packages that are only unpacked, the links do not exist.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
         self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))

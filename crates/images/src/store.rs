@@ -12,12 +12,12 @@ pub trait ImageStore: Send + Sync {
     /// The engine's id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
-    /// The digests (`sha256:…`) under which registries store an image. Empty for an image that was loaded from an
-    /// archive.
+    /// The digests (`sha256:…`) under which registries store an image. The list is empty for an image that was loaded
+    /// from an archive.
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
 
-    /// Whether the engine's image has this config digest and these layer digests (`sha256:…`). If so, it is the image
-    /// that was built here.
+    /// Whether the engine's image has exactly this config digest and these layer digests (`sha256:…`). If so, it is
+    /// the image that was built here or that an image bundle contained, and not another image with the same name.
     fn is_built<'a>(
         &'a self,
         reference: &'a str,

@@ -85,7 +85,7 @@ pub(super) enum Rule {
     Published,
     /// Only the image that is built from its recipe may be used.
     Built,
-    /// The published image is used if it can be had, and otherwise the built one.
+    /// The published image is used if it can be obtained, and otherwise the built one.
     Either,
 }
 

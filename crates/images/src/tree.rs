@@ -72,7 +72,7 @@ pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), Ima
     Ok(())
 }
 
-/// A tar header without any property of this machine or the present time.
+/// A tar header that contains nothing about this machine or the present time.
 pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
@@ -137,7 +137,7 @@ impl<R: Read> Read for Interruptible<'_, R> {
 }
 
 /// The error that an interrupted reader returns. It does not use the kind `ErrorKind::Interrupted`, because `io::copy`
-/// would try again.
+/// tries again after an error of this kind.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Cancelled;

@@ -1,9 +1,10 @@
 //! Python layers: wheels of exact versions from a package index, checked against the recipe's hashes and unpacked
 //! without changes.
 //!
-//! pip fetches the wheels, because pip knows the machine's index, proxies, authorities and credentials. This repository
-//! names no index. pip does not run code of the wheels. Parallax unpacks the wheels itself for two reasons: packages
-//! that pip installs contain paths of the machine, and the image may have another version of Python than the machine.
+//! pip fetches the wheels, because pip has the machine's settings of package index, proxies, authorities and
+//! credentials. This repository names no index. pip does not run code of the wheels. Parallax unpacks the wheels itself
+//! for two reasons: packages that pip installs contain paths of the machine, and the image may have another version of
+//! Python than the machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -28,7 +29,7 @@ const GLIBC_MINOR: u32 = 41;
 const GLIBC_MINOR_FIRST: u32 = 5;
 
 impl Pypi {
-    /// Checks this part of the recipe. The error is a sentence about the mistake.
+    /// Checks a Python layer of a recipe. The error is a sentence about the mistake.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.packages.is_empty() {
             return Err("a pypi layer has no packages".to_owned());
@@ -184,8 +185,8 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
     Ok(entries)
 }
 
-/// The path in the image of a file of a wheel, and whether the file is executable. `None` if the image does not get the
-/// file.
+/// Where a file of a wheel is in the image: its path, and whether the file is executable. `None` if the image does not
+/// get the file.
 fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     if let Some(to) = pypi.programs.get(path) {
         return Some((to.clone(), true));
@@ -194,8 +195,8 @@ fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     let mut parts = path.splitn(3, '/');
     let inside = match (parts.next(), parts.next(), parts.next()) {
         (Some(data), Some("purelib" | "platlib"), Some(rest)) if is_data(data) => rest,
-        // The other folders in `NAME.data`, such as scripts and headers, are left out: the image gets only the
-        // libraries.
+        // The folders in `NAME.data` other than `purelib` and `platlib`, such as scripts and headers, are left out: the
+        // image gets only the libraries.
         (Some(data), _, _) if is_data(data) => return None,
         _ => path,
     };

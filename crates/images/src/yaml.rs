@@ -18,8 +18,8 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
     parse(file, &text)
 }
 
-/// Reads a file of a project that the user may not trust. A symbolic link is refused, because an error message could
-/// show the content of its target. A pipe is refused, because reading it could block.
+/// Reads a file of a project. The user perhaps does not trust this project. A symbolic link is refused, because an
+/// error message could show the content of its target. A pipe is refused, because reading it could block.
 fn read_text(file: &Path) -> io::Result<String> {
     let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     if !file.symlink_metadata()?.is_file() {

@@ -1,6 +1,6 @@
 //! Judges the recorded steps of a variant again, from the record and the scenario, without a cluster. The correct judge
-//! gives the recorded verdicts. A judge with a deliberate fault ([`Mutant`]) should give a different verdict for some
-//! step.
+//! must give the recorded verdicts. A judge with a deliberate fault ([`Mutant`]) should give another verdict for some
+//! step of some variant.
 
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::action::Implied;
@@ -28,11 +28,13 @@ struct RecordedStep {
 }
 
 impl<'a> Recorded<'a> {
-    /// Compares each recorded step with the same step of the scenario, so that the steps can be judged again.
+    /// Prepares the recorded steps for the judge: checks that the scenario still contains each step with the same
+    /// `expect`.
     ///
     /// # Errors
     ///
-    /// Returns a message that names the first recorded step that is missing from the scenario or differs from it now.
+    /// Returns a message that names the first recorded step which the scenario no longer contains, or whose `expect`
+    /// has changed since.
     pub fn new(variant: &'a Variant, steps: Vec<StepEnded>) -> Result<Self, String> {
         let of_scenario = variant.scenario.steps();
         let read = |ended: StepEnded| {
@@ -44,8 +46,8 @@ impl<'a> Recorded<'a> {
         Ok(Self { variant, steps: steps.into_iter().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Returns the ids of the steps whose new verdict or cause differs from the record. The list is empty unless the
-    /// judge has changed or has the deliberate fault `mutant`.
+    /// Returns the ids of the steps whose new verdict or cause differs from the record. If the judge has not changed
+    /// since and `mutant` is `None`, the list is empty.
     pub fn changed(&self, mutant: Option<Mutant>) -> Vec<String> {
         let results = self.results(mutant);
         let pairs = results.iter().zip(&self.steps);
@@ -61,7 +63,8 @@ impl<'a> Recorded<'a> {
         problems(&scenario.flow, fails, blocks, &self.results(mutant))
     }
 
-    /// Whether the deliberate fault removes a proof: a matcher that failed on an altered answer no longer fails on it.
+    /// Whether the deliberate fault changes which matchers fail on altered answers. For example, a matcher that always
+    /// holds fails on no altered answer, and so loses its proof.
     pub fn loses_proof(&self, mutant: Mutant) -> bool {
         let seen = Seen::default();
         let altered = |step: &RecordedStep, mutant| {
@@ -100,8 +103,8 @@ impl RecordedStep {
         let expect: Option<Expect> =
             ended.course.expect.clone().map(serde_json::from_value).transpose().map_err(unread)?;
         let looked = ended.course.looked.clone().map(serde_json::from_value).transpose().map_err(unread)?;
-        // A step that ran has its expectations in the record. A step that was blocked, or whose record shows only its
-        // start, has none there.
+        // If a step with an `expect` ran, the record contains the `expect`. If the record contains none, for example
+        // because the step was blocked, there is nothing to compare.
         let given = |it: &Option<Vec<_>>| it.clone().unwrap_or_default();
         let (now, then) = (step.expect.as_ref().map(Expect::given), expect.as_ref().map(Expect::given));
         if then.is_some() && given(&now) != given(&then) {
@@ -115,11 +118,13 @@ impl RecordedStep {
         Ok(Self { ended, expected, looked })
     }
 
-    /// Judges the step again. Returns `None` if there is nothing to judge: the step was blocked, or the step changed
-    /// something instead of asking a question.
+    /// Judges the step again. Returns `None` if the recorded verdict must be taken as it is: the record contains
+    /// nothing that matchers could read (for example because the step was blocked or changed something), or code
+    /// outside the judge decided the verdict.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // The judge evaluates only the matchers of the table of matchers. Other code evaluates the store's report of
-        // the client address (the witness), the check that a state persists, and captures.
+        // The judge evaluates only the matchers that a scenario can name (`Matcher`). Other code decides whether the
+        // store saw the right address (the witness), whether a state lasted for the required time, and whether captures
+        // found a value.
         let by_others = |matcher: &str| Matcher::named(matcher).is_none();
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;

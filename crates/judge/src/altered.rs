@@ -19,13 +19,14 @@ use super::look::{Look, Looked};
 
 /// An address that is reserved for documentation (RFC 5737), so no network of a run uses it.
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
-/// Replacements for a text: an arbitrary text, and values that typed fields (addresses, enums) accept.
+/// Replacements for a text: arbitrary texts, and texts that are valid values of typed fields (an address, an enum).
 const TEXTS: [&str; 4] = ["another text", "192.0.2.1", "unknown-key", "forged"];
 /// Replacements for a number. They lie on both sides of any bound that a scenario is likely to have.
 const NUMBERS: [i64; 4] = [0, -1, 1, 4_000_000_000_000];
 
-/// Marks each matcher that held on the real answer and that fails on at least one altered answer. A judgement with a
-/// cause is returned unchanged: its failure is real, and a real failure is better proof than an altered answer.
+/// Marks each matcher that held on the real answer and that fails on at least one altered answer. `altered` returns the
+/// judgements of the altered answers. A judgement with a cause is returned unchanged, because the step failed on its
+/// real answer, which is a better proof.
 pub(super) fn shown<I>(mut judgement: Judgement, altered: impl FnOnce() -> I) -> Judgement
 where
     I: Iterator<Item = Judgement>,
@@ -48,7 +49,7 @@ where
     judgement
 }
 
-/// An altered copy of the answer, the counts or the object that a step's matchers read.
+/// An altered copy of what a step's matchers read: the answer, a prober's counts, or something else such as an object.
 #[derive(Debug)]
 pub(super) enum Altered {
     Answer(Box<Answer>),
@@ -66,7 +67,7 @@ impl Altered {
     }
 }
 
-/// Returns all alterations of what a step's matchers read. Each alteration differs from the original in one place.
+/// Returns all altered copies of what a step's matchers read. Each copy differs from the original in one place.
 pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
     match look {
         Look::Answer(answer) => Box::new(answers(answer).map(|it| Altered::Answer(Box::new(it)))),
@@ -87,7 +88,7 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
             let of = |log| Looked::Log { resource: resource.clone(), log, missing: None };
             Box::new(log.others().into_iter().map(of).collect::<Vec<_>>().into_iter())
         }
-        // Each altered event is alone in its list. If the original events were in the list too, one of them could
+        // Each altered event is the only one in its list. If the list also contained original events, one of them could
         // satisfy the matcher.
         Looked::Events { resource, events, .. } => {
             let of = |it| Looked::Events { resource: resource.clone(), events: vec![it], missing: None };
@@ -96,7 +97,8 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
         Looked::Database(seen) => Box::new(leaves(seen).map(Looked::Database)),
         Looked::Numbers(list) => {
             let others = leaves(&figures::items(list)).map(|it| Value::Array(it).to_string());
-            // Two more lists have a single number each, one below and one above every bound.
+            // Two further lists contain a single number each: the first number is below every bound, and the second is
+            // above every bound.
             let alone = [f64::MIN, f64::MAX].map(|it| it.to_string());
             Box::new(others.chain(alone).map(Looked::Numbers))
         }
@@ -104,8 +106,8 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
     }
 }
 
-/// Returns answers that differ from this answer in one place, and three further answers: a DNS reply, a DNS failure and
-/// a client failure.
+/// Returns copies of the answer that differ from it in one place, and further answers with another outcome: a DNS
+/// reply, a DNS failure and a client failure.
 fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     let elsewhere =
         Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
@@ -115,14 +117,14 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
         Cause::Client { detail: "another sentence".to_owned() },
     ];
     let causes = causes.map(|cause| Answer { outcome: Err(cause), ..answer.clone() });
-    // An empty listing has no leaf to alter, so one entry is added.
+    // An empty listing has no JSON value that could be altered, so a copy with one entry is added.
     let listed = answer.reply().and_then(|it| it.with_entry("another key"));
     let listed = listed.map(|reply| Answer { outcome: Ok(reply), ..answer.clone() });
     leaves(answer).chain(replies).chain(causes).chain(listed)
 }
 
-/// Returns values of the same type that each differ from `value` in one leaf of its JSON. Values that the type does not
-/// accept are left out.
+/// Returns copies of `value` that each differ in one place of its JSON. Copies that the type `T` cannot represent are
+/// left out.
 fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
     let whole = serde_json::to_value(value).unwrap_or_default();
     let mut places = Vec::new();
@@ -138,8 +140,8 @@ fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T>
     })
 }
 
-/// Collects the JSON pointers to all leaves, and to all lists and maps. Lists and maps are included, because they can
-/// be replaced by empty ones.
+/// Collects the JSON pointers to all values in `value`. Lists and maps are included too, because they can be replaced
+/// by empty ones.
 fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     let mut below = |key: &str, value: &Value, at: &mut String| {
         let length = at.len();
@@ -168,8 +170,8 @@ fn others(value: &Value) -> Vec<Value> {
             all
         }
         Value::String(it) => TEXTS.iter().filter(|other| *other != it).map(|other| json!(other)).collect(),
-        // The replacements are an empty list and the list doubled. The doubled list has another length but still
-        // contains the expected entries.
+        // The replacements are an empty list, and a list that contains every entry twice. The second one still contains
+        // the expected entries, so only a matcher that compares the length fails on it.
         Value::Array(items) if !items.is_empty() => {
             vec![json!([]), Value::Array([items.clone(), items.clone()].concat())]
         }

@@ -14,8 +14,8 @@ pub(super) struct Bound<T> {
 }
 
 impl<T: PartialOrd + Display> Bound<T> {
-    /// Returns the result of a matcher that has this bound. A missing value satisfies no bound. `words` describe the
-    /// observed value.
+    /// Returns the result of a matcher with this bound. If there is no value, the matcher does not hold. `words` is the
+    /// text that messages show as the observed value.
     pub(super) fn judge(&self, matcher: &str, seen: Option<&T>, words: String) -> Matched {
         let held = seen.is_some_and(|seen| {
             self.at_least.as_ref().is_none_or(|least| seen >= least)

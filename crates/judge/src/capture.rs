@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::Judgement;
 use parallax_language::scenario::model::Capture;
 
-/// Returns the whole answer of a probe as JSON, from which captures take values. It has the form of the record, and
-/// additionally the parsed value of an HTTP body that is JSON.
+/// Returns the whole answer of a probe as JSON, from which captures take values. The JSON has the same form as in the
+/// record. If the body of an HTTP reply is JSON, the result also contains the parsed body.
 pub fn answer_as_json(answer: &Answer) -> Value {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     if let Some(text) = answer.reply().and_then(|it| it.outputs().json)
@@ -24,8 +24,8 @@ pub fn answer_as_json(answer: &Answer) -> Value {
     value
 }
 
-/// Takes the captures from an answer that is as expected. The first pointer that finds no value becomes the cause of
-/// the step's failure.
+/// Takes the captures from an answer that is as expected. If the JSON pointer of a capture finds no value in the
+/// answer, the step fails. The cause of the failure names the first such pointer.
 pub fn capture(
     wanted: &IndexMap<String, Capture>,
     answer: &Value,

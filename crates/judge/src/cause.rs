@@ -5,7 +5,7 @@ use parallax_vocab::Cause;
 use super::expect::holds;
 use parallax_language::scenario::model::CauseSpec;
 
-/// Whether the cause is the declared one: every declared key must match.
+/// Whether `cause` is the cause that `spec` declares. Every key that `spec` contains must match.
 pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message } = spec;
     let layer = match cause {
@@ -29,10 +29,10 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&text_of(cause), it))
 }
 
-/// Returns the text in which a declared `message` is searched. The text has the form that reports show. For a mismatch,
-/// the text contains only the observed value: the expected value comes from the scenario itself, so finding it would
-/// prove nothing. The text then starts with `saw`, so that a declared message can require that the observed value
-/// begins with certain words.
+/// Returns the text that must contain the `message` which a break declares. It is the text that reports show. For a
+/// mismatch, it is only the observed value with `saw` in front. The expected value is left out, because it comes from
+/// the scenario itself, so finding it would prove nothing. Because of `saw`, a message can require that the observed
+/// value begins with certain words.
 fn text_of(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),
@@ -98,7 +98,8 @@ mod tests {
             (r#"{"status":403,"s3":"AccessDenied","message":"expired"}"#, &refused, true),
             (r#"{"status":403,"s3":"SignatureDoesNotMatch"}"#, &refused, false),
             (r#"{"mismatch":"body","message":"bye"}"#, &mismatch, true),
-            // The expected text comes from the scenario itself, so a match with it proves nothing.
+            // The message occurs only in the expected value, which comes from the scenario itself. So it does not
+            // match.
             (r#"{"mismatch":"body","message":"hello"}"#, &mismatch, false),
             (r#"{"status":404}"#, &refused, false),
             (r#"{"dns":"no-such-name"}"#, &refused, false),
@@ -108,7 +109,8 @@ mod tests {
             (r#"{"connect":"timeout"}"#, &connect, false),
             (r#"{"exit":3}"#, &exit, true),
             (r#"{"exit":1}"#, &exit, false),
-            // An error code of the token service (STS) is separate from the S3 error codes of the store.
+            // The error codes of the token service (STS) and the S3 error codes of the store are declared by different
+            // keys.
             (r#"{"sts":"ExpiredToken"}"#, &token, true),
             (r#"{"status":400}"#, &token, true),
             (r#"{"status":400,"sts":"ExpiredToken"}"#, &token, true),

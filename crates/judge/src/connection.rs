@@ -10,10 +10,12 @@ use parallax_vocab::{Cause, Certificate};
 use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
 use super::facts::Facts;
 
-/// The observed value in a message if the connection had no TLS or was not established.
+/// The text that messages show as the observed value if there is no certificate: the connection had no TLS, or was not
+/// established.
 const NO_CERTIFICATE: &str = "no certificate";
 
-/// Checks that the server's name resolved to this address and to no other.
+/// Checks that the host name in a `dns` question resolved to this address and to no other. For another question, checks
+/// that the probe meant to connect to this address.
 pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
     let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
     let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
@@ -77,7 +79,7 @@ pub(super) fn no_answer(name: &str, fault: &str, answer: &Answer) -> Matched {
     }
 }
 
-/// Describes an answer that came although the step expects none, in a few words.
+/// Describes in a few words an answer that came although the step expects no answer.
 fn came(reply: &Reply, answer: &Answer) -> String {
     let facts = Facts::of(reply, answer);
     match (facts.status, reply.facts().addresses) {
@@ -87,7 +89,8 @@ fn came(reply: &Reply, answer: &Answer) -> String {
     }
 }
 
-/// Checks that a client lacks a feature: the client gives no answer, and the message of its failure contains `words`.
+/// Checks that a client cannot do what the question asks: the client itself fails, and the message of its failure
+/// contains `words`.
 pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     let (held, said) = match &answer.outcome {
         Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),
@@ -129,7 +132,7 @@ mod tests {
         assert_eq!(of(&chain_length(2, &chain)), (true, "2", false));
         assert_eq!(of(&chain_length(1, &chain)), (false, "2", false));
         assert_eq!(of(&chain_length(0, &[])), (false, NO_CERTIFICATE, true));
-        // Only the name and the serial number of the leaf count.
+        // Only the names and the serial number of the leaf certificate count.
         assert_eq!(of(&certificate_name("10.0.0.1", &chain)), (true, "10.0.0.1", false));
         assert_eq!(of(&certificate_name("the authority", &chain)), (false, "a.example.com, 10.0.0.1", false));
         assert_eq!(of(&certificate_name("a.example.com", &[])), (false, NO_CERTIFICATE, true));

@@ -45,8 +45,7 @@ pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
     Bound::from(bound).judge("newest", age.as_ref(), words)
 }
 
-/// Returns the cause if the store refused to list a replica's objects. In this case, nothing is known about the
-/// replica.
+/// Returns the cause if the store did not list a replica's objects. In this case, nothing is known about the replica.
 pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
     let facts = reply.facts();
     let (status, error) = (facts.status?, facts.s3_error);

@@ -8,9 +8,9 @@ use parallax_vocab::event::Matched;
 use super::expect::{holds, quote};
 use super::look::Looked;
 
-/// The observed value in a message if no event is recorded.
+/// The text that messages show as the observed value if Kubernetes recorded no event.
 const NO_EVENT: &str = "no event";
-/// The observed value in a message if the object does not exist.
+/// The text that messages show as the observed value if the object does not exist.
 const NO_OBJECT: &str = "no object";
 
 /// The fields of a Kubernetes event that matchers read.
@@ -47,7 +47,7 @@ pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
 }
 
 /// Checks that the message of at least one event contains `words`. If a reason is expected too, the same event must
-/// have both.
+/// have this reason.
 pub(super) fn message(words: &str, reason: Option<&str>, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {

@@ -17,7 +17,7 @@ use parallax_language::scenario::model::Expect;
 pub struct Judgement {
     /// The results of all matchers of `expect`, in the order in which the matchers are judged.
     pub matchers: Vec<Matched>,
-    /// The cause by the first layer that failed. `None` if everything held.
+    /// The cause of the step's failure, by the first layer that failed. `None` if everything held.
     pub cause: Option<Cause>,
 }
 
@@ -28,7 +28,7 @@ impl Judgement {
     }
 }
 
-/// The observed value in a message if no answer came.
+/// The text that messages show as the observed value if no answer came.
 pub(super) const NO_ANSWER: &str = "no answer";
 /// The largest number of keys of a listing that a message shows.
 const KEYS_SHOWN: usize = 20;
@@ -36,13 +36,14 @@ const KEYS_SHOWN: usize = 20;
 /// The observations of earlier steps. Some matchers compare the current answer with these observations.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The certificate chains by step id. The leaf is first in each chain.
+    /// The certificate chains that earlier steps saw, by the id of the step. The leaf is first in each chain.
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
 /// The largest number of characters of a text that a message quotes.
 const QUOTE_LIMIT: usize = 200;
-/// The number of characters that a cut text keeps before the found words.
+/// If a message quotes only a part of a long text, around the words that were searched for: the number of characters
+/// that it shows before these words.
 const BEFORE_FOUND: usize = 40;
 
 /// The expectation of a step: its own `expect`, or the default of the step's kind.
@@ -98,8 +99,8 @@ pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutan
     Judgement { matchers, cause }
 }
 
-/// Judges a step that reads something itself (an object, a log, a number) instead of asking a vantage. A step without
-/// an `expect` passes if it found something to read.
+/// Judges a step that reads something itself (an object, a log, a number) instead of asking a vantage. If the step has
+/// no `expect`, it passes as soon as there is something to read.
 pub fn judge_look(expect: Option<&Expect>, looked: &Looked) -> Judgement {
     let expected = expect.map_or(Expected::Answer, |it| Expected::Declared(Box::new(it.clone())));
     judge(&expected, looked, &Seen::default())
@@ -109,14 +110,15 @@ pub(super) fn equal(matcher: &str, expected: String, seen: String) -> Matched {
     Matched::new(matcher, expected == seen, expected, seen)
 }
 
-/// Compares the observed value with the expected value. A missing value equals no expected value; `nothing` describes
-/// it in the message.
+/// Compares the observed value with the expected value. If there is no observed value, the matcher does not hold, and
+/// messages show `nothing` instead.
 pub(super) fn same(matcher: &str, expected: String, seen: Option<String>, nothing: &str) -> Matched {
     let held = seen.as_ref() == Some(&expected);
     Matched::new(matcher, held, expected, seen.unwrap_or_else(|| nothing.to_owned()))
 }
 
-/// Whether `text` contains `words`. Every text contains the empty string, so an empty `words` never holds.
+/// Whether `text` contains `words`. The result is false if `words` is empty: every text contains the empty string, so
+/// such a matcher would check nothing.
 pub(super) fn holds(text: &str, words: &str) -> bool {
     !words.is_empty() && text.contains(words)
 }
@@ -142,7 +144,8 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
-/// Puts a text in quotes, and cuts it so that the text `found` stays visible, with some characters before it.
+/// Puts a text in quotes. A long text is cut in such a way that the words `found` in it stay visible, with some
+/// characters before them.
 pub(super) fn quote_around(text: &str, found: &str) -> String {
     let at = text.find(found).unwrap_or(0);
     match text[..at].char_indices().rev().nth(BEFORE_FOUND) {

@@ -1,4 +1,5 @@
-//! The parts of an answer that matchers read, independent of the kind of reply, and whether the answer is a success.
+//! The parts of an answer that matchers read, in the same form for every kind of reply. Also decides whether an answer
+//! is a success.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,18 +13,19 @@ use super::expect::{Expected, quote};
 use super::observe::mismatch;
 use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
-/// The success statuses, as messages show them.
+/// The text with which messages describe the HTTP statuses of a success.
 pub(super) const SUCCESS: &str = "2xx";
-/// The expectation that a successful answer contains no error document. S3 answers some operations with 200 before they
-/// are complete, and reports a later error in the body.
+/// The text with which messages describe the expectation that a successful answer contains no error document. S3
+/// answers some operations with 200 before they are complete. If such an operation then fails, the body has the error.
 const NO_ERROR: &str = "no error document";
 
-/// The parts of an answer that matchers read, independent of the kind of reply.
+/// The parts of an answer that matchers read, in the same form for every kind of reply.
 pub(super) struct Facts<'a> {
     pub(super) status: Option<u16>,
     pub(super) error: Option<&'a S3Error>,
     pub(super) sts: Option<&'a StsError>,
-    /// The addresses that a name resolved to, or the address of the connection.
+    /// For a `dns` question, the addresses to which the host name resolved. For another question, the address to which
+    /// the probe meant to connect.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) headers: Option<&'a BTreeMap<String, String>>,
     pub(super) body: Option<&'a str>,
@@ -61,10 +63,13 @@ impl<'a> Facts<'a> {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Checks that the answer is a success, if the step implies success. A step without an `expect` implies success if
-    /// its kind does. A step with an `expect` implies success if it names no status, no error code and no refusal, and
-    /// if it asks a store or expects a body, headers or keys. For a step with an `expect`, the implied check is
-    /// returned only if it does not hold.
+    /// Checks that the answer is a success (status 2xx), if the step implies success.
+    ///
+    /// A step without an `expect` implies success if its kind does ([`Expected::Success`]). A step with an `expect`
+    /// implies success if the `expect` names no status, no error code and no refusal, and if the answer comes from a
+    /// store or the `expect` names a body, headers or keys. Such a step gets the result only if the check fails.
+    ///
+    /// Also checks that a successful answer contains no error document, unless the step may expect one.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let takes = |all: &[Stance]| all.iter().any(|it| expect.takes(*it));
         let refusal = takes(&[Stance::Code, Stance::Refusal]);
@@ -81,8 +86,8 @@ impl<'a> Facts<'a> {
             let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
             matchers.push(Matched::new(Matcher::Status.name(), held, SUCCESS, seen));
         }
-        // If the answer does not come from a store and the step expects a whole body, the step may expect an error
-        // document.
+        // An error document is no failure if the step accepts any answer or expects a refusal. If the answer does not
+        // come from a store and the step expects a whole body, this body may be an error document too.
         let may_be_one = *expected == Expected::Answer || refusal || !of_store && takes(&[Stance::Whole]);
         let code = self.error.map(|it| (Matcher::S3, &it.code)).or_else(|| self.sts.map(|it| (Matcher::Sts, &it.code)));
         if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {
@@ -91,7 +96,7 @@ impl<'a> Facts<'a> {
         matchers
     }
 
-    /// Returns the cause for the matcher that failed first.
+    /// Returns the cause of the step's failure. `failed` is the result of the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         let by_server =
             Matcher::named(&failed.matcher).is_some_and(|it| matches!(it.stance(), Stance::Status | Stance::Code));

@@ -30,19 +30,21 @@ fn within(matcher: &str, bound: NumberBound, seen: Option<f64>, numbers: &[f64])
     Bound::from(bound).judge(matcher, seen.as_ref(), words)
 }
 
-/// Parses the list and sorts its numbers in ascending order. A number written as text is accepted.
+/// Parses the list of captured values and sorts its numbers in ascending order. A number written as text is accepted.
+/// `None` if an item is not a number.
 fn numbers(looked: &Looked) -> Option<Vec<f64>> {
     if let Looked::Numbers(list) = looked { sorted(list).ok() } else { None }
 }
 
-/// Returns the cause if the list contains something that is not a number.
+/// Returns the cause of the step's failure if the list contains something that is not a number.
 pub(super) fn not_numbers(list: &str) -> Option<Cause> {
     let (matcher, expected) = ("figures".to_owned(), "numbers".to_owned());
     sorted(list).err().map(|item| Cause::Mismatch { matcher, expected, seen: item.to_string() })
 }
 
-/// Computes the figure of a list of numbers that the rounds of the repeat `of` captured. Returns `None` if the list is
-/// empty or contains something that is not a number.
+/// Computes the figure of a list of numbers that the rounds of the repeat `of` captured. `void` is the number of void
+/// rounds. Returns `None` if the step gives the figure no name, or if the list is empty or contains something that is
+/// not a number.
 pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Figure> {
     let numbers = sorted(list).ok()?;
     let worst = *numbers.last()?;
@@ -65,7 +67,7 @@ pub fn number_of(text: &str) -> Option<f64> {
     number(&Value::String(text.to_owned()))
 }
 
-/// Returns the numbers of a list in ascending order. The error is the first item that is not a number.
+/// Returns the numbers of a list in ascending order. If an item is not a number, the error is the first such item.
 fn sorted(list: &str) -> Result<Vec<f64>, Value> {
     let mut numbers = Vec::new();
     for item in items(list) {

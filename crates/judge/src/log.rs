@@ -10,12 +10,12 @@ use super::expect::{holds, quote, quote_around};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// The observed value in a message if there is no log.
+/// The text that messages show as the observed value if there is no log.
 const NO_LOG: &str = "no log";
 /// The number of last lines of a log that are kept as evidence.
 const KEPT: usize = 20;
 
-/// The state of reading a log line by line. The memory in use is bounded, however long the log is.
+/// The state of reading logs line by line. It keeps only a few lines, however long the logs are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLook {
     line: Option<String>,
@@ -23,20 +23,20 @@ pub struct LogLook {
     found: Option<String>,
     forbidden: Option<String>,
     count: usize,
-    /// The last lines of the log, oldest first. Only the newest line is serialized, because another field of the step's
-    /// event has the last lines.
+    /// The last lines of the log, oldest first. Only the newest line is serialized, because the step's event already
+    /// contains the last lines in another field.
     #[serde(serialize_with = "newest")]
     last: VecDeque<String>,
     /// The number of lines that were cut because they were too long.
     cut: usize,
     /// The number of logs that were read to their end.
     whole: usize,
-    /// The logs that exist but could not be read, with the reason.
+    /// The logs that exist but were not read completely: for each, a text with the reason.
     unread: Vec<String>,
 }
 
 impl LogLook {
-    /// Prepares the search for the texts that `expect` requires and forbids.
+    /// Prepares the search of logs for the text that `expect` requires and for the text that `expect` forbids.
     pub fn new(expect: Option<&Expect>) -> Self {
         Self {
             line: expect.and_then(|it| it.line.clone()),
@@ -51,7 +51,7 @@ impl LogLook {
         }
     }
 
-    /// Adds the next line of the log of the current instance.
+    /// Adds the next line of the log of a container's current instance.
     pub fn take(&mut self, line: &str) {
         self.count += 1;
         if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {
@@ -72,7 +72,7 @@ impl LogLook {
         }
     }
 
-    /// Records that the line that was added last was too long and was cut.
+    /// Records that one of the lines was too long and was cut.
     pub fn was_cut(&mut self) {
         self.cut += 1;
     }
@@ -82,13 +82,14 @@ impl LogLook {
         self.whole += logs;
     }
 
-    /// Records that a log was not read. `what` says which log, and why.
+    /// Records that a log was not read completely. `what` says which log, and why.
     pub fn not_read(&mut self, what: impl Into<String>) {
         self.unread.push(what.into());
     }
 
-    /// Returns altered logs for the proof. Each altered log has one line and was read to its end. One log has a line
-    /// that no matcher searches for. The other has the forbidden text, if a text is forbidden.
+    /// Returns altered logs, which prove that the matchers can fail. Each altered log has one line and was read to its
+    /// end. The line of the first log contains no text that a matcher searches for. If the step forbids a text, there
+    /// is a second log, whose line is this text.
     pub(super) fn others(&self) -> Vec<Self> {
         let of = |line: &str| {
             let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
@@ -100,17 +101,17 @@ impl LogLook {
         [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
     }
 
-    /// Whether the step requires a text. If so, the caller follows the log until the text appears.
+    /// Whether the step requires a text in the log. If so, the caller follows the log until the text appears.
     pub fn requires(&self) -> bool {
         self.line.is_some()
     }
 
-    /// Whether the step forbids a text. If so, the caller must read the whole log.
+    /// Whether the step forbids a text in the log. If so, the caller must read the whole log.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
     }
 
-    /// Returns the parts of the log that were not read, one sentence for each.
+    /// Returns one sentence for each part of the log that was not read.
     pub fn unseen(&self) -> Vec<String> {
         let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
         let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
@@ -127,7 +128,7 @@ impl LogLook {
         self.found.as_deref()
     }
 
-    /// Returns the cause for a log that was not read to its end, in which a forbidden text was not found.
+    /// Returns the cause of the failure if the forbidden text was not found, but the log was not read to its end.
     pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
         let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
         Cause::Resource { resource: resource.to_owned(), detail }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::events::ObjectEvent;
 use super::log::LogLook;
 
-/// The observation that the matchers of a step judge, for every kind of step.
+/// What the matchers of a step read, for every kind of step.
 #[derive(Clone, Copy, Debug)]
 pub enum Look<'a> {
     /// The answer to a question: a reply or a cause.
@@ -25,28 +25,28 @@ pub enum Look<'a> {
 pub enum Looked {
     /// A Kubernetes object, read from the apiserver.
     Object {
-        /// The name of the Kubernetes object, as messages show it.
+        /// The kind and the name of the Kubernetes object, as messages show them.
         resource: String,
         /// The content of the object. `None` if the object does not exist.
         object: Option<Value>,
     },
     /// The log output of containers.
     Log {
-        /// The name, in messages, of the object whose containers wrote the log.
+        /// The kind and the name of the object whose containers wrote the log, as messages show them.
         resource: String,
-        /// The part of the log that was read.
+        /// What was found in the log while it was read.
         log: LogLook,
-        /// The reason why there is no log. It is `None` if there is a log.
+        /// The reason why there is no log; `None` if there is a log.
         missing: Option<String>,
     },
     /// The events that Kubernetes recorded for an object.
     Events {
-        /// The name of the Kubernetes object, as messages show it.
+        /// The kind and the name of the Kubernetes object, as messages show them.
         resource: String,
         /// The recorded events, oldest first.
         events: Vec<ObjectEvent>,
-        /// The reason why there are no events: neither the object nor an event of the object exists. It is `None` if
-        /// one of them exists.
+        /// The reason why nothing could be read: neither the object nor an event of it exists. `None` if the object or
+        /// an event exists.
         missing: Option<String>,
     },
     /// The output of `parallax-writer look` about a database, as JSON.

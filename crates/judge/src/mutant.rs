@@ -1,5 +1,5 @@
 //! Deliberate faults in the judge (mutants), one at a time. With each fault, the verdict of some recorded step must
-//! change. If no verdict changes, no scenario really checks the matcher with the fault.
+//! change. If no verdict changes, no recorded step depends on the part of the judge that has the fault.
 
 use std::fmt;
 
@@ -16,16 +16,18 @@ pub struct Mutant {
 /// The part of the judge that has the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faulty {
-    /// The fault is in one matcher, which is a row of the table of matchers.
+    /// The fault is in this matcher.
     Matcher(Matcher),
-    /// The fault is in the implied check that an answer is a success.
+    /// The fault is in the check that an answer is a success. This check is implied if a step does not declare what it
+    /// expects.
     Success,
-    /// The fault is in the implied check that a program exits with code 0.
+    /// The fault is in the check that a program exits with code 0. This check is implied if a step declares no exit
+    /// code.
     ExitCode,
 }
 
 impl Mutant {
-    /// All possible faults. Each matcher has two: it always holds, or it never holds.
+    /// All possible faults. Each matcher and each implied check has two: it always holds, or it never holds.
     pub fn all() -> Vec<Self> {
         let matchers = Matcher::ALL.iter().map(|it| Faulty::Matcher(*it));
         let faulty = matchers.chain([Faulty::Success, Faulty::ExitCode]);
@@ -35,8 +37,8 @@ impl Mutant {
         both.filter(|it| it.of != Faulty::ExitCode || it.always).collect()
     }
 
-    /// Whether the fault concerns results of the matcher with this name. The implied checks give results with the names
-    /// `status` and `exit`.
+    /// Whether the fault can change the results with this matcher's name. The results of the implied checks have the
+    /// names `status` and `exit`.
     pub(super) fn is_of(self, name: &str) -> bool {
         let of = Matcher::named(name);
         match self.of {
@@ -46,7 +48,7 @@ impl Mutant {
         }
     }
 
-    /// Overwrites the results with those of the faulty judge, if `of` is the part of the judge that has the fault.
+    /// If this fault is in the part `of` of the judge, replaces the part's results by those of the faulty judge.
     pub(super) fn touch(self, of: Faulty, matchers: &mut [Matched]) {
         if self.of == of {
             for it in matchers {

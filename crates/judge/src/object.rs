@@ -8,7 +8,7 @@ use super::expect::{equal, quote};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// The observed value in a message if the object does not exist.
+/// The text that messages show as the observed value if the object does not exist.
 pub(super) const NONE: &str = "no such object";
 
 /// Checks that the object has every expected field with the expected value.
@@ -40,7 +40,8 @@ pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
 }
 
 /// Returns the differences between the expected fields and an object, for people. A difference is one line, such as
-/// `spec.ports[name=https].port: expected 443, saw 80`. A text of several lines gives a line-by-line diff.
+/// `spec.ports[name=https].port: expected 443, saw 80`. For a field whose text has several lines, the result is a
+/// line-by-line diff instead.
 pub fn object_differences(expect: Option<&Expect>, object: Option<&Value>) -> Vec<String> {
     let expect = expect.and_then(|it| it.object.as_ref());
     let Some((expect, object)) = expect.zip(object) else { return Vec::new() };
@@ -88,8 +89,8 @@ impl Difference {
 /// The largest number of lines of a diff that a message shows.
 const DIFF_LINES: usize = 40;
 
-/// Compares an object with the expected fields. Returns whether `seen` contains all fields of `expect`. The two texts
-/// list the fields that differ: the first with the expected values, the second with the observed values.
+/// Compares an object with the expected fields. Returns whether `seen` contains all fields of `expect`. Also returns
+/// two texts that list the fields that differ: the first with the expected values, the second with the observed values.
 pub(super) fn compare(expect: &Value, seen: &Value) -> (bool, String, String) {
     let differences = differences(expect, seen);
     let all = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
@@ -103,9 +104,9 @@ fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
     found
 }
 
-/// Collects the fields of `expect` that are missing or different in `seen`. An entry of a list is matched by its `type`
-/// or its `name`, because Kubernetes identifies list entries in the same way. A list whose entries have neither is
-/// compared as a whole.
+/// Collects the fields of `expect` that are missing or different in `seen`. Entries of a list are paired by their
+/// `type` or their `name`, because Kubernetes identifies list entries in the same way. A list whose entries have
+/// neither field is compared as a whole.
 fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Difference>) {
     let absent = |path: String, expected: &Value| Difference {
         path,

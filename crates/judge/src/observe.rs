@@ -1,5 +1,5 @@
-//! What each matcher of the table of matchers observes, and what it expects in words. The two functions for this match
-//! every row of the table without a default arm, so a row without an observation does not compile.
+//! What each matcher observes (`observe`), and what it expects in words (`expectations`). These two functions have an
+//! arm for every matcher and no default arm, so a new matcher without an observation does not compile.
 
 use parallax_language::scenario::model::{Expect, Matcher, Source, Stance, Wanted};
 use parallax_vocab::Cause;
@@ -16,8 +16,8 @@ use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
-/// The observed value in a message if the kind of the step provides nothing that the matcher can read. The loader
-/// refuses such a matcher, so a loaded scenario never shows this text.
+/// The text that messages show as the observed value if a step of this kind provides nothing that the matcher can read.
+/// The loader refuses a scenario with such a matcher, so a run never shows this text.
 const NOT_BROUGHT: &str = "nothing that it could read";
 
 /// The results of one matcher, and how certain the results are.
@@ -25,11 +25,11 @@ pub(super) struct Observed {
     /// The results of the matcher. A matcher that checks several named values, such as `headers`, has one result for
     /// each of them.
     pub(super) matched: Vec<Matched>,
-    /// Whether no later answer can make a failed matcher hold. This is so if the value that the matcher reads can only
+    /// Whether the matcher has failed and no later answer can make it hold, because the value that it reads can only
     /// grow and is already too large.
     pub(super) is_final: bool,
     /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
-    /// slow for the measurement.
+    /// slow to measure the value.
     pub(super) is_blurred: bool,
 }
 
@@ -39,7 +39,7 @@ impl From<Vec<Matched>> for Observed {
     }
 }
 
-/// One judgement's input: what is expected, and what the matchers read.
+/// The input of one judgement: what is expected, and what the matchers read.
 pub(super) struct Case<'a> {
     pub(super) expected: &'a Expected,
     pub(super) expect: &'a Expect,
@@ -79,8 +79,9 @@ impl<'a> Case<'a> {
         self.expect.takes(Stance::NoAnswer)
     }
 
-    /// Returns the results of the implied checks: a request succeeds and its answer contains no error document, or a
-    /// program exits with 0. The first value names the check. `None` if nothing is implied.
+    /// Returns the results of the check that is implied if the step does not declare something else: a request succeeds
+    /// and its answer contains no error document, or a program exits with code 0. The first value names the check.
+    /// `None` if no check is implied.
     pub(super) fn implied(&self) -> Option<(Faulty, Vec<Matched>)> {
         if self.expects_none() {
             return None;
@@ -97,7 +98,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Returns the observations of a matcher. The `headers` matcher has one result for each header.
+    /// Returns the results of a matcher. The matcher `headers` has one result for each header.
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Observed {
         let name = wanted.matcher().name();
         let needs_answer = wanted.matcher().stance() != Stance::NoAnswer;
@@ -156,8 +157,9 @@ impl<'a> Case<'a> {
                     .into();
             }
             Wanted::Body(body) => Some(match facts.and_then(|it| Some((it.body?, it.body_cut_from))) {
-                // Only the beginning of the body is known. If the beginning is equal, the whole body may still differ,
-                // so the matcher has no result. If the beginning differs, the whole body differs as well.
+                // This arm applies if the reply contains only the beginning of the body. If this beginning equals the
+                // expected text, the whole body may still be different, so the matcher has no result. If the beginning
+                // differs, the whole body differs as well.
                 Some((saw, Some(bytes))) if saw == body => {
                     Matched::unseen(name, quote(body), format!("only the first {} of {bytes} bytes", saw.len()))
                 }
@@ -199,12 +201,14 @@ impl<'a> Case<'a> {
         observed.map_or_else(|| unseen(wanted, NOT_BROUGHT), |it| vec![it]).into()
     }
 
-    /// Applies `observe` to the counts of a prober. If the step is not a prober, the matcher has nothing to read.
+    /// Applies `observe` to the counts of a prober. If the step does not read a prober, the matcher has nothing to
+    /// read.
     fn counted(&self, wanted: &Wanted<'_>, observe: impl FnOnce(&Tally) -> Observed) -> Observed {
         if let Look::Tally(tally) = self.look { observe(tally) } else { unseen(wanted, NOT_BROUGHT).into() }
     }
 
-    /// Returns the cause if there was nothing to read. The step then fails, whatever the results of its matchers are.
+    /// Returns the cause if there was nothing that the matchers could read. The step then fails, whatever the results
+    /// of its matchers are.
     pub(super) fn failure(&self) -> Option<Cause> {
         let resource = |resource: &str, detail: &str| {
             Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
@@ -227,7 +231,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Returns the cause for the matcher that failed first.
+    /// Returns the cause of the step's failure. `failed` is the result of the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, &self.facts) {
@@ -251,7 +255,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Returns the part of the answer that the matcher of a result reads, such as the status or the error code.
+/// Returns what the matcher of a result says about the answer as a whole, for example that it has a certain status.
+/// `None` if the name is not that of a matcher.
 fn stance(failed: &Matched) -> Option<Stance> {
     Matcher::named(&failed.matcher).map(Matcher::stance)
 }
@@ -260,13 +265,14 @@ pub(super) fn mismatch(failed: &Matched) -> Cause {
     Cause::Mismatch { matcher: failed.matcher.clone(), expected: failed.expected.clone(), seen: failed.seen.clone() }
 }
 
-/// Returns the results of a matcher that had nothing to read. `why` is the observed value in the message.
+/// Returns the results of a matcher that had nothing to read. Messages show `why` as the observed value.
 fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
     let each = wanted.names().into_iter().zip(expectations(wanted));
     each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()
 }
 
-/// Returns the expectations of a matcher in words, with one text for each of the matcher's names.
+/// Returns in words what a matcher expects. The matcher `headers` has one text for each header, and every other matcher
+/// has one text.
 fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
     let one = match *wanted {
         Wanted::Status(it) => it.to_string(),

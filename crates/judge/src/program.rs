@@ -9,11 +9,11 @@ use super::expect::{equal, holds as found, quote};
 use super::object::compare;
 use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
-/// The exit code of success, which is expected if the step declares none.
+/// The exit code of success, which a step expects if it declares no exit code.
 pub(super) const SUCCESS: i32 = 0;
 
-/// Returns the implied check that a program succeeds. `None` if the step declares an exit code, or if the program
-/// succeeded.
+/// Returns the result of the implied check that a program exits with code 0. `None` if the step declares an exit code,
+/// or if the program succeeded.
 pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
     let undeclared = !expect.takes(Stance::ExitCode) && run.exit != SUCCESS;
     undeclared.then(|| equal(Matcher::Exit.name(), SUCCESS.to_string(), run.exit.to_string()))
@@ -24,7 +24,7 @@ pub(super) fn words(name: &str, words: &str, text: &str) -> Matched {
     Matched::new(name, found(text, words), quote(words), quote(text))
 }
 
-/// Checks that the JSON that the program wrote contains all fields of `part`.
+/// Checks that the JSON document on the program's standard output contains all fields of `part`.
 pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     match &run.json {
         Some(json) => {

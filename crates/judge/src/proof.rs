@@ -1,15 +1,15 @@
-//! Proof that matchers can fail. A matcher is proven if it failed in a break. Otherwise nothing has shown that the
-//! matcher can fail.
+//! Proof that matchers can fail. A matcher is proven if it failed in a break. A weaker proof is that the matcher failed
+//! on an altered answer. Without either, nothing has shown that the matcher can fail.
 
 use std::collections::BTreeSet;
 
 use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
-/// Computes the proof from the events of a run. A failure without an answer does not count, because the matcher then
-/// compared nothing.
+/// Computes from the events of a run which matchers are not proven. A matcher that failed because there was no answer
+/// counts as not failed, because it compared nothing.
 ///
-/// Only the scenarios in `whole` are considered: those whose baseline and breaks were all run. A run of selected
-/// variants says nothing about proof.
+/// Only the scenarios in `whole` are considered: those of which the run contains the baseline and every break. Without
+/// all breaks, it is not known whether some break would make a matcher fail.
 pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
     let mut steps: Vec<&StepEnded> = Vec::new();
     for event in events {
@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// Builds the event that a step of a variant ended with one matcher.
+    /// Builds the event for the end of a step of `variant`. The step has only the matcher `matched`.
     fn ended(variant: &str, matched: &Matched) -> Event {
         let step = json!({"variant": variant, "step": "get", "kind": "http", "verdict": "passed", "matchers": [matched],
             "attempts": 1, "took_ms": 1, "deadline_ms": 1, "place": "f:1"});

@@ -1,4 +1,5 @@
-//! Judges a variant whose environment did not become ready, or whose break declares that it does not become ready.
+//! Judges a variant whose environment did not become ready, or which declares that its environment does not become
+//! ready.
 
 use indexmap::IndexMap;
 use parallax_vocab::StepId;
@@ -9,8 +10,9 @@ use super::variant::StepResult;
 use parallax_language::scenario::meaning::is_readiness;
 use parallax_language::scenario::model::CauseSpec;
 
-/// Returns the differences between the readiness checks that are declared to fail and the checks that failed. The flow
-/// did not run, so its steps are not considered. `place` returns the place of a readiness check in the scenario file.
+/// Returns the differences between the readiness checks that the variant declares to fail (`fails`) and the checks that
+/// failed (`results`). The flow did not run, so its steps are not considered. `place` returns the place of a readiness
+/// check in the scenario file.
 pub fn unready(
     fails: &IndexMap<String, CauseSpec>,
     results: &[StepResult],

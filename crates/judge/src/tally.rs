@@ -11,13 +11,13 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
-/// The observed value in a message if no question of the prober has an outcome yet.
+/// The text that messages show as the observed value if no question of the prober has an outcome yet.
 const NO_PROBE: &str = "no probe that has an outcome";
-/// The largest number of causes that a sentence names.
+/// The largest number of causes of failures that a message names.
 const CAUSES_SHOWN: usize = 3;
 
-/// Counts the outcomes of a series of questions. Each answer is judged by `expected`, in the same way as the answer to
-/// a single question.
+/// Counts the outcomes of a prober's questions. Each answer is judged against `expected`, in the same way as the answer
+/// to a single question. The caller sets `of_a_store` of the result.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
@@ -65,15 +65,15 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     }
 }
 
-/// Returns the longest time between two successes, ordered by the arrival of their answers. The beginning and the end
-/// of the series also bound a gap, so that an outage that never ended counts.
+/// Returns the longest time between two consecutive successes, in the order in which the answers arrived. The beginning
+/// and the end of the series also bound a gap, so that an outage that never ended counts too.
 fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     good_us.sort_unstable();
     let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
     let starts = std::iter::once(0).chain(good_us.iter().copied());
     let ends = good_us.iter().copied().chain([end_us]);
     let gaps = starts.zip(ends).map(|(from, to)| (to - from, from, to));
-    // Of several gaps of equal length, the first is reported.
+    // If several gaps have the greatest length, the first one is reported.
     let longest = gaps.reduce(|longest, gap| if gap.0 > longest.0 { gap } else { longest });
     longest.map_or(Gap::default(), |(took, from, to)| Gap {
         took_ms: took / 1000,
@@ -87,10 +87,11 @@ fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
 pub struct Counted {
     /// The judgement of the prober's counts.
     pub judgement: Judgement,
-    /// Whether a matcher has failed for good. The counts can only grow, so a count that is too large stays too large.
+    /// Whether a matcher has failed, and no further answer can make it hold. The counts can only grow, so a count that
+    /// is too large stays too large.
     pub decided: bool,
     /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
-    /// slow to measure the gap, and the counts say nothing about the system under test.
+    /// slow to measure the longest gap, and the result says nothing about the system under test.
     pub blurred: bool,
 }
 
@@ -99,8 +100,8 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
     let observed: Vec<Observed> = expect.wanted().iter().map(|it| case.observe(it)).collect();
-    // If another matcher fails too, the step fails whatever the length of the gap is. The uncertain length of the gap
-    // then does not matter.
+    // If a matcher other than `longest-gap` fails too, the step fails whatever the length of the longest gap is. So it
+    // does not matter that the machine was too slow to measure this length.
     let by_the_gap = |it: &Observed| it.is_blurred || it.matched.iter().all(|it| it.held);
     Counted {
         judgement: judge(&expected, tally, &seen),
@@ -109,7 +110,7 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     }
 }
 
-/// Returns the number of failed probes. A question that the prober dropped counts as failed, because an application
+/// Returns the number of failed questions. A question that the prober dropped counts as failed, because an application
 /// would not have got an answer to it.
 fn failed(tally: &Tally) -> u64 {
     tally.failures.saturating_add(tally.dropped)
@@ -119,32 +120,32 @@ fn longest(tally: &Tally) -> Span {
     Span::milliseconds(tally.longest_gap.took_ms)
 }
 
-/// Whether no probe has an outcome yet. All counts are then zero and mean nothing.
+/// Whether no question has an outcome yet. The counts of outcomes are then zero and mean nothing.
 fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// Returns the result of a matcher for a count that can only grow. A count that is too large stays too large, so the
-/// failure is final.
+/// Returns the result of a matcher that expects exactly the count `exact`. The count can only grow, so if it is too
+/// large, the failure is final.
 fn growing(of: Matcher, exact: u64, count: u64, words: String, tally: &Tally) -> Observed {
     let unseen = says_nothing(tally);
     let matched = Matched::new(of.name(), count == exact && !unseen, exact.to_string(), words);
     Observed { matched: vec![Matched { unseen, ..matched }], is_final: count > exact, is_blurred: false }
 }
 
-/// Judges the number of failed probes.
+/// Judges the number of failed questions.
 pub(super) fn failures(exact: u64, tally: &Tally) -> Observed {
     growing(Matcher::Failures, exact, failed(tally), failures_in_words(tally), tally)
 }
 
-/// Judges the number of different certificates that the probes saw.
+/// Judges the number of different leaf certificates that the server presented to the prober.
 pub(super) fn serials(exact: usize, tally: &Tally) -> Observed {
     let words = if says_nothing(tally) { NO_PROBE.to_owned() } else { serials_in_words(tally) };
     growing(Matcher::Serials, exact as u64, tally.serials.len() as u64, words, tally)
 }
 
-/// Judges the longest time between two successes. If the prober asked its questions late, the gap is known only up to
-/// that delay.
+/// Judges the longest time between two successes. If the prober asked its questions late, the measured gap may be too
+/// long by up to this delay.
 pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     let seen = (!says_nothing(tally)).then(|| longest(tally));
     let words = seen.map_or(NO_PROBE.to_owned(), |_| tally.longest_gap.to_string());
@@ -156,14 +157,15 @@ pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     Observed { matched: vec![matched], is_final, is_blurred }
 }
 
-/// Checks that there are at least `least` probes. A failure is never final, because more probes can follow.
+/// Checks that at least `least` questions have an outcome. A failure is never final, because further outcomes can
+/// follow.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);
     Observed { matched: vec![matched], is_final: false, is_blurred: false }
 }
 
-/// Describes the failures in words, for example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
+/// Describes the failures in words, for example `3 of 120: connect: refused (…), 3 times from 2.310 s to 2.460 s`.
 fn failures_in_words(tally: &Tally) -> String {
     if tally.count == 0 && tally.dropped == 0 {
         return NO_PROBE.to_owned();
@@ -239,8 +241,8 @@ mod tests {
         };
         let below = json!({ "longest-gap": { "below": "3s" } });
         let between = json!({ "longest-gap": { "at-least": "9s", "below": "11s" } });
-        // With this expectation another matcher (`at-least`) fails too, so the uncertain length of the gap does not
-        // matter.
+        // With this expectation, another matcher (`at-least`) fails too. So it does not matter that the prober was too
+        // late to measure the longest gap exactly.
         let and_another = json!({ "longest-gap": { "below": "3s" }, "at-least": 50 });
         for (expect, gap_ms, late_ms, expected) in [
             (&below, 2_900, 2_000, (true, false)),
@@ -269,7 +271,7 @@ mod tests {
             ),
             ("an outage at the beginning", vec![(0, 1, REFUSED), (400, 5, GOOD), (450, 5, GOOD)], 455, (405, 0, 405)),
             ("an outage that never ends", vec![(0, 5, GOOD), (50, 1, REFUSED)], 1000, (995, 5, 1000)),
-            // An answer counts at the time it arrives, so a slow answer ends a gap late.
+            // An answer counts at the time at which it arrives. So the slow first answer is the last success here.
             ("answers that overtake", vec![(0, 500, GOOD), (50, 5, GOOD), (100, 5, GOOD)], 500, (395, 105, 500)),
             ("one that came after the end", vec![(0, 5, GOOD), (50, 500, GOOD)], 60, (545, 5, 550)),
         ] {

@@ -8,7 +8,7 @@ use parallax_vocab::{Cause, StepId};
 use super::cause::{describe, matches};
 use parallax_language::scenario::model::{CauseSpec, Step, placed};
 
-/// The result of one step, which the judge of variants compares with the declaration.
+/// The result of one step, for the comparison with what the scenario declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepResult {
     /// The id of the step.
@@ -26,8 +26,9 @@ pub struct StepResult {
     pub sentence: String,
 }
 
-/// Returns all differences between what is declared and what was observed, in the order of the flow. A baseline
-/// declares no failures.
+/// Returns all differences between what is declared and what was observed, in the order of the flow. `fails` maps the
+/// steps that must fail to their causes, and `blocks` lists the steps that must be blocked. For a baseline, they are
+/// empty.
 pub fn problems<'a>(
     flow: &[Step],
     fails: impl IntoIterator<Item = (&'a String, &'a CauseSpec)>,
@@ -88,8 +89,8 @@ pub fn problems<'a>(
     problems
 }
 
-/// Returns the problem of a step that neither ran nor was blocked. Whether such a step behaves as declared is not
-/// known.
+/// Returns the problem for a step that neither ran nor was blocked. It is a problem because nobody knows whether the
+/// step behaves as declared.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
     let expected = declared.map_or("a verdict".to_owned(), |spec| format!("{FAILURE} {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");
@@ -169,7 +170,7 @@ mod tests {
         let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
         let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
         assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));
-        // If a break declares a cause, the declared cause is compared with the observed cause.
+        // If a break declares that the step fails, the problem shows the observed cause and not the matcher.
         let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
         let found = problems(&flow(&["a"]), [(&"a".to_owned(), &spec)], &[], &[failed]);
         assert_eq!(found[0].seen, format!("failure with {cause}"));

@@ -9,7 +9,8 @@ use rustix::fs::{Mode, OFlags, open};
 use crate::scenario::Diagnostic;
 use crate::scenario::document::SIZE_LIMIT_BYTES;
 
-/// A folder that limits reads. A path that leads out of the folder, for example through a symbolic link, is refused.
+/// A folder outside of which nothing is read. A path that leads out of the folder, for example through a symbolic link,
+/// is refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// The path of the folder, with all symbolic links resolved.
@@ -43,8 +44,8 @@ impl Refused {
         Self { message: format!("cannot be read: {error}"), fix }
     }
 
-    /// Returns the diagnostic that reports the refused path `place`. `what` is `the file` or `the folder`, for the
-    /// message.
+    /// Returns the diagnostic that reports the refused path `place`. `what` is the word for the path in the message,
+    /// such as `the file`.
     pub(crate) fn at(&self, place: impl Into<String>, what: &str) -> Diagnostic {
         Diagnostic::of_file(place, format!("{what} {}", self.message)).maybe_fix(self.fix.map(str::to_owned))
     }
@@ -80,7 +81,8 @@ impl Bounds {
         }
     }
 
-    /// Reads a file up to one byte more than the size limit. The extra byte tells the caller that the file is too long.
+    /// Reads at most one byte more than the size limit, `SIZE_LIMIT_BYTES`. If the result has this extra byte, the
+    /// caller knows that the file is too long.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
         let Found::File(real) = self.inspect(path)? else {
             return Err(Refused::new("is a folder", "a file of this name is expected; rename the folder"));
@@ -94,8 +96,8 @@ impl Bounds {
     }
 }
 
-/// Reads a text file of a project, with the same limits as its scenarios: a path that leads out of the project is
-/// refused, and so is a file that is too long.
+/// Reads a text file of a project. The limits are the same as for scenario files: a path that leads out of the project
+/// is refused, and so is a file longer than `SIZE_LIMIT_BYTES`.
 ///
 /// # Errors
 /// Returns a message that says why the file cannot be read, for example `cannot be read: No such file or directory`.
@@ -118,8 +120,8 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     Ok(paths)
 }
 
-/// Whether a name differs from `wanted` only in case or in `.yml` for `.yaml`. Such a file would be ignored silently,
-/// so the caller reports it.
+/// Whether a name differs from `wanted` only in upper and lower case, or in the ending `.yml` instead of `.yaml`. The
+/// caller reports a file with such a name, because the file would otherwise be ignored silently.
 pub(crate) fn is_misspelt(name: &str, wanted: &str) -> bool {
     let stem = |name: &str| {
         let name = name.to_lowercase();

@@ -5,9 +5,9 @@
 //! kube-proxy's certificate ─► the node's range of pods ─┴─► network ─► routes, kube-proxy
 //! ```
 //!
-//! Every connection goes to the URL in `--server`. The connection is verified with the cluster's CA in
-//! `agent/server-ca.crt`, which must exist before the start. Like k3s, the agent node tries again until the cluster
-//! accepts it. Meanwhile it prints the kubelet's errors.
+//! Every connection to the cluster goes to the URL in `--server`, and is verified with the cluster's CA. The file of
+//! this CA, `server-ca.crt` in [`paths::AGENT`], must exist before the start. Like k3s, the agent node tries again
+//! until the cluster accepts it. Meanwhile it prints the kubelet's errors.
 
 use std::path::Path;
 use std::time::Duration;
@@ -89,7 +89,8 @@ pub(crate) async fn start(
         client = joined => client?,
         never = relay_errors() => match never {},
     };
-    // k3s prints the same line when an agent is ready, so programs that wait for it work with both.
+    // k3s prints the same line when an agent node is ready, so a program that waits for this line works with k3s and
+    // with this node.
     say("k3s agent is up and running");
     routes::keep(client, node.name).await;
     Ok(())
@@ -116,7 +117,7 @@ async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Resu
             say(format!("the certificate of kube-proxy cannot be had yet: {reason}"));
             reported = reason;
         }
-        // No event reports that the server can be reached, so the agent tries again.
+        // No event reports that the server can be reached, so the agent node tries again.
         tokio::time::sleep(AGAIN_AFTER).await;
     };
     let [crt, key_path] = ["crt", "key"].map(|ending| paths::agent(&format!("client-kube-proxy.{ending}")));
@@ -173,7 +174,8 @@ async fn range_of(client: &Client, name: &str) -> String {
 /// Prints the kubelet's errors, as k3s does, because they explain why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    // The log may contain lines from before a restart of this container. They are skipped.
+    // The kubelet's log may contain lines from before a restart of this container. The reading starts after these
+    // lines.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
         // The kubelet writes its log to a file, and no event reports a new line. So this loop reads the file again and
@@ -199,8 +201,8 @@ async fn relay_errors() -> std::convert::Infallible {
 /// the complete lines in bytes. klog begins a line with the first letter of its severity, the month and the day.
 fn whole_errors(bytes: &[u8]) -> (Vec<String>, u64) {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    // If the part is full and contains no line end, its line is too long. The whole part is then skipped, because
-    // reading would otherwise never advance.
+    // If the part of the log has the largest size and contains no line end, its line is too long. The whole part is
+    // then skipped, because reading would otherwise never advance.
     let whole = if whole == 0 && bytes.len() as u64 == RELAY_BYTES { bytes.len() } else { whole };
     let text = String::from_utf8_lossy(&bytes[..whole]);
     let is_error = |line: &&str| {

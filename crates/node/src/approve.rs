@@ -1,9 +1,9 @@
-//! Approves the certificate requests of agent nodes. An agent node uses the cluster's token to request certificates for
-//! its kubelet and its kube-proxy (`certificates.k8s.io`). The server node approves the allowed requests, and the
+//! Approves the certificate requests of agent nodes. An agent node uses the cluster's token to request certificates
+//! for its kubelet and its kube-proxy (`certificates.k8s.io`). The server node approves the allowed requests, and the
 //! controller-manager signs the certificates.
 //!
-//! In k3s, a separate server of k3s next to the apiserver issues these certificates. This node uses the apiserver
-//! instead, as clusters from kubeadm or kops do.
+//! In k3s, the apiserver has no part in this: another HTTPS server in the k3s process issues these certificates. This
+//! node uses the apiserver instead, as clusters from kubeadm or kops do.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -47,7 +47,7 @@ pub(crate) async fn run(client: Client) {
     let seen = watcher(requests.clone(), watcher::Config::default()).default_backoff().applied_objects();
     let mut seen = Box::pin(seen);
     while let Some(request) = seen.next().await {
-        // After an error, the watch starts again automatically.
+        // After an error, the watch of the certificate requests starts again automatically.
         let Ok(request) = request else { continue };
         if request.status.as_ref().is_some_and(|it| it.conditions.is_some()) || !may_have(&request.spec) {
             continue;

@@ -1,13 +1,13 @@
 //! Starts the components of a node in the order of their dependencies, and waits until one ends.
 //!
 //! ```text
-//! containerd ─► images ───────────────┐
-//! etcd ──┐                            ├─► kubelet ─► kube-proxy ─► first answer
-//! certificates ─► apiserver ─► ready ─┤
-//!                                     └─► controllers, scheduler, manifests, CoreDNS
+//! containerd ─► images ─────────────────────────┐
+//! etcd ─────────┬─► apiserver ─► first answer ──┼─► kubelet ─► kube-proxy ─► CoreDNS answers
+//! certificates ─┘                               └─► controllers, scheduler, manifests, CoreDNS
 //! ```
 //!
-//! The picture shows the server node. An agent node starts differently ([`agent`]).
+//! The picture shows the server node. Controllers, scheduler, manifests and CoreDNS do not wait for the images. An
+//! agent node starts differently ([`agent`]).
 
 use std::future::Future;
 use std::path::Path;
@@ -119,8 +119,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
-        // `serving` fails only if `control_plane` has failed before it sent anything. `control_plane` returns that
-        // error, so it is not reported here.
+        // `serving` is an error only if the start of the control plane failed before the apiserver answered. The future
+        // `control_plane` returns the reason of that failure, so nothing is reported here.
         if serving.await.is_ok() {
             supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
         }
@@ -140,8 +140,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // k3s prints the same line at this point, so programs that wait for it work with both. From now on, clients
-            // can watch nodes and pods.
+            // k3s prints the same line at this point, so a program that waits for this line works with k3s and with
+            // this node. From now on, clients can watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };
@@ -156,7 +156,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let up = async {
         within("a Ready node", KUBELET, until(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
-        // Until kube-proxy has written its rules, packets to the addresses of Services leave the machine.
+        // Until kube-proxy has written its rules, packets to the address of a Service do not reach the Service's pods.
         reach(PROXY.name, probe::service_rules_written).await?;
         clock.reached("kube-proxy ready");
         if settings.coredns {
@@ -177,8 +177,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// Returns an error if one of the k3s files exists that this node does not read. Otherwise the user would not notice
-/// that the file has no effect.
+/// Returns an error if a file exists that k3s reads, but that this node does not read. Otherwise the user would not
+/// notice that the file has no effect.
 pub(crate) fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
@@ -266,8 +266,8 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     Ok(deployer)
 }
 
-/// Calls `ready` until it returns true, for at most [`PHASE_LIMIT`]. `what` names the awaited thing in the error
-/// message.
+/// Calls `ready` until it returns true, for at most [`PHASE_LIMIT`]. `what` says in the error message what did not
+/// become ready.
 pub(crate) async fn reach<F: Future<Output = bool>>(
     what: &'static str,
     ready: impl Fn() -> F,
@@ -280,8 +280,8 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
     tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
 }
 
-/// Waits for `waited` (a condition of an object of the apiserver), for at most [`PHASE_LIMIT`]. `what` and `who` appear
-/// in the error message: the awaited thing, and the component that is responsible for it.
+/// Waits for `waited` (a condition of an object of the apiserver), for at most [`PHASE_LIMIT`]. The error message says
+/// that `what` did not happen in time, and names `who`, the component that should have done it.
 async fn within<T>(what: &'static str, who: Component, waited: impl Future<Output = T>) -> Result<(), NodeError> {
     tokio::time::timeout(PHASE_LIMIT, waited).await.map(drop).map_err(|_| late(what, who.name))
 }

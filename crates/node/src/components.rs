@@ -7,16 +7,16 @@ use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};
 use crate::settings::{Node, Settings};
 
-/// The URL at which etcd serves the apiserver, on loopback only.
+/// The URL at which etcd listens for the apiserver, on loopback only.
 pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
 /// The port of the apiserver on every node, as in k3s.
 pub(crate) const API_PORT: u16 = 6443;
-/// The address in [`ETCD_CLIENT`].
+/// The address and the port in the URL [`ETCD_CLIENT`].
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
 /// The address of kube-proxy's metrics page, which shows when kube-proxy last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
-/// The name of the file, in `/etc/parallax-node`, with the tokens that the apiserver accepts.
+/// The name of the file with the tokens that the apiserver accepts. The file is in [`crate::paths::OWN`].
 pub(crate) const TOKENS: &str = "tokens.csv";
 /// The name of the kubeconfig file with which the kubelet of an agent node requests its certificate.
 pub(crate) const BOOTSTRAP: &str = "bootstrap.kubeconfig";
@@ -71,8 +71,8 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         ("secure-port", API_PORT.to_string()),
         ("service-account-issuer", issuer.clone()),
-        // Upstream's default contains the node's address, which the issuer's certificate need not cover
-        // (docs/facts.md#issuer-and-discovery).
+        // By default, this URL contains the node's address. Clients could then not verify the connection, because the
+        // certificate of the issuer's server may lack that address (docs/facts.md#issuer-and-discovery).
         ("service-account-jwks-uri", format!("{issuer}/openid/v1/jwks")),
         ("service-account-key-file", tls("service.key")),
         ("service-account-signing-key-file", tls("service.key")),
@@ -100,7 +100,7 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
         ("bind-address", LOOPBACK.to_owned()),
         ("cluster-cidr", settings.cluster_range.to_string()),
         ("kubeconfig", credential("controller")),
-        // The default limit of 20 requests a second would slow down the start.
+        // The controller-manager's default limit of 20 requests a second would slow down the start of the cluster.
         ("kube-api-burst", "400".to_owned()),
         ("kube-api-qps", "200".to_owned()),
         ("leader-elect", "false".to_owned()),
@@ -145,8 +145,8 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let mut defaults = vec![
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
-        // The kubelet collects the containers' resource usage in this interval, but nothing here reads it. With the
-        // default of ten seconds, the collection is a tenth of the kubelet's work.
+        // The kubelet collects the containers' resource usage in this interval, but no part of this cluster reads
+        // these numbers. With the default of ten seconds, the collection is a tenth of the kubelet's work.
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
         ("node-ip", node.address.to_string()),
@@ -172,7 +172,7 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
 pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("cluster-cidr", settings.cluster_range.to_string()),
-        // 0 means "do not change": a container may not write the host's conntrack limits.
+        // 0 means "do not change": a container has no permission to write the host's conntrack limits.
         ("conntrack-max-per-core", "0".to_owned()),
         ("conntrack-tcp-timeout-close-wait", "0s".to_owned()),
         ("conntrack-tcp-timeout-established", "0s".to_owned()),

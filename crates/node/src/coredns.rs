@@ -1,5 +1,5 @@
-//! The Kubernetes objects of CoreDNS, as k3s deploys them. Their names, the Corefile's imports and the optional
-//! `coredns-custom` volume are part of k3s's interface (docs/facts.md#coredns-on-k3s).
+//! The Kubernetes objects of CoreDNS, as k3s deploys them. Users of k3s rely on the names of these objects, on the
+//! files that the Corefile imports, and on the optional volume `coredns-custom` (docs/facts.md#coredns-on-k3s).
 
 use serde_json::{Value, json};
 
@@ -169,9 +169,9 @@ fn container(node: &Node) -> Value {
             "httpGet": { "path": "/health", "port": 8080 },
             "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
         },
-        // Kubernetes allows no period below one second. The node is ready only after CoreDNS has answered, and CoreDNS
-        // gets no question before this probe succeeds. Many failures are allowed, so that the only replica stays in the
-        // Service even if it is slow.
+        // The start of the node ends only when CoreDNS answers through its Service, and CoreDNS gets no question
+        // before this probe succeeds. Therefore the period is one second, the shortest that Kubernetes allows. Many
+        // failures are allowed, so that the only replica stays in the Service even if it is slow.
         "readinessProbe": {
             "httpGet": { "path": "/ready", "port": 8181 },
             "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30,

@@ -1,8 +1,9 @@
-//! Applies manifests: those of CoreDNS, and every file in k3s's manifests folder, including files that are added later.
+//! Applies manifests: those of CoreDNS, and every file in k3s's manifests folder, including files that are added
+//! later.
 //!
 //! The code does what k3s's deploy controller does. A file is applied again when it changes. If a file is removed, its
-//! objects stay. A file `NAME.skip` excludes `NAME`. An object may fail because its kind or namespace does not exist
-//! yet; it is tried again as long as the node runs.
+//! objects stay. A file `NAME.skip` excludes `NAME`. If an object cannot be applied, for example because its kind or
+//! its namespace does not exist yet, it is tried again as long as the node runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,14 +23,15 @@ use crate::say::say;
 const MANAGER: &str = "parallax-node";
 /// The namespace for an object that needs a namespace and names none.
 const DEFAULT_NAMESPACE: &str = "default";
-/// The pause between two readings of the manifests folder.
+/// The pause between two readings of the manifests folder, if all objects are applied.
 const RESCAN: Duration = Duration::from_secs(1);
-/// The pause before an object whose apply failed is tried again.
+/// The pause before objects that could not be applied are tried again.
 const RETRY: Duration = Duration::from_millis(100);
 /// The largest number of files that are read from the manifests folder.
 const FILES_LIMIT: usize = 1000;
 
-/// An object that is still to be applied. `origin` is the file, or a name for objects without a file.
+/// An object that is still to be applied. `origin` is the manifest file of the object, or a name for an object without
+/// a file.
 struct Pending {
     origin: String,
     object: Value,
@@ -38,7 +40,8 @@ struct Pending {
 /// The modification time and the length of a file. If one of them differs, the file has changed.
 type Stamp = (Option<SystemTime>, u64);
 
-/// Applies objects. It remembers the state of each file of the folder, so that only changed files are applied again.
+/// Applies objects. It remembers the state of each file of the manifests folder, so that only changed files are applied
+/// again.
 pub(crate) struct Deployer {
     client: Client,
     kinds: HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>,
@@ -59,7 +62,7 @@ impl Deployer {
     }
 
     /// Makes one pass: reads new and changed files, and tries to apply all objects that are still to be applied.
-    /// Returns the number of objects for which this failed.
+    /// Returns the number of objects that could not be applied.
     pub(crate) async fn pass(&mut self) -> usize {
         self.scan();
         for pending in std::mem::take(&mut self.pending) {
@@ -123,8 +126,8 @@ impl Deployer {
         Ok(found)
     }
 
-    /// Prints `line`, unless it was printed before. Failed objects are tried ten times a second, and their message
-    /// would be repeated each time.
+    /// Prints `line`, unless it was printed before. Objects that cannot be applied are tried ten times a second, and
+    /// their messages would be repeated each time.
     fn report_once(&mut self, line: String) {
         if !self.reported.contains(&line) {
             say(&line);
@@ -141,8 +144,8 @@ fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // Three errors are expected here: the entry was removed in the meantime, it is a broken link, or it is a
-            // link to one of its parent folders.
+            // Three errors are expected here: an entry of the manifests folder was removed in the meantime, it is a
+            // broken link, or it is a link to one of its parent folders.
             Err(error)
                 if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
             {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// The time limit of one question. It is short, because an unanswered question is repeated from a new socket. Packets
-/// from one port keep the route of the first packet, even after the Service has got an endpoint
-/// (docs/facts.md#services-and-addresses).
+/// The time limit of one question. It is short, because the next try uses a new socket. All packets of one socket keep
+/// the route of its first packet, even after the Service has got an endpoint (docs/facts.md#services-and-addresses).
 const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
 /// The header of the DNS question: id, flags (recursion desired), and the four counts (one question, no records).

@@ -30,7 +30,7 @@ pub(crate) enum NodeError {
         "neither {0} nor {1} is on a file system that can hold overlays; mount a volume at one of them, or use --snapshotter native"
     )]
     NoOverlay(&'static str, &'static str),
-    /// A k3s file exists that this image does not read.
+    /// A file exists that k3s reads, but that this source-built node does not read.
     #[error("{0} exists, but this source-built node does not read it; {1}")]
     NotSupported(&'static str, &'static str),
     /// A file with a CA certificate that an agent node needs before its start does not exist.

@@ -44,8 +44,8 @@ state = "/run/containerd"
     )
 }
 
-/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). The only one is the token with which
-/// agent nodes join. Its group may request certificates and do nothing else.
+/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). There is only one token: the token with
+/// which agent nodes join. The group of this token may request certificates and do nothing else.
 pub(crate) fn tokens(token: &str) -> String {
     format!("{token},{user},{user},\"{group}\"\n", user = crate::approve::USER, group = crate::approve::GROUP)
 }
@@ -66,7 +66,7 @@ pub(crate) fn network_config(pods: &str) -> String {
         "plugins": [
             {
                 "type": "ptp",
-                // The plugin adds no masquerading rule for each pod. One rule for all pods is added at the start
+                // The CNI plugin adds no masquerading rule for each pod. One rule for all pods is added at the start
                 // (`machine::masquerade`).
                 "ipMasq": false,
                 "ipam": {
@@ -104,8 +104,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
-        // A container may not write to parts of /proc/sys and may not lower OOM scores. The kubelet treats such
-        // failures as warnings if this feature gate is set.
+        // A container cannot write to parts of /proc/sys, and cannot lower OOM scores. The kubelet treats such failures
+        // as warnings if this feature gate is set.
         "featureGates": { "KubeletInUserNamespace": true },
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,

@@ -11,7 +11,8 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Join, Settings, Snapshotter};
 
-/// The packaged components of k3s other than CoreDNS. This image has none of them, but `--disable` accepts their names.
+/// The packaged components of k3s other than CoreDNS. The source-built node has none of them. Its option `--disable`
+/// accepts their names, as that of k3s does.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
 /// The text of `--version`. It names the source-built node, so that nobody confuses this program with the published
@@ -187,7 +188,8 @@ fn from_line(line: &[String], read: impl Fn(&str) -> std::io::Result<Option<Stri
     settle(both.command, &read)
 }
 
-/// Turns the text of a config file into flags of the command line, so that one parser checks both.
+/// Turns the text of a config file into flags of the command line, so that one parser checks the file and the command
+/// line.
 fn config_flags(subcommand: &str, text: &str) -> Result<Vec<String>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
@@ -266,10 +268,10 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
     // In k3s, an agent gets the address ranges and the domain from its server. Here, an agent node always uses the
-    // default values of a server.
+    // default values of a server. Therefore the settings of a server without flags are computed first.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    // The token in `given` is the one with which the agent node joins; `joined` contains it. In a server's settings,
-    // the token would admit agent nodes, so it is removed here.
+    // The token in `given` is the token with which the agent node joins, and `joined` contains it. In a server's
+    // settings, `token` admits agent nodes. An agent node admits no other nodes, so the token is removed here.
     defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })

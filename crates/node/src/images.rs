@@ -16,8 +16,8 @@ const ENDINGS: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
 /// the processor.
 const CONCURRENT_IMPORTS: usize = 3;
 
-/// Imports every image archive of the folder and returns their number. A failed import is an error, because a pod that
-/// waits for a missing image gives a much less clear message.
+/// Imports every image archive in k3s's image folder, and returns the number of archives. A failed import is an error,
+/// because a pod that waits for a missing image gives a much less clear message.
 pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeError> {
     let archives = archives(Path::new(paths::IMAGES)).map_err(NodeError::file("list", paths::IMAGES))?;
     let count = archives.len();

@@ -1,5 +1,5 @@
-//! Writes kubeconfigs. The administrator's contains the certificates and keys themselves. Those of components contain
-//! paths of files.
+//! Writes kubeconfigs. The administrator's kubeconfig contains the certificates and the key. The kubeconfigs of
+//! components contain only the paths of such files.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::error::NodeError;
 
-/// The apiserver's URL on the node itself. Clients outside replace it with the port that the container publishes.
+/// The apiserver's URL on the node itself. Clients outside the container replace the port by the port that the
+/// container publishes.
 fn server() -> String {
     format!("https://127.0.0.1:{API_PORT}")
 }

@@ -21,7 +21,7 @@ const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// The folder at which the control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The largest number of attempts to move all processes out of the root control group. Processes may start during an
-/// attempt, so one may not be enough.
+/// attempt, so one attempt may leave some processes there.
 const MOVE_ATTEMPTS: usize = 10;
 
 /// The node's name and its IPv4 address on the default route.
@@ -30,7 +30,8 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
         .node_name
         .clone()
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
-    // Connecting a datagram socket sends no packet. The kernel only chooses the local address for the route.
+    // Connecting a datagram socket sends no packet. The kernel only chooses the local address for packets to the remote
+    // address.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(REMOTE_ADDRESS)?;
         socket.local_addr()

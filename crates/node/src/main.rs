@@ -16,11 +16,11 @@
 //! - CoreDNS reads the API at the node's address.
 //! - Logs are files under `/var/log/parallax-node`.
 //!
-//! `k3s agent` runs an agent node, which joins differently from k3s's. It needs the cluster's two CAs before it starts,
-//! in `agent/server-ca.crt` and `agent/client-ca.crt`; an installer of nodes puts them there. The kubelet and
-//! kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL of `--server`, so
-//! the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults. The hash of the CA
-//! in a long token is not checked.
+//! `k3s agent` runs an agent node. It joins in another way than an agent node of k3s: It needs two of the cluster's
+//! CAs before it starts, in `agent/server-ca.crt` and `agent/client-ca.crt`. Whoever starts the node puts them there.
+//! The kubelet and kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL
+//! of `--server`, so the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults.
+//! The hash of the CA in a long token is not checked.
 //!
 //! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
 //! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.

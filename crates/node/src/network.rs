@@ -11,8 +11,8 @@ pub(crate) struct Range {
     bits: u8,
 }
 
-/// The longest accepted prefix (the smallest range). Each node's pods get a /24, and CoreDNS gets the tenth address of
-/// the services' range.
+/// The longest accepted prefix (the smallest range). A smaller range would not suffice: each node's pods get a /24,
+/// and CoreDNS gets the tenth address of the services' range.
 const LONGEST_PREFIX: u8 = 24;
 /// The shortest accepted prefix (the largest range).
 const SHORTEST_PREFIX: u8 = 8;

@@ -1,7 +1,7 @@
-//! Creates the node's certificates, under k3s's paths.
+//! Creates the node's certificates and keys, at the paths that k3s uses for them.
 //!
 //! As in k3s, there are three CAs (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. Existing
-//! files are kept, so a user can place a CA or the token key there before the start.
+//! files are kept, so a user can place a CA or the token key at its path before the start.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,7 +21,8 @@ use crate::settings::{Node, Settings};
 const CA_VALIDITY: Duration = Duration::days(3650);
 /// The time for which a leaf certificate is valid.
 const LEAF_VALIDITY: Duration = Duration::days(365);
-/// Certificates are already valid this time before the node's start, because the clocks of host and node may differ.
+/// The validity of each certificate begins this long before the node's start, because the clock of a client on another
+/// machine may be behind the node's clock.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
 /// The reason why certificates could not be created.

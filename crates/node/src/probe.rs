@@ -19,8 +19,8 @@ const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
 /// The path at which the apiserver reports that it is ready.
 pub(crate) const READY: &str = "/readyz";
-/// The path at which the apiserver reports that the system's roles exist. Without these roles, the controller-manager
-/// and the scheduler end at once.
+/// The path at which the apiserver reports that the default RBAC roles exist. Without these roles, the
+/// controller-manager and the scheduler end at once.
 pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
 
 /// Whether the apiserver answers a GET request for `path` with success.
@@ -30,7 +30,7 @@ pub(crate) async fn answers(client: &Client, path: &str) -> bool {
 }
 
 /// Whether kube-proxy has written its rules, as its metrics page says. Its health page cannot be used: it reports
-/// success earlier, when connections to Services still leave the machine.
+/// success earlier, when connections to Services do not reach their pods yet.
 pub(crate) async fn service_rules_written() -> bool {
     let page = tokio::time::timeout(REQUEST_LIMIT, page(PROXY_METRICS, "/metrics")).await;
     matches!(page, Ok(Ok(text)) if rules_written(&text))

@@ -67,6 +67,7 @@ fn reap(node: Pid) -> Option<u8> {
 }
 
 fn forward(node: Pid) {
-    // The signal cannot be sent if the node has just ended. Its SIGCHLD then follows, so the error is ignored.
+    // The signal cannot be sent if the node process has just ended. The kernel reports that end by SIGCHLD, so the
+    // error is ignored.
     let _ = kill_process(node, Signal::TERM);
 }

@@ -23,7 +23,7 @@ pub(crate) async fn keep(client: Client, own: String) {
         let (verb, node) = match event {
             Ok(Event::Apply(node) | Event::InitApply(node)) => ("replace", node),
             Ok(Event::Delete(node)) => ("del", node),
-            // After an error, the watch starts again automatically.
+            // After an error, the watch of the nodes starts again automatically.
             Ok(Event::Init | Event::InitDone) | Err(_) => continue,
         };
         if node.name_any() == own {

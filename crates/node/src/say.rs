@@ -22,12 +22,12 @@ pub(crate) fn print_error(text: impl Display) {
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts the measurement.
+    /// Starts the measurement. Call this function at the start of the node.
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Prints that `what` is reached, with the time since the start.
+    /// Prints that the node has reached the phase `what`, and the time since the start of the node.
     pub(crate) fn reached(self, what: impl Display) {
         say(format!("{what} after {}", seconds(self.0.elapsed())));
     }

@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use crate::arguments::Argument;
 use crate::network::Range;
 
-/// CoreDNS gets this address by default, counted from the beginning of the services' range: `10.43.0.10` in
-/// `10.43.0.0/16`.
+/// The number of CoreDNS's default address within the services' range: 10 means `10.43.0.10` in `10.43.0.0/16`.
 const DNS_ADDRESS: u8 = 10;
 
 /// The settings of a server node or an agent node.
@@ -45,7 +44,8 @@ pub(crate) struct Settings {
     pub(crate) resolv_conf: Option<String>,
     /// The name of the node; `None` means the host name.
     pub(crate) node_name: Option<String>,
-    /// The secret with which agent nodes join this server. `None` at an agent, and at a server that admits no agents.
+    /// The secret with which agent nodes join this server. `None` at an agent node, and at a server that admits no
+    /// agent nodes.
     pub(crate) token: Option<String>,
     /// The cluster that the node joins. `None` at a server.
     pub(crate) join: Option<Join>,

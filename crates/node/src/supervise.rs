@@ -28,7 +28,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(1200);
 /// the components' CPU time. The components' child processes inherit the value, but containers do not.
 const GARBAGE_PERCENT: &str = "400";
 
-/// The stage at which a component is stopped, in the order of the variants.
+/// The stage at which a component is stopped. The stages are stopped in the order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// Clients of the apiserver, for example the kubelet. They stop first.
@@ -95,7 +95,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let status = child.wait().await;
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            // Nobody may receive these messages when the node stops, so errors are ignored.
+            // When the node stops, perhaps nobody receives these messages any more, so errors are ignored.
             let _ = ended_sender.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });

@@ -12,14 +12,14 @@ use kube::runtime::watcher::watch_object;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-/// The pause before a failed watch is started again the first time. The pause doubles with each failure, up to the
-/// limit below. kube's own pauses grow to half a minute, which is too long for the start of a node.
+/// The pause before a failed watch is started again the first time. The pause doubles with each failure, up to
+/// [`LONGEST`]. kube's own pauses grow to half a minute, which is too long for the start of a node.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Waits until a condition holds for an object or for its absence, and returns the object, if it exists. kube's
-/// `await_condition` ends at the first error. Here, a failed watch is started again after a pause. The caller sets the
-/// time limit.
+/// Waits until `condition` holds. The condition is about an object, or about its absence. Returns the object, if it
+/// exists. kube's `await_condition` ends at the first error. Here, a failed watch is started again after a pause. The
+/// caller sets the time limit.
 pub(crate) async fn until<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -32,8 +32,8 @@ where
             return object;
         }
     }
-    // If the stream ends, the condition was not met, so the future must not return. The caller's time limit then ends
-    // the wait.
+    // If the stream of the watch ends, the condition was not met, so the future must not return. The caller's time
+    // limit then ends the wait.
     std::future::pending().await
 }
 

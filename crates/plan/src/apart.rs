@@ -14,10 +14,10 @@ use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Loaded, Variant};
 
-/// Groups the selected variants of a scenario by environment; each group has an id. A break that changes only steps, or
-/// only what a vantage trusts, shares the baseline's environment. Every other break has its own environment, and so has
-/// a break that changes what a step applies. If a variant's flow changes its environment in a way that `run::reset`
-/// does not undo, the breaks have their own environments too. Otherwise one variant would find the objects that another
+/// Groups the selected variants of a scenario by environment; each group has an id. The baseline and the variants that
+/// change only steps and vantages share one environment. Every other variant has its own environment. A variant also
+/// has its own if it changes which objects a step applies, or if its flow or the baseline's flow changes the
+/// environment in a way that `run::reset` cannot undo. Otherwise one variant would find the objects that another
 /// variant had patched or deleted.
 pub(super) fn environments<'a>(
     library: &Library,
@@ -35,7 +35,7 @@ pub(super) fn environments<'a>(
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        // A break that changes which objects a step applies needs its own environment.
+        // A variant that changes which objects a step applies needs its own environment.
         let steps = variant.scenario.steps();
         let applies =
             |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);
@@ -51,13 +51,13 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// Returns one environment for each selected variant of a scenario.
+/// Returns a separate environment for each selected variant of a scenario.
 pub(super) fn unshared<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
     let chosen = loaded.variants.iter().filter(|variant| selected.contains(&variant.id));
     chosen.map(|variant| (variant.id.to_string(), vec![variant])).collect()
 }
 
-/// What exists in an environment before a flow that applies objects starts.
+/// The objects that exist in an environment before its first flow starts.
 #[derive(Default)]
 struct Found {
     /// The kind and the name of each object that the baseline's fixtures create.
@@ -75,7 +75,8 @@ impl Found {
         }
         let fixtures =
             loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
-        // If a fixture cannot be expanded, `Wants::of` reports the error. Here the fixtures are then taken as empty.
+        // If a fixture cannot be expanded, `Wants::of` reports the error. This function then continues as if there were
+        // no fixtures.
         let fixtures = fixtures.unwrap_or_default();
         let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), [&baseline.scenario]);
         let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
@@ -99,10 +100,10 @@ fn title(object: &Value) -> Option<(String, String)> {
     Some((word("/kind")?, word("/metadata/name")?))
 }
 
-/// Whether the effect of a step can be undone after the flow. The reset can delete an object that the flow created, in
-/// the environment's namespace or cluster-wide. It can also delete what probes wrote to a store. A program's effect
-/// cannot be undone if the program has the credentials of a store or runs in a pod with a ServiceAccount, because the
-/// harness does not know what the program changed there.
+/// Whether the effect of a step can be undone after the flow. The reset (`run::reset`) can delete an object that the
+/// flow created, in the environment's namespace or cluster-wide. It can also delete what probes wrote to a store. A
+/// program may have the credentials of a store, or run in a pod with a ServiceAccount. The effect of such a program
+/// cannot be undone, because the harness does not know what the program changed in the store or in the cluster.
 fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
@@ -149,7 +150,8 @@ mod tests {
         for (step, shared) in [
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own } }"), true),
             (apply("{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: { name: own } }"), true),
-            // A fixture created these objects. To undo the step, their earlier state would have to be restored.
+            // A fixture created these two objects. To undo the step, the reset would have to restore their earlier
+            // state, which it cannot do.
             (apply("{ apiVersion: v1, kind: Service, metadata: { name: minio } }"), false),
             (apply("{ apiVersion: v1, kind: Secret, metadata: { name: minio-root } }"), false),
             // The name of the first object is known only at run time, so it could be an object of a fixture. The second

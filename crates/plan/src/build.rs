@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::namespaces::Namespaces;
-use super::{apart, hosts, pods};
+use super::{apart, claims, hosts, pods};
 use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library, Scopes};
 use parallax_language::scenario::diagnostic::{suggest, tidy};
 use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery, Placed, Scenario};
@@ -18,12 +18,12 @@ use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
 /// The range of node ports of each cluster (`--service-node-port-range`). The apiserver assigns the first 128 ports of
 /// this range to Services only when all others are used up (docs/facts.md#paths-and-flags-of-k3s). With the smaller
-/// default range, it would keep fewer ports back.
+/// default range, it would treat fewer than 128 ports in this way.
 pub const NODE_PORTS: RangeInclusive<u16> = 28_000..=32_767;
-/// The largest number of edges on one cluster. The edges use the 128 node ports that the apiserver assigns last. A
-/// Service that a flow creates may get any of the other ports.
+/// The largest number of Services of one cluster that are reachable through the edge. Each of them uses one of the 128
+/// node ports that the apiserver assigns last. A Service that a flow creates may get any of the other ports.
 const EDGES_LIMIT: usize = 128;
-/// The limit of environments on one cluster.
+/// The largest number of environments on one cluster.
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// The namespace with which fixtures are expanded if the result must be the same for every environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
@@ -33,8 +33,8 @@ pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two environments of one cluster need the same DNS name or outside name, or the same cluster-wide object with
-    /// different content.
+    /// Two environments of one cluster, or two fixtures of one environment, need the same DNS name, the same name outside
+    /// the cluster, or the same cluster-wide object with different content.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
@@ -118,17 +118,23 @@ fn to_depth(
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
-        for environments in with_edges(environments) {
+        // If each variant has its own environment (`Unshared`), the environments of a scenario claim the same names. So
+        // they need different clusters.
+        let parts = match namespaces {
+            Namespaces::Unshared => claims::without_conflict(environments),
+            _ => vec![environments],
+        };
+        for environments in parts.into_iter().flat_map(with_edges) {
             let name = format!("c{}", clusters.len() + 1);
             let cluster = ClusterPlan { name, traits: wants.traits.clone(), environments, priority: 0 };
-            refuse_conflicts(&cluster)?;
+            claims::refuse_conflicts(&cluster.environments)?;
             clusters.push(cluster);
         }
     }
     if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
 }
 
-/// The environments of the selected variants, each with its own namespace.
+/// Divides the selected variants into environments, and gives each environment its namespace.
 fn drafts<'a>(
     library: &Library,
     cache: &ExpansionCache,
@@ -158,8 +164,8 @@ fn drafts<'a>(
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
-    /// The CRDs of namespaced kinds that fixtures define: the content by the CRD's name. A CRD that all environments
-    /// define in the same way is removed from this map, because it is no reason for a separate cluster.
+    /// The CRDs of namespaced kinds that fixtures define: the content of each CRD, by its name. A CRD that all
+    /// environments define in the same way is removed from this map, because it is no reason for a separate cluster.
     kinds: BTreeMap<String, String>,
     /// The id of the environment, if the environment must not share its cluster; otherwise `None`. An environment has
     /// its own cluster if a break declares that the cluster does not start, if a flow stops or starts a node, or if a
@@ -168,7 +174,8 @@ struct Wants {
 }
 
 impl Wants {
-    /// `each_alone` says whether no environment shares its cluster.
+    /// Collects what an environment requires of its cluster. If `each_alone` is true, no environment shares its
+    /// cluster.
     fn of(
         library: &Library,
         cache: &ExpansionCache,
@@ -182,16 +189,16 @@ impl Wants {
             .loaded
             .with_places(variant, |places| cache.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
-        // The scenario's own value has priority. Without one, the widest access to the issuer's documents that a
-        // fixture needs is used.
+        // The trait `discovery` says who may read the issuer's documents. The scenario's own value takes precedence. If
+        // it has none, the value is the widest access that one of its fixtures needs.
         let needs = || fixtures.values().map(|it| &it.cluster);
         traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
         let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
         traits.published = traits.published.or_else(|| published.cloned());
         let needed = |of: fn(&ClusterNeeds) -> &Vec<String>| -> Vec<String> { needs().flat_map(of).cloned().collect() };
         traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
-        // If a flag is given several times, the last one counts. The scenario's own flags come last, so they override
-        // those of fixtures.
+        // If a flag is given several times, the apiserver uses the last one. The scenario's own flags come last, so
+        // they override the flags of fixtures.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         for agent in &mut traits.agents {
             agent.server = agent.server.take().map(|it| pods::filled_text(&it, &fixtures));
@@ -203,8 +210,8 @@ impl Wants {
         let kinds = kinds.into_iter().map(|it| (name(it), it.to_string())).collect();
         let wide = wide.into_iter().filter(|it| !is_confined(it, ANY_NAMESPACE));
         let mut objects: Vec<String> = wide.map(Value::to_string).collect();
-        // Every environment of a cluster also sees the cluster-wide objects that a step applies, so these objects are
-        // added too.
+        // All environments of a cluster also see the cluster-wide objects that a step applies. Therefore these objects
+        // are part of the requirements too.
         let scenarios = || draft.variants.iter().map(|it| &it.scenario);
         let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), scenarios());
         let steps = scenarios().flat_map(Scenario::steps);
@@ -214,8 +221,8 @@ impl Wants {
         objects.dedup();
         let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
         let acts_on_a_node = |it: &Variant| it.scenario.steps().iter().any(on_a_node);
-        // If a node trusts an authority that is a fixture, the authority exists in one environment only. So this
-        // environment cannot share the cluster.
+        // If a node trusts an authority that is a fixture, this authority belongs to one environment only. So the
+        // environment cannot share its cluster.
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
         let alone = each_alone
             || trusts
@@ -224,16 +231,16 @@ impl Wants {
     }
 }
 
-/// Whether an object is the CRD of a namespaced kind. Such a CRD adds a kind to the cluster, but each environment sees
-/// only its own objects of this kind, so environments may share the cluster. If an environment applies such objects but
-/// defines no CRD, the scope of the kind is not known. Its objects then count as cluster-wide, and the environment does
-/// not share the cluster.
+/// Whether an object is the CRD of a namespaced kind. Such a CRD adds a kind to the whole cluster, but the objects of
+/// this kind are in namespaces. So environments may share the cluster. If an environment applies objects of a kind but
+/// defines no CRD for it, the scope of the kind is not known. These objects then count as cluster-wide, so they are a
+/// reason for a separate cluster.
 fn defines_namespaced_kind(manifest: &Value) -> bool {
     manifest["kind"] == "CustomResourceDefinition" && manifest["spec"]["scope"] == "Namespaced"
 }
 
-/// Removes from all requirements the CRDs that all environments define in the same way. They need not separate
-/// clusters.
+/// Removes from all requirements the CRDs that all environments define in the same way. Such CRDs are no reason for
+/// separate clusters.
 fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, content) in wants.iter().flatten().flat_map(|it| &it.kinds) {
@@ -244,9 +251,9 @@ fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     }
 }
 
-/// Whether a cluster-wide object affects only the given namespace. This is so for a webhook configuration whose
-/// webhooks are called only for objects in this namespace. It does not affect other environments, so they may share the
-/// cluster.
+/// Whether a cluster-wide object affects only the given namespace. This is true for a webhook configuration whose
+/// webhooks are called only for objects in this namespace. Such an object does not affect other environments, so they
+/// may share the cluster.
 fn is_confined(manifest: &Value, namespace: &str) -> bool {
     let own = |webhook: &Value| {
         webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
@@ -277,7 +284,8 @@ fn environment(
         .iter()
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, alone)))
         .collect();
-    // All variants of this environment have the same fixtures, so the first variant represents all of them.
+    // All variants of this environment have the same fixtures, so it is enough to read the fixtures of the first
+    // variant.
     let first = draft.variants[0];
     let mut environment =
         EnvironmentPlan { id: draft.id.clone(), namespace: draft.namespace.clone(), ..EnvironmentPlan::default() };
@@ -319,7 +327,8 @@ fn environment(
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
-/// Returns a diagnostic for each CoreDNS entry with the address of a fixture that has no container outside the cluster.
+/// Returns a diagnostic for each wrong CoreDNS entry: the entry asks for the address of a fixture's container outside
+/// the cluster, but the fixture has no such container.
 fn hosts_without_container(
     loaded: &Loaded,
     variant: &Variant,
@@ -345,8 +354,8 @@ fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, Strin
     VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, pods: BTreeMap::new(), places }
 }
 
-/// Gives each environment its edges, and divides the environments among clusters so that each cluster has enough node
-/// ports for its edges.
+/// Gives a node port to each Service that is reachable through the edge. Divides the environments among clusters, so
+/// that each cluster has enough node ports.
 fn with_edges(environments: Vec<EnvironmentPlan>) -> Vec<Vec<EnvironmentPlan>> {
     let mut clusters = vec![Vec::new()];
     let mut next_port = *NODE_PORTS.start();
@@ -380,45 +389,6 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
         }
     }
     edges
-}
-
-/// Returns an error if two environments of a cluster need the same DNS name or outside name, or the same cluster-wide
-/// object with different content.
-fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
-    let mut claims: BTreeMap<String, String> = BTreeMap::new();
-    let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();
-    for environment in &cluster.environments {
-        let claimant = environment.id.clone();
-        for object in environment.fixtures.values().flat_map(|it| &it.cluster_objects) {
-            let word = |pointer: &str| object.manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            let what = format!("{} {} (each another)", word("/kind"), word("/metadata/name"));
-            match objects.get(&what) {
-                Some((other, first)) if **other != object.manifest => {
-                    return Err(PlanError::Conflict { first: first.clone(), second: claimant, what });
-                }
-                _ => drop(objects.insert(what, (&object.manifest, claimant.clone()))),
-            }
-        }
-        let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
-        let rules = rules.map(|rule| format!("the DNS rule for {} in {}", rule.from, rule.place.in_words()));
-        let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
-        let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
-        let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
-        // Several containers of one fixture may have the same host name, for example the machines of a pool. They count
-        // once.
-        let beside = environment.fixtures.values().map(|it| {
-            let names = it.containers.iter().flat_map(|it| it.ports().map(move |port| (&it.host, port)));
-            names.collect::<BTreeSet<_>>()
-        });
-        let beside = beside.flatten().map(|(host, port)| format!("the name {host}:{port} outside"));
-        for what in rules.chain(edges).chain(hosts).chain(beside) {
-            let claimant = claimant.clone();
-            if let Some(first) = claims.insert(what.clone(), claimant.clone()) {
-                return Err(PlanError::Conflict { first, second: claimant, what });
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The types of a plan: clusters, their environments, and the variants of these.
+//! The types of a plan: clusters, environments, and the variants in each environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +27,8 @@ impl Plan {
         })
     }
 
-    /// A copy of the plan with only these variants. `suffix` is appended to the names of the clusters, because the
-    /// clusters of the original plan may still exist.
+    /// A copy of the plan that contains only the given variants. `suffix` is appended to the names of the clusters,
+    /// because the clusters of the original plan may still exist.
     #[must_use]
     pub fn only(&self, variants: &BTreeSet<VariantId>, suffix: &str) -> Self {
         let mut plan = self.clone();
@@ -48,8 +48,8 @@ impl Plan {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
     }
 
-    /// The names, in `images.lock`, of the images that nodes need for fixtures, vantage pods and objects that steps
-    /// apply.
+    /// The names of the images, as in `images.lock`, that nodes need for fixtures, for vantage pods, and for objects
+    /// that steps apply.
     pub fn images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::images).collect()
     }
@@ -65,8 +65,8 @@ impl Plan {
     }
 }
 
-/// The image names in a Kubernetes object that come from `images.lock`. They are the values of `image` fields without a
-/// slash, a colon or a template; a value with a slash or a colon is a full image reference.
+/// The names from `images.lock` that a Kubernetes object contains. A field `image` has such a name if its value
+/// contains no slash, no colon and no template. A value with a slash or a colon is a complete image reference.
 fn named(object: &Value) -> Vec<&str> {
     match object {
         Value::Object(fields) => {
@@ -87,13 +87,15 @@ pub struct ClusterPlan {
     pub traits: ClusterTraits,
     /// The environments of the cluster, each in its own namespace.
     pub environments: Vec<EnvironmentPlan>,
-    /// The priority of the cluster's start: approximately the milliseconds of work that wait for the cluster.
+    /// The priority of the cluster's start: approximately the milliseconds of work that cannot begin before the cluster
+    /// has started.
     #[serde(skip)]
     pub priority: u64,
 }
 
 impl ClusterPlan {
-    /// All DNS rules of the fixtures in the cluster. They are in place before CoreDNS starts.
+    /// All DNS rules of the fixtures in the cluster. The harness writes the rules into the cluster before CoreDNS
+    /// starts.
     pub fn dns_rules(&self) -> impl Iterator<Item = &DnsRule> {
         self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.dns_rules)
     }
@@ -105,8 +107,8 @@ impl ClusterPlan {
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
     }
 
-    /// The names that the cluster's CoreDNS resolves from fixed entries of fixtures, each with the namespace of its
-    /// environment.
+    /// The DNS entries of fixtures: names that the cluster's CoreDNS resolves to the address of a fixture's container.
+    /// Each comes with the namespace of its environment.
     pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
         self.environments.iter().flat_map(|it| {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
@@ -114,7 +116,8 @@ impl ClusterPlan {
         })
     }
 
-    /// The names of the images that the cluster's nodes need for fixtures, vantage pods and objects that steps apply.
+    /// The names of the images that the cluster's nodes need for fixtures, for vantage pods, and for objects that steps
+    /// apply.
     pub fn images(&self) -> BTreeSet<&str> {
         self.environments.iter().flat_map(EnvironmentPlan::images).collect()
     }
@@ -151,9 +154,9 @@ impl ClusterPlan {
 /// The plan of one environment: a namespace with its fixtures, and the variants that run in it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EnvironmentPlan {
-    /// The id of the environment. If the baseline and perhaps some breaks run in the environment, the id is the
-    /// scenario's path; otherwise it is the id of the only variant. Unlike the namespace, the id does not depend on
-    /// which variants are selected.
+    /// The id of the environment. The environment that the baseline shares with other variants has the scenario's path
+    /// as its id. Every other environment has the id of its only variant. Unlike the namespace, the id does not depend
+    /// on which variants are selected.
     pub id: String,
     /// The name of the environment's namespace.
     pub namespace: String,
@@ -168,19 +171,19 @@ pub struct EnvironmentPlan {
     pub pods: BTreeMap<String, PodVantage>,
     /// The names of the ServiceAccounts that vantage pods run as, or for which tokens are issued.
     pub service_accounts: BTreeSet<String>,
-    /// The names of the images for the outside vantages that need one.
+    /// The names of the images for the vantages outside the cluster that run in a container.
     pub outside: BTreeSet<String>,
     /// The variants that run in this environment, one after the other: the baseline first, then the breaks that share
     /// the environment.
     pub variants: Vec<VariantPlan>,
-    /// The priority of the environment's start: approximately the milliseconds of work until its end, plus the work
-    /// that waits for its end.
+    /// The priority of the environment's start: approximately the milliseconds of work until the environment ends, plus
+    /// the milliseconds of work that waits for its end.
     #[serde(skip)]
     pub priority: u64,
 }
 
 impl EnvironmentPlan {
-    /// The names of the images of the environment's pods.
+    /// The names of the images that the cluster's nodes need for this environment.
     pub fn images(&self) -> BTreeSet<&str> {
         let fixtures = self.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
         let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
@@ -192,7 +195,7 @@ impl EnvironmentPlan {
     }
 
     /// The names of all images that the environment needs: those of its pods, of its vantages outside the cluster, and
-    /// of the containers that its fixtures start there.
+    /// of the containers that its fixtures start outside the cluster.
     pub fn all_images(&self) -> BTreeSet<&str> {
         let containers = self.fixtures.values().flat_map(|it| &it.containers).map(|it| it.image.as_str());
         self.images().into_iter().chain(self.outside.iter().map(String::as_str)).chain(containers).collect()
@@ -228,8 +231,8 @@ pub struct EdgePlan {
 }
 
 impl EdgePlan {
-    /// The names that lead to the Service, in lower case. `*.HOST` stands for each name that has one label more than
-    /// `HOST`.
+    /// The host names that lead to the Service, in lower case. `*.HOST` stands for each name that has one label more
+    /// than `HOST`.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let host = self.host.to_lowercase();
         let below = self.subdomains.then(|| format!("*.{host}"));
@@ -244,12 +247,12 @@ pub struct VariantPlan {
     pub id: VariantId,
     /// The path of the scenario file, relative to the project.
     pub file: String,
-    /// The content of the variant, with this environment's host names.
+    /// The variant itself, with the host names of this environment.
     #[serde(skip)]
     pub variant: Variant,
-    /// The name of the pod for each pod vantage of the variant, by the vantage's id.
+    /// Maps the id of each vantage that is a pod to the name of this pod.
     pub pods: BTreeMap<String, String>,
-    /// The place in the file (`file:line`) of each step, of each fixture's readiness condition, and of each entry in a
-    /// break's `fails`, by id.
+    /// Maps the id of each step and of each readiness check to its place, as `file:line`. If a break declares that the
+    /// step or the check fails, the place is that of this declaration.
     pub places: BTreeMap<String, String>,
 }

@@ -1,5 +1,5 @@
-//! The ConfigMap `coredns-custom`. k3s reads its keys `*.override` inside the server block `.:53`, and its keys
-//! `*.server` outside it (docs/facts.md#coredns-on-k3s).
+//! The ConfigMap `coredns-custom`. In k3s, the Corefile imports the keys `*.override` of this ConfigMap into the server
+//! block `.:53`, and the keys `*.server` as further server blocks (docs/facts.md#coredns-on-k3s).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ use parallax_language::fixture::{DnsPlace, DnsRule};
 /// The time for which clients may keep the address of a host, in seconds.
 const TTL_S: u32 = 60;
 
-/// The ConfigMap with all DNS rules of a cluster. The ConfigMap is created even if there are no rules. CoreDNS mounts
-/// it as optional, so CoreDNS would have to restart to see a ConfigMap that is created later. `address_of` gives the
-/// address of a fixture's container, by namespace and fixture id.
+/// The ConfigMap with all DNS rules of a cluster. The ConfigMap is created even if there are no rules. The pod of
+/// CoreDNS mounts it as an optional volume, so CoreDNS would have to restart to see a ConfigMap that is created later.
+/// `address_of` returns the address of a fixture's container, by namespace and fixture id.
 pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) -> Option<IpAddr>) -> Value {
     let mut data = serde_json::Map::new();
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
@@ -24,9 +24,10 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
             writeln!(overrides, "{directive}").expect("a String takes every write");
         }
     }
-    // The entries are templates in the server block `.:53`. A server block of its own would also answer for every name
-    // below the host's name, and would hide a rule that rewrites the host's name. The plugin `hosts` is no alternative,
-    // because the Corefile already has one in this block, and CoreDNS accepts only one in each block.
+    // The entries for hosts are templates in the server block `.:53`. A separate server block for a host would also
+    // answer for every name below the host's name, and would hide a rule that rewrites the host's name. The plugin
+    // `hosts` is no alternative: the Corefile already uses it in the block `.:53`, and CoreDNS accepts it only once in
+    // each block.
     for (namespace, host) in cluster.dns_hosts() {
         if let Some(address) = address_of(namespace, &host.address_of) {
             overrides.push_str(&host_templates(&host.name, address));

@@ -21,7 +21,7 @@ pub struct AtOnce {
     pub clusters: usize,
 }
 
-/// The expected durations in seconds. A duration is `None` if earlier runs do not give it.
+/// The expected durations in seconds. A duration is `None` if it cannot be computed from earlier runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expected {
@@ -29,11 +29,12 @@ pub struct Expected {
     pub from_run: Option<RunId>,
     /// The limits on simultaneous work with which the durations were computed.
     pub at_once: AtOnce,
-    /// The duration of the whole run, with its clean-up.
+    /// The duration of the whole run with its clean-up, in seconds.
     pub total: Option<f64>,
-    /// The end of each cluster's last environment, counted from the start of the first cluster; by the cluster's name.
+    /// The time at which each cluster's last environment ends, in seconds from the start of the first cluster. The key
+    /// is the name of the cluster.
     pub clusters: BTreeMap<String, Option<f64>>,
-    /// The duration of each environment's set-up and variants together, by namespace.
+    /// The duration of each environment's set-up and variants together, in seconds, by the environment's namespace.
     pub environments: BTreeMap<String, Option<f64>>,
     /// The duration of each variant, in seconds, by the variant's id.
     pub variants: BTreeMap<VariantId, Option<f64>>,
@@ -42,7 +43,7 @@ pub struct Expected {
 }
 
 impl Plan {
-    /// The expected durations of this plan with these limits.
+    /// The expected durations of a run of this plan with the limits `at_once`.
     pub fn expected(&self, history: &History, at_once: AtOnce) -> Expected {
         let mut expected = Expected { from_run: history.run.clone(), at_once, ..Expected::default() };
         for (_, environment, variant) in self.variants() {
@@ -61,8 +62,8 @@ impl Plan {
     }
 }
 
-/// The work of a job: the start of a cluster, or the set-up of an environment. The numbers are the indexes of the
-/// cluster in the plan and of the environment in the cluster.
+/// The work of a job: the start of a cluster, or the set-up of an environment. The first number is the index of the
+/// cluster in the plan; the second is the index of the environment in this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Start(usize),
@@ -74,24 +75,25 @@ enum Work {
 enum Event {
     /// The cluster with this index has started. Its environments can now be set up.
     Started(usize),
-    /// The environment has been set up (indexes of cluster and environment). Its job is free again, and its variants
-    /// begin.
+    /// The environment with these indexes (cluster, environment) has been set up. Its variants begin, and another job
+    /// may start.
     Ready(usize, usize),
-    /// All variants of the environment have ended (indexes of cluster and environment).
+    /// All variants of the environment with these indexes (cluster, environment) have ended.
     Ended(usize, usize),
 }
 
-/// A queue of waiting work. The highest-priority entry comes first. Of entries of equal priority, the one that was
-/// added first comes first.
+/// A queue of waiting work. The entry with the highest priority comes first. Among entries of equal priority, the entry
+/// that was added first comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
 /// A simulation of a run. It starts jobs, environments and clusters in the same order as a real run.
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// How many more jobs, environments and clusters may start now.
+    /// The numbers of further jobs, environments and clusters that may start now.
     free: AtOnce,
-    /// The number of entries that were added to the queues so far. It orders entries of equal priority.
+    /// The number of entries that were added to the queues so far. Each entry stores this number, so that entries of
+    /// equal priority keep their order.
     asked: usize,
     clusters: Queue<usize>,
     environments: Queue<(usize, usize)>,
@@ -189,8 +191,8 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Returns the duration `took`, or 0 if it is not known. In that case, the end of the cluster is marked as not
-    /// known.
+    /// Returns the duration `took`, or 0 if the duration is not known. In that case, also marks the time at which the
+    /// cluster's last environment ends as not known.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;

@@ -1,5 +1,5 @@
-//! The durations of earlier runs. Their keys (cluster traits, environment ids, variant ids) do not depend on the names
-//! that a plan assigned, so the next plan can find them.
+//! The durations of earlier runs. They are stored by cluster traits, environment ids and variant ids. These do not
+//! depend on the names that a plan assigns, so a later plan can find the durations.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::cluster::{ClusterPlan, Plan};
 pub struct History {
     /// The latest run that contributed durations; `None` if there is none.
     pub run: Option<RunId>,
-    /// The time before the first cluster starts, plus the time after the last environment has ended.
+    /// The time of a run before its first cluster starts, plus the time of its clean-up.
     pub around: Option<u64>,
     /// The time from the start of a cluster until its first environment can begin, by the cluster's traits.
     pub clusters: BTreeMap<String, u64>,
@@ -26,8 +26,8 @@ pub struct History {
 }
 
 impl History {
-    /// Adds the durations that `events`, the record of a run of this plan, contain. What failed to start contributes no
-    /// duration.
+    /// Adds the durations from `events`, the record of a run of this plan. A set-up that failed and a variant without a
+    /// verdict contribute no duration.
     pub fn learn(&mut self, plan: &Plan, events: &[Event]) {
         let mut began: BTreeMap<&str, u64> = BTreeMap::new();
         let mut clean_up = 0;
@@ -65,8 +65,8 @@ impl History {
     }
 }
 
-/// The key of a cluster in the history: its traits as JSON. The cluster's name is not part of it, because each plan
-/// assigns names anew.
+/// The key of a cluster in the history: its traits as JSON. The cluster's name is not part of the key, because each
+/// plan assigns new names.
 pub(super) fn traits_key(cluster: &ClusterPlan) -> String {
     serde_json::to_string(&cluster.traits).expect("traits serialise")
 }

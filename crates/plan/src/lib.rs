@@ -8,6 +8,7 @@
 
 mod apart;
 mod build;
+mod claims;
 mod cluster;
 mod coredns;
 mod expected;

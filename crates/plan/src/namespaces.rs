@@ -5,25 +5,25 @@ use std::collections::BTreeSet;
 /// The maximum length of the name of a namespace (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
-/// How the environments of a plan are divided among namespaces.
+/// How the environments of a plan get their namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Namespaces<'a> {
     /// Each environment has a namespace of its own. The name is made from the scenario's name.
     Each,
-    /// As `Each`, but no variant shares an environment with another one, even where it could. So no variant can find
-    /// what another one left in its environment.
+    /// Like `Each`, but each variant has an environment of its own, even if the variant could share one. So no variant
+    /// can find what another variant left in its environment.
     Unshared,
-    /// Each environment has a namespace of its own. Its name begins with this prefix, so that it does not exist yet in
-    /// a cluster that the harness does not own.
+    /// Each environment has a namespace of its own. Its name begins with this prefix, so that it differs from every
+    /// existing namespace of a cluster that the harness does not own.
     Prefixed(&'a str),
-    /// All environments use this existing namespace, one after the other. Each environment is a cluster of the plan, so
-    /// that environments with the same names do not conflict.
+    /// All environments use this existing namespace, one after the other. In the plan, each environment is alone in a
+    /// cluster, so that environments with the same host names or objects do not conflict.
     One(&'a str),
 }
 
 impl Namespaces<'_> {
-    /// Returns the name of an environment's namespace. `taken` contains the names that are already used; the new name is
-    /// added to it.
+    /// Returns the name of an environment's namespace. `taken` contains the names that are already used, and the
+    /// function adds the new name.
     pub(super) fn name(self, path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
         match self {
             Self::Each | Self::Unshared => namespace("", path, break_id, taken),

@@ -12,25 +12,26 @@ use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
 use super::history::{History, traits_key};
 use super::typical;
 
-/// For a shuffled order, each environment gets a random priority from this range, in milliseconds.
+/// The range, in milliseconds, from which each environment gets a random priority if the order is shuffled.
 const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
 /// The order in which a run does its work.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
-    /// The longest environments come first, and so do the clusters that contain them, so that no long environment runs
+    /// The longest environments come first, and the clusters that contain them too, so that no long environment runs
     /// alone at the end. The durations come from earlier runs. For an environment that never ran, the duration is
-    /// estimated from its steps. The duration of a baseline's longest break is added to the baseline's own, because the
-    /// breaks wait for the baseline. The order of variants is unchanged: the baseline, then its breaks.
+    /// estimated from its steps. The duration of a baseline's environment is increased by that of the longest
+    /// environment of its breaks, because breaks wait for the baseline. Within an environment, the order is unchanged:
+    /// the baseline, then its breaks.
     LongestFirst(&'a History),
     /// A random order, from this seed. The same seed and the same selected variants give the same order.
     Shuffled(u64),
 }
 
 impl Plan {
-    /// Sorts clusters, environments and variants in the given order, and sets the priority of each start. `clusters` is
-    /// the number of clusters that can exist at the same time. Nothing else in the plan changes, including names and
-    /// ports.
+    /// Sorts clusters, environments and variants in the given order, and sets the priorities of clusters and
+    /// environments. `clusters` is the number of clusters that can exist at the same time. Nothing else in the plan
+    /// changes: names and ports stay the same.
     #[must_use]
     pub fn arranged(mut self, order: Order<'_>, clusters: usize) -> Self {
         match order {
@@ -65,9 +66,9 @@ impl Plan {
     }
 
     /// Adds to the priority of each baseline's environment the duration of its scenario's longest other environment, so
-    /// that baselines start first. A break needs the baseline's duration: its declared failure counts only after the
-    /// time that the baseline's step needed. Until the baseline has ended, the break repeats its steps up to their time
-    /// limits.
+    /// that baselines start first. In a break, a declared failure of a step counts only after the time that the same
+    /// step needed in the baseline. If the baseline has not run yet, this time is not known, and the break must repeat
+    /// such a step up to its time limit.
     fn baselines_first(&mut self) {
         let mut longest: BTreeMap<String, u64> = BTreeMap::new();
         for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
@@ -83,10 +84,10 @@ impl Plan {
         }
     }
 
-    /// Adds to the priority of a cluster, and of its environments, the work of the clusters that can start only after
-    /// this cluster has ended. `places` is the number of clusters that can exist at the same time. A cluster with more
-    /// work than all later clusters together exists until the end of the run. Its end lets no other cluster start, so
-    /// nothing is added to it.
+    /// Adds to the priority of each cluster, and of its environments, the work of the clusters that can start only
+    /// after this cluster has ended. `places` is the number of clusters that can exist at the same time. A cluster with
+    /// more work than all later clusters together exists until the end of the run. No other cluster waits for its end,
+    /// so nothing is added to its priority.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.priority + longest(it);
         let mut waits = vec![0; self.clusters.len()];
@@ -120,17 +121,19 @@ fn longest(cluster: &ClusterPlan) -> u64 {
 }
 
 /// The time from the start of a cluster until its first environment can begin, in milliseconds. `None` if no earlier
-/// run gives it.
+/// run recorded this time.
 pub(super) fn starts_in(cluster: &ClusterPlan, history: &History) -> Option<u64> {
     history.clusters.get(&traits_key(cluster)).copied()
 }
 
-/// The duration of an environment with all its variants, in milliseconds. `None` if one of the durations is not known.
+/// The duration of an environment in earlier runs, in milliseconds: its set-up and all its variants. `None` if one of
+/// these durations is not known.
 pub(super) fn took(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     flows(environment, history)?.checked_add(*history.environments.get(&environment.id)?)
 }
 
-/// The total duration of all variants of an environment, in milliseconds. `None` if one of the durations is not known.
+/// The total duration of all variants of an environment in earlier runs, in milliseconds. `None` if the duration of one
+/// variant is not known.
 pub(super) fn flows(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     environment.variants.iter().map(|variant| history.variants.get(&variant.id).copied()).sum()
 }

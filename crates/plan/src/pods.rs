@@ -1,7 +1,7 @@
 //! Computes the vantage pods of an environment, and the ServiceAccounts that the pods and tokens need.
 //!
-//! Variants that share an environment share a vantage's pod, if their declarations of the pod are equal. What a probe
-//! trusts is part of each question, not of the pod; everything else is a property of the pod.
+//! Variants in the same environment share a vantage's pod, if they declare the pod in the same way. They may still
+//! declare different trust, because the trusted certificates are part of each question and not of the pod.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,8 @@ use parallax_language::fixture::{Contributions, Export};
 use parallax_language::scenario::model::PodVantage;
 use parallax_language::scenario::template;
 
-/// Returns the pods of an environment by name, and the ServiceAccounts that they need. Each variant gets the names of
-/// its own pods.
+/// Returns the pods of an environment by name, and the ServiceAccounts that pods and tokens need. Also sets in each
+/// variant the name of the pod for each of its vantages.
 pub(super) fn of(
     variants: &mut [VariantPlan],
     fixtures: &BTreeMap<String, Contributions>,

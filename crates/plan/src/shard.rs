@@ -8,12 +8,12 @@ use parallax_vocab::VariantId;
 use super::cluster::Plan;
 use super::typical;
 
-/// The largest number of exchanges of scenarios between parts. Each exchange makes the parts more even, so the loop
-/// ends anyway; the limit bounds its time.
+/// The largest number of exchanges of scenarios between two parts. Each exchange makes the division better, so the loop
+/// ends even without this limit. The limit bounds the time that the loop takes.
 const EXCHANGES_LIMIT: usize = 200;
 
-/// A scenario, which always stays on one machine. Its breaks stay with its baseline for two reasons: the time limit of
-/// a break depends on how long the baseline took, and only a run of all variants shows which matchers are proven.
+/// A scenario, whose variants all run on the same machine. There are two reasons: the time limit of a break depends on
+/// how long the baseline took, and only a run of all variants shows which matchers are proven.
 #[derive(Debug, Default)]
 struct Unit<'a> {
     variants: BTreeSet<&'a VariantId>,
@@ -51,15 +51,15 @@ impl Part {
     }
 
     /// The expected duration of the part, in milliseconds. It includes the start of each cluster that the part needs.
-    /// So a division that keeps the scenarios of one cluster together has the shorter parts.
+    /// Therefore the parts are shorter if the scenarios of one cluster are in the same part.
     fn load(&self) -> u128 {
         let starts = u64::try_from(self.clusters.len()).unwrap_or(u64::MAX);
         self.took_ms.saturating_add(starts.saturating_mul(typical::START_MS)).into()
     }
 }
 
-/// The sum of the squares of two parts' durations. It is smaller if the durations are closer to each other, or if their
-/// sum is smaller.
+/// The sum of the squares of two parts' durations, a measure for a bad division. The result is smaller if the two
+/// durations are closer to each other, or if the sum of the durations is smaller.
 fn unevenness(one: &Part, other: &Part) -> u128 {
     let square = |part: &Part| part.load().saturating_mul(part.load());
     square(one).saturating_add(square(other))
@@ -93,8 +93,8 @@ impl Plan {
         divided
     }
 
-    /// The scenarios, the longest first. They are assigned in this order, so that the short ones even out the parts at
-    /// the end.
+    /// The scenarios, the longest first. They are assigned to parts in this order, so that the short scenarios can fill
+    /// up the shorter parts at the end.
     fn units(&self) -> Vec<Unit<'_>> {
         let mut units: BTreeMap<&str, Unit<'_>> = BTreeMap::new();
         for (number, cluster) in self.clusters.iter().enumerate() {
@@ -114,8 +114,8 @@ impl Plan {
     }
 }
 
-/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether it has
-/// exchanged two.
+/// Exchanges two scenarios of different parts, if this makes the durations of these parts more equal or shorter.
+/// Returns whether it found such an exchange.
 fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> bool {
     for one in 0..units.len() {
         for other in one + 1..units.len() {

@@ -6,7 +6,8 @@ use super::cluster::Plan;
 use super::expected::{AtOnce, Expected};
 use parallax_language::scenario::model::Discovery;
 
-/// Renders the plan as text, with the expected durations. The parts are in the order in which they will run.
+/// Renders the plan as text, with the expected durations. Clusters, environments and variants are in the order in which
+/// the run will start them.
 pub fn show(plan: &Plan, expected: &Expected) -> String {
     Words(plan, expected).to_string()
 }
@@ -21,7 +22,9 @@ impl fmt::Display for Words<'_> {
 
 fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt::Result {
     for cluster in &plan.clusters {
-        writeln!(text, "cluster {}{}", cluster.name, time(expected.clusters.get(&cluster.name)))?;
+        let end = expected.clusters.get(&cluster.name).copied().flatten();
+        let end = end.map_or_else(String::new, |end| format!(", done after {end:.0} s of the run"));
+        writeln!(text, "cluster {}{end}", cluster.name)?;
         for (what, arguments) in [
             ("apiserver", &cluster.traits.apiserver_args),
             ("controller-manager", &cluster.traits.controller_manager_args),

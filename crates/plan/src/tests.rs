@@ -113,8 +113,9 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     let mut history = History::default();
     history.learn(&plan, &events(&plan, &TOOK));
     let whole = plan.clone().arranged(Order::LongestFirst(&history), 1);
-    // The environment of `b` takes 9 s. That of `a` takes 4 s, but the break `a+no-rewrite` of 5 s waits for this
-    // baseline. So `a` counts 9 s too, and `b` with its waiting break 11.5 s.
+    // The environment of the baseline `b` takes 9 s, and the environment of the break `b+no-rewrite`, which waits for
+    // the baseline, takes 2.5 s. The sum is 11.5 s. For the scenario `a`, the same two durations are 4 s and 5 s, and
+    // the sum is 9 s.
     assert_eq!(order(&whole), ["b", "b+misspelt", "a", "a+misspelt", "a+no-rewrite", "b+no-rewrite"]);
     let mut two = plan.clone();
     let of_b = |it: &EnvironmentPlan| it.namespace.starts_with('b');
@@ -128,8 +129,8 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     history.variants.remove(&VariantId::from("a+misspelt"));
     let partly = plan.arranged(Order::LongestFirst(&history), 1);
     assert_eq!(order(&partly), order(&whole));
-    // The duration of the environment `a` is now estimated: the set-up, and two variants with one look-up each. The
-    // duration of the break that waits for it is added.
+    // One duration in the environment `a` is now missing, so the duration of this environment is estimated: its set-up,
+    // and two variants with one look-up each. The duration of the waiting break `a+no-rewrite` is added.
     let priority = |namespace: &str| partly.environment(namespace).map(|it| it.priority);
     assert_eq!((priority("a"), priority("b")), (Some(9_200), Some(11_500)));
 }
@@ -142,17 +143,18 @@ fn what_clusters_wait_for_has_the_higher_priority() {
     let mut three = plan.clone();
     let cluster = |name: &str| ClusterPlan { name: name.to_owned(), ..plan.clusters[0].clone() };
     three.clusters = vec![cluster("c1"), cluster("c2"), cluster("c3")];
-    // Each cluster starts in 5 s. Its longest environment takes 9 s, and the break that waits for this environment 2.5
-    // s.
+    // Each cluster needs 5 s to start. Its longest environment takes 9 s, and the break that waits for this environment
+    // takes 2.5 s.
     let urgencies = |places| {
         let arranged = three.clone().arranged(Order::LongestFirst(&history), places);
         let longest = |it: &ClusterPlan| it.environments[0].priority;
         arranged.clusters.iter().map(|it| (it.priority, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(49_500, 44_500), (33_000, 28_000), (16_500, 11_500)]);
-    // With three clusters at the same time, the second cluster has more work than the cluster after it, so no cluster
-    // waits for its end. The first cluster has less work (28 s) than the two after it (33 s). Two of the three clusters
-    // end early enough to let others start, so half of the 33 s is added to the first cluster.
+    // Three clusters can exist at the same time. The second cluster has more work than the third. So no cluster waits
+    // for the end of the second, and nothing is added to its priority. The first cluster has less work (28 s) than the
+    // two after it together (33 s). The second cluster occupies one of the three places until the end. So the 33 s are
+    // divided by the other two places, and half of the 33 s is added to the priority of the first cluster.
     assert_eq!(urgencies(3), [(33_000, 28_000), (16_500, 11_500), (16_500, 11_500)]);
 }
 
@@ -186,6 +188,34 @@ fn variants_that_may_share_an_environment_have_their_own_if_they_must_not() {
 }
 
 #[test]
+fn variants_that_share_a_name_of_the_cluster_get_clusters_of_their_own_if_nothing_is_shared() {
+    let front = "{ use: apiserver-front, public: api.example.com, internal: api-internal.example.com, issuer: ca }";
+    let scenario = format!(
+        "name: a\nsummary: b\nfixtures:\n  ca: {{ use: certificate-authority }}\n  front: {front}\nvantages: {{ host: {{ outside: {{}} }} }}\n\
+         flow:\n  - {{ id: a, from: host, tls: {{ host: api.example.com }}, expect: {{ certificate-name: api.example.com }} }}\n\
+         breaks:\n  other:\n    change: {{ flow: {{ a: {{ tls: {{ host: none.example.com }} }} }} }}\n    fails: {{ a: {{ dns: no-such-name }} }}\n"
+    );
+    let clusters = |text: &str, namespaces| planned_in(&[("a", text.to_owned())], namespaces).clusters.len();
+    let of = |text: &str| (clusters(text, Namespaces::Each), clusters(text, Namespaces::Unshared));
+    assert_eq!(of(&scenario), (1, 2));
+    // All variants ask the same name server.
+    let asks = "name: a\nsummary: b\nvantages: { host: { outside: {} } }\nflow:\n  \
+        - { id: a, from: host, dns: { name: a.example.org }, expect: { dns: no-such-name } }\n  \
+        - { id: b, log: { of: world }, expect: { line: a.example.org }, eventually: 1s }\nbreaks:\n  \
+        other:\n    change: { flow: { a: { dns: { name: b.example.org } } } }\n    fails: { b: { mismatch: line } }\n";
+    assert_eq!(of(asks), (1, 2));
+    assert_eq!(
+        of(&asks
+            .replace(
+                "log: { of: world }, expect: { line: a.example.org }",
+                "dns: { name: a.example.org }, from: host, expect: { dns: no-such-name }"
+            )
+            .replace("mismatch: line", "mismatch: dns")),
+        (1, 1)
+    );
+}
+
+#[test]
 fn the_expected_time_is_that_of_the_schedule() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
@@ -195,8 +225,8 @@ fn the_expected_time_is_that_of_the_schedule() {
 
     history.learn(&plan, &events(&plan, &TOOK));
     let plan = plan.arranged(Order::LongestFirst(&history), 1);
-    // In seconds: 1 before the start, 5 until environments begin, 0.5 to clean up. The environments take 9, 5, 4 and
-    // 2.5.
+    // The run takes 1 s before the cluster starts, 5 s until environments begin, and 0.5 s to clean up. The four
+    // environments take 9 s, 5 s, 4 s and 2.5 s.
     for (environments, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
         let expected = plan.expected(&history, at_once(environments));
         assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{environments} environments");
@@ -206,13 +236,13 @@ fn the_expected_time_is_that_of_the_schedule() {
     let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
     assert_eq!((&json["at-once"]["environments"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
 
-    // The set-up of an environment needs a job, but its variants do not. With one job, the set-ups of 2 s run one after
-    // the other, but this does not delay the end.
+    // The set-up of an environment needs a free job, but its variants do not. With one job, the set-ups of 2 s each run
+    // one after the other. This does not delay the end, because the longest environment begins first.
     let one = plan.expected(&history, AtOnce { jobs: 1, environments: 8, clusters: 1 });
     assert_eq!(one.total, Some(1.5 + 5.0 + 9.0));
 
-    // The second cluster is a copy of the first one. The limit decides whether they run one after the other or at the
-    // same time.
+    // The second cluster is a copy of the first one. The limit `clusters` decides whether the two clusters run one
+    // after the other or at the same time.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
     for (clusters, total) in [(1, 34.5), (2, 27.0), (8, 27.0)] {
@@ -248,8 +278,8 @@ fn what_did_not_come_up_tells_nothing() {
     assert_eq!((history.environments.len(), history.variants.len()), (0, 0));
 }
 
-/// Tests that an environment that shares its cluster gets a name of its own, even if no other environment declares the
-/// same host. A break of another scenario may use that host as a name that nobody answers.
+/// Tests that an environment which shares its cluster does not keep a declared host name, even if no other environment
+/// declares the same host. A break of another scenario may use the declared name as a name that does not exist.
 #[test]
 fn an_environment_among_others_uses_no_name_as_it_is_written() {
     let only = |host: &str| {
@@ -295,7 +325,7 @@ fn what_a_repeat_applies_to_the_whole_cluster_parts_clusters_too() {
 #[test]
 fn parts_hold_every_variant_once_and_whole_scenarios_and_are_balanced() {
     let mut texts: Vec<(String, String)> = (0..9).map(|it| (format!("s{it}"), SCENARIO.to_owned())).collect();
-    // This scenario takes longer than all others together.
+    // This additional scenario takes longer than all other scenarios together.
     let long = SCENARIO.replace("flow:\n", "flow:\n  - { id: wait, from: app, dns: { name: \"{{ store.host }}\" }, consistently: 3m, expect: { address: \"{{ store.cluster-ip }}\" } }\n");
     texts.push(("long".to_owned(), long));
     let texts: Vec<(&str, String)> = texts.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();

@@ -1,9 +1,10 @@
-//! Runs programs on this machine isolated from its other processes.
+//! Runs programs on the harness's machine, isolated from the other processes of the machine.
 //!
-//! A process can read, under `/proc`, the environment of every process of the same user, and therefore the tokens that
-//! CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then forbids this access,
-//! even if the program removes the mount of `/proc`. In its own PID namespace, the program sees no other processes.
-//! When the first process of this namespace ends, the kernel ends all others in it, even those that try to hide.
+//! A process can read, under `/proc`, the environment of every process of the same user, and therefore the tokens
+//! that CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then forbids this
+//! access, even if the program removes the mount of `/proc`. `unshare` also gives the program its own PID namespace,
+//! in which the program sees no other processes. When the first process of this namespace ends, the kernel ends all
+//! other processes in it, even those that try to hide.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -58,8 +59,8 @@ impl Programs {
     }
 }
 
-/// The path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in `path`. The
-/// error says why there is none.
+/// Returns the path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in
+/// `path`. The error says why there is no such program.
 fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
     let is_program = |it: &PathBuf| it.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let shown = program.display();

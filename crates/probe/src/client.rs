@@ -40,9 +40,9 @@ pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, program
     outcome.reply(question)
 }
 
-/// The environment variables of the client's program: the path of its certificate bundle, and the variables of the
-/// scenario. AWS clients may look for credentials at the metadata address of cloud machines. A variable switches this
-/// off.
+/// Returns the environment variables of the client's program: the path of its certificate bundle, and the variables
+/// of the scenario. AWS clients may look for credentials at the metadata address of cloud machines. The variable
+/// `AWS_EC2_METADATA_DISABLED` switches this off.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -111,7 +111,8 @@ impl Outcome {
 
     fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // The harness's own S3 probe treats an existing own bucket as success too, so all clients have the same result.
+        // If the bucket to create exists already and has the same owner, the harness's own S3 probe treats this as a
+        // success. This code does the same, so that all clients have the same result.
         if s3_error::already_exists(operation, &self.code) {
             status = 200;
             self.code.clear();

@@ -1,4 +1,4 @@
-//! Reads the clock of the machine on which the probe runs.
+//! Reads the clock of the machine or container in which the probe runs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

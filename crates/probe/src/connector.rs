@@ -1,6 +1,6 @@
 //! An HTTP client for the AWS SDK that connects with the probe's own dialler. So the SDK's requests leave the same
-//! evidence as those of other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK
-//! error.
+//! evidence as the requests of other probes. A failure below HTTP keeps its typed cause and does not become text in
+//! an SDK error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,9 +28,9 @@ const KEEP_BYTES: usize = 8 * 1024 * 1024;
 /// The cause or the answer of the SDK's last request. The S3 probe reads this value in addition to the SDK's result.
 #[derive(Debug, Default)]
 pub(crate) struct LastRequest {
-    /// The cause of the failure, if there was no answer.
+    /// The cause of the failure of the SDK's last request, if there was no answer to it.
     pub(crate) cause: Option<Cause>,
-    /// The status and the headers of the answer, if there was one.
+    /// The status and the headers of the answer to the SDK's last request, if there was one.
     pub(crate) head: Option<(u16, HeaderMap)>,
 }
 
@@ -46,7 +46,8 @@ impl Connector {
         Self { dialler, last: Arc::default() }
     }
 
-    /// Returns the outcome of the last request, and resets it, so that the next request starts without one.
+    /// Returns the outcome of the last request, and forgets it, so that the outcome of the next request cannot be
+    /// confused with it.
     pub(crate) fn take_last(&self) -> LastRequest {
         std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }

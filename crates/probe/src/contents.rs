@@ -1,5 +1,5 @@
-//! Reads the contents of a store, and deletes what was added later. The harness itself sends these requests between two
-//! variants, and not a vantage.
+//! Reads the contents of a store, and deletes what was added later, so that the next variant finds the store
+//! unchanged. The harness itself sends these requests between two variants. No vantage takes part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -48,14 +48,15 @@ pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<
     bounded(store.restore(found)).await
 }
 
-/// Lists the objects and the unfinished multipart uploads of a bucket whose keys begin with `prefix`.
+/// Lists the objects and the unfinished multipart uploads of the bucket `bucket`, but only those with a key that
+/// begins with `prefix`.
 pub async fn below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.bucket(bucket, prefix)).await
 }
 
-/// Removes the objects and the unfinished multipart uploads of a bucket whose keys begin with `prefix`. Returns their
-/// number. In a bucket with versions, the former versions of the objects stay.
+/// Removes objects and unfinished multipart uploads from the bucket `bucket`: all with a key that begins with
+/// `prefix`. Returns how many it removed. In a bucket with versions, the former versions of the objects stay.
 pub async fn remove_below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<usize, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.remove_below(bucket, prefix)).await
@@ -101,7 +102,8 @@ impl Store {
         Ok(contents)
     }
 
-    /// The contents of a bucket whose keys begin with `prefix`.
+    /// Lists the objects and the unfinished multipart uploads of the bucket `bucket`, but only those with a key that
+    /// begins with `prefix`.
     async fn bucket(&self, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
         let mut objects = BTreeMap::new();
         let listed = pages(&self.client, bucket, prefix, |object| {

@@ -1,5 +1,5 @@
-//! The dialler: opens a new connection to a host for each question. If this fails, the cause is the first layer that
-//! failed: DNS, TCP or TLS.
+//! The dialler: opens a new connection to a host for each question. If this fails, the cause names the first layer
+//! that failed: DNS, TCP or TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +42,8 @@ impl Dialler {
     }
 
     /// The time that one layer may use: a part of the question's remaining time. If the layer uses up this part, the
-    /// cause names the layer. If it could use all of the time, the cause would only be the question's deadline.
+    /// cause names the layer. If the layer could use all of the remaining time, the cause would only be the
+    /// question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }
@@ -103,8 +104,8 @@ impl Dialler {
         Ok(Watched { stream, heard: Arc::default() })
     }
 
-    /// Connects to `host:port` and does the TLS handshake. `server_name` is sent as the SNI, and the certificate must
-    /// be valid for it.
+    /// Connects to `host:port` and does the TLS handshake. `server_name` is sent as the SNI, and the server's
+    /// certificate must be valid for `server_name`.
     pub(crate) async fn tls(
         &self,
         host: &str,
@@ -141,8 +142,8 @@ impl Dialler {
     }
 }
 
-/// The kernel's errors when this machine has no resources for another connection. No packet was sent, so such an error
-/// says nothing about the peer and must not become a `connect` cause.
+/// The kernel's errors when the probe's own side has no resources for another connection. No packet was sent, so such
+/// an error says nothing about the peer and must not become a `connect` cause.
 const NO_ROOM: [Errno; 6] =
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN, Errno::ADDRNOTAVAIL];
 
@@ -156,8 +157,8 @@ fn refused(why: &io::Error, address: &str) -> Cause {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        // The other errors mean that no packet could be sent: the host or network is unreachable, permission is
-        // missing, or this machine has no address of that family.
+        // All errors that have no case above mean that no packet could be sent: the host or network is unreachable,
+        // permission is missing, or the probe's own side has no address of the peer's address family.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }
@@ -177,8 +178,8 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
     }
 }
 
-/// If the issuer of a chain is not trusted, adds the issuer's name to the message, because this is what a user looks
-/// for first.
+/// If the issuer of a chain is not trusted, adds the issuer's name to the message, because a user looks for this name
+/// first.
 fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     match (cause, chain.last()) {
         (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
@@ -189,9 +190,9 @@ fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     }
 }
 
-/// The TLS cause inside an I/O error; `None` if it has no TLS error inside. Such an error may come after the handshake:
-/// in TLS 1.3, a server that requires a client certificate rejects the client only after the client has finished its
-/// handshake.
+/// Returns the TLS cause of an I/O error; `None` if the I/O error contains no TLS error. A TLS error may come after
+/// the handshake: in TLS 1.3, a server that requires a client certificate rejects the client only after the client
+/// has finished its handshake.
 pub(crate) fn tls_cause(why: &io::Error, peer: &str, chain_seen: bool) -> Option<Cause> {
     let error = why.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(Cause::Tls { fault: trust::sort(error, chain_seen), detail: format!("{peer}: {error}") })

@@ -21,7 +21,8 @@ use crate::dial::{Dialler, Io, tls_cause};
 use crate::target::Target;
 use crate::{invalid, s3_error};
 
-/// The largest body that is generated, in bytes. The whole body is in the memory of the vantage, and a pod has little.
+/// The largest request body that the probe generates for a question with `filler_bytes`, in bytes. The whole body is in
+/// the memory of the vantage, and a pod has little memory.
 const FILLER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
@@ -63,7 +64,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     Ok(reply(received))
 }
 
-/// Returns a body of `bytes` bytes.
+/// Returns a request body of `bytes` bytes. Its content has no meaning: only its size matters to the question.
 fn filler(bytes: u64) -> Result<Bytes, Cause> {
     let length = usize::try_from(bytes).ok().filter(|it| *it <= FILLER_LIMIT_BYTES);
     let length =
@@ -120,8 +121,8 @@ fn plain(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// A response of a server. `body` is the kept beginning of the body; `body_bytes` and `body_sha256` are the length and
-/// the digest of the whole body.
+/// A response of a server. `body` is only the beginning of the body, which is kept. `body_bytes` and `body_sha256`
+/// are the length and the digest of the whole body.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) status: u16,
@@ -178,8 +179,8 @@ async fn read(
     let mut kept = Vec::new();
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut body_bytes = 0_u64;
-    // If the answer declares no length, its body ends with the connection, even if the server resets the connection. A
-    // TLS server that refuses plain HTTP answers and then resets the connection.
+    // If the answer declares no length, its body ends with the connection, even if the server resets the connection.
+    // For example, a TLS server that gets plain HTTP sends an error answer and then resets the connection.
     let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     while let Some(frame) = body.frame().await {
         let data = match frame {

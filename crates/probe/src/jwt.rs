@@ -15,9 +15,9 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token};
 
-/// The largest size of a discovery document or a key set, in bytes. Those of real issuers are much shorter.
+/// The largest size of a discovery document or a key set, in bytes. The documents of real issuers are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// The largest part of the body of an error answer that the message contains, in bytes.
+/// If an issuer answers with an error, the error message contains at most this many bytes of the answer's body.
 const SHOWN_BYTES: usize = 300;
 
 /// Answers a question about a web identity token.

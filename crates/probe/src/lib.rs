@@ -71,9 +71,11 @@ async fn ask_with(question: &Question, programs: Programs) -> Answer {
     Answer { outcome, evidence: trail.end(started) }
 }
 
-/// Resolves `name`, as an absolute name, with the name servers of this machine. The time limit is `limit`.
+/// Resolves `name`, as an absolute name, with the name servers of the machine or container in which this process
+/// runs. The time limit is `limit`.
 ///
-/// A literal address resolves to itself. A static binary uses this function instead of the C library's resolver.
+/// A literal address resolves to itself. The agent uses this function instead of the C library's resolver, because
+/// the agent is a static binary.
 pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
     if let Some(address) = target::literal(name) {
         return Ok(vec![address]);
@@ -82,9 +84,9 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     Ok(found.addresses)
 }
 
-/// Opens a plain TCP connection to `host:port`, with the name servers and detours in `view`, within `limit`. The
-/// harness has an HTTP proxy for programs that know no name server or detour of a scenario. The proxy calls this
-/// function.
+/// Opens a plain TCP connection to `host:port`, with the name servers and detours in `view`, within `limit`. The HTTP
+/// proxy of the harness calls this function. The proxy serves programs that cannot use the name servers and detours
+/// of a scenario themselves.
 pub async fn connect(
     view: &View,
     host: &str,

@@ -1,5 +1,5 @@
 //! Resolves names. The cause of a failure comes only from the look-up of the absolute name. A look-up with a search
-//! path tries several names and returns only the last error, which may hide the first one.
+//! path tries several names and returns only the last error, which may hide the error of the absolute name.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -21,10 +21,11 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// The time limit for one attempt, if there is time for at least two. More than one is needed because a UDP datagram
-/// may get lost.
+/// The time limit for one attempt to resolve a name, if the remaining time is enough for at least two attempts. A
+/// second attempt may be needed because a UDP datagram may get lost.
 const ATTEMPT: Duration = Duration::from_millis(2_500);
-/// The largest number of attempts. A name server that answers none of them counts as broken, and not as slow.
+/// The largest number of attempts to resolve a name. A name server that answers none of these attempts counts as
+/// broken, and not as slow.
 const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 
@@ -40,7 +41,8 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
         evidence.dns_us = Some(micros(began.elapsed()));
         evidence.addresses = absolute.as_ref().map(|found| found.addresses.clone()).unwrap_or_default();
     });
-    // An application's own resolver has already used the search path.
+    // The second look-up only shows what the search path gives. If the view has an application's own resolver, the
+    // first look-up has already used its search path, so no second look-up is needed.
     let searched = match dialler.view.own_resolver {
         None => searched(&dialler.view, name, dialler.share()).await,
         Some(_) => None,
@@ -59,7 +61,8 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
     }
 }
 
-/// Resolves `name` in the way that the view says: by DNS as an absolute name, or as an application's own resolver does.
+/// Resolves `name` in the way that the view requires: by DNS as an absolute name, or in the same way as an
+/// application's own resolver.
 pub(crate) async fn found(view: &View, name: &str, limit: Duration) -> Result<DnsReply, Cause> {
     let Some(own) = &view.own_resolver else { return absolute(view, name, limit).await };
     let by_file = own.hosts.get(&name.trim_end_matches('.').to_ascii_lowercase());
@@ -94,8 +97,8 @@ pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result
     lookup(&resolver, full).await.map_err(|fault| Cause::Dns { fault, detail: detail(name, fault, &servers) })
 }
 
-/// The addresses or the error for `name` with the search path of this machine, as text. `None` if this machine has no
-/// search path or the name ends with a dot.
+/// Looks up `name` with the vantage's search path. Returns the addresses or the error as text. Returns `None` if the
+/// vantage has no search path or the name ends with a dot.
 async fn searched(view: &View, name: &str, limit: Duration) -> Option<String> {
     let (resolver, _, has_search) = resolver(view, limit).ok()?;
     if !has_search || name.ends_with('.') {
@@ -113,8 +116,8 @@ fn parse(name: &str) -> Result<Name, Cause> {
     Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
 }
 
-/// The name servers that the probe uses for a question with this view. Empty if the vantage's own name servers cannot
-/// be read.
+/// Returns the name servers that the probe uses for a question with this view. The result is empty if the vantage's
+/// own name servers cannot be read.
 fn servers(view: &View) -> Vec<SocketAddr> {
     if !view.name_servers.is_empty() {
         return view.name_servers.clone();
@@ -123,7 +126,7 @@ fn servers(view: &View) -> Vec<SocketAddr> {
     of_vantage.unwrap_or_default()
 }
 
-/// A resolver without a cache, the name servers that it asks (as text), and whether it has a search path.
+/// Returns a resolver without a cache, the name servers that it asks (as text), and whether it has a search path.
 fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool), NetError> {
     let (config, mut options) = if view.name_servers.is_empty() {
         read_system_conf()?
@@ -215,8 +218,8 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // After these errors, no server has said whether the name exists. A refused datagram and a reset are treated
-        // like a timeout.
+        // After these errors, no server has said whether the name exists. So a datagram that the name server's host
+        // refuses, and a reset connection, are treated like a timeout.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }

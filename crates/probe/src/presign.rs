@@ -1,9 +1,9 @@
 //! Makes presigned URLs (`SigV4` in the query) and signed forms (`SigV4` over a policy, in the fields of the form).
 //! Signing sends no request: the endpoint only determines the host in the URL.
 //!
-//! The SDK signs whatever it can, because applications sign with an SDK. It refuses some requests: a validity of more
-//! than seven days, additional query parameters, forms. The crate `aws-sigv4` signs these with S3's rules, so that
-//! scenarios can show the server's answer to them.
+//! The SDK signs whatever it can sign, because applications sign with an SDK too. The SDK cannot sign a URL that is
+//! valid for more than seven days, a URL with additional query parameters, or a form. The crate `aws-sigv4` signs
+//! these with S3's rules, so that scenarios can show the server's answer to them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -37,8 +37,8 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
 /// Answers a question to presign a URL or a form.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
-    // The pattern names each part of the question, without `..`. If a part is added, the compiler reports this line,
-    // and its author must decide whether the SDK can sign the part.
+    // The pattern names each part of the question, without `..`. If somebody adds a part, the compiler reports this
+    // line, and they must decide whether the SDK can sign the part.
     let PresignQuestion { method, policy, expires_s, signed_at_s, query, access, bucket, key: _ } = question;
     let method = method.as_str();
     if let Some(why) = access.cannot_be_virtual(bucket) {
@@ -79,8 +79,9 @@ async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignRep
     Ok(reply(&signed))
 }
 
-/// An HTTP client that sends nothing, because signing needs no request. Without it, the SDK would create its own
-/// client, if the build contains one. Such a client reads the machine's trust store, which a pod does not have.
+/// An HTTP client that sends nothing, because signing needs no request. Without this client, the SDK would create its
+/// own HTTP client, if the build contains one. The SDK's own client reads the system's trust store, which a pod does
+/// not have.
 #[derive(Clone, Debug)]
 struct Offline;
 
@@ -188,7 +189,8 @@ fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Resu
     Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
 }
 
-/// The signature of a form's policy. It covers the base64 text of the policy, exactly as the form sends it.
+/// Returns the signature of a form's policy. The signature covers the base64 text of the policy, exactly as the form
+/// sends it.
 fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) -> String {
     let key = v4::generate_signing_key(secret_key.expose(), at, region, "s3");
     v4::calculate_signature(key, policy.as_bytes())

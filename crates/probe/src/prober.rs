@@ -16,7 +16,8 @@ use tokio::task::{JoinError, JoinSet};
 use crate::clock::unix_ms;
 use crate::trail::micros;
 
-/// The number of files that this process should be able to have open at the same time: some ten probers at their limit.
+/// The number of files that this process should be able to have open at the same time. This is enough for about ten
+/// probers with the largest possible number of unanswered questions.
 const OPEN_FILES: u64 = 10_000;
 
 /// A running prober. Dropping this value stops it and cancels its unanswered questions.
@@ -39,7 +40,7 @@ struct Shared {
 struct Seen {
     outcomes: Vec<Outcome>,
     kinds: Vec<Answer>,
-    /// The index in `kinds` of each different answer, by the answer's key.
+    /// For each different answer: its index in `kinds`, by the text that the function `key` returns for the answer.
     known: HashMap<String, usize>,
     asked: usize,
     dropped: u64,
@@ -71,14 +72,14 @@ impl Prober {
         Self { shared, stop, asker }
     }
 
-    /// Returns the outcomes and answers that the harness does not know yet, at most one page. `known` says how many it
-    /// knows.
+    /// Returns the outcomes and answers that the harness does not know yet, but at most one page of them. `known`
+    /// contains the numbers of outcomes and answers that the harness knows already.
     pub fn read(&self, known: Known) -> Series {
         self.shared.page(known)
     }
 
-    /// Stops asking, and waits for the answers to questions that were asked before. This takes at most the time limit
-    /// of one question.
+    /// Stops asking, and waits for the answers to the questions that are still unanswered. This takes at most the
+    /// time limit of one question.
     pub async fn stop(&mut self) {
         self.stop.send_replace(true);
         while let Some(ended) = self.asker.join_next().await {
@@ -104,14 +105,14 @@ pub fn allow_open_files() {
 /// Asks the question at its rate until `stop`, then waits for the answers that are missing.
 async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let rate = shared.question.rate.clamp(1, RATE_LIMIT);
-    // If this loop was late, `interval` returns the missed ticks immediately. So each question that was due is still
-    // asked.
+    // If this loop was late, `interval` returns the missed ticks immediately. So the prober still asks each question
+    // that was due.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
     loop {
         if shared.seen().asked >= OUTCOMES_LIMIT {
-            // The prober cannot store further outcomes. Its statistics would silently leave out the rest of the time,
-            // so the series counts as broken.
+            // The prober cannot store more outcomes. If it only stopped here, the statistics would silently leave out
+            // the rest of the time. So the series also counts as broken.
             shared.broke(&format!("it has reached the limit of {OUTCOMES_LIMIT} outcomes: lower its rate"));
             break;
         }
@@ -218,8 +219,8 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     if let Ok(reply) = &mut outcome {
         reply.shorten(question);
     }
-    // The pattern names each field of the evidence, without `..`. If a field is added, the compiler reports this line,
-    // and its author must decide whether the field is kept.
+    // The pattern names each field of the evidence, without `..`. If somebody adds a field, the compiler reports this
+    // line, and they must decide whether answers keep the field.
     let Evidence {
         chain,
         peer,

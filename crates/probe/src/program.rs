@@ -21,12 +21,12 @@ use crate::invalid;
 
 /// If a signal ended a program, its exit code is this number plus the signal's number, as in shells.
 const SIGNAL_BASE: i32 = 128;
-/// The time limit for the end of the output after the program has ended and its process group was killed. Only a
-/// process that left the group could still keep the output open.
+/// The time limit for reading the rest of the output after the program has ended and its process group was killed.
+/// The output may stay open for longer if a process of the program has left the process group.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// The largest number of searches for processes that left the group. One search is not enough, because such a process
-/// may start another one before it is killed.
+/// The largest number of searches for processes that left the program's process group. One search is not enough,
+/// because such a process may start another process before it is killed.
 const STRAYS_ROUNDS: usize = 20;
 
 /// Runs the program of a question and returns its exit code and its output.
@@ -52,7 +52,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: Output,
 }
 
-/// The kept beginning of an output stream, and the full length of the stream in bytes.
+/// The beginning of an output stream, which is kept, and the full length of the stream in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     kept: Vec<u8>,
@@ -60,12 +60,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The whole output. `None` if the output was longer than the kept beginning.
+    /// The whole output. `None` if the output was longer than the part that is kept.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
 
-    /// The kept beginning of the stream, as text. Invalid UTF-8 is replaced.
+    /// The part of the stream that is kept, as text. Invalid UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()
     }
@@ -152,18 +152,19 @@ impl Folder {
         &self.work
     }
 
-    /// The path of the temporary folder. No other program has the same, so it identifies the processes of this program.
+    /// The path of the temporary folder. Each program has a folder of its own, so the path identifies the processes of
+    /// this program.
     fn root(&self) -> &Path {
         self.held.path()
     }
 
-    /// Replaces the placeholder in a text by the path of the certificate bundle.
+    /// Replaces the placeholder [`CA_BUNDLE`] in a text by the path of the certificate bundle.
     fn fill(&self, text: &str) -> String {
         text.replace(CA_BUNDLE, &self.bundle.display().to_string())
     }
 
-    /// The complete environment of the program: nothing else is inherited. `given` contains the variables of the
-    /// question.
+    /// Returns the complete environment of the program. Of this process's own environment, the program inherits only
+    /// `PATH`. `given` contains the variables of the question.
     fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, OsString> {
         let mut all = BTreeMap::from([
             ("HOME".to_owned(), self.work.clone().into_os_string()),
@@ -177,8 +178,8 @@ impl Folder {
 }
 
 /// The processes of a program. They are killed when this value is dropped. A process that left the process group
-/// (`setsid`) is recognised by the program's folder, which is in its environment or is its working directory. A process
-/// that hides both is not found. If the program runs isolated, the kernel ends such a process.
+/// (`setsid`) is recognised if its environment or its working directory names the program's temporary folder. A process
+/// with neither of these marks is not found. If the program runs isolated, the kernel ends such a process.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,
@@ -189,7 +190,7 @@ impl Group {
         Self { leader: leader.and_then(pid), folder: folder.to_owned() }
     }
 
-    /// The processes that belong to the program, also those outside its process group.
+    /// Returns the processes that belong to the program, including those outside its process group.
     fn strays(&self) -> Vec<Pid> {
         let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
         let ids = all.flatten().filter_map(|entry| pid(entry.file_name().to_str()?.parse().ok()?));
@@ -208,7 +209,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.leader {
-            // The signal cannot be sent if no process is left in the group, so the error is ignored.
+            // The signal cannot be sent if the group contains no process any more, so the error is ignored.
             let _ = kill_process_group(group, Signal::KILL);
         }
         for _ in 0..STRAYS_ROUNDS {
@@ -227,7 +228,7 @@ fn pid(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-/// Reads an output stream to its end, and keeps its beginning. It reads on beyond the limit, so that the program never
+/// Reads an output stream to its end, and keeps only its beginning. The rest is read too, so that the program never
 /// blocks on a full pipe.
 struct StreamReader {
     output: Arc<Mutex<Output>>,

@@ -1,4 +1,5 @@
-//! Executes one S3 operation with the AWS SDK for Rust: no retries, no configuration from the environment.
+//! Executes one S3 operation with the AWS SDK for Rust. The SDK makes no retries and reads no configuration from the
+//! environment.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -33,7 +34,8 @@ use crate::{invalid, s3_error};
 /// the rest of the answer. A longer listing is an error and is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
-/// The largest number of pages that a listing or a survey reads. S3 returns at most a thousand objects in a page.
+/// The largest number of pages that a listing or a survey (the number and the total size of objects) reads. S3
+/// returns at most a thousand objects in a page.
 const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
@@ -128,7 +130,8 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         // The SDK's own time limits are off, because the question's time limit covers the whole operation.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // The SDK's default checksums break presigned PUTs and stores that do not support them (docs/facts.md#default-checksums).
+        // The SDK's default checksums break presigned PUTs and stores that do not support them
+        // (docs/facts.md#default-checksums).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
 }
@@ -252,8 +255,9 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
     Ok(seen)
 }
 
-/// Calls `take` for every object whose key starts with the prefix, page by page. `take` returns false if the result has
-/// become too long. In this case, or if the store does not list all objects, the result is an error.
+/// Calls `take` for every object whose key starts with the prefix, page by page. `take` returns false if the caller's
+/// list has become too long; this function then returns an error. It also returns an error if the store does not list
+/// all objects.
 pub(crate) async fn pages(
     client: &Client,
     bucket: &str,
@@ -277,7 +281,7 @@ pub(crate) async fn pages(
     Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
 }
 
-/// The failure of a listing whose requests all succeeded but which cannot be read to its end.
+/// The failure of a listing that is too long or incomplete, although each request of the listing succeeded.
 fn unread(words: String) -> Failed {
     Failed { error: None, words }
 }

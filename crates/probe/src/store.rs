@@ -20,17 +20,19 @@ pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &s
 }
 
 /// Whether a store that answered on its health path `health` can authorise requests. A store may report that it is
-/// healthy before it has loaded its policies. The cause says what the store answered if it cannot yet.
+/// healthy before it has loaded its policies. If the store cannot authorise requests yet, the cause contains the
+/// store's answer.
 pub async fn authorises(kind: StoreKind, health: &str, view: View, access: &S3Access) -> Result<(), Cause> {
     match kind {
-        // On its other health paths, MinIO also answers while its users and policies are not available.
+        // MinIO's other health paths answer even while its users and policies are not available. A fixture that uses
+        // such a path does not wait for the policies.
         StoreKind::Minio if health == minio::FULLY_READY => minio::admin::knows_its_policies(view, access).await,
         StoreKind::Minio | StoreKind::S3 => Ok(()),
     }
 }
 
-/// The S3 error in the headers of an answer without a body. The caller does not know the kind of the store, so the
-/// headers of every kind are tried.
+/// Reads the S3 error from the headers of an answer without a body. The caller does not know the kind of the store,
+/// so this function tries the headers of every kind.
 pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     minio::error_in_headers(status, headers)
 }
@@ -53,7 +55,7 @@ pub struct Traced {
 pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive: before it, the store has reported all requests that it had served until then.
+    /// A keep-alive. At this point, the store has reported all requests that it has served so far.
     Idle,
 }
 

@@ -1,5 +1,5 @@
-//! Requests credentials from STS (`AssumeRoleWithWebIdentity`). The request equals that of an SDK's default chain, but
-//! it is never repeated, and a failure keeps the cause of its layer.
+//! Requests credentials from STS (`AssumeRoleWithWebIdentity`). The request is the same as from the default
+//! credential chain of an SDK. But it is never repeated, and a failure keeps the cause of its layer.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Uri};

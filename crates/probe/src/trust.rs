@@ -45,8 +45,8 @@ pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown)
 type Dangerous = rustls::client::danger::DangerousClientConfigBuilder;
 
 fn builder(provider: Arc<CryptoProvider>) -> Result<Dangerous, Cause> {
-    // The method is called `dangerous` because a custom verifier could accept anything. This one uses webpki for
-    // everything except a pinned certificate.
+    // The method is called `dangerous` because a custom verifier could accept any certificate. The verifier of this
+    // module uses webpki for every certificate except a pinned one.
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(builder.map_err(|why| invalid(format!("TLS cannot be configured: {why}")))?.dangerous())
 }

@@ -16,24 +16,26 @@ use super::sources;
 use super::system::System;
 use parallax_record::Sink;
 
-/// The Debian release whose engine runs privileged containers on every machine that was tried
+/// The Debian release from which a package is installed if this machine's own release has only older versions. The
+/// Docker package of this release runs privileged containers on every machine that was tried
 /// (docs/facts.md#container-engines).
 const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
-/// The number of output lines that an error shows.
+/// The number of last lines of a command's output that an error shows.
 const OUTPUT_LINES: usize = 20;
-/// The time limits for the two apt commands: reading the package lists, and installing packages. The waits within apt
-/// are shorter, so reaching a limit means that apt hangs.
+/// The time limits of two commands of apt: `UPDATE_WITHIN` for reading the package lists, `INSTALL_WITHIN` for
+/// installing packages. apt's own waits, such as the wait for dpkg's lock, are shorter. Therefore a command of apt that
+/// reaches its limit has certainly hung.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
-/// The time limit for another apt process to release its lock. apt itself waits only for dpkg's lock, not for the lock
-/// of its lists.
+/// The time for which `Apt` waits until another apt process releases the lock of the package lists. apt itself waits
+/// only for dpkg's lock, and fails at once if the package lists are locked.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
 /// The interval between two tries to get the lock of apt's lists. No event reports the release of the lock.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The package manager apt on this machine. `updated` says whether the package lists have been read since the start or
-/// since the last new source.
+/// The package manager apt on this machine. `updated` says whether this `Apt` has already read the package lists of all
+/// sources, including the sources that it added.
 pub struct Apt<'a> {
     system: System,
     sink: &'a Sink,
@@ -47,7 +49,7 @@ pub struct Wanted {
     pub package: &'static str,
     /// The minimum version of the package.
     pub least: Release,
-    /// Packages that must come from the same suite as the package. apt itself does not choose the suite for them.
+    /// Packages that must come from the same suite as the package. apt itself would take them from its default suite.
     pub same_suite: &'static [&'static str],
     /// Packages to install together with the package. The archive must have them.
     pub along: &'static [&'static str],
@@ -67,7 +69,8 @@ impl<'a> Apt<'a> {
         let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
         if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
-            // The candidate is missing if the lists were never read or were deleted.
+            // apt has no candidate, which is the version that it would install, if the package lists were never read
+            // or were deleted.
             self.update().await?;
             choice = self.look_up(package, least).await?;
         }
@@ -95,8 +98,8 @@ impl<'a> Apt<'a> {
         let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
-            // The installation may have failed because the lists name versions that the mirror no longer has. Therefore
-            // it is tried again with new lists.
+            // The installation may have failed because apt's package lists name versions that the mirror no longer has.
+            // Therefore the harness updates the package lists, and tries the installation a second time.
             Err(_) if !self.updated => {
                 self.update().await?;
                 self.install_now(&names).await
@@ -112,8 +115,8 @@ impl<'a> Apt<'a> {
         run_as("apt-get", &args, INSTALL_WITHIN, Dropped::GoesOn).await.map(drop)
     }
 
-    /// Returns the version that apt would install by default according to its current lists. `None` if the lists have
-    /// no version.
+    /// Returns the version that apt would install by default according to its current package lists. Returns `None` if
+    /// the lists have no version of the package.
     async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
         Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
     }
@@ -133,7 +136,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Updates the package lists once for each `Apt`. The lists are updated again only after sources were added.
+    /// Updates the package lists. Later calls do nothing until a source is added.
     async fn update(&mut self) -> Result<(), ProvisionError> {
         if self.updated {
             return Ok(());
@@ -153,7 +156,8 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// Adds the newer suite to apt's sources if the suite is missing. Returns whether it was added.
+    /// Adds the suite [`NEWER_SUITE`] to apt's sources. Returns `false`, and adds nothing, if this suite is already
+    /// the machine's own.
     fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
         let codename = &self.system.codename;
         if codename == NEWER_SUITE {
@@ -173,8 +177,8 @@ impl<'a> Apt<'a> {
             list.display(),
             pin.display()
         ));
-        // The pin is written before the sources. With the sources alone, an upgrade at that moment would install
-        // everything from the newer suite.
+        // The pin (the low priority of the newer suite) is written before the suite's sources. If the sources came
+        // first, an upgrade by another process in between would install everything from the newer suite.
         std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
         let text = sources::renamed(&own, codename, NEWER_SUITE);
         std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
@@ -186,19 +190,19 @@ fn is_locked(error: &ProvisionError) -> bool {
     matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
 }
 
-/// Runs a command and returns its standard output. If the future is dropped (Ctrl-C), the command and all processes
-/// that it started end.
+/// Runs a command and returns its standard output. If the future is dropped, for example after Ctrl-C, the command and
+/// all processes that it started are killed.
 pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
     run_as(program, args, within, Dropped::Ends).await
 }
 
-/// The state of a command after the future that runs it was dropped.
+/// What happens to a command when the future that runs it is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
     /// The command ends when the future is dropped.
     Ends,
-    /// The command goes on without the harness. An interrupted installation leaves half-installed packages, and dpkg
-    /// then refuses every other installation until a person repairs them.
+    /// The command goes on without the harness. This is for installations: an interrupted one leaves half-installed
+    /// packages, and dpkg then refuses every other installation until a person repairs them.
     GoesOn,
 }
 
@@ -226,8 +230,8 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut group = Group { leader, program, ends: dropped == Dropped::Ends };
     let Ok(status) = tokio::time::timeout(within, child.wait()).await else {
-        // The process group of the command is ended. Otherwise a remaining child process would keep dpkg's lock and
-        // block every other installation.
+        // With `ends`, the drop of `group` kills the command's process group. Otherwise a remaining child process
+        // would keep dpkg's lock and block every other installation.
         group.ends = true;
         return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
     };
@@ -283,7 +287,7 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let shown = error.evidence();
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
-        // The command starts another process. Both processes must be ended.
+        // The command starts another process. Both processes must be ended when the time limit is over.
         let begun = Begun::new();
         let error = run("sh", &["-c", &begun.script], Duration::from_secs(1)).await.unwrap_err();
         assert!(error.to_string().contains("no end within"), "{error}");
@@ -309,7 +313,7 @@ mod tests {
             Self { script, written, _folder: folder }
         }
 
-        /// Waits until the script has started the process. Returns the id of that process.
+        /// Waits until the script has started its child process. Returns the id of the child process.
         async fn pid(&self) -> i32 {
             let begun = async {
                 loop {
@@ -331,8 +335,8 @@ mod tests {
             let pid = self.pid().await;
             let ended = async {
                 while Self::runs(pid) {
-                    // The process that the script started has another parent. Its end is not reported to the test, so
-                    // the test polls.
+                    // The parent of the script's child process is the script's shell and not the test. Therefore the
+                    // kernel does not report the end of the child process to the test, and the test polls.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
@@ -356,7 +360,8 @@ mod tests {
                 begun.ends().await;
             } else {
                 assert!(Begun::runs(pid));
-                // The shell waits for the process. When the process ends, the shell ends too.
+                // The script's shell waits for its child process `pid`. When the test kills the child process, the
+                // shell ends too.
                 rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
                 begun.ends().await;
             }

@@ -7,8 +7,9 @@ use std::fmt;
 pub struct Release(pub u32, pub u32);
 
 impl Release {
-    /// Parses a version. The text is the version of a package (`26.1.5+dfsg1-9`, `2:1.24~2`) or the version output of a
-    /// program (`go1.26.8`, `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). Neither is a semantic version.
+    /// Parses a version. The text is the version of a package (`26.1.5+dfsg1-9`, `2:1.24~2`) or the version output of
+    /// a program (`go1.26.8`, `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). These are not semantic versions,
+    /// so a parser for semantic versions would not read them.
     pub fn parse(text: &str) -> Option<Self> {
         let epoch = text.split_once(':').filter(|(epoch, _)| epoch.parse::<u32>().is_ok());
         let upstream = epoch.map_or(text, |(_, upstream)| upstream);
@@ -55,7 +56,7 @@ pub(crate) fn read_candidate(text: &str) -> Option<String> {
 /// The way in which a package can be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// The package is installed by its name alone, and apt then chooses this version.
+    /// The package is installed by its name alone, and apt then chooses the version `version`.
     Plain {
         /// The version that apt installs by default.
         version: String,
@@ -71,16 +72,16 @@ pub(crate) enum Choice {
     Nowhere,
 }
 
-/// Chooses a version of at least `least`. The default version of apt (`candidate`) is preferred. Otherwise the newest
-/// available version is chosen.
+/// Chooses a version of at least `least`. The function prefers `candidate`, which is the version that apt installs by
+/// default. If `candidate` is too old, the function chooses the newest available version.
 pub(crate) fn choose(candidate: Option<&str>, available: &[Available], least: Release) -> Choice {
     let fits = |version: &str| Release::parse(version).is_some_and(|release| release >= least);
     if let Some(version) = candidate.filter(|version| fits(version)) {
         return Choice::Plain { version: version.to_owned() };
     }
     let newest = available.iter().filter(|one| fits(&one.version)).max_by_key(|one| {
-        // For equal versions, the main suite is preferred to `-updates` and `-security`, because the main suite always
-        // exists.
+        // If several suites have the same release, the suite with the shortest name is chosen. This is the main suite,
+        // such as `trixie`, and not `trixie-updates` or `trixie-security`. The main suite always exists.
         (Release::parse(&one.version), std::cmp::Reverse(one.suite.len()))
     });
     match newest {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProvisionError {
-    /// The user is not root, and only root can install.
+    /// The user is not root, and only root can install packages.
     #[error("{what} cannot be installed: that needs root, and this is user {uid}")]
     NotRoot {
         /// The software that cannot be installed.
@@ -14,7 +14,7 @@ pub enum ProvisionError {
         /// The user id of this process.
         uid: u32,
     },
-    /// Packages can be installed only on Debian and Ubuntu.
+    /// The operating system is neither Debian nor Ubuntu. Parallax can install packages only on these two.
     #[error("{what} cannot be installed here: this is {system}, and only Debian and Ubuntu are known")]
     UnknownSystem {
         /// The software that cannot be installed.
@@ -22,7 +22,8 @@ pub enum ProvisionError {
         /// The name of the operating system.
         system: String,
     },
-    /// No apt source of Debian's own archive was found that could be copied for a newer suite.
+    /// This machine has no apt source of Debian's own archive. To add a newer suite, Parallax would copy such a
+    /// source.
     #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
     NoOwnArchive {
         /// The codename of the machine's Debian release.
@@ -30,14 +31,14 @@ pub enum ProvisionError {
         /// The files of apt sources that were read.
         read: Vec<PathBuf>,
     },
-    /// The archive has no version that is new enough.
+    /// The archive has no version of the package that is new enough.
     #[error("no {package} of version {wanted} or newer is in the archive of {system}; it has {has}")]
     TooOld {
         /// The name of the package whose versions are too old.
         package: String,
         /// The minimum version that Parallax needs.
         wanted: String,
-        /// The newest version that the archive has, or a note that the archive has none.
+        /// The version that apt would install, or `none` if the archive does not have the package.
         has: String,
         /// The name of the operating system.
         system: String,
@@ -47,7 +48,8 @@ pub enum ProvisionError {
     Command {
         /// The command that failed, with its arguments.
         command: String,
-        /// The exit status of the command, or the reason why the command did not start.
+        /// The exit status of the command, or another reason, for example that the command did not start or did not
+        /// end in time.
         reason: String,
         /// The last lines of the command's output.
         output: Vec<String>,
@@ -59,11 +61,11 @@ pub enum ProvisionError {
         doing: &'static str,
         /// The path of the file that could not be read or written.
         path: PathBuf,
-        /// The reason that the operating system gives.
+        /// The error of the operating system for this file.
         #[source]
         source: std::io::Error,
     },
-    /// The engine was started but does not answer.
+    /// The container engine was started but does not answer.
     #[error("dockerd {reason}")]
     Daemon {
         /// The observed state, for example "exited with …" or "did not answer within …".
@@ -78,7 +80,9 @@ pub enum ProvisionError {
     ToolMissing {
         /// The name of the missing tool.
         tool: &'static str,
-        /// A description of what was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
+        /// A description of the programs that were found but cannot be used. It is empty if no program was found. It
+        /// follows the word "missing" in the message, for example
+        /// " (/usr/bin/go is 1.19, and 1.24 or newer is needed)".
         detail: String,
         /// The purpose for which the tool is needed.
         purpose: &'static str,

@@ -1,9 +1,10 @@
 //! Installs missing software on Debian or Ubuntu as root, for example the toolchains that image recipes need.
 //!
-//! The program reports every step *before* the step is done, with package names, versions and the files to write. A
-//! second run changes nothing. The code names no mirror: for a newer suite, it copies the machine's own apt sources
-//! under the name of that suite. The pin priority of the newer suite is so low that apt upgrades no other package from
-//! it (docs/facts.md#container-engines).
+//! The crate reports every step *before* it does the step, with package names, versions and the files to write. If
+//! everything is installed already, it changes nothing. The crate contains no address of a mirror. To add a newer
+//! suite, it copies the machine's own apt sources, and replaces the name of the suite in the copy. It also gives the
+//! newer suite a low pin priority, so that apt upgrades no other package from this suite
+//! (docs/facts.md#container-engines).
 
 mod apt;
 mod choice;

@@ -1,7 +1,8 @@
 //! The single table of programs that a run, an image recipe or a test looks for on this machine.
 //!
-//! Code that needs a program asks for the program by its row and states the use. A use that the row does not declare is
-//! an error. Therefore the output of `doctor` and the installations of `--provision` are complete.
+//! Code that needs a program asks for the program by its row and states the use. A use that the row does not declare
+//! is an error. Therefore `doctor` shows every program that Parallax can need, and `--provision` can install each of
+//! them.
 
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl fmt::Display for Use {
 pub enum Tool {
     /// The server of the container engine.
     Dockerd,
-    /// The program with which the server configures container networks.
+    /// The program with which Docker's server configures container networks.
     Iptables,
     /// The container engine's command-line client.
     Docker,
@@ -61,7 +62,8 @@ pub enum Tool {
     Mount,
     /// The program that starts another program in a new session.
     Setsid,
-    /// The program that starts another program which ends when its parent ends.
+    /// The program that starts another program in its own place, and makes the kernel end that program when the process
+    /// that called `setpriv` has ended.
     Setpriv,
     /// The program that starts another program in new namespaces, for example for mounts and processes.
     Unshare,
@@ -75,9 +77,9 @@ pub struct Known {
     /// The name of the program in messages.
     pub name: &'static str,
     pub command: &'static str,
-    /// The name of the package on Debian and Ubuntu.
+    /// The name of the package that contains the program, on Debian and Ubuntu.
     pub package: &'static str,
-    /// Packages that must come from the same suite as `package`. apt itself does not choose the suite for them.
+    /// Packages that must come from the same suite as `package`. apt itself would take them from its default suite.
     pub same_suite: &'static [&'static str],
     /// The arguments with which the program prints its version.
     pub version: &'static [&'static str],
@@ -108,8 +110,8 @@ pub(crate) const TABLE: &[Known] = &[
         name: "dockerd",
         command: "dockerd",
         package: "docker.io",
-        // Docker 20.10, the version of an older Debian, cannot run privileged containers on some machines. Newer
-        // releases can (docs/facts.md#container-engines).
+        // Docker 20.10, which older Debian releases have, cannot run privileged containers on some machines. Newer
+        // releases of Docker can (docs/facts.md#container-engines).
         least: Release(23, 0),
         uses: &[(Use::Run, "an engine, where none answers yet")],
         ..PLAIN
@@ -151,8 +153,8 @@ pub(crate) const TABLE: &[Known] = &[
         package: "golang-go",
         same_suite: &["golang-src"],
         version: &["env", "GOVERSION"],
-        // The go.mod file of Kubernetes 1.34 needs at least this version. From version 1.21 on, Go downloads the newer
-        // toolchain that another module needs.
+        // The go.mod file of Kubernetes 1.34 needs at least this version. If another module needs a newer version, Go
+        // downloads the newer toolchain itself, as every Go since 1.21 does.
         least: Release(1, 24),
         uses: &[(Use::Recipe, "building images from Go modules"), (Use::Test, "an image whose build fails")],
         ..PLAIN
@@ -194,7 +196,7 @@ pub(crate) const TABLE: &[Known] = &[
         command: "mvn",
         package: "maven",
         // The option `-q` is needed. Without it, Maven prints its version in bold, even if the output is not a
-        // terminal.
+        // terminal. The digits in the escape sequence for bold text would be read as the version.
         version: &["-q", "--version"],
         // This is the first version of Maven that runs the plugin that copies JARs.
         least: Release(3, 6),
@@ -208,7 +210,7 @@ pub(crate) const TABLE: &[Known] = &[
         package: "default-jdk-headless",
         // The classes in the images of Parallax are compiled for Java 17.
         least: Release(17, 0),
-        // The package's versions are 1.17 and similar, so they differ from the program's versions.
+        // The package has its own version numbers: package version 1.17 installs Java 17.
         least_package: Some(Release(1, 17)),
         uses: &[(Use::Recipe, "building images from Java sources")],
         ..PLAIN
@@ -281,7 +283,8 @@ pub(crate) const TABLE: &[Known] = &[
 ];
 
 impl Tool {
-    /// Returns the tool's row. A test verifies that the table has the order of the enum.
+    /// Returns the row of this tool in the table of programs. A test verifies that the rows have the order of the
+    /// enum's variants.
     pub const fn known(self) -> &'static Known {
         &TABLE[self as usize]
     }
@@ -291,7 +294,8 @@ impl Tool {
         self.known().package
     }
 
-    /// Returns instructions for a person to install the tool. The text continues a sentence after "or".
+    /// Returns instructions for a person to install the tool. They start with the verb "install" in lower case, so
+    /// that they can be a part of a longer sentence.
     pub fn by_hand(self) -> String {
         self.known().by_hand()
     }
@@ -331,7 +335,8 @@ mod tests {
             let same = TABLE.iter().filter(|other| other.tool == row.tool || other.name == row.name).count();
             assert_eq!(same, 1, "{}", row.name);
             assert!(!row.uses.is_empty() && !row.command.is_empty() && !row.package.is_empty(), "{}", row.name);
-            // If the order is equal for all rows, no variant of the enum is missing.
+            // Each row must be at the index of its variant in the enum. Together with the check of the table's length
+            // below, this shows that every variant has a row.
             assert_eq!(row.tool as usize, at, "{}", row.name);
         }
         assert_eq!(TABLE.len(), Tool::Unshare as usize + 1);

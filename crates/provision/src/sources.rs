@@ -2,11 +2,12 @@
 //!
 //! Only the sources of Debian's own archive are copied. These are the sources of this machine's release that have only
 //! Debian's components, and that name either Debian's archive key or no key. Third-party sources are not copied,
-//! because they may not have the other suite.
+//! because their servers may lack the other suite.
 //!
-//! The option `trusted` is not copied. With it, somebody decided that apt accepts unsigned packages from one source of
-//! this machine. This decision does not cover another suite, whose packages become part of images that run privileged.
-//! Every mirror of Debian's archive has Debian's signatures, so the copied sources work without the option.
+//! The option `trusted` is not copied. Somebody who set this option decided that apt accepts unsigned packages from
+//! one source of this machine. The decision does not cover another suite, whose packages become part of images that
+//! run privileged. Every mirror of Debian's archive has Debian's signatures, so the copied sources work without the
+//! option.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +16,10 @@ use parallax_record::{Noted as _, Present as _};
 use super::error::ProvisionError;
 use super::system::System;
 
-/// The components of Debian's own archive. Third-party repositories have other components (`stable`), or `main` under a
-/// suite of their own.
+/// The components of Debian's own archive. A third-party repository has another component, such as `stable`, or it has
+/// the component `main` in a suite of its own, such as `bookworm-pgdg`.
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
-/// The endings that the name of a suite can have in Debian's archive.
+/// What can follow the release's codename in the name of a suite of Debian's archive.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
 
 /// One apt source of Debian's own archive.
@@ -27,12 +28,13 @@ pub(crate) struct Source {
     uris: Vec<String>,
     suites: Vec<String>,
     components: Vec<String>,
-    /// Fields that are copied unchanged, such as `Signed-By`, with their continuation lines.
+    /// The fields of the source that are copied unchanged, such as `Signed-By`, with their continuation lines.
     copied: Vec<String>,
 }
 
-/// Returns the sources of Debian's own archive for the release `suite`, in the format of a `.sources` file. The
-/// function reads them from the folder `etc`. Returns `None` if the machine is not Debian, or has no such sources.
+/// Returns apt sources of Debian's own archive for the suite `suite`, in the format of a `.sources` file. They are a
+/// copy of this machine's own sources with the name of the suite replaced. The folder `etc` is this machine's `/etc`.
+/// Returns `None` if the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -40,7 +42,7 @@ pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     known.then(|| renamed(&sources, &system.codename, suite))
 }
 
-/// Reads the files under `/etc/apt` in the order in which apt reads them.
+/// Reads apt's source files in the folder `etc_apt`, in the order in which apt reads them.
 pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionError> {
     let mut paths = vec![etc_apt.join("sources.list")];
     let parts = etc_apt.join("sources.list.d");
@@ -64,7 +66,8 @@ pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionEr
     Ok(files)
 }
 
-/// Returns the sources of Debian's own archive for the release `codename`.
+/// Returns the sources of Debian's own archive for the release `codename`, such as `bookworm`, out of all sources in
+/// the given files.
 pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for (path, text) in files {
@@ -84,7 +87,7 @@ pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
 }
 
 /// Returns `sources` for another release, in the format of a `.sources` file. `from` and `to` are the codenames of the
-/// releases.
+/// old and of the new release.
 pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
     for source in sources {
@@ -118,7 +121,7 @@ impl Source {
     }
 }
 
-/// Parses a stanza of a `.sources` file. Returns `None` if the stanza is disabled or has no binary packages.
+/// Parses a stanza of a `.sources` file. Returns `None` if the stanza is disabled or is not about binary packages.
 fn stanza(text: &str) -> Option<Source> {
     let mut fields: Vec<(String, String, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {

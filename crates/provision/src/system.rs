@@ -14,7 +14,8 @@ pub struct System {
 }
 
 impl System {
-    /// Returns this machine's system, if this user can install `what` on it.
+    /// Returns the operating system of this machine. Fails if the system is neither Debian nor Ubuntu, or if this user
+    /// is not root. The error message names `what` as the software that cannot be installed.
     pub fn for_installing(what: &str) -> Result<Self, ProvisionError> {
         let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let system = Self::from_os_release(&text)
@@ -27,7 +28,8 @@ impl System {
         }
     }
 
-    /// Parses `/etc/os-release`. The error is the system's name.
+    /// Parses the text of `/etc/os-release`. If the system is neither Debian nor Ubuntu, the error is the system's
+    /// name.
     pub fn from_os_release(text: &str) -> Result<Self, String> {
         let field = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

@@ -11,17 +11,18 @@ use super::system::System;
 use parallax_record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
-/// Folders of administration programs. They may be missing in the PATH of an ordinary user.
+/// Folders that are searched after the folders of PATH. The PATH of an ordinary user may lack the folders of
+/// administration programs, such as `/usr/sbin`.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
-/// Returns the path of a program that is new enough. If there is none and `provision` is set, the function installs the
-/// program first.
+/// Returns the path of an installed program that is new enough. If there is no such program and `provision` is set,
+/// the function installs the program first.
 pub async fn ensure_tool(tool: Tool, of: Use, provision: bool, sink: &Sink) -> Result<PathBuf, ProvisionError> {
     ensure(tool.known(), of, provision, sink).await
 }
 
-/// Checks every program of a use. Installs a missing program if `provision` is set. The error names the first program
-/// that is still missing.
+/// Checks every program that the table of programs declares for the use `of`. Installs a missing program if `provision`
+/// is set. The error names the first program that is still missing.
 pub async fn ensure_tools(of: Use, provision: bool, sink: &Sink) -> Result<(), ProvisionError> {
     for known in TABLE.iter().filter(|known| known.purpose(of).is_some()) {
         ensure_tool(known.tool, of, provision, sink).await?;
@@ -69,8 +70,8 @@ pub async fn standings() -> Vec<Standing> {
     futures::future::join_all(TABLE.iter().map(one)).await
 }
 
-/// Returns the first program in PATH that is new enough, if the program's row declares the use `of`. The error
-/// describes the programs that were found instead.
+/// Searches for the program of the row `known`, as [`search`] does. Fails if the row does not declare the use `of`, or
+/// if no installed program is new enough.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {
         return Err(ProvisionError::Undeclared { tool: known.name, of: of.to_string() });
@@ -81,8 +82,8 @@ async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     })
 }
 
-/// Returns the first program in PATH that is new enough. The error describes the programs that were found but are too
-/// old. The error is empty if no program was found.
+/// Returns the path of the first installed program that is new enough. The error describes the programs that were
+/// found but are too old or print no version. The error is empty if no program was found.
 async fn search(known: &Known) -> Result<PathBuf, String> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {
@@ -99,7 +100,8 @@ async fn search(known: &Known) -> Result<PathBuf, String> {
     Err(instead.join("; "))
 }
 
-/// Returns every path of a command, in the order of PATH, and then in the folders of `ALSO`.
+/// Returns the path of every installed program with the name `command`: first the programs in the folders of PATH, and
+/// then the programs in the folders of `ALSO`.
 pub fn on_path(command: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).filter(|place| place.is_absolute()).collect();

@@ -35,13 +35,14 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The base64 of `bytes` at a place where `before` other bytes precede them. Base64 characters that also contain bits
-/// of those other bytes are left out. The result has one text for each of the two base64 alphabets (`+/` and `-_`).
+/// Returns the base64 text of `bytes` if `before` other bytes come before them. Base64 characters that also contain
+/// bits of those other bytes are left out. The result has one text for each of the two base64 alphabets (`+/` and
+/// `-_`).
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);
-    // A base64 character encodes six bits. The first characters contain bits of the bytes before, and the last one may
-    // contain bits of the bytes after. These are cut off.
+    // A base64 character encodes six bits. The first characters contain bits of the bytes before the secret, and the
+    // last character may contain bits of the bytes after it. These characters are cut off.
     let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
     let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
     [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]

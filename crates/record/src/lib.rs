@@ -36,7 +36,7 @@ pub enum RecordError {
     /// events.
     #[error("failed to write the record {path}: {source}; free some space or choose another place with --out")]
     Write {
-        /// The path of the file that was written.
+        /// The path of the file that could not be opened or written.
         path: String,
         /// The I/O error that caused the failure.
         source: std::io::Error,
@@ -65,7 +65,7 @@ pub enum RecordError {
         version: String,
         /// The format that this version of Parallax reads.
         ours: u32,
-        /// The age of the other version: `older` or `newer`.
+        /// Whether the version that wrote the record is `older` or `newer` than this version.
         age: &'static str,
     },
     /// A line other than the last one cannot be parsed as an event, although the record has the format of this version.

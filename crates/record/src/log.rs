@@ -71,8 +71,8 @@ impl Log {
         log
     }
 
-    /// Writes the messages, from now on, to `harness.log` in this folder. The secrets that `redactor` knows are
-    /// removed.
+    /// From now on, writes the messages to `harness.log` in the folder `directory`, without the secrets that
+    /// `redactor` knows.
     pub fn write_to(&self, directory: &Path, redactor: Redactor) -> Result<(), RecordError> {
         let path = directory.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -81,7 +81,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the log also goes to standard error. Progress bars on standard error would then overwrite it.
+    /// Whether the log also goes to standard error. Progress bars on standard error would then overwrite the log.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
@@ -96,8 +96,8 @@ impl Log {
     }
 }
 
-/// Each call of `write` receives one whole event, because the formatting layer of `tracing` calls `write` once for each
-/// event.
+/// Each call of `write` receives one whole message, because the formatting layer of `tracing` calls `write` once for
+/// each message. So no secret is split between two calls, and each message can be redacted alone.
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = self.clean(bytes);
@@ -120,7 +120,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Writes messages of the log to standard error, without the secrets.
+/// Writes messages of the log to standard error, with the secrets redacted.
 #[derive(Clone)]
 struct Screen(Log);
 
@@ -154,7 +154,7 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
     }
 }
 
-/// Adds a method to `Result` for reading something that need not exist.
+/// Adds a method to `Result` for reading something that may be missing.
 pub trait Present<T> {
     /// Returns the value, or `None` if the thing does not exist. For any other error, logs that `what` failed, and
     /// returns `None`.

@@ -19,9 +19,9 @@ use super::forms::forms;
 
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// The smallest length of a secret that is searched for, in bytes. A shorter secret would also match ordinary words of
-/// the record. But a field with a secret name is redacted even if its value is shorter. The secrets that the harness
-/// makes are far longer.
+/// The smallest length of a secret that is searched for, in bytes. A shorter secret would also match ordinary words
+/// of the record. But a field is redacted even if its value is shorter, if the name of the field says that the value
+/// is secret. The secrets that the harness makes are far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
@@ -41,23 +41,24 @@ const PIECES_LIMIT: usize = 7_000_000;
 const SHORT: usize = 64;
 /// The shortest part of a secret that is removed next to a mark of truncation (such as `…`), in bytes.
 const LEAST_REST: usize = 3;
-/// The smallest length, in bytes, of a text that may have been truncated without a mark. Outputs, bodies and lines are
-/// truncated at certain lengths. The smallest is 4 KiB, and up to 3 bytes of a cut character may be missing.
+/// The smallest length, in bytes, of a text that may have been truncated without a mark. Outputs, bodies and lines
+/// are truncated at certain lengths. The smallest of these lengths is 4 KiB, and up to 3 bytes of a cut character may
+/// be missing.
 const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
-/// Every part of a random secret that is longer than this contains at least one stored piece. The length is in bytes.
+/// If a part of a random secret is longer than this number of bytes, the part contains at least one stored piece.
 const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
-/// The base64 text with which every private key begins that the harness makes (PKCS #8, P-256). This beginning is not
-/// secret, and certificates contain parts of it, so it must not be redacted.
+/// The base64 text at the beginning of every private key that the harness makes (PKCS #8, P-256). This beginning is
+/// not secret, and certificates contain parts of it, so it must not be redacted.
 const BEGINNING_OF_KEYS: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 /// The names of fields whose values are secret, even if nobody registered the values. Names are compared in lower case.
 const SECRET_KEYS: [&str; 7] =
     ["secret_key", "session_token", "authorization", "cookie", "set-cookie", "x-amz-security-token", "x-amz-signature"];
 
-/// If the name of an entry in a Kubernetes Secret contains one of these texts, its value is secret. Names are compared
-/// in lower case, without punctuation.
+/// If the name of an entry in a Kubernetes Secret contains one of these texts, the value of the entry is secret.
+/// Names are compared in lower case, without punctuation.
 const SECRET_NAMES: [&str; 8] = ["password", "passwd", "passphrase", "pwd", "secret", "token", "key", "credential"];
-/// If the name of an entry contains one of these texts, its value is not secret, whatever [`SECRET_NAMES`] says. For
-/// example, the id of an access key is like a user name, and appears everywhere.
+/// If the name of an entry contains one of these texts, the value of the entry is not secret, whatever
+/// [`SECRET_NAMES`] says. For example, the id of an access key is like a user name, and appears everywhere.
 const PUBLIC_NAMES: [&str; 3] = ["accesskey", "keyid", "publickey"];
 
 /// The patterns of texts that look like a credential. The parts that match the groups `keep` and `rest` stay;
@@ -92,15 +93,15 @@ static CUT: LazyLock<Regex> =
 static CUT_BEFORE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?:…|\.\.\.) ?").expect("the pattern is a regular expression"));
 
-/// The secrets of a run, and the methods that remove them. Every module that makes a secret registers it here before
-/// use. All clones share the same secrets.
+/// The secrets of a run, and the methods that remove them. Every module that makes a secret registers the secret here
+/// before it uses the secret. All clones share the same secrets.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// The stored pieces of the random secrets, in each of their forms. A text that contains one of them contains a
-    /// part of a secret.
+    /// The stored pieces of the random secrets, in each of their forms. A form is one way to write a secret, such as
+    /// Base64 or percent-encoding. A text that contains one of the pieces contains a part of a secret.
     pieces: HashSet<[u8; PIECE]>,
     /// The secrets that are not random, in each of their forms. They are found only as a whole, because a piece could
     /// be an ordinary word.
@@ -111,10 +112,11 @@ struct Known {
     /// The beginning of each form, to find a secret that was cut off at its end. For a secret that is not random, the
     /// beginning is the whole form. For a random secret, it is the longest beginning that may contain no stored piece.
     beginnings: BTreeSet<Vec<u8>>,
-    /// The end of each form, with its bytes in reverse order, to find a secret whose beginning was cut off. It has the
-    /// same length as in `beginnings`.
+    /// The end of each form, to find a secret whose beginning was cut off. Its bytes are in reverse order, so that the
+    /// same search works for both ends of a text. It is as long as the beginning of the same form in `beginnings`.
     endings: BTreeSet<Vec<u8>>,
-    /// The length of the longest text in `beginnings` and `endings`, in bytes. A search need not look further.
+    /// The length of the longest text in `beginnings` and `endings`, in bytes. A search need not examine more bytes
+    /// than this.
     longest: usize,
 }
 
@@ -162,8 +164,8 @@ impl Redactor {
     ///
     /// # Errors
     ///
-    /// Fails if the copy can no longer be read as `T`. In that case, a secret is equal to a word of the format, and the
-    /// caller must not show `it`.
+    /// Fails if the copy can no longer be read as `T`. In that case, a secret is equal to a word that the format
+    /// needs, and the caller must not show `it`.
     pub fn copy<T: Serialize + DeserializeOwned>(&self, it: &T) -> serde_json::Result<T> {
         let mut value = serde_json::to_value(it)?;
         self.apply(&mut value);
@@ -312,8 +314,8 @@ impl Known {
         let starts = marks.flat_map(|it| [Some(it), (bytes.get(it) == Some(&b'"')).then_some(it + 1)]).flatten();
         let starts = starts.chain(whole);
         let longest = |start: usize| {
-            // `endings` contains reversed bytes. So the longest candidate is reversed once, and its endings are looked
-            // up there.
+            // `endings` contains reversed bytes. So the bytes after the mark are reversed once, and then parts of
+            // them are looked up in `endings`.
             let most: Vec<u8> = bytes[start..(start + self.longest).min(bytes.len())].iter().rev().copied().collect();
             let lengths = (LEAST_REST..=most.len()).rev();
             let length = lengths.into_iter().find(|length| begins_one(&self.endings, &most[most.len() - length..]))?;
@@ -348,8 +350,8 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     out
 }
 
-/// Whether a text counts as random: it is long enough and has letters and digits, so that a piece of it is hardly an
-/// ordinary word.
+/// Whether a text counts as random: it is long enough and has letters and digits, so that a piece of it is very
+/// unlikely to be an ordinary word.
 fn is_random(text: &str) -> bool {
     text.len() >= RANDOM_FROM
         && text.bytes().any(|byte| byte.is_ascii_digit())
@@ -381,11 +383,10 @@ fn walk(value: &mut Value, known: &mut Known) {
         Value::Object(fields) => {
             let mut cleaned = Map::new();
             for (key, mut field) in std::mem::take(fields) {
-                if field.is_string() && SECRET_KEYS.contains(&key.to_ascii_lowercase().as_str()) {
-                    field = Value::String(REDACTED.to_owned());
-                } else {
-                    walk(&mut field, known);
+                if SECRET_KEYS.contains(&key.to_ascii_lowercase().as_str()) {
+                    conceal(&mut field);
                 }
+                walk(&mut field, known);
                 let mut name = known.clean(&key);
                 while cleaned.contains_key(&name) {
                     name.push('\'');
@@ -398,9 +399,18 @@ fn walk(value: &mut Value, known: &mut Known) {
     }
 }
 
+/// Replaces the text of a field with a secret name, and each text of a list. For example, several cookies are a list.
+fn conceal(field: &mut Value) {
+    match field {
+        Value::String(text) => REDACTED.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(conceal),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
+    }
+}
+
 /// If `items` are several strings, and one of them contains the first or the last line of a private key, returns the
-/// joined strings. The lines of a log are an example. The joined text is searched, because the pattern of a private key
-/// finds the other lines of the key only together with its first line.
+/// strings joined to one text. The lines of a log are an example of such strings. The caller searches the joined
+/// text, because the pattern of a private key finds the other lines of the key only together with its first line.
 fn key_in_lines(items: &[Value]) -> Option<String> {
     let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
     let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;

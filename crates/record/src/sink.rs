@@ -1,4 +1,4 @@
-//! The sink: every module with side effects sends its events to it, and the writer gets them.
+//! The sink: every module with side effects sends its events to the sink, and the sink passes them to the writer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
-/// The result of a set-up step that ended without a result of its own, because something else failed or the run was
-/// interrupted.
+/// The result of a set-up step that ended without reporting success or failure, because something else failed or the
+/// run was interrupted.
 pub const GAVE_UP: &str = "gave up";
 
 /// Accepts events from any task and passes them to the writer. The sink never blocks and never fails, so that reporting

@@ -14,7 +14,7 @@ use super::{RecordError, Redactor, Sink};
 
 /// The name of the record within the run's folder.
 pub const RECORD_FILE: &str = "record.jsonl";
-/// The interval in which the live display updates itself while no event arrives, in milliseconds.
+/// The live display updates itself in this interval while no event arrives, in milliseconds.
 const TICK_MS: u64 = 250;
 
 /// A live display of a run. It runs on the writer's thread and receives every redacted event, including events that the
@@ -29,8 +29,8 @@ pub trait Live: Send {
     fn close(&mut self);
 }
 
-/// The writer of one run. [`Recorder::finish`] ends the record. If the recorder is dropped before that, the record has
-/// no last event.
+/// The writer of one run. [`Recorder::finish`] ends the record with a last event. If the recorder is dropped without
+/// this call, the record has no such last event.
 #[derive(Debug)]
 pub struct Recorder {
     send: Sender<Message>,
@@ -194,7 +194,8 @@ impl Writer {
     }
 
     fn take(&mut self, at_ms: u64, kind: EventKind) {
-        // Events of two tasks may arrive in the wrong order. With the maximum, the times in the record never decrease.
+        // Events of two tasks may arrive in the wrong order. The record gets the later of the two times, so that the
+        // times in the record never decrease.
         self.last_ms = self.last_ms.max(at_ms);
         let event = self.redacted(&Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
@@ -209,7 +210,8 @@ impl Writer {
     }
 
     fn redacted(&self, event: &Event) -> Event {
-        // `copy` fails if redaction changed a word of the format. The event is then replaced by a warning.
+        // `copy` fails if redaction changed a word that the record's format needs. The event is then replaced by a
+        // warning.
         self.redactor.copy(event).unwrap_or_else(|_| Event {
             at_ms: event.at_ms,
             event: EventKind::Warning { text: "an event was left out: redaction made it unreadable".to_owned() },

@@ -1,4 +1,4 @@
-//! The evidence of a step as labelled lines, for all reports. It comes from the record only.
+//! The evidence of a step as labelled lines, for all reports. The lines are made only from the record.
 
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
@@ -11,7 +11,7 @@ use super::seconds;
 
 /// The largest number of characters of a text that reports show. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// The largest number of shown lines that a step read from logs, events and objects.
+/// Reports show at most this number of the lines that a step read from logs, events and objects.
 const NOTES_SHOWN: usize = 20;
 
 /// A line of evidence: its label (`addresses`, `chain`, …), and the observed text.
@@ -26,7 +26,8 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
     }
-    // The differences of an object are listed one by one below, so the matcher `object` is not repeated here.
+    // If the step has notes, they are shown further below, and they list one by one how the object differs from what
+    // was expected. So the matcher `object` is left out here.
     let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.notes.is_empty();
     for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;

@@ -29,8 +29,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // Without a name, the reader wants to know what is not as declared. The steps that fail in a break as
-            // declared would only distract the reader.
+            // If the reader gives no name (`only`), the reader wants to know what is not as declared. Steps that fail
+            // in a break as declared would only distract the reader.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }
@@ -57,16 +57,16 @@ pub fn names(summary: &Summary) -> Vec<String> {
     all
 }
 
-/// Explains the steps of a variant. `whole` says whether the reader asks for the whole variant, and `told` whether its
-/// failure has been explained before.
+/// Explains the steps of a variant. `whole` says whether the reader asks for the whole variant. `told` says whether
+/// the failure of the variant has been explained before.
 fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (whole, told): (bool, bool)) {
     let explained: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
     let failure = match &variant.outcome {
         Some(Outcome::Error { failure }) if whole && !told => Some(failure),
         _ => None,
     };
-    // Some problems are steps that passed although they should fail. They have no cause to explain, so the problem
-    // itself is shown.
+    // Some problems are steps that passed although they should fail. Such a step has no cause to explain, so the
+    // problem itself is shown.
     let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
     let problems: Vec<&Problem> = match &variant.outcome {
         Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),
@@ -101,8 +101,8 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (
     text.push('\n');
 }
 
-/// Compares a step that failed or was blocked with what its break declares. `None` if the variant is no break, or if it has
-/// no verdict.
+/// Compares a step that failed or was blocked with what its break declares. `None` if the variant is no break, or if
+/// it has no verdict.
 fn declared(variant: &Variant, step: &StepEnded) -> Option<String> {
     variant.break_name()?;
     let problems = match &variant.outcome {
@@ -239,7 +239,8 @@ mod tests {
         let well = Summary::from_events(&samples::all_good());
         let text = explanation(&well, None, false).expect("all are meant");
         assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
-        // A step passed although it should fail. It has no cause, but the explanation must contain it nevertheless.
+        // A step passed although it should fail. Such a step has no cause, but the explanation must contain the step
+        // nevertheless.
         let wrong = Summary::from_events(&samples::break_did_not_break());
         let text = explanation(&wrong, None, false).expect("all are meant");
         assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");

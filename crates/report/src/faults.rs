@@ -6,10 +6,10 @@ use parallax_vocab::event::{Failure, Outcome};
 use super::seconds;
 use super::summary::{SetUp, Summary, Variant};
 
-/// A failure of the harness, the engine or the machine, with everything that it ended.
+/// A failure of the harness, the engine or the machine, with the set-up steps and the variants that it ended.
 #[derive(Clone, Debug)]
 pub struct Fault<'a> {
-    /// The failure.
+    /// The failure of the harness, the engine or the machine.
     pub failure: &'a Failure,
     /// The set-up steps that failed because of this failure.
     pub setups: Vec<&'a SetUp>,
@@ -18,8 +18,8 @@ pub struct Fault<'a> {
 }
 
 impl Fault<'_> {
-    /// The ids of the variants that have no verdict because of the failure, with their number. `None` if there is no
-    /// such variant.
+    /// The ids of the variants that have no verdict because of the failure, with the number of these variants. `None`
+    /// if there is no such variant.
     pub fn without_verdict(&self) -> Option<String> {
         let ids: Vec<&str> = self.variants.iter().map(|it| it.id.as_str()).collect();
         match ids.len() {
@@ -49,8 +49,8 @@ impl Fault<'_> {
 }
 
 impl Summary {
-    /// Returns each failure of the harness, the engine or the machine once, with what it ended: first the failures of
-    /// set-up steps, then those of variants, and last the failure of the run.
+    /// Returns each failure of the harness, the engine or the machine once, with the set-up steps and the variants that
+    /// it ended: first the failures of set-up steps, then those of variants, and last the failure of the run.
     ///
     /// A set-up step may have been given up, because something else failed or the run was interrupted. Such a step is
     /// returned only if there is no other failure, and if the run was not interrupted.
@@ -80,7 +80,7 @@ impl Summary {
     }
 }
 
-/// The fault with this failure. If there is none, adds one.
+/// Returns the [`Fault`] for this failure in `faults`. If `faults` does not contain it yet, adds it.
 fn of<'a, 'b>(faults: &'b mut Vec<Fault<'a>>, failure: &'a Failure) -> &'b mut Fault<'a> {
     let at = faults.iter().position(|it| it.failure == failure).unwrap_or_else(|| {
         faults.push(Fault { failure, setups: Vec::new(), variants: Vec::new() });

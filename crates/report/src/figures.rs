@@ -1,4 +1,5 @@
-//! The figures that a run measured in the rounds of its repeats, each with the timeline of its worst round.
+//! The figures that a run measured in the rounds of its repeats. Each figure comes with the timeline of its worst
+//! round, which is the round with the greatest value.
 
 use parallax_vocab::course::{Figure, Moment};
 

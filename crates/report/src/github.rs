@@ -106,8 +106,8 @@ fn of_fault(out: &mut String, fault: &Fault<'_>) {
     }
 }
 
-/// Returns a GitHub workflow command for each problem of a variant. GitHub shows it at the line of the scenario file to
-/// which the problem belongs.
+/// Returns a GitHub workflow command for each problem of a variant. GitHub shows each problem at the line of the
+/// scenario file to which it belongs.
 pub fn annotations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for variant in summary.variants() {
@@ -123,7 +123,7 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
             ));
         }
     }
-    // GitHub shows only a few annotations, so a failure that ended several variants has one.
+    // GitHub shows only a few annotations, so a failure that ended several variants gets only one annotation.
     for fault in summary.faults().iter().filter(|it| !it.is_of_the_run()) {
         let started = fault.variants.first().and_then(|it| it.started.as_ref()).filter(|_| fault.setups.is_empty());
         let file = started.map(|it| format!("file={},", property(&it.file))).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! The JUnit report. Scenarios are suites and variants are cases, so that the report has the same counts as the summary
-//! ([`Summary::totals`]). The output of a case shows what each step saw.
+//! The JUnit report. Scenarios are suites and variants are cases, so that the report has the same counts as the
+//! summary ([`Summary::totals`]). The output of a case shows what each step saw.
 //!
 //! A break that failed as declared is a success. The type of a failure shows who is responsible: `expectation` is the
 //! system under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
-//! failed, the suite `environment` has one case for that failure.
+//! failed, the suite `environment` has one case for the failure of the run.
 //!
-//! Readers use the report in different ways:
+//! CI services use the report in different ways:
 //! - GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups cases by `classname`. It treats cases with the same
 //!   `classname` and `name` as one case. It links `file`, and shows `system-out` of failed cases. The first
 //!   `[[ATTACHMENT|path]]` in `system-out` becomes a link.
@@ -41,8 +41,9 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     write_whole(path, &text)
 }
 
-/// Returns the suite for the environment. The output of the suite shows how each set-up step ended. The suite has one
-/// case only if the run failed and no variant failed, because the totals then count one failure.
+/// Returns the suite for the environment. The output of the suite shows how each set-up step ended. If the run failed
+/// and no variant failed, the totals count one failure for the run. Only then does the suite contain a case, which
+/// stands for this failure.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();
@@ -142,8 +143,9 @@ fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> Test
     case
 }
 
-/// Returns the file and the line to which a variant's case refers: those of its first problem. Without a problem, the
-/// result is the scenario's file without a line. `None` if the variant never started.
+/// Returns the file and the line to which a variant's case refers. These are the file and the line of the variant's
+/// first problem. Without a problem, the result is the scenario's file without a line. `None` if the variant never
+/// started.
 fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     if let Some(problem) = variant.problems().first() {
         let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
@@ -208,8 +210,8 @@ fn failure(problems: &[Problem]) -> TestCaseStatus {
     status
 }
 
-/// Returns the status for a failure of the harness, the engine or the machine. The status is a JUnit failure and not a
-/// JUnit error, because JUnit counts errors separately.
+/// Returns the status for a failure of the harness, the engine or the machine. The status is a JUnit failure and not
+/// a JUnit error. JUnit counts errors separately, so the number of failures would then differ from the summary.
 fn broken(failure: &Failure) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));

@@ -1,8 +1,8 @@
 //! Makes all reports for people and tools from recorded events only.
 //!
-//! [`Summary`] folds the events of a run, and [`terminal`], [`page`], [`junit`] and [`github`] render the summary.
-//! [`live`] shows the events as they arrive. A report that was made during the run and one that was made from the
-//! record are identical.
+//! [`Summary`] collects the events of a run, and [`terminal`], [`page`], [`junit`] and [`github`] render the summary.
+//! [`live`] shows the events as they arrive. A report is the same, whether it is made during the run or later from
+//! the record.
 //!
 //! **Architecture Invariant:** every report is a pure function of recorded events. No report uses a clock, the
 //! environment or an engine.
@@ -39,7 +39,7 @@ pub use tables::{Row, Shown, Table};
 /// The reason why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The file could not be written.
+    /// The file of the report could not be written.
     #[error("failed to write {path}: {source}; free some space or choose another place")]
     Write {
         /// The path of the report.

@@ -16,7 +16,7 @@ pub enum MergeError {
     /// The record is of a whole run and not of a shard.
     #[error("{path} is not the record of a shard; `parallax e2e --shard K/N` makes one")]
     NoShard {
-        /// The path of the record.
+        /// The path of the record of the whole run.
         path: String,
     },
     /// Two records are not shards of the same run.
@@ -24,9 +24,9 @@ pub enum MergeError {
         "{first} and {second} are not shards of the same run: {difference}; run all shards with the same version, project and options"
     )]
     Apart {
-        /// The path of a record.
+        /// The path of the first of the two records.
         first: String,
-        /// The path of the other record.
+        /// The path of the second of the two records.
         second: String,
         /// The difference between the two records, in words.
         difference: String,
@@ -34,16 +34,16 @@ pub enum MergeError {
     /// Two records are of the same shard, so one of them is superfluous.
     #[error("{first} and {second} are both shard {number}; give one of them")]
     Twice {
-        /// The path of a record.
+        /// The path of the first of the two records of the same shard.
         first: String,
-        /// The path of the other record.
+        /// The path of the second of the two records of the same shard.
         second: String,
-        /// The number of the shard, counted from 1.
+        /// The number of the shard that both records are of, counted from 1.
         number: u16,
     },
 }
 
-/// The record of one shard. The fields are the parts of it that the merge needs.
+/// The record of one shard. The fields are the parts of the record that the merge needs.
 struct Part<'a> {
     path: &'a str,
     events: &'a [Event],
@@ -68,8 +68,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Returns a difference which proves that two shards are not of the same run. `None` if there is no such
-    /// difference.
+    /// Compares two shards. Returns a difference that proves that the shards are not of the same run. `None` if there
+    /// is no such difference.
     fn difference(&self, other: &Self) -> Option<String> {
         let (one, two) = (self.shard, other.shard);
         if self.started.parallax != other.started.parallax {
@@ -113,7 +113,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Formats a list of names for a message: the first [`NAMED`] names, and the number of the others.
+/// Formats a list of names for a message: the first [`NAMED`] names, and the number of the remaining names.
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
@@ -175,8 +175,9 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
     Ok(events)
 }
 
-/// Converts an event of a shard into an event of the joint record. `None` for the events that the joint record has only
-/// once. Two machines give the same names to their clusters and images, so the shard's number is added to such a name.
+/// Converts an event of a shard into an event of the joint record. Returns `None` for an event that the joint record
+/// contains only once. Two machines give the same names to their clusters and images, so the shard's number is added
+/// to such a name.
 fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     let number = part.shard.number;
     let mut event = event.clone();
@@ -277,8 +278,8 @@ mod tests {
         Event { at_ms, event: serde_json::from_value(event).expect("an event") }
     }
 
-    /// A record for the tests: of shard `number` of 2, or, without a number, of the whole run. `last` is the outcome of
-    /// the last variant.
+    /// Makes a record for the tests: of shard `number` of 2, or, without a number, of the whole run. `last` is the
+    /// outcome of the last variant.
     fn record(number: Option<u16>, variants: &[&str], last: &Outcome) -> Vec<Event> {
         let whole = ["a/one", "a/one+broken", "b/two"];
         let mut started = json!({

@@ -2,8 +2,9 @@
 
 use parallax_vocab::{Event, EventKind};
 
-/// The wall-clock time of each phase of a run, in milliseconds. Phases may overlap: an environment may be set up while
-/// another cluster starts. So their sum differs from the total. Within a phase, work at the same time counts once.
+/// The wall-clock time of each phase of a run, in milliseconds. Phases may overlap: an environment may be set up
+/// while another cluster starts. So the sum of the phases differs from the total. If a phase does several things at
+/// the same time, this time counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// The time for finding the engine, or for installing and starting it.
@@ -28,7 +29,7 @@ pub struct Phases {
 type Span = (u64, u64);
 
 impl Phases {
-    /// Computes the phases from the events of a run.
+    /// Computes the time of each phase from the events of a run.
     pub fn from_events(events: &[Event]) -> Self {
         let mut spans: [Vec<Span>; 6] = Default::default();
         let mut open: Vec<(&str, u64)> = Vec::new();

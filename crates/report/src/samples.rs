@@ -296,7 +296,7 @@ pub(crate) fn harness_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// The events of a run that Ctrl-C stopped in the first variant. One object could not be removed.
+/// The events of a run that Ctrl-C stopped in the first variant. One object of the run could not be removed.
 pub(crate) fn interrupted() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();

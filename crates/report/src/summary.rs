@@ -17,7 +17,7 @@ use parallax_vocab::event::AGAIN;
 pub struct Summary {
     /// The first event of the run, which describes the run and its machine. `None` if the record does not contain it.
     pub run: Option<RunStarted>,
-    /// Reports of the harness about its own actions that people should know.
+    /// What the harness reported about its own actions, for people.
     pub notes: Vec<String>,
     /// Warnings of the harness about what will probably cause a problem.
     pub warnings: Vec<String>,
@@ -86,7 +86,8 @@ pub struct Variant {
 /// The result of the clean-up at the end of the run.
 #[derive(Clone, Debug)]
 pub struct CleanUp {
-    /// The number of containers, networks and volumes that were removed.
+    /// The number of containers, networks and volumes that were removed. If `elsewhere` is true: the number of
+    /// Kubernetes objects.
     pub removed: usize,
     /// Whether the removed objects are in a cluster that the harness does not own.
     pub elsewhere: bool,
@@ -99,13 +100,13 @@ pub struct CleanUp {
 /// The number of variants with each result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// The variants that ended as declared.
+    /// The number of variants that ended as declared.
     pub passed: usize,
-    /// The variants that ended not as declared or with an error. A variant that never ended counts too, unless the run
-    /// was interrupted.
+    /// The number of variants that ended not as declared or with an error. A variant that never ended counts too,
+    /// unless the run was interrupted.
     pub failed: usize,
-    /// The variants that were skipped, or that did not run because the run was interrupted or enough other variants had
-    /// failed.
+    /// The number of variants that were skipped, or that did not run because the run was interrupted or enough other
+    /// variants had failed.
     pub skipped: usize,
 }
 
@@ -177,14 +178,14 @@ impl Variant {
     }
 }
 
-/// Returns the id of a set-up step without the suffix of a second attempt. If a cluster did not start and is started
-/// again, the second attempt has the id of the first with such a suffix.
+/// Returns the id of a set-up step without the suffix of a second attempt. If a cluster does not start, it is started
+/// again. The set-up step of this second attempt has the id of the first attempt with a suffix.
 fn part_of(id: &str) -> &str {
     id.split_once(AGAIN).map_or(id, |(part, _)| part)
 }
 
-/// Removes control characters from the texts of an event, because a pod or a foreign record may have written them. They
-/// could change the reader's terminal.
+/// Removes control characters from the texts of an event, because a pod may have written them, or somebody else may
+/// have made the record. Control characters could change the reader's terminal.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {
@@ -209,8 +210,8 @@ impl Summary {
         summary
     }
 
-    /// Clears the failure of a set-up step whose second attempt succeeded. The detail of the step then says that it
-    /// failed before.
+    /// Clears the failure of a set-up step whose second attempt succeeded. The detail of the step then says that the
+    /// first attempt failed.
     fn recover(&mut self) {
         for number in 0..self.setups.len() {
             let (before, after) = self.setups.split_at_mut(number + 1);
@@ -368,11 +369,11 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
-    /// Returns the number of answers of stores that no witness confirms. The report shows it.
+    /// Returns the number of answers of stores that no witness confirms. The report shows this number.
     pub fn unconfirmed(&self) -> usize {
         let steps = || self.variants().flat_map(|variant| &variant.steps);
-        // Several steps may count the answers of the same prober. Each count starts at the beginning of the prober, so
-        // it includes the smaller ones, and only the largest is used.
+        // Several steps may count the answers of the same prober. Each count starts at the beginning of the prober,
+        // so the largest count includes the smaller ones. Only the largest count is used.
         let mut probers: BTreeMap<(&VariantId, u64), u64> = BTreeMap::new();
         for (variant, tally) in steps().filter_map(|step| Some((&step.variant, step.course.tally.as_ref()?))) {
             let count = probers.entry((variant, tally.began_unix_ms)).or_default();

@@ -1,5 +1,5 @@
-//! The tables that scenarios declare with `shows`. Each cell contains what the stores answered to the steps of this
-//! cell.
+//! The tables that scenarios declare with `shows`. A step with `shows` belongs to one cell of a table, and the cell
+//! contains what the store answered to the step.
 
 use std::fmt::Write as _;
 
@@ -17,16 +17,17 @@ use super::terminal::short_cause;
 pub struct Table<'a> {
     /// The title of the table.
     pub title: &'a str,
-    /// The titles of the columns, in the order of the steps.
+    /// The titles of the columns, in the order of the steps that fill them.
     pub columns: Vec<&'a str>,
-    /// The rows: first those of baselines in the order of the steps, then those of breaks.
+    /// The rows: first the rows that steps of baselines fill, in the order of these steps, then the rows that only
+    /// steps of breaks fill.
     pub rows: Vec<Row<'a>>,
 }
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// The title of the row: what the steps try.
+    /// The title of the row: what the steps that fill the row try.
     pub title: &'a str,
     /// The cells of the row, one for each column. A cell is empty if no step of the run belongs to it.
     pub cells: Vec<Vec<Shown<'a>>>,
@@ -37,7 +38,7 @@ pub struct Row<'a> {
 pub struct Shown<'a> {
     /// The id of the variant that the step belongs to.
     pub variant: &'a str,
-    /// The id of the step whose answer this is.
+    /// The id of the step whose answer the cell shows.
     pub step: &'a str,
     /// The step's permalink on the HTML page.
     pub anchor: String,
@@ -45,8 +46,8 @@ pub struct Shown<'a> {
     pub answer: String,
     /// The code of the store's S3 error; `None` if the answer is no S3 error.
     pub code: Option<&'a str>,
-    /// The scenario's text for the cell: what happens if the operation does not work, or in which other way it works.
-    /// `None` if the scenario gives no text.
+    /// The text that the scenario gives for this cell. It says what this store does instead, if it does not do what
+    /// other stores do. `None` if the scenario gives no text.
     pub how: Option<&'a str>,
     /// For a failed step: the sentence that explains why it failed.
     pub why: Option<String>,
@@ -55,13 +56,14 @@ pub struct Shown<'a> {
 }
 
 impl Summary {
-    /// Returns the tables of the run, sorted by title. In a table, the steps of baselines come before those of breaks.
+    /// Returns the tables of the run, sorted by title. In a table, the steps of baselines come before the steps of
+    /// breaks.
     pub fn tables(&self) -> Vec<Table<'_>> {
         let mut shown: Vec<(&Variant, Named<'_>, &Shows)> = Vec::new();
         for variant in self.variants() {
             shown.extend(Named::of(variant).filter_map(|it| Some((variant, it, it.step.course.shows.as_ref()?))));
         }
-        // A shuffled run has another order of variants. Sorting by file and line gives the same table.
+        // A shuffled run has another order of variants. Sorting by file and line gives the same table for every order.
         shown.sort_by_key(|(variant, named, shows)| {
             let (file, line) = named.step.place.rsplit_once(':').unwrap_or_default();
             let line: usize = line.parse().unwrap_or_default();
@@ -110,7 +112,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Renders a cell as Markdown. An answer that several steps got appears once.
+/// Renders a cell as Markdown. If several steps got the same answer, the answer appears once.
 fn cell(shown: &[Shown<'_>]) -> String {
     let mut said: Vec<String> = Vec::new();
     for it in shown {

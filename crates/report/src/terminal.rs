@@ -33,7 +33,7 @@ impl Default for Style {
     }
 }
 
-/// The meaning of a word in a report, which decides its colour.
+/// The meaning of a word in a report. The meaning decides the colour of the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Paint {
@@ -237,8 +237,8 @@ impl Out<'_> {
         if unproven.is_empty() {
             return;
         }
-        // Without a demand for proof, the list of unproven matchers is a hint and stays short. If it makes the run
-        // fail, all of them are named.
+        // Without a demand for proof, the list of unproven matchers is a hint and stays short. If the demand for
+        // proof makes the run fail, all unproven matchers are named.
         let demanded = summary.lacks_proof();
         let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
         if demanded {
@@ -368,16 +368,17 @@ pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> Stri
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
-/// Returns the command `parallax up` for a failed variant. It runs the variant up to its first step that is not as
-/// declared, and keeps its environment. `None` if the run was in a cluster that the harness does not own, because `up`
-/// starts a cluster.
+/// Returns the command `parallax up` for a failed variant. The command runs the variant up to its first step that is
+/// not as declared, and keeps its environment. `None` if the run was in a cluster that the harness does not own,
+/// because `up` starts a cluster of its own.
 pub(crate) fn look_in(summary: &Summary, variant: &Variant) -> Option<String> {
     if summary.clean_up.as_ref().is_some_and(|it| it.elsewhere) {
         return None;
     }
     let first = variant.problems().first();
     let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
-    // The flow has no place for a single step of a `repeat`, so the command names the `repeat` step that contains it.
+    // `--before` must name an entry of the flow. A step inside a `repeat` is no such entry, so the command names the
+    // `repeat` step that contains it.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
     Some(format!("parallax up {}{before}", variant.id))

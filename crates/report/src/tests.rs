@@ -50,7 +50,7 @@ fn a_pass_whose_record_or_reports_could_not_be_written_is_no_pass() {
         assert_eq!(summary.clone().unwritten(None).exit(), exit, "{name}");
         let summary = summary.unwritten(why()).unwritten(why());
         if exit != Exit::AsExpected {
-            // A write error does not change the exit status of a run that failed anyway.
+            // If a run has already failed for another reason, a write error does not change its exit status.
             assert_eq!((summary.exit(), summary.totals()), (exit, totals), "{name}");
             continue;
         }
@@ -311,7 +311,8 @@ fn a_failure_is_told_once_with_everything_that_it_ended() {
     // One failed set-up step ends another set-up step and two variants. A third variant fails for another reason.
     let all = [given_up.clone(), no_image, error("a", "no k3s"), error("b", "no disk"), error("a+x", "no k3s")];
     assert_eq!(told(&all), ["no k3s | 2 variants: a, a+x", "no disk | b"]);
-    // A set-up that was given up counts if nothing else says why, but not after an interruption.
+    // A set-up step that was given up is shown only if there is no other failure, and only if the run was not
+    // interrupted.
     assert_eq!(told(std::slice::from_ref(&given_up)), ["image/pause was given up | "]);
     assert_eq!(told(&[given_up, variant("a", Outcome::Interrupted)]), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! The list of uploads, in SQLite.
+//! The list of uploads, in an SQLite database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,13 +15,14 @@ const BUSY_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Upload {
     /// The number of the upload, from 1.
     pub(crate) number: i64,
-    /// The key of the object in the store.
+    /// The key of the uploaded object in the store.
     pub(crate) key: String,
-    /// The size of the object in bytes. `None` until the store has the object.
+    /// The size of the uploaded object in bytes. `None` until the store has the object.
     pub(crate) bytes: Option<i64>,
 }
 
-/// Opens the database, and creates it if necessary. litestream requires a write-ahead log without automatic checkpoints.
+/// Opens the database, and creates it if necessary. litestream requires a write-ahead log without automatic
+/// checkpoints, so both are set.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;
@@ -36,7 +37,8 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Adds an upload of a file with this name. Its key contains the upload's number, so that no upload replaces another.
+/// Adds an upload of a file with this name. The key of its object contains the upload's number, so that no upload
+/// replaces another in the store.
 pub(crate) fn add(connection: &mut Connection, name: &str) -> anyhow::Result<Upload> {
     let transaction = connection.transaction()?;
     let number: i64 = transaction.query_row("SELECT ifnull(max(number), 0) + 1 FROM uploads", [], |row| row.get(0))?;
@@ -52,7 +54,7 @@ pub(crate) fn key(connection: &Connection, number: i64) -> anyhow::Result<Option
     Ok(found.optional()?)
 }
 
-/// Notes the size of an uploaded object, in bytes.
+/// Stores the size of an uploaded object, in bytes, in the list.
 pub(crate) fn done(connection: &Connection, number: i64, bytes: i64) -> anyhow::Result<()> {
     connection.execute("UPDATE uploads SET bytes = ?2 WHERE number = ?1", [number, bytes])?;
     Ok(())

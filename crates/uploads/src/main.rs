@@ -1,7 +1,9 @@
-//! `parallax-uploads`: the application of the demo chart (`docs/demo`). A browser gets a presigned URL from it, and
-//! uploads a file with this URL to the store. The list of uploads is an SQLite database, which litestream replicates.
+//! `parallax-uploads`: the application of the demo chart (`docs/demo`). A browser gets a presigned URL from this
+//! application, and uploads a file to the store with this URL. The list of uploads is an SQLite database, which
+//! litestream replicates.
 //!
-//! Endpoint, region, credentials and trust come from the environment variables of the AWS SDKs, as in any application.
+//! The application reads the endpoint, the region, the credentials and the trusted certificates from the environment
+//! variables of the AWS SDKs, as any application does.
 
 mod database;
 mod server;
@@ -32,7 +34,7 @@ struct Arguments {
     /// The bucket of the uploads
     #[arg(long)]
     bucket: String,
-    /// The time for which an URL is valid, in seconds; SigV4 allows seven days
+    /// The time for which a URL is valid, in seconds; SigV4 allows seven days
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=604_800))]
     links_for: u32,
 }

@@ -1,4 +1,4 @@
-//! The HTTP server: the page, and what its script asks for.
+//! The HTTP server: it serves the page, and the requests of the page's script.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ use url::form_urlencoded;
 use crate::database;
 use crate::store::Store;
 
-/// The longest name of a file, in bytes.
+/// The largest length of the name of an uploaded file, in bytes.
 const NAME_LIMIT_BYTES: usize = 200;
 const PAGE: &str = include_str!("page.html");
 
@@ -103,7 +103,7 @@ impl Application {
     }
 }
 
-/// Returns the name of the file that the query names. `None` if it cannot be the last segment of a key.
+/// Returns the file name in the query. `None` if the name cannot be the last segment of an object's key.
 fn name(query: &str) -> Option<String> {
     let (_, name) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "name")?;
     let fits = !name.is_empty() && name.len() <= NAME_LIMIT_BYTES && !name.contains(['/', '\\']);
@@ -120,7 +120,7 @@ fn json_answer(status: StatusCode, body: &serde_json::Value) -> Answer {
 
 /// Writes a line to the log of the container.
 pub(crate) fn log(line: &str) {
-    // A program without standard error has nowhere to report that.
+    // If standard error is closed, the line cannot be written, and nobody can be told. So the error is ignored.
     let _ = writeln!(std::io::stderr(), "parallax-uploads: {line}");
 }
 

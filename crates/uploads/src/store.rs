@@ -1,4 +1,4 @@
-//! The store, as the AWS SDK for Rust sees it.
+//! The store of the uploads, which the application uses through the AWS SDK for Rust.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -21,12 +21,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Configures the SDK from environment variables. `links_for_s` is the time for which an URL is valid, in seconds.
+    /// Configures the SDK from environment variables. `links_for_s` is the time for which a signed URL is valid, in
+    /// seconds.
     pub(crate) async fn from_environment(bucket: String, links_for_s: u32) -> Self {
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let mut config = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(true)
-            // The SDK does not have the body, so a checksum in the URL would be the one of an empty body.
+            // By default, the SDK adds a checksum of the request's body to a presigned URL. When the SDK signs the URL,
+            // it does not have the file that the browser will send, so the checksum would be that of an empty body.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         let variable = |name: &str| std::env::var(name).ok();
         if let (Some(role), Some(token)) = (variable("AWS_ROLE_ARN"), variable("AWS_WEB_IDENTITY_TOKEN_FILE")) {
@@ -56,13 +58,14 @@ impl Store {
     }
 }
 
-/// Exchanges the pod's token for credentials. The chain of aws-config cannot do that with MinIO, which names no ARN in its
-/// answer (docs/facts.md#openid-provider-in-minio).
+/// Exchanges the pod's token for credentials. The credential chain of aws-config cannot do that with MinIO, because
+/// MinIO's answer contains no ARN (docs/facts.md#openid-provider-in-minio).
 #[derive(Debug)]
 struct ByToken {
     sts: aws_sdk_sts::Client,
     role: String,
-    /// The path of the token's file. The kubelet replaces the token, so the file is read for each exchange.
+    /// The path of the token's file. The kubelet renews the token in this file, so the file is read again for each
+    /// exchange.
     token: PathBuf,
 }
 

@@ -12,13 +12,13 @@ pub use crate::probes::{
     StsError, StsReply, Survey, TemporaryCredentials, TlsReply, meant,
 };
 
-/// The answer to one question: a reply, or the cause of the failure. Both come with evidence.
+/// The answer to one question: a reply, or the cause of the failure; in both cases with evidence.
 ///
 /// In frames and in the record, an answer is a JSON object with `evidence` and either `reply` or `cause`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 pub struct Answer {
-    /// The reply, whatever its status (an HTTP 403 is a reply too). If there was no reply, the cause.
+    /// The reply, whatever its status (an HTTP 403 is a reply too). If there was no reply, the cause of the failure.
     pub outcome: Result<Reply, Cause>,
     /// What the probe observed until it ended or failed: times, addresses and certificates.
     pub evidence: Evidence,
@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-/// The form in which an answer is serialised: exactly one of `reply` and `cause` is present.
+/// The form in which an answer is read from JSON: exactly one of `reply` and `cause` is present.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -80,12 +80,13 @@ impl Serialize for Answer {
 pub struct Evidence {
     /// The time at which the probe started, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub started_unix_ms: u64,
-    /// The total duration in microseconds.
+    /// The duration from the start of the probe to its end, in microseconds.
     pub took_us: u64,
-    /// The duration of the name resolution in microseconds.
+    /// The duration of the name resolution, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_us: Option<u64>,
-    /// The name servers that the probe was to ask, in their order. Empty if the question was not about a name.
+    /// The name servers that the probe `dns` uses for the question, in their order. Empty for other probes, and if the
+    /// vantage's own name servers cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub name_servers: Vec<SocketAddr>,
     /// The duration of the TCP connection set-up in microseconds.
@@ -94,7 +95,7 @@ pub struct Evidence {
     /// The duration of the TLS handshake in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_us: Option<u64>,
-    /// The addresses to which the name resolved.
+    /// The addresses to which the host name in the question resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     /// The address to which the probe meant to connect, before a detour replaced it. `None` if no connection was tried.
@@ -103,10 +104,10 @@ pub struct Evidence {
     /// The address to which the probe really connected, if a detour replaced the resolved address. Otherwise `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
-    /// The address of this end of the connection.
+    /// The address of the vantage's end of the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
-    /// The TLS version, for example `TLSv1.3`.
+    /// The TLS version of the connection, for example `TLSv1.3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<String>,
     /// The certificate chain that the server sent, leaf first. It is recorded even if the probe did not accept it.
@@ -114,7 +115,7 @@ pub struct Evidence {
     pub chain: Vec<Certificate>,
 }
 
-/// What the record contains of a certificate.
+/// One certificate of the chain that a server sent: the facts about it that are recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -122,9 +123,9 @@ pub struct Certificate {
     pub subject: String,
     /// The issuer of the certificate, in the format of RFC 4514.
     pub issuer: String,
-    /// The serial number, in lower-case hexadecimal.
+    /// The serial number of the certificate, in lower-case hexadecimal.
     pub serial: String,
-    /// The subject alternative names (SANs): DNS names and IP addresses.
+    /// The subject alternative names (SANs) of the certificate: DNS names and IP addresses.
     pub names: Vec<String>,
     /// The beginning of the certificate's validity, in the format of RFC 3339.
     pub not_before: String,

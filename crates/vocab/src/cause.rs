@@ -1,4 +1,4 @@
-//! Causes of failures. A cause belongs to the first layer that failed: DNS, connection, TLS, and so on.
+//! Causes of failures. A cause names the first layer that failed: DNS, connection, TLS, and so on.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Cause {
-    /// The name could not be resolved.
+    /// A host name could not be resolved.
     Dns {
         /// What the resolver reported.
         fault: DnsFault,
-        /// The name in the question, the resolver's response, and the name servers.
+        /// A text with the host name, the resolver's response, and the name servers that were asked.
         detail: String,
     },
     /// The TCP connection could not be made, or it broke.
     Connect {
         /// The kind of failure, from the error of the kernel.
         fault: ConnectFault,
-        /// The address to which the connection was tried, and the kernel's error message.
+        /// A text with the address to which the probe tried to connect, and the kernel's error message.
         detail: String,
     },
     /// The TLS handshake failed.
     Tls {
         /// What is wrong with the peer or with its certificate.
         fault: TlsFault,
-        /// The message of the TLS library, with the names and times that it compared.
+        /// The error message of the TLS library, with the host names and the times that the library compared.
         detail: String,
     },
     /// The HTTP status differs from the expected one.
@@ -39,7 +39,7 @@ pub enum Cause {
         /// The S3 error code in the XML body, for example `SignatureDoesNotMatch`; `None` if the body has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         s3: Option<String>,
-        /// The server's own message, or the beginning of the body if it contains no message.
+        /// The error message in the body of the response; if the body has none, the beginning of the body.
         detail: String,
     },
     /// The security token service gave another answer than the step expected.
@@ -75,17 +75,17 @@ pub enum Cause {
         /// The last lines of the program's output.
         detail: String,
     },
-    /// The client could not send the request, because the question is invalid or the program does not exist. Also any
-    /// failure that no other cause describes.
+    /// The client could not send the request, for example because the question is invalid or the program does not
+    /// exist. This is also the cause for every failure that no other cause describes.
     Client {
-        /// The message of the client, which says what it could not do.
+        /// The client's own message about what the client could not do.
         detail: String,
     },
-    /// No result came before the deadline.
+    /// The time limit for a result passed, and no result had come.
     Deadline {
-        /// The time that the harness waited until the deadline, in milliseconds.
+        /// How long the harness or the probe waited, in milliseconds.
         waited_ms: u64,
-        /// What was observed last before the deadline.
+        /// What was still missing or still running when the time limit passed.
         detail: String,
     },
 }
@@ -106,7 +106,7 @@ pub enum DnsFault {
     Timeout,
 }
 
-/// The reason why there is no TCP connection.
+/// The reason why a TCP connection could not be made, or why it broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectFault {
@@ -130,7 +130,7 @@ pub enum TlsFault {
     Expired,
     /// The certificate's validity has not begun.
     NotYetValid,
-    /// The certificate does not contain the name to which the probe connected.
+    /// The certificate is not valid for the server name that the client verifies.
     NameMismatch,
     /// The peer does not speak TLS.
     NotTls,
@@ -169,8 +169,8 @@ words!(TlsFault {
 });
 
 impl Cause {
-    /// Whether a system that is still starting can fail in this way, because no process listens yet or a server answers
-    /// that it is not ready. Such a failure says nothing about the system after its start.
+    /// Whether a system that is still starting can fail in this way: no process listens yet, or a server answers with a
+    /// status 5xx. Such a failure says nothing about the system after its start.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -179,13 +179,13 @@ impl Cause {
         }
     }
 
-    /// Whether no server answered, or a server answered that it cannot work now. Such a failure says nothing about the
-    /// bucket or object in question.
+    /// Whether no server answered, or a server answered that it cannot work now (5xx). Such a failure says nothing
+    /// about the bucket or the object that the question is about.
     pub fn is_silence(&self) -> bool {
         self.is_timeout() || self.may_heal()
     }
 
-    /// Whether the failure can come from a server process that has just ended, for example by a broken connection.
+    /// Whether the failure can be the effect of a server process that has just ended, for example a broken connection.
     pub fn may_be_a_death(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Deadline { .. } => true,
@@ -194,8 +194,8 @@ impl Cause {
         }
     }
 
-    /// Whether the cause is a timeout. If only little time was left for the try, a timeout says nothing about the
-    /// system under test.
+    /// Whether the cause is a timeout. If a try begins shortly before the step's time limit, its timeout says nothing
+    /// about the system under test.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Dns { fault, .. } => *fault == DnsFault::Timeout,

@@ -12,48 +12,50 @@ use crate::tally::Tally;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
-    /// The step's expectation with all references filled in. With it, the step can be judged again from the record.
+    /// The step's `expect`, with all references (`{{ }}`) replaced by values. It is recorded so that the step can be
+    /// judged again from the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Value>,
-    /// What the step observed, if it asked no vantage and no prober: for example the fields of a Kubernetes object.
+    /// What the step observed, if it asked no vantage and read no prober: for example a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
     /// The values that the step captured for later steps, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
-    /// The number of consecutive tries that held at the end. Present only if the step requires more than one.
+    /// The number of consecutive tries that held, at the end of the step. Present only if the step requires several
+    /// tries in a row to hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_row: Option<u32>,
     /// How long the expectation held. Present only if the step requires it to hold for a span (`consistently`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Further lines for people: the fields in which an object differs, the last lines of a log, events, and what an
-    /// action changed.
+    /// Further lines for people, such as the fields in which an object differs, the last lines of a log, Kubernetes
+    /// events, or what an action changed.
     #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The vulnerability that the step demonstrated. Present only if the attack of the step succeeded in the version
     /// under test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
-    /// The cell of a table for which this step is the evidence (`shows` in the scenario).
+    /// The cell of a report's table that the result of this step fills (`shows` in the scenario).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<Shows>,
-    /// The advisory of the vulnerability that the step tried to demonstrate, if the attack failed. The version under
-    /// test is then not vulnerable.
+    /// The advisory of the vulnerability that the step tried to demonstrate. Present only if the attack failed, so that
+    /// the version under test is not vulnerable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
     /// Statistics of a prober's outcomes. Present only for a step that reads a prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
-    /// The events in the system under test that the step observed, with their times.
+    /// The events in the system under test that the step observed (for example the end of a pod), each with its time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<Moment>,
     /// Statistics of the number that the rounds of a `repeat` measured. Present only if the scenario gives the number a
     /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
-    /// The reason why the step could not be carried out as intended. Its round of the `repeat` is then void, and is run
-    /// again.
+    /// The reason why the step could not be carried out as intended. The step's round of the `repeat` is then void, and
+    /// is run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
     /// The round of the `repeat` to which the step belongs. `None` for a step outside a `repeat`.
@@ -77,22 +79,23 @@ pub struct Finding {
     pub instead: String,
 }
 
-/// The cell of a table for which a step is the evidence. The report makes the tables from the results of these steps. A
-/// step that fails in a break fills its cell only if the break says so: `change: { flow: { STEP: { shows: … } } }`.
+/// The cell of a report's table that the result of a step fills. A step that fails in a break fills its cell only if
+/// the break says so: `change: { flow: { STEP: { shows: … } } }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Shows {
     /// The title of the table. The title `stores` means the table of `parallax stores`, whose rows and columns are in
     /// `scenarios/stores/table.yaml`.
     pub table: String,
-    /// The row of the cell: what is tried, for example an operation.
+    /// The row of the cell, which is a subject: something that is tried, for example an operation.
     pub row: String,
-    /// The column of the cell: where or with what it is tried, for example a store.
+    /// The column of the cell: where or with what the subject of the row is tried, for example a store.
     pub column: String,
-    /// Text of the cell if the row's subject works, but in another way than people expect. It says in which way.
+    /// The text of the cell if the subject of the row works, but in another way than people expect. The text says in
+    /// which way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<String>,
-    /// Text of the cell if the row's subject does not work at all. It says what happens instead.
+    /// The text of the cell if the subject of the row does not work at all. The text says what happens instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }
@@ -108,21 +111,22 @@ impl Course {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The name that the scenario gives to the number.
+    /// The name that the scenario gives to the number that the rounds measured.
     pub name: String,
-    /// The id of the `repeat` step.
+    /// The id of the `repeat` step whose rounds measured the number.
     pub of: String,
-    /// The unit of the measured number.
+    /// The unit of the measured number, for example `ms`; empty if the scenario gives none.
     pub unit: String,
-    /// The number of measured values: one for each round that counts.
+    /// The number of measured values. Each round that is not void has one.
     pub count: usize,
-    /// The smallest value.
+    /// The smallest measured value.
     pub least: f64,
-    /// The median; for an even count, the lower of the two middle values.
+    /// The median of the measured values; for an even count, the lower of the two middle values.
     pub median: f64,
-    /// The largest value.
+    /// The largest measured value.
     pub worst: f64,
-    /// The number of the round with the largest value, counted from 1. If several rounds have this value, the first.
+    /// The number of the round with the largest value, counted from 1. If several rounds have this value, it is the
+    /// first of them.
     pub worst_round: usize,
     /// The number of void rounds, which were run again.
     pub void: u32,
@@ -141,26 +145,26 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// An event in the system under test, with its time.
+/// An event in the system under test (for example the end of a pod), with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moment {
-    /// The time of the event, in milliseconds since the Unix epoch.
+    /// The time at which the event happened, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What happened, in words.
+    /// The event in words, for example `pod writer-0 is gone`.
     pub what: String,
 }
 
-/// How long an expectation held that must hold for a span (`consistently`).
+/// How long the expectation of a step held, if the step requires it to hold for a span (`consistently`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
-    /// The length of the span, in milliseconds.
+    /// How long the expectation must hold (`consistently: 3s`), in milliseconds.
     pub span_ms: u64,
-    /// The time from the first try that held, in milliseconds. It ends at the last try that held, or at the try that
-    /// failed.
+    /// The time for which the expectation held, in milliseconds: from the first try that held to the last one, or to
+    /// the try that failed.
     pub held_ms: u64,
-    /// The number of tries that held.
+    /// The number of tries in this span in which the expectation held.
     pub tries: u32,
     /// The number of the try that failed within the span, counted from the step's first try. `None` if no try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The events of a run. They are the only connection from the runner to the reports.
+//! The events of a run. Reports learn about a run only through its events.
 //!
 //! One writer (`crates/record`) appends each event as a line of JSON to `target/e2e/RUN/record.jsonl`. Every report,
 //! including the live display, is built from events alone.
@@ -42,8 +42,8 @@ pub enum EventKind {
         /// One sentence about the problem, and how to fix it.
         text: String,
     },
-    /// The set-up of a part of the run begins, for example of an image or a cluster. Reports show each part as a test
-    /// case.
+    /// The set-up of one part of the run begins, for example that of an image or a cluster. Reports show each part as a
+    /// test case.
     SetupStarted {
         /// The id of the part, the same in every run, for example `image/minio` or `cluster/c1`.
         id: String,
@@ -52,18 +52,18 @@ pub enum EventKind {
     },
     /// The set-up of a part of the run makes progress. This event is only for the live display, and is not recorded.
     SetupProgress {
-        /// The id of the part that is being set up.
+        /// The id of the part of the run that is being set up, as in `SetupStarted`.
         id: String,
         /// What the set-up is doing now, in words for the user.
         text: String,
     },
     /// The set-up of a part of the run ended.
     SetupEnded {
-        /// The id of the part that was set up.
+        /// The id of the part of the run that was set up, as in `SetupStarted`.
         id: String,
         /// The duration of the set-up in milliseconds.
         took_ms: u64,
-        /// The result in words for the user, for example `from engine`, `built in 12 s` or `ready`.
+        /// The result of the set-up, in words for the user, for example `from engine`, `built in 12 s` or `ready`.
         detail: String,
         /// The failure of the set-up; `None` if it succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ pub enum EventKind {
         /// Whether the run was in a cluster that the harness does not own.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         elsewhere: bool,
-        /// One line for each object that still exists, with the command that removes it.
+        /// One line for each object that could not be removed, with a command that removes it.
         remaining: Vec<String>,
         /// The duration of the clean-up in milliseconds.
         took_ms: u64,
@@ -106,15 +106,15 @@ impl EventKind {
     }
 }
 
-/// A run starts a cluster again after a failure of the machine (`--retry-machine`). The new name of the cluster is its
-/// first name, this text, and the number of the try.
+/// The text in the name of a cluster that a run starts again after a failure of the machine (`--retry-machine`). The
+/// name is the original name, this text, and the number of the try.
 pub const AGAIN: &str = "-again";
 
 /// The version of the record format. It is incremented with each change after which older records cannot be read, or
 /// would be read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
 
-/// What a run is and what the user asked for: the content of its first event.
+/// The content of the first event of a run: what the user asked for, and what the run will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
@@ -138,10 +138,11 @@ pub struct RunStarted {
     /// The seed of the random order of the variants; `None` if the user asked for no random order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The options with which a user must start one of these variants alone, so that it behaves as in this run.
+    /// The options of this run that a user must repeat to run one of its variants alone, so that the variant behaves as
+    /// in this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<String>,
-    /// Which shard this run is; `None` if the run is not sharded (`--shard K/N`).
+    /// The shard that this run is (`--shard K/N`); `None` if the run is not divided into shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,
     /// Whether the run keeps its environment until a user ends it (`parallax up`).
@@ -149,18 +150,18 @@ pub struct RunStarted {
     pub standing: bool,
 }
 
-/// A shard: one part of a run that several machines share.
+/// A shard: one part of a run that is divided over several machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShardOf {
     /// The number of this shard, counted from 1.
     pub number: u16,
-    /// The number of shards.
+    /// The number of shards of the whole run.
     pub of: u16,
     /// The variants of all shards together, in the order of the whole run.
     pub whole: Vec<VariantId>,
-    /// The hashes of the run's input files by name: one for each scenario with its fixtures, and one for what all
-    /// scenarios share. Only shards with equal hashes belong to the same run.
+    /// The hashes of the run's inputs, by name: one hash for each scenario with its fixtures, and one for the files
+    /// that all scenarios share. Only shards with equal hashes belong to the same run.
     pub digests: BTreeMap<String, String>,
 }
 
@@ -181,7 +182,7 @@ pub struct Demands {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// What failed, in one sentence that names the resource.
+    /// What failed, in one sentence that names the thing that failed, for example an image or an object.
     pub what: String,
     /// What the user must do; `None` if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,8 +210,8 @@ pub struct VariantStarted {
     pub file: String,
 }
 
-/// The value of [`StepEnded::kind`] for a fixture that did not become ready. The id of the step is then `fixture.name`.
-/// There is no event for a fixture that became ready.
+/// The value of [`StepEnded::kind`] for a fixture that did not become ready. The id of the step is then that of a
+/// readiness check, for example `store.ready`. There is no such event for a fixture that became ready.
 pub const READINESS: &str = "ready";
 
 /// The result of one step, with all its evidence.
@@ -238,21 +239,22 @@ pub struct StepEnded {
     pub attempts: u32,
     /// The duration of the step in milliseconds.
     pub took_ms: u64,
-    /// The time limit of the step in milliseconds. The difference from `took_ms` is the time that was left.
+    /// The time limit of the step in milliseconds. The time that was left is this limit minus `took_ms`.
     pub deadline_ms: u64,
-    /// The question of the last try. Its secrets are redacted before it is written.
+    /// The question of the last try. Its secrets are removed before the event is written to the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// The answer to the last try; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What the store's trace says about the last request; `None` if there is no trace of it.
+    /// What the store's trace says about the request of the last try; `None` if no trace shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
     /// Details beyond question and answer, such as captured values, and how long an expectation held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// Why the store refused the signature of the request, as far as the run found out. `None` for any other result.
+    /// Why the store refused the signature of the request, as far as the run could find out. `None` if the store did
+    /// not refuse a signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
     /// Whether the step asked a vantage in a pod.
@@ -265,8 +267,8 @@ pub struct StepEnded {
     pub place: String,
 }
 
-/// Whether a reply comes from a store. Replies of an S3 operation or of the store's token service do, and so does the
-/// reply to a presigned URL. `question` is the question to which the reply belongs.
+/// Whether a reply comes from a store: the reply to an S3 operation, to a call of the store's token service, or to a
+/// request with a presigned URL. `question` is the question to which the reply belongs.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     let signed =
         || question.and_then(|it| it.probe.facts().http).is_some_and(|http| http.url.contains("X-Amz-Signature"));
@@ -275,14 +277,15 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether the step's reply comes from a store, but no trace confirms which address sent the request. The replies
-    /// that a prober got are not counted here, but in [`crate::tally::Tally::of_a_store`].
+    /// Whether the step's reply comes from a store, but no trace confirms which address sent the request. Replies to a
+    /// prober are counted separately, in [`crate::tally::Tally::of_a_store`].
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
     }
 
-    /// The number of tries that failed before the step passed; 0 if it passed at the first try, or did not pass.
+    /// The number of tries that failed before the step held. It is 0 if the step held at the first try, did not pass,
+    /// or had to hold for a span (`consistently`).
     pub fn tries_before(&self) -> u32 {
         if self.verdict != Verdict::Passed || self.course.held.is_some() {
             return 0;
@@ -313,14 +316,15 @@ pub struct Matched {
     pub held: bool,
     /// The value that the scenario expects.
     pub expected: String,
-    /// The value that the step saw. If there was no value, the reason.
+    /// The value that the step observed, or the reason why there was no value.
     pub seen: String,
-    /// Whether there was no value to compare: no answer, no listing, no log. The matcher then did not hold. But this
-    /// does not show that it can tell a wrong value from a right one, so it is no proof.
+    /// Whether there was no value to compare: no answer, no listing, no log. The matcher then does not hold. But this
+    /// does not show that the matcher can distinguish a wrong value from a right one, so it is no proof.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// Whether the matcher held, but fails on a copy of the answer that was altered in one place. This shows that it
-    /// compares something. It does not show that the system can make it fail; only a break shows that.
+    /// Whether the matcher held, but failed on a copy of the answer that was altered in one place. This shows that the
+    /// matcher compares a value. It does not show that the system under test can make the matcher fail; only a break
+    /// shows that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
 }
@@ -367,8 +371,8 @@ pub struct Witness {
 pub struct Arrived {
     /// The method of the request.
     pub method: String,
-    /// The path as the store's trace shows it. The trace shows it decoded or, if its encoding is unusual, as it was
-    /// sent.
+    /// The path as the store's trace shows it. The trace shows the decoded path. If the encoding is unusual, it shows
+    /// the path as it was sent.
     pub path: String,
     /// The query as it was sent, still percent-encoded.
     pub query: String,
@@ -384,7 +388,7 @@ pub struct VariantEnded {
     pub variant: VariantId,
     /// The outcome of the variant.
     pub outcome: Outcome,
-    /// The duration in milliseconds.
+    /// The duration of the variant in milliseconds.
     pub took_ms: u64,
 }
 
@@ -394,9 +398,9 @@ pub struct VariantEnded {
 pub enum Outcome {
     /// Everything happened as the scenario declares: each expected success, and each expected failure with its cause.
     AsExpected,
-    /// Something happened that the scenario does not declare, or something declared did not happen.
+    /// Something happened that the scenario does not declare, or something that it declares did not happen.
     NotAsExpected {
-        /// The differences from the declaration, in the order of the flow.
+        /// The differences from what the scenario declares, in the order of the flow.
         problems: Vec<Problem>,
     },
     /// The harness, the engine or the machine failed. This says nothing about the system under test.
@@ -411,7 +415,7 @@ pub enum Outcome {
     },
     /// The user interrupted the run before the variant ended.
     Interrupted,
-    /// The variant was not begun, because enough other variants had failed (`--max-fail`).
+    /// The variant was not begun, because as many other variants had failed as `--max-fail` allows.
     NotBegun {
         /// The reason why the variant was not begun.
         reason: String,
@@ -422,7 +426,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunEnded {
-    /// The exit code of the run, as its meaning.
+    /// The meaning of the run's exit code.
     pub exit: Exit,
     /// The number of variants that were as declared.
     pub passed: usize,
@@ -442,11 +446,11 @@ pub struct RunEnded {
     pub failure: Option<Failure>,
 }
 
-/// The matchers of baselines that failed in no break, as `scenario: step.matcher`, sorted. A matcher that failed in a
-/// break is proven, and is in neither list.
+/// The matchers of baselines that failed in no break, as `scenario: step.matcher`, in two sorted lists. A matcher that
+/// failed in a break is proven, and is in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// The matchers that failed on an altered answer. This is the weaker proof.
+    /// The matchers that failed in no break, but on an altered answer. This is the weaker proof.
     pub by_altered: Vec<String>,
     /// The unproven matchers, which failed neither in a break nor on an altered answer.
     pub none: Vec<String>,

@@ -13,12 +13,13 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Makes an id from a name that was already checked when the scenario was loaded.
+            /// Makes an id from a text. The text is not checked here, because names of scenarios, steps and vantages
+            /// are checked when the scenario is loaded.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
 
-            /// The id as text, as the scenario writes it.
+            /// The text of the id.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -45,8 +46,8 @@ macro_rules! id {
 }
 
 id!(
-    /// The id of a run: `r` and eight hexadecimal digits, for example `r5f09a2c1`. The name and the labels of
-    /// everything that the run creates contain it.
+    /// The id of a run: `r` and eight hexadecimal digits, for example `r5f09a2c1`. Everything that the run creates has
+    /// this id in its name and in its labels.
     RunId
 );
 id!(
@@ -58,12 +59,13 @@ id!(
     VantageId
 );
 id!(
-    /// The id of a variant: `presign/presigned-url` for the baseline of that scenario,
-    /// `presign/presigned-url+no-rewrite` for its break or declared change `no-rewrite`.
+    /// The id of a variant. The id of a baseline is the id of its scenario, for example `presign/presigned-url`. The id
+    /// of a break or of a declared change also has its name after a `+`: `presign/presigned-url+no-rewrite`.
     VariantId
 );
 impl VariantId {
-    /// The id of the scenario: `presign/presigned-url` for the variant `presign/presigned-url+no-rewrite`.
+    /// The id of the scenario that the variant belongs to: `presign/presigned-url` for the variant
+    /// `presign/presigned-url+no-rewrite`.
     #[must_use]
     pub fn scenario(&self) -> &str {
         self.parts().0

@@ -1,5 +1,5 @@
-//! Makes untrusted text (from pods, servers, and scenario files of other people) safe to display. All untrusted text
-//! passes through this module before it reaches a terminal, GitHub's log or an HTML page.
+//! Makes untrusted text (from pods, servers, and other people's scenario files) safe to display. All untrusted text
+//! passes through this module before a terminal, GitHub's log or an HTML page shows it.
 //!
 //! A terminal interprets control characters. GitHub's runner interprets `::command::` at the beginning of a line, and
 //! `##[command]` anywhere in a line (actions/runner, `ActionCommand.TryParse`). Bidirectional control characters make a
@@ -9,9 +9,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Escapes everything in the text that a terminal or GitHub would interpret. A control character or bidirectional mark
-/// becomes an escape such as `\u{1b}`. GitHub's commands get a backslash in front. Newlines and tabs stay. A carriage
-/// return before a newline is dropped.
+/// Escapes everything in the text that a terminal or GitHub's runner would interpret. A control character or
+/// bidirectional mark becomes an escape such as `\u{1b}`. A command of GitHub's runner gets a backslash in front.
+/// Newlines and tabs stay. A carriage return before a newline is dropped.
 pub fn inert(text: &str) -> Cow<'_, str> {
     let acts =
         |(at, c): (usize, char)| is_mark(c) || (c == '[' && text[..at].ends_with("##")) || begins_command(text, at);
@@ -61,8 +61,8 @@ fn is_mark(c: char) -> bool {
         )
 }
 
-/// Whether GitHub would read a command at the byte `at` of the text: two colons and a word, with only white space
-/// before them in the line.
+/// Whether GitHub's runner would read a command at the byte `at` of the text: two colons and a word, with only white
+/// space before them in their line.
 fn begins_command(text: &str, at: usize) -> bool {
     let Some(word) = text[at..].strip_prefix("::") else { return false };
     let before = text[..at].rsplit('\n').next().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The data types that all other crates share: questions to a vantage, its answers, causes of failures, events of a
 //! run, and the frames that carry questions to a pod.
 //!
-//! **Architecture Invariant:** this crate has no I/O, no clock and no randomness, and depends on no crate that has. So
-//! its types can be compared and tested without a network.
+//! **Architecture Invariant:** this crate does no I/O, reads no clock and uses no random numbers. No crate that it
+//! depends on does any of this. Therefore its types can be compared and tested without a network.
 
 pub mod answer;
 pub mod cause;

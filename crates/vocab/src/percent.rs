@@ -1,11 +1,11 @@
-//! Percent-encoding by RFC 3986, as AWS requires it for signatures. All characters are encoded except the unreserved
-//! ones, with upper-case hexadecimal digits.
+//! Percent-encoding by RFC 3986, as AWS requires it for signatures. All characters except the unreserved ones are
+//! encoded, with upper-case hexadecimal digits.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The characters that are encoded: all except the unreserved ones of RFC 3986.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The characters that are encoded in a path: as [`RESERVED`], but a slash stays.
+/// The characters that are encoded in a path: those of [`RESERVED`], except the slash.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// Percent-encodes a text. With `keep_slash`, slashes stay as they are, which is right for a path.
@@ -13,7 +13,7 @@ pub fn encoded(text: &str, keep_slash: bool) -> String {
     utf8_percent_encode(text, if keep_slash { RESERVED_IN_PATH } else { RESERVED }).to_string()
 }
 
-/// Decodes the percent-encoded characters of a text. An escape that is not valid stays as it is.
+/// Decodes the percent-encoded characters of a text. An escape that is not valid, such as `%zz`, stays as it is.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,5 +1,5 @@
-//! A prober asks one question at a fixed rate, each time over a new connection. It does not wait for the answer before
-//! it asks again.
+//! A prober asks one question at a fixed rate, each time over a new connection. It does not wait for an answer before
+//! it asks the next time.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::question::Question;
 /// The highest rate of a prober, in questions per second.
 pub const RATE_LIMIT: u32 = 200;
 /// The largest number of questions of a prober that may be unanswered at the same time. At this limit, a question that
-/// is due is not asked, but counted as dropped. A busy machine answers late, so the limit leaves room for 50 questions
-/// per second that take 15 s each.
+/// is due is not asked, but counted as dropped. On a busy machine, answers come late. The limit is large enough for 50
+/// questions per second that take 15 s each.
 pub const IN_FLIGHT_LIMIT: usize = 800;
 /// The largest number of outcomes that a prober keeps. At this limit, the prober stops asking and counts as broken,
 /// because it cannot observe what happens afterwards.
@@ -22,11 +22,12 @@ pub const OUTCOMES_LIMIT: usize = 200_000;
 /// The largest number of outcomes in one page of a series. A page is sent in one frame, so it must be smaller than the
 /// limit of a frame.
 pub const PAGE: usize = 8_000;
-/// The largest number of different answers that a prober keeps. All other answers count as one more kind of answer,
-/// which is a failure.
+/// The largest number of different answers that a prober keeps. All answers that differ from every kept answer are
+/// counted together, as one further answer that is a failure.
 pub const KINDS_LIMIT: usize = 12;
-/// The largest number that is accepted from a prober. It is enough for a hundred days in microseconds, and for a time
-/// since 1970 in milliseconds. The sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
+/// The largest value that the harness accepts for a time or a count in the observations of a prober. It is enough for a
+/// duration of a hundred days in microseconds, and for the milliseconds since 1970. The sum of [`OUTCOMES_LIMIT`] such
+/// values fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
 /// The number of bytes at the beginning of a body that a prober compares. The rest of a longer body is not compared.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
@@ -35,12 +36,12 @@ pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProberQuestion {
-    /// The question. Its time limit applies to each repetition.
+    /// The question. Its time limit applies each time that it is asked.
     pub question: Question,
     /// The number of questions per second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// The names of the headers, in lower case, by which two HTTP answers are counted as the same or as different. Other
-    /// headers are ignored, because some of them differ in each answer.
+    /// The names, in lower case, of the headers that are compared to decide whether two HTTP answers are the same.
+    /// Other headers are ignored, because some of them differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
     /// Whether two HTTP answers with different bodies are counted as different answers.
@@ -52,14 +53,14 @@ pub struct ProberQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
-    /// Start asking. If a prober with the same number exists, that prober ends.
+    /// Start a prober that asks this question. If the session has a prober with the same number, that prober ends.
     Start(Box<ProberQuestion>),
-    /// Return the outcomes that follow those that the harness already has ([`Known`]).
+    /// Return the outcomes that the harness does not have yet ([`Known`]).
     Read(Known),
-    /// Stop asking, wait for the answers that are outstanding, and return the outcomes that follow those that the
-    /// harness already has ([`Known`]).
+    /// Stop asking, wait for the outstanding answers, and return the outcomes that the harness does not have yet
+    /// ([`Known`]).
     Stop(Known),
-    /// End the prober without a response.
+    /// End the prober, and return no outcomes.
     End,
 }
 
@@ -73,7 +74,7 @@ pub struct Known {
     pub kinds: usize,
 }
 
-/// What a prober observed: one page of it, or all pages joined.
+/// The observations of a prober: one page of them, or all pages joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
@@ -85,12 +86,13 @@ pub struct Series {
     pub dropped: u64,
     /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The longest time by which a question was asked later than it was due, in microseconds. The prober or its machine
-    /// can make the measured times wrong by up to this time.
+    /// The longest delay from the moment at which a question was due to the moment at which it was asked, in
+    /// microseconds. A slow machine can make a measured time wrong by at most this delay.
     pub late_us: u64,
     /// The outcome of each answered question, in the order of the answers.
     pub outcomes: Vec<Outcome>,
-    /// The different answers in this series, without what differs each time. [`Outcome::kind`] refers to them by index.
+    /// The different answers in this series, without the values that differ each time, such as durations.
+    /// [`Outcome::kind`] is an index into this list.
     pub kinds: Vec<Answer>,
     /// Whether the prober has further outcomes, on the next page.
     pub more: bool,
@@ -100,7 +102,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// The numbers of outcomes and of different answers in this series.
+    /// The numbers of outcomes and of different answers that this series contains. The harness sends these numbers with
+    /// its next order, so that the prober returns only what follows.
     pub fn known(&self) -> Known {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StepId;
 
-/// The text with which [`Problem::expected`] begins if the break declares that the step fails.
+/// The text with which [`Problem::expected`] begins if the break declares that the step fails, followed by the cause.
+/// [`Problem::seen`] uses it too.
 pub const FAILURE: &str = "failure with";
 /// The value of [`Problem::expected`] if the break declares that the step is blocked.
 pub const BLOCKED: &str = "blocked";
@@ -14,7 +15,7 @@ pub const BLOCKED: &str = "blocked";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
-    /// The id of the step that differs.
+    /// The id of the step that did not behave as the scenario declares.
     pub step: StepId,
     /// The place of the step's declaration, as `file:line`.
     pub place: String,
@@ -22,6 +23,6 @@ pub struct Problem {
     pub sentence: String,
     /// What the scenario declares for this step, in words.
     pub expected: String,
-    /// What happened, in words.
+    /// What the run observed of this step instead, in words.
     pub seen: String,
 }

@@ -1,5 +1,5 @@
-//! Programs that run at a vantage: the user's script, or another client that does what one of the harness's probes
-//! does.
+//! Programs that run at a vantage: the user's script, or another client that does the task of one of the harness's
+//! probes.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use crate::secret::Secret;
 /// The name of the environment variable that tells a program where its certificate bundle is. The bundle is a PEM file
 /// with the certificates that the vantage trusts.
 pub const CA_BUNDLE_ENV: &str = "PARALLAX_CA_BUNDLE";
-/// The text that is replaced by the path of the certificate bundle, in arguments and in values of variables. A shell
-/// would write the variable in the same form.
+/// A placeholder for the path of the certificate bundle. It may occur in the arguments of a program and in the values
+/// of its environment variables. It has the form in which a shell refers to the variable [`CA_BUNDLE_ENV`].
 pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
 /// The largest part of stdout, and of stderr, that a reply contains, in bytes.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Returns the message that a vantage has no such program.
+/// Returns the message which says that a vantage does not have the program.
 pub fn missing(program: &str) -> String {
     format!("{NO_PROGRAM}{program}` here")
 }
 
-/// Whether a message is one that [`missing`] made.
+/// Whether [`missing`] made this message.
 pub fn is_missing(message: &str) -> bool {
     message.starts_with(NO_PROGRAM)
 }
@@ -72,15 +72,15 @@ pub struct RunReply {
     pub json: Option<Value>,
 }
 
-/// Lets another client (an SDK, curl, a browser) do what one of the harness's probes does. The client reads the task as
-/// JSON and prints the outcome as JSON (`images/clients/programs/clients/contract.py`). The reply has the type of that
-/// probe's reply: a signed URL, an HTTP reply or an S3 reply.
+/// Lets another client (an SDK, curl, a browser) do the task of one of the harness's probes. The client reads the task
+/// as JSON and prints the outcome as JSON (`images/clients/programs/clients/contract.py`). The reply is of the same
+/// type as the probe's reply: a signed URL, an HTTP reply or an S3 reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientQuestion {
     /// The name of the client, for messages.
     pub client: String,
-    /// The path of the client's program at the vantage.
+    /// The path of the client's program file at the vantage.
     pub program: String,
     /// The name of the environment variable from which this client reads the path of its certificate bundle.
     pub trust_in: String,

@@ -1,5 +1,6 @@
-//! Questions to a vantage. A question contains everything that the answer depends on. The process that answers takes
-//! nothing from its own environment.
+//! Questions to a vantage. A question either contains a setting, such as the trusted certificates, or says that the
+//! vantage's own setting is used, such as its name servers. The process that answers takes nothing else from its own
+//! environment.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -32,20 +33,22 @@ pub struct View {
     /// The trusted certificates in PEM format. If the list is empty, no server certificate is accepted.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// The only leaf certificate that is accepted, in DER format. No other property of the server is verified. The
-    /// harness uses it for its own set-up connections, which must work even if a break makes the server's certificate
-    /// invalid. The steps of a scenario never set it.
+    /// The only leaf certificate that the probe accepts, in DER format. With a pin, the probe does not verify the name,
+    /// the validity and the issuer of the certificate. The harness pins its own set-up connections, which must work
+    /// even if a break makes the server's certificate invalid. The steps of a scenario never set a pin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Vec<u8>>,
-    /// The name servers that the probe asks. If the list is empty, it asks those of `/etc/resolv.conf` at the vantage,
-    /// with the search path and `ndots` of that file.
+    /// The name servers that the probe asks. If the list is empty, the probe asks the name servers of
+    /// `/etc/resolv.conf` at the vantage, with the search path and `ndots` of that file.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
-    /// The detours: a connection to an address `from` is made to `to` instead. URL, `Host` and SNI do not change. With
-    /// detours, a vantage outside the cluster reaches a port that the engine published on loopback.
+    /// The detours: instead of an address `from`, the probe connects to the address `to`. URL, `Host` and SNI do not
+    /// change. A vantage outside the cluster needs a detour, because it reaches the edge only at the port on loopback
+    /// under which the engine publishes the edge.
     #[serde(default)]
     pub detours: Vec<Detour>,
-    /// How an application's own programs find the address of a name. `None` if the probe asks DNS for the absolute name.
+    /// How an application's own programs find the address of a name, if the probe must find it in the same way. `None`
+    /// if the probe asks DNS for the absolute name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_resolver: Option<OwnResolver>,
     /// The client certificate that the probe presents if the server asks for one; `None` for no certificate.
@@ -53,14 +56,14 @@ pub struct View {
     pub identity: Option<Identity>,
 }
 
-/// How the programs of an application find the address of a name, by the settings of their container. The search list and
-/// `ndots` are read at the vantage.
+/// How the programs of an application find the address of a name, by the settings of their container. The probe itself
+/// reads the search list and `ndots` from `/etc/resolv.conf` of the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnResolver {
-    /// The addresses of names that no question to DNS is asked for (`/etc/hosts`), by the name in lower case.
+    /// The addresses that `/etc/hosts` has for each name (in lower case). DNS is not asked for these names.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
-    /// Whether DNS is asked for all other names.
+    /// Whether the programs ask DNS for the names that are not in `hosts`.
     pub asks_dns: bool,
 }
 
@@ -74,12 +77,12 @@ pub struct Identity {
     pub key: Secret,
 }
 
-/// A detour: a TCP connection that is made to another address than the resolved one.
+/// A detour: the probe makes a TCP connection to another address than the one to which the name resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detour {
-    /// The address to which the name resolved.
+    /// The address to which the server's host name resolved. The probe does not connect to it.
     pub from: SocketAddr,
-    /// The address to which the connection is made.
+    /// The address to which the probe connects instead.
     pub to: SocketAddr,
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A secret. It is sent to the probe that needs it. Everywhere else it is printed as `[redacted]`.
+/// A secret value, which is sent to the probe that needs it. Its `Debug` text is `[redacted]`.
 ///
-/// Serialising a secret writes its value, because a frame to a pod must contain it. The writer of the record
-/// (`crates/record`) redacts the text of every secret of the run.
+/// Serialising a secret writes its value, because a frame to a pod must contain the value. The writer of the record
+/// (`crates/record`) therefore removes the text of every secret of the run.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::question::OwnResolver;
 
-/// The files in which systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
+/// The files in which operating systems store their trusted certificates: Debian, Red Hat, SUSE, Alpine, macOS.
 pub const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -16,22 +16,23 @@ pub const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
-/// The folders of which Go trusts each file, in addition to one of the [`BUNDLES`] (`crypto/x509/root_linux.go`).
-/// `SSL_CERT_DIR` replaces them.
+/// The folders whose files Go trusts, in addition to one of the [`BUNDLES`] (`crypto/x509/root_linux.go`). The variable
+/// `SSL_CERT_DIR` replaces these folders.
 pub const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// The largest size of a file of settings or of all certificates of a folder, in bytes. The bundles of systems have a
-/// quarter of a megabyte. A question with the certificates of one store must fit into a frame
-/// ([`crate::wire::FRAME_LIMIT_BYTES`]).
+/// The largest size of a file of settings, or of all certificates of a folder together, in bytes. The certificates of a
+/// Linux distribution have about a quarter of a megabyte. The limit exists because a question with the certificates of
+/// one trust store must fit into a frame ([`crate::wire::FRAME_LIMIT_BYTES`]).
 pub const LIMIT_BYTES: u64 = 700 * 1024;
 /// The reason that an answer gives for a trust store that is larger than [`LIMIT_BYTES`] and was not read.
 pub const TOO_LARGE: &str = "larger than 700 KiB, so it was not read";
 
-/// The settings of one container.
+/// The settings of one container: for name resolution, and its trusted certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The length of the agent's program, in bytes. It shows that the program arrived whole.
+    /// The length of the agent's program file, in bytes. It shows the harness that the file arrived whole in the
+    /// container.
     pub program_bytes: u64,
     /// The text of `/etc/resolv.conf`. `None` if the file cannot be read.
     pub resolv_conf: Option<String>,
@@ -39,13 +40,13 @@ pub struct Settings {
     pub hosts: Option<String>,
     /// The text of `/etc/nsswitch.conf`. `None` if the file cannot be read; many images have none.
     pub nsswitch: Option<String>,
-    /// The trust stores in the order of precedence for a client that uses an AWS SDK. If several are set, the client uses
-    /// the first one.
+    /// The trust stores of the container, in the order of precedence for a client that uses an AWS SDK. If there are
+    /// several, the client uses the first one, and those that add to it ([`Self::used_stores`]).
     pub stores: Vec<TrustStore>,
 }
 
 impl Settings {
-    /// The addresses that `/etc/hosts` has for each name, by the name in lower case, in the order of the file.
+    /// Maps each name in `/etc/hosts` (in lower case) to its addresses, in the order of the file.
     pub fn hosts(&self) -> BTreeMap<String, Vec<IpAddr>> {
         let mut all: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
         for line in self.hosts.as_deref().unwrap_or_default().lines() {
@@ -61,8 +62,8 @@ impl Settings {
         all
     }
 
-    /// The sources of host names in `/etc/nsswitch.conf`, in their order. It is empty if the file does not name them;
-    /// programs then read `/etc/hosts` and ask DNS.
+    /// The sources of host names that `/etc/nsswitch.conf` lists, such as `files` and `dns`, in their order. The list
+    /// is empty if the file has no line `hosts:`. Programs then read `/etc/hosts` first and ask DNS afterwards.
     pub fn sources(&self) -> Vec<String> {
         let text = self.nsswitch.as_deref().unwrap_or_default();
         let mut lines = text.lines().filter_map(|it| it.split('#').next()?.trim().strip_prefix("hosts:"));
@@ -70,14 +71,14 @@ impl Settings {
         words.filter(|it| !it.starts_with('[')).map(str::to_owned).collect()
     }
 
-    /// Whether the programs ask DNS for names that `/etc/hosts` does not have.
+    /// Whether the container's programs ask DNS for names that `/etc/hosts` does not have.
     pub fn asks_dns(&self) -> bool {
         let sources = self.sources();
         sources.is_empty() || sources.iter().any(|it| is_dns(it))
     }
 
-    /// How the programs find the address of a name. Entries of `/etc/hosts` count only if the programs read this file
-    /// before they ask DNS.
+    /// How the container's programs find the address of a name. The entries of `/etc/hosts` are included only if the
+    /// programs read this file before they ask DNS.
     pub fn resolver(&self) -> OwnResolver {
         let sources = self.sources();
         let at = |is_meant: &dyn Fn(&str) -> bool| sources.iter().position(|it| is_meant(it));
@@ -90,8 +91,9 @@ impl Settings {
         OwnResolver { hosts, asks_dns: self.asks_dns() }
     }
 
-    /// The trust stores that a client of a store uses: the first one, and those that add to it. `NODE_EXTRA_CA_CERTS` adds
-    /// to the system's file, and the files of a folder add to this file in programs in Go.
+    /// The trust stores that an S3 client uses: the first one, and each one that adds to it. The system's file adds to
+    /// the certificates of `NODE_EXTRA_CA_CERTS`. If the system's file is the first one, the folders add to it, as in
+    /// programs written in Go.
     pub fn used_stores(&self) -> impl Iterator<Item = &TrustStore> {
         let first = self.stores.first().map(|it| it.named_by);
         self.stores
@@ -110,17 +112,18 @@ fn is_dns(source: &str) -> bool {
     source == "dns" || source == "resolve"
 }
 
-/// Trusted certificates of a container.
+/// Certificates that programs in a container trust, from one file or from several folders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustStore {
     /// The variable or the default that makes programs use this trust store.
     pub named_by: NamedBy,
-    /// The path of the file or folder. If the container has no file of the system, a text that says so.
+    /// The path of the trust store's file, or the paths of its folders with `:` between them. If the container has none
+    /// of the [`BUNDLES`], the text `the system's file` takes the place of a path.
     pub path: String,
     /// The certificates of the trust store, in PEM format. The error is the reason why there are none, for example that
-    /// the file cannot be read. The error [`TOO_LARGE`] means that only the agent refuses the file: a program could
-    /// read it.
+    /// the file cannot be read. The error [`TOO_LARGE`] means only that the agent did not read the file; a program may
+    /// read and trust it.
     pub certificates: Result<String, String>,
 }
 
@@ -130,13 +133,14 @@ pub struct TrustStore {
 pub enum NamedBy {
     /// The variable `AWS_CA_BUNDLE`. The AWS SDKs for Python and Go and the AWS CLI read it.
     AwsCaBundle,
-    /// The variable `REQUESTS_CA_BUNDLE`. The library `requests` of Python reads it, and so does the AWS SDK for Python.
+    /// The variable `REQUESTS_CA_BUNDLE`. Python's library `requests` and the AWS SDK for Python read it.
     RequestsCaBundle,
     /// The variable `SSL_CERT_FILE`. OpenSSL and Go read it. Its file replaces the system's file.
     SslCertFile,
-    /// The variable `NODE_EXTRA_CA_CERTS`. Node.js trusts its certificates in addition to its own.
+    /// The variable `NODE_EXTRA_CA_CERTS`. Node.js trusts the certificates of this file in addition to its built-in
+    /// ones.
     NodeExtraCaCerts,
-    /// No variable: it is the system's file, one of the [`BUNDLES`].
+    /// No variable names the trust store. It is the system's file, one of the [`BUNDLES`].
     System,
     /// The certificates in the [`FOLDERS`], or in the folders that the variable `SSL_CERT_DIR` names. Certificates that
     /// the system's file also contains are left out.
@@ -144,7 +148,7 @@ pub enum NamedBy {
 }
 
 impl NamedBy {
-    /// The variables that name a file, in the order of precedence.
+    /// The variables that name a file of certificates, in the order of precedence for S3 clients.
     pub const VARIABLES: [Self; 4] =
         [Self::AwsCaBundle, Self::RequestsCaBundle, Self::SslCertFile, Self::NodeExtraCaCerts];
 
@@ -160,7 +164,7 @@ impl NamedBy {
     }
 }
 
-/// Returns each certificate of a text in PEM format, from its first to its last line. Everything between the
+/// Returns each certificate of a text in PEM format, from its `BEGIN` line to its `END` line. Everything between the
 /// certificates is left out, even a private key.
 pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
     const END: &str = "-----END CERTIFICATE-----";
@@ -170,8 +174,8 @@ pub fn certificates(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the [`certificates`] of a text in PEM format, each with a line break at its end. So several results can be
-/// joined. `None` if the text contains no certificate.
+/// Returns the [`certificates`] of a text in PEM format, each with a line break at its end. So the results for several
+/// texts can be joined. `None` if the text contains no certificate.
 pub fn only_certificates(text: &str) -> Option<String> {
     let all: String = certificates(text).flat_map(|it| [it, "\n"]).collect();
     (!all.is_empty()).then_some(all)
@@ -241,7 +245,7 @@ mod tests {
         assert_eq!(certificates(&text).collect::<Vec<_>>(), [one, one]);
         assert_eq!(certificates("").count(), 0);
         assert_eq!(certificates("-----END CERTIFICATE-----").count(), 0);
-        // The first certificate has no last line. The complete certificate after it must still be found.
+        // The first certificate has no `END` line. The complete certificate after the private key must still be found.
         let broken = format!("-----BEGIN CERTIFICATE-----\n{key}\n{one}");
         assert_eq!(certificates(&broken).collect::<Vec<_>>(), [one]);
     }

@@ -1,8 +1,8 @@
 //! The result of examining a signature that a store refused. The run examines the signature while it still has the
 //! secrets.
 //!
-//! The record contains no secret, so nobody can verify a signature from the record later. Therefore the run verifies
-//! the signature (`crates/explain/src/signature`) and records the result. Reports make their sentences from the result.
+//! The record contains no secrets, so the signature cannot be verified from the record later. Therefore the run
+//! verifies it (`crates/explain/src/signature`) and records the result. Reports make their sentences from this result.
 
 use std::fmt;
 
@@ -17,29 +17,29 @@ use crate::id::StepId;
 pub struct SignatureFinding {
     /// Where the request carries the signature.
     pub form: SignatureForm,
-    /// Who saw the request that was examined.
+    /// Who saw the request in the form that was examined: the store, its sender, or a program on the way.
     pub seen_by: SeenBy,
     /// The id of the step that made the signature; `None` if no step of the variant made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<StepId>,
-    /// Whether the signature fits the request as it was signed, with the store's own secret key. `None` if this was not
-    /// examined.
+    /// Whether the signature is valid for the request as it was signed, with the store's secret key. `None` if the
+    /// signed request or the key is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_signed: Option<bool>,
-    /// Whether the signature fits the request as it arrived, with the store's own secret key. `None` if this was not
-    /// examined.
+    /// Whether the signature is valid for the request as it was seen, with the store's secret key. `None` if the key is
+    /// not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_seen: Option<bool>,
-    /// The parts of the request that differ from what was signed. If `proven`, this is the smallest set that explains
-    /// the refusal.
+    /// The parts of the request that differ from what was signed. If `proven` is true, this is the smallest set of
+    /// parts that explains the refusal.
     pub differs: Vec<Difference>,
     /// Whether the signer used the secret key that the store has.
     pub secret: SecretFinding,
-    /// Whether restoring exactly the parts in `differs` makes the signature valid (with the signer's secret key, if it
-    /// is not the store's). If `true`, nothing else is wrong. If `false`, `differs` comes only from comparing texts and
-    /// may be incomplete.
+    /// Whether the signature becomes valid if exactly the parts in `differs` are restored to their signed values (with
+    /// the signer's secret key, if the store has another one). If `true`, nothing else is wrong. If `false`, `differs`
+    /// is only the result of comparing the two requests, and may be incomplete.
     pub proven: bool,
-    /// The number of combinations of parts with which the signature was verified.
+    /// The number of combinations of restored parts with which the signature was verified.
     pub tried: u32,
 }
 
@@ -47,9 +47,9 @@ pub struct SignatureFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureForm {
-    /// In the query of the URL (presigned URL).
+    /// The signature is in the query of the URL (presigned URL).
     Url,
-    /// In the `Authorization` header.
+    /// The signature is in the `Authorization` header.
     Header,
 }
 
@@ -59,10 +59,11 @@ pub enum SignatureForm {
 pub enum SeenBy {
     /// The store saw the request, and reported it in its trace.
     Store,
-    /// Only the sender of the request is known to have seen it. It is not known whether the request changed on its way.
+    /// Only its sender saw the request, so it was examined as it was sent. It is not known whether the request changed
+    /// on its way.
     Sender,
     /// A program on the way, such as a proxy, wrote the request to its log. It is not known whether the request changed
-    /// after that.
+    /// on its way from there to the store.
     Log,
 }
 
@@ -74,8 +75,8 @@ pub enum SecretFinding {
     Same,
     /// The signer used another secret key.
     Other,
-    /// It is not known which key the signer used. Either no combination of parts makes the signature valid, or the
-    /// signature is valid with the signer's key and the store's key is not known.
+    /// It is not known whether the keys are the same. Either no combination of parts makes the signature valid, or the
+    /// signature is valid with the signer's key, but the store's key is not known.
     Unknown,
 }
 
@@ -83,13 +84,14 @@ pub enum SecretFinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// The part that differs.
+    /// The part of the request that differs.
     pub part: Part,
-    /// The value that was signed; empty if the part was not there.
+    /// The value of this part in the signed request; empty if the signed request did not have the part.
     pub signed: String,
-    /// The value that arrived; empty if the part was not there.
+    /// The value of this part in the request that arrived; empty if that request did not have the part.
     pub seen: String,
-    /// Whether the client already sent the value that arrived. If `false`, something on the way changed it.
+    /// Whether the client already sent the value that arrived. If `false`, something on the way changed the value, or
+    /// it is not known what the client sent.
     pub sent_so: bool,
 }
 
@@ -101,13 +103,13 @@ pub enum Part {
     Method,
     /// The host name in the header `Host`, with or without its port.
     Host,
-    /// The port in the header `Host`; the host name is equal.
+    /// The port in the header `Host`, if the host name is the same.
     Port,
-    /// The path, after decoding.
+    /// The path of the URL, after decoding.
     Path,
     /// The query parameters, except those that belong to the signature.
     Query,
-    /// A signed header; the value is its name.
+    /// A signed header, given by its name.
     Header(String),
     /// The hash of the body, as the request declares it.
     Payload,

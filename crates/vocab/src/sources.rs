@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::iter::successors;
 
-/// The errors that caused this error, without the error itself. The last one is the innermost.
+/// The errors that caused this error, from the outermost to the innermost. The error itself is not included.
 pub fn sources<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(error.source(), |&it| it.source())
 }
 
-/// The message of an error, followed by the messages of the errors that caused it. For a failed connection, only the
-/// inner messages name the reason. A message that the text already contains is not repeated.
+/// The message of an error, followed by the messages of the errors that caused it. The outer message alone is not
+/// enough: for a failed connection, only the inner messages name the reason. A message that the text already contains
+/// is not repeated.
 pub fn in_full(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for more in sources(error).map(ToString::to_string) {

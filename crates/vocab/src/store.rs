@@ -1,21 +1,22 @@
-//! What a store has beyond S3, as its fixture declares it.
+//! What a store offers in addition to S3, as its fixture declares it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The API that a store has in addition to S3. The set-up creates users and policies by this API, and failures are
-/// explained from the API's messages.
+/// The API that a store has in addition to S3. The set-up of an environment creates users and policies by this API, and
+/// the messages of the API help to explain failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
-    /// No other API than S3: the store has no named policies, and nothing is known about how users sign in.
+    /// No other API than S3. The set-up cannot create named policies, and the store's own messages about web identity
+    /// are not known.
     #[default]
     S3,
     /// `MinIO`: named policies by its admin API, and sign-in of users by its OpenID settings.
     Minio,
 }
 
-/// The witness of a store: what tells which address sent a request.
+/// The witness of a store: how the harness learns which address sent a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WitnessKind {

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 
-/// Statistics of one prober. Fields that end in `_ms` are in milliseconds; points in time count from the start of the
-/// prober.
+/// Statistics of one prober. Fields that end in `_ms` are in milliseconds. Points in time count from the start of the
+/// prober, except `began_unix_ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
     /// The time at which the prober began, in milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// The time during which the prober asked, in milliseconds.
+    /// How long the prober asked its questions, in milliseconds.
     pub asked_for_ms: u64,
     /// The number of all outcomes, successes and failures.
     pub count: u64,
@@ -24,16 +24,17 @@ pub struct Tally {
     pub dropped: u64,
     /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The number of answers that come from a store. No trace of the store confirms which address asked for them.
+    /// The number of answers that come from a store. The store's trace is not searched for the requests of a prober, so
+    /// nothing confirms from which address these requests came.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of_a_store: u64,
     /// The longest time during which the prober had no success.
     pub longest_gap: Gap,
-    /// The median time of a success, in milliseconds.
+    /// The median of the time from a question to its answer, over all successes, in milliseconds.
     pub median_ms: u64,
-    /// The longest time of a success, in milliseconds.
+    /// The longest time from a question to its answer, over all successes, in milliseconds.
     pub worst_ms: u64,
-    /// The longest time by which a question was asked later than it was due, in milliseconds.
+    /// The longest delay from the moment at which a question was due to the moment at which it was asked.
     pub late_ms: u64,
     /// The causes of the failures, in the order of their first occurrence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,11 +49,11 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// The length of the gap, in milliseconds.
+    /// The length of this time without a success, in milliseconds.
     pub took_ms: u64,
-    /// The time at which the gap begins, in milliseconds since the start of the prober.
+    /// The moment at which the time without a success begins, in milliseconds since the start of the prober.
     pub from_ms: u64,
-    /// The time at which the gap ends, in milliseconds since the start of the prober.
+    /// The moment at which the time without a success ends, in milliseconds since the start of the prober.
     pub to_ms: u64,
 }
 

@@ -1,9 +1,9 @@
 //! Frames between the harness and the agent in a pod.
 //!
-//! A frame is a length in four bytes, big-endian, followed by that many bytes of JSON. The agent sends the first frame
-//! ([`FromAgent::Hello`]). Several questions may be unanswered at the same time. Answers come in any order, and the
-//! number `request` says to which question an answer belongs. The agent ends when its standard input ends, or when it
-//! receives no frame for [`SILENCE_LIMIT_MS`].
+//! A frame is a length in four bytes, big-endian, followed by JSON of this length in bytes. The agent sends the first
+//! frame ([`FromAgent::Hello`]). Several questions may be unanswered at the same time, and their answers come in any
+//! order. The number `request` says to which question an answer belongs. The agent ends when its standard input ends,
+//! or when it receives no frame for [`SILENCE_LIMIT_MS`] milliseconds.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ use crate::answer::Answer;
 use crate::prober::{ProberOrder, Series};
 use crate::question::Question;
 
-/// The version of this protocol. The harness and the agent are built from one source tree, so a difference is an error.
+/// The version of this protocol. The harness and the agent are built from the same sources, so different versions are
+/// an error.
 pub const VERSION: u32 = 2;
 /// The largest length of a frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
@@ -35,12 +36,12 @@ pub enum ToAgent {
     Prober {
         /// The number of this order. The response repeats it.
         request: u64,
-        /// The number that names the prober within the session.
+        /// The number of the prober, which identifies it within the session.
         prober: u64,
         /// The order to the prober.
         order: ProberOrder,
     },
-    /// Shows that the harness is alive. The harness sends it at intervals.
+    /// Shows that the harness is alive. The harness sends it every [`HEARTBEAT_MS`] milliseconds.
     Heartbeat,
 }
 
@@ -57,18 +58,18 @@ pub enum FromAgent {
         /// The IP addresses of the pod or container.
         addresses: Vec<std::net::IpAddr>,
     },
-    /// The agent gives the answer to a question ([`ToAgent::Ask`]).
+    /// Gives the answer to a question ([`ToAgent::Ask`]).
     Answered {
-        /// The number of the question ([`ToAgent::Ask`]).
+        /// The number that the question had ([`ToAgent::Ask`]).
         request: u64,
         /// The answer to the question.
         answer: Box<Answer>,
     },
     /// Gives the response to an order to a prober ([`ToAgent::Prober`]).
     Series {
-        /// The number of the order ([`ToAgent::Prober`]).
+        /// The number that the order had ([`ToAgent::Prober`]).
         request: u64,
-        /// What the prober observed; `None` if no prober has this number.
+        /// What the prober observed; `None` if the session has no prober with the number that the order contains.
         series: Option<Box<Series>>,
     },
 }
@@ -76,8 +77,8 @@ pub enum FromAgent {
 /// The reason why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The length is greater than [`FRAME_LIMIT_BYTES`]. Either the bytes are not of this protocol, or the reader does
-    /// not stand at the start of a frame.
+    /// The length is greater than [`FRAME_LIMIT_BYTES`]. Either the bytes do not belong to this protocol, or the reader
+    /// did not begin at the start of a frame.
     #[error("frame of {0} bytes is longer than the limit of {FRAME_LIMIT_BYTES}")]
     TooLong(u64),
     /// The bytes of the frame are not the JSON of a message.

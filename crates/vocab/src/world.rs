@@ -22,21 +22,22 @@ pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
     /// Maps each host name (lower case, no trailing dot) to what it resolves to. Other names get NXDOMAIN. The name
-    /// `*.HOST` stands for each name below `HOST`, except for names that the map contains, and names below these.
+    /// `*.HOST` stands for each name below `HOST`, except for a name that the map itself contains, and except for the
+    /// names below such a name.
     pub names: BTreeMap<String, NameTarget>,
-    /// The rules by which the edge passes connections on.
+    /// The rules by which the edge passes connections on to backends.
     #[serde(default)]
     pub edge: Vec<EdgeRule>,
-    /// The container, by name or address, in which the cluster runs. Questions from it get NXDOMAIN for names of the
-    /// edge. Pods must reach the store by the cluster's own DNS rule. If they could also reach it through the edge,
-    /// nobody would notice that the rule is missing.
+    /// The name or the address of the container in which the cluster runs. A DNS question from this container gets
+    /// NXDOMAIN for a name that resolves to the edge. Pods must reach the store by the cluster's own DNS rule. If pods
+    /// could also reach the store through the edge, nobody would notice that the rule is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The address at which clients reach the edge. If it is absent, it is the address of the container's first
-    /// interface that is not loopback.
+    /// The address at which clients reach the edge. `None` means the address of the container's first interface that is
+    /// not loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// The address on which the name server and the edge listen. If it is absent, they listen on all interfaces.
+    /// The address on which the name server and the edge listen. `None` means that they listen on all interfaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
     /// The port of the name server.
@@ -56,8 +57,8 @@ pub enum NameTarget {
     Edge,
     /// The name resolves to these addresses.
     Addresses(Vec<IpAddr>),
-    /// The name resolves to these addresses for clients outside, but questions from the cluster get NXDOMAIN. So pods
-    /// can resolve the name only by the cluster's own DNS rule.
+    /// The name resolves to these addresses for clients outside the cluster. Questions from the cluster get NXDOMAIN,
+    /// so pods can resolve the name only by the cluster's own DNS rule.
     Outside(Vec<IpAddr>),
 }
 
@@ -70,8 +71,8 @@ pub struct EdgeRule {
     pub host: String,
     /// The port on which the edge listens.
     pub port: u16,
-    /// The backend, as `name-or-address:port`. Each connection resolves a name again, with the DNS settings of the
-    /// world's container.
+    /// The backend, as `name-or-address:port`. The edge resolves a name again for each connection, with the DNS
+    /// settings of the world's container.
     pub backend: String,
 }
 
@@ -87,7 +88,7 @@ pub enum Entry {
         dns: SocketAddr,
         /// The ports on which the edge listens, in the order of the rules, without duplicates.
         edge: Vec<u16>,
-        /// The address to which the names of the edge resolve.
+        /// The address of the edge. The name server gives it as the answer for names that lead to the edge.
         address: IpAddr,
     },
     /// The name server answered a question.
@@ -115,7 +116,7 @@ pub enum Entry {
         /// The host that the client asked for: the server name (SNI) of TLS, or the `Host` header of plain HTTP.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sni: Option<String>,
-        /// The backend to which the connection was passed; `None` if no rule fits.
+        /// The backend to which the edge passed the connection; `None` if no rule of the edge fits the connection.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backend: Option<String>,
         /// The number of bytes from the client to the backend.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The time limit for getting the write lock. litestream holds this lock briefly during a checkpoint.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
-/// The state of a database, as `look` reports it.
+/// The state of a database, as the subcommand `look` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
     /// The number of rows in the table.

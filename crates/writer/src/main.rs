@@ -1,8 +1,9 @@
 //! `parallax-writer`: the application whose database the backup scenarios destroy and restore.
 //!
 //! `write` commits numbered rows to an SQLite database at a fixed rate, and reports each commit on standard output. The
-//! node keeps this log after the container is gone, so the log shows which commits were acknowledged. `look` reports
-//! the state of a database. Row numbers have no gaps, even across restarts, so that a lost row is visible as a gap.
+//! node keeps this output as the container's log, even when the container no longer exists. So the log shows which
+//! commits were acknowledged. `look` reports the state of a database. Row numbers have no gaps, even across restarts,
+//! so that a lost row is visible as a gap.
 
 mod database;
 mod write;

@@ -25,14 +25,14 @@ enum Line {
         /// The time of the commit, in milliseconds since the Unix epoch.
         unix_ms: i64,
     },
-    /// SIGTERM arrived, and the program stops. No further row is committed.
+    /// SIGTERM arrived, and the program stops. The program commits no further row.
     Stopped {
-        /// The number of the last row; 0 if the database has none.
+        /// The number of the last committed row; 0 if the database has no row.
         row: i64,
     },
 }
 
-/// Commits rows until SIGTERM, at most `rows` of them. After a late commit, the next ones come earlier, so that the
+/// Commits rows until SIGTERM, at most `rows` of them. If a commit is late, the next commits follow faster, so that the
 /// average rate stays correct.
 pub(crate) async fn until_sigterm(
     path: &Path,
@@ -61,8 +61,8 @@ pub(crate) async fn until_sigterm(
     line(out, &Line::Stopped { row })
 }
 
-/// Writes one value as a line of JSON, and flushes it at once. So the line exists even if the process is killed
-/// afterwards.
+/// Writes one value as a line of JSON, and flushes it at once. So the line is in the output even if the process is
+/// killed directly afterwards.
 pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Tests the program in the way in which a pod runs it: it is killed, restarted, and stopped.
+//! Tests the program as a pod runs it: the program is killed, restarted, and stopped.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

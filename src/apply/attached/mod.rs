@@ -33,15 +33,16 @@ const FOLDERS: [&str; 4] = ["/tmp", "/var/tmp", "/run", "/dev/shm"];
 const PUT: &str = include_str!("put.sh");
 /// The script that removes the agent's program.
 const REMOVE: &str = include_str!("remove.sh");
-/// The exit code of the script if no folder of the container is suitable.
+/// The exit code of `put.sh` if no folder of the container is suitable for the agent's program.
 const NO_FOLDER: i32 = 3;
 /// The time limit for the transfer of the agent's program.
 const PUT_WITHIN: Duration = Duration::from_mins(1);
-/// The time limit of every other program that runs in the container.
+/// The time limit of every other program that the harness runs in the container, for example `remove.sh`.
 const RUNS_WITHIN: Duration = Duration::from_secs(15);
 /// The time limit for the ephemeral container to start, and for its program to end.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
-/// The largest number of bytes that are read of the application's settings. Most of them are trusted certificates.
+/// The largest number of bytes that are read of the application's settings, which are its resolver files and its
+/// trusted certificates. Most of the bytes are certificates.
 const SETTINGS_LIMIT_BYTES: u64 = 8 << 20;
 /// The reasons, in the status of a waiting container, which show that the container will not start within a few
 /// seconds.
@@ -55,24 +56,25 @@ const STUCK: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// How the user writes what decides where the agent is placed, and how long the agent may be there.
+/// The words that differ between the error messages of `parallax check` and those of a vantage: the options or fields
+/// with which the user says where the agent is placed. The type also contains the lifetime of an ephemeral container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// What names the container of a pod.
+    /// The option or field with which the user names the container of a pod.
     container: &'static str,
-    /// What helps if the container does not run.
+    /// The advice for the user if the application's container does not run.
     pod: &'static str,
-    /// What names the image of an ephemeral container.
+    /// The option or field with which the user names the image of an ephemeral container.
     image: &'static str,
     /// The time after which the program of an ephemeral container ends by itself, in seconds.
     lives_s: u64,
 }
 
 impl Terms {
-    /// The options of `parallax check`.
+    /// The options of `parallax check`. The lifetime is short, because a check does not take long.
     pub const CHECK: Self =
         Self { container: "--container", pod: "name another pod: --attach pod/NAME", image: "--image", lives_s: 300 };
-    /// The fields of a vantage. A flow may take long.
+    /// The fields of a vantage. The lifetime is long, because a flow may take long.
     pub const VANTAGE: Self = Self {
         container: "`container`",
         pod: "let an earlier step wait for it (`wait`), or name another pod: `to: pod/NAME`",
@@ -81,25 +83,26 @@ impl Terms {
     };
 }
 
-/// The container of an application in which the agent is to be placed, and what is needed for that.
+/// A container of somebody's own application, and the data that are needed to place the agent in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attached {
-    /// The namespace of the pod.
+    /// The namespace of the application's pod.
     pub namespace: String,
-    /// The name of the pod.
+    /// The name of the application's pod.
     pub pod: String,
-    /// The name of the pod's ServiceAccount.
+    /// The name of the ServiceAccount of the application's pod.
     pub service_account: String,
     /// The name of the application's container.
     pub container: String,
-    /// The folders of the container's own volumes of the kind `emptyDir`, which end with the pod.
+    /// The folders at which the application's container mounts `emptyDir` volumes. Such a volume is removed together
+    /// with its pod, so no file of the agent remains in it.
     volumes: Vec<String>,
-    /// The security settings of the container, without `privileged` and `procMount`. An ephemeral container with these
-    /// settings can read the application's files, and an admission policy that accepted the application accepts it,
-    /// too.
+    /// The security settings of the application's container, without `privileged` and `procMount`. An ephemeral
+    /// container with these settings can read the application's files, and an admission policy that accepted the
+    /// application accepts it, too.
     security: Value,
-    /// Whether all containers of the pod share one process namespace. The first process of this namespace is then not
-    /// the application.
+    /// Whether all containers of the application's pod share one process namespace. In this case, process 1 of the
+    /// namespace is not the application.
     shares_processes: bool,
     /// The name of the agent's file in the application's container, and of the ephemeral container.
     pub name: String,
@@ -183,23 +186,23 @@ impl Attached {
     }
 }
 
-/// What may have been placed in the application's pod. Each field is set before the change is made, so that
-/// [`Self::remove`] removes everything even if a change was interrupted.
+/// The parts of the agent that may be in the application's pod. The fields `file` and `ephemeral` are set to true
+/// before the part is placed. Therefore [`Self::remove`] removes everything even if the placing was interrupted.
 pub struct Placing {
     attached: Attached,
     client: Client,
     /// Whether the agent's file may be in the application's container.
     file: bool,
-    /// Whether the ephemeral container may be in the pod.
+    /// Whether the ephemeral container may be in the application's pod.
     ephemeral: bool,
 }
 
 /// An agent that has been placed in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placed {
-    /// The container in which the agent's program is.
+    /// The name of the container in which the agent's program is.
     container: String,
-    /// The path of the agent's program in this container.
+    /// The path of the agent's program in the container that `container` names.
     path: String,
     /// The number of bytes of the agent's program that were sent. `None` in an ephemeral container, whose image
     /// contains the program.
@@ -234,18 +237,18 @@ impl Placing {
         Api::namespaced(self.client.clone(), &self.attached.namespace)
     }
 
-    /// Places the agent and opens a session with it. Also reads how the application's programs resolve names, and which
-    /// certificates they trust. The inner error is the reason why these settings are not known. Before an ephemeral
-    /// container is created, `announce` is called with lines that announce it. The outer error names what refuses the
-    /// agent, and what helps.
+    /// Places the agent and opens a session with it. Also reads the settings of the application: how its programs
+    /// resolve names, and which certificates they trust. The inner error is the reason why the settings could not be
+    /// read. Before an ephemeral container is created, `announce` is called with lines that announce it. The outer
+    /// error says why the agent could not be placed, and what the user can do.
     pub async fn begin(
         &mut self,
         announce: &(dyn Fn(&str) + Sync),
     ) -> Result<(PodSession, Result<Settings, String>), String> {
         let mut placed = self.place(announce).await?;
         let mut opened = self.open(&placed).await;
-        // If the connection broke before the agent's first message, the agent has ended and has removed its file. So it
-        // is placed once more.
+        // If the connection broke before the agent's first message, the agent has ended and has removed its file.
+        // Therefore the agent is placed once more.
         if placed.sent_bytes.is_some() && matches!(opened, Err(ProbeError::Start { .. })) {
             placed = self.place(announce).await?;
             opened = self.open(&placed).await;
@@ -280,7 +283,7 @@ impl Placing {
                 return Ok(Placed { container: attached.container.clone(), path, sent_bytes });
             }
             Ok(ran) => {
-                // The script has removed its file, because it removes the file whenever it fails.
+                // If `put.sh` ran but failed, it has removed the agent's file itself.
                 unusable(&place, &ran, ran.exit == NO_FOLDER)
             }
             Err(NotRan::Late { waited }) => {
@@ -306,8 +309,8 @@ impl Placing {
         }
     }
 
-    /// Places the agent in an ephemeral container. `because` is the reason why it is not in the application's
-    /// container.
+    /// Places the agent in an ephemeral container. `because` is the reason why the agent is not in the application's
+    /// own container.
     async fn beside(&mut self, image: &str, because: &str, announce: &(dyn Fn(&str) + Sync)) -> Result<Placed, String> {
         let Attached { name, pod, namespace, .. } = &self.attached;
         announce(&format!(
@@ -320,7 +323,8 @@ impl Placing {
         self.ephemeral = true;
         let patch = Patch::Strategic(self.attached.ephemeral(image));
         if let Err(error) = self.pods().patch_ephemeral_containers(pod, &PatchParams::default(), &patch).await {
-            // After a status of 500, the apiserver may still have created the container.
+            // A status of 400 to 499 means that the apiserver refused the container. After any other error, the
+            // apiserver may still have created it.
             self.ephemeral = !matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code));
             return Err(format!("{because}; {}", ephemeral_refused(pod, &api_message(&error))));
         }
@@ -367,8 +371,8 @@ impl Placing {
         serde_json::from_str(&ran.stdout).map_err(|error| error.to_string()).and_then(plausible)
     }
 
-    /// Removes the agent's file, and ends the program of the ephemeral container. Returns a sentence for each that
-    /// remains.
+    /// Removes the agent's file, and ends the program of the ephemeral container. Returns a sentence for the file if it
+    /// remains, and a sentence for the program if it still runs.
     pub async fn remove(&self) -> Vec<String> {
         let Attached { name, pod, namespace, container, terms, .. } = &self.attached;
         let mut remains = Vec::new();
@@ -397,8 +401,8 @@ impl Placing {
         let Attached { name, pod, .. } = &self.attached;
         let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
         let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
-        // A container that is stuck runs no program, so there is nothing to end. If it starts later, its program ends
-        // after the time in [`Terms`].
+        // A container in the state `Stuck` runs no program, so there is nothing to end. If the container starts later,
+        // its program ends after the time in [`Terms`].
         if matches!(now, Ok(State::Over(_) | State::Stuck(_))) {
             return Ok(());
         }
@@ -426,13 +430,13 @@ fn not_ran(why: &NotRan) -> String {
 /// The state of an ephemeral container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The container does not run yet.
+    /// The ephemeral container does not run yet.
     Waits,
-    /// The container runs.
+    /// The ephemeral container runs.
     Runs,
-    /// The container will not run, for this reason.
+    /// The ephemeral container will not run. The text is the reason.
     Stuck(String),
-    /// The container has ended, for this reason, or its pod is gone.
+    /// The ephemeral container has ended, or its pod is gone. The text is the reason.
     Over(String),
 }
 
@@ -460,8 +464,8 @@ fn state(pod: Option<&Pod>, name: &str) -> State {
     State::Waits
 }
 
-/// The folders of a container's `emptyDir` volumes that the container may write. Other volumes are left out, because
-/// they may contain the application's own data.
+/// The folders of a container's `emptyDir` volumes that the container may write. Volumes of other kinds are left out,
+/// because they may contain the application's own data.
 fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|it| &it.volumes).flatten();
     let passing: Vec<&str> = all.filter(|it| it.empty_dir.is_some()).map(|it| it.name.as_str()).collect();

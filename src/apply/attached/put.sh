@@ -5,8 +5,8 @@
 umask 077
 name=$1 length=$2
 shift 2
-# If the container has no `wc`, the file counts as complete here. The harness then compares the length that the agent
-# reports.
+# If the container has no `wc`, the file counts as complete here. The harness later compares the length of the file,
+# which the agent reports, with the length that it sent.
 is_whole() {
     ! command -v wc >/dev/null || [ "$(wc -c <"$file")" -eq "$length" ]
 }
@@ -14,8 +14,9 @@ refused=
 for folder in ${TMPDIR:+"$TMPDIR"} "$@"; do
     file=$folder/$name
     [ -d "$folder" ] || continue
-    # The kernel cannot run this file, because it has no `#!` line, so the shell runs it. On a noexec mount, the shell
-    # does not run it either. An existing file is removed first, because nobody can write the file of a running program.
+    # Writes a test program, and runs it. It has no `#!` line, so the kernel cannot run it, and the shell runs it. On a
+    # noexec mount, the shell does not run it either. An existing file is removed first, because nobody can write the
+    # file of a running program.
     if ! (rm -f "$file"; echo 'exit 0' >"$file") 2>/dev/null; then
         refused="$refused$folder cannot be written
 "

@@ -1,15 +1,15 @@
-//! Explains why a pod does not accept the agent, and says what helps.
+//! Explains why a pod does not accept the agent, and says what the user can do.
 
 use parallax_vocab::settings::Settings;
 
 use crate::probe::exec::Ran;
 
-/// Parts of the messages with which runc, crun, gVisor and the kernel report that a container does not have the
-/// program.
+/// Parts of the messages with which runc, crun, gVisor and the kernel report that a container does not have the program
+/// that an exec should run.
 const NO_PROGRAM: [&str; 4] =
     ["executable file", "error finding executable", "no such file or directory", "not found in $PATH"];
 
-/// The largest number of bytes that a message quotes of a container's output, or of a path that the container names.
+/// The largest number of bytes that a message quotes of a text from a container, such as the output of a program.
 const SHOWN_BYTES: usize = 1024;
 
 /// Returns the end of the output of a program in the container. The output is cut, because a container can write any
@@ -39,7 +39,7 @@ pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
 /// The explanation of a refused exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    /// The reason for the refusal, and what helps.
+    /// The reason why the exec was refused, and what the user can do.
     pub(super) why: String,
     /// Whether an ephemeral container would not help either, because the agent in it is reached through exec, too.
     pub(super) is_final: bool,
@@ -52,8 +52,8 @@ pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
         let why = format!("{place}: {said}; the rights `get` and `create` on `pods/exec` are needed");
         return Refused { why, is_final: true };
     }
-    // A message with one of these parts may be about a file of the container runtime itself. Therefore it counts only
-    // if it also names the shell.
+    // A message that contains a text of `NO_PROGRAM` may be about a file of the container runtime itself. Therefore the
+    // message counts only if it also names the shell.
     let is_part = |it: char| it.is_alphanumeric() || "._-".contains(it);
     let names_shell = lower.split(|it| !is_part(it)).any(|word| word == "sh");
     if names_shell && NO_PROGRAM.iter().any(|it| lower.contains(&it.to_lowercase())) {
@@ -64,8 +64,8 @@ pub(super) fn exec_refused(place: &str, said: &str) -> Refused {
     Refused { why: format!("{place}: {said}"), is_final: true }
 }
 
-/// Explains why the script could not write the agent's program into a folder of `place`. `no_folder` says whether none
-/// of the folders was suitable.
+/// Explains why `put.sh` could not write the agent's program into a folder of `place`. `no_folder` says whether none of
+/// the folders was suitable.
 pub(super) fn unusable(place: &str, ran: &Ran, no_folder: bool) -> String {
     let said =
         last_words(&ran.stderr).lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Tests of the place for the agent, and of the scripts that write and remove its program.
+//! Tests how the container and the folder for the agent are chosen, and the scripts that write and remove its program.
 
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -193,8 +193,8 @@ fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
     runs.kill().and_then(|()| runs.wait()).expect("ended");
     assert_eq!(put, (0, format!("{}\n", file.display()), String::new()));
     assert_eq!(std::fs::read(&file).expect("there"), program);
-    // Only a part of the program arrives. The script removes the file, because the program `wc` counts fewer bytes than
-    // announced.
+    // Only a part of the program arrives. The script counts the bytes with `wc`. They are fewer than announced, so the
+    // script removes the file.
     let (exit, _, said) = script(PUT, &["agent", &length], &program[1..], &[&good], &many);
     assert!(exit == 4 && said.contains("did not take all") && !file.exists(), "{exit}: {said}");
     // If no folder is suitable, the script prints no path on standard output, so no input is sent to it.

@@ -1,4 +1,4 @@
-//! The pod of a workload from which questions are asked.
+//! Finds the pod of a workload in which the agent can be placed, so that questions are asked from this pod.
 
 use std::fmt::Debug;
 
@@ -17,38 +17,40 @@ use crate::cluster::{api_message, is_transient, selector};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Absent {
-    /// The reason, as a sentence.
+    /// The reason why no question can be asked from a pod, as a sentence.
     pub why: String,
-    /// Whether another try may succeed.
+    /// Whether a later search for a pod may succeed.
     pub outlook: Outlook,
 }
 
-/// Whether the reason of an [`Absent`] may pass.
+/// Whether the reason in an [`Absent`] may disappear by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// The apiserver did not answer, or failed itself. So nothing is known about the pod.
     Silent,
-    /// There is no pod, or its container does not run. The workload may still start it.
+    /// The workload has no pod, or the container for the agent does not run. The workload may still start it.
     NotYet,
-    /// The reason does not pass by itself.
+    /// The reason does not disappear by itself, so a later search for a pod fails too.
     Final,
 }
 
 impl Absent {
-    /// Returns a reason that does not pass by itself.
+    /// Returns the error for a reason that does not disappear by itself.
     pub fn for_good(why: String) -> Self {
         Self { why, outlook: Outlook::Final }
     }
 
-    /// Returns the reason that an error of the apiserver means, with `why` as its sentence.
+    /// Returns the error for a failed request to the apiserver. `why` describes the failure in one sentence. The
+    /// outlook is [`Outlook::Silent`] if the failure is transient.
     pub fn by(error: &kube::Error, why: String) -> Self {
         Self { why, outlook: if is_transient(error) { Outlook::Silent } else { Outlook::Final } }
     }
 }
 
-/// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`): one whose
-/// container runs, if there is one. A pod also has the variables that admission added. `container` is the container that
-/// the user named. The error is a sentence that begins with the workload.
+/// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`), and prefers
+/// a pod whose container runs. The caller needs a pod and not the workload's pod template, because only a pod has the
+/// variables that admission added. `container` is the container that the user named. The text of the error begins with
+/// `named`.
 pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Option<&str>) -> Result<Pod, Absent> {
     let (kind, name) =
         named.split_once('/').ok_or_else(|| Absent::for_good(format!("{named}: write it as deploy/NAME")))?;
@@ -78,7 +80,9 @@ pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Op
     best(listed.items, container).ok_or_else(none)
 }
 
-/// The first of the pods that serve best. A pod whose program crashes again and again has the phase `Running`, too.
+/// Returns the pod in which the agent can best be placed: if possible, one that is not being deleted and whose
+/// container runs. The phase `Running` is not enough, because a pod whose program crashes again and again has this
+/// phase, too.
 fn best(pods: Vec<Pod>, container: Option<&str>) -> Option<Pod> {
     pods.into_iter().min_by_key(|pod| {
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
@@ -98,13 +102,14 @@ where
     Api::<K>::namespaced(client.clone(), namespace).get(name).await
 }
 
-/// The name of the container that the user means: `container`, or the one that kubectl's annotation names.
+/// The name of the container that the user wants: `container`, or else the container that kubectl's annotation names.
+/// `None` if neither names one.
 pub(super) fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
     let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
     container.or(annotated.map(String::as_str))
 }
 
-/// Whether the container runs in which the agent would be placed. If it is not known which container this is, all
+/// Whether the container in which the agent would be placed is running. If it is not known which container this is, all
 /// containers of the pod must run.
 pub fn can_attach(pod: &Pod, container: Option<&str>) -> bool {
     let names = pod.spec.iter().flat_map(|it| &it.containers).map(|it| it.name.as_str());

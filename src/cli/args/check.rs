@@ -24,7 +24,8 @@ pub struct Check {
     /// Ask only from this machine, and create no pod.
     #[arg(long, conflicts_with_all = ["kubeconfig", "context", "namespace", "service_account", "image", "attach"])]
     pub outside_only: bool,
-    /// The image that contains `parallax-agent`, for the pod. The cluster's nodes must be able to pull the image.
+    /// The image of the pod that the check creates. It must contain `parallax-agent`, and the cluster's nodes must be
+    /// able to pull it.
     ///
     /// With `--attach`, it is the image of an ephemeral container, which is created only if the application's container
     /// has no shell or no folder for the agent.
@@ -33,9 +34,9 @@ pub struct Check {
     /// Ask from a container of this application, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`,
     /// and not from a pod of the check's own.
     ///
-    /// The agent is written into the container through exec, and removed at the end. This option includes `--app`, and
-    /// checks how the application's own programs resolve the name and which certificates they trust. With
-    /// `--service-account`, the apiserver issues the token.
+    /// The agent is written into the container through exec, and removed at the end. This option includes `--app`,
+    /// and checks how the application's own programs resolve the store's name and which certificates they trust. With
+    /// `--service-account`, the check requests the token from the apiserver, because the pod may have none.
     #[arg(long, value_name = "KIND/NAME", conflicts_with = "app")]
     pub attach: Option<String>,
     /// The container of the application's pod, if the pod has several.
@@ -47,12 +48,12 @@ pub struct Check {
     /// are checked, too. The check then writes objects below `parallax-check/` and removes them.
     #[arg(long, value_name = "NAME")]
     pub bucket: Option<String>,
-    /// The length in MiB of a large body that is written from each side, to find a proxy that limits bodies: at most
-    /// 64. 0 writes none.
+    /// The size in MiB of a large object that this machine and the pod each write, to find a proxy that limits the
+    /// size of bodies. At most 64; with 0, no large object is written.
     #[arg(long, value_name = "MIB", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=64))]
     pub large_body: u64,
-    /// Read the keys from this Secret of the namespace, in the form `secret/NAME`, and not from the environment
-    /// variables.
+    /// Read the store's access keys from this Secret of the namespace, in the form `secret/NAME`, and not from the
+    /// environment variables.
     #[arg(long, value_name = "secret/NAME", conflicts_with = "outside_only")]
     pub credentials_from: Option<String>,
     /// The region for which requests are signed [default: `AWS_REGION`, else `us-east-1`].
@@ -75,23 +76,25 @@ pub struct Check {
     /// token's claims. Without this option, the token is not exchanged for credentials.
     #[arg(long, value_name = "ARN", requires = "service_account")]
     pub role: Option<String>,
-    /// The time for which links must be valid that an application signs with the credentials of its token, for example
-    /// `7d`. The row `link` is red if the credentials end earlier than that.
+    /// The time for which an application's presigned URLs must be valid, for example `7d`. If the application signs
+    /// them with the credentials that it gets for its token, they end with these credentials. The row `link` is red
+    /// if the credentials end too early.
     #[arg(long, value_name = "DURATION", requires = "role", value_parser = span)]
     pub links_for: Option<Span>,
-    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. Its
-    /// settings are compared with what the check asks, and the check's pod resolves names as the application's pod
+    /// An application that uses the store, as `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`. The
+    /// check compares the application's settings with its own, and its pod resolves names as the application's pod
     /// does.
     #[arg(long, value_name = "KIND/NAME", conflicts_with = "outside_only")]
     pub app: Option<String>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Also write the result as JUnit XML to this file: one test case for each row and side.
+    /// Also write the result as JUnit XML to this file: one test case for each row and each side (this machine, the
+    /// cluster).
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Also write what was asked as a scenario with breaks: `scenarios/NAME/scenario.yaml`. A file that exists is not
-    /// changed.
+    /// Also write the check's questions as a scenario with breaks: `scenarios/NAME/scenario.yaml`. If the file
+    /// already exists, it is not changed, and the command fails.
     #[arg(long, value_name = "NAME")]
     pub save: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The arguments of `e2e`, and those that it shares with `up` and `plan`.
+//! The arguments of `e2e`, and the arguments that `e2e` shares with `up` and `plan`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,12 +28,12 @@ pub struct E2e {
     #[command(flatten)]
     pub at_once: AtOnce,
     /// Run environments and variants in a random order that depends on SEED. Without SEED, the run chooses a seed and
-    /// prints it. Use this option to find verdicts that depend on the order; no verdict should.
+    /// prints it. Use this option to find verdicts that depend on the order. No verdict should depend on it.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
     /// Give each variant an environment of its own. Without this option, variants that change nothing in their
     /// environment share one, which is faster. Use this option to find verdicts that depend on what another variant
-    /// left; no verdict should.
+    /// left behind. No verdict should depend on that.
     #[arg(long, conflicts_with = "kubeconfig")]
     pub unshared: bool,
     /// Fail (exit 1) if a matcher is unproven. With `any`, a matcher is proven if it failed in a break or on an altered
@@ -45,9 +45,9 @@ pub struct E2e {
     /// nothing.
     #[arg(long)]
     pub allow_skips: bool,
-    /// Fail (exit 3) if a scenario cannot run because one of its images is in no source. This is the default if `CI` is
-    /// set, unless `--allow-skips` is given. A scenario whose image is built only on request is not meant: it is
-    /// skipped unless the selection names it.
+    /// Fail (exit 3) if a scenario cannot run because one of its images cannot be obtained. This is the default if
+    /// `CI` is set, unless `--allow-skips` is given. The option does not apply to a scenario whose image is built
+    /// only on request: such a scenario is skipped unless the selection names it.
     #[arg(long, conflicts_with = "allow_skips")]
     pub deny_skips: bool,
     /// A scenario that may be skipped for any reason, without making the run fail. Can be repeated.
@@ -81,8 +81,8 @@ pub struct E2e {
 }
 
 impl E2e {
-    /// Returns the options that decide how a variant behaves, as words of a command line. A run with these words
-    /// behaves like this run.
+    /// Returns the options that decide how a variant behaves, as arguments for a command line. With these arguments,
+    /// another run behaves like this run.
     pub fn again(&self) -> Vec<String> {
         let mut words = Vec::new();
         if self.common.k3s != K3s::Auto {
@@ -115,24 +115,25 @@ fn word(value: &impl ValueEnum) -> String {
 pub struct Theirs {
     /// Run in the cluster of this kubeconfig, and start no cluster and no container. The run creates a namespace for
     /// each environment, changes nothing that it has not created, and removes everything before it ends. A scenario
-    /// that needs more than the cluster gives is skipped, with the reason.
+    /// that needs more than the cluster gives is skipped, and the report contains the reason.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "keep_on_failure", "provision"])]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig [default: the current context].
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
     /// Run all environments in this existing namespace, one after the other. The rights of the namespace's
-    /// administrator then suffice. Use a namespace without other workloads: a step that deletes or changes an object by
-    /// its name or labels also finds those of others.
+    /// administrator then suffice. Use a namespace without other workloads: a step that deletes or changes objects by
+    /// name or label may also change the objects of other people.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub namespace: Option<String>,
-    /// Allow the run to create cluster-scoped objects, and objects in other namespaces. It removes them, too. It
-    /// changes no existing object, and never the cluster's CoreDNS.
+    /// Allow the run to create cluster-scoped objects, and objects in other namespaces. The run removes these objects
+    /// before it ends. It changes no existing object, and in particular not the cluster's CoreDNS.
     #[arg(long, requires = "kubeconfig")]
     pub allow_cluster_changes: bool,
-    /// The cluster's nodes already have these images of images.lock, as `parallax images build` makes them. Without
-    /// NAMES, this holds for each image that no registry has. Without the option, the nodes' own lists decide, which
-    /// contain at most 50 images and which not every user may read.
+    /// Assume that the cluster's nodes already have these images of images.lock, as `parallax images build` makes
+    /// them. Without NAMES, the option means all images that no registry has. Without the option, the run reads the
+    /// list of images in the status of each node. Such a list contains at most 50 images, and not every user may read
+    /// it.
     #[arg(
         long, value_name = "NAMES", num_args = 0..=1, require_equals = true, value_delimiter = ',',
         default_missing_value = "", requires = "kubeconfig"
@@ -145,7 +146,7 @@ pub struct Theirs {
 }
 
 impl Theirs {
-    /// Returns the options as words of a command line.
+    /// Returns the options for the user's own cluster as arguments of a command line, for [`E2e::again`].
     fn again(&self) -> Vec<String> {
         let path = self.kubeconfig.as_ref().map(|it| it.display().to_string());
         let named = [("--kubeconfig", &path), ("--context", &self.context), ("--namespace", &self.namespace)];
@@ -184,7 +185,7 @@ pub struct Common {
     /// The node image that the run uses.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
-    /// The source of images.lock and the recipes.
+    /// The source of the list of images (images.lock) and of the recipes.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
     /// Allow scenarios to run programs on this machine, under your account: each `script` at an `outside` vantage
@@ -208,8 +209,8 @@ fn positive(text: &str) -> Result<Span, String> {
 #[command(next_help_heading = "Load")]
 pub struct AtOnce {
     /// The maximum number of environments (one namespace each) that are set up at the same time, on all clusters
-    /// together. Setting up an environment needs processors. The default is one and a half for each processor, at most
-    /// 8, and more while the processors are idle. A node that starts counts as one environment.
+    /// together. Setting up an environment needs processor time. The default is one and a half for each processor, at
+    /// most 8, and more while the processors are idle. A cluster node that starts counts as one environment.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose

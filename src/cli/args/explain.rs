@@ -15,17 +15,18 @@ pub struct Explain {
     /// Also explain the steps that failed as declared.
     #[arg(long)]
     pub all: bool,
-    /// The request as a log shows it, to be compared with the URL. `@FILE` reads a file, and `-` reads standard input.
+    /// The request as the log of a proxy or of the store shows it, to be compared with the URL. `@FILE` reads a file,
+    /// and `-` reads standard input.
     ///
     /// The text may be `METHOD URL`, the head of a request (as `curl -v` prints it), or only its headers. It may also
-    /// be a line in JSON, or a line of the log of nginx, Apache, Traefik, Envoy, Istio or `HAProxy`. It may also be the
-    /// lines of one request from `mc admin trace -v`. What the text does not contain counts as unchanged. The option
-    /// can be repeated, in the order in which the request passed the logs. The command then also says between which two
-    /// logs something changed.
+    /// be a line in JSON, or a line of the log of nginx, Apache, Traefik, Envoy, Istio or `HAProxy`. It may also be
+    /// the lines of one request from `mc admin trace -v`. A part of the request that the text does not contain counts
+    /// as unchanged. The option can be repeated, in the order in which the request passed the programs that wrote the
+    /// logs. The command then also says between which two logs something changed.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub saw: Vec<String>,
     /// The environment variable that contains the secret key with which the URL was signed. With the key, the command
-    /// can prove that no other part of the request was changed.
+    /// can prove that it names all parts of the request that were changed.
     #[arg(long, value_name = "VAR", requires = "saw")]
     pub secret_env: Option<String>,
     /// The HTTP method for which the URL was signed, if the URL does not contain the method.

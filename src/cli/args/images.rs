@@ -43,23 +43,23 @@ pub enum ImagesCommand {
         /// The node image to obtain.
         #[arg(long, value_enum, default_value_t = K3s::Auto)]
         k3s: K3s,
-        /// The source of images.lock and the recipes.
+        /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
         /// Install and start missing programs, as for `e2e`.
         #[arg(long)]
         provision: bool,
     },
-    /// Remove built images that no current recipe makes, from the engine and from the cache.
+    /// Remove from the engine and from the cache the built images that no current recipe makes.
     ///
     /// When a recipe or this program changes, the new images get new tags, and the old images stay. Images that a
     /// container uses, and cached files that were used in the last hour, are not removed. Do not prune while a run of
-    /// another project starts.
+    /// another project starts, because the command may remove an image that this run is about to use.
     Prune {
         /// Remove nothing. Name each image that would be removed, and the size of the cached files.
         #[arg(long)]
         dry_run: bool,
-        /// The source of images.lock and the recipes.
+        /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
     },
@@ -75,7 +75,7 @@ pub enum ImagesCommand {
         /// Copy the archive of each image to the file NAME.tar in this folder, which is made if it is missing.
         #[arg(long, short, value_name = "FOLDER")]
         output: Option<PathBuf>,
-        /// The source of images.lock and the recipes.
+        /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
         /// Install and start missing programs, as for `e2e`.
@@ -85,8 +85,9 @@ pub enum ImagesCommand {
     /// Write the images of scenarios to one file, for a machine without a network.
     ///
     /// The file is an OCI archive (an OCI image layout in a tar file), not compressed. It contains the images that
-    /// `parallax plan` names for the selected scenarios. Images that are not here are obtained first, as by `images
-    /// fetch`. Equal images give equal bytes. Prints the SHA-256 of the file, as `sha256sum` does.
+    /// `parallax plan` names for the selected scenarios. Images that this machine does not have are obtained first,
+    /// as by `images fetch`. The same images always give the same bytes. Prints the SHA-256 of the file, as
+    /// `sha256sum` does.
     ///
     /// `parallax images load` loads the file on the other machine.
     #[command(after_long_help = BUNDLE_EXAMPLES)]
@@ -100,18 +101,18 @@ pub enum ImagesCommand {
         /// The node image to bundle.
         #[arg(long, value_enum, default_value_t = K3s::Auto, help_heading = "Options")]
         k3s: K3s,
-        /// The source of images.lock and the recipes.
+        /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto, help_heading = "Options")]
         lock: LockOf,
         /// Install and start missing programs, as for `e2e`.
         #[arg(long, help_heading = "Options")]
         provision: bool,
     },
-    /// Load the images of a file that `images bundle` wrote. A run then needs no network for them.
+    /// Load the images of a file that `images bundle` wrote. A run then needs no network to get these images.
     ///
-    /// The whole file is verified before anything is loaded: a file that was cut off, or in which a byte differs, is
-    /// refused, with the blob, its expected digest and the one that was found. Built images go to the cache; images
-    /// that run as containers of the engine are also loaded into it.
+    /// The whole file is verified before anything is loaded. A file that was cut off, or in which a byte differs, is
+    /// refused; the message names the blob, its expected digest and its actual digest. Built images go to the cache.
+    /// Images that the engine runs as containers are also loaded into the engine.
     ///
     /// The file must fit this version of Parallax and the project's images/: an image that another version or another
     /// recipe made is refused.
@@ -121,11 +122,11 @@ pub enum ImagesCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The scenarios that will run, as for `e2e`. If the file lacks an image that they need, nothing is loaded.
-        /// Without a filter, each image of the file is loaded that a scenario of the project needs, and the others that
-        /// the scenarios need are named.
+        /// Without a filter, the command loads each image of the file that a scenario of the project needs. It names
+        /// the images that the scenarios need but the file lacks.
         #[arg(value_name = "FILTER")]
         filters: Vec<String>,
-        /// The source of images.lock and the recipes.
+        /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
         /// Install and start missing programs, as for `e2e`.

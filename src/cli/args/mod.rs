@@ -142,8 +142,9 @@ pub enum Command {
     /// Run one step again, or the whole flow, in the environment that `parallax up` keeps running.
     ///
     /// The scenario's file is read again first. A step runs in the environment as it is now, with the results of
-    /// earlier steps. Before the whole flow runs, the objects that it created are removed. Exits 0 if the steps that
-    /// ran are as declared, otherwise 1. If fixtures, vantages or traits changed, the command says so and exits 2.
+    /// earlier steps. Before the whole flow runs again, the objects that the flow created earlier are removed. Exits
+    /// 0 if the steps that ran are as declared, otherwise 1. If fixtures, vantages or traits changed, the command
+    /// says so and exits 2.
     #[command(
         after_long_help = "Examples:\n  parallax rerun\n  parallax rerun outside\n  parallax rerun outside --run r5f09a2c1"
     )]
@@ -197,10 +198,10 @@ pub enum Command {
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources and pins, the programs of
-    /// Parallax that images contain, the clock, DNS, and the variables for proxies and certificates. Also lists every
-    /// program that a run, an image recipe or a test looks for: its path, its users, and, if it is missing, how to
-    /// install it.
+    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, the sources of images, the digests in
+    /// images.lock, the programs of Parallax that images contain, the clock, DNS, and the variables for proxies and
+    /// certificates. Also lists every program that a run, an image recipe or a test looks for: its path, its users,
+    /// and, if it is missing, how to install it.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --json                 for a program\n  parallax doctor --fix                  also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]
@@ -234,10 +235,10 @@ pub enum Command {
     /// declared. With `--all`, or with the name of a variant or step, also explains variants that are as declared. The
     /// command does not read scenario files.
     ///
-    /// For a URL: prints the host, the object, the region and the time for which the URL is signed, and hints. It
-    /// prints no credentials. The URL may contain the escapes of a shell, JSON or HTML. With `--saw` and a line of a
-    /// log, it also prints the differences between the URL and the request in the log. With `--secret-env`, it proves
-    /// that there is no other difference.
+    /// For a URL: prints the host, the object, the region, the period in which the URL is valid, and hints. It prints
+    /// no credentials. The URL may contain the escapes of a shell, JSON or HTML. With `--saw` and a log line of a proxy
+    /// or of the store, it also prints the differences between the URL and the request in this line. With
+    /// `--secret-env`, it proves that there is no other difference.
     ///
     /// Exits 0 if the explanation was printed, whether or not something is wrong. Exits 2 if the URL or the log cannot
     /// be read, and 3 if a record cannot be read.
@@ -248,10 +249,10 @@ pub enum Command {
     /// Check a store and a cluster of your own, from this machine and from a pod. The command needs no scenario and no
     /// engine.
     ///
-    /// Asks the same questions on both sides, and prints the answers in two columns: DNS, TLS, the store, clocks, keys,
-    /// presigned URLs that one side signs and the other opens, virtual-host style, CORS, and web identity. The command
-    /// announces what it creates before it creates it, and removes it at the end. It never prints keys.
-    /// `docs/your-own-stack.md` explains each row.
+    /// Asks the same questions on both sides, and prints the answers in two columns: DNS, TLS, the store, clocks,
+    /// keys, presigned URLs that one side signs and the other opens, virtual-host style, CORS, and web identity. The
+    /// command announces each object before it creates the object, and removes the objects at the end. It never
+    /// prints keys. `docs/your-own-stack.md` explains each row.
     ///
     /// Exits 0 if no row has a problem, and 1 if a row has a problem or no question could be asked inside the cluster.
     /// Exits 2 if the command line is wrong, and 3 if something could not be removed.
@@ -276,8 +277,8 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax docs            write them\n  parallax docs --check    only say whether they are up to date"
     )]
     Docs(Schema),
-    /// Print a table of what each S3 store supports. It is made from the steps that show a capability of a store. The
-    /// command needs no engine.
+    /// Print a table of what each S3 store supports. The table is made from the steps that show a capability of a
+    /// store. The command needs no engine.
     #[command(after_long_help = STORES_EXAMPLES)]
     Stores(Stores),
     /// Waits for the end of the harness, and removes what a killed run left. The harness starts this command itself.
@@ -298,14 +299,16 @@ pub enum K3s {
     Built,
 }
 
-/// The source of images.lock and the recipes. The files name images that run privileged, and tools that run on this
-/// machine, so their author must be trusted.
+/// The source of the list of images (images.lock) and of the recipes. These files name images that run privileged,
+/// and tools that run on this machine, so their author must be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LockOf {
-    /// The files of the project, if it has any. If `CI` is set, they must be equal to the shipped files.
+    /// The files of the project, if it has any, and otherwise the shipped files. If `CI` is set, the project's files
+    /// must be equal to the shipped files.
     #[default]
     Auto,
-    /// The files of the project, if it has any. Use this value only if you trust their author.
+    /// The files of the project, if it has any, and otherwise the shipped files. Use this value only if you trust the
+    /// author of the project's files.
     Project,
     /// The files that Parallax ships, even if the project has others.
     Shipped,
@@ -361,7 +364,8 @@ pub struct Doctor {
     #[arg(long, visible_alias = "fix")]
     pub provision: bool,
     /// Print the result as JSON with three keys: `can-run` (true if an engine answers, and no check has the state
-    /// `error`), `checks` (name, state, seen, why, fix) and `programs`; and with `--fix`, `fixed`: what it has done.
+    /// `error`), `checks` (name, state, seen, why, fix) and `programs`. With `--fix`, there is a fourth key, `fixed`:
+    /// what the command has repaired.
     #[arg(long)]
     pub json: bool,
     /// Also look for the programs that this repository's tests need. With `--provision`, also install those that are
@@ -379,7 +383,7 @@ pub struct Report {
     /// The path of the JUnit report to write [default: junit.xml beside the record].
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Write no file, and print as Markdown the tables that the steps of the record fill (`shows`).
+    /// Write no file. Print as Markdown the tables that the steps of the run fill (with their key `shows`).
     #[arg(long, conflicts_with = "junit")]
     pub tables: bool,
 }

@@ -12,8 +12,9 @@ pub struct Selection {
     /// the file), or by pattern (`presign/*`). `presign/presigned-url+no-rewrite` selects one break. Without any,
     /// everything is selected.
     ///
-    /// Some images take many minutes to build (`on-request` in images.lock). A run without a filter, a label, a
-    /// store or `--failed` does not build them: it skips the scenarios that need one which is not built yet.
+    /// Some images take many minutes to build (`on-request` in images.lock). A run without a filter, a label, a store
+    /// or `--failed` does not build these images: it skips each scenario that needs such an image, unless the image
+    /// is already built.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
     /// Select only scenarios with this label. `!LABEL` excludes the scenarios with the label. If the option is
@@ -32,11 +33,13 @@ pub struct Selection {
     /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were as
     /// declared. There are two kinds of evidence.
     ///
-    /// The first is the last run on this machine: the scenario's folder, its fixtures, the recipes and lock entries of
-    /// its images, the program and `--k3s` have the same digest as in that run.
+    /// The first is the last run on this machine: the scenario's folder, its fixtures, the recipes of its images and
+    /// their entries in images.lock, the program `parallax` and the value of `--k3s` have the same digest as in that
+    /// run.
     ///
-    /// The second is git: no file of the scenario, its fixtures, images/ or the program differs between the working
-    /// tree and the commit at which the branch left origin/main or main. On main itself, git is no evidence.
+    /// The second is git: no file of the scenario, of its fixtures, of images/ or of the program `parallax` differs
+    /// between the working tree and the commit at which the branch left origin/main or main. On main itself, git is
+    /// no evidence.
     ///
     /// A break that was red in its last run counts as changed. A break without evidence is run. The run reports the
     /// breaks that it leaves out.
@@ -57,8 +60,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether the user named what to run, by filters, labels or stores, or by `--failed`. A label that excludes scenarios
-    /// names none.
+    /// Whether the user named what to run, by filters, labels or stores, or by `--failed`. A label with `!` does not
+    /// count, because it only excludes scenarios.
     pub fn is_named(&self) -> bool {
         let labels = self.labels.iter().any(|it| !it.starts_with('!'));
         !self.filters.is_empty() || labels || !self.stores.is_empty() || self.failed

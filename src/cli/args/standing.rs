@@ -10,8 +10,8 @@ use parallax_language::scenario::Span;
 /// Arguments of `up`.
 #[derive(Clone, Debug, Args)]
 pub struct Up {
-    /// The variant: a scenario by name or path, as for `e2e`, which means its baseline; or one break, for example
-    /// `presign/presigned-url+no-rewrite`.
+    /// The variant: the baseline of a scenario, which is given by the scenario's name or path; or one break, for
+    /// example `presign/presigned-url+no-rewrite`.
     #[arg(value_name = "SCENARIO[+BREAK]")]
     pub variant: String,
     /// The last step to run. The flow stops after this step.
@@ -48,7 +48,7 @@ pub struct Repro {
 /// Arguments of `hold`.
 #[derive(Clone, Debug, Args)]
 pub struct Hold {
-    /// The id of the run.
+    /// The id of the run that keeps the variant.
     #[arg(long, value_name = "RUN")]
     pub id: String,
     /// The arguments of the `up` command that starts this process.

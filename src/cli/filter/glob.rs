@@ -1,4 +1,4 @@
-//! Patterns of names.
+//! Patterns for the names of scenarios and breaks.
 
 use std::collections::BTreeSet;
 

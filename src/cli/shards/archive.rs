@@ -1,5 +1,5 @@
-//! Packs the scenarios, fixtures and images of a project into one archive. Fails if a `ConfigMap` cannot hold the
-//! archive.
+//! Packs the folders `scenarios`, `fixtures` and `images` of a project into one archive. Fails if the archive is too
+//! large for a `ConfigMap`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ const FOLDERS: [&str; 3] = ["scenarios", "fixtures", "images"];
 /// The largest size of the archive, in bytes. The apiserver refuses a `ConfigMap` with more than 1 MiB of data.
 const BYTES_LIMIT: usize = 1024 * 1024;
 
-/// The reason why a project does not fit into a `ConfigMap`.
+/// The reason why the archive of a project could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     /// A file could not be read.
@@ -105,7 +105,7 @@ mod tests {
     fn a_project_that_is_too_large_is_refused_with_the_way_out() {
         let home = tempfile::tempdir().expect("a folder");
         fs::create_dir(home.path().join("scenarios")).expect("made");
-        // The content of this file is pseudo-random, because random bytes do not compress. The archive therefore
+        // The content of the file is pseudo-random, because such bytes cannot be compressed. Therefore the archive
         // exceeds the limit.
         let mut state = 1_u64;
         let noise: Vec<u8> = std::iter::repeat_with(|| {

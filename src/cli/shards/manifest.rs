@@ -11,22 +11,23 @@ use crate::bucket::Place;
 const SCRIPT: &str = include_str!("script.sh");
 /// The key of the archive in the `ConfigMap`, which is also its file name in the pod.
 const ARCHIVE: &str = "project.tar.gz";
-/// Paths in the pod. `AT` is the folder of the archive, and `PROJECT` that of the unpacked project. `AUTHORITIES` is
-/// the folder of the store's authorities, and `CACHE` that of the image cache (`PARALLAX_CACHE` in the image).
+/// Paths in the pod. `AT` is the folder of the archive. `PROJECT` is the folder of the unpacked project.
+/// `AUTHORITIES` is the folder with the authorities that issued the store's certificate. `CACHE` is the folder of the
+/// image cache; the pod's image sets `PARALLAX_CACHE` to the same path.
 const AT: &str = "/etc/parallax/project";
 const PROJECT: &str = "/project";
 const AUTHORITIES: &str = "/etc/parallax/store";
 const CACHE: &str = "/var/cache/parallax";
-/// The time in seconds between the signal that stops a pod and the kill. In this time, the run cleans up and uploads
-/// its record.
+/// The time in seconds between SIGTERM and SIGKILL when Kubernetes stops a pod. In this time, the run cleans up and
+/// uploads its record.
 const GRACE_S: u32 = 120;
 
-/// Where a pod finds the project's files.
+/// The place in which a pod finds the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// In this compressed tar archive, which a `ConfigMap` contains.
+    /// The files are in this compressed tar archive, which a `ConfigMap` contains.
     Archive(Vec<u8>),
-    /// In this folder of the pod's image.
+    /// The files are in this folder of the pod's image.
     Image(String),
 }
 
@@ -53,7 +54,8 @@ pub(super) struct Manifest {
     pub(super) arguments: Vec<String>,
 }
 
-/// Writes a text as a YAML string. The form is a JSON string, which is also a valid YAML string in double quotes.
+/// Writes a text as a YAML string. It is written as a JSON string, because each JSON string is also a valid YAML
+/// string in double quotes.
 struct Quoted<'a>(&'a str);
 
 impl Display for Quoted<'_> {
@@ -200,8 +202,8 @@ spec:
 
     /// Returns the volumes of a pod, each with its name, its mount point and its source.
     fn mounts(&self) -> Vec<(&'static str, &'static str, String)> {
-        // The engine needs a volume for its data. The pod's own file system is an overlay, on which the engine cannot
-        // create another overlay.
+        // The engine in the pod needs a volume for its data. It cannot use the pod's own file system, because this is
+        // an overlay, and an overlay cannot be created on another overlay.
         let mut mounts = vec![("engine", "/var/lib/docker", "emptyDir: {}".to_owned())];
         if matches!(self.files, Files::Archive(_)) {
             mounts.push(("project", AT, format!("configMap: {{ name: {} }}", Quoted(&self.name))));
@@ -290,8 +292,8 @@ mod tests {
         assert_eq!(container.command.as_ref().expect("a command")[4..], ["--provision", "presign/*"]);
     }
 
-    /// Tests that no text of a user changes the structure of the manifest, and that the shell in the pod interprets
-    /// none of the texts.
+    /// Tests that texts from the user cannot change the structure of the manifest, and that the shell in the pod does
+    /// not interpret them.
     #[test]
     fn texts_stay_texts() {
         let nasty = "a\"\n  b: $(id) # ' {{ x }}";

@@ -12,10 +12,10 @@ use super::wiring::{self, Project};
 use super::{CliError, choose, printer, session};
 use clap::Parser as _;
 
-/// The region for signatures if the user names none.
+/// The region for which the pods sign their requests to the bucket, if the user names none.
 const REGION: &str = "us-east-1";
-/// The largest length of the Job's name. Kubernetes appends `-INDEX` for the host names of the pods, which have at most
-/// 63 characters.
+/// The largest length of the Job's name. The host name of a pod is the name of the Job and `-INDEX`, and a host name
+/// has at most 63 characters.
 const NAME_LENGTH: usize = 59;
 
 /// Checks the arguments against the project, and prints the manifest. The command starts nothing and sends no request
@@ -36,7 +36,7 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     };
     let mut arguments = args.e2e;
     if !options.common.provision {
-        // With the option `--provision`, the run in the pod starts a container engine.
+        // No container engine runs in the pod yet. With the option `--provision`, the run starts one.
         arguments.insert(0, "--provision".to_owned());
     }
     let manifest = Manifest {
@@ -75,7 +75,8 @@ fn e2e(args: &Shards) -> Result<E2e, CliError> {
     }
 }
 
-/// Checks the values that Kubernetes would refuse. Kubernetes would refuse some of them only when the Job already runs.
+/// Refuses values that Kubernetes would refuse. Otherwise the user would learn of some of them only when the Job
+/// already runs.
 fn check(args: &Shards, name: &str) -> Result<(), CliError> {
     let label = |text: &str, length: usize| text.len() <= length && !text.contains('.') && is_host(text);
     let wrong = |what: &str, text: &str, rule: &str| Err(CliError::Usage(format!("{what} `{text}`: {rule}")));

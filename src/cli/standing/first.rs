@@ -1,4 +1,5 @@
-//! Tells a user of `up` what the first flow has shown, and which commands follow.
+//! The texts that `parallax up` prints after the flow of the kept variant has run for the first time: its results,
+//! and the commands that the user may want next.
 
 use std::fmt::Write as _;
 
@@ -11,10 +12,10 @@ use crate::cli::session;
 use crate::standing::Handle;
 use parallax_report::explanation::{explained_step, step_in_a_line};
 
-/// What the first flow of a variant that is kept has shown.
+/// The results of the first run of a kept variant's flow.
 #[derive(Default)]
 pub(super) struct FirstFlow {
-    /// The steps that failed or were blocked.
+    /// The steps that failed, and the steps that did not run because a step that they need did not pass (blocked).
     failed: Vec<StepEnded>,
     /// How the whole flow ended. `None` if only a part of it ran.
     outcome: Option<Outcome>,
@@ -29,9 +30,9 @@ impl FirstFlow {
         }
     }
 
-    /// Describes the steps that failed and the differences from what the scenario declares. A failure that the break
-    /// declares takes one line. The text is empty if every step passed, and if there is an error, which has been
-    /// printed before.
+    /// Describes the steps that failed, and the differences from what the scenario declares. A failure that a break
+    /// declares takes one line. The text is empty if no step failed and the variant was as declared. It does not
+    /// contain an error of the environment, because this error was already printed.
     pub(super) fn text(&self) -> String {
         let problems = match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems.as_slice(),
@@ -56,9 +57,9 @@ impl FirstFlow {
         }
     }
 
-    /// Returns the lines with the commands that a user may want next. `of` is the option that names the run, if the
-    /// commands need it. `before` is the step before which the flow stopped, and `programs` are the vantages at which
-    /// programs can run.
+    /// Returns the lines with the commands that a user may want next. `of` is the option that names the run; it is
+    /// empty if the commands find the run without it. `before` is the step before which the flow stopped. `programs`
+    /// are the vantages at which programs can run.
     pub(super) fn next(&self, handle: &Handle, of: &str, before: Option<&str>, programs: &[String]) -> String {
         let mut text = String::new();
         let mut line = |what: &str, commands: &[String]| {
@@ -69,7 +70,8 @@ impl FirstFlow {
         {
             line("why", &[format!("parallax explain {} {}", session::shown(&handle.directory), handle.variant)]);
         }
-        // If the environment did not become ready, the process that keeps it serves only requests for logs.
+        // If the environment did not become ready, the process that keeps it carries out only requests for logs, so
+        // the other commands are not suggested.
         let stands = !matches!(self.outcome, Some(Outcome::Error { .. }));
         if stands {
             let failed = self.failed.iter().find(|it| it.verdict == Verdict::Failed).map(|it| it.step.as_str());

@@ -1,4 +1,5 @@
-//! Tests of the table of stores: gaps, contradictions, the joining of steps, and the comparison with a record.
+//! Tests of the table of stores: missing cells, contradictions, several steps for one cell, and the comparison with a
+//! record.
 
 use super::*;
 

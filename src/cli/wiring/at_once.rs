@@ -9,15 +9,15 @@ const ENVIRONMENT_MIB: u64 = 300;
 const CLUSTER_MIB: u64 = 1_500;
 
 /// Returns the limits of what runs at the same time. Each limit is the value from the command line, or else a value
-/// that fits the processors and the memory of this machine. Existing clusters and environments need memory; starting
-/// them needs processors.
+/// that fits the processors and the memory of this machine. Clusters and environments need memory while they exist,
+/// and processor time while they start.
 pub fn at_once(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within(asked, processors, available_mib)
 }
 
-/// Returns the limits that apply while the processors are idle. Each limit is the value from the command line, or else
-/// a value that is not smaller than that of `at_once`.
+/// Returns the limits that apply while the processors are idle. Each limit is the value from the command line, or
+/// else a value that is at least as large as the limit of [`at_once`].
 pub fn at_once_when_idle(asked: args::AtOnce) -> AtOnce {
     let (processors, available_mib) = of_this_machine();
     within_when_idle(asked, processors, available_mib)
@@ -68,7 +68,7 @@ mod tests {
         };
         assert_eq!(default(2, 22), (3, 6, 4));
         assert_eq!(default(16, 60), (8, 48, 18));
-        // Even a small machine can work, with few environments at the same time.
+        // The limits are never zero, so that a run can work even on a small machine.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };
         for within in [within, within_when_idle] {

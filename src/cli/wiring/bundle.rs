@@ -30,7 +30,7 @@ impl From<BundleError> for CliError {
     }
 }
 
-/// Returns the variants of a run that failed, each with its first step that is not as declared.
+/// Returns the failed variants of a run, each with its first step that is not as declared.
 pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     let mut all = Vec::new();
     for variant in summary.variants() {
@@ -87,8 +87,8 @@ pub async fn pack(
     Ok(written.await.map_err(|error| CliError::Harness(error.to_string()))??)
 }
 
-/// Returns one file for each variant, which contains the variant as it ran: with its matrix expanded and its change
-/// applied.
+/// Returns one file for each variant. The file contains the variant as it ran: with the values of the scenario's
+/// `matrix` filled in, and with the change that the variant declares.
 fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -> Vec<bundle::Packed> {
     let variants = project.scenarios.iter().flat_map(|it| &it.variants).filter(|it| ids.contains(&it.id));
     let files = variants.map(|variant| {
@@ -98,8 +98,9 @@ fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -
     files.collect()
 }
 
-/// Returns the folders of the project that the variants need. Shipped fixtures that the variants use are added to
-/// `files`, so that another version of Parallax does not use its own version of them.
+/// Returns the folders of the project that the variants need. The variants may also use fixtures that Parallax ships.
+/// Their files are added to `files`, so that another version of Parallax uses these files, and not the fixtures that
+/// it ships itself.
 fn folders(
     project: &Project,
     ids: &BTreeSet<VariantId>,
@@ -127,21 +128,22 @@ fn folders(
         }
     }
     // The folder with images.lock and recipes is included only if it differs from the one that Parallax ships. The
-    // other machine already has the shipped one.
+    // other machine already has the shipped folder.
     if Recipes::Of(project.root.clone()).are_foreign() {
         folders.insert(IMAGES.to_owned());
     }
     folders
 }
 
-/// Returns the differences between the machine of the bundle's run and this machine, one sentence for each difference.
+/// Returns the differences between this machine and the machine on which the bundle was made, one sentence for each
+/// difference.
 pub async fn differences(project: &Project, bundle: &Bundle, recipes: &Recipes) -> Result<Vec<String>, CliError> {
     let ids = bundle.failed.iter().map(|it| it.variant.clone()).collect();
     Ok(bundle.differences(&images_of(project, &ids, recipes).await?))
 }
 
-/// Returns a description of the origin of each image that the variants use, by the image's name: the published
-/// reference and digest, and the tag of the build.
+/// Returns what identifies each image that the variants use, by the image's name: its published reference and digest,
+/// and the tag of its build.
 async fn images_of(
     project: &Project,
     ids: &BTreeSet<VariantId>,

@@ -22,7 +22,8 @@ use crate::tokens;
 
 /// The program that runs in a container and asks the questions there.
 const AGENT: &str = "parallax-agent";
-/// The lifetime of the token that the apiserver issues, in seconds. The apiserver issues none with a shorter one.
+/// The lifetime in seconds of the token with which the check tests web identity. The apiserver accepts no shorter
+/// lifetime.
 const TOKEN_LIVES_S: i64 = 600;
 /// The largest size of a file of certificates that is read, in bytes.
 const LARGEST_CA: u64 = 1 << 20;
@@ -105,10 +106,12 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     Ok(if good { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// The access to the cluster and the place inside it. The error is the reason why nothing can be asked inside.
+/// The access to the cluster, and the pod in this cluster from which the check asks its questions. The error is the
+/// reason why no question can be asked inside the cluster.
 type There = Result<(Access, Inside), String>;
 
-/// Finds the cluster and the place inside it, and reads the settings of the application that the user named.
+/// Finds the cluster, and the pod in this cluster from which the check asks its questions. Reads the settings of the
+/// application that the user named.
 async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>), CliError> {
     let foreign = match cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref()).await {
         Ok(foreign) => foreign,
@@ -148,9 +151,9 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
     Ok((Ok((access, Inside::Guest(guest))), application))
 }
 
-/// Has the apiserver issue the token that web identity is checked with. The application's pod may have no token for this
-/// audience, and its path is not known. The token is bound to the pod, as the kubelet's tokens are, if the pod runs as the
-/// ServiceAccount.
+/// Requests from the apiserver the token with which the check tests web identity. A token in the application's pod
+/// cannot be used: the pod may have no token for this audience, and the token's path is not known. If the pod runs as
+/// the ServiceAccount, the new token is bound to the pod, as tokens of the kubelet are.
 async fn issued(access: &Access, at: &Attached, account: &str, audience: &str) -> Result<Secret, CliError> {
     let pod = Some(at.pod.as_str()).filter(|_| at.service_account == account);
     let wanted = tokens::Wanted { namespace: &at.namespace, account, audience, expires_s: TOKEN_LIVES_S, pod };
@@ -162,8 +165,9 @@ async fn issued(access: &Access, at: &Attached, account: &str, audience: &str) -
     })
 }
 
-/// Returns the path of the scenario to write. The name is a folder below `scenarios`, and namespaces are named after
-/// it. Therefore only lower-case letters, digits and hyphens are accepted. An existing file is an error.
+/// Returns the path of the scenario that `--save` writes. The name becomes a folder below `scenarios` and a part of
+/// the names of namespaces. Therefore only lower-case letters, digits and hyphens are accepted. An existing file is
+/// an error.
 fn to_save(name: &str) -> Result<PathBuf, CliError> {
     let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
     if !name.starts_with(|it: char| it.is_ascii_lowercase()) || !name.chars().all(is_letter) {
@@ -242,7 +246,7 @@ fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
     of_files(&args.ca)
 }
 
-/// Returns the certificates of these files, and nothing else that the files contain.
+/// Returns the certificates in these files. Other content of the files, such as private keys, is left out.
 fn of_files(paths: &[PathBuf]) -> Result<Vec<String>, CliError> {
     let read = |path: &PathBuf| {
         let unreadable =

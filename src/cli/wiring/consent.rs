@@ -19,7 +19,8 @@ pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
 }
 
 /// Returns where images.lock and the recipes come from, for a project whose author is unknown, such as an unpacked
-/// bundle. The rules are those of CI.
+/// bundle. As in CI, the project's own files are refused if they differ from the shipped files, unless the user has
+/// chosen with `--lock`.
 pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, true)
 }
@@ -44,8 +45,8 @@ pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeS
     selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
 }
 
-/// Fails if the selected variants would run programs on this machine, unless `allowed` permits this and the machine can
-/// run them in the permitted way.
+/// Fails if the selected variants would run programs on this machine, unless `allowed` permits this and the machine
+/// can run the programs in the permitted way.
 pub fn check_host_programs(
     project: &Project,
     selected: &[VariantId],

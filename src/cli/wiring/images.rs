@@ -18,7 +18,7 @@ use parallax_images::{Cache, Here, Lock, Recipes, Want};
 use parallax_plan::Plan;
 use parallax_record::Sink;
 
-/// The variants of a project that a bundle is for, and the recipes of their images.
+/// A project, those of its variants whose images the bundle contains, and the recipes of these images.
 type Of<'a> = (&'a Project, &'a [VariantId], &'a Recipes);
 
 /// Obtains the images that the variants need, and writes them to the file `out`. Returns the names of the images and
@@ -51,24 +51,26 @@ pub async fn images_bundle(
     Ok(format!("{text}{count} images, {megabytes} MB\n{}  {}\n", bundled.sha256, out.display()))
 }
 
-/// Builds images by their recipes. With `output`, copies their archives into this folder. Returns the images' references,
-/// and their files, as text.
+/// Builds images by their recipes. With `output`, copies their archives into this folder. Returns a text with the
+/// reference and the file of each image. `root` is the folder of the project.
 pub async fn images_build(
-    recipes: Recipes,
+    (root, recipes): (&Path, Recipes),
     (names, output): (Vec<String>, Option<PathBuf>),
     provision: bool,
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<String, CliError> {
-    // The builds may take long, so a folder that cannot be made is reported first.
+    // The builds may take long, so a folder that cannot be used is reported first.
     if let Some(folder) = &output {
+        refuse_recipes(root, folder)?;
         std::fs::create_dir_all(folder).map_err(CliError::file("create", folder))?;
     }
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    let built = run::build_images(&recipes, &names, &machine, provision, &sink, cancel).await?;
+    let built = run::build_images(&recipes, &names, &machine, provision, &sink, cancel.clone()).await?;
     tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        for image in built.values() {
+        // An interrupted command copies no further archive. Its exit code says that it was interrupted.
+        for image in built.values().take_while(|_| !cancel.is_cancelled()) {
             let _ = write!(text, "{:<18}  {}", image.name, image.reference);
             if let Some((folder, archive)) = output.as_ref().zip(image.archive.as_ref()) {
                 let file = folder.join(format!("{}.tar", image.name));
@@ -83,8 +85,19 @@ pub async fn images_build(
     .unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic()))
 }
 
-/// Copies a file. The copy gets its name when it is complete, so that a half of it is never taken for an image. If the
-/// copy fails, nothing of it stays.
+/// Fails if `folder`, into which archives will be copied, is the folder of the project's recipes or is inside it. The
+/// next command would take an archive there for a change of the recipes.
+fn refuse_recipes(root: &Path, folder: &Path) -> Result<(), CliError> {
+    let absolute = |it: &Path| std::path::absolute(it).map_err(CliError::file("find", it));
+    if absolute(folder)?.starts_with(absolute(&root.join("images"))?) {
+        let what = "the folder images/ of a project is for images.lock and recipes; choose another folder";
+        return Err(CliError::Usage(format!("--output {}: {what}", folder.display())));
+    }
+    Ok(())
+}
+
+/// Copies a file. The copy gets its name only when it is complete, so that nobody takes an incomplete copy for an
+/// image. If the copying fails, the incomplete copy is removed.
 fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut part = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
@@ -92,13 +105,14 @@ fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
     part.persist(to).map(drop).map_err(|error| error.error)
 }
 
-/// Returns the images of a plan, each as an archive, because the bundle file contains the content of these archives.
+/// Returns the images that a plan needs. Each image is needed as an archive, because an image bundle contains the
+/// content of these archives.
 fn archives(plan: &Plan) -> Vec<Want> {
     run::wants(plan).into_iter().map(|want| Want { engine: false, archive: true, ..want }).collect()
 }
 
-/// Loads the images of a bundle that the variants need. With `all`, a bundle that lacks one of them is refused. Returns
-/// what was loaded as text.
+/// Loads the images of a bundle that the variants need. With `all`, fails if the bundle lacks one of these images.
+/// Returns a text that says how many images were loaded.
 pub async fn images_load(
     (project, selected, recipes): Of<'_>,
     (file, all): (&Path, bool),

@@ -24,9 +24,10 @@ use parallax_record::Sink;
 /// The address of the engine that `--provision` starts.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
-/// Finds the engine before any thread or file exists. If the library testcontainers needs other environment variables,
-/// starts this program again with them. A missing engine is not an error here. It is reported later, when the run has a
-/// record.
+/// Finds the engine. The library testcontainers reads the engine's address from environment variables. If their
+/// values are wrong, this function replaces this process by the same program with the right values (`exec`). Threads
+/// and open files would be lost, so the program must call this function before it creates any. A missing engine is
+/// not an error here: it is reported later, when the run has a record.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(options) => options.theirs.kubeconfig.is_none(),
@@ -37,8 +38,8 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // If no engine answers, the run uses the address that the user has set in `DOCKER_HOST`, or else that of the
-    // default engine. It must not use another engine than the user chose.
+    // If no engine answers, the run uses the address that the user has set in `DOCKER_HOST`, or else the address of
+    // the default engine. It must not use another engine than the user chose.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
@@ -97,7 +98,7 @@ pub fn check_kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<()
     }
 }
 
-/// The cluster that the harness does not own. `None` if the run starts its clusters.
+/// Returns the settings for a cluster that the harness does not own. `None` if the run starts its clusters itself.
 fn theirs(options: Theirs) -> Option<run::Theirs> {
     let present = match options.images_present {
         None => run::Present::Unknown,
@@ -122,8 +123,8 @@ pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     }
 }
 
-/// Returns the objects that the run's ledger lists, each with its kind and its name. They remain if the run stops at
-/// once.
+/// Returns the objects that the run's ledger lists, each with its kind and its name. These objects remain if the
+/// process ends without a clean-up.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
     if state.run_file(run).is_some_and(|it| it.endpoint == run::ELSEWHERE) {
@@ -132,7 +133,7 @@ pub fn remaining(run: &RunId) -> Vec<String> {
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
 }
 
-/// Returns Parallax's own static programs, which become layers of images.
+/// Returns the statically linked programs of Parallax itself, such as `parallax-agent`. Recipes put them into images.
 pub(super) fn own_programs() -> Result<Binaries, CliError> {
     Binaries::of_this_program().map_err(|error| CliError::Harness(error.to_string()))
 }
@@ -140,8 +141,8 @@ pub(super) fn own_programs() -> Result<Binaries, CliError> {
 /// Returns the table of all images as text.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
-    // Listing images changes nothing and runs nothing, so the project's own lock file can be used even if its author is
-    // not trusted.
+    // Listing images changes nothing and runs nothing, so the project's own images.lock can be used even if its
+    // author is not trusted.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
     let binaries = own_programs()?;
     let engine = match parallax_engine::find(&RealSurroundings) {
@@ -168,7 +169,7 @@ fn image_words(row: &parallax_images::Row) -> String {
     )
 }
 
-/// Describes the published image: its reference, and the digest or the tag that pins it.
+/// Describes the published image: its reference, and whether images.lock fixes it by a digest or only by a tag.
 fn published_words(row: &parallax_images::Row) -> String {
     let Some(reference) = &row.reference else { return "never".to_owned() };
     match &row.digest {
@@ -186,7 +187,7 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains the images that a run of all scenarios needs, without those that are built only on request.
+/// Obtains the images that a run of all scenarios needs, except images that are built only on request.
 pub async fn images_fetch(
     project: &Project,
     recipes: &Recipes,
@@ -259,8 +260,8 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
         sink.warn(format!("something could not be removed; {line}"));
     }
     let engine = match connected(&sink, false).await {
-        // No engine answers, but this command has found runs in clusters that the harness does not own. So the missing
-        // engine is no error.
+        // No engine answers, but this command has found killed runs in clusters that the harness does not own. Such
+        // runs need no engine, so a missing engine is not an error.
         Err(_) if !elsewhere.is_empty() => {
             return Ok(if left.is_empty() { Exit::AsExpected } else { Exit::Harness });
         }
@@ -281,8 +282,8 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() && left.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes the objects of a run that was kept with `e2e --keep`, and the files in its folder that say how to reach
-/// them.
+/// Removes the objects of a run that was kept with `e2e --keep`, and the files in the run's folder that say how to
+/// reach these objects.
 pub async fn down(run: RunId, kept: Option<Kept>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let engine = connected(&sink, false).await?;
@@ -317,7 +318,7 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     Ok(Exit::AsExpected)
 }
 
-/// Does the same as [`reaper`], for a run in a cluster that the harness does not own.
+/// Does the same as [`reaper`] for a run in a cluster that the harness does not own.
 fn reap_elsewhere(state: &StateDir, run: &RunId) -> Result<Exit, CliError> {
     let Some(notes) = parallax_engine::reaper::is_killed() else { return Ok(Exit::AsExpected) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

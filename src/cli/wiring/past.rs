@@ -20,7 +20,7 @@ use parallax_report::Summary;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
-    /// The durations of the parts of earlier runs.
+    /// How long the parts of earlier runs took. The expected duration of a run is computed from these times.
     #[serde(default)]
     pub took: History,
     /// The last result of each variant.
@@ -33,7 +33,7 @@ pub struct Past {
 pub struct Last {
     /// The run in which the variant had this result.
     pub run: RunId,
-    /// Whether the variant was as declared.
+    /// Whether the variant was as declared in this run.
     pub green: bool,
     /// The digest of everything on which the variant's verdict depends. `None` if it could not be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,16 +41,16 @@ pub struct Last {
 }
 
 impl Past {
-    /// Reads the stored results and durations of the project in the folder `root`. The result is empty if nothing is
-    /// stored, or if this version cannot read the file.
+    /// Reads the stored results and durations of the project in the folder `root`. Returns an empty value if nothing
+    /// is stored, or if this version of Parallax cannot read the file.
     pub fn of(root: &Path) -> Self {
         let text = file(root).and_then(|file| std::fs::read_to_string(file).present("read the times of earlier runs"));
         text.and_then(|text| serde_json::from_str(&text).noted("understand the times of earlier runs"))
             .unwrap_or_default()
     }
 
-    /// Adds the results and durations of a run's variants. A variant that was skipped or interrupted is ignored,
-    /// because it has no verdict.
+    /// Adds the results and durations of a run's variants. A variant that was skipped, interrupted or not started is
+    /// ignored, because it has no verdict.
     pub fn learn(&mut self, plan: &Plan, events: &[Event], prints: &Prints) {
         self.took.learn(plan, events);
         let summary = Summary::from_events(events);
@@ -75,8 +75,8 @@ impl Past {
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        // Only the owner may read the file. The temporary file is created with such permissions, and keeps them when it
-        // is renamed.
+        // Only the owner may read the file. `tempfile` creates the file with such permissions, and the file keeps
+        // them when it is renamed.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         whole.write_all(text.as_bytes()).map_err(failed)?;
         whole.persist(&path).map(drop).map_err(|error| failed(error.error))

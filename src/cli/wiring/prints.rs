@@ -23,9 +23,10 @@ pub type Prints = BTreeMap<String, String>;
 /// The largest number of files and folders in a scenario's folder. A scenario with more of them has no digest.
 const FILES_LIMIT: usize = 2_000;
 
-/// Returns the digest of each scenario of the project. A digest covers the scenario's folder, its fixtures, its images,
-/// the program itself and the kind of node image. An image is covered by its tag, which contains the hash of its
-/// recipe. A scenario whose digest cannot be computed is missing in the result, and so counts as changed.
+/// Returns the digest of each scenario of the project. A digest covers the scenario's folder, its fixtures, its
+/// images, the running `parallax` and the kind of node image. An image is represented by its published reference, its
+/// digest and the tag of its build. A scenario whose digest cannot be computed is missing in the result, and so
+/// counts as changed.
 pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Prints, CliError> {
     let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
     let images = image_tags(recipes).await?;
@@ -47,7 +48,7 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
     Ok(prints)
 }
 
-/// Adds to the digest the text of a scenario, the definitions and manifests of its fixtures, and the other files in the
+/// Adds to a digest the text of a scenario, the definitions and manifests of its fixtures, and the other files in the
 /// scenario's folder. Returns `false` if one of these files could not be read.
 async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
     for name in fixtures_of(loaded) {
@@ -56,8 +57,7 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
-    // The files are read on a separate thread, because a run may be in progress at the same time and must not be
-    // delayed.
+    // The files are read on a separate thread, because reading blocks, and a run may be in progress at the same time.
     let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
     let Some(files) = files.noted("read a scenario's folder").flatten() else { return false };
     for (name, digest) in &files {
@@ -66,7 +66,7 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
     true
 }
 
-/// Adds to the digest the texts of a fixture: its definition and all its manifests.
+/// Adds to a digest the texts of a fixture: its definition and all its manifests.
 fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
     fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
     for (path, text) in fixture.all_manifests() {
@@ -74,9 +74,9 @@ fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
     }
 }
 
-/// Returns what the shards of a run must have in common, by name: the digest of the files of each scenario, the digest
-/// of the list of images, and the kind of node image. The program is not included, because each machine may have built
-/// its own.
+/// Returns what the shards of a run must have in common, by name: the digest of the files of each scenario, the
+/// digest of the list of images, and the kind of node image. The program `parallax` is not included, because each
+/// machine may have built its own.
 pub async fn contents(
     project: &Project,
     whole: &[VariantId],
@@ -87,7 +87,14 @@ pub async fn contents(
     let mut contents = BTreeMap::new();
     for loaded in project.scenarios.iter().filter(|it| names.contains(it.path.as_str())) {
         let mut fields = Fields::new("scenario files 1");
-        add_files(project, loaded, &mut fields).await;
+        // Without the content of all files, different shards would have the same digest.
+        if !add_files(project, loaded, &mut fields).await {
+            return Err(CliError::Usage(format!(
+                "the shards cannot be compared, because the folder of {} contains a link to a folder, a file that \
+                 cannot be read, or more than {FILES_LIMIT} files",
+                loaded.file
+            )));
+        }
         contents.insert(loaded.path.clone(), fields.finish());
     }
     let lock = Lock::of(recipes, &Cache::open()?)?;
@@ -103,8 +110,8 @@ pub async fn contents(
     Ok(contents)
 }
 
-/// Returns the published reference and digest of each image, and the tag of its build, by the image's name. The tag
-/// contains the hash of all inputs of the build.
+/// Returns one text for each image, by the image's name. It contains the published reference, the published digest
+/// and the tag of the build. The tag contains the hash of all inputs of the build.
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -154,8 +161,9 @@ fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let own = walk.filter_entry(|entry| !entry.file_type().is_dir() || !entry.path().join("scenario.yaml").exists());
     for (seen, entry) in own.enumerate() {
         let entry = entry.ok().filter(|_| seen < FILES_LIMIT)?;
-        // A symbolic link to a file counts as the file to which it points, because that file may belong to the
-        // scenario, too. The content of a linked folder is not read, so a scenario with such a link has no digest.
+        // For a symbolic link to a file, the content of that file counts, because the scenario may use it. The
+        // content of a folder behind a symbolic link is not read. A scenario with such a link has no digest, so it
+        // counts as changed.
         let about = entry.path().metadata().ok()?;
         if entry.file_type().is_symlink() && about.is_dir() {
             return None;

@@ -47,8 +47,9 @@ impl Project {
     /// a usage error.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, mut diagnostics) = read(root, &[]);
-        // The user may choose the shipped list (`--lock shipped`). So an image is unknown only if neither the project's
-        // list nor the shipped list has it. A mistake in the project's list is reported when that list is used.
+        // The user may choose the images.lock that Parallax ships (`--lock shipped`). Therefore an image is unknown
+        // only if neither the project's images.lock nor the shipped one lists it. If the project's file contains a
+        // mistake, this is reported later, when the file is used.
         let own = Lock::listed(&Recipes::Of(root.to_owned())).noted("read the project's images.lock");
         let shipped = Lock::listed(&Recipes::Shipped)?;
         diagnostics
@@ -78,8 +79,8 @@ impl Project {
         variants.flat_map(|it| &it.scenario.flow).map(|it| it.id.clone()).collect()
     }
 
-    /// Returns the ids of the vantages of a variant at which the user can run programs. A pod without an image contains
-    /// only the agent.
+    /// Returns the ids of the vantages of a variant at which the user can run programs. A vantage whose pod names no
+    /// image is left out, because such a pod contains only the agent.
     pub fn vantages_with_programs(&self, variant: &VariantId) -> Vec<String> {
         let variants = self.scenarios.iter().flat_map(|it| &it.variants).filter(|it| it.id == *variant);
         let vantages = variants.flat_map(|it| &it.scenario.vantages);
@@ -101,14 +102,6 @@ impl Project {
         });
         filter::select(query, &candidates.collect::<Vec<_>>())
     }
-
-    /// Whether a filter matches one of the project's scenarios, including scenarios that could not be read.
-    fn has(&self, filter: &str, diagnostics: &[Diagnostic]) -> bool {
-        let files =
-            self.scenarios.iter().map(|it| it.file.as_str()).chain(diagnostics.iter().map(|it| it.file.as_str()));
-        let names = files.filter_map(|file| file.strip_prefix("scenarios/")?.strip_suffix("/scenario.yaml"));
-        names.into_iter().any(|name| filter::means(filter, name))
-    }
 }
 
 pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>) {
@@ -123,7 +116,8 @@ pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>)
 fn unknown_images(project: &Project, known: &[&str]) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     for loaded in &project.scenarios {
-        // Most breaks have the vantages of their baseline, so each mistake is reported only once.
+        // Most breaks have the same vantages as their baseline, and so the same mistakes. Each mistake is reported
+        // only once.
         let mut told = BTreeSet::new();
         for variant in &loaded.variants {
             for (vantage, image) in &variant.scenario.vantages {
@@ -140,7 +134,8 @@ fn unknown_images(project: &Project, known: &[&str]) -> Vec<Diagnostic> {
     mistakes
 }
 
-/// The JSON pointer to the image of a vantage in the scenario's file: in the change of the variant, or in the baseline.
+/// Returns the JSON pointer to the place in the scenario's file at which the image of a vantage is written: in the
+/// change of the variant, or else in the scenario itself.
 fn place_of_image(loaded: &Loaded, variant: &Variant, vantage: &str) -> String {
     let changes = variant.break_id.iter().flat_map(|id| ["breaks", "variants"].map(|it| format!("/{it}/{id}/change")));
     let images = changes.chain([String::new()]).flat_map(|root| {
@@ -172,25 +167,42 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         return Err(CliError::Usage(format!("{missing} is not there")));
     }
     let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
-    // The files to check are those on the command line and those of the selected scenarios.
+    // The files to check are those on the command line and those of the selected scenarios. If there are filters, all
+    // files are read first, because a filter also matches scenarios that cannot be read.
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
+    let real = |path: &Path| path.canonicalize().ok();
+    let is_in = |file: &str, path: &Path| {
+        real(&root.join(file)).zip(real(path)).is_some_and(|(file, path)| file.starts_with(path))
+    };
+    let files = || project.scenarios.iter().map(|it| &it.file).chain(diagnostics.iter().map(|it| &it.file));
+    if let Some(empty) = paths.iter().find(|path| !files().any(|file| is_in(file, path))) {
+        return Err(CliError::Usage(format!("{} contains no scenario", empty.display())));
+    }
     if !filters.is_empty() {
-        let real = |path: &Path| path.canonicalize().ok();
-        let folders: Vec<PathBuf> = paths.iter().filter_map(|path| real(path)).collect();
-        let named = |file: &str| {
-            real(&root.join(file)).is_some_and(|file| folders.iter().any(|folder| file.starts_with(folder)))
-        };
-        let meant = |file: &str| {
-            let scenario = file.strip_prefix("scenarios/").and_then(|it| it.strip_suffix("/scenario.yaml"));
-            named(file) || scenario.is_some_and(|it| filters.iter().any(|filter| filter::means(filter, it)))
-        };
-        if let Some(filter) = filters.iter().find(|filter| !project.has(filter, &diagnostics)) {
-            let chosen = filter::Query { filters: vec![(*filter).clone()], ..filter::Query::default() };
-            project.select(&chosen)?;
+        let named = |file: &str| paths.iter().any(|path| is_in(file, path));
+        let scenario =
+            |file: &'_ str| file.strip_prefix("scenarios/")?.strip_suffix("/scenario.yaml").map(str::to_owned);
+        // The variants of a scenario that cannot be read are unknown, so a filter is compared with its name only.
+        let unread: BTreeSet<String> = diagnostics.iter().filter_map(|it| scenario(&it.file)).collect();
+        let mut chosen = BTreeSet::new();
+        for filter in filters {
+            let unread: Vec<&String> = unread.iter().filter(|name| filter::means(filter, name)).collect();
+            let query = filter::Query { filters: vec![filter.clone()], ..filter::Query::default() };
+            match project.select(&query) {
+                Ok(variants) => chosen.extend(variants.iter().map(|it| it.scenario().to_owned())),
+                Err(error) if unread.is_empty() => return Err(error.into()),
+                Err(_) => {}
+            }
+            chosen.extend(unread.into_iter().cloned());
         }
+        let meant = |file: &str| named(file) || scenario(file).is_some_and(|it| chosen.contains(&it));
         project.scenarios.retain(|it| meant(&it.file));
         diagnostics.retain(|it| meant(&it.file) || !it.file.starts_with("scenarios/"));
+    }
+    if diagnostics.is_empty() {
+        // Fails if the project has no scenario at all, or none with these labels.
+        project.select(&filter::Query { labels: args.labels.clone(), ..filter::Query::default() })?;
     }
     project.scenarios.retain(|it| filter::has_labels(&args.labels, &it.scenario.labels));
     let lock = Lock::listed(&Recipes::Of(root.to_owned()))?;
@@ -258,8 +270,8 @@ fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     format!("on this machine itself, as you, and only with `e2e --allow-host-programs`:\n{lines}")
 }
 
-/// Returns the plan, arranged in the order in which it runs. With a seed, the order is random. Otherwise the work with
-/// the longest expected duration comes first. `namespaces` decides where the environments are.
+/// Returns the plan, arranged in the order in which it runs. With a seed, the order is random. Otherwise the work
+/// with the longest expected duration comes first. `namespaces` decides which namespaces the environments get.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],

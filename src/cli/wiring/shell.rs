@@ -20,8 +20,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// The exit code for a program that SIGTERM ended, by the convention of shells: 128 and the number of the signal.
 const TERMINATED: i32 = 128 + 15;
 
-/// Opens the shell that the process of the kept variant has prepared. If `argv` is not empty, runs this program instead
-/// of the shell. Returns the exit code.
+/// Opens a shell at a vantage by running the script that the process of the kept variant has written there. If `argv`
+/// is not empty, runs this program instead of the shell. Returns the exit code of the shell or the program.
 pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
     let failed = |why: String| CliError::Harness(format!("no shell can be entered: {why}"));
     let argv: Vec<&str> = ["sh", &inside.enter].into_iter().chain(argv.iter().map(String::as_str)).collect();
@@ -44,15 +44,15 @@ pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
 /// Runs a shell on this machine, in the user's terminal. Returns the exit code.
 async fn here(argv: &[&str]) -> Result<i32, CliError> {
     let failed = |error| CliError::Harness(format!("no shell can be started: {error}"));
-    // With a handler, this process ignores Ctrl-C. The signal is meant for the program in the shell, which is in the
-    // same process group.
+    // With this handler, Ctrl-C does not end this process. The terminal sends SIGINT to the whole process group, but
+    // it is meant for the program in the shell.
     let _interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let status = Command::new(argv[0]).args(&argv[1..]).status().await.map_err(failed)?;
     Ok(status.code().unwrap_or(128))
 }
 
 /// Connects the terminal with a process: typed bytes go to the process, and the output of the process goes to the
-/// screen. Returns the exit code when the process has ended, or when this program receives a signal to end.
+/// screen. Returns the exit code when the process has ended, or 143 when this program receives SIGTERM.
 async fn connect(there: Terminal) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
     let Terminal { stdin, mut stdout, sizes, exit } = there;
@@ -63,7 +63,7 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     // Typed bytes are sent by a separate task. Otherwise this program could wait for the process to read while the
     // process waits for its output to be read.
     let keyboard = tokio::spawn(type_into(stdin));
-    // The channel is empty, so sending the first size cannot fail.
+    // The channel for sizes is empty, so sending the first size of the window cannot fail.
     let _ = sizes.try_send(window());
     let ended = loop {
         tokio::select! {
@@ -83,7 +83,7 @@ async fn connect(there: Terminal) -> Result<i32, String> {
     if ended { exit.await } else { Ok(TERMINATED) }
 }
 
-/// Sends typed bytes to the process until the process accepts no more.
+/// Sends typed bytes to the process until standard input ends or the process accepts no more bytes.
 async fn type_into(mut there: Pin<Box<dyn AsyncWrite + Send>>) {
     let mut keys = vec![0; PIECE_BYTES];
     let mut keyboard = tokio::io::stdin();

@@ -46,18 +46,18 @@ pub fn all_standing() -> Result<Vec<Handle>, CliError> {
     Ok(handles()?.all()?)
 }
 
-/// The runs for which the user calls a command.
+/// The choice of the kept run for a command: by name, or by project.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The root folder of the project in which the command was called. If `run` is `None`, only the runs of this
-    /// project count. `None` outside of a project; then the runs of all projects count.
+    /// The root folder of the project in which the user called the command. If the user named no run, only the runs
+    /// of this project count. `None` outside of a project; then the runs of all projects count.
     pub project: Option<&'a Path>,
     /// The id or the folder of the run that the user named. `None` if the user named none.
     pub run: Option<&'a str>,
 }
 
-/// Returns the handle of the variant that is kept in the named run. Without a name, returns that of the only kept
-/// variant of the project.
+/// Returns the handle of the kept variant of the run that `wanted` names. If `wanted` names no run, returns the
+/// handle of the only kept variant of the project.
 pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
         none: "no variant is kept; `parallax up SCENARIO` starts one and keeps it",
@@ -66,7 +66,8 @@ pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     };
     let held = all_standing()?.into_iter().map(Standing::Held).collect();
     let found = one_of(held, wanted, unix_seconds(), &words).or_else(|none| {
-        // The user may mean a run that `e2e --keep` left. Its message says what can be done with it.
+        // The user may mean a run that `e2e --keep` left. For such a run, the error says what the user can do with
+        // it.
         one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN).map_err(|_| none)
     });
     match found? {
@@ -78,11 +79,11 @@ pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
 /// A run whose environments are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A variant whose process is alive and keeps it running (`up`).
+    /// A variant of `up`. Its process is alive and keeps the variant running.
     Held(Handle),
     /// A run whose process has ended and left its environments (`e2e --keep`).
     Left {
-        /// The id of the run.
+        /// The id of the run that left its environments.
         run: RunId,
         /// The project and the folder of the run. `None` if they are unknown.
         kept: Option<Kept>,
@@ -106,7 +107,7 @@ impl Standing {
         }
     }
 
-    /// The commands that show the pods of a run.
+    /// Returns the kubectl commands that show the pods of the run, one for each cluster of the run.
     fn kubectl(&self) -> Vec<String> {
         let folder = self.directory().and_then(|it| std::fs::read_dir(it).present("look for kubeconfigs"));
         let files = folder.into_iter().flatten().flatten().map(|it| it.path());
@@ -117,7 +118,7 @@ impl Standing {
         kubectl
     }
 
-    /// The lines of `status` about a run that no process keeps.
+    /// Returns the lines of `status` about a run that `e2e --keep` left.
     pub fn status(&self) -> String {
         let run = self.run();
         let age = in_short(self.age(unix_seconds()));
@@ -131,8 +132,8 @@ impl Standing {
         lines.join("\n")
     }
 
-    /// Returns the message for a command that needs the process of a run, if the run was left by `e2e --keep` and so
-    /// has no process. The message says how the user can examine the environments instead.
+    /// Returns the message for a command that needs the process of a run. A run that `e2e --keep` left has no
+    /// process. The message says how the user can examine the environments instead.
     fn no_process(&self) -> String {
         let kubectl: Vec<String> = self.kubectl().iter().map(|it| format!("`{it}`")).collect();
         let run = self.run();
@@ -184,14 +185,14 @@ fn unix_seconds() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// Returns all runs that can be removed with `down`. A run with `--keep` whose process is still alive is not included.
+/// Returns all runs that `down` can remove. A run with `--keep` is not included while its process is alive.
 fn all_to_take_down() -> Result<Vec<Standing>, CliError> {
     let state = StateDir::of_user().map_err(|error| CliError::Harness(error.to_string()))?;
     let runs = state.runs().map_err(|error| CliError::Harness(error.to_string()))?;
     let left = runs.into_iter().filter(|run| state.is_standing(run)).filter_map(|run| {
         let file = state.run_file(&run);
         let runs = file.as_ref().is_some_and(|it| it.owner.liveness(true) == Liveness::Living);
-        // If the time of the beginning is unknown, the run counts as new, so that `--older-than` does not remove it.
+        // If it is unknown when the run began, the run counts as new, so that `--older-than` does not remove it.
         let since = file.and_then(|it| i64::try_from(it.created).ok()).unwrap_or_else(unix_seconds);
         (!runs).then(|| Standing::Left { kept: state.kept(&run), run, since })
     });
@@ -205,7 +206,7 @@ pub fn all_left() -> Result<Vec<Standing>, CliError> {
     Ok(all)
 }
 
-/// Whether every command finds this variant in the project without the run's name.
+/// Whether every command in this project finds the variant although the user does not name its run.
 pub fn is_found(project: Option<&Path>, handle: &Handle) -> bool {
     let wanted = Wanted { project, run: None };
     standing(wanted).is_ok_and(|it| it.run == handle.run)
@@ -217,8 +218,8 @@ pub fn to_take_down(wanted: Wanted<'_>) -> Result<Standing, CliError> {
     one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN)
 }
 
-/// Returns the kept runs of a project that began longer ago than `age`. Outside of a project, returns those of all
-/// projects.
+/// Returns the kept runs of a project that began longer ago than `age`. If `project` is `None`, returns such runs of
+/// all projects.
 pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>, CliError> {
     let (mut all, now) = (all_to_take_down()?, unix_seconds());
     let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
@@ -226,21 +227,21 @@ pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>
     Ok(all)
 }
 
-/// The messages for the cases in which no single run can be chosen.
+/// The texts of the errors for the cases in which no single run can be chosen.
 struct Words {
     /// The message if no run is kept.
     none: &'static str,
     /// The message if several runs are kept and the user named none.
     several: &'static str,
-    /// How the user names a run, for a message about runs of other projects.
+    /// The advice how to name a run. It is part of the message that lists runs of other projects.
     name: &'static str,
 }
 
 const DOWN: Words =
     Words { none: "no run is kept", several: "several runs are kept; name one of them", name: "name one of them" };
 
-/// Returns the run that the user named, or the only run of the project. Fails if there is no such run, or if there are
-/// several. `now` is in seconds since the Unix epoch.
+/// Returns the run that the user named, or the only kept run of the project. Fails if the named run is not kept.
+/// Without a name, fails if the project has no kept run or several. `now` is in seconds since the Unix epoch.
 fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Result<Standing, CliError> {
     let names = |of: &[Standing]| of.iter().map(|it| it.named(now)).collect::<Vec<_>>().join(", ");
     if let Some(run) = wanted.run {
@@ -300,13 +301,13 @@ pub fn open(
     Ok((standing::Standing { until, asked: Mutex::new(receive), reload }, host, feed))
 }
 
-/// Returns a function that reads the project again and returns the changed plan of the variant. The kept environment
-/// cannot change. Therefore the returned function fails if the new plan needs another environment.
+/// Returns a function that reads the project again and returns the changed plan of the variant. The environment that
+/// is kept cannot be changed. Therefore the returned function fails if the new plan needs a different environment.
 pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
     let (root, variant, kept) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
         let (project, mut diagnostics) = super::project::read(&root, &[]);
-        // A mistake in another scenario does not concern this variant.
+        // Mistakes in other scenarios are ignored, because they do not concern this variant.
         let file = format!("scenarios/{}/scenario.yaml", variant.scenario());
         diagnostics.retain(|it| it.file == file || !it.file.starts_with("scenarios/"));
         if !diagnostics.is_empty() {
@@ -328,8 +329,8 @@ fn only_variant(plan: Plan) -> Option<VariantPlan> {
     plan.clusters.into_iter().next()?.environments.into_iter().next()?.variants.into_iter().next()
 }
 
-/// Returns the clusters of a plan without their variants, as JSON. What remains describes the environment that a run
-/// starts, so two plans can be compared.
+/// Returns the clusters of a plan without their variants, as JSON. The result describes only the environment. If it
+/// is equal for two plans, both need the same environment.
 fn without_variants(plan: &Plan) -> Value {
     let mut clusters = serde_json::to_value(&plan.clusters).unwrap_or_default();
     for cluster in clusters.as_array_mut().into_iter().flatten() {
@@ -342,11 +343,11 @@ fn without_variants(plan: &Plan) -> Value {
     clusters
 }
 
-/// A watch on a file. It reports each save of the file.
+/// A watch on a file, which reports each time that the file is saved.
 #[derive(Debug)]
 pub struct Saves {
     watch: std::os::fd::OwnedFd,
-    /// The name of the file in its folder.
+    /// The name of the watched file, without its folder.
     name: std::ffi::OsString,
 }
 
@@ -364,8 +365,9 @@ pub fn saves(file: &Path) -> Result<Saves, CliError> {
 }
 
 impl Saves {
-    /// Waits until the file was written or replaced. Events of other files are ignored. An editor that saves by
-    /// renaming first writes another file. Returns the watch, for the next wait.
+    /// Waits until the file was written or replaced. Events of other files in the folder are ignored, for example of
+    /// the file that an editor writes before it renames it. Returns the watch, so that the caller can wait for the
+    /// next save.
     pub async fn next(self) -> Result<Self, CliError> {
         // Reading the events blocks the thread, so it is done outside the async runtime.
         let read = tokio::task::spawn_blocking(move || {
@@ -374,12 +376,13 @@ impl Saves {
             let is_it =
                 |it: &inotify::Event<'_>| it.file_name().is_some_and(|it| it.to_bytes() == self.name.as_bytes());
             let mut is_saved = false;
-            // All events that have already arrived are read. They belong to this save, or to later saves whose content
-            // the next run reads anyway.
+            // The loop also reads all other events that have already arrived. They belong to the same save, or to
+            // later saves. The content of the later saves is not lost, because the file is read only after this loop.
             while !is_saved || !events.is_buffer_empty() {
                 let event = events.next()?;
-                // If the folder is removed, the kernel ends the watch. If it is moved, the kernel continues to watch it
-                // at its new path, where it no longer is the scenario's folder.
+                // If the folder is removed, the kernel ends the watch. If the folder is moved, the kernel continues
+                // to watch it at its new path, but there it is no longer the scenario's folder. So the watch ends in
+                // both cases.
                 if event.events().intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
                     return Ok(None);
                 }

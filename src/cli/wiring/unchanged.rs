@@ -1,4 +1,5 @@
-//! Implements `--breaks changed`: decides which breaks may be left out, and by which evidence.
+//! Implements `--breaks changed`: finds the breaks that need not run, because there is evidence that nothing has
+//! changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -10,13 +11,13 @@ use super::past::Past;
 use super::prints::{Prints, fixtures_of};
 use super::project::Project;
 
-/// The breaks that may be left out, by the kind of evidence.
+/// The breaks that need not run, by the kind of evidence that nothing has changed for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unchanged {
-    /// The breaks that were as declared in their last run on this machine, with the same digest as now. Each has the id
-    /// of that run.
+    /// The breaks that were as declared in their last run on this machine, and whose digest is still the same. Each
+    /// break has the id of that run.
     pub since_run: BTreeMap<VariantId, RunId>,
-    /// The breaks whose files do not differ from the main branch.
+    /// The breaks whose files are the same as in the commit at which the branch left main.
     pub since_main: BTreeSet<VariantId>,
 }
 
@@ -46,7 +47,7 @@ impl Unchanged {
     }
 }
 
-/// Returns the breaks of the project that may be left out.
+/// Returns the breaks of the project that need not run, with the evidence.
 pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     let differing = differing_from_main(&project.root);
     let program = program_within(&project.root);
@@ -72,17 +73,17 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
-/// Whether a change of the file `path` may change the verdicts of a scenario. `program` says whether this program is
-/// built from the project. If it is, every file counts, except those of other scenarios, of other fixtures and of the
-/// documentation.
+/// Whether a change of the file `path` may change the verdicts of a scenario. `program` says whether the running
+/// `parallax` was built from the project. If it was, the project's files may be its source code. So every file
+/// counts, except files of other scenarios, of other fixtures and of the documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
         (Some("scenarios"), _) => path.starts_with(&format!("{folder}/")),
         (Some("fixtures"), Some(name)) => fixtures.contains(name),
-        // A change of any image counts, because every scenario needs the images of the node. Recipes rarely change, so
-        // little is lost.
+        // A change of any image counts, because every scenario needs the images of the node. As a result, some breaks
+        // run without need, but only rarely, because recipes seldom change.
         (Some("images"), _) => true,
         (Some("docs"), _) => false,
         _ if Path::new(path).extension().is_some_and(|it| it == "md") => false,
@@ -90,8 +91,8 @@ fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bo
     }
 }
 
-/// Whether the running program was built in the project's own `target` folder. The result is `true` if the paths cannot
-/// be determined, so that a change of the program is not overlooked.
+/// Whether the running `parallax` is in the `target` folder of the project, and so was built from the project. The
+/// result is `true` if the paths cannot be determined, so that a change of the program is not overlooked.
 fn program_within(root: &Path) -> bool {
     let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
     let root = root.canonicalize().ok();
@@ -115,8 +116,8 @@ fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     Some(changed.split('\0').chain(new.split('\0')).filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
-/// Returns the name of the published main branch. If there is none, returns a local main branch that is not checked
-/// out. `git` runs git with the given arguments.
+/// Returns the name of the main branch of the remote `origin`. If there is none, returns a local main branch that is
+/// not checked out. `git` runs git with the given arguments.
 fn main_of(git: &dyn Fn(&[&str]) -> Option<String>) -> Option<String> {
     let exists = |name: &&str| git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_some();
     if let Some(published) = ["origin/HEAD", "origin/main", "origin/master"].iter().find(|name| exists(name)) {

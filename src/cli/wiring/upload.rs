@@ -28,8 +28,9 @@ pub struct Upload {
 
 impl Upload {
     /// Uploads the record that exists so far, if the user has named a bucket. This has two purposes. It shows before
-    /// the run starts that the bucket can be written. It also replaces the record of an earlier try of the same shard.
-    /// Otherwise, if this machine were lost, the old record would be mistaken for the record of this try.
+    /// the run starts that the bucket can be written. It also replaces the record that an earlier attempt at the same
+    /// shard has left. Otherwise, if this machine were lost, the old record would be mistaken for the record of this
+    /// attempt.
     pub async fn begin(to: Option<Place>, directory: &Path, recorder: &Recorder) -> Result<Option<Self>, CliError> {
         let Some(to) = to else { return Ok(None) };
         recorder.mark().wait();
@@ -38,8 +39,8 @@ impl Upload {
         Ok(Some(Self { bucket, to }))
     }
 
-    /// Uploads all files of the run that others may read, and prints the address of their folder. The record is
-    /// uploaded last. So a reader who finds a complete record also finds the reports.
+    /// Uploads all files of the run that other people may read, and prints the address of the folder in the bucket.
+    /// The record is uploaded last. So a reader who finds a complete record also finds the reports.
     pub async fn end(upload: Option<Self>, directory: &Path) -> Result<(), CliError> {
         let Some(Self { bucket, to }) = upload else { return Ok(()) };
         let mut files = to_share(directory)?;
@@ -52,7 +53,8 @@ impl Upload {
     }
 }
 
-/// Returns the names of the files in a run's folder that others may read: records, reports, logs and the bundle.
+/// Returns the names of the files in a run's folder that other people may read: records, reports, logs and the
+/// bundle.
 fn to_share(directory: &Path) -> Result<Vec<String>, CliError> {
     let failed = |error: std::io::Error| CliError::Harness(format!("failed to read {}: {error}", directory.display()));
     let mut names = Vec::new();
@@ -66,7 +68,7 @@ fn to_share(directory: &Path) -> Result<Vec<String>, CliError> {
     Ok(names)
 }
 
-/// Reads all records in a folder of a bucket and in the folders below it. Returns each with its address.
+/// Reads all records in a folder of a bucket and in the folders below it. Returns each record with its address.
 pub async fn records(of: Place) -> Result<Vec<(String, Vec<Event>)>, CliError> {
     let bucket = Bucket::open(of.clone()).await?;
     let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! The instances of a container, and the parts of their logs that still exist.
+//! The instances of a container. Finds out which parts of their logs still exist, and reads these parts.
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -27,22 +27,25 @@ pub(super) struct Instance {
     pub(super) id: String,
     /// The number of times that the container was restarted.
     restarts: i32,
-    /// The instance before this one, if its log exists. The kubelet keeps the log of one earlier instance.
+    /// The previous instance, if its log exists. The kubelet keeps the log of only one earlier instance.
     pub(super) before: Option<Before>,
     /// The number of earlier instances whose logs no longer exist.
     lost: i32,
-    /// The start of the earliest instance whose log still exists. `None` if the container has never ended.
+    /// The time at which the earliest instance whose log still exists was started. `None` if the container has never
+    /// ended.
     kept_since: Option<OffsetDateTime>,
-    /// If this instance has ended and the kubelet will start another one: a time before which this instance has ended. A
-    /// later line may be one of the next instance.
+    /// A time before which this instance ended, if the kubelet will start another instance after a pause. A line with a
+    /// later time may be a line of the next instance. `None` in all other cases: for example, the kubelet starts the
+    /// second instance of a container without a pause.
     ///
-    /// Such a container has no current instance, so its last instance is the previous one. The kubelet agrees as soon as
-    /// the container's state is `waiting`. As long as the state is `terminated`, it takes the instance before that one
-    /// for the previous one, and the log of that instance no longer exists.
+    /// During the pause, the container has no current instance, so this instance counts as the previous one. However,
+    /// as long as the state of the container is `terminated`, the kubelet takes an earlier instance for the previous
+    /// one, and the log of that instance no longer exists. Therefore the harness then reads the current log. When the
+    /// state becomes `waiting`, the kubelet takes this instance for the previous one.
     pub(super) until_next: Option<OffsetDateTime>,
 }
 
-/// The instance of a container before the current one. `ended` is the time of its end, if the status contains it.
+/// The previous instance of a container. `ended` is the time of its end, if the status contains this time.
 pub(super) struct Before {
     ended: Option<OffsetDateTime>,
 }
@@ -55,9 +58,9 @@ impl Before {
 }
 
 impl Instance {
-    /// The current instance of the container according to its status; `None` if the container has not started. While
-    /// the container waits for its next start, its current log and its previous log are both the log of the last
-    /// instance. Therefore the previous one is left out then.
+    /// Returns the current or last instance of the container, from the container's status. `None` if the container has
+    /// not started. While the container waits for its next start, both its current log and its previous log are the log
+    /// of its last instance. Therefore `before` is `None` then, so that no line is read twice.
     fn of(pod: &str, policy: Option<&str>, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
         let state = status.state.as_ref();
@@ -80,20 +83,22 @@ impl Instance {
             kept_since: instant(last.and_then(|it| it.started_at.as_ref())),
             before,
             until_next: ended.filter(|it| status.restart_count > 0 && restarts(it.exit_code)).and_then(|it| {
-                // The kubelet rounds down to whole seconds. It usually waits for ten seconds or more before the next start.
+                // The kubelet rounds the time of an end down to whole seconds, so one second is added. The next
+                // instance usually starts ten seconds later or more.
                 Some(instant(it.finished_at.as_ref())? + Duration::SECOND)
             }),
         })
     }
 
-    /// Describes that the log that was read may be that of the next instance.
+    /// Describes that the container started again while the log was read. So the lines may come from the log of the
+    /// next instance.
     pub(super) fn started_again(&self) -> String {
         let Self { pod, container, .. } = self;
         format!("container {container} of pod {pod} started again while its log was read")
     }
 
-    /// Describes the instances whose logs no longer exist, if they may have written lines after `since`. Otherwise
-    /// returns `None`.
+    /// Describes that the logs of earlier instances no longer exist. Returns `None` if there are no such instances, or
+    /// if they cannot have written lines after `since`.
     pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
         let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| may_be_after(it, since)));
         let Self { pod, container, restarts, lost, .. } = self;
@@ -103,8 +108,8 @@ impl Instance {
     }
 }
 
-/// Whether an event at `at` may have been after `since`. Kubernetes rounds `at` down to whole seconds, so the event may
-/// have been up to one second later.
+/// Whether an event may have happened after `since`. `at` is the time of the event, which Kubernetes rounds down to
+/// whole seconds, so the event may have happened up to one second later than `at`.
 fn may_be_after(at: OffsetDateTime, since: OffsetDateTime) -> bool {
     at + Duration::SECOND > since
 }
@@ -138,7 +143,8 @@ impl Reader {
         self.failed(kube::Error::ReadEvents(source))
     }
 
-    /// The current instance of the container that the question selects; `None` if the container has not started.
+    /// Returns the current or last instance of the container that the question selects. `None` if the container has not
+    /// started.
     pub(super) fn instance(&self, pod: &Pod) -> Result<Option<Instance>, LogError> {
         let Some(spec) = &pod.spec else { return Ok(None) };
         let all = || spec.init_containers.iter().flatten().chain(&spec.containers).map(|it| it.name.as_str());
@@ -167,7 +173,7 @@ impl Reader {
         Ok(status.and_then(|status| Instance::of(name, policy, status)))
     }
 
-    /// Whether the instance is still the last one of its container, as far as the apiserver knows.
+    /// Whether the instance is still the last instance of its container, as far as the apiserver knows.
     pub(super) async fn is_still(&self, it: &Instance) -> Result<bool, LogError> {
         let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
         let now = pod.map(|pod| self.instance(&pod)).transpose()?.flatten();
@@ -196,14 +202,16 @@ impl Reader {
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
-            // The instance ended, or its pod was deleted, after the harness had read the pod's status.
+            // The instance ended, or its pod was deleted, after the harness had read the pod's status. So the kubelet
+            // has no log of the instance.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    /// The lines of an instance that count, as they are written, until the instance ends. If the stream breaks, it is
-    /// opened again and continues after the last line that was read.
+    /// Returns a stream of the instance's lines, without the lines that the question leaves out. New lines arrive as
+    /// they are written, until the instance ends. If the log's stream breaks, it is opened again and continues after
+    /// the last line that was read.
     pub(super) fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
         struct Following {
             reader: Reader,
@@ -259,8 +267,9 @@ impl Reader {
         Ok(pod.is_some().then(words))
     }
 
-    /// Reports that a part of the instance's log was rotated into another file, because the apiserver shows only the
-    /// newest file. If the node does not list its log files, this is reported too, because a part may be missing.
+    /// Describes that a part of the instance's log was rotated into another file, because the apiserver shows only the
+    /// newest file. If the node does not list its log files, this is described too, because a part may be missing.
+    /// Otherwise returns `None`.
     pub(super) async fn rotated(&self, pod: &Pod, it: &Instance) -> Option<String> {
         let (node, uid) = (pod.spec.as_ref()?.node_name.as_ref()?, pod.metadata.uid.as_ref()?);
         let folder = format!("{}_{}_{uid}/{}", self.question.namespace, it.pod, it.container);
@@ -283,8 +292,9 @@ impl Reader {
     }
 }
 
-/// Whether the listing of a log folder (HTML links) contains a rotated file of this instance that may contain lines
-/// after `since`. `restarts` is the number in the names of the instance's files.
+/// Whether a log folder contains a rotated file of this instance that may have lines after `since`. `listing` is the
+/// list of the folder's files, as HTML links. `restarts` is the number with which the names of the instance's files
+/// begin.
 fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
     let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let of_run = format!("{restarts}.log.");
@@ -301,19 +311,21 @@ fn is_at_its_end(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// When the kubelet starts a container of the pod again, as `restartPolicy` of a pod says it.
+/// Returns when the kubelet restarts a container of the pod: one of the values of `restartPolicy`, which a pod or a
+/// container can have.
 fn policy<'a>(spec: &'a PodSpec, container: &str) -> Option<&'a str> {
     let named = |it: &&'a Container| it.name == container;
     let init = spec.init_containers.iter().flatten().find(named);
     let own = init.or_else(|| spec.containers.iter().find(named)).and_then(|it| it.restart_policy.as_deref());
     own.or(match (init, spec.restart_policy.as_deref()) {
-        // An init container that ended with success does not run again, except as a sidecar, which has its own policy.
+        // An init container that ended with success does not run again. The exception is a sidecar, which has its own
+        // policy, so this code does not apply to it.
         (Some(_), None | Some("Always")) => Some("OnFailure"),
         (_, of_pod) => of_pod,
     })
 }
 
-/// The id of a container's current or last instance; `None` if the container has never started.
+/// Returns the id of a container's current or last instance. `None` if the container has never started.
 fn run(status: &ContainerStatus) -> Option<String> {
     let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
     let began = status.restart_count > 0
@@ -378,7 +390,8 @@ mod tests {
             (&waiting, "Always", 1, None),
             (&ended(0), "Always", 1, next),
             (&ended(1), "Always", 1, next),
-            // The kubelet restarts a container for the first time at once, so the lines of the two cannot be told apart.
+            // When a container ends for the first time, the kubelet starts it again at once. Then the times of lines do
+            // not show which of the two instances wrote a line.
             (&ended(0), "Always", 0, None),
             (&ended(0), "OnFailure", 1, None),
             (&ended(1), "OnFailure", 1, next),

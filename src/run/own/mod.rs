@@ -1,8 +1,8 @@
 //! The part of a run that owns clusters: it starts a cluster's node and the containers outside the cluster, stops them,
 //! and keeps their logs.
 //!
-//! None of this applies to a cluster that the harness does not own, such as the user's own cluster. Such a cluster is
-//! an [`Access`] that was not started here.
+//! None of this applies to a cluster that the harness does not own, such as the user's own cluster. The harness has
+//! only an [`Access`] to such a cluster, and neither starts nor stops it.
 
 mod neighbours;
 
@@ -22,7 +22,8 @@ use crate::world::World;
 use parallax_plan::ClusterPlan;
 use parallax_record::Present as _;
 
-/// The largest number of last lines that are kept from the logs of the external network (the world) and of the nodes.
+/// The largest number of last lines that are kept of each log: the log of the external network (the world), and those
+/// of the nodes.
 const WORLD_LINES: usize = 5_000;
 
 /// A cluster that was started.
@@ -56,7 +57,7 @@ pub(super) async fn start(
 
 /// A node that ended on its own before its cluster was ready.
 pub(super) struct NodeEnded {
-    /// The way in which the node ended: its exit code in words.
+    /// How the node ended: its exit code in words.
     pub(super) how: String,
     /// The last log lines of the node.
     pub(super) lines: Vec<String>,
@@ -64,22 +65,24 @@ pub(super) struct NodeEnded {
     pub(super) within: Duration,
 }
 
-/// Describes the end of the node, if the cluster did not start for this reason. `None` if `error` has another reason.
+/// Describes how the node ended, if this is the reason why the cluster did not start. `None` if `error` has another
+/// reason.
 pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError) -> Option<NodeEnded> {
     let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
     let (how, lines) = engine.ended(&context.site().name_of(&Own::node_of(plan)))?;
     Some(NodeEnded { how: how.to_string(), lines: lines.to_vec(), within: UP_WITHIN })
 }
 
-/// Removes the containers of a finished cluster, so that the next cluster can use their memory and disk space. Each
-/// cluster has its own unpacked copy of the images. The clean-up at the end of the run removes everything else.
-pub(super) async fn stop(context: &Context, cluster: &Access) {
-    let Ok(own) = cluster.own("remove it") else { return };
-    for container in own.containers() {
-        match context.site().engine().take_away(container).await {
-            Ok(()) => drop(context.taken_away.fetch_add(1, Ordering::Relaxed)),
-            Err(error) => context.sink.warn(format!("cluster {}: {container} was not removed: {error}", cluster.name)),
+/// Removes the containers and the network of a finished cluster, so that the next cluster can use their memory, disk
+/// space and address range. Each cluster has its own unpacked copy of the images.
+pub(super) async fn stop(context: &Context, cluster: &str) {
+    match context.site().remove_network(cluster).await {
+        Ok(swept) => {
+            context.taken_away.fetch_add(swept.removed.len(), Ordering::Relaxed);
+            swept.remaining.iter().for_each(|it| context.sink.warn(format!("cluster {cluster}: {it}")));
         }
+        // The clean-up at the end of the run tries again.
+        Err(error) => context.sink.warn(format!("the containers of cluster {cluster} were not removed: {error}")),
     }
 }
 
@@ -109,7 +112,8 @@ pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
         };
         let lines = if what == "world" { cluster::questions(&lines, |_| true) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
-        // An existing file of this name is removed first, so that the write does not follow a symbolic link.
+        // An existing file of this name is removed first, because it could be a symbolic link, which the write would
+        // follow.
         std::fs::remove_file(&path).present("remove an earlier log");
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = write_private(&path, text.as_bytes()) {

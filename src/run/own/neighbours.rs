@@ -1,5 +1,5 @@
-//! Starts the fixtures' containers outside a cluster. They start before the cluster, because CoreDNS must know their
-//! addresses when it starts.
+//! Starts the fixtures' containers outside a cluster. The containers start before the cluster, because CoreDNS must
+//! know their addresses when it starts.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan};
 /// The containers outside a cluster, and the certificates and credentials of their environments.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The containers that have been started.
+    /// The containers outside the cluster that have been started.
     pub(super) standing: Vec<Neighbour>,
     /// The certificates and credentials of each environment, by its namespace. An error says why the environment cannot
     /// be set up.
@@ -55,8 +55,8 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
 }
 
 /// Issues the certificates of the environments that have containers, then starts the containers of all environments
-/// concurrently. If an agent node trusts an authority, the certificates of every environment are issued. If a container
-/// does not start, only its environment fails.
+/// concurrently. If an agent node trusts an authority, the certificates of every environment are issued, because the
+/// node gets root certificates when it starts. If a container does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -122,14 +122,15 @@ fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     let mut ordered = Vec::new();
     while !left.is_empty() {
         let free = |it: &Container| !left.iter().any(|(_, other)| other.host != it.host && names(it, other));
-        // Two containers that name each other start in the order of their names.
+        // If each remaining container would have to wait for another container, the first container in the list starts
+        // next.
         let next = left.iter().position(|(_, it)| free(it)).unwrap_or(0);
         ordered.push(left.remove(next));
     }
     ordered
 }
 
-/// The secrets and certificates of one fixture, in the form in which the container's files are filled.
+/// The secrets and certificates of one fixture, in the form from which the files in its containers are filled.
 fn of_fixture<'a>(fixture: &str, all: &'a Provisioned, authority: Option<&'a Issuer>) -> world::Provisioned<'a> {
     let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
     let secrets = credentials.flat_map(|((_, name), values)| {

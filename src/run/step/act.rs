@@ -72,14 +72,14 @@ trait Acts: Parts + Alters {
 }
 
 impl Attempt<'_> {
-    /// The namespace that the step names (`said`), or the namespace of the variant.
+    /// The namespace that the step names (`said`). If the step names none, the namespace of the variant.
     fn namespace_or<'n>(&'n self, said: Option<&'n Template>) -> &'n str {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
 
-    /// Waits until the vantages in pods reach Services. Returns the ports that they did not reach in time, in words
-    /// that follow the summary of the step. The step passes all the same, because only a later step shows whether the
-    /// scenario needs the port.
+    /// Waits until the vantages in pods reach the given Services. Returns a text, for the end of the step's summary,
+    /// about the ports that were not reached in time. Such a port does not make the step fail, because only a later
+    /// step shows whether the scenario needs the port.
     async fn unreached(&self, services: &[Service]) -> Result<String, RunError> {
         let Stage { applier, pods, .. } = self.stage;
         let unreached = reached::applied(applier.client(), pods, services).await?;
@@ -199,14 +199,15 @@ impl Acts for RotateStep {
             let contributions = scene.plan.fixtures.get(fixture)?;
             Some((fixture, contributions.certificates.iter().find(|it| it.name == name)?))
         });
-        // A variant may give the fixture other parameters, with which the fixture declares no certificate of this name.
+        // The check of the scenario cannot exclude this error: a variant may give the fixture other parameters, with
+        // which the fixture declares no certificate of this name.
         let (fixture, planned) =
             planned.ok_or_else(|| it.wrong(format!("there is no certificate `{}`", self.certificate)))?;
         let context = it.stage.context;
         let issuers = &scene.environment.certificates.issuers;
         let leaf = act::reissue(planned, self, issuers, context.start).map_err(ActError::from)?;
-        // The harness itself connects to the store, for example to read its trace. From now on, it must accept the old
-        // and the new certificate of the store.
+        // The harness itself connects to the store, for example to read its trace. From now on, the harness must
+        // accept both the old and the new certificate of the store.
         it.stage.trust_also(fixture, &planned.name, &leaf.der);
         let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
         Ok(act::rotate(it.stage.applier, it.namespace(), &planned.secret, &leaf, &redact).await?)

@@ -22,19 +22,19 @@ use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
 use parallax_language::scenario::target::{EventTarget, LogTarget};
 
-/// The largest number of last events that are reported to the user.
+/// The largest number of events that an `event` step reports to the user: the last events of the object.
 const EVENTS_REPORTED: usize = 20;
 
-/// The number of last lines that are read from the log of the external network (the world). The limit protects the
-/// memory from a client that asks very often.
+/// The number of last lines that are read from the log of the external network (the world), which has a line for each
+/// DNS question. Without this limit, a client that asks very often could fill the memory.
 const WORLD_LINES: usize = 100_000;
 
 /// The length in bytes of the longest time stamp that the engine writes before a log line, including the space after
 /// it.
 const INSTANT_BYTES: usize = 40;
 
-/// The time limit of the last look at a log or at events that were followed until the time of the step was over and
-/// showed nothing.
+/// If a step has followed a log or events until its time was over, and has seen nothing, it reads the log or the events
+/// once more, with this time limit.
 const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// The time limit of one try, and whether the try follows logs and events for this time or reads them only once.
@@ -122,10 +122,11 @@ impl Attempt<'_> {
             return Ok(read_in(look, expect, title, None));
         }
         let read = async {
-            // The log of an earlier instance (`previous`) is not followed, because this instance writes no more.
-            // Instead, the step is tried again until such an instance exists.
+            // The log of an earlier instance of the container (`previous`) is not followed, because an ended instance
+            // writes no further lines. Instead, the step is tried again until such an instance exists.
             //
-            // `no-line` can be judged only after the last line, so a log is never followed for `no-line` alone.
+            // `no-line` can be judged only when all lines have been read, so a log is never followed for `no-line`
+            // alone.
             if patience.follow && !it.previous && look.requires() {
                 let take = |line: &Line| {
                     look.take(&line.text);
@@ -142,8 +143,8 @@ impl Attempt<'_> {
         };
         let mut read = tokio::time::timeout(patience.left, read).await;
         if read.is_err() && patience.follow && look.last().next().is_none() {
-            // On a busy machine, the time may be over before the first line has arrived. One more reading, which does
-            // not wait for further lines, shows what the log contains.
+            // On a busy machine, the step's time may be over before the first line has arrived. So the log is read once
+            // more, without waiting for further lines.
             read = tokio::time::timeout(LAST_LOOK, read_once(client, &question, &mut look, &mut found_at)).await;
         }
         let missing = match read {
@@ -171,8 +172,8 @@ impl Attempt<'_> {
         Ok(Tried { moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
-    /// Reads the DNS questions that the external network (the world) received, and judges them. Only questions after
-    /// `since` count.
+    /// Reads the DNS questions that the external network (the world) received, and judges them. Only questions since
+    /// the time `since` count.
     async fn world_log(
         &self,
         title: String,
@@ -224,13 +225,13 @@ impl Attempt<'_> {
             let mut unsure: Vec<ObjectEvent> = Vec::new();
             let follow = events::follow(client, &question, async |event| {
                 unsure.push(event);
-                // The event may belong to an object that was created after the last list. Therefore the objects with
-                // these labels are listed again.
+                // The event may be about an object that was created after the objects were last listed. Therefore the
+                // objects that the step selects by labels are listed again.
                 if question.name.is_none() && unsure.iter().any(|it| !names.contains(&it.object)) {
                     match applier.names(&target.kind, namespace, &target.which).await {
                         Ok(more) => names.extend(more.into_iter().flat_map(|it| it.names)),
-                        // The next event, or the deadline, repeats this list for all events whose object is still
-                        // unknown.
+                        // The objects could not be listed. At the next event or at the deadline, they are listed
+                        // again, and `unsure` still has the events whose object is unknown.
                         Err(error) => {
                             tracing::debug!(%error, "whose event it is could not be asked");
                             return false;
@@ -243,11 +244,12 @@ impl Attempt<'_> {
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
                 if seen.is_empty() && unsure.is_empty() {
-                    // On a busy machine, the time may be over before the existing events have arrived.
+                    // On a busy machine, the step's time may be over before the existing events have arrived. So they
+                    // are listed once more.
                     unsure = self.listed_events(&question, &title, LAST_LOOK).await?;
                 }
-                // Either no further event happened, or the apiserver does not answer. If it answers now, the events so
-                // far are complete.
+                // Either no further event happened, or the apiserver does not answer. If the apiserver answers now,
+                // the events so far are complete.
                 self.answers(&title).await?;
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
@@ -267,7 +269,7 @@ impl Attempt<'_> {
         Ok(Tried { notes, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
-    /// Lists the events that exist now.
+    /// Lists the existing events once, without waiting for further events.
     async fn listed_events(
         &self,
         question: &EventQuestion,
@@ -282,7 +284,7 @@ impl Attempt<'_> {
     }
 
     /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` names the
-    /// resource whose state is then unknown.
+    /// object or the logs whose state is then unknown.
     pub(super) async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
@@ -320,19 +322,19 @@ async fn read_once(
     Ok(())
 }
 
-/// Records in `look` how much of a container's log was read from the engine: `read` lines, of at most the last `most`
-/// lines.
+/// Records in `look` how much of a container's log was read from the engine. At most the last `most` lines were
+/// requested, and `read` lines came.
 fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
-    // The engine cuts a long line before its time stamp is removed. Therefore a line that is shorter than the limit by
-    // a time stamp may have been cut.
+    // The engine limits the length of a line together with its time stamp, but these lines no longer have their time
+    // stamp. So a line may have been cut although it is shorter than the limit by the length of a time stamp.
     lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
     look.read_whole(1);
 }
 
-/// The result of a step that reads a log. `missing` says why there is no log, if there is none.
+/// The result of a step that reads a log. `missing` says why there is no log. It is `None` if there is a log.
 fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
     let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
     let notes: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();

@@ -61,24 +61,25 @@ pub(super) struct Attempt<'a> {
 /// The result of one try of a step.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// The question to the vantage, with all that the vantage trusts. `None` if the step asks no vantage.
+    /// The question to the vantage, with all certificates that the vantage trusts. `None` if the step asks no vantage.
     pub(super) question: Option<Question>,
     /// The vantage's answer to the question.
     pub(super) answer: Option<Answer>,
-    /// The agent in an application's own pod that was asked with our settings. `None` for any other vantage.
+    /// The agent in an application's own pod, if it was asked with the settings of the harness. `None` for any other
+    /// vantage.
     pub(super) guest: Option<Arc<Guest>>,
     /// The result as JSON if no vantage was asked: an object, events, log lines, or the result of a change. The step's
     /// `capture` reads values from it.
     pub(super) other: Option<Value>,
     /// The value of `{{ STEP }}` in later steps. `None` if the step produces no value.
     pub(super) value: Option<String>,
-    /// Additional lines that are shown to the user.
+    /// Lines that are shown to the user in addition to the result, such as the last lines of a log.
     pub(super) notes: Vec<String>,
-    /// Where the request came from, according to the store's trace. `None` if no trace shows it.
+    /// Where the request came from, according to the store's trace. `None` if no trace can tell this.
     pub(super) witness: Option<Witness>,
     /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
     pub(super) expect: Option<Box<Expect>>,
-    /// What the step observed. `None` if it asked a vantage or counted a prober.
+    /// What the step observed, such as an object or log lines. `None` if the step asks a vantage or judges a prober.
     pub(super) looked: Option<Box<Looked>>,
     /// Whether the result meets the expectation, and the cause if it does not.
     pub(super) judgement: Judgement,
@@ -86,34 +87,37 @@ pub(super) struct Tried {
     pub(super) captured: BTreeMap<String, Value>,
     /// The names of captured values that are secret.
     pub(super) secret: BTreeSet<String>,
-    /// The statistics of a prober's outcomes. `None` if the step does not count a prober.
+    /// The statistics of a prober's outcomes. `None` if the step does not judge a prober.
     pub(super) tally: Option<Tally>,
     /// Things that happened during the try, each with its time.
     pub(super) moments: Vec<Moment>,
-    /// The statistics of a number from all rounds. `None` if the step is not a `figures` step.
+    /// The statistics of a number that was measured in all rounds of a `repeat`. `None` if the step is not a `figures`
+    /// step.
     pub(super) figure: Option<Figure>,
-    /// The reason why the round is void: the try could not be carried out as intended. `None` if the round is valid.
+    /// The reason why the round of a `repeat` is void: the try could not be carried out as intended. `None` if the
+    /// round is valid.
     pub(super) void: Option<Void>,
-    /// Whether a failure is final, so that no further try can hold.
+    /// Whether the failure of this try is final, so that no further try can hold.
     pub(super) decided: bool,
 }
 
 impl Tried {
-    /// A try of which only the judgement is known.
+    /// The result of a try that consists of its judgement alone.
     pub(super) fn judged(judgement: Judgement) -> Self {
         Self { judgement, ..Self::default() }
     }
 
-    /// A try that observed something without a vantage. The expectation judges the observation.
+    /// A try that observed something without a vantage, such as an object or log lines. The observation is judged by
+    /// the expectation.
     pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
         let judgement = parallax_judge::judge_look(expect, &looked);
         let (expect, looked) = (expect.cloned().map(Box::new), Some(Box::new(looked)));
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
-    /// Judges altered answers: in each, one place of the real answer is changed. Marks each matcher that then fails,
+    /// Judges altered answers. Each of them is the real answer with one change. Marks each matcher that then fails,
     /// because this proves that the matcher can fail. There are hundreds of altered answers, so they are judged on a
-    /// thread of their own, which does not delay other flows.
+    /// thread of their own, so that other flows are not delayed.
     pub(super) async fn prove(&mut self, step: &Step, seen: &Seen) {
         let Self { answer, tally, looked, expect, judgement, .. } = self;
         if judgement.cause.is_some() || judgement.matchers.is_empty() {
@@ -135,9 +139,9 @@ impl Tried {
         }
     }
 
-    /// Asks a question about a name or a certificate once more, in the way of the application in whose pod it was asked,
-    /// and notes the answer. Then removes from the question what the record does not need. Call this function when the
-    /// verdict of the step is known, so that the second answer cannot change it.
+    /// If the step asked about DNS or TLS from an application's own pod, asks once more with the settings of the
+    /// application, and notes the answer. Then removes from the question what the record does not need. Call this
+    /// function when the verdict of the step is known, so that the second answer cannot change it.
     pub(super) async fn conclude(&mut self) {
         if let (Some(guest), Some(question), Some(answer)) = (&self.guest, &self.question, &self.answer) {
             self.notes.extend(guest.beside(question, answer).await);
@@ -147,7 +151,7 @@ impl Tried {
         }
     }
 
-    /// The expectation and the observation as JSON, in the form of the record.
+    /// The expectation, and what the step observed, as the JSON that is written into the record.
     pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
         let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).noted("record an expectation"));
         (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).noted("record an observation")))
@@ -163,8 +167,8 @@ fn implied(step: &Step) -> Expected {
 }
 
 impl<'a> Attempt<'a> {
-    /// Executes the step once. A failure of the system under test is part of the judgement. An error is a failure of
-    /// the harness.
+    /// Executes the step once. A failure of the system under test is not an error, but is contained in the judgement.
+    /// An error is a failure of the harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
         let mut tried = match self.step.action.role() {
             Role::Asks(it) => probe::run(self, it).await,
@@ -189,8 +193,8 @@ impl<'a> Attempt<'a> {
         Ok(tried)
     }
 
-    /// The names of the captured values that are secret. Registers these values with the redactor before anything can
-    /// write them.
+    /// The names of those captured values that are secret. Registers these values with the redactor, before they can be
+    /// written or shown.
     fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
         let secret = self.step.capture.iter().filter(|(_, it)| it.secret || concealed::is_within(whole, &it.path));
         let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();

@@ -54,7 +54,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
 }
 
 /// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says
-/// which certificate; `None` presents none.
+/// which certificate this is. If `whose` is `None`, the vantage presents none.
 pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Result<Option<Identity>, RunError> {
     match whose {
         Some(ClientCertificate::Administrator) => {
@@ -65,23 +65,23 @@ pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Re
     }
 }
 
-/// When the newest object of a replica was written, according to the listing in the answer. `None` for any other
-/// answer.
+/// The time at which the newest object of a database's replica was written, according to the listing in the answer.
+/// `None` if the answer contains no listing of a replica.
 fn newest(answer: &Answer) -> Option<Moment> {
     let survey = answer.reply()?.facts().survey?;
     let what = format!("the store has {}", survey.newest_key.as_ref()?);
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
-/// Registers the secrets of an answer with the redactor, before anything can write the answer.
+/// Registers the secrets in an answer with the redactor, before the answer can be written or shown.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in answer.reply().iter().flat_map(|it| it.secrets()) {
         it.stage.context.redactor.register(&secret);
     }
 }
 
-/// Fails the step if the request did not come from the vantage. In this case, even a good answer says nothing about the
-/// vantage.
+/// Makes the step fail if, according to the witness, the request did not come from the vantage. In this case, even a
+/// good answer says nothing about the vantage.
 fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     match (witness, &judgement.cause) {
         (Some(witness), None) if !witness.agrees => {
@@ -96,8 +96,8 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     }
 }
 
-/// Fails the step if its answer comes from a store and no witness confirmed the request. The caller uses this function
-/// only if the scenario requires such a confirmation.
+/// Makes the step fail if its answer comes from a store and no witness confirmed who sent the request. The caller uses
+/// this function only if the scenario requires such a confirmation.
 fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
     let of_a_store = answer.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
     if judgement.cause.is_some() || !of_a_store {

@@ -56,7 +56,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// The parts that the matchers of an expectation read.
+    /// Those parts of an answer that the matchers of an expectation read.
     fn of(expect: Option<&Expect>) -> Self {
         let mut kept = Self::default();
         for wanted in expect.into_iter().flat_map(Expect::wanted) {
@@ -67,8 +67,8 @@ impl Kept {
                         kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
                     }
                     Source::Body => kept.body = true,
-                    // The prober always keeps what the matchers with the sources `Store`, `Name` and `Connection` read.
-                    // No answer to a prober's question contains the other sources.
+                    // The prober always keeps the parts `Store`, `Name` and `Connection` of an answer. The other parts
+                    // never occur in an answer to a prober's question.
                     Source::Store
                     | Source::Name
                     | Source::Connection
@@ -106,13 +106,13 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
             return Err(blurred_by_the_machine(it, &tally));
         }
         Ok(match step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally)) {
-            // The figures are inexact, so a judgement of them would say nothing about the system under test.
+            // The measured times are inexact, so a judgement of them would say nothing about the system under test.
             Some(void) => Tried { void: Some(void), judgement: Judgement::default(), ..tried },
             None => tried,
         })
     };
-    // With `eventually`, the prober continues until its outcomes so far are as expected. After that it is stopped, and
-    // the answers to its last questions are counted too.
+    // With `eventually`, the prober continues until its outcomes so far are as expected. Then the prober is stopped,
+    // and its outcomes are judged again, together with the answers to its last questions.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?)?;
         if tried.judgement.cause.is_some() {
@@ -122,15 +122,15 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     judged(if step.stop { prober.stop().await? } else { prober.read().await? })
 }
 
-/// Judges the prober's statistics. Also returns whether the prober asked so late that the statistics do not decide
-/// about the expectation.
+/// Judges the prober's statistics (`tally`). Also returns whether the prober asked its questions so late that the
+/// statistics cannot decide whether the expectation is met.
 fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
     let Counted { judgement, decided, blurred } = parallax_judge::judge_tally(expect, tally);
     let (other, expect) = (serde_json::to_value(tally).noted("record a tally"), Some(Box::new(expect.clone())));
     (Tried { other, tally: Some(tally.clone()), decided, expect, ..Tried::judged(judgement) }, blurred)
 }
 
-/// The fix for a machine that is too busy to measure.
+/// What the user can do if the machine is too busy to measure.
 const TOO_BUSY: &str =
     "the machine is too busy to measure this; give the run fewer jobs (`--jobs 1`), or the prober a lower `rate`";
 
@@ -144,8 +144,8 @@ fn blurred_by_the_machine(it: &Attempt<'_>, tally: &Tally) -> RunError {
     }
 }
 
-/// The reason why the figures of a prober do not count: their error is larger than the step allows. `None` if they
-/// count.
+/// The reason why the times that a prober measured do not count: their error is larger than `exact`, the largest error
+/// that the step allows. `None` if the times count.
 fn too_inexact(exact: Span, tally: &Tally) -> Option<Void> {
     let error = Span::milliseconds(tally.late_ms.max(tally.median_ms));
     (error > exact).then(|| Void {

@@ -11,13 +11,14 @@ use crate::run::error::RunError;
 pub(in crate::run) struct Void {
     /// What prevented the step from being carried out as intended.
     pub(in crate::run) why: String,
-    /// What the user can change on the machine, if the machine is the reason. `None` if it is not.
+    /// What the user can change on the machine, if the machine is the reason why the round is void. `None` if the
+    /// machine is not the reason.
     pub(in crate::run) fix: Option<&'static str>,
 }
 
 impl Void {
-    /// Fails a void step that cannot be repeated, because no further void round is allowed, or because the step is in
-    /// no `repeat`.
+    /// Makes a void step fail that cannot be repeated, because no further void round is allowed, or because the step is
+    /// in no `repeat`.
     ///
     /// # Errors
     ///

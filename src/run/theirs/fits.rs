@@ -11,7 +11,7 @@ use parallax_language::scenario::model::{AttachKind, CLUSTER_AUTHORITY, ClusterT
 use parallax_language::scenario::template::Tree;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The option without which a run changes nothing outside its namespaces.
+/// The option that allows a run to create objects outside its namespaces.
 const CHANGES: &str = "--allow-cluster-changes";
 
 /// The properties of the cluster and of the run's permissions that decide which variants can run.
@@ -100,8 +100,8 @@ pub(super) fn reasons_of_variant(place: Place, plan: &EnvironmentPlan, variant: 
             }
         }
         let touched = action.changes().map(|it| it.reach().touched).unwrap_or_default();
-        // `--allow-cluster-changes` does not permit these changes and deletions, because the harness could not undo
-        // them.
+        // `--allow-cluster-changes` does not permit a step to change or delete objects in other namespaces, because
+        // the harness could not undo this.
         for it in touched.iter().filter(|_| action.applied().is_empty()) {
             if let Some(namespace) = it.namespace.as_ref().filter(|it| **it != plan.namespace) {
                 reasons
@@ -116,7 +116,7 @@ fn without_authority(vantage: &str) -> String {
     format!("vantage `{vantage}` trusts the cluster's authority, which the kubeconfig does not contain")
 }
 
-/// Returns the rights that an environment needs in the cluster.
+/// Returns the rights (RBAC) that the run needs in the cluster for an environment.
 pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     let kind = |it: &Value| {
         let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
@@ -151,7 +151,8 @@ pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     Needs { kinds, adds, tokens, attached }
 }
 
-/// The traits that the cluster would need. A run cannot see the flags of somebody else's cluster, and cannot set them.
+/// Each trait that the environment needs of its cluster, as a reason why the environment cannot run. A run cannot see
+/// the flags of somebody else's cluster, and cannot set them.
 fn of_traits(traits: &ClusterTraits) -> Vec<String> {
     let ClusterTraits { discovery, apiserver_args, controller_manager_args, kubelet_args, tls_san, published, agents } =
         traits;
@@ -170,7 +171,7 @@ fn of_traits(traits: &ClusterTraits) -> Vec<String> {
     reasons
 }
 
-/// Whether an object names another namespace than its environment's.
+/// Whether an object names another namespace than the namespace of its environment.
 fn is_elsewhere(manifest: &Value, namespace: &str) -> bool {
     manifest.pointer("/metadata/namespace").and_then(Value::as_str).is_some_and(|it| it != namespace)
 }
@@ -189,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// A place without any permission, and one with all of them.
+    /// A cluster in which the run has no permission, and a cluster in which it has all permissions.
     const CLOSED: Place = Place { wide: false, is_named: false, has_authority: false };
     const OPEN: Place = Place { wide: true, is_named: true, has_authority: true };
     const POD: &str = "vantages:\n  app: { pod: {} }\n";
@@ -206,7 +207,8 @@ mod tests {
         plan.unwrap_or_else(|error| panic!("{body}: {error}"))
     }
 
-    /// The reasons of the environment and then those of the variant, for the only variant of a plan.
+    /// For a plan with one variant: the reasons why its environment cannot run, then the reasons why its variant cannot
+    /// run.
     fn all(place: Place, plan: &Plan) -> Vec<String> {
         let cluster = &plan.clusters[0];
         let environment = &cluster.environments[0];

@@ -18,18 +18,19 @@ pub enum Present {
     /// The option is not given. The harness then reads from the Node objects which images the nodes have.
     #[default]
     Unknown,
-    /// The nodes have every image that only Parallax builds.
+    /// The nodes have every image that is in no registry, because only Parallax builds it.
     All,
-    /// The nodes have the built images with these names.
+    /// The nodes have the images with these names, as `parallax images build` builds them.
     These(BTreeSet<String>),
 }
 
-/// The images of images.lock, and what is known about the images that the nodes have.
+/// The images of images.lock, and what is known about the images that the cluster's nodes have.
 #[derive(Debug)]
 pub(super) struct Images {
     rows: BTreeMap<String, Row>,
     present: Present,
-    /// The references that every node lists. `None` if the nodes cannot be listed.
+    /// The references of the images that, according to the Node objects, every node has on which pods can be scheduled.
+    /// `None` if the nodes cannot be listed.
     on_nodes: Option<BTreeSet<String>>,
 }
 
@@ -42,13 +43,14 @@ impl Images {
             Binaries::of_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?;
         let rows = list(&lock, &binaries, &cache, None).await?;
         let nodes: Api<Node> = Api::all(client.clone());
-        // If the user may not list nodes, the nodes' images are unknown. The user can name them by `--images-present`.
+        // If the user has no right to list nodes, it is unknown which images the nodes have. The user can name these
+        // images by `--images-present`.
         let nodes = nodes.list(&ListParams::default()).await.noted("list the nodes and their images");
         let on_nodes = nodes.map(|it| on_every(&it.items));
         Ok(Self { rows: rows.into_iter().map(|it| (it.name.clone(), it)).collect(), present, on_nodes })
     }
 
-    /// The reference with which the nodes get an image of `images.lock`. The error says why they cannot.
+    /// The reference with which the nodes get an image of `images.lock`. The error says why they cannot get it.
     pub(super) fn reference(&self, name: &str) -> Result<String, String> {
         let Some(row) = self.rows.get(name) else { return Err(format!("images.lock has no image `{name}`")) };
         let is_there = |reference: &String| self.on_nodes.as_ref().is_some_and(|it| it.contains(&in_full(reference)));
@@ -87,7 +89,8 @@ fn on_every(nodes: &[Node]) -> BTreeSet<String> {
     lists.reduce(|all, it| all.intersection(&it).cloned().collect()).unwrap_or_default()
 }
 
-/// Returns a reference with its registry. containerd adds a default registry to a reference without one.
+/// Returns an image reference with its registry. If `reference` names no registry, it is the default registry of
+/// containerd.
 fn in_full(reference: &str) -> String {
     let first = reference.split('/').next().unwrap_or_default();
     let has_registry = reference.contains('/') && (first.contains(['.', ':']) || first == "localhost");

@@ -1,6 +1,6 @@
-//! What a run in somebody else's cluster writes into its folder of the state folder, before it creates the first
-//! object: a copy of the kubeconfig, and where the run's objects may be. With it, the reaper and `parallax gc` remove
-//! the objects of a run that was killed. The copy is removed as soon as no object is left.
+//! The lease of a run in somebody else's cluster. Before the run creates the first object, it writes two things into
+//! its folder in the state folder: a copy of the kubeconfig, and where its objects may be. From this, the reaper and
+//! `parallax gc` can remove the objects of a run that was killed. The copy is removed as soon as no object is left.
 
 use std::path::PathBuf;
 
@@ -14,19 +14,21 @@ use crate::run::existing::clear_stores;
 use parallax_engine::{EngineError, Ledger, Liveness, Owner, StateDir};
 use parallax_record::{Noted as _, Present as _};
 
-/// The word that stands in place of an engine's address: in `run.json`, and in the arguments of the reaper.
+/// For a run without a container engine, this word stands in place of the engine's address: in `run.json`, and in the
+/// arguments of the reaper.
 pub const ELSEWHERE: &str = "kubernetes";
 
 const KUBECONFIG: &str = "kubeconfig";
 const REACH: &str = "cluster.json";
-/// The file with a line for each place in an existing store that the reaper could not clear. It contains no key.
+/// The file that lists what the reaper could not remove from existing stores: each line names a bucket and a prefix.
+/// The file contains no credentials.
 const LEFT: &str = "left-in-stores";
 
 fn kubeconfig_of(state: &StateDir, run: &RunId) -> PathBuf {
     state.run(run).join(KUBECONFIG)
 }
 
-/// Writes the lease of a run that begins.
+/// Writes the lease of a run that begins: its ledger, the copy of the kubeconfig, and where the run may create objects.
 pub(super) fn open(state: &StateDir, run: &RunId, kubeconfig: &Secret, reach: &Reach) -> Result<(), RunError> {
     Ledger::open(state.clone(), run, Owner::this_process()?, ELSEWHERE)?;
     let reach = serde_json::to_vec(reach).expect("a reach is plain data");
@@ -35,11 +37,13 @@ pub(super) fn open(state: &StateDir, run: &RunId, kubeconfig: &Secret, reach: &R
     written.map_err(|error| ApplyError::from(error).into())
 }
 
-/// Removes what a killed run left: first its objects in the cluster, then what it wrote into the stores that `notes` name.
-/// No pod of the run can write into a store any more by then. Returns what was removed from the cluster, and the number of
-/// objects that were removed from stores with a line for each place that could not be cleared.
+/// Removes what a killed run left: first its objects in the cluster, then what it wrote into the stores that `notes`
+/// describe. This order ensures that no pod of the run writes into a store after the store is cleared. Returns what was
+/// removed from the cluster. For the stores, returns the number of removed objects, and a line for each prefix below
+/// which objects could not be removed.
 ///
-/// `gc` cannot clear a store, because it has no keys. So these lines are kept for it before the run counts as swept.
+/// `gc` cannot remove objects from a store later, because it has no credentials for the store. So these lines are
+/// written to a file for `gc`, before the run is marked as swept.
 pub async fn reap(state: &StateDir, run: &RunId, notes: &[String]) -> (Result<Cleared, String>, (usize, Vec<String>)) {
     let swept = cleared(state, run).await;
     let (objects, left) = clear_stores(notes).await;
@@ -51,7 +55,7 @@ pub async fn reap(state: &StateDir, run: &RunId, notes: &[String]) -> (Result<Cl
     (swept, (objects, left))
 }
 
-/// Removes the objects of a run that was killed from its cluster. The error says why nothing is known about them.
+/// Removes the objects of a killed run from its cluster. The error says why it is not known which of the objects exist.
 async fn sweep(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
     let cleared = cleared(state, run).await?;
     conclude(state, run, &cleared)?;
@@ -67,7 +71,7 @@ fn conclude(state: &StateDir, run: &RunId, cleared: &Cleared) -> Result<(), Stri
     Ok(())
 }
 
-/// What the reaper could not remove from stores: a line for each place.
+/// What the reaper could not remove from existing stores: a line for each bucket and prefix.
 fn left_in_stores(state: &StateDir, run: &RunId) -> Vec<String> {
     let text = std::fs::read_to_string(state.run(run).join(LEFT)).present("read what is left in stores");
     let says = |line: &str| format!("run {run}: objects stay in a store, remove them by this prefix: {line}");
@@ -81,14 +85,15 @@ async fn cleared(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
     Ok(clear(&client, run, &reach).await)
 }
 
-/// Removes the objects of every run in somebody else's cluster whose process is dead. Returns what was done for each.
-/// What the reaper could not remove from stores is reported once. The run is forgotten then, because no later try could
-/// remove it without the keys.
+/// Removes the objects of every run in somebody else's cluster whose process is dead. Returns for each run what was
+/// removed. What the reaper could not remove from existing stores is reported only once. After that, the folder of the
+/// run is removed, because `gc` has no credentials for the stores, and so can never remove these objects.
 pub async fn collect(state: &StateDir) -> Result<Vec<(RunId, Result<Cleared, String>)>, EngineError> {
     let mut collected = Vec::new();
     for run in state.runs()? {
         let Some(file) = state.run_file(&run).filter(|it| it.endpoint == ELSEWHERE) else { continue };
-        // The state folder belongs to this machine, so a process that ran before the machine's last boot is dead.
+        // All runs in the state folder ran on this machine, so a process that ran before the machine's last boot is
+        // dead.
         if file.owner.liveness(true) != Liveness::Dead {
             continue;
         }
@@ -121,7 +126,7 @@ mod tests {
         let (state, run) = (StateDir::at(scratch.path()), RunId::new("r00000001"));
         Ledger::open(state.clone(), &run, Owner::this_process().expect("a process"), ELSEWHERE).expect("a ledger");
         let (swept, (objects, left)) = reap(&state, &run, &["{\"secret_key\": \"AbCdEf123456\"".to_owned()]).await;
-        // The lease is missing, so nothing is known about the cluster, and the run is not swept.
+        // The lease is missing, so nothing is known about the cluster, and the run does not count as swept.
         assert!(swept.is_err() && !state.is_swept(&run), "{swept:?}");
         assert!(objects == 0 && left.len() == 1 && !left[0].contains("AbCdEf"), "{left:?}");
         let told = left_in_stores(&state, &run);

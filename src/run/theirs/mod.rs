@@ -1,8 +1,8 @@
 //! A run in a cluster that the harness does not own, such as the user's own cluster. The counterpart is `run::own`.
 //!
-//! Such a cluster stays. The run creates objects only in its namespaces, unless the user allows more; it changes no
-//! object that it has not created; and at its end, it waits until its objects are gone. A variant that needs more than
-//! the cluster, the user's rights and the nodes' images give is skipped with the reason.
+//! Such a cluster stays. The run creates objects only in its namespaces, unless the user allows more. It changes no
+//! object that it has not created. At its end, it waits until its objects are gone. A variant is skipped, with the
+//! reason, if the cluster, the user's rights or the images of the nodes are not enough for it.
 
 mod fits;
 mod images;
@@ -34,7 +34,7 @@ use parallax_engine::{StateDir, reaper};
 use parallax_plan::{ClusterPlan, EnvironmentPlan, Plan};
 use parallax_record::{Noted as _, Redactor, Sink};
 
-/// The cluster of a run that the harness does not own, as the user names it.
+/// What the user says about the cluster in which the run takes place, and which the harness does not own.
 #[derive(Clone, Debug)]
 pub struct Theirs {
     /// The path of the kubeconfig.
@@ -45,7 +45,8 @@ pub struct Theirs {
     pub reach: Reach,
     /// The images that the nodes have, according to the user.
     pub present: Present,
-    /// The name servers that vantages outside the cluster ask. An empty list means those of this machine.
+    /// The name servers that vantages outside the cluster ask. If the list is empty, they ask the name servers of this
+    /// machine.
     pub name_servers: Vec<SocketAddr>,
     /// The certificates that this machine trusts, as PEM. `None` if they are not known.
     pub trusted: Option<String>,
@@ -101,8 +102,8 @@ pub(super) async fn with_plan(
     let left_in_pods = guests::remove(&context, None).await;
     let cleared = clear(&access.client, &run, &theirs.reach).await;
     let is_clean = cleared.remaining.is_empty();
-    // The existing stores are cleared only now. All pods of the run are gone, so nothing can write to the stores any
-    // more.
+    // What the run wrote into existing stores is removed only now. All pods of the run are gone, so they can no longer
+    // write to the stores.
     let (objects, left) = existing::clear(&context, None).await;
     let removed = cleared.removed.len() + objects + context.taken_away.load(Ordering::Relaxed);
     let remaining = cleared.remaining.into_iter().chain(left).chain(left_in_pods).collect();
@@ -114,8 +115,9 @@ pub(super) async fn with_plan(
     result
 }
 
-/// Skips the variants that cannot run here, and runs the rest. The plan may have several clusters. They run one after
-/// the other, because each of them is this one cluster, and each must find it without the objects of the one before.
+/// Skips the variants that cannot run in this cluster, and runs the others. The plan may have several clusters, but all
+/// of them stand for this one real cluster. So they run one after the other, and the objects of each are removed before
+/// the next begins.
 async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Access) -> Result<(), RunError> {
     let images = Images::of(&context.options.recipes, &access.client, theirs.present.clone()).await?;
     let visit = Visit { run: context.options.id.clone(), namespace: theirs.reach.namespace.clone() };
@@ -159,8 +161,9 @@ async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan)
     Err(ApplyError::Remains { what, reason: left.join("; ") })
 }
 
-/// Reports each environment that could not be removed. In a shared namespace, the next environment would find the
-/// objects that remain. So there the first error ends the run and is returned instead of being reported here.
+/// Reports each environment that could not be removed. If the environments share one namespace (`shared`), the next
+/// environment would find the objects that remain. In that case, the first error is not reported but returned, and it
+/// ends the run.
 fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Result<(), ApplyError> {
     let mut errors = removed.into_iter().filter_map(Result::err);
     let first = if shared { errors.next() } else { None };
@@ -168,7 +171,8 @@ fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Resu
     first.map_or(Ok(()), Err)
 }
 
-/// The plan without the variants that cannot run in this cluster. Reports each of them as skipped, with the reason.
+/// The plan without the variants that cannot run in this cluster. Reports each removed variant as skipped, with the
+/// reason.
 async fn possible(
     context: &Context,
     plan: &Plan,

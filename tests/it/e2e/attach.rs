@@ -1,6 +1,7 @@
-//! Tests `parallax check --attach` on the store that the test of `check` keeps: from a container with a shell, and from
-//! an ephemeral container beside one without a shell. The user of the kubeconfig has only the rights that
-//! docs/your-own-stack.md names. Nothing may be left, also after Ctrl-C and SIGKILL.
+//! Tests `parallax check --attach` on the store that the test of `check` keeps. The agent asks from a container with a
+//! shell, and from an ephemeral container beside a container without a shell. The user of the kubeconfig has only the
+//! rights that docs/your-own-stack.md names. After each check, nothing of the agent may be left, even after Ctrl-C and
+//! SIGKILL.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -24,7 +25,7 @@ use super::bench::{Project, Run};
 use super::check::{Standing, first_red, in_one_line};
 use super::standing::cluster;
 
-/// A fixture of the project's own: an application whose image has a shell.
+/// A fixture of the test's project: an application whose image has a shell.
 const FIXTURE: &str = "name: shell
 summary: An application with a shell
 parameters: {}
@@ -46,7 +47,7 @@ spec:
       containers:
         - { name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [cat], stdin: true }
 ";
-/// A scenario that asks from applications that exist already.
+/// A scenario whose vantages are containers of applications that exist before the run.
 const GUEST: &str = r"name: guest
 summary: The programs of an application trust the store
 vantages:
@@ -60,10 +61,11 @@ breaks:
     change: { vantages: { own: { attach: { to: pod/wrong } } } }
     fails: { own-chain: { tls: unknown-authority } }
 ";
-/// The steps of [`GUEST`], and then one that waits until the run is killed.
+/// A step that the test adds to the flow of [`GUEST`]. The step waits for an object that nobody creates, so the run
+/// is still going on when the test kills it.
 const GATE: &str = "  - { id: gate, needs: [name], resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }\n";
 /// The time limit for the pods of the applications to run, for the agent to appear, and for the agent to be gone. If
-/// the harness was killed, the agent ends after 15 s without a message.
+/// the harness was killed, the agent ends after 15 s without a frame.
 const WITHIN: Duration = Duration::from_mins(1);
 /// The interval at which the state of a pod is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -87,8 +89,8 @@ impl Applications<'_> {
         maps.create(&PostParams::default(), &map).await.unwrap();
     }
 
-    /// Creates a pod with a shell that fulfils the profile `restricted`. `folder` is the only folder in which a program
-    /// can be written. `further` are fields of the pod's spec, among them further containers.
+    /// Creates a pod with a shell that fulfils the Pod Security Standard `restricted`. `folder` is the only folder in
+    /// which a program can be written. `further` contains more fields of the pod's spec, among them more containers.
     async fn create(&self, name: &str, (variable, certificates): (&str, &str), folder: Option<&str>, further: Value) {
         let mut mounts = vec![json!({ "name": "ca", "mountPath": "/ca" })];
         mounts.extend(folder.map(|it| json!({ "name": "scratch", "mountPath": it })));
@@ -126,7 +128,7 @@ impl Applications<'_> {
         }
     }
 
-    /// Returns the files of the folder, and the command lines of all processes of the container.
+    /// Returns the names of the files in `folder`, and the command lines of all processes of the container.
     async fn seen(&self, pod: &str, folder: &str) -> String {
         let script = format!("ls {folder}; cat /proc/[0-9]*/cmdline");
         let ran = run(&self.pods(), pod, "app", &["sh", "-c", &script], WITHIN).await.unwrap();
@@ -225,7 +227,7 @@ impl User {
         }
     }
 
-    /// Asks the apiserver as the user (`own`) whether the user has a right.
+    /// Asks the apiserver whether the user has a right. `own` is a client with the credentials of this user.
     async fn is_allowed(&self, own: &Client, group: &str, resource: &str, verb: &str) -> bool {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let review: SelfSubjectAccessReview = serde_json::from_value(json!({ "spec": { "resourceAttributes": {
@@ -288,14 +290,15 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let (code, said) = standing.check("", "--attach pod/right");
     assert!(code == 2 && said.contains("several containers (app, beside): name one by --container"), "{said}");
 
-    // The application has a wrong trust store, which the first red row must name. `/scratch` is the only folder in
-    // which the agent can be placed.
+    // The application has a wrong trust store. The first row with `FAILED` must name this trust store. `/scratch` is
+    // the only folder in which the agent can be placed.
     let (code, said) = standing.check("", "--attach pod/wrong");
     assert_eq!(code, 1, "{said}");
     first_red(&said, "trust AWS_CA_BUNDLE", "do not trust the chain that --ca trusts: /ca/ca.pem with 1 certificates");
     applications.is_clean("wrong", "/scratch").await;
 
-    // In this container, no program can be written to any folder. Without the option `--image`, nothing can be asked.
+    // In this container, no program can be written to any folder. So without the option `--image`, which names the
+    // image of an ephemeral container, nothing can be asked.
     let (code, said) = standing.check("IMAGE=;", "--attach pod/closed");
     let says = "container app of pod closed has no folder in which a program may be written and run (";
     assert!(code == 1 && said.contains(says) && said.contains("name by --image"), "{said}");
@@ -316,7 +319,8 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     let listed = applications.pods().list(&ListParams::default().labels("app=minio")).await.unwrap();
     assert_eq!(applications.ended_beside(&listed.items[0]).await, 1);
 
-    // The apiserver issues the token. The agent, which is no part of the pod's set-up, has no file with one.
+    // With `--service-account`, the apiserver must issue the token of the check. The token cannot be mounted as a file,
+    // because the pod of the application exists already.
     let by_token = "--attach pod/right --container app --service-account default";
     let (code, said) = standing.check("", by_token);
     assert!(code == 1 && said.contains("token      the apiserver issued one of ServiceAccount default"), "{said}");
@@ -361,8 +365,8 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     by_scenarios(&applications, &administrator).await;
 }
 
-/// Tests the same from scenarios: the agent comes, the verdicts are those of the application's own settings, and nothing
-/// is left, also after SIGKILL. What the pod or the user lacks is named.
+/// Tests vantages with `attach` in scenarios. The agent appears, the verdicts follow from the application's own
+/// settings, and nothing is left, even after SIGKILL. If the pod or the user lacks something, the message names it.
 async fn by_scenarios(applications: &Applications<'_>, administrator: &str) {
     let project = Project::new();
     let folderless = GUEST.replace("name: guest", "name: folderless").replace("pod/right", "pod/closed");
@@ -387,7 +391,8 @@ async fn by_scenarios(applications: &Applications<'_>, administrator: &str) {
     assert_eq!(run.end().code, None);
     applications.is_clean("right", "/tmp").await;
 
-    // This user may attach, but not make the objects of an environment. Without a namespace, there is no such application.
+    // In the first run, the user has the rights for `attach`, but not the rights to create the objects of an
+    // environment. In the second run, `--namespace` is missing, so the harness cannot find the application.
     let mut command = project.parallax(&["e2e", "guest", "--allow-skips", "--kubeconfig", kubeconfig, "--namespace"]);
     command.arg(namespace);
     for (run, says) in [

@@ -31,8 +31,8 @@ flow:
   - { id: gate, resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
 ";
 
-/// Whether the caller's environment says that there is no container engine. In that case, the function reports that
-/// nothing was tested.
+/// Whether the caller's environment says that there is no container engine. In that case, this function also prints
+/// that nothing was tested.
 pub(super) fn no_engine() -> bool {
     let none = std::env::var_os("PARALLAX_TEST_NO_ENGINE").is_some();
     if none {
@@ -48,7 +48,7 @@ static RESERVED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 /// The largest number of runs at the same time in this process. Each run has a cluster.
 const RUN_LIMIT: usize = 2;
 
-/// Waits until `runs` further runs may be in progress, and reserves them.
+/// Waits until `runs` more runs may be in progress, and reserves them.
 pub(super) fn reserve(runs: usize) -> Reservation {
     let (reserved, freed) = &RESERVED;
     let guard = reserved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -114,8 +114,8 @@ impl Project {
         fs::write(self.path(file), text.replace(from, to)).unwrap();
     }
 
-    /// Returns a command that runs `parallax` in this project. The variables that a CI service or a test sets are
-    /// removed, so that the output is the one that a person sees.
+    /// Returns a command that runs `parallax` in this project. Variables that a CI service or a test sets are
+    /// removed, so that the output is the same as for a person.
     pub(super) fn parallax(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("parallax"));
         command.args(args).current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
@@ -194,7 +194,7 @@ impl Run {
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 // The receiver may no longer exist, so an error is ignored. The thread must still read the pipe,
-                // because the harness blocks on a full pipe.
+                // because the harness stops at a full pipe.
                 let _ = sender.send(line);
             }
         });
@@ -218,7 +218,7 @@ impl Run {
         run
     }
 
-    /// Waits for a line that contains `part`.
+    /// Waits for a line of standard error that contains `part`.
     pub(super) fn wait_for(&mut self, part: &str) -> String {
         let deadline = Instant::now() + RUN_TIMEOUT;
         loop {

@@ -22,12 +22,11 @@ const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
 /// The length of a part of a secret, in bytes, that counts as a leak.
 const PIECE: usize = 8;
 
-/// The characters with which every private key of a certificate begins (PKCS #8 in Base64). They are the same in all
-/// keys, so they are not secret.
+/// The Base64 text with which every private key of a certificate begins (PKCS #8). It is the same in all keys, so it
+/// is not secret.
 const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
-/// A Python program that prints each secret of a pod. It prints the secret unchanged, encoded, and in positions at
-/// which a quoted line is cut.
+/// A Python program that prints each secret of a pod, unchanged and in several encodings.
 pub(super) const PRINTER: &str = r#"
 import base64, json, os, urllib.parse
 for s in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["CANARY"]):
@@ -82,7 +81,8 @@ flow:
   - {{ id: opened, from: host, http: {{ get: "{{{{ url }}}}" }}, expect: {{ status: 200 }} }}
 "#
     );
-    // A quoted line is cut after two hundred characters. Each of these lines has a secret at the position of the cut.
+    // When the harness quotes a line, it cuts the line after two hundred characters. These lines have a secret at
+    // different positions around the cut.
     for pad in (150..200).step_by(7) {
         let run =
             format!("printf '%0{pad}d%s' 0 \"$AWS_SECRET_ACCESS_KEY\"; printf '%0{pad}d%s' 0 \"$CANARY\" >&2; exit 5");
@@ -156,7 +156,8 @@ fn the_flow_is_valid() {
     }
 }
 
-/// Tests the search itself. The search must find a secret in each form, and also a part of a secret.
+/// Tests the function `hits`, with which the other tests search outputs for secrets. It must find a secret in each
+/// form, and also a part of a secret.
 #[test]
 fn the_search_finds_each_form_and_each_piece() {
     let secrets = [CANARY.to_owned()];

@@ -37,7 +37,7 @@ breaks:
     blocks: [got]
 "#;
 
-/// Removes the kept variant when this value is dropped, so also if the test fails.
+/// Removes the kept variant when this value is dropped. This also happens if the test fails.
 pub(super) struct Down<'a>(pub(super) &'a Project);
 
 impl Drop for Down<'_> {
@@ -52,10 +52,11 @@ pub(super) struct Standing<'a> {
     pub(super) run: String,
     pub(super) namespace: String,
     pub(super) kubeconfig: String,
-    /// The path of the shell script that sets the store's variables.
+    /// The path of the shell script that sets the environment variables for access to the store, such as
+    /// `AWS_SECRET_ACCESS_KEY`.
     variables: String,
     pub(super) name_server: String,
-    /// The name of the container of the network outside the cluster.
+    /// The name of the container with the cluster's external network.
     pub(super) world: String,
     image: String,
     _down: Down<'a>,
@@ -95,20 +96,20 @@ impl<'a> Standing<'a> {
         self.with_variables("cat $SSL_CERT_FILE")
     }
 
-    /// Returns what a shell command prints that has the store's variables.
+    /// Runs a shell command with the environment variables for access to the store. Returns what the command prints.
     pub(super) fn with_variables(&self, command: &str) -> Vec<u8> {
         let script = format!(". {}; {command}", self.variables);
         Command::new("sh").args(["-c", &script]).output().unwrap().stdout
     }
 
-    /// Runs `parallax check` of the store's name. `before` is shell code that runs first. Returns the exit code and the
-    /// output.
+    /// Runs `parallax check` with the store's host name as the endpoint. `before` is shell code that runs first.
+    /// Returns the exit code and the output.
     pub(super) fn check(&self, before: &str, args: &str) -> (i32, String) {
         self.check_at("minio.example.com", before, &format!("--name-server {} {args}", self.name_server))
     }
 
-    /// Runs `parallax check` of an endpoint, with the store's variables. `before` is shell code that runs first.
-    /// Returns the exit code and the output.
+    /// Runs `parallax check` with the given endpoint, and with the environment variables for access to the store.
+    /// `before` is shell code that runs first. Returns the exit code and the output.
     pub(super) fn check_at(&self, endpoint: &str, before: &str, args: &str) -> (i32, String) {
         let ended = self.command(endpoint, before, args).output().unwrap();
         let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
@@ -141,7 +142,7 @@ impl<'a> Standing<'a> {
         first_red(&said, row, says);
     }
 
-    /// Returns the pods that checks have left behind.
+    /// Returns the names of the pods that runs of `parallax check` have left behind.
     pub(super) async fn pods(&self) -> Vec<String> {
         let pods: Api<Pod> = Api::namespaced(cluster(&self.run).await, &self.namespace);
         let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-check");
@@ -195,8 +196,8 @@ async fn the_first_red_line_names_the_fault() {
     let (code, said) = standing.check("IMAGE='--image parallax.local/none:1';", "");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
-    // `check` writes its objects below a prefix of its own and removes them. The scenario's own object must then be the
-    // only object in the bucket.
+    // Without the store's keys, `check` writes no object. With keys, it writes below a prefix that only it uses, so
+    // `rerun got` must still find the scenario's own object after all checks.
     let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
     assert!(code == 0 && !said.contains("writes"), "{said}");
     assert_eq!(standing.pods().await, Vec::<String>::new());

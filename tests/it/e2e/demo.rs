@@ -1,6 +1,6 @@
 //! Tests the demo chart (`docs/demo`) on a node that `docker run` starts, as docs/your-own-stack.md tells a user. The
-//! commands are those of the page. The right set-up works, from the browser's upload to the restored database, and the
-//! first red row of `parallax check` names the cause of each of the twelve wrong set-ups.
+//! commands are the commands of this page. The right set-up works, from the browser's upload to the restored
+//! database. In each of the twelve wrong set-ups, the first row with `FAILED` of `parallax check` names the cause.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -29,50 +29,52 @@ use super::bench::{Project, no_engine, reserve};
 use super::check::{first_red, in_one_line};
 use crate::engine::bench::docker;
 
-/// The tools that a user has, as images, and their programs in these.
+/// The tools that a user has. For each tool: the name of its image, and the path of its program in the image.
 const TOOLS: [(&str, &str); 2] = [("helm", "/usr/local/bin/helm"), ("kubectl", "/clients/kubectl")];
 /// The image of the test's own name server.
 const COREDNS: &str = "coredns";
-/// The label by which tests that list the engine's objects know that an object belongs to another test.
+/// Tests that list the engine's objects leave out the objects with this label, because these belong to another test.
 const LABEL: &str = "io.parallax.test=demo";
-/// The time limit for images that were not built before this test. `cargo xtask test` builds all of them.
+/// The time limit for building the images that do not exist when this test starts. `cargo xtask test` builds all of
+/// them before the tests.
 const IMAGES_WITHIN: Duration = Duration::from_mins(45);
-/// The time limit for a block of commands. The limits of the commands themselves, of at most three minutes, are shorter,
-/// and their messages say what is missing.
+/// The time limit for a block of commands. The commands have their own time limits, of at most three minutes. So a
+/// command's own limit ends first, and its message says what is missing.
 const COMMANDS_WITHIN: Duration = Duration::from_mins(4);
-/// The time limit for a Deployment of the chart to have the pods of its newest values.
+/// The time limit until the pods of a Deployment have the newest values of the chart.
 const ROLLED_WITHIN: Duration = Duration::from_mins(2);
-/// The time limit for the apiserver to know the address of a pod that is ready.
+/// The time limit until the apiserver knows the address of a ready pod.
 const ADDRESS_WITHIN: Duration = Duration::from_secs(30);
-/// The interval at which the apiserver is asked whether it knows this address.
+/// The interval at which the test asks the apiserver whether it knows the pod's address.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The wrong set-ups: the values of the chart, the endpoint and the options of the check, the first red row, and a part of
-/// its sentence. A set-up that only changes the ingress comes first, because the application's pod then stays.
+/// The wrong set-ups: the name of the chart's values, the endpoint and the options of the check, the first row with
+/// `FAILED`, and a part of the sentence below this row. The set-ups that only change the ingress come first, because
+/// they do not replace the application's pod.
 const WRONG: [(&str, &str, &str, &str, &str); 12] = [
     ("another-certificate", HOST, LIKE_APP, "tls", "the certificate at s3.example.com is for files.example.com"),
     ("another-host", HOST, LIKE_APP, "keys", "and the store saw store"),
-    // F7: a proxy changes a header that the AWS SDK for Go signs.
+    // A proxy changes a header that the AWS SDK for Go signs.
     ("compression", HOST, LIKE_APP, "signed headers", "whose signature covers `accept-encoding: identity` is refused"),
     ("cors-twice", HOST, LIKE_APP, "cors", "let only one of ingress and store add it"),
-    // F5: a proxy encodes the path again.
+    // A proxy encodes the path again.
     ("encoded-twice", HOST, LIKE_APP, "odd key", "the path was encoded once more after it was signed"),
     ("small-bodies", HOST, LIKE_APP, "large body", "something on the way limits bodies"),
-    // F11: a link is to live longer than the credentials that sign it.
+    // The fault: the links are wanted for 7 days, but the credentials that sign them expire earlier.
     ("long-links", HOST, "--app deploy/uploads --links-for 7d", "link", "for 7 d ends with them after"),
     ("another-trust", HOST, "--attach deploy/uploads --container app", "trust SSL_CERT_FILE", "/etc/cluster/ca.crt"),
-    // F1: the application signs for the Service's name.
+    // The application signs URLs for the Service's name, which only pods can resolve.
     ("inner-name", HOST, LIKE_APP, "application", "only the cluster's DNS knows this name"),
-    // F4: the store is under a path prefix that a proxy strips.
+    // The store is under a path prefix, and a proxy removes this prefix.
     ("path-prefix", HOST, LIKE_APP, "application", "the path of its links begins with /s3"),
-    // F13: the application sends its token to AWS.
+    // The application sends its token to AWS and not to its own store.
     ("token-to-aws", HOST, LIKE_APP, "application", "has no AWS_ENDPOINT_URL_STS"),
     ("no-rewrite", "files.example.com", LIKE_APP, "name", "does not exist for pods"),
 ];
 const HOST: &str = "s3.example.com";
-/// The command that gives the chart other values.
+/// The command that installs the chart again, with other values.
 const UPGRADE: &str = "helm upgrade demo docs/demo --namespace demo --values target/demo/images.yaml";
-/// The options of a check beside an application whose links are valid for 15 minutes.
+/// The options of a check that compares with an application. The application's links are valid for 15 minutes.
 const LIKE_APP: &str = "--app deploy/uploads --links-for 15m";
 
 /// Returns the commands of the page's section about the demo, one text for each block.
@@ -98,25 +100,26 @@ fn each_wrong_set_up_is_tested_and_documented() {
     }
 }
 
-/// Returns the text with another part in the place of `from`. The test fails unless `from` occurs exactly once.
+/// Returns `text` with `to` in the place of `from`. The test fails unless `from` occurs exactly once.
 #[track_caller]
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert_eq!(text.matches(from).count(), 1, "{from:?} in:\n{text}");
     text.replace(from, to)
 }
 
-/// The containers and volumes of this test. They are removed when this value is dropped, so also if the test fails.
+/// The containers and volumes of this test. They are removed when this value is dropped, even if the test fails.
 ///
-/// The page's container gets another name, because a user may have one of the page's name. Everything has [`LABEL`],
-/// because other tests compare the lists of the engine's objects at the same time.
+/// The container of docs/your-own-stack.md gets another name here, because a user may have a container with the name
+/// of the page. Every object has the label [`LABEL`], because other tests compare the lists of the engine's objects
+/// at the same time.
 struct Objects {
-    /// The container of the page.
+    /// The name of the container that the commands of docs/your-own-stack.md start: the Kubernetes node.
     node: String,
     /// The name server that answers the node's questions about names outside the cluster.
     name_server: String,
     /// The containers from which the programs of [`TOOLS`] are copied.
     tools: [String; 2],
-    /// The volumes for the two folders of the node.
+    /// The volumes for the two folders in which the node keeps its data.
     volumes: [String; 2],
 }
 
@@ -131,8 +134,8 @@ impl Objects {
         }
     }
 
-    /// Returns the page's commands that start the node, with the names of this test, with its label, and with the name
-    /// server `dns`.
+    /// Returns the page's commands that start the node, but with the names and the label of this test, and with the
+    /// name server `dns`.
     fn of_this_test(&self, page: &str, dns: IpAddr) -> String {
         let [rancher, kubelet] = &self.volumes;
         let run = replaced(page, "docker run ", &format!("docker run --label {LABEL} --dns {dns} "));
@@ -142,14 +145,14 @@ impl Objects {
         self.renamed(&run)
     }
 
-    /// Returns commands of the page with the name of this test's container.
+    /// Returns commands of the page, but with the name of this test's container.
     fn renamed(&self, page: &str) -> String {
         assert!(page.contains("uploads-demo"), "the page's container has another name:\n{page}");
         page.replace("uploads-demo", &self.node)
     }
 
-    /// Starts a name server that knows no name, and returns its address. Without it, the set-up `no-rewrite` would
-    /// depend on what the machine's name server says about names below `example.com`.
+    /// Starts a name server that knows no name, and returns its address. Without this server, the result of the
+    /// set-up `no-rewrite` would depend on what the machine's name server says about names below `example.com`.
     fn start_name_server(&self, image: &str, folder: &Path) -> IpAddr {
         let file = folder.join("Corefile");
         std::fs::write(&file, ". {\n    template ANY ANY {\n        rcode NXDOMAIN\n    }\n}\n").unwrap();
@@ -177,8 +180,8 @@ impl Objects {
 impl Drop for Objects {
     fn drop(&mut self) {
         let Self { node, name_server, tools, volumes } = &*self;
-        // A part may not exist, because the test failed before. The result is ignored, because a panic here would hide
-        // the failure of the test.
+        // Some of these objects may not exist, because the test failed before it created them. The result is ignored,
+        // because a panic here would hide the failure of the test.
         let docker = || Command::new(Tool::Docker.command());
         let _ = docker().args(["rm", "--force", "--volumes"]).args([node, name_server]).args(tools).output();
         let _ = docker().args(["volume", "rm", "--force"]).args(volumes).output();
@@ -190,20 +193,21 @@ struct Demo<'a> {
     project: &'a Project,
     /// The folder of the programs `helm` and `kubectl`.
     tools: PathBuf,
-    /// The commands of the page that define functions and variables.
+    /// The commands of docs/your-own-stack.md that define functions and variables.
     functions: String,
 }
 
-/// What commands have printed.
+/// The exit code and the output of commands.
 struct Printed {
     code: i32,
     stdout: String,
-    /// Standard output, and then standard error.
+    /// The standard output of the commands, followed by their standard error.
     all: String,
 }
 
 impl Demo<'_> {
-    /// Runs commands in one shell, after the definitions of the page. The test fails if they do not end in time.
+    /// Runs commands in one shell, after the functions and variables that docs/your-own-stack.md defines. The test
+    /// fails if the commands do not end within `within`.
     async fn shell(&self, script: &str, within: Duration) -> Printed {
         let parallax = self.project.parallax(&[]);
         let programs = Path::new(parallax.get_program()).parent().unwrap().display().to_string();
@@ -219,7 +223,7 @@ impl Demo<'_> {
         let kubeconfig = self.project.path("target/demo/kubeconfig");
         command.env("KUBECONFIG", &kubeconfig).current_dir(self.project.path(""));
         command.args(["-euc", &format!("{}\n{script}", self.functions)]);
-        // The output goes to files, so that it is there even if the commands do not end.
+        // The output goes to files, so that the test can read it even if the commands do not end.
         let files = ["stdout", "stderr"].map(|it| self.project.path(it));
         let [stdout, stderr] = files.each_ref().map(|it| File::create(it).unwrap());
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
@@ -252,8 +256,8 @@ impl Demo<'_> {
         serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {script}\n{}", printed.all))
     }
 
-    /// Waits until the pod of a Deployment is the one of its newest values. It need not be ready unless `ready` is set,
-    /// because some set-ups are wrong.
+    /// Waits until a Deployment has a pod with its newest values. The pod must be ready only if `ready` is set,
+    /// because the pods of some wrong set-ups never get ready.
     async fn rolled(&self, client: &Client, name: &str, ready: bool) {
         let all: Api<Deployment> = Api::namespaced(client.clone(), "demo");
         let rolled = |it: Option<&Deployment>| {
@@ -293,7 +297,8 @@ async fn get_tools(objects: &Objects, folder: &Path) -> String {
     supplied[COREDNS].reference.clone()
 }
 
-/// Uploads a file as the page's script does, and expects the application to know it after its pod was replaced.
+/// Uploads a file in the same way as the application's web page. The application must still know the file after its
+/// pod was replaced.
 async fn upload(demo: &Demo<'_>, view: View) {
     let at = "/api/v1/namespaces/demo/services/uploads:http/proxy";
     let page = demo.run(&format!("kubectl get --raw {at}/")).await.stdout;
@@ -310,8 +315,9 @@ async fn upload(demo: &Demo<'_>, view: View) {
     let expected = json!({ "number": 1, "key": "uploads/1/a b.txt", "bytes": 5 });
     assert_eq!(done, expected);
 
-    // The database is on an emptyDir, so a new pod has only what litestream restores. The former pod is gone before the
-    // new one starts, because litestream sends the last row at its end, and allows one writer only.
+    // The database is on an emptyDir, so a new pod has only what litestream restores. The former pod must be gone
+    // before the new pod starts: litestream sends the last row only when it ends, and there may be only one writer of
+    // a replica.
     let replace = "kubectl --namespace demo scale deployment/uploads --replicas 0
         kubectl --namespace demo wait --for delete pod --selector app=uploads --timeout 60s
         kubectl --namespace demo scale deployment/uploads --replicas 1
@@ -320,7 +326,7 @@ async fn upload(demo: &Demo<'_>, view: View) {
     let list = format!("kubectl get --raw {at}/uploads");
     let deadline = Instant::now() + ADDRESS_WITHIN;
     loop {
-        // A list without the row is an answer, too, and is wrong at once.
+        // Only a failed request is repeated. If the answer is a list without the file, the test fails at once.
         let printed = demo.shell(&list, COMMANDS_WITHIN).await;
         if printed.code == 0 {
             assert_eq!(serde_json::from_str::<Value>(&printed.stdout).unwrap(), json!([expected]));
@@ -344,16 +350,18 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
     let blocks = documented();
     let [images, node, chart, check, end] = &blocks[..] else { panic!("the section has other blocks: {blocks:#?}") };
 
-    // Images that are not built yet take minutes, in which other tests may have clusters.
+    // Building missing images takes minutes. During this time, other tests may have clusters, so the reservation
+    // comes after the builds.
     let objects = Objects::new();
     let coredns = get_tools(&objects, &tools).await;
     let mut demo = Demo { project: &project, tools, functions: String::new() };
     demo.run_within(images, IMAGES_WITHIN).await;
     let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
-    // Values are dropped in reverse order, so the node is removed before another test may start a cluster.
+    // Values are dropped in reverse order. `objects` is bound again after the reservation, so that the node is
+    // removed before another test may start a cluster.
     let objects = objects;
 
-    // The commands of the page. Each block has the functions and variables of those before it.
+    // Run the commands of docs/your-own-stack.md. Each block needs the functions and variables of the blocks before it.
     demo.functions = images.lines().filter(|it| it.contains("() {")).collect::<Vec<_>>().join("\n");
     for volume in &objects.volumes {
         docker(&["volume", "create", "--label", LABEL, volume]);
@@ -367,7 +375,7 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
     let (definitions, right) = check.split_once("\ncheck s3.example.com").expect("the last command is the check");
     demo.functions = format!("{}\n{definitions}", demo.functions);
 
-    // The right set-up.
+    // First, check the right set-up.
     let said = demo.run(&format!("check s3.example.com{right}")).await.all;
     for part in ["signs for https://s3.example.com", "(Service store)", "presigned PUT opens", "large body 2 MiB"] {
         assert!(in_one_line(&said).contains(part), "{part:?} is not in:\n{said}");
@@ -379,11 +387,13 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
 
     for (name, endpoint, options, row, says) in WRONG {
         demo.run(&format!("{UPGRADE} --values docs/demo/values-{name}.yaml")).await;
-        // The store reads its new certificate later, so this ingress gets ready later, too.
+        // In the set-up `no-rewrite`, the store reads its new certificate only after some time. The ingress gets
+        // ready only after that, so the test does not wait until it is ready.
         demo.rolled(&client, "ingress", name != "no-rewrite").await;
         demo.rolled(&client, "uploads", name == "another-trust").await;
         demo.rolled(&client, "names", true).await;
-        // `--attach` uses the application's own pod, so it takes no ServiceAccount.
+        // With `--attach`, the check asks from the application's own pod, so it accepts no option for a
+        // ServiceAccount.
         let identity = if options.contains("--attach") { "" } else { "$identity" };
         let printed = demo.shell(&format!("check {endpoint} {options} {identity}"), COMMANDS_WITHIN).await;
         assert_eq!(printed.code, 1, "{name}\n{}", printed.all);

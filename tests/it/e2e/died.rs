@@ -32,7 +32,7 @@ breaks:
     fails: { asked: { connect: refused } }
 "#;
 
-/// A scenario whose agent the test kills after the agent's last question.
+/// A scenario whose agent the test kills after the agent has answered its last question.
 const AGENT: &str = r"name: agent
 summary: An agent that has told what it saw
 vantages:

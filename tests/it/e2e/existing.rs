@@ -1,6 +1,6 @@
-//! Tests the fixture `existing`: one project keeps a store (`parallax up`), and the scenarios of another project use it
-//! with `--kubeconfig`, in the same way as somebody's own store. Afterwards, the bucket has the same objects as before,
-//! and no output contains the keys.
+//! Tests the fixture `existing`: one project keeps a store (`parallax up`), and the scenarios of another project use
+//! it with `--kubeconfig`, in the same way as somebody's own store. Afterwards, the bucket must have the same objects
+//! as before, and no output may contain the store's keys.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use super::bench::{Ended, Project, Run, no_engine, reserve};
 use super::canary::{PRINTER, hits, outputs};
 use super::check::Standing;
 
-/// The time limit for the reaper to remove the pods of a killed run, and then what they wrote.
+/// The time limit for the reaper to remove the pods of a killed run, and then the objects that the pods wrote to the
+/// store.
 const REAPED_WITHIN: Duration = Duration::from_mins(2);
 
 /// The scenario of the project that keeps the store. The store's bucket has one object. The step `all` lists the
@@ -43,7 +44,7 @@ fn with_flow(name: &str, flow: &str) -> String {
     format!("{}flow:\n{flow}", documented.split("flow:\n").next().unwrap())
 }
 
-/// Returns a scenario whose pod prints the keys in many forms.
+/// Returns a scenario whose pod prints the store's keys in many forms.
 fn printing() -> String {
     let printer = serde_json::to_string(PRINTER).unwrap();
     let script = format!("script: {{ run: [python3, -c, {printer}], store: store, env: {{ CANARY: nothing }} }}");
@@ -59,7 +60,7 @@ fn printing() -> String {
     .replace("app: { pod: { trust: [ca] } }", "app: { pod: { image: clients, trust: [ca] } }")
 }
 
-/// A flow in which each variant must find the prefix empty, and then writes an object.
+/// A flow that expects no object below the environment's prefix in the bucket, and then writes an object there.
 const EMPTY_AT_FIRST: &str = r#"  - { id: empty, from: app, s3: { list: "photos/{{ store.prefix }}/" }, expect: { keys: [] } }
   - { id: put, needs: [empty], from: app, s3: { put: "photos/{{ store.prefix }}/a.txt", body: hello } }
   - { id: got, needs: [put], from: host, s3: { get: "photos/{{ store.prefix }}/a.txt" }, expect: { body: hello } }
@@ -75,8 +76,8 @@ const WAITS: &str = r#"  - { id: put, from: app, s3: { put: "photos/{{ store.pre
   - { id: gate, needs: [put], resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
 "#;
 
-/// Steps that would write or delete outside the run's prefix. Each entry is the scenario's name, the step, and a part
-/// of the expected message.
+/// Steps that would write or delete an object outside the run's prefix. Each entry has the scenario's name, the step,
+/// and a part of the expected message.
 const ASTRAY: [(&str, &str, &str); 6] = [
     ("put", "s3: { put: photos/theirs.txt, body: changed }", "it would change photos/theirs.txt in the existing store"),
     ("delete", "s3: { delete: photos/theirs.txt }", "it would change photos/theirs.txt in the existing store"),
@@ -98,13 +99,14 @@ const ASTRAY: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// The scenarios of the other project, by name.
+/// The scenarios of the project that uses the existing store, by name.
 fn scenarios() -> Vec<(&'static str, String)> {
     let own = [("own-store", documented()), ("printing", printing())];
     let flows = [("empty-at-first", EMPTY_AT_FIRST), ("empty-again", EMPTY_AT_FIRST), ("waits", WAITS)];
     let flows = flows.map(|(name, flow)| (name, with_flow(name, flow)));
     let astray = ASTRAY.map(|(name, step, _)| {
-        // The linter requires that a signed URL is opened, and that a flow asserts something. The step `then` does so.
+        // The linter requires that a signed URL is opened, and that a flow asserts something. The step `then` fulfils
+        // these two rules.
         let then = if name == "url" {
             "http: { put: \"{{ harm }}\", body: changed }"
         } else {
@@ -144,7 +146,7 @@ impl Own<'_> {
         command
     }
 
-    /// Returns a run with the store's keys in the environment.
+    /// Returns the command for a run of a scenario, with the store's keys in the environment.
     fn e2e(&self, scenario: &str) -> Command {
         let Standing { kubeconfig, name_server, .. } = self.theirs;
         let own = ["--kubeconfig", kubeconfig, "--name-server", name_server, "--images-present"];
@@ -185,7 +187,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     assert!(keys.iter().all(|it| it.len() >= 20), "the keys of the store are not known");
     let own = Own { project: &project, theirs: &theirs, keys };
 
-    // The baseline holds, and in the break the declared step fails.
+    // The baseline holds. In the break, the declared step fails.
     let ended = own.run("own-store");
     ended.assert_code(0);
     for variant in ["own-store", "own-store+wrong-secret"] {
@@ -198,7 +200,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     ended.assert_says(&["2 passed, 0 failed, 0 skipped"]);
     is_as_before(&host, "after two variants that write");
 
-    // With `--namespace`, both environments have the same prefix. The second one must nevertheless find it empty.
+    // With `--namespace`, the environments of the two scenarios have the same prefix. The second environment must
+    // nevertheless find the prefix empty.
     let mut command = own.e2e("empty-at-first");
     command.args(["--namespace", "default", "empty-again"]);
     let ended = Run::start(command, &project).end();
@@ -206,7 +209,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     ended.assert_says(&["4 passed, 0 failed, 0 skipped", "nothing is left"]);
     is_as_before(&host, "after two environments in one namespace");
 
-    // No output contains the keys, although the flow prints them, and although steps with them fail.
+    // No output may contain the store's keys, although the flow prints them and steps that use them fail.
     let summary = project.path("summary.md");
     std::fs::write(&summary, "").unwrap();
     let mut command = own.e2e("printing");
@@ -227,7 +230,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     }
     is_as_before(&host, "after failed steps");
 
-    // If the user stops the run, the objects that the flow wrote must be removed, too.
+    // If the user stops the run, the objects that the flow wrote to the store must be removed.
     let run = Run::start(own.e2e("waits"), &project);
     run.wait_for_step("put");
     let ended = host.parallax(&["rerun", "all"]).output().unwrap();
@@ -236,7 +239,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     run.end().assert_code(130);
     is_as_before(&host, "after Ctrl-C");
 
-    // If the run is killed, its reaper does it. The keys come to the reaper through its pipe, and are in no file.
+    // If the run is killed, its reaper must remove the objects that the flow wrote to the store. The reaper gets the
+    // store's keys through its pipe, so the keys are in no file.
     let run = Run::start(own.e2e("waits"), &project);
     run.wait_for_step("put");
     run.signal(Signal::KILL);
@@ -253,7 +257,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     let texts = texts.iter().map(|it| (it.display().to_string(), std::fs::read_to_string(it).unwrap_or_default()));
     assert_eq!(hits(&texts.collect::<Vec<_>>(), &own.keys), Vec::<String>::new(), "keys are in the state folder");
 
-    // The harness must refuse a step that would write outside the prefix, before it sends the request.
+    // The harness must refuse a step that would write outside the run's prefix in the bucket, before it sends the
+    // request.
     for (name, _, says) in ASTRAY {
         let ended = own.run(name);
         ended.assert_code(3);
@@ -273,7 +278,7 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
     assert_eq!(*ended.outcome("own-store"), Outcome::Skipped { reason });
 
     // Without `--kubeconfig`, the harness starts a cluster, from whose network the store cannot be reached. The reason
-    // for the skip names this and the missing variable.
+    // for the skip says that the fixture uses a store outside the cluster, and names the missing variable.
     let mut command = own.command(&["e2e", "own-store", "--allow-skips"]);
     command.env_remove("STORE_SECRET_KEY");
     let ended = Run::start(command, &project).end();

@@ -11,7 +11,7 @@ use parallax_vocab::event::Outcome;
 use super::bench::{Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::program;
 
-/// A scenario that needs an image of the project. The object names the image, and nothing runs it.
+/// A scenario that needs an image of the project, because an object names the image. No container runs the image.
 const SLOW: &str = "name: slow
 summary: An object that names an image of the project
 flow:
@@ -105,8 +105,8 @@ fn a_full_disk_is_reported_and_leaves_nothing_behind() {
         return;
     }
     let project = Project::held();
-    // Files are first written to this small disk, which becomes full. The finished files would go to another disk,
-    // which has enough space.
+    // While the harness writes a file, the file is on this small disk, which becomes full. A finished file would be
+    // moved to another disk, which has enough space.
     let cache = project.own_cache();
     let Some(small) = Small::mount(&cache.join("tmp"), "size=4m,mode=700") else {
         eprintln!("NOT TESTED: the test needs a small tmpfs, and this process is not allowed to mount one");

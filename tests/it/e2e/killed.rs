@@ -29,7 +29,8 @@ fn after_sigkill_the_reaper_cleans_up_and_without_it_gc_does_and_spares_living_r
     let project = Project::held();
     let before = lists(&[]);
     let (mut dead, mut living) = (project.e2e(&[]), project.e2e(&[]));
-    // At this moment the network and the container `world` exist, and the node is about to start.
+    // The next two waits end while the cluster starts: its first container exists, but the node usually does not
+    // exist yet.
     dead.wait_for("cluster/c1  cluster c1");
     eventually("containers", || {
         lists(&[&dead.id]).iter().any(|it| it.starts_with("container") && it.contains(&dead.id))

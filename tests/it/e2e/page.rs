@@ -16,8 +16,8 @@ use crate::engine::bench::docker;
 
 const RECORD: &str = include_str!("../../records/page.jsonl");
 const LOOK: &str = include_str!("page.mjs");
-/// The number of copies of the passed variants of the record. With these copies, the page is as long as that of a whole
-/// catalogue.
+/// The number of copies of the passed variants of the record. With these copies, the page is as long as the page of a
+/// whole catalogue.
 const COPIES: usize = 48;
 
 #[test]
@@ -80,7 +80,7 @@ fn browser() -> String {
 fn look(image: &str, folder: &Path) -> Output {
     let mount = format!("{}:/page:ro", folder.display());
     let mut command = Command::new(Tool::Docker.command());
-    // Other tests compare the lists of the engine's objects. They ignore containers with this label.
+    // Other tests compare the lists of the engine's objects. Those tests ignore containers with this label.
     command.args(["run", "--rm", "--label", "io.parallax.test=page"]);
     command.args(["--network", "none", "--volume", &mount, "--env", "PARALLAX_CA_BUNDLE=/dev/null"]);
     command.args(["--entrypoint", "/usr/bin/node", image, "/page/page.mjs", "file:///page/report.html"]);

@@ -1,4 +1,5 @@
-//! A proxy in front of a kept store, for the tests of `parallax check`. It ends TLS, and has one fault at a time.
+//! A proxy in front of a kept store, for the tests of `parallax check`. The proxy terminates TLS, and has one fault
+//! at a time.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,17 +28,17 @@ pub(super) enum Fault {
     StripsSegment,
     /// The proxy replaces a text in the path.
     Replaces(&'static str, &'static str),
-    /// The proxy merges the slashes of the path.
+    /// The proxy replaces several slashes in a row in the path by one slash.
     MergesSlashes,
-    /// The proxy sends another header `Host`.
+    /// The proxy replaces the header `Host` by another one.
     Host(String),
     /// The proxy asks the store for compressed bodies (`Accept-Encoding: gzip`).
     Compresses,
     /// The proxy limits bodies as nginx does by default.
     LimitsBodies,
-    /// The proxy adds the CORS header that the store adds, too, so that it occurs twice.
+    /// The proxy adds the CORS header that the store also adds, so that the header occurs twice.
     AddsCors,
-    /// The proxy replaces the time of each answer by a time long ago.
+    /// The proxy replaces the header `Date` of each answer by a date in the past.
     Late,
     /// The proxy adds `Via`, and weakens entity tags.
     Marks,
@@ -55,8 +56,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy for the store `host`. It connects to `store`, whose certificate must come from an authority in
-    /// `trust` (PEM).
+    /// Starts a proxy for the store `host`. The proxy connects to the address `store`. The certificate of the store
+    /// must come from an authority in `trust` (PEM).
     pub(super) fn start(host: &'static str, store: SocketAddr, trust: &[u8]) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (authority, server) = served(host);
@@ -128,7 +129,8 @@ fn answer(query: &[u8], host: &str) -> Vec<u8> {
     reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     reply.extend(&query[12..end + 4]);
     if answers == 1 {
-        // The answer's name is a pointer to the name in the question (0xc00c). Its time to live is one second.
+        // The answer names its host by a pointer to the name in the question (0xc00c). The time to live is one
+        // second.
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
     }
     reply

@@ -28,11 +28,13 @@ flow:
   - { id: got, needs: [put], from: host, s3: { get: photos/a.txt }, expect: { body: hello } }
 "#;
 const HOST: &str = "minio.example.com";
-/// The options of a check of web identity. MinIO derives the name of this role from the audience `sts.amazonaws.com`.
+/// The options of a check that tests web identity. MinIO derives the name of this role from the audience
+/// `sts.amazonaws.com`.
 const SIGN_IN: &str = "--service-account app --role arn:minio:iam:eu-central-1::role/oxnUw3DAuQF1uggjXGxI2AmW8IA";
 const ANOTHER_ROLE: &str = "arn:minio:iam:eu-central-1::role/AnotherRole0000000000000000";
 
-/// Adds the proxy's port to the store's Service in the cluster. So the endpoint has the same port inside and outside.
+/// Adds the proxy's port to the store's Service in the cluster. So the endpoint of the check has the same port inside
+/// and outside the cluster.
 async fn published(standing: &Standing<'_>, port: u16) {
     let services: Api<Service> = Api::namespaced(cluster(&standing.run).await, &standing.namespace);
     let ports = json!({ "spec": { "ports": [{ "name": "proxied", "port": port, "targetPort": 9000 }] } });
@@ -77,7 +79,7 @@ async fn the_first_red_row_of_each_wrong_set_up_names_its_cause() {
         standing.check_at(endpoint, &before, &format!("{right} {args}"))
     };
 
-    // First, the set-up without a fault.
+    // First, check the set-up without a fault.
     let (code, said) = check(&url, "", &format!("--app pod/right {SIGN_IN}"));
     assert_eq!(code, 0, "{said}");
     for part in [
@@ -89,7 +91,7 @@ async fn the_first_red_row_of_each_wrong_set_up_names_its_cause() {
     ] {
         assert!(in_one_line(&said).contains(part), "{part:?} is not in:\n{said}");
     }
-    // A harmless change by a proxy must be a note and no failure.
+    // A harmless change by a proxy must give a note and no failure.
     for (fault, notes) in
         [(Fault::MergesSlashes, &["merged on the way"][..]), (Fault::Marks, &["only here: via", "etag: W/"])]
     {
@@ -111,23 +113,23 @@ async fn the_first_red_row_of_each_wrong_set_up_names_its_cause() {
     };
     let wrong_keys = "export AWS_SECRET_ACCESS_KEY=another-secret-key;";
     for (fault, endpoint, before, args, row, says) in [
-        // Fault F1: an application signs URLs for the cluster-internal name of the Service. Either that name is the
-        // endpoint of the check, or the application's variable has it.
+        // An application signs URLs for the cluster-internal name of the Service. In the first row, this name is the
+        // endpoint of the check. In the second row, a variable of the application contains the name.
         other(&inner, "", "", "name", "does not exist outside the cluster"),
         other(&url, "", "--app pod/inner", "application", "so its links are signed for that host"),
-        // Fault F4: a proxy adds a path prefix or removes one.
+        // A proxy adds a path prefix or removes one.
         proxied(Fault::AddsPrefix("/s3"), "store", "the path that the store saw is /s3/photos"),
         proxied(Fault::AddsPrefix("/storage"), "store", "the path that the store saw is /storage/photos"),
         proxied(Fault::StripsSegment, "keys", "without the prefix `/photos`"),
-        // Fault F5: a proxy encodes the path again.
+        // A proxy encodes or decodes the path again.
         proxied(Fault::Replaces("%", "%25"), "odd key", "the path was encoded once more after it was signed"),
         proxied(Fault::Replaces("%20", "+"), "odd key", "the store saw `/photos/parallax-check/"),
         proxied(Fault::Replaces("%2541", "%41"), "odd key", "the path was decoded once too often"),
-        // Fault F7: a proxy changes a header that the AWS SDK for Go signs.
+        // A proxy changes a header that the AWS SDK for Go signs.
         proxied(Fault::Compresses, "signed headers", "whose signature covers `accept-encoding: identity` is refused"),
-        // Fault F11: a link should be valid for longer than the credentials that sign it.
+        // The fault: the links are wanted for 7 days, but the credentials that sign them expire earlier.
         other(&url, "", &format!("{SIGN_IN} --links-for 7d"), "link", "for 7 d ends with them after"),
-        // Fault F13: an application sends its token to AWS and not to its own store.
+        // An application sends its token to AWS and not to its own store.
         other(&url, "", "--app pod/no-sts", "application", "has no AWS_ENDPOINT_URL_STS"),
         proxied(Fault::Host(host), "keys", &host_says),
         proxied(Fault::LimitsBodies, "large body", "client_max_body_size"),

@@ -16,7 +16,7 @@ use super::standing::cluster_named;
 use super::unanswered::node;
 use crate::engine::bench::docker;
 
-/// A quick scenario, because it asks only the apiserver. Its baseline is as declared if `NAMESPACE` exists.
+/// A quick scenario: it asks only the apiserver. Its baseline is as declared if the namespace `NAMESPACE` exists.
 const ASKS: &str = r"name: NAME
 summary: A namespace is there
 flow:
@@ -123,8 +123,8 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     assert!(ended.stderr.contains(&kubectl), "{}", ended.stderr);
     assert_ne!(lists(&[&id]), before);
     assert!(ended.directory.join("c1.kubeconfig").exists());
-    // `down` removes only runs of the project in which it is started. A run of another project must be named, by its id
-    // or by its folder.
+    // `down` removes only the runs of the project in which it is started. To remove a run of another project, the
+    // user must name the run by its id or by its folder.
     let other = Project::new();
     let from_other =
         |args: &[&str]| other.parallax(args).env("XDG_STATE_HOME", project.path("state")).output().unwrap();

@@ -1,5 +1,6 @@
-//! Tests `parallax e2e --kubeconfig` in a cluster that the run does not own: one that another run of `parallax up`
-//! keeps. After each run, also after Ctrl-C and SIGKILL, the cluster has the same objects as before, of every kind.
+//! Tests `parallax e2e --kubeconfig` in a cluster that the run does not own. Another run, of `parallax up`, keeps
+//! this cluster. After each run, even after Ctrl-C and SIGKILL, the cluster must have the same objects as before, of
+//! every kind.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use super::check::Down;
 use super::killed::reaper_of;
 use super::standing::cluster;
 
-/// A fixture of the project's own: an application with its Service.
+/// A fixture of the test's project: an application with its Service.
 const FIXTURE: &str = r#"name: web
 summary: An application with a Service
 parameters: {}
@@ -51,8 +52,8 @@ metadata:
   annotations: { io.parallax/not-awaited: http }
 spec: { selector: { app: web }, ports: [{ name: http, port: 80 }] }
 ";
-/// A scenario that needs only a namespace and pods. From its Deployment, its `StatefulSet` and its Service, controllers
-/// create further objects, which must be removed, too.
+/// A scenario that needs only a namespace and pods. Controllers create further objects for its Deployment, its
+/// `StatefulSet` and its Service. These objects must be removed too.
 const FITS: &str = r#"name: fits
 summary: A pod finds the application by its name, and its settings are as declared
 fixtures:
@@ -86,8 +87,8 @@ breaks:
     change: { flow: { read: { expect: { object: { data: { colour: red } } } } } }
     fails: { read: { resource: data.colour } }
 "#;
-/// The scenarios that the cluster cannot run, or only with permission. Each entry is the name, the text, and a part of
-/// the expected reason.
+/// The scenarios that the cluster cannot run, or can run only with the option `--allow-cluster-changes`. Each entry
+/// has the name, the text, and a part of the expected reason.
 const NEEDS: [(&str, &str, &str); 5] = [
     (
         "store",
@@ -122,7 +123,7 @@ const NEEDS: [(&str, &str, &str); 5] = [
         "step `made` creates ClusterRole parallax-test outside its namespace, which needs --allow-cluster-changes",
     ),
 ];
-/// Steps that would change or delete an object of somebody else, outside the run's namespaces. Each entry is the
+/// Steps that would change or delete an object of somebody else, outside the run's namespaces. Each entry has the
 /// scenario's name, the step, and a part of the expected message.
 const HARM: [(&str, &str, &str); 2] = [
     ("deletes", "delete: { api-version: v1, kind: Namespace, name: team }", "Namespace team exists already"),
@@ -157,7 +158,7 @@ async fn objects(client: &Client) -> BTreeMap<String, Value> {
             let mut object = serde_json::to_value(object).unwrap();
             let fields = object.as_object_mut().unwrap();
             fields.remove("status");
-            // The cluster's own components renew their leases.
+            // The cluster's own components renew their leases, so the times in the leases change even without a run.
             if resource.kind == "Lease" {
                 fields.remove("spec");
             }
@@ -187,9 +188,9 @@ fn skipped(ended: &Ended, variant: &str, part: &str) {
     assert!(reason.contains(part), "{variant}: {part:?} is not in {reason:?}");
 }
 
-/// Configures CoreDNS to keep the address of a Service for 30 s, as kubeadm does. If an environment follows another one
-/// in the same namespace, the cache then still has the addresses of the earlier Services. Waits for the new pod of
-/// CoreDNS.
+/// Makes CoreDNS keep the address of a Service for 30 s, as kubeadm does. If two environments use the same namespace
+/// one after the other, the cache then still has the addresses of the first environment's Services. This function
+/// waits for the new pod of CoreDNS.
 async fn long_cache(client: &Client) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
     let corefile = maps.get("coredns").await.unwrap().data.unwrap()["Corefile"].clone();
@@ -305,8 +306,8 @@ impl<'a> Cluster<'a> {
         self.project.e2e(args).end()
     }
 
-    /// Waits until the pod of the vantage `app` runs in a namespace, and returns the namespace. Before the runs, no
-    /// vantage pod exists in the cluster.
+    /// Waits until the pod of the vantage `app` runs in a namespace, and returns the namespace. The cluster also has
+    /// the vantage pod of the run that keeps it. This pod has no label `io.parallax.run`, so it is not found.
     async fn held(&self) -> String {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-vantage,io.parallax.run");
@@ -347,7 +348,8 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
     let cluster = Cluster::of(&project, &standing).await;
     let (admin, team) = (cluster.admin.as_str(), cluster.team.as_str());
 
-    // With the administrator's kubeconfig, the variants that fit are run. All others are skipped with a reason.
+    // With the administrator's kubeconfig, the harness runs the variants that this cluster can run. It skips all
+    // others with a reason.
     let names = ["fits", "store", "flag", "crash", "image", "wide"];
     let ended = cluster.e2e(&[&names[..], &["--kubeconfig", admin]].concat());
     ended.assert_code(0);
@@ -373,7 +375,7 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
         cluster.is_as_before(name).await;
     }
 
-    // The user of this kubeconfig administers one namespace and has no rights elsewhere.
+    // The user of the kubeconfig `team` administers one namespace and has no rights elsewhere.
     let ended = cluster.e2e(&["fits", "--kubeconfig", team, "--images-present", "--allow-skips"]);
     skipped(
         &ended,
@@ -387,8 +389,8 @@ async fn a_run_in_somebody_elses_cluster_leaves_it_as_it_was() {
         "the user of the kubeconfig may not list nodes; load it onto the nodes and say so with --images-present=agent",
     );
     let in_team = ["--kubeconfig", team, "--namespace", "team", "--images-present"];
-    // Both environments of the scenario use the same namespace, one after the other. In the second one, the step
-    // `found` must get the new address of the Service and not the old one from a cache.
+    // The two environments of the scenario use the same namespace, one after the other. In the second environment,
+    // the step `found` must get the new address of the Service and not the old address from a cache.
     let ended = cluster.e2e(&[&["fits"][..], &in_team[..]].concat());
     ended.assert_code(0);
     ended.assert_says(&["2 passed, 0 failed, 0 skipped"]);

@@ -1,5 +1,5 @@
-//! Tests of an apiserver that does not answer, or whose connections break. Both are errors of the harness and never a
-//! verdict.
+//! Tests of an apiserver that does not answer, or whose connections break. In these two cases, the result is an error
+//! of the harness and never a verdict.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,8 +15,8 @@ use serial_test::serial;
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::docker;
 
-/// A scenario that asks the apiserver, then asks a DNS server for a while, and then runs the step `STEP`. The test
-/// pauses the node in the meantime.
+/// A scenario that asks the apiserver, then looks up a name again and again for 25 s, and then runs the step `STEP`.
+/// During the 25 s, the test pauses the node.
 const STILL: &str = r"name: NAME
 summary: A step after the node stopped
 fixtures:
@@ -41,7 +41,7 @@ const STEPS: [(&str, &str, u64); 4] = [
     ("rotates", "rotate: { certificate: store.serving }", 60),
 ];
 
-/// Returns the engine's name of the node container of a run's only cluster.
+/// Returns the name of the container in which the node of a run's only cluster runs.
 pub(super) fn node(run: &str) -> String {
     let label = format!("label=io.parallax.run={run}");
     let what = "label=io.parallax.what=c1-node";
@@ -236,8 +236,8 @@ fn broken_connections_to_the_apiserver_change_no_verdict() {
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
     run.wait_for("cluster/c1  cluster c1");
-    // The port is known when the container runs. This is early enough, because the harness connects to the port only
-    // when k3s is ready.
+    // The published port of the node is known as soon as its container runs. This is early enough, because the
+    // harness connects to the port only when k3s is ready.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
         let port = if name.is_empty() { String::new() } else { docker(&["port", &name, "6443/tcp"]) };

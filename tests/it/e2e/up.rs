@@ -28,7 +28,7 @@ const WITH_PROGRAMS: &str = r"  tools: { pod: { trust: [ca], image: clients, env
   beside: { outside: { trust: [ca], image: clients } }
 ";
 
-/// Removes the kept variant when this value is dropped, so also if the test fails.
+/// Removes the kept variant when this value is dropped. This also happens if the test fails.
 struct Down<'a>(&'a Project);
 
 impl Drop for Down<'_> {
@@ -299,7 +299,7 @@ fn a_failed_run_writes_a_bundle_that_stands_up_before_the_failed_step() {
     );
     assert!(!said.contains("warning"), "nothing differs here:\n{said}");
     assert_in(&run(&other, &["status"], 0), &["step got ran last"]);
-    // The bundle is unpacked outside the project's folder, in which the next commands run.
+    // The bundle is unpacked outside the project's folder. The next commands run in that folder.
     let run_of = |said: &str| said.lines().find_map(|it| it.split_once("  run ")).unwrap().1.trim().to_owned();
     let again = run(&other, &["rerun", "missing"], 1);
     assert_in(&again, &["failed   missing", "status: expected 200, saw 404", "NOT as declared"]);

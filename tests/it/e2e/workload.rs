@@ -6,8 +6,8 @@ use parallax_vocab::EventKind;
 
 use super::bench::{Project, Run, lists, no_engine, reserve};
 
-/// The time limit for the failure. It is much less than the 90 s within which the fixture's Deployment must become
-/// ready, so the failure must be detected early.
+/// The time limit within which the failure must be reported. It is much less than the 90 s within which the fixture's
+/// Deployment must become ready, so the failure must be detected early.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
 const STORE: &str = r#"name: store

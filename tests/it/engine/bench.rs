@@ -76,7 +76,7 @@ impl Bench {
 }
 
 impl Drop for Bench {
-    /// Removes all objects of the test, also if the test failed.
+    /// Removes all objects of the test, even if the test failed.
     fn drop(&mut self) {
         for object in self.runs.lock().unwrap().iter().flat_map(objects) {
             let (kind, name) = object.split_once(' ').unwrap();
@@ -91,8 +91,8 @@ impl Drop for Bench {
 
 fn endpoint() -> Endpoint {
     let endpoint = find(&RealSurroundings).unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
-    // The harness normally restarts itself with the right environment. A restart of the test binary would end the tests
-    // that run at the same time.
+    // The harness normally restarts itself if its environment does not name this engine. The test binary must not
+    // restart itself, because this would end the other running tests. So this function only checks the environment.
     assert!(
         environment_fits(&endpoint),
         "run the tests with DOCKER_HOST={} and TESTCONTAINERS_COMMAND=keep, as `cargo xtask test` does",

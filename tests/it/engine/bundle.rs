@@ -1,5 +1,5 @@
-//! Image bundles on a real engine: the images of a project are bundled, and loaded where neither the engine nor the
-//! cache has them.
+//! Tests of image bundles with a real engine. The images of a project are bundled, and then loaded when neither the
+//! engine nor the cache has them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,17 +32,18 @@ const BUILT: &str = "parallax.local/bundle-test-";
 static PROJECTS: AtomicU32 = AtomicU32::new(0);
 
 /// A project whose images no other project has: their names contain the id of this process and the number of the
-/// project. So an image that is left from another project, for example after a failed run, has no effect.
+/// project. So an image that another project left behind, for example after a failed run, has no effect.
 pub(super) struct Project {
     pub(super) folder: tempfile::TempDir,
-    /// The part of the images' names by which they belong to this project alone.
+    /// The part of the images' names that differs from all other projects.
     own: String,
     /// The reference of the project's published image, for which there is no recipe.
     pub(super) app: String,
 }
 
 impl Project {
-    /// Creates the project. `digest` is the digest of the published image in images.lock.
+    /// Creates the project. `app` is the reference of a published image, and `digest` is the digest of this image in
+    /// images.lock.
     pub(super) fn new(app: &str, digest: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let own = format!("{}-{}", std::process::id(), PROJECTS.fetch_add(1, Ordering::Relaxed));
@@ -61,7 +62,7 @@ impl Project {
         Self { folder, own, app: app.to_owned() }
     }
 
-    /// Runs `parallax images` with a cache of its own.
+    /// Runs `parallax images` with the folder `cache` of the project as the image cache.
     pub(super) fn images(&self, cache: &str, args: &[&str]) -> Output {
         let mut command = parallax(self.folder.path());
         command
@@ -82,7 +83,7 @@ impl Project {
         (stdout, stderr)
     }
 
-    /// The references of the engine's images that belong to this project.
+    /// Returns the references of the images in the engine that belong to this project.
     fn in_engine(&self) -> Vec<String> {
         self.with_prefix(&format!("{BUILT}{}-", self.own))
     }
@@ -119,7 +120,7 @@ async fn what_was_bundled_is_loaded_where_nothing_was() {
     docker(&["image", "rm", &project.app]);
     assert_eq!(project.in_engine(), [""; 0], "a bundle is made from archives, and loads nothing");
 
-    // One byte of a layer is changed, and restored later.
+    // The test changes one byte of a layer, and later restores it.
     let bytes = fs::read(&file).unwrap();
     let at = bytes.windows(10).rposition(|it| it == b"of process").unwrap();
     let change =
@@ -149,7 +150,7 @@ async fn what_was_bundled_is_loaded_where_nothing_was() {
     assert!(there[1].contains("-agent:") && there[2].contains("-k3s:"), "{there:?}");
     assert_eq!(count(&images), OF_A_CLUSTER.len(), "the built images are in the cache");
 
-    // A run begins by obtaining its images. After the load, this needs neither a registry nor a build.
+    // A run begins by obtaining its images. After the bundle was loaded, this needs neither a registry nor a build.
     let (_, progress) = project.does("second", &["fetch"]);
     for name in ["app", "k3s", "agent", "coredns", "pause"] {
         let got = [format!("image/{name}  from engine: "), format!("image/{name}  from cache: ")];

@@ -205,3 +205,19 @@ async fn closing_succeeds_although_others_removed_or_paused_containers() {
     assert_eq!(swept.remaining, []);
     bench.assert_nothing_left();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[serial(engine)]
+async fn a_network_is_removed_with_its_containers_and_without_those_of_another() {
+    let Some(bench) = Bench::new().await else { return };
+    let site = bench.site();
+    for what in ["c1", "c10"] {
+        let network = site.network(what).await.unwrap();
+        site.start(bench.shell(&format!("{what}-node"), &network.name, SLEEP)).await.unwrap();
+    }
+    let swept = site.remove_network("c1").await.unwrap();
+    assert_eq!((swept.removed.len(), swept.remaining), (2, Vec::new()));
+    assert_eq!(objects(site.run()).len(), 2);
+    assert_eq!(site.close().await.removed.len(), 2);
+    bench.assert_nothing_left();
+}

@@ -1,6 +1,7 @@
-//! Pulls from a real registry on loopback: the one of `images/registry`, which is built for these tests.
+//! Pulls images from a real registry on loopback. The image of the registry is built for these tests from
+//! `images/registry`.
 //!
-//! Registries that answer 429, hang or cut the connection are rows of `cargo xtask faults` (`crates/faults/src/rows`).
+//! `cargo xtask faults` tests registries that answer 429, hang or cut the connection (`crates/faults/src/rows`).
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -52,7 +53,8 @@ impl Registry {
         format!("127.0.0.1:{}/{name}:1", self.port)
     }
 
-    /// Pushes an image of the engine, and removes it from the engine. Returns its digest in the registry.
+    /// Pushes an image from the engine to this registry, and removes it from the engine. Returns the image's digest
+    /// in the registry.
     fn push(&self, image: &str, name: &str) -> String {
         let reference = self.of(name);
         docker(&["tag", image, &reference]);
@@ -141,7 +143,7 @@ async fn a_pull_by_digest_gets_that_image_and_no_other() {
 #[serial(engine)]
 async fn a_registry_that_wants_a_password_is_named_with_the_fix() {
     let Some(bench) = Bench::new().await else { return };
-    // The registry creates the file of passwords itself, with a random password that the test does not know.
+    // The registry creates its password file itself, with a random password that the test does not know.
     let auth = "auth: { htpasswd: { realm: tests, path: /tmp/htpasswd } }\n";
     let registry = Registry::start(bench.scratch.path(), auth);
     let project = Project::new(&registry.of("app"), None);

@@ -51,8 +51,8 @@ async fn a_container_has_all_requested_properties() {
     assert_eq!(bench.engine.logs(&server.name, 2).await.unwrap(), ["vol", "serving"]);
     assert_eq!(bench.engine.read_file(&server.name, "/etc/given/file").await.unwrap(), b"file\n");
 
-    // The server prints its line shortly before it listens. In between, the proxy of the engine already accepts
-    // connections and closes them at once.
+    // The server prints `serving` shortly before it listens. Between these two moments, the proxy of the engine
+    // already accepts connections, and closes them at once.
     let ask = || -> std::io::Result<String> {
         let mut answer = String::new();
         let mut stream = TcpStream::connect(server.tcp(7000).unwrap())?;

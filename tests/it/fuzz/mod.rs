@@ -37,7 +37,7 @@ const STUCK: Duration = Duration::from_mins(1);
 /// The time after which a reader without a result counts as waiting for something. No reader may wait, even on a
 /// machine under load.
 const WAITS: Duration = Duration::from_mins(15);
-/// The largest number of inputs in the pool.
+/// The largest number of inputs in the pool, from which the test takes the inputs to mutate.
 const POOL: usize = 4_000;
 
 fn number(name: &str, otherwise: usize) -> usize {
@@ -75,8 +75,9 @@ fn processor_time(clock: rustix::time::ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
-/// Runs a reader on an input. Returns the fault, or `None` if the reader ended in time without a panic, and a hash that
-/// is the same for similar results. An input with a new hash is kept, and is changed further.
+/// Runs a reader on an input. Returns the fault, and a hash. The fault is `None` if the reader ended in time without
+/// a panic. The hash is the same for similar results. An input with a new hash is added to the pool, and is mutated
+/// further.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = worked();
@@ -158,8 +159,8 @@ impl Began {
         Self(Instant::now(), all_worked())
     }
 
-    /// Whether a reader that started at the time `self` is stuck. `workers` is the number of workers that share the
-    /// processor time.
+    /// Whether a reader that started at the moment `self` is stuck. `workers` is the number of workers. They share
+    /// the processor time, so the limit grows with their number.
     fn is_stuck(self, workers: usize) -> bool {
         let shared = STUCK * u32::try_from(workers).unwrap_or(u32::MAX);
         all_worked().saturating_sub(self.1) > shared || self.0.elapsed() > WAITS

@@ -102,13 +102,13 @@ fn seed_record() -> Vec<u8> {
 fn records() -> Vec<Vec<u8>> {
     let lines = seed_record();
     let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    // The seeds are the whole record, and for each event a record of the first event and this event.
+    // The seeds are the whole record, and further records. Each further record has only the first event and one other
+    // event.
     let alone = lines.iter().map(|line| [lines[0], line, b""].join(&b'\n'));
     alone.chain([lines.join(&b'\n')]).collect()
 }
 
-/// Reads the bytes in the form in which a stream delivers them, and then reads each line as a frame with the correct
-/// length.
+/// Reads the bytes as a stream of frames, and then reads each line of the bytes as a frame with the correct length.
 fn frames(bytes: &[u8]) -> String {
     let framed = bytes.split(|byte| *byte == b'\n').flat_map(|line| {
         let length = u32::try_from(line.len()).unwrap();

@@ -1,9 +1,10 @@
 //! Tests of the breaks of `identity/irsa` with the steps that a real run recorded. The causes of each break must
 //! distinguish it from all other breaks, and each break must be explained. A further test checks that
-//! `docs/identity.md`, the page for manual set-up, refers to existing breaks and steps.
+//! `docs/identity.md`, the page about setting up web identity by hand, refers to existing breaks and steps.
 //!
-//! Of one run, `steps.jsonl` contains the steps that did not pass. Details that differ between runs are left out. This
-//! command creates the file again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
+//! `steps.jsonl` contains the steps of one run that did not pass, without details that differ between runs. This
+//! command creates the file again from a run's folder:
+//! `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,7 +51,7 @@ fn recorded() -> Recorded {
     recorded
 }
 
-/// Writes the steps of a run that did not pass to the file, in the order of the scenario's breaks.
+/// Reads a run, and writes the steps that did not pass to `steps.jsonl`, in the order of the scenario's breaks.
 fn write_steps(run: &Path) {
     let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
     let mut lines: Vec<(usize, String)> = Vec::new();
@@ -116,7 +117,8 @@ fn breaks(loaded: &Loaded) -> Vec<(&str, &Variant)> {
         .collect()
 }
 
-/// Returns the results of a break's steps in a run, in the form that the judge of variants takes.
+/// Returns the results of a break's steps in a run, in the form that the judge of variants needs. A step that was not
+/// recorded has passed.
 fn results(variant: &Variant, seen: &[StepEnded]) -> Vec<StepResult> {
     let steps = variant.scenario.steps();
     let results = steps.iter().map(|it| {
@@ -191,7 +193,7 @@ fn the_page_refers_to_existing_breaks_and_steps() {
             continue;
         };
         if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(char::is_whitespace) {
-            // The page writes parameters with a colon too. Such a word is no reference.
+            // The page also writes parameters as `name: value`. Such a word is no reference to a scenario.
             let is_parameter = word.contains(": ") && known.is_none();
             assert!(is_parameter || known == Some(true), "docs/identity.md: there is no `{word}`");
             proofs += usize::from(!is_parameter);

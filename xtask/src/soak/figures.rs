@@ -18,7 +18,7 @@ pub(super) struct Verdict {
 /// The results of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// The seed of the run's order.
+    /// The seed of the random order in which the run starts the variants.
     pub(super) seed: u64,
     /// The verdicts of the run, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
@@ -72,8 +72,8 @@ struct Row<'a> {
     times_ms: Option<(u64, u64, u64)>,
     /// The seeds of the runs in which the variant did not pass.
     red: Vec<u64>,
-    /// The outcome of the variant when it ran alone, if this outcome differs from that of the other runs. Otherwise
-    /// `None`.
+    /// The outcome of the variant when it ran alone, if this outcome differs from the outcome in the other runs.
+    /// Otherwise `None`.
     differs: Option<&'a str>,
 }
 
@@ -96,8 +96,8 @@ impl Soak {
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
         let times_ms = times.first().zip(times.last()).map(|(least, most)| (*least, times[times.len() / 2], *most));
-        // A variant may fail only in some runs. Its outcome alone is then compared with the runs in which it passed,
-        // because the list of seeds already reports the failures.
+        // A variant may fail only in some runs. The list of seeds already reports these failures. So the outcome of
+        // the variant when it ran alone is compared with the runs in which the variant passed.
         let shared = green.first().or(red.first()).map(|(_, it)| it.outcome.as_str());
         let alone = self.alone.get(variant).map(|it| it.outcome.as_str());
         Row {
@@ -189,7 +189,7 @@ mod tests {
         assert!(soak.passed());
         soak.alone = soak.runs[0].verdicts.clone();
         assert!(soak.passed());
-        // A variant that a run has planned and that has no verdict counts as failed.
+        // If a run has planned a variant and has no verdict for it, the variant counts as failed.
         soak.runs.push(of(&[("a", green()), ("b", red)], 8));
         soak.alone.insert("a".to_owned(), Verdict { outcome: "error".to_owned(), took_ms: 1 });
         assert!(!soak.passed());

@@ -1,4 +1,4 @@
-//! Puts load on half of the processors, with one process for each of these processors. The processes end when xtask
+//! Keeps half of the processors busy, with one process for each of these processors. The processes end when xtask
 //! ends.
 
 use std::process::{Child, Command, Stdio};
@@ -6,15 +6,15 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
-/// A shell script with a busy loop that ends when its standard input ends. The other end of the pipe is in xtask, so
-/// standard input also ends if xtask is killed.
+/// A shell script that keeps a processor busy until its standard input ends. The other end of the pipe is in xtask,
+/// so standard input also ends if xtask is killed.
 const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
 
-/// The processes that make the load. Dropping this value ends them.
+/// The processes that keep the processors busy. Dropping this value ends them.
 pub(super) struct Load(Vec<Child>);
 
 impl Load {
-    /// Starts the processes that make the load.
+    /// Starts the processes that keep the processors busy.
     pub(super) fn begin() -> Result<Self> {
         let processors = available_parallelism().context("failed to count the processors")?.get();
         let mut children = Vec::new();

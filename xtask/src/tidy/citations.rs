@@ -1,6 +1,6 @@
 //! Checks that citations are valid. Each cited page below `docs/` and each cited section must exist. The scenarios,
-//! variants and files that the page of facts names must exist too. A comment with a broken citation no longer explains
-//! the constant below it.
+//! variants and files that the page of facts (`docs/facts.md`) names must exist too. A comment with a broken citation
+//! no longer explains the constant below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,8 +125,8 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Returns the error for a word of the page of facts that looks like the name of a scenario, a variant or a file of
-/// this repository, although none with this name exists. `None` if such a thing exists, or if the word looks different.
+/// Checks a word of the page of facts. If the word looks like the name of a scenario, a variant or a file of this
+/// repository, but nothing has this name, returns the error. Returns `None` for every other word.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;

@@ -29,7 +29,8 @@ impl Finding {
     }
 }
 
-/// A rule, which checks one file. The arguments are the path of the file from the root and the text of the file.
+/// A rule, which checks one file. The arguments are the path of the file from the root of the repository and the text
+/// of the file.
 type Rule = fn(&str, &str) -> Vec<Finding>;
 
 const RULES: [Rule; 7] =

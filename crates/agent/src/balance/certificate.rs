@@ -9,8 +9,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const TYPE: &str = "kubernetes.io/tls";
 
-/// The certificates and the key of a TLS Secret as one PEM text, as HAProxy expects them. The error is a sentence about
-/// what is wrong with the Secret.
+/// Returns the certificates and the key of a TLS Secret as one PEM text, in the form that HAProxy expects. The error
+/// is a sentence about what is wrong with the Secret.
 pub(super) fn pem(secret: &Secret) -> Result<String, String> {
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     if kind != TYPE {

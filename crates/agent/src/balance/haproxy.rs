@@ -1,7 +1,7 @@
 //! A client of HAProxy's runtime API. Each command uses its own TCP connection.
 //!
-//! The names below (the certificate, the list, the frontends) are those of the configuration in
-//! `fixtures/load-balancer/fixture.yaml`.
+//! The names in this file (of the certificate, the `crt-list` and the frontends) must be the names in HAProxy's
+//! configuration, which is in `fixtures/load-balancer/fixture.yaml`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::wanted::Port;
 
-/// The name of the certificate in HAProxy's memory. HAProxy holds only this one.
+/// The name of the certificate in HAProxy's memory. HAProxy holds no other certificate.
 const CERTIFICATE: &str = "served.pem";
 /// HAProxy's `crt-list`, which names the certificates for all ports that terminate TLS.
 const LIST: &str = "/etc/haproxy/served.list";
@@ -41,8 +41,8 @@ impl Haproxy {
         self.order(&format!("enable frontend port-{port}"), Expected::NothingOr("already enabled")).await
     }
 
-    /// Serves this certificate and key from now on. The change is one transaction: each handshake gets either the old
-    /// or the new certificate.
+    /// Makes HAProxy serve this certificate and key from now on. The change is one transaction: each TLS handshake gets
+    /// either the old or the new certificate. `is_first` says that HAProxy serves no certificate yet.
     pub(super) async fn certificate(&self, pem: &str, is_first: bool) -> Result<()> {
         if is_first {
             // If an earlier attempt ended without an answer, the certificate may exist already. `new ssl cert` would
@@ -74,23 +74,25 @@ impl Haproxy {
         self.delete_certificate("").await
     }
 
-    /// Removes the certificate from the list, and then from memory. HAProxy's answer to each of the two commands must
-    /// contain `answer`.
+    /// Removes the certificate from the `crt-list`, and then from HAProxy's memory. HAProxy's answer to each of the
+    /// two commands must contain `answer`.
     async fn delete_certificate(&self, answer: &'static str) -> Result<()> {
         self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text(answer)).await?;
         self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text(answer)).await
     }
 
-    /// Makes HAProxy send the connections of a port to the Service's node port.
+    /// Makes HAProxy send the connections of a port to the Service's node port at the address `node`.
     pub(super) async fn backend(&self, port: &Port, node: IpAddr) -> Result<()> {
         let server = format!("nodes-{}/node", port.number);
         let at = format!("set server {server} addr {node} port {}", port.at_nodes);
-        // HAProxy answers with a text about the new address, or says that nothing changed. Both are accepted.
+        // HAProxy answers with a text about the new address, or with a text that nothing changed. Both answers are
+        // accepted.
         self.order(&at, Expected::Text("")).await?;
         self.order(&format!("set server {server} state ready"), Expected::Nothing).await
     }
 
-    /// Makes HAProxy terminate TLS at a port, or pass the port's connections through unchanged.
+    /// Makes HAProxy terminate TLS at a port if `ends_tls` is set, and otherwise pass the port's connections through
+    /// unchanged.
     pub(super) async fn tls(&self, port: &Port) -> Result<()> {
         let Port { number: port, ends_tls, .. } = port;
         self.order(&format!("clear map virt@tls-{port}"), Expected::Nothing).await?;
@@ -126,7 +128,8 @@ impl Haproxy {
     }
 }
 
-/// The answer that HAProxy gives if it has executed a command. `Text` means that the answer contains the text.
+/// The answer that HAProxy gives to a command that it has executed: an empty answer (`Nothing`), an answer that
+/// contains this text (`Text`), or either of them (`NothingOr`). With any other answer the command has failed.
 enum Expected {
     Nothing,
     NothingOr(&'static str),

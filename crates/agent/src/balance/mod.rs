@@ -27,8 +27,8 @@ use crate::{hold, log_error};
 use haproxy::Haproxy;
 use wanted::Wanted;
 
-/// The pause before the next attempt after HAProxy or the apiserver failed. No event reports that they work again, so
-/// the controller polls.
+/// The pause before the next attempt after HAProxy or the apiserver failed. Neither of them reports when it works
+/// again, so the controller tries again after each pause.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The time limit for resolving HAProxy's host name.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     /// How a changed certificate replaces the served one: on the open port, or by closing and opening the port
     #[arg(long, value_enum)]
     replace: Replace,
-    /// With the replacement that closes the port: the time for which the port is closed, in milliseconds
+    /// With `--replace new-listener`: the time for which the port is closed, in milliseconds
     #[arg(long, default_value_t = 0)]
     replace_takes_ms: u64,
     /// The `ipMode` that the controller writes into the status of the Service: VIP or Proxy
@@ -112,7 +112,8 @@ impl Reload {
 
 /// Runs the controller until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
-    // kube uses the process-wide TLS provider, so one must be installed first. aws-lc-rs is the only one in the build.
+    // The crate `kube` uses the TLS provider of the process, so a provider must be installed first. The build
+    // contains only aws-lc-rs.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = Client::try_default().await.context("failed to find the apiserver")?;
     let (host, port) = arguments.haproxy.rsplit_once(':').context("--haproxy is not name:port")?;
@@ -121,8 +122,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
         reached = reach(host, port, &arguments.ports) => reached,
         stopped = hold::until_signal() => return stopped,
     };
-    // The kubelet's readiness probe only opens a connection. The kernel accepts it for a bound port, so the controller
-    // never calls `accept`.
+    // The kubelet's readiness probe only opens a connection. The kernel accepts connections to a listening port by
+    // itself, so the controller never calls `accept`.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
     let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
     let controller = Controller {
@@ -140,8 +141,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
 }
 
 /// Waits until HAProxy can be reached, and resets it. Returns HAProxy and its IP address. The wait is needed because
-/// the cluster's DNS may start after this process. If this process failed instead, Kubernetes would restart it with
-/// growing pauses.
+/// the cluster's DNS may start after this process. If this process ended with an error instead of waiting, Kubernetes
+/// would restart it with growing pauses.
 async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
     loop {
         let reached = async {
@@ -170,16 +171,16 @@ struct Controller<'a> {
     address: IpAddr,
 }
 
-/// The state that the controller has already established in HAProxy. The difference to the wanted state is the
-/// remaining work.
+/// What the controller has already set up in HAProxy. The work that remains is the difference between this state and
+/// the wanted state.
 #[derive(Default)]
 struct Done {
     /// The UID of the Service that uses HAProxy. `None` if there is no such Service.
     owner: Option<String>,
     served: Option<Served>,
     open: Vec<wanted::Port>,
-    /// The text of the last Kubernetes event about each Service, by the Service's UID. An equal text is not published
-    /// again.
+    /// The text of the last Kubernetes event about each Service, by the Service's UID. The controller does not
+    /// publish the same text twice in a row.
     said: BTreeMap<String, String>,
 }
 
@@ -210,7 +211,7 @@ impl Controller<'_> {
         let type_of = |it: &Service| it.spec.as_ref().and_then(|it| it.type_.clone());
         let mut balanced: Vec<Service> =
             listed.items.into_iter().filter(|it| type_of(it).as_deref() == Some("LoadBalancer")).collect();
-        // HAProxy serves only one Service. If there are several, the oldest one gets it.
+        // HAProxy serves only one Service. If there are several Services, the oldest one gets HAProxy.
         balanced.sort_by_key(|it| (it.metadata.creation_timestamp.clone(), it.metadata.name.clone()));
         let is_there = |uid: &String| balanced.iter().any(|it| it.metadata.uid.as_ref() == Some(uid));
         if done.owner.as_ref().is_some_and(|uid| !is_there(uid)) {
@@ -278,9 +279,9 @@ impl Controller<'_> {
         self.status(service).await
     }
 
-    /// Carries out the pause that a Service requests in its annotations: closes all open ports for the requested time.
-    /// Afterwards the measured length of the pause is written into the Service's annotations. It differs from the
-    /// requested length, because HAProxy and this process need time.
+    /// Carries out the pause that a Service requests in its annotations: closes all open ports for the requested
+    /// time. Afterwards the measured length of the pause is written into the Service's annotations. The measured
+    /// length is more than the requested length, because HAProxy needs time to open the ports.
     async fn pause(&self, service: &Service, done: &Done) -> Result<()> {
         let Some(text) = wanted::pause_ms(service) else { return Ok(()) };
         let asked_ms =
@@ -298,8 +299,8 @@ impl Controller<'_> {
         written.map(drop).with_context(|| format!("failed to write how long Service {name} was paused"))
     }
 
-    /// Closes all open ports and waits for `how_long`. Returns the time at which the last port was closed. The caller
-    /// opens the ports again.
+    /// Closes all open ports, and waits for the time `how_long`. Returns the moment at which the last port was
+    /// closed. The caller must open the ports again.
     async fn away(&self, done: &Done, how_long: Duration) -> Result<Instant> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
@@ -366,9 +367,9 @@ async fn publish(client: &Client, service: &Service, (reason, type_, note): (&st
         action: "EnsureLoadBalancer".to_owned(),
         secondary: None,
     };
-    // kube's recorder combines events that differ only in their text, and keeps the first text. A second fault would
-    // then be shown with the text of the first one. Kubernetes' own service controller publishes a separate event for
-    // each text. To do the same, each event gets a new recorder.
+    // kube's recorder combines events that differ only in their text, and keeps the first text. A second error would
+    // then be shown with the text of the first error. Kubernetes' own service controller publishes a separate event
+    // for each text. To do the same, this function makes a new recorder for each event.
     let recorder = Recorder::new(client.clone(), Reporter::from("load-balancer"));
     recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")
 }

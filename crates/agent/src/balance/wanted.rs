@@ -33,9 +33,10 @@ pub(super) struct Wanted {
     pub(super) secret: Option<String>,
 }
 
-/// Returns the names of the two annotations to read from a Service: the one for the ports at which TLS ends, and the
-/// one for the Secret. Clouds use different names. The first pair of which the Service has one name is used; if it has
-/// none, the first pair.
+/// Returns the names of the two annotations to read from a Service: the annotation for the ports at which TLS ends, and
+/// the annotation for the Secret. Each cloud uses its own pair of names; `ports` and `secrets` contain these pairs. The
+/// result is the first pair of which the Service has at least one annotation. If the Service has none of these
+/// annotations, the result is the first pair of all.
 pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a [String]) -> (&'a str, &'a str) {
     let has = |name: &str| service.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(name));
     let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));

@@ -1,8 +1,9 @@
-//! `inject`: a small mutating webhook that gives pods a web identity, like AWS's pod identity webhook. In addition to
-//! AWS's webhook, it adds the endpoints of S3 and STS, and a certificate authority.
+//! `inject`: a small mutating webhook that gives pods a web identity, like AWS's pod identity webhook. It also adds
+//! what AWS's webhook does not add: the endpoints of S3 and STS, and a certificate authority.
 //!
-//! The webhook reads the pod's ServiceAccount from the apiserver for each request, so a change of an annotation has an
-//! effect at once. If this read fails, the webhook answers 500, and its `failurePolicy` decides about the pod.
+//! The webhook reads the pod's ServiceAccount from the apiserver for each request, so a change of an annotation has
+//! an effect at once. If this read fails, the webhook answers 500. Then the `failurePolicy` of the webhook's
+//! configuration decides whether the pod is created.
 
 mod account;
 mod patch;

@@ -10,7 +10,7 @@ const ROLE: &str = "eks.amazonaws.com/role-arn";
 const AUDIENCE: &str = "eks.amazonaws.com/audience";
 /// Parallax's annotation for the endpoint URL of S3 and STS.
 const ENDPOINT: &str = "injection.parallax/endpoint";
-/// Parallax's annotation for the name of the ConfigMap whose `ca.crt` the pods trust.
+/// Parallax's annotation for the name of a ConfigMap. The pods trust the authority in the ConfigMap's `ca.crt`.
 const AUTHORITY: &str = "injection.parallax/authority";
 
 /// The name of the volume with the token, as AWS's webhook uses it.
@@ -20,8 +20,9 @@ const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// The lifetime of the token, in seconds: a day, as with AWS's webhook.
 const LIFETIME_S: u32 = 86_400;
 
-/// The operations of a JSON patch that adds the token, the environment variables and the mounts to a pod. The
-/// ServiceAccount's annotations say which ones. If a container sets one of the variables itself, its value is kept.
+/// Returns the operations of a JSON patch that adds the token, the environment variables and the mounts to a pod. The
+/// values come from the ServiceAccount's annotations. If a container sets one of the variables itself, its value is
+/// kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -54,8 +55,9 @@ pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Val
     patch
 }
 
-/// Adds the operations that append `entries` to the list `list` of the object at the path `at`. Entries whose key is in
-/// the list already are left out. A missing list is created.
+/// Adds to `patch` the operations that append `entries` to the list `list` of the object `of`, whose path is `at`. Each
+/// entry comes with the name of its key field. An entry is left out if the list already contains an entry with the same
+/// key. A missing list is created.
 fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
     let there = of[list].as_array();
     let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);

@@ -1,5 +1,6 @@
-//! The addresses of the containers that the external network knows by name. The container engine's own resolver gives
-//! them. On a busy machine the resolver may not answer for seconds; then the last known addresses are used.
+//! Looks up the addresses of the containers that the external network knows by name. The container engine's own
+//! resolver is asked. On a busy machine the resolver may not answer for seconds; then the last known addresses are
+//! used.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use parallax_vocab::{Cause, DnsFault};
 
-/// The time limit for the engine's resolver if an earlier address of the container is known.
+/// The time limit for the engine's resolver if an earlier address of the container is known. It is short, because the
+/// earlier address can be used instead.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 
 struct Known {
@@ -23,9 +25,9 @@ pub(crate) struct Containers {
 }
 
 impl Containers {
-    /// The addresses of the container `name`. If the last lookup is older than `fresh`, this call asks the engine's
-    /// resolver. Concurrent callers get the last known addresses in the meantime. If the resolver does not answer
-    /// within `limit`, the last known addresses are returned.
+    /// Returns the addresses of the container `name`. If the last lookup is older than `fresh`, this call asks the
+    /// engine's resolver. Concurrent callers get the last known addresses in the meantime. If the resolver does not
+    /// answer within `limit`, the last known addresses are returned.
     pub(crate) async fn addresses(&self, name: &str, fresh: Duration, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
         let limit = if self.is_known(name) { limit.min(REFRESH_LIMIT) } else { limit };
         self.through(name, fresh, || parallax_probe::resolve(name, limit)).await
@@ -44,8 +46,8 @@ impl Containers {
                 self.lock().insert(name.to_owned(), known);
                 Ok(addresses)
             }
-            // After a timeout, the last known addresses may still be right. Every other error means that the name does
-            // not exist or has no address, so these addresses are forgotten.
+            // After a timeout, the last known addresses may still be right. Every other error means that the name
+            // does not exist or has no address, so the last known addresses are forgotten.
             Err(Cause::Dns { fault: DnsFault::Timeout, detail }) => {
                 let last = self.lock().get(name).map(|known| known.addresses.clone());
                 last.ok_or(Cause::Dns { fault: DnsFault::Timeout, detail })
@@ -57,8 +59,9 @@ impl Containers {
         }
     }
 
-    /// The known addresses, if the last lookup is not older than `fresh`. Otherwise `None`: this caller must do a
-    /// lookup. The time of the lookup is set at once, so other callers use the old addresses until the lookup ends.
+    /// Returns the known addresses if the last lookup is not older than `fresh`. Otherwise returns `None`, and the
+    /// caller must do a lookup. In this case, this function already sets the time of the last lookup to now, so that
+    /// other callers use the old addresses until the new lookup ends.
     fn fresh(&self, name: &str, fresh: Duration) -> Option<Vec<IpAddr>> {
         let mut known = self.lock();
         let known = known.get_mut(name)?;

@@ -19,11 +19,11 @@ use super::sni::{self, Hello};
 
 /// The time limit for receiving the client's TLS hello, or the head of its HTTP request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// The time limit for resolving a backend's name and connecting to it. It is longer than the time limits of clients.
-/// So, on a slow machine, the client's own limit ends the attempt, and the cause is the client's.
+/// The time limit for resolving a backend's name and connecting to the backend. It is longer than the time limits of
+/// clients. So if the machine is slow, the client's own limit ends the attempt, and the client reports a timeout.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// The bytes of the fatal TLS alert "unrecognized name" (RFC 8446, 6): record type, version, length, level,
-/// description. The edge sends them if no rule has the server name.
+/// description. The edge sends this alert if no rule has the client's server name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The rules of one port: each maps a server name, or `*.` and a name, to a backend (`name:port`).
@@ -53,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc
     }
 }
 
-/// The log entry about one connection. It is written when the connection ends.
+/// The log entry about one connection through the edge. The edge writes it when the connection ends.
 #[derive(Default)]
 struct Passed {
     at: u64,
@@ -96,15 +96,15 @@ async fn pass(mut client: TcpStream, routes: &Routes, containers: &Containers, p
     Ok(())
 }
 
-/// The rule that applies to a server name: the rule of the name itself, or else that of the wildcard one label above. Of
-/// certificates, too, a wildcard stands for one label.
+/// Returns the rule that applies to a server name: the rule of the name itself, or else the rule of the wildcard one
+/// label above. As in certificates, a wildcard stands for exactly one label.
 fn applies<'a, T>(table: &'a BTreeMap<String, T>, name: &str) -> Option<(&'a String, &'a T)> {
     let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
     table.get_key_value(name).or_else(|| table.get_key_value(&wildcard()?))
 }
 
-/// Reads the TLS `ClientHello` or the head of an HTTP request. Returns the server name or the host, and all bytes that
-/// were read, because the backend needs them too.
+/// Reads the TLS `ClientHello` or the head of an HTTP request. Returns the server name or the host, together with all
+/// bytes that were read, because the backend needs these bytes too.
 async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(2048);
     loop {
@@ -132,8 +132,8 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
 }
 
 /// Connects to a backend, given as `name:port` or `address:port`. The name is resolved again for each connection,
-/// because a container's address may change. The agent's own DNS code resolves it, because a static binary cannot
-/// depend on the resolver of the C library.
+/// because a container's address may change. The agent's own DNS code resolves the name, because a static binary
+/// cannot depend on the resolver of the C library.
 async fn dial(backend: &str, containers: &Containers) -> io::Result<TcpStream> {
     let bad = || io::Error::other(format!("backend {backend} is not name:port"));
     let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;

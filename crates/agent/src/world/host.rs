@@ -3,13 +3,14 @@
 /// What the first bytes of an HTTP connection contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// The end of the head has not arrived yet.
+    /// The end of the request's head has not arrived yet.
     Incomplete,
     /// The head is complete. The value is its `Host` in lower case and without a port; `None` if there is no `Host`.
     Asks(Option<String>),
 }
 
-/// Whether the bytes begin like an HTTP request, with a method in capital letters. TLS begins with the byte 22.
+/// Whether the bytes begin like an HTTP request, which means with a method in capital letters. A TLS connection
+/// begins with the byte 22, which is not a letter.
 pub(crate) fn is_http(bytes: &[u8]) -> bool {
     const LONGEST_METHOD: usize = 8;
     let method = bytes.iter().take(LONGEST_METHOD).take_while(|it| it.is_ascii_uppercase()).count();

@@ -43,8 +43,8 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 /// The running servers. The name server stops when this value is dropped.
 struct Running {
     _names: Server<Names>,
-    /// The addresses at which the servers listen: the name server's, and one for each port of the edge, in the order of
-    /// the ports.
+    /// The addresses at which the servers listen: first the address of the name server, then one address for each
+    /// port of the edge, in the order of the ports.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests let the kernel choose the ports"))]
     at: (SocketAddr, Vec<SocketAddr>),
 }

@@ -22,18 +22,18 @@ const TTL_S: u32 = 5;
 /// The size of the largest UDP datagram that the server offers to clients (EDNS), in bytes.
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// The time limit for resolving the cluster's container name. If the engine's resolver has never answered, the client
-/// counts as outside the cluster.
+/// The time limit for looking up the address of the cluster's container. The address shows whether a question comes
+/// from the cluster. If the engine's resolver has never answered, the question counts as one from outside the cluster.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// The time for which the looked-up addresses of the cluster's containers are used. A prober asks a hundred questions
+/// The time for which the looked-up addresses of the cluster's container are used. A prober may ask a hundred questions
 /// per second. If each question caused a lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// A handler that answers DNS questions from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
-    /// The name of the container in which the cluster runs; `None` if there is none.
+    /// The name of the container in which the cluster runs; `None` if there is no such container.
     pub(crate) cluster: Option<String>,
     pub(crate) containers: Arc<Containers>,
     pub(crate) log: Log,
@@ -48,8 +48,9 @@ impl Names {
         self.zone.look_up(name, asked(kind))
     }
 
-    /// Whether a question comes from the cluster. The name of the cluster's container is looked up again and again,
-    /// because the cluster starts after this container and may be restarted with another address.
+    /// Whether a question comes from the cluster. The address of the cluster's container is looked up again and again,
+    /// because the cluster's container starts after the container of this name server, and may be restarted with
+    /// another address.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let found = self.containers.addresses(cluster, REMEMBERED, LOOKUP_LIMIT).await;
@@ -125,7 +126,8 @@ fn record(owner: &Name, address: IpAddr) -> Record {
     Record::from_rdata(owner.clone(), TTL_S, data)
 }
 
-/// The root's SOA record. A negative answer needs this record, because it tells resolvers how long to cache the answer.
+/// Returns the SOA record of the root domain. A negative answer needs this record, because it tells resolvers how
+/// long to cache the answer.
 fn soa() -> Record {
     let minimum = TTL_S;
     let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, minimum);

@@ -2,7 +2,7 @@
 
 use rustls::server::Acceptor;
 
-/// The largest accepted size of a `ClientHello`, in bytes. Those of real clients are smaller.
+/// The largest accepted size of a `ClientHello`, in bytes. Real clients send smaller ones.
 pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 
 /// What the first bytes of a TLS connection contain.

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use parallax_vocab::world::{NameTarget, WorldConfig};
 
-/// All names that exist in the zone, with their addresses. A name may have none.
+/// All names that exist in the zone, with their addresses. A name may exist without an address.
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
     /// The names that exist only for clients outside the cluster.
     hidden: BTreeSet<String>,
-    /// The parent domains of the declared names, below the root. They exist without records. If the server said that
-    /// such a domain does not exist, a resolver could rightly deny every name below it (RFC 8020).
+    /// The parent domains of the declared names, except the root. These domains exist without records. If the server
+    /// said that such a domain does not exist, a resolver could conclude that no name below it exists (RFC 8020).
     between: BTreeSet<String>,
 }
 
@@ -65,9 +65,9 @@ impl Zone {
         zone
     }
 
-    /// The declared name that applies to `name`, with its addresses: the name itself, or a wildcard above it. As in public
-    /// DNS, a wildcard stands for any number of labels, but for no name that exists itself, and for no name below such a
-    /// name (RFC 4592, section 3.3.1).
+    /// Returns the declared name that applies to `name`, with its addresses: the name itself, or a wildcard above it.
+    /// As in public DNS, a wildcard stands for any number of labels. It applies neither to a name that exists itself,
+    /// nor to a name below such a name (RFC 4592, section 3.3.1).
     fn entry(&self, name: &str) -> Option<(&String, &Vec<IpAddr>)> {
         if let Some(own) = self.names.get_key_value(name) {
             return Some(own);
@@ -93,7 +93,7 @@ impl Zone {
         self.entry(&plain(name)).is_some_and(|(name, _)| self.hidden.contains(name))
     }
 
-    /// What the name server answers about `name` to a client that may see every name.
+    /// Returns what the name server answers about `name` to a client that may see every name.
     pub(crate) fn look_up(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some((_, all)) = self.entry(&name) else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-/// A fake machine for tests: its environment, files and sockets are tables.
+/// A fake machine for tests. Its environment, files and sockets are maps in memory.
 #[derive(Default)]
 struct Machine {
     env: HashMap<&'static str, &'static str>,

@@ -48,9 +48,9 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Whether Parallax may start an engine in place of one that does not answer. It may only start the default one, at the
+/// Whether Parallax may start an engine in place of one that does not answer. Parallax may start only an engine at the
 /// default socket, and only if the user chose no engine. A user who names the default socket in `DOCKER_HOST` or in a
-/// context has chosen the engine behind it.
+/// context has chosen the engine at this socket.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.source == BY_DEFAULT))
 }

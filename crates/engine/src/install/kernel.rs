@@ -1,4 +1,5 @@
-//! The kernel's limit of inotify instances: the only kernel limit that clusters reach.
+//! Raises the kernel's limit of inotify instances, which several clusters at the same time would exceed. Clusters
+//! reach no other limit of the kernel.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Installs and starts an engine that can run privileged containers. Also raises the limit of inotify instances, the
-//! only kernel limit that clusters reach.
+//! Installs and starts an engine that can run privileged containers. Also raises the kernel's limit of inotify
+//! instances, because clusters reach this limit, and no other limit of the kernel.
 
 mod daemon;
 mod engine;

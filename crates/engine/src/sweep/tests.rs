@@ -1,4 +1,4 @@
-//! Tests of a sweep with an engine that cannot search.
+//! Tests of a sweep with an engine whose searches fail.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Compares the time of a request, by the clock of the program that wrote the log, with the time for which the URL was
-//! signed.
+//! Checks whether a presigned URL was valid when a request with this URL arrived. The time of arrival comes from the
+//! log line that the user gives with `--saw`.
 
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
@@ -9,28 +9,29 @@ use time::{Duration, OffsetDateTime};
 use crate::refusal::{instant, shown, span};
 use crate::signature::SignedRequest;
 
-/// The largest time by which a request may come before the URL's signing time. Stores accept such a request, because
-/// clocks may differ.
+/// A request may come this much earlier than the URL's signing time. Stores accept such a request, because the clocks
+/// of the signer and of the store may differ.
 const SKEW: Duration = Duration::minutes(15);
-/// The time in the common log format: `27/Nov/2026:15:22:37 +0000`.
+/// The form of a timestamp in the common log format: `27/Nov/2026:15:22:37 +0000`.
 const COMMON: &[BorrowedFormatItem<'_>] = format_description!(
     "[day]/[month repr:short]/[year]:[hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"
 );
 
-/// Returns the first time with a time zone in a line of a log. A time without a zone (`HAProxy` and `mc admin trace -v`
-/// write such times) is ambiguous and is not used.
+/// Returns the first timestamp with a time zone in a log line. A timestamp without a time zone (`HAProxy` and `mc admin
+/// trace -v` write such timestamps) is ambiguous and is not used.
 pub(super) fn time_of(line: &str) -> Option<OffsetDateTime> {
     let in_brackets = line.split('[').skip(1).filter_map(|it| it.split_once(']')).map(|(text, _)| text);
     in_brackets.take(3).find_map(parsed)
 }
 
-/// Parses a time in the common log format or in RFC 3339.
+/// Parses a timestamp in the common log format or in RFC 3339.
 pub(super) fn parsed(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, COMMON).or_else(|_| OffsetDateTime::parse(text, &Rfc3339)).ok()
 }
 
-/// Describes why the time of a request is outside the validity of the URL. The time is that of the clock of the program
-/// that wrote the log. Returns `None` if the time is valid or not known.
+/// Describes why the URL was not valid when the request came. `at` is the time of the request, by the clock of the
+/// program that wrote the log. Returns `None` if the URL was valid, or if the log does not show when the request came,
+/// or the URL does not say when it is valid.
 pub(super) fn untimely(at: Option<OffsetDateTime>, signed: &SignedRequest) -> Option<String> {
     let (at, begins) = (at?, instant(&signed.date)?);
     let ends = begins.checked_add(Duration::seconds(i64::from(signed.expires.parse::<u32>().ok()?)))?;

@@ -1,10 +1,10 @@
-//! Compares several logs of one request. The logs are in the order in which the request passed the programs. The
+//! Compares several logs of one request, in the order in which the request passed the programs that wrote them. The
 //! comparison shows between which two programs the request was changed.
 
 use super::{Compared, Line};
 
-/// Returns, for each difference, the two logs between which the difference appeared. The logs are numbered from 1, in
-/// the order from the client to the store.
+/// Returns one line for each difference. The line says between which two logs the difference appeared. The logs are
+/// numbered from 1, in the order from the client to the store.
 pub fn between(all: &[Compared]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, here) in all.iter().enumerate().skip(1) {

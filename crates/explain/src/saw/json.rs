@@ -1,4 +1,4 @@
-//! Logs with one JSON object on each line. The field names are those of Traefik, of Envoy as Contour and Istio
+//! Reads logs with one JSON object on each line. The field names are those of Traefik, of Envoy as Contour and Istio
 //! configure it, of Caddy, and of `mc admin trace -v --json`.
 
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ fn written(value: &Value) -> Option<String> {
     }
 }
 
-/// The headers of a request. Caddy writes a list of values for each name, and MinIO writes one text.
+/// Reads the headers of a request. For each name, Caddy writes a list of values, and MinIO writes one text.
 fn headers(all: &Map<String, Value>) -> BTreeMap<String, String> {
     let value = |value: &Value| match value {
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),

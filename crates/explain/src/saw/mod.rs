@@ -1,8 +1,8 @@
-//! Compares a presigned URL with the request that a log shows. Lists the differences, and names the parts of the
-//! request that the log does not show and that may differ too.
+//! Compares a presigned URL with the request that a log shows. The result lists the differences. It also names the
+//! parts that the log does not show, because these parts may differ too.
 //!
-//! The user needs only the URL and one line of a log, and neither a server nor a secret. With the secret key, the
-//! comparison becomes a proof, by the same search that a run uses ([`crate::signature`]).
+//! The user needs only the URL and one line of a log, and neither a server nor a secret. If the user also gives the
+//! secret key, the comparison becomes a proof, by the same search that a run uses ([`crate::signature`]).
 
 mod clock;
 mod hops;
@@ -26,10 +26,11 @@ pub use read::{Saw, Source, is_answered, read};
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// The length of a signature in hexadecimal digits. A log that masks the signature shows a shorter or different text.
 const SIGNATURE_LENGTH: usize = 64;
-/// The number of leading digits by which a signature is recognised inside another parameter.
+/// The number of leading hexadecimal digits by which the URL's signature is recognised in a parameter that is not
+/// `X-Amz-Signature`. A damaged query can contain the signature there.
 const HIDDEN_LENGTH: usize = 16;
 
-/// What the user knows about the signing in addition to the URL.
+/// What the user gives about the signature in addition to the URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     /// The method that the URL was signed for. The URL itself does not contain the method. `None` if the user did not
@@ -44,16 +45,16 @@ pub struct Known<'a> {
 pub struct Compared {
     /// The lines for the user: what was read, what differs, and what the comparison proves.
     pub lines: Vec<Line>,
-    /// The parts of the request that the log does not show.
+    /// The names of the parts of the request that the log does not show.
     pub hidden: Vec<&'static str>,
-    /// The names of the parts that differ, as in [`parallax_vocab::signature::Part`].
+    /// The names of the parts that differ: the text of a [`parallax_vocab::signature::Part`], or `clock`.
     pub differs: Vec<String>,
-    /// Whether the signature is valid after the differing parts are restored to the values of the URL. `None` without
-    /// the secret key.
+    /// Whether the signature is valid after the differing parts are restored to the values of the URL. `None` if the
+    /// user did not give the secret key.
     pub proven: Option<bool>,
 }
 
-/// Compares the URL with the request. The error explains why the two cannot be compared.
+/// Compares the URL with the request. The error explains why the URL and the request cannot be compared.
 pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, String> {
     let url = url.trim();
     let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
@@ -161,9 +162,9 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     Ok(Compared { lines, hidden: missing, differs: parts, proven })
 }
 
-/// Returns the message for a signature that is valid for exactly the request in the log. In this case, nothing changed
-/// the request before it reached the program that wrote the log. So the user must look at the programs between this one
-/// and the store.
+/// Returns the message for a signature that is valid for exactly the request in the log. Such a request was not changed
+/// before it reached the program that wrote the log. So the user must look at the programs between this program and the
+/// store.
 fn right_as_seen(saw: &Saw) -> String {
     let next = match saw.source {
         Source::StoreTrace => {
@@ -186,8 +187,8 @@ fn title(saw: &Saw) -> String {
     format!("{}: {method}{}{host}{status}", saw.source, saw.path)
 }
 
-/// The method for which the URL was signed, and whether this method is certain. It is certain if the user says it, if
-/// the secret key proves it, or if the SDK's parameter `x-id` names the operation.
+/// Returns the method for which the URL was signed, and whether this method is certain. It is certain if the user gives
+/// it, if the secret key proves it, or if the SDK's parameter `x-id` names the operation.
 fn method_of(
     url: &str,
     saw: &Saw,
@@ -234,7 +235,8 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
 fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<SignedRequest> {
     let host = saw.host.clone().unwrap_or_else(|| signed.host.clone());
     let mut headers: BTreeMap<String, String> = saw.headers.clone().unwrap_or_default();
-    // Only the signature in the URL is compared. The function `by_headers` reports a second signature in a header.
+    // Only the signature in the URL is compared. If a header has a second signature, the function `by_headers` reports
+    // it.
     headers.remove("authorization");
     headers.insert("host".to_owned(), host.clone());
     if saw.source == Source::StoreTrace {
@@ -245,8 +247,8 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
 }
 
-/// Returns the findings that the headers alone show: a signed header that is missing, and a second signature. Each
-/// finding consists of the name of the part and a sentence.
+/// Returns the faults that the headers alone show: a signed header that is missing, and a second signature. Each fault
+/// is the name of a part and a sentence.
 fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<(String, String)> {
     let Some(headers) = &saw.headers else { return Vec::new() };
     let mut lines = Vec::new();

@@ -8,12 +8,13 @@ use time::OffsetDateTime;
 
 use super::{clock, json};
 
-/// The program or the format that a pasted text comes from.
+/// The kind of a pasted text: its format, or the program that wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One line with a method and a URL or a path, such as `GET /bucket/key`.
     Request,
-    /// The head of an HTTP request: from `curl -v`, a browser, or an application's log.
+    /// The head of an HTTP request (its first line and its headers): from `curl -v`, a browser, or an application's
+    /// log.
     Head,
     /// The headers of a request without its first line, as a browser's tools copy them.
     Headers,
@@ -51,11 +52,11 @@ impl fmt::Display for Source {
 /// A request as a log shows it. An optional field is `None` if the text does not contain the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saw {
-    /// The program that wrote the text, or the format of the text.
+    /// The kind of the text from which the request was read.
     pub source: Source,
-    /// The method in upper case. The text is empty if the log does not contain the method.
+    /// The method in upper case; empty if the log does not contain the method.
     pub method: String,
-    /// The scheme, if the text contains an absolute URL.
+    /// The scheme of the URL (`http` or `https`), if the text contains it.
     pub scheme: Option<String>,
     /// The `Host` header of the request, or the host of an absolute URL.
     pub host: Option<String>,
@@ -75,18 +76,17 @@ pub struct Saw {
 pub(super) const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
 /// The number of slashes between the five times in a log line of `HAProxy`.
 const HAPROXY_SLASHES: usize = 4;
-/// Two numbers that describe a line of Envoy's default format: the number of quoted fields after the request, and the
-/// index of the quoted field with the host.
+/// Two numbers that describe a line of Envoy's default format: the number of quoted fields after the quoted request,
+/// and the index, among these fields, of the field with the host.
 const ENVOY_FIELDS: (usize, usize) = (5, 3);
-/// The same two numbers as in `ENVOY_FIELDS`, for Istio's format. Istio's format has one more quoted field before the
-/// host.
+/// The two numbers of `ENVOY_FIELDS` for Istio's format, which has one more quoted field before the host.
 const ISTIO_FIELDS: (usize, usize) = (6, 4);
-/// The number of words between the request and the next quoted field in Istio's format. Envoy's default format has six
-/// words there.
+/// The number of words between the quoted request and the next quoted field in Istio's format. Envoy's default format
+/// has six words there, so the number distinguishes the two formats.
 const ISTIO_WORDS: usize = 4;
 
 /// Reads a request from a text. The error describes the accepted texts. If the text contains several requests, the
-/// request with the URL's signature is used, otherwise the first request.
+/// function returns the request that has the signature of `url`, or else the first request.
 pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     let mut all = traces(&lines);
@@ -109,10 +109,11 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, Istio, HAProxy) or in JSON, or the request's lines of `mc admin trace -v`".to_owned())
 }
 
-/// Whether the text ends with a complete request in the trace of a store, if this request has the signature of the URL.
+/// Whether the last request in the text is complete and has the signature of the URL. The text is a store's trace that
+/// is read line by line while the store writes it.
 pub fn is_answered(text: &str, url: &str) -> bool {
-    // A request is complete one line after its `[RESPONSE]` line. If the last line but one is not a `[RESPONSE]` line,
-    // no further request is complete.
+    // A request becomes complete with the line after its `[RESPONSE]` line. If the last line but one is not a
+    // `[RESPONSE]` line, the last line completed no request, and the text need not be parsed.
     if !text.trim_end().rsplit('\n').nth(1).is_some_and(|line| line.contains("[RESPONSE]")) {
         return false;
     }
@@ -126,13 +127,13 @@ fn is_of(saw: &Saw, url: &str) -> bool {
     saw.query.as_deref().zip(signature(query)).is_some_and(|(seen, signature)| seen.contains(signature))
 }
 
-/// Returns the parameter of a query that contains the signature, with its name and its value.
+/// Returns the parameter of a query that contains the signature, as `NAME=VALUE`.
 pub(super) fn signature(query: &str) -> Option<&str> {
     query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="))
 }
 
-/// Reads the blocks of `mc admin trace -v`, which prints a block of lines for each request. Each line starts with the
-/// host or the name of the node.
+/// Reads the output of `mc admin trace -v`, which prints a block of lines for each request. Each line starts with the
+/// name of the store's node.
 fn traces(lines: &[&str]) -> Vec<Saw> {
     let begin = |line: &&str| line.contains("[REQUEST ");
     let starts = lines.iter().enumerate().filter(|(_, line)| begin(line)).map(|(index, _)| index);
@@ -160,8 +161,8 @@ fn trace(first: &str, rest: &[&str]) -> Option<Saw> {
     Some(assembled(Source::StoreTrace, method, target, Some(headers), status))
 }
 
-/// Reads the head of a request. `curl -v` puts `>` before each line of the request, and `<` before each line of the
-/// answer.
+/// Reads the head of a request: its first line and its headers. `curl -v` puts `>` before each line of the request, and
+/// `<` before each line of the answer.
 fn head(lines: &[&str]) -> Option<Saw> {
     let of_curl = lines.iter().any(|line| line.strip_prefix("> ").is_some_and(|it| request(it).is_some()));
     let sent = |line: &&str| {
@@ -177,7 +178,7 @@ fn head(lines: &[&str]) -> Option<Saw> {
     Some(assembled(Source::Head, method, target, Some(headers(sent[1..].iter().map(String::as_str))), status))
 }
 
-/// Reads a line of an access log, which has the request in quotes.
+/// Reads a line of an access log that contains the first line of the request in quotes.
 fn access_line(line: &str) -> Option<Saw> {
     let fields: Vec<&str> = line.split('"').collect();
     let quoted = || fields.iter().enumerate().filter(|(index, _)| index % 2 == 1);
@@ -202,19 +203,19 @@ fn access_line(line: &str) -> Option<Saw> {
     Some(saw)
 }
 
-/// Reads a line of nginx's error log about a request to an upstream.
+/// Reads a line of nginx's error log about a request to an upstream server.
 fn nginx_error(line: &str) -> Option<Saw> {
     let field = |name: &str| line.split_once(name).and_then(|(_, rest)| rest.split('"').next());
     let (method, _) = request(field("request: \"")?)?;
     let mut saw = assembled(Source::NginxError, method, field("upstream: \"")?, None, None);
-    // The host of the field `upstream` is the address of the upstream server. It is not the `Host` header that nginx
-    // sends.
+    // The host in the field `upstream` of the line is the address of the upstream server, and not the `Host` header
+    // that nginx sends.
     (saw.host, saw.scheme) = (None, None);
     Some(saw)
 }
 
 /// Reads headers without the first line of the request. With HTTP/2, pseudo-headers contain the method and the path. A
-/// missing value is taken from the URL.
+/// missing path is taken from the URL. A missing method stays empty.
 fn headers_only(lines: &[&str], url: &str) -> Option<Saw> {
     let is_name = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
     let is_header = |it: &&str| it.trim_start_matches(':').split_once(':').is_some_and(|(name, _)| is_name(name));
@@ -236,7 +237,8 @@ fn are_haproxys_times(token: &str) -> bool {
     token.matches('/').count() == HAPROXY_SLASHES && token.bytes().all(|it| it.is_ascii_digit() || b"/-+".contains(&it))
 }
 
-/// The method and the target from the first line of a request. The HTTP version may be missing.
+/// Returns the method and the target (a path or a URL) from the first line of a request. The HTTP version may be
+/// missing.
 fn request(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?, words.next()?);
@@ -245,7 +247,8 @@ fn request(line: &str) -> Option<(&str, &str)> {
     (METHODS.contains(&method) && is_target && version && words.next().is_none()).then_some((method, target))
 }
 
-/// Reads headers from lines `Name: value`. If a name occurs several times, its values are joined, as servers do.
+/// Reads headers from lines `Name: value`. If a name occurs several times, its values are joined with a comma, as
+/// servers join them.
 fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::<String, String>::new();
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -276,7 +279,8 @@ pub(super) fn assembled(
     headers: Option<BTreeMap<String, String>>,
     status: Option<u16>,
 ) -> Saw {
-    // In an absolute URL, the `://` comes before the path. A `://` in the path belongs to a URL that the path contains.
+    // In an absolute URL, the `://` comes before the path. If it comes later, it belongs to a URL that is part of the
+    // path or the query.
     let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']));
     let (scheme, of_url, target) = match absolute {
         Some((scheme, rest)) => {
@@ -288,8 +292,8 @@ pub(super) fn assembled(
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
-    // If the `?` is lost or encoded, the path contains the signature. The path is cut before the signature, so that the
-    // output does not show the signature.
+    // If the `?` before the query is lost or encoded, the path contains the signature. The path is cut before it, so
+    // that the output does not show the signature.
     let end = path.to_ascii_lowercase().find("x-amz-signature").unwrap_or(path.len());
     let path = if path.is_empty() { "/" } else { &path[..end] }.to_owned();
     Saw { source, method: method.to_owned(), scheme, host, path, query, headers, status, at: None }

@@ -7,8 +7,7 @@ use super::*;
 const SECRET: &str = "correct-horse-battery-staple";
 const PATH: &str = "/docs/a%20b.txt";
 
-/// Returns a presigned URL for a host, a method and a path. `more` is a text that is appended to the query before
-/// signing.
+/// Returns a presigned URL for a host, a method and a path. `more` is appended to the query before the URL is signed.
 fn signed(method: &str, host: &str, path: &str, more: &str) -> String {
     let own = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261122%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host";
     let unsigned = format!("https://{host}{path}?{own}{more}");
@@ -174,22 +173,23 @@ fn of_several_requests_the_urls_own_is_taken() {
     assert_eq!(saw.query.as_deref(), Some(query(&own)));
     let trace = format!("{}\n{}\n{}", block(&other, "one"), block(&own, "two"), block(&other, "three"));
     assert_eq!(read(&trace, &own).expect("a request").host.as_deref(), Some("two"));
-    // A trace that is still being written is complete only after the last line of the response.
+    // While a trace is being written, a request is complete as soon as the line after its `[RESPONSE]` line is there.
     let answered = |text: &str| {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         ends.clone().position(|end| is_answered(&text[..end], &own))
     };
     assert_eq!(answered(&trace), Some(10), "{trace}");
     assert_eq!(answered(&block(&other, "one")), None);
-    // No request has the signature of the URL. The comparison reports this.
+    // In this text, no request has the signature of the URL. `read` still returns a request, so that the comparison can
+    // report the difference.
     assert_eq!(read(&block(&other, "one"), &own).expect("a request").host.as_deref(), Some("one"));
 }
 
-/// The presigned URL that the requests in the logs have, signed with [`SECRET`].
+/// The presigned URL of the requests in the logs of [`REAL`], signed with [`SECRET`].
 const LOGGED: &str = "https://s3.example.com/docs/a%20b.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261127%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261127T150000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature=cef6187f03625ec9f577a94de1d14a4e2a05f6f70d35f28cd885f0f504daeb21";
 
 /// Logs that real programs wrote: nginx 1.22, Envoy 1.40 (with its own format, Istio's, and JSON), `HAProxy` 2.6, curl
-/// 7.88, and `mc admin trace` of 2025-03 for a store of 2026-02.
+/// 7.88, and `mc admin trace` (`mc` from 2025-03, store from 2026-02).
 const REAL: [(&str, &str); 10] = [
     ("nginx", include_str!("real/nginx.txt")),
     ("nginx, error log", include_str!("real/nginx-error.txt")),

@@ -1,5 +1,5 @@
-//! Computes the signature that a server expects for a request: AWS Signature Version 4 with the rules of S3, by which
-//! the path is encoded once and not normalised.
+//! Computes the signature that a server expects for a request: AWS Signature Version 4 with the rules of S3. By these
+//! rules, the path is encoded once and not normalised.
 
 use aws_lc_rs::{digest, hmac};
 use parallax_vocab::percent::encoded;
@@ -7,7 +7,7 @@ use parallax_vocab::signature::SignatureForm;
 
 use super::request::{ALGORITHM, SignedRequest};
 
-/// Returns the signature of `request` with `secret`, in hexadecimal.
+/// Computes the signature that `request` must have if it is signed with the secret key `secret`, in hexadecimal.
 pub(super) fn signature(request: &SignedRequest, secret: &str) -> String {
     let hash = hex::encode(digest::digest(&digest::SHA256, canonical(request).as_bytes()));
     let text = format!("{ALGORITHM}\n{}\n{}\n{hash}", request.date, request.scope);

@@ -1,4 +1,4 @@
-//! The parts of a signed request: which parts differ between two requests, and how to restore one of them.
+//! The parts of a signed request: which parts differ between two requests, and how to restore a part.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use parallax_vocab::signature::{Difference, Part as Named};
 
 use super::request::SignedRequest;
 
-/// A part of a signed request. The search restores such a part only as a whole.
+/// A part of a signed request. The search for the changed parts (`search.rs`) restores a part only as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Method,
@@ -25,7 +25,7 @@ pub(super) enum Part {
     Signature,
 }
 
-/// Returns all parts of `seen` and, if it is known, of `signed`.
+/// Returns all parts of the request `seen` and, if it is known, of the request `signed`.
 pub(super) fn parts(seen: &SignedRequest, signed: Option<&SignedRequest>) -> Vec<Part> {
     let all = [Some(seen), signed];
     let names: BTreeSet<&String> = all.iter().flatten().flat_map(|it| &it.signed_headers).collect();
@@ -64,8 +64,8 @@ pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
     changed == *a
 }
 
-/// Returns the differences between `seen` and `signed`. `sent` shows which differences arose after the request was
-/// sent.
+/// Returns the differences between `seen` and `signed`. If the request `sent` already had the same value as `seen`,
+/// nothing on the way changed the part.
 pub(super) fn differences(
     signed: &SignedRequest,
     seen: &SignedRequest,
@@ -107,8 +107,8 @@ fn name_of(host: &str) -> String {
     port.map_or(host, |(name, _)| name).to_lowercase()
 }
 
-/// Returns the text of a part, as the record may show it. Tokens and signatures are credentials, so the text only says
-/// whether they are present.
+/// Returns the text of a part for the record. For a token or a signature, the text only says whether it is present,
+/// because the record must contain no secrets.
 fn text(request: &SignedRequest, part: &Part) -> String {
     let shown = |present: bool| if present { "present" } else { "" }.to_owned();
     match part {

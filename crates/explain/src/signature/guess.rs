@@ -1,5 +1,4 @@
-//! Guesses the signed request if the signed request is not known. The guesses are the usual changes that proxies make
-//! to a request, undone.
+//! Guesses the signed request if it is not known. Each guess undoes a change that proxies usually make to a request.
 
 use parallax_vocab::percent::{decoded, encoded};
 
@@ -18,20 +17,19 @@ pub struct Guesses {
     pub body_sha256: Option<String>,
 }
 
-/// The ports that are tried after a host's name: ports of common stores, and the default ports, which clients leave out
-/// of `Host`.
+/// The ports that are tried after the name of a host: ports of common stores, and default ports. Clients leave default
+/// ports out of `Host`, but some signers sign them.
 const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// The largest number of query parameters that the search tries to leave out. The search leaves out only one parameter
-/// at a time.
+/// The largest number of query parameters for which the search tries whether a proxy added them: it leaves out one
+/// parameter at a time.
 const PARAMETERS_LIMIT: usize = 8;
 /// The SHA-256 of an empty body, in hexadecimal.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Returns requests whose `part` may be the one that was signed. A request whose `part` equals that of the seen request
-/// is left out, because restoring it would change nothing.
+/// Returns copies of the seen request, in each of which `part` has another value that may be the signed one.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
-    // The signed request is known, so nothing needs to be guessed.
+    // If the signed request is known, nothing needs to be guessed.
     if let Some(signed) = case.signed {
         return if same(case.seen, signed, part) { Vec::new() } else { vec![signed.clone()] };
     }
@@ -82,7 +80,8 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
         all.extend(PORTS.map(|port| format!("{host}{port}")));
         all.push(host);
     }
-    // The signer may have written the bucket into the host name, where it is now in the path, or the other way round.
+    // The signer may have used the other style for the bucket: in the host name although it is now in the path, or in
+    // the path although it is now in the host name.
     let bucket = case.seen.path.split('/').nth(1).filter(|it| !it.is_empty());
     let with_bucket = bucket.iter().flat_map(|bucket| known.iter().map(move |host| format!("{bucket}.{host}")));
     all.extend(with_bucket);
@@ -90,8 +89,8 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
     all
 }
 
-/// Returns the paths that may have been signed, if a proxy afterwards added a prefix, encoded the path, or normalised
-/// the path.
+/// Returns the paths that may have been signed if a proxy changed the path afterwards: added a prefix, encoded or
+/// decoded it, or added or removed a slash at its end.
 fn paths(path: &str) -> Vec<String> {
     let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;

@@ -1,8 +1,8 @@
-//! Finds out why a store refused a signature. The result is a proof, not a guess.
+//! Finds out why a store refused a signature, and proves it by computing the signature again.
 //!
-//! A signature covers parts of a request. While the run has access to the secrets, [`investigate`] restores parts to
-//! their signed values until the signature is valid again. The function looks for the smallest set of such parts:
-//! exactly these parts differ. The record contains the result, and [`words`] builds the sentence from the result.
+//! A signature covers parts of a request. While the run still has the secrets, [`investigate`] restores parts of the
+//! request to their signed values until the signature is valid. It searches for the smallest set of such parts: exactly
+//! these parts differ. The record contains this finding, and [`words`] builds a sentence from it.
 //!
 //! **Architecture Invariant:** this module is pure. The input is requests and secrets; the output is a finding without
 //! secrets.

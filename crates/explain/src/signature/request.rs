@@ -26,12 +26,13 @@ pub struct SignedRequest {
     pub host: String,
     /// The decoded path of the request.
     pub path: String,
-    /// Decoded query parameters in the order in which they are signed, without the parameters of the signature itself.
+    /// The decoded query parameters in the order in which they are signed, without those that belong to the signature
+    /// itself.
     pub query: Vec<(String, String)>,
     /// The values of the signed headers, by name. Headers that have a field of their own in this struct are left out.
-    /// If a signed header is in neither place, the request did not contain the header.
+    /// If another signed header is absent here, the request did not contain it.
     pub headers: BTreeMap<String, String>,
-    /// The hash of the payload that the request declares.
+    /// The payload's hash, as the request declares it.
     pub payload: Payload,
     /// The value of `X-Amz-Date`, the time of the signature.
     pub date: String,
@@ -49,33 +50,34 @@ pub struct SignedRequest {
     pub signature: String,
 }
 
-/// The hash of the payload that the request declares, and where it is declared.
+/// The payload's hash as the request declares it, and where the request declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// The value in the canonical request that represents the payload.
+    /// The hash in hexadecimal, or another text that the canonical request contains in its place, for example
+    /// `UNSIGNED-PAYLOAD`.
     pub hash: String,
     /// Whether the hash is a parameter of the URL. If so, the hash is part of the signed query.
     pub in_query: bool,
 }
 
 impl SignedRequest {
-    /// Returns the signed request that a client sends, or `None` if the request has no signature. `url` is used byte
-    /// for byte. `host` is the `Host` header if it differs from the host of the URL.
+    /// Reads the request that a client sends. `url` is used byte for byte. `host` is the `Host` header if it differs
+    /// from the host of the URL. Returns `None` if the request has no signature.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
         Self::assemble(method, host.unwrap_or(own), decoded(path), query, headers)
     }
 
-    /// Returns the signed request that the trace of a store shows, or `None` if the request has no signature. The trace
-    /// shows the decoded path, unless the path was encoded in an unusual way. `sent_path` is the path that the client
-    /// sent; it shows whether the trace decoded the path.
+    /// Reads the request that the trace of a store shows. The trace shows the decoded path, unless the path was encoded
+    /// in an unusual way. `sent_path`, the path that the client sent, helps to find out whether the trace decoded the
+    /// path. Returns `None` if the request has no signature.
     pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
         Self::assemble(&arrived.method, host, path, &arrived.query, &arrived.headers)
     }
 
-    /// The signature that this request must have with a secret key, in hexadecimal.
+    /// Returns the signature that this request must have if it was signed with `secret`, in hexadecimal.
     pub fn signature_with(&self, secret: &Secret) -> String {
         super::canonical::signature(self, secret.expose())
     }
@@ -164,7 +166,7 @@ pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     Some((host, if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Query parameters that belong to the signature itself.
+/// The names of the query parameters that belong to the signature itself.
 const OWN: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
@@ -196,9 +198,9 @@ fn trimmed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the decoded path of a request from the path that the trace shows. The trace shows the decoded path in most
-/// cases. Go keeps the path as it was sent only if Go's own encoding of the decoded path is different (`net/url`,
-/// `URL.RawPath`).
+/// Returns the decoded path of a request from the path that the trace shows. In most cases, the trace already shows the
+/// decoded path. A server in Go shows the path as it was sent only if Go would encode the decoded path differently
+/// (`net/url`, `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
     let undone = decoded(shown);
     let cannot_be_encoded = utf8_percent_encode(&undone, RESERVED_BY_GO).to_string() == shown;

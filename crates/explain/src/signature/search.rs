@@ -1,4 +1,4 @@
-//! Searches for the smallest set of parts whose restoration makes a signature valid.
+//! Searches for the smallest set of parts that must be restored to make a signature valid.
 
 use parallax_vocab::Secret;
 use parallax_vocab::signature::{SecretFinding, SeenBy, SignatureFinding};
@@ -8,22 +8,22 @@ use super::difference::{Part, differences, parts, put_back};
 use super::guess::{Guesses, alternatives};
 use super::request::SignedRequest;
 
-/// The largest number of combinations that the search verifies. Each verification takes microseconds. If the signed
-/// request is known, the search needs only a few combinations.
+/// The largest number of combinations of restored parts that the search verifies. Each verification takes microseconds.
+/// If the signed request is known, the search needs only a few combinations.
 const TRIED_LIMIT: u32 = 20_000;
 
 /// What the search knows about a refused request.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
-    /// The request as the store saw it, or as it was sent if the store's view is not known.
+    /// The request as the store, its sender or a log saw it ([`Self::seen_by`]).
     pub seen: &'a SignedRequest,
-    /// Who observed the request in `seen`: the store or the sender.
+    /// Who saw the request in `seen`.
     pub seen_by: SeenBy,
     /// The request as the client sent it. `None` if it is not known.
     pub sent: Option<&'a SignedRequest>,
-    /// The request as the signer signed it. `None` if the signer is another program.
+    /// The request as the signer signed it. `None` if it is not known, for example because another program signed it.
     pub signed: Option<&'a SignedRequest>,
-    /// Guesses about the signed request. They are used if `signed` is not known or its signature is not valid.
+    /// Guesses about the signed request. They are used only if `signed` is `None`.
     pub guesses: Guesses,
     /// The store's secret key for the access key of the request. `None` if the key is not known.
     pub store_secret: Option<&'a Secret>,
@@ -31,11 +31,11 @@ pub struct Case<'a> {
     pub signer_secret: Option<&'a Secret>,
 }
 
-/// Finds the differences between the signed request and the seen request.
+/// Finds the differences between the signed request and the request that was seen.
 ///
-/// If the signed request is known, the answer is exact: if the restoration of certain parts makes the signature valid,
-/// the signature was made with the restored values. If the signed request is not known (another program signed it), the
-/// usual changes by proxies are tried instead.
+/// If the signed request is known, its values are restored. If the signature becomes valid with certain restored
+/// values, it was made with them. If the signed request is not known (another program signed it), the search undoes
+/// changes that proxies usually make.
 pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     let right = |request: &SignedRequest, secret: Option<&Secret>| {
         secret.map(|secret| signature(request, secret.expose()) == request.signature)
@@ -89,8 +89,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// Returns the request whose signature is valid after the fewest restored parts, and the key with which the
-    /// signature is valid.
+    /// Restores as few parts as possible, so that the signature becomes valid. Returns the restored request, and the
+    /// key with which its signature is valid.
     fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
         let seen = self.case.seen;
         let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
@@ -101,8 +101,8 @@ impl Search<'_, '_> {
             })
             .filter(|(_, other)| !other.is_empty())
             .collect();
-        // The store's key is tried first, because a match with the signer's key would mean one more fault: a different
-        // key.
+        // The store's key is tried first. If the signature is valid only with the signer's key, the different key is
+        // one more fault.
         for key in keys {
             for count in 0..=choices.len() {
                 if let Some(found) = self.with(seen.clone(), &choices, count, key) {

@@ -1,4 +1,5 @@
-//! Tests with real signatures from `aws-sigv4`. The tests change one part, each pair of parts, and the secret key.
+//! Tests with real signatures from `aws-sigv4`. The tests change each part alone, each pair of parts, and the secret
+//! key.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -228,14 +229,15 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
 fn a_key_is_blamed_only_as_far_as_it_is_known() {
     let (secret, other, third) = (Secret::new(SECRET), Secret::new(OTHER), Secret::new("a-third-key-that-nobody-gave"));
     let signed = of_url();
-    // Neither the signer's secret key nor the store's makes the signature valid. If the two keys differ, the result says
-    // so (`Other`). If they are equal, nothing is known about the key (`Unknown`). In neither case is anything proven.
+    // The signature is valid neither with the signer's secret key nor with the store's. If these keys differ, the
+    // result says so (`Other`). If they are equal, it is not known which key was used (`Unknown`). In both cases,
+    // nothing is proven.
     for (secrets, finding) in [([&other, &third], SecretFinding::Other), ([&other, &other], SecretFinding::Unknown)] {
         let found = investigate(&case(&signed, &signed, secrets));
         assert_eq!((found.secret, found.proven), (finding, false));
     }
-    // The signer's key is valid for another request than the one that the store saw. Therefore the store may have the
-    // same key as the signer.
+    // With the signer's key, the signature is valid for the request that was signed, but not for the request that the
+    // store saw. Therefore the store may have the same key as the signer.
     let mut seen = signed.clone();
     seen.host = "minio.foo.svc.cluster.local".to_owned();
     let unknown = Case { store_secret: None, ..case(&seen, &signed, [&other, &secret]) };
@@ -252,7 +254,8 @@ fn of_a_stranger_s_url_the_usual_changes_are_found_by_the_signature_alone() {
     let secret = Secret::new(SECRET);
     let signed = of_url();
     let table: [(&[Part], Edit); 9] = [
-        // The bucket moved from the path into the host name, and out of it.
+        // Between signing and arrival, the bucket moved from the path into the host name; in the next case, the other
+        // way round.
         (&[Part::Host, Part::Path], |it| {
             it.host.insert_str(0, "photos.");
             it.path = it.path.replace("/photos/", "/");
@@ -309,8 +312,8 @@ fn another_order_or_spelling_of_the_same_request_is_no_difference() {
 
 #[test]
 fn the_path_of_a_trace_is_read_as_the_server_read_it() {
-    // The columns: the path that the trace of a Go server shows, the path that was sent, and the path that the server
-    // signs.
+    // The columns are the path that the trace of a Go server shows, the path that was sent, and the path for which the
+    // server computes the signature.
     let table = [
         ("/b/a b", Some("/b/a%20b"), "/b/a b"),
         ("/b/a%2Bb", Some("/b/a%2Bb"), "/b/a+b"),

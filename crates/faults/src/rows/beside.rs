@@ -1,5 +1,5 @@
-//! Faults from other processes next to a run: a second run of the same project, and a `gc` that cannot see which
-//! process owns the run.
+//! Faults from other processes beside a run: a second run of the same project, and a `gc` that cannot see which process
+//! owns the run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,13 +19,15 @@ use crate::row::{Row, Seen};
 
 /// The id of the user `nobody`, who owns no files.
 const NOBODY: &str = "65534";
-/// The error of the clock of the simulated machine, which is more than one day. If `gc` cannot see the process of a
-/// run, it keeps the run's objects for one day.
+/// The error of the clock of the simulated other machine. If `gc` cannot see the process of a run, it keeps the run's
+/// objects for one day. The error is longer than one day, so the labels show that the objects are old enough to be
+/// removed.
 const CLOCK_IS_OFF: Duration = Duration::from_hours(25);
-/// Runs a program as a user who cannot see root's processes in `/proc`.
+/// The shell script that runs a program as a user who cannot see root's processes in `/proc`.
 const HIDDEN: &str = "mount -t proc -o hidepid=2 proc /proc && \
     exec setpriv --reuid \"$NOBODY\" --regid \"$NOBODY\" --clear-groups \"$@\"";
-/// Simulates another machine for `gc`: a different host name, boot id and machine id.
+/// The shell script that runs a program as if it were on another machine: with a different host name, boot id and
+/// machine id.
 const ELSEWHERE: &str = "echo elsewhere > /proc/sys/kernel/hostname && \
     mount --bind \"$BOOT\" /proc/sys/kernel/random/boot_id && \
     if [ -e /etc/machine-id ]; then mount --bind \"$MACHINE\" /etc/machine-id; fi && exec \"$@\"";
@@ -80,7 +82,8 @@ fn two_runs(bench: &Bench) -> Result<Vec<Seen>> {
 fn while_one_lives(bench: &Bench, gc: impl Fn(&Project, &str) -> Result<Command>) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
-    // The folder must be open to everyone, so that a user without access to root's folders can start the program in it.
+    // The folder must be open to everyone. A user without access to root's folders can then start the copy of the
+    // program in it.
     fs::set_permissions(project.path(""), fs::Permissions::from_mode(0o755))?;
     fs::copy(&bench.program, project.path("parallax"))?;
     let mut run = project.e2e(bench, &[])?;
@@ -118,7 +121,7 @@ fn forwarded(bench: &Bench) -> Result<Vec<Seen>> {
     while_one_lives(bench, elsewhere)
 }
 
-/// Returns a command that runs `gc` as if on another machine.
+/// Returns a command that runs `gc` as if it were on another machine.
 fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     let (boot, machine) = (project.path("boot_id"), project.path("machine-id"));
     fs::write(&boot, "00000000-0000-4000-8000-000000000000\n")?;
@@ -129,9 +132,9 @@ fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Creates the network of a run, as another machine would create it whose clock is 25 hours slow. Only the labels
-/// contain the time of that machine's clock; all other times come from the engine. The clock of this machine is not
-/// changed.
+/// Creates the network of a run that belongs to another machine, whose clock is 25 hours slow. Only the labels of the
+/// network contain the time of that machine's clock; all other times come from the engine. The clock of this machine is
+/// not changed.
 fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
@@ -152,8 +155,8 @@ fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     docker(&make)?;
     let ran = elsewhere(&project, &forwarded).and_then(ran);
     let there = left::objects(&id);
-    // No run owns the network now, so this row removes the network even if `gc` failed. If `gc` removed the network,
-    // the command fails.
+    // No run removes the network, so this row removes it, even if `gc` failed. If `gc` has already removed the network,
+    // this command fails.
     let removed = docker(&["network", "rm", &name]);
     let ((code, said), there) = (ran?, there?);
     let mut seen = Seen { when: "while the other machine's run lives".to_owned(), code, ..Seen::default() };

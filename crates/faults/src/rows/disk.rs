@@ -1,4 +1,4 @@
-//! A full disk. The rows fill the disk of the record, of the ledger, or of the image cache.
+//! A full disk. Each row fills one disk: that of the record, of the reports, of the ledger, or of the image cache.
 
 use anyhow::Result;
 
@@ -8,8 +8,8 @@ use crate::row::{Row, Seen};
 
 use super::SMALLEST;
 
-/// The sizes of the small file systems in memory, for the record, the ledgers and the image cache. A file in such a
-/// file system takes whole pages of 4 KiB.
+/// The sizes of the small file systems in memory that hold the record, the ledgers and the image cache. A file takes
+/// whole pages of 4 KiB, so a file system of 4 KiB has space for one page of one file.
 const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
@@ -70,9 +70,9 @@ pub(super) fn rows() -> [Row; 4] {
     ]
 }
 
-/// Runs a scenario for which an image must be built, while the disk for unfinished files is too small. The cache of the
-/// run has the same content as the user's cache, and is on another disk. The harness refuses symbolic links in the
-/// cache, so the files are hard links, or copies on another file system.
+/// Runs a scenario for which an image must be built, while the disk for unfinished files of the image cache is too
+/// small. The run has its own cache with the same content as the user's cache. The harness refuses symbolic links in
+/// the cache. Therefore the files are hard links or, if the user's cache is on another file system, copies.
 fn cache(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("smallest", SMALLEST)?;
     project.own_images()?;

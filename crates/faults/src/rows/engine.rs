@@ -19,8 +19,8 @@ use crate::row::{Row, Seen};
 /// to ten seconds.
 const STOPS_WITHIN: Duration = Duration::from_mins(1);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
-/// The script of the process that holds the namespaces. An empty `/run` hides the sockets of the machine's engine in
-/// these namespaces.
+/// The script of the process that holds the namespaces. It mounts an empty `/run`, which hides the sockets of the
+/// machine's engine in these namespaces.
 const HOLD: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo held && exec sleep infinity";
 
 pub(super) fn rows() -> [Row; 1] {
@@ -47,8 +47,8 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     engine.begin(&project)?;
     let id = run.id.clone();
     let mut seen = run.end("between two steps of a flow")?;
-    // If the run's clean-up found no engine, the run reports the remaining objects. `gc` must then remove these
-    // objects.
+    // If the run found no engine when it removed its objects, the run reports the remaining objects. `gc` must then
+    // remove these objects.
     let (code, said) = ran(parallax(&engine, &["gc"]))?;
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));

@@ -1,6 +1,6 @@
-//! The harness gets SIGKILL directly after it has written an entry of the ledger: the first run after its first entry, the
-//! second run after its second entry, and so on. The harness writes an entry before it creates the object, so the object
-//! of the last entry does not exist yet, or is just being created.
+//! The harness gets SIGKILL directly after it has written an entry of the ledger: the first run after its first entry,
+//! the second run after its second entry, and so on. The harness writes an entry before it creates the object.
+//! Therefore, at this moment, the object of the last entry does not exist yet, or is just being created.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::row::{Row, Seen};
 /// The largest number of objects that the smallest scenario may create. A run with more objects is an error of this
 /// test.
 const MOST: usize = 40;
-/// The time limit for the reaper. The reaper starts to remove objects at once, but the engine may still be busy with
-/// the last request of the run.
+/// The time limit for the reaper to remove the run's objects. The reaper starts at once, but the engine may still be
+/// busy with the last request of the run.
 const SWEPT_WITHIN: Duration = Duration::from_mins(2);
 /// The interval between two reads of the ledger. The engine takes longer than this to create any object.
 const LOOK_AT_LEDGER: Duration = Duration::from_millis(1);
@@ -51,7 +51,8 @@ fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
         let project = Project::of("smallest", SMALLEST)?;
         let mut run = project.e2e(bench, &[])?;
         while run.entries() < entry && !run.has_ended()? {
-            // The harness must be killed right after the entry, so the code looks at the file in the shortest interval.
+            // The harness must be killed right after it has written the entry, so the code checks the ledger at a very
+            // short interval.
             std::thread::sleep(LOOK_AT_LEDGER);
         }
         if run.has_ended()? {

@@ -1,5 +1,5 @@
-//! A node that is paused, or whose process ends. Both are errors of the environment, so the run must give no verdict
-//! about the system under test.
+//! A node that is paused, or whose process ends. Both are faults of the environment and not of the system under test,
+//! so the run must give no verdict about the system under test.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! A registry that is reachable but does not work. It is a small server on loopback, from which the engine pulls as
-//! from any registry.
+//! A registry that is reachable but does not work. It is a small server on loopback in this process. The engine pulls
+//! from it as from any registry.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ flow:
 ";
 /// The first byte of a TLS handshake. Engines try TLS first, and continue without it if the registry is on loopback.
 const HANDSHAKE: u8 = 22;
-/// The longest time for which the registry keeps a connection open on which the client sends nothing.
+/// The time that the registry waits for data from the client. After this time, it closes the connection.
 const CLIENT_WAITS: Duration = Duration::from_mins(2);
 
 /// The way in which the registry fails: it answers 429 to each request, it never answers, or it cuts the connection
@@ -99,7 +99,7 @@ fn serve(mut client: TcpStream, does: Does) {
     let Ok(read @ 1..) = client.read(&mut request) else { return };
     let answer = match does {
         Does::Nothing => {
-            // The registry does not answer. The loop waits until the client closes the connection.
+            // The registry does not answer. The code only waits until the client closes the connection.
             while let Ok(1..) = client.read(&mut request) {}
             return;
         }

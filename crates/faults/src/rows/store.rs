@@ -1,5 +1,6 @@
-//! The kernel kills the store because of a lack of memory, during a break that declares a refused connection. This kill
-//! must not count as proof of the break.
+//! The kernel kills the store because of a lack of memory, during a break that declares a refused connection. The
+//! connection is then refused because of this kill and not because of the break. Therefore the failure must not count
+//! as proof.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ breaks:
 "#;
 
 /// Limits the store's cgroup to the memory that the store uses now plus 8 MiB, and then allocates memory inside the
-/// same cgroup. The kernel kills the store, which is the largest process in the cgroup. Both versions of cgroups have
-/// one file for the memory use, one for the limit, and one that moves a process.
+/// same cgroup. The kernel kills the store, which is the largest process in the cgroup. In both versions of cgroups,
+/// one file tells the memory use, one sets the limit, and one moves a process into the cgroup.
 const STARVE: &str = r#"
 for id in $(ctr --namespace k8s.io containers ls --quiet 'labels."io.kubernetes.container.name"==minio'); do
   pid=$(ctr --namespace k8s.io tasks ls | while read -r task its state; do [ "$task" = "$id" ] && [ "$state" = RUNNING ] && echo "$its"; done)

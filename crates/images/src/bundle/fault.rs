@@ -20,13 +20,13 @@ pub enum BundleFault {
         blob: String,
         /// The digest by which the bundle names the blob.
         expected: String,
-        /// The digest of the content.
+        /// The digest of the blob's content.
         found: String,
     },
     /// The file differs from the exact bytes that Parallax writes.
     #[error("at byte {at} it has {found}, and {expected} is expected there")]
     Form {
-        /// The offset in the bundle, in bytes.
+        /// The offset in the bundle of the part that differs, in bytes.
         at: u64,
         /// What every bundle has at this offset, in words.
         expected: String,
@@ -38,7 +38,7 @@ pub enum BundleFault {
     Large {
         /// The name of the part that is too large.
         name: String,
-        /// The size of the part that the bundle states, in bytes.
+        /// The size that the bundle states for this part, in bytes.
         bytes: u64,
         /// The largest size of such a part that the reader accepts, in bytes.
         limit: u64,

@@ -93,8 +93,8 @@ pub(super) fn blob(sha256: &str) -> String {
     format!("blobs/sha256/{sha256}")
 }
 
-/// The layers (`sha256:…`) that a config names, the lowest first. An error if the text is no config of an image for
-/// this machine's architecture; it says what is wrong.
+/// The layers (`sha256:…`) that a config names, the lowest first. Fails if the text is not the config of an image, or
+/// if the image is not for this machine's architecture.
 pub(super) fn diff_ids(config: &[u8]) -> Result<Vec<String>, NoConfig> {
     let config: oci_spec::image::ImageConfiguration =
         serde_json::from_slice(config).map_err(|error| NoConfig::Json(error.to_string()))?;

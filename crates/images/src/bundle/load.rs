@@ -20,7 +20,7 @@ use crate::lock::{Entry, Lock, NODE};
 use crate::obtain::Want;
 use crate::store::ImageStore;
 
-/// The machine on which a bundle is loaded.
+/// What [`load`] needs from this machine.
 pub struct Here<'a> {
     /// The list of images from `images.lock`.
     pub lock: &'a Lock,
@@ -39,10 +39,10 @@ pub struct Loaded {
     pub images: Vec<String>,
     /// The size of the bundle in bytes.
     pub bytes: u64,
-    /// The references of the images in the bundle that are not in `wanted`.
+    /// The references of the images in the bundle that the caller did not want.
     pub unused: Vec<String>,
-    /// The names of the images in `wanted` that the bundle lacks. Always empty if the caller demanded all images
-    /// (`all`).
+    /// The names of the wanted images that the bundle lacks. Always empty if the caller demanded all images (parameter
+    /// `all` of [`load`]).
     pub lacking: Vec<String>,
 }
 
@@ -106,12 +106,12 @@ async fn verified(file: &Path, setup: &Setup, cancel: &CancellationToken) -> Res
     })
 }
 
-/// An image of the bundle that is to be loaded.
+/// A wanted image that is in the bundle and that is loaded.
 struct Found<'a> {
     want: &'a Want,
     entry: &'a Entry,
     image: Image,
-    /// The recipe of the image; `None` if the bundle has the published image.
+    /// The recipe of the image with its hashes. `None` if the bundle has the published image.
     built: Option<Prepared>,
 }
 
@@ -153,8 +153,8 @@ async fn chosen<'a>(
         }
     }
     if all && !lacking.is_empty() || !others.is_empty() || found.is_empty() {
-        // Without `all`, the bundle may be one for some of the scenarios, so a missing image is no error. Another build
-        // of an image is always an error.
+        // Without `all`, the bundle may be made for some of the scenarios only, so a missing image is not an error.
+        // Another build of an image is always an error.
         let words = if all || others.is_empty() { [others, absent].concat() } else { others };
         return Err(ImageError::Bundle { file: file.to_owned(), fault: BundleFault::Lacks(words) });
     }
@@ -170,8 +170,8 @@ fn published_in<'a>(bundle: &'a Verified, entry: &Entry) -> Option<&'a Image> {
     bundle.images.iter().find(is_it)
 }
 
-/// The name of an image in the bundle that has the same repository as `reference`. Because the tag or the digest
-/// differs, it is another version or another build.
+/// The name of an image in the bundle that has the same repository as `reference`. The caller has not found the image
+/// itself in the bundle, so the image with this name is another version or another build.
 fn other_of(bundle: &Verified, reference: &str) -> Option<String> {
     let repository = |reference: &str| reference.rsplit_once(':').map_or(reference, |(it, _)| it).to_owned();
     bundle.images.iter().find(|it| repository(&it.reference) == repository(reference)).map(Image::name)
@@ -194,7 +194,8 @@ impl Found<'_> {
         }
     }
 
-    /// Writes the archive of a built image to the cache, unless the cache has it. Returns the path of the archive.
+    /// Writes the archive of a built image to the cache, unless the cache already has the archive. Returns the path of
+    /// the archive.
     async fn keep(
         &self,
         here: &Here<'_>,

@@ -25,7 +25,7 @@ const BLOCK_BYTES: u64 = 512;
 /// Several images may share a manifest or a config, and each image gets its own copy in memory. This is the largest
 /// size of all these copies together.
 const SHARED_LIMIT_BYTES: u64 = 16 * SMALL_LIMIT_BYTES;
-/// The number of zeros at the end of a tar file.
+/// The number of zero bytes at the end of a tar file.
 const END_BYTES: u64 = 2 * BLOCK_BYTES;
 
 /// A bundle that was verified as a whole.
@@ -96,14 +96,16 @@ struct Reader<'a> {
     bytes: u64,
     /// The manifests and configs that were read, by digest.
     small: BTreeMap<String, Vec<u8>>,
-    /// The size of all copies of manifests and configs that were read for an earlier image already.
+    /// The sum of the sizes of those manifests and configs that an image shares with an earlier image. Each of them is
+    /// copied.
     shared_bytes: u64,
     /// The verified layers. The key is the digest of the layer.
     layers: BTreeMap<String, Part>,
 }
 
 impl Reader<'_> {
-    /// Reads the index. Its size is the only one that is taken from a tar header, because no earlier file states it.
+    /// Reads the index. No earlier file states the size of the index, so this size is the only one that is taken from
+    /// a tar header.
     fn index(&mut self) -> Result<Vec<u8>, Unread> {
         self.has(INDEX, BLOCK_BYTES)?;
         let at = self.at;
@@ -202,7 +204,7 @@ impl Reader<'_> {
         Ok(read)
     }
 
-    /// Reads `expected.len()` bytes. Returns an error if they differ from `expected`.
+    /// Reads `expected.len()` bytes. Returns an error if the bytes differ from `expected`.
     fn same(&mut self, name: &str, expected: &[u8]) -> Result<(), Unread> {
         let at = self.at;
         if self.small_content(name, expected.len() as u64)? == expected {
@@ -212,8 +214,8 @@ impl Reader<'_> {
         Err(BundleFault::Form { at, expected, found: "another one".to_owned() }.into())
     }
 
-    /// Reads `count` bytes after the content of a file or at the end of the bundle. Returns an error if they are not
-    /// all zero.
+    /// Reads `count` bytes after the content of a file or at the end of the bundle. Returns an error if one of these
+    /// bytes is not zero.
     fn zeros(&mut self, name: &str, count: u64) -> Result<(), Unread> {
         let at = self.at;
         if self.small_content(name, count)?.iter().all(|byte| *byte == 0) {
@@ -230,7 +232,8 @@ impl Reader<'_> {
         Ok(block)
     }
 
-    /// Returns an error if the bundle ends before `bytes` further bytes of the file `name`.
+    /// Returns an error if the bundle has fewer than `bytes` bytes after the present offset. `name` is the file in the
+    /// bundle that needs these bytes.
     fn has(&self, name: &str, bytes: u64) -> Result<(), BundleFault> {
         let would = self.at.saturating_add(bytes);
         if would <= self.bytes {
@@ -282,7 +285,7 @@ fn content(name: &str, why: &str) -> BundleFault {
     BundleFault::Content { name: name.to_owned(), why: why.to_owned() }
 }
 
-/// The number of zeros that a tar file has after a content of this size.
+/// The number of zero bytes that follow a content of this size in a tar file.
 fn padding(bytes: u64) -> u64 {
     (BLOCK_BYTES - bytes % BLOCK_BYTES) % BLOCK_BYTES
 }

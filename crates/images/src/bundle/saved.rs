@@ -16,8 +16,8 @@ use crate::tree::Interruptible;
 /// The first bytes of every gzip file, by which a compressed layer is recognised.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The config of the image in an archive, and its layers. Layers are compressed in the archive of an engine that stores
-/// images in containerd; they are uncompressed into `scratch`.
+/// The config of the image in an archive, and its layers. An engine that stores its images in containerd compresses
+/// the layers in its archives. Such layers are uncompressed into the folder `scratch`.
 pub(super) fn read(archive: &Path, scratch: &Path, cancel: &CancellationToken) -> io::Result<(Vec<u8>, Vec<Layer>)> {
     let (files, links) = entries(archive)?;
     let find = |name: &str| {

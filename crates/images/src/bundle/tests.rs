@@ -63,7 +63,7 @@ impl Images {
         bytes
     }
 
-    /// Reads these bytes as a bundle. Returns the message of the refusal.
+    /// Reads `bytes` as a bundle. Returns the message of the refusal, or `None` if the bundle is accepted.
     fn refusal(&self, bytes: &[u8]) -> Option<String> {
         let file = self.path("bundle.tar");
         fs::write(&file, bytes).expect("written");
@@ -74,8 +74,8 @@ impl Images {
         }
     }
 
-    /// Writes a bundle from `images`, which the test has changed. All digests and sizes are computed again, so only the
-    /// changed part can be the reason of the refusal.
+    /// Writes a bundle from the field `images`, which the test has changed, and expects that it is refused. All
+    /// digests and sizes are computed again, so only the changed part can be the reason of the refusal.
     #[track_caller]
     fn refused(&self, says: &str) {
         let said = self.refusal(&self.bytes()).expect("refused");
@@ -173,7 +173,7 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
         bytes[at..at + new.len()].copy_from_slice(new);
         images.refusal(&bytes).expect("refused")
     };
-    // A changed byte in the content of a blob.
+    // The test changes a byte in the content of a blob.
     let (_, header, content, size) = of(&layer);
     let sha256 = &images.images[0].layers[0].digest;
     let found = digest::of_bytes(format!("sharEd{}", "shared".repeat(99)).as_bytes());
@@ -181,7 +181,7 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
         changed(content, b"sharEd"),
         format!("the blob {layer} is damaged: expected the digest sha256:{sha256}, found sha256:{found}")
     );
-    // A header with another name, another size or another type, and a block that is no header.
+    // The test writes a header with another name, another size or another type, and a block that is not a header.
     let in_header = |change: &dyn Fn(&mut tar::Header)| {
         let mut block: [u8; 512] = bytes[header..header + 512].try_into().expect("a block");
         let mut other = tar::Header::from_byte_slice(&block).clone();
@@ -206,13 +206,13 @@ fn what_is_refused_is_named_with_what_is_expected_there() {
     }
     let said = changed(header + 148, b"zzzzzzzz");
     assert!(said.contains("it has no header of a tar file"), "{said}");
-    // A changed byte in a file that no digest covers, in the zeros after a file, and in the zeros at the end.
+    // The test changes a byte in a file that no digest covers, in the zeros after a file, and in the zeros at the end.
     assert!(changed(of("oci-layout").2 + 24, b"2").contains("the content of oci-layout is expected there"));
     assert!(changed(content + size, b"x").contains(&format!("only zeros after {layer} is expected")));
     assert!(changed(bytes.len() - 1, b"x").contains("only zeros after the end is expected"));
     let more = images.refusal(&[bytes.as_slice(), b"more"].concat()).expect("refused");
     assert!(more.ends_with("it has 4 more bytes, and the end of the file is expected there"), "{more}");
-    // Changed bytes in the index.
+    // The test changes bytes in the index.
     let (_, header, content, size) = of("index.json");
     assert!(changed(content, b"[").starts_with("index.json is not one of an image bundle: "));
     let text = String::from_utf8(bytes[content..content + size].to_vec()).expect("text");

@@ -31,8 +31,8 @@ pub struct Bundled {
     pub sha256: String,
 }
 
-/// Writes the obtained images to the file `out`. An image without an archive is left out, because the published form of
-/// another image contains it. The file gets its name when it is complete.
+/// Writes the obtained images to the file `out`. An image without an archive is left out, because the published form
+/// of another image contains it. The file gets the name `out` only when it is complete.
 pub async fn bundle(
     lock: &Lock,
     cache: &Cache,
@@ -108,8 +108,8 @@ fn to_file(images: &[Image], out: &Path, cancel: &CancellationToken) -> io::Resu
     Ok((file.metadata()?.len(), sha256))
 }
 
-/// Writes a bundle: the layout, the index, and for each image in the order of the index its manifest, its config and its
-/// layers. A blob that occurs twice is written once.
+/// Writes a bundle: the layout, the index, and for each image in the order of the index its manifest, its config and
+/// its layers. A blob that occurs twice is written once.
 pub(super) fn write(images: &[Image], out: impl Write, cancel: &CancellationToken) -> io::Result<()> {
     let mut tar = Builder::new(out);
     append(&mut tar, LAYOUT.0, LAYOUT.1)?;

@@ -126,7 +126,7 @@ impl ImageStore for Engine {
     }
 }
 
-/// A provider of tools whose every call fails. The recipes of these tests need no tool, so no call may happen.
+/// A provider of tools that fails in every call. The recipes of these tests need no tool, so no call may happen.
 struct NoTools;
 
 impl Tools for NoTools {
@@ -144,7 +144,7 @@ fn tags(archive: &Path) -> Vec<String> {
     tags.iter().map(|tag| tag.as_str().expect("text").to_owned()).collect()
 }
 
-/// What a run needs of the images in [`LOCK`].
+/// The images of [`LOCK`] that a run needs. Each of them is needed in the engine, as an archive, or as both.
 pub(crate) fn wants() -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     vec![want("k3s", true, false), want("pause", false, true), want("minio", false, true), want("agent", true, true)]
@@ -287,7 +287,7 @@ async fn published_offline_is_an_error_and_never_a_substitute() {
         machine.obtain(K3s::Built).await.expect("the built set is at hand");
         let error = machine.obtain(K3s::Published).await.expect_err("no registry");
         // Only a registry that answers can say that the image does not exist. If no registry answers, the error must
-        // not say so.
+        // not claim that the image does not exist.
         let said = matches!(error, ImageError::NotPublished { .. });
         let away = matches!(error, ImageError::Unreachable { .. });
         assert!(if registry == Registry::Refuses { said } else { away }, "{error}");

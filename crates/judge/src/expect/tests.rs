@@ -12,7 +12,7 @@ fn what_was_found_is_seen_in_a_text_that_is_cut() {
     let quoted = quote_around(&long, "x509");
     assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
     assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
-    // A text that is short enough to be quoted as a whole is not cut at its beginning.
+    // A text that is short enough to be quoted as a whole is not cut.
     let whole = format!("{} x509", "a".repeat(100));
     assert_eq!(quote_around(&whole, "x509"), format!("\"{whole}\""));
     assert_eq!(quote_around(&long, "aa"), quote(&long));
@@ -191,7 +191,7 @@ fn a_message_is_that_of_the_error_document() {
         (json!({"message": "word"}), refused(), None),
         (json!({"message": "word"}), listing(403, Some("AccessDenied"), &[]), None),
         (json!({"message": "other"}), refused(), Some("message: expected \"other\", saw \"words\"")),
-        // A body without an error document has no message, even if it contains the text.
+        // A body without an error document has no message, even if the body contains the expected text.
         (json!({"message": "word"}), http(200, None, "words"), Some("message: expected \"word\", saw no message")),
     ] {
         assert_eq!(cause_of(&declared(expected.clone()), &answer).as_deref(), cause, "{expected}");
@@ -216,7 +216,7 @@ fn a_part_of_a_body_is_looked_for_in_the_body_of_a_success() {
         ),
         (json!({"body-contains": "ell"}), http(404, None, "hello"), Some("status: 404 (\"hello\")")),
         (json!({"status": 404, "body-contains": "ell"}), http(404, None, "hello"), None),
-        // Only the beginning of the body was kept. A text that is not in it may be in the rest.
+        // The reply contains only the beginning of the body. A text that is not in the beginning may be in the rest.
         (json!({"body-contains": "ell"}), cut("hello", 70_000), None),
         (
             json!({"body-contains": "elk"}),
@@ -255,7 +255,7 @@ fn keys_are_those_of_a_listing_that_was_answered() {
     for (expected, answer, cause) in [
         (json!({"keys": []}), listing(200, None, &[]), None),
         (json!({"keys": ["a", "b"]}), listing(200, None, &["a", "b"]), None),
-        // A store that refused the listing says nothing about the keys, so the refusal is the cause of the failure.
+        // A store that refuses a listing says nothing about the keys, so the refusal is the cause of the failure.
         (
             json!({"keys": []}),
             listing(403, Some("SignatureDoesNotMatch"), &[]),
@@ -263,7 +263,7 @@ fn keys_are_those_of_a_listing_that_was_answered() {
         ),
         (json!({"status": 403, "keys": []}), listing(403, None, &[]), Some("keys: expected none, saw no listing")),
         (json!({"keys": []}), listing(503, None, &[]), Some("status: 503 (expected status 2xx)")),
-        // One key with a comma is not two keys.
+        // One key that contains a comma is not equal to two keys.
         (json!({"keys": ["a", "b"]}), listing(200, None, &["a, b"]), Some("keys: expected a, b, saw \"a, b\"")),
         (json!({"keys": [""]}), listing(200, None, &[]), Some("keys: expected \"\", saw none")),
     ] {
@@ -299,7 +299,7 @@ fn success_with_an_error_document_is_none() {
         (declared(json!({"status": 200})), error(), Some("status: 200, s3: InternalError (words)")),
         (declared(json!({"status": 200, "s3": "InternalError"})), error(), None),
         (declared(json!({"s3": "InternalError"})), error(), None),
-        // The step expects a body that is itself an error document, so the error document is no failure.
+        // The step expects an error document as the body, so the error document is no failure.
         (declared(json!({"status": 200, "body": "<Error>…</Error>"})), error(), None),
         (Expected::Success, sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),
         (declared(json!({"status": 200})), sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),

@@ -1,4 +1,5 @@
-//! Applies the change of a break to the scenario, and finds where the parts of the result are written in the file.
+//! Applies the change of a break, or of an entry of `variants`, to the scenario, and finds where the parts of the
+//! result are written in the file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,13 +24,13 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Whether the change touches only steps. If so, the break can run in the baseline's environment.
+    /// Whether the change touches only steps. If so, the variant can run in the baseline's environment.
     pub fn flow_only(&self) -> bool {
         self.fixtures.is_empty() && self.vantages.is_empty() && !self.cluster
     }
 }
 
-/// The word that, as the value of an entry in a change, removes the entry from the scenario.
+/// If this word is the value of an entry in a change, the entry is removed from the scenario.
 const REMOVE: &str = "remove";
 
 /// The sections of a scenario that contain changes. A change cannot change these sections.
@@ -67,8 +68,8 @@ pub fn without_changes(mut value: Value) -> Value {
     value
 }
 
-/// Removes `shows` from the steps of the baseline. In a break these steps mostly fail, so a cell of a table must not
-/// refer to them unless the break itself says so.
+/// Removes the key `shows` from the steps of the baseline. With this key, a step is the evidence for a cell of a table.
+/// After a change most of these steps can fail, so they are evidence only if the change itself declares `shows`.
 fn show_nothing(value: &mut Value) {
     let steps = value.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
     for step in steps {
@@ -252,7 +253,7 @@ fn merge_patch(target: &mut Value, patch: &Value) {
 }
 
 /// Finds where the parts of a merged value are written in the file. The merged value is a scenario after a change. If
-/// the change contains a part, its place is inside the change. Otherwise its place is the change itself.
+/// the change contains a part, the place of this part is inside the change. Otherwise the place is the change itself.
 #[derive(Debug)]
 pub struct ChangedPlaces<'a> {
     document: &'a Document,

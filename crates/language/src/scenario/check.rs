@@ -19,9 +19,9 @@ use super::schema::Shape;
 pub trait Places {
     /// The file in which the value is written.
     fn source(&self) -> &Source;
-    /// The byte range to mark if the value at this JSON pointer is wrong.
+    /// The byte range of the file to mark if the value at this JSON pointer is wrong.
     fn mark(&self, pointer: &str) -> Range<usize>;
-    /// The byte range to mark if the key at this JSON pointer is wrong.
+    /// The byte range of the file to mark if the key at this JSON pointer is wrong.
     fn mark_key(&self, pointer: &str) -> Range<usize>;
 
     /// Returns the diagnostic for a mistake in the value at `pointer`.
@@ -64,8 +64,8 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     if !errors.is_empty() {
         return Err(errors);
     }
-    // A few errors are found only by deserialisation, such as a number outside the range of its type. Such an error has
-    // no place in the file.
+    // Only deserialisation finds a few errors, such as a number outside the range of its type. Such an error does not
+    // say where the value is, so the diagnostic points to the whole document.
     T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
@@ -87,11 +87,11 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The schema has several alternatives here. The most useful error is that of the alternative which
-                // accepts the type of this value and finds a mistake only deeper inside it.
+                // The schema has several alternatives here. The most useful errors are those of an alternative that
+                // accepts this value itself and finds mistakes only in parts inside it.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // If no alternative gets that far, use the error of an alternative that accepts values of this type.
+                // If there is no such alternative, use the errors of an alternative that accepts values of this type.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {
@@ -141,14 +141,14 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
     out.push(diagnostic);
 }
 
-/// The causes whose name is not also the name of a matcher.
+/// The keys of a break's cause that do not exist in a step's `expect`.
 const CAUSES_ALONE: [&str; 2] = ["mismatch", "resource"];
 
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
     let known = properties(schema);
     let mut fix = suggest(key, known.iter().copied(), "known keys");
     if nearest(key, known.iter().copied()).is_none() {
-        // A known key at the wrong depth is the most common mistake after a misspelling.
+        // The key may be known, but one level deeper. After a misspelling, this is the most common mistake.
         let holder = known.iter().find(|name| {
             let inner = resolve(shape, &schema["properties"][**name]);
             properties(inner).contains(&key)

@@ -47,12 +47,13 @@ pub const CLIENTS: [Client; 12] = [
     s3("mc", "SSL_CERT_FILE", GET, "`mc share download` signs GET; `mc share upload` signs a POST form, not a PUT URL"),
     s3("aws-sdk-go-v2", "SSL_CERT_FILE", ANY, ""),
     s3("aws-sdk-js-v3", "NODE_EXTRA_CA_CERTS", ANY, ""),
-    // A JVM reads its trusted certificates from a keystore. The client's program creates the keystore from the bundle.
+    // A JVM reads its trusted certificates from a keystore. The client's program creates the keystore from the CA
+    // bundle.
     s3("aws-sdk-java-v2", "PARALLAX_CA_BUNDLE", ANY, ""),
     opener("curl", "CURL_CA_BUNDLE"),
     opener("reqwest", "SSL_CERT_FILE"),
     // Chromium reads its trusted certificates from an NSS database. The client's program creates the database from the
-    // bundle.
+    // CA bundle.
     Client { image: "browser", ..opener("browser", "PARALLAX_CA_BUNDLE") },
     // The kubeconfigs of `kube-rs` and `kubectl` contain no CA data, so these clients trust the certificates that their
     // system trusts.

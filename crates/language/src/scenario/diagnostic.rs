@@ -36,9 +36,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// Whether the mistake makes the input unusable.
     pub severity: Severity,
-    /// The name of the file, as the caller gave it.
+    /// The name of the file with the mistake, as messages show it.
     pub file: String,
-    /// The number of the line, starting at 1.
+    /// The number of the line with the mistake, starting at 1.
     pub line: usize,
     /// The column of the mistake in characters, starting at 1.
     pub column: usize,
@@ -126,7 +126,7 @@ impl Diagnostic {
     }
 }
 
-/// The text and the name of a file. It creates diagnostics about places in the text.
+/// A file, as its name and its text. A `Source` creates diagnostics about places in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     name: String,
@@ -246,8 +246,8 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     near.min_by_key(|(distance, prefix, _)| (*distance, *prefix)).map(|(_, _, name)| name)
 }
 
-/// Returns the fix for an unknown name: `did you mean …?`, or the list of known names. `what` names the known ones in
-/// words.
+/// Returns the fix for an unknown name: `did you mean …?`, or the list of known names. `what` says what the known names
+/// are, for example `fixtures`.
 pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
@@ -269,7 +269,8 @@ pub fn list<T: AsRef<str>>(names: &[T]) -> String {
 /// Renders diagnostics for people: with colours and box characters for a terminal, in plain ASCII otherwise.
 pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    // The handler does not wrap long lines, so that a search for a whole message succeeds. The terminal wraps them.
+    // The handler does not wrap long lines, so that somebody who searches the output for a whole message finds it. The
+    // terminal wraps the lines.
     let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics.iter().map(Diagnostic::inert) {
@@ -314,8 +315,8 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl miette::SourceCode for Diagnostic {
-    /// Returns the only line that the diagnostic owns, whatever number of context lines miette requests. miette
-    /// requests no context lines to find the position of the mark, and some context lines to print the line.
+    /// Returns the line that the diagnostic owns, even if miette requests context lines around it. miette requests no
+    /// context lines to find the position of the mark, and some context lines to print the line.
     fn read_span<'a>(
         &'a self,
         _: &SourceSpan,

@@ -35,7 +35,7 @@ pub struct Document {
 /// The place in the file where a value is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// The byte range of the key of the value; `None` for an entry of a list.
+    /// The byte range of the key under which the value is written; `None` for an entry of a list.
     pub key: Option<Range<usize>>,
     /// The byte range of the value. For a list or a mapping, it contains only the first character.
     pub value: Range<usize>,

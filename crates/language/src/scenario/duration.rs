@@ -25,7 +25,7 @@ impl Span {
         Self { milliseconds: seconds * 1000 }
     }
 
-    /// A span from a measured time in milliseconds.
+    /// Returns the span for a time that was measured in milliseconds.
     pub fn milliseconds(milliseconds: u64) -> Self {
         Self { milliseconds: i64::try_from(milliseconds).unwrap_or(i64::MAX) }
     }

@@ -77,15 +77,15 @@ fn shown(path: &Path, root: &Path) -> String {
 #[derive(Default)]
 struct Walk {
     root: PathBuf,
-    /// The scenario files that were found. Each comes with the folder that limits what may be read for the file.
+    /// The scenario files that were found. Each file comes with the folder outside of which nothing may be read for it.
     files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
 }
 
 impl Walk {
-    /// Visits a file or a folder that the caller named. For a named path outside the project, only that folder, or the
-    /// folder of that file, may be read.
+    /// Visits a file or a folder that the caller of [`load`] named. If the path is outside the project, only the folder
+    /// itself, or the folder of the file, may be read.
     fn start(&mut self, path: &Path) {
         let place = shown(path, &self.root);
         let folder = if path.is_dir() {
@@ -140,7 +140,7 @@ impl Walk {
         }
         match bounds.inspect(&path) {
             Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
-            // The file can be unreadable. A later step reports this when it reads the file.
+            // The file can be unreadable. The error is reported later, when the file is read.
             _ if name == FILE => self.files.push((path, bounds.clone())),
             // An unreadable folder could contain scenarios, so it is an error. Files and links with other names are
             // ignored, even if they are unreadable.

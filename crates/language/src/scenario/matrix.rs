@@ -101,7 +101,7 @@ fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     if errors.is_empty() { Ok(Some(axes)) } else { Err(errors) }
 }
 
-/// The copies to which each written step expands.
+/// The plan of the expansion: for each step that the file has, the copies into which it is expanded.
 struct Plan {
     steps: Vec<Planned>,
     by_id: HashMap<String, usize>,
@@ -162,8 +162,8 @@ impl Plan {
         unused.map(error).collect()
     }
 
-    /// Finds equal ids of steps that exist only because of the expansion. A later check reports ids that are already
-    /// equal in the file.
+    /// Finds steps that get equal ids only by the expansion. A later check reports ids that are equal in the file
+    /// itself.
     fn clashes(&self, document: &Document) -> Vec<Diagnostic> {
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut errors = Vec::new();
@@ -306,8 +306,8 @@ impl Rebuilt<'_> {
             for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                // If `blocks` names an expanded step with more values than `fails` does, `blocks` takes precedence. The
-                // step is then removed from `fails`.
+                // Both `blocks` and `fails` can name an expanded step. If the name in `blocks` contains more axis
+                // values than the name in `fails`, `blocks` takes precedence, and the step is removed from `fails`.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
                 let expanded = self.map(document, (map, form), &blocks, &pointer);
@@ -340,7 +340,7 @@ impl Rebuilt<'_> {
         names.filter(|name| !self.more_specific(fails, name, values)).map(Value::String).collect()
     }
 
-    /// Whether one of the names in `names` refers to the step `step` and contains more than `values` values.
+    /// Whether one of the names in `names` refers to the step `step` and contains more than `values` axis values.
     fn more_specific(&self, names: &[&str], step: &str, values: usize) -> bool {
         names.iter().any(|name| {
             let (others, steps) = self.plan.steps_of(name);
@@ -348,8 +348,8 @@ impl Rebuilt<'_> {
         })
     }
 
-    /// Expands the entries of a mapping by step id. An expanded step is left out if one of the names in `others` refers
-    /// to it with more values.
+    /// Expands a mapping whose keys name steps. An expanded step is left out if one of the names in `others` refers to
+    /// it with more axis values.
     fn map(
         &mut self,
         document: &Document,
@@ -377,8 +377,8 @@ impl Rebuilt<'_> {
                 }
                 let to = join(pointer, &name);
                 if expanded.insert(name, self.plan.part(form, value, choice)).is_some() {
-                    // The entries are sorted by the number of values that they name, smallest first. So a later entry
-                    // takes precedence and replaces the earlier entry.
+                    // The entries are sorted by the number of axis values in their names, smallest first. So a later
+                    // entry takes precedence and replaces the earlier entry.
                     self.moves.retain(|(_, other)| *other != to);
                 }
                 self.moves.push((from.clone(), to));

@@ -1,4 +1,5 @@
-//! A number of a step or of a matcher: written as a number, or as a text whose references yield one.
+//! A number of a step or of a matcher. A scenario writes it as a number, or as a text whose references yield the
+//! number.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -25,9 +26,9 @@ pub enum Number<T, Open = Infallible> {
     Open(Open),
 }
 
-/// The type of a text that stands in the place of a number.
+/// The type of a text that a scenario writes instead of a number.
 pub trait Opening: Sized {
-    /// Returns the text if it contains references. `None` if it must be a number already.
+    /// Returns the text if it contains references. `None` if it contains no references, so that it must be a number.
     fn of(text: &str) -> Option<Self>;
 
     /// Returns the text as it is written.
@@ -57,7 +58,7 @@ impl Opening for Infallible {
 
 /// A type of numbers that a scenario contains.
 pub trait Numeral: Copy + FromStr + Serialize + DeserializeOwned + JsonSchema {
-    /// What a text must be to yield such a number, in words for messages.
+    /// A description of a text from which such a number can be read, for messages.
     const WHAT: &'static str;
 }
 
@@ -90,7 +91,7 @@ impl<T: Copy, Open> Number<T, Open> {
 }
 
 impl<T: Numeral> Number<T, Template> {
-    /// Returns the number. The references must be replaced before.
+    /// Returns the number. The caller must have replaced the references.
     ///
     /// # Errors
     /// Returns a message if the text is not such a number.
@@ -174,7 +175,7 @@ pub fn within<const LEAST: i64, const MOST: i64>(_: &mut SchemaGenerator) -> Sch
     or_reference(&json!({ "type": "integer", "minimum": LEAST, "maximum": MOST }))
 }
 
-/// The pattern of a text that stands in the place of a number: it contains a reference.
+/// The pattern of a text that a scenario writes instead of a number: the text contains a reference.
 pub(crate) const REFERENCE: &str = r"\{\{";
 
 fn or_reference(number: &Value) -> Schema {

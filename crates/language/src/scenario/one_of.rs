@@ -13,28 +13,28 @@ use super::schema::Form;
 /// The rule that exactly one of several keys must be given in a type of the scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct OneOf {
-    /// The name of the type in the schema to which the rule applies.
+    /// The name, in the schema, of the type to which the rule applies.
     pub of: &'static str,
-    /// A word for what the keys stand for, for messages: `target`, `workload`.
+    /// The word that messages use for what the keys stand for: `target`, `workload`.
     pub what: &'static str,
     /// The keys, of which exactly one must be given.
     pub keys: &'static [&'static str],
-    /// Builds the error if no key is present. The second argument lists all keys.
+    /// Builds the error for a value that has none of the rule's keys. The second argument lists all these keys.
     pub none: fn(&Place<'_>, &str) -> Wrong,
-    /// Builds the error if two keys are present. The last two arguments are the keys.
+    /// Builds the error for a value that has two of the rule's keys. The last two arguments are these two keys.
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
 }
 
 /// The rule that a key is valid only together with another key.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
-    /// The name of the type in the schema to which the rule applies.
+    /// The name, in the schema, of the type to which the rule applies.
     pub of: &'static str,
-    /// The key that needs the other key.
+    /// The key that is valid only together with `other`.
     pub key: &'static str,
     /// The key that `key` needs.
     pub other: &'static str,
-    /// Builds the error if the other key is missing.
+    /// Builds the error for a value that has `key` without `other`.
     pub wrong: fn(&Place<'_>) -> Wrong,
 }
 
@@ -43,7 +43,7 @@ pub struct Needs {
 pub struct Place<'a> {
     /// The key under which the value is written.
     pub key: &'a str,
-    /// The value itself.
+    /// The value to which the rule is applied.
     pub value: &'a Value,
 }
 

@@ -35,8 +35,9 @@ pub trait Parts: Sized {
     fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
 }
 
-/// Appends `key` to the pointer `at`, calls `then`, and restores the pointer. The key is empty for a part that adds its
-/// own key. All parts share one pointer, because most parts contain no reference and need no pointer of their own.
+/// Appends `key` to the pointer `at`, calls `then`, and restores the pointer. The key is empty for a part that appends
+/// its own key. All parts share one pointer, because most parts contain no reference, and a pointer for each part would
+/// be wasted work.
 pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     let length = at.len();
     if !key.is_empty() {

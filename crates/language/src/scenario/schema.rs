@@ -14,7 +14,7 @@ use super::model::{STEP_REFERENCE, Scenario};
 use super::one_of;
 use crate::fixture::FixtureFile;
 
-/// A schema with its compiled form and the checks that it cannot express.
+/// A schema, its compiled form, and further checks of the same values.
 #[derive(Debug)]
 pub struct Shape {
     /// The schema as a JSON document.
@@ -41,7 +41,7 @@ fn simplified<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Removes the internal keyword for references to steps, which editors do not need, from a schema.
+/// Removes the internal keyword for references to steps from a schema. Editors do not need this keyword.
 fn remove_marks(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -58,8 +58,8 @@ fn remove_marks(schema: &mut Value) {
 #[derive(Clone, Copy, Debug)]
 pub struct Form(Option<&'static Value>);
 
-/// The scenario's schema with internal marks: it marks which values are ids of steps. The published schema has no
-/// marks.
+/// The scenario's schema as the loader uses it: an internal keyword marks each text that is the id of a step. The
+/// published schema does not have this keyword.
 static MARKED: LazyLock<Value> = LazyLock::new(simplified::<Scenario>);
 /// The reference to the type `Step` in the schema.
 const STEP: &str = "#/$defs/Step";
@@ -75,7 +75,7 @@ impl Form {
         Self(None)
     }
 
-    /// Returns the schema of the value under a declared key.
+    /// Returns the schema of the value under `key`, if the schema declares this key.
     #[must_use]
     fn key(self, key: &str) -> Self {
         Self(self.resolved().and_then(|it| it.get("properties")?.get(key)))

@@ -39,7 +39,8 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         return error.fix(format!("close it with `{close}`"));
     }
     if info.starts_with("simple key") {
-        // The parser reports this mistake at the beginning of the next line, so the line before is examined.
+        // The parser reports a key without `: ` only at the beginning of the next line. Therefore the line before is
+        // examined.
         let before = source.text()[..at].trim_end();
         let line = source.line(source.line_of(before.len()));
         let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();
@@ -66,7 +67,8 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
     source.error(&(at..at + 1), message).maybe_fix(fix)
 }
 
-/// Returns the error for a list or a mapping in the place of a key. The usual reason is a template without quotes.
+/// Returns the error for a list or a mapping that stands where a key is expected. The usual reason is a template
+/// without quotes.
 pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     let text = source.text();
     let outer = range.start.saturating_sub(1);
@@ -88,9 +90,9 @@ fn last_quoted(text: &str) -> Option<(usize, usize)> {
     scan(text).quoted
 }
 
-/// What a scan of a text up to its end has found.
+/// The result of a scan of a text from its beginning to its end.
 struct Scanned {
-    /// The innermost bracket that is open at the end, with its byte offset.
+    /// The innermost bracket that is still open at the end of the text, with its byte offset.
     bracket: Option<(usize, char)>,
     /// The byte offsets of the quotes of the last text in quotes that has ended.
     quoted: Option<(usize, usize)>,
@@ -110,7 +112,7 @@ fn scan(text: &str) -> Scanned {
                 quoted = Some((begin, at));
                 quote = None;
             }
-            // A quote within a word is an apostrophe, and a `#` within a word does not start a comment.
+            // A quote after a letter or a digit is an apostrophe. A `#` starts a comment only after a space.
             (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some((at, c)),
             (None, '#') if before.is_whitespace() => comment = true,
             (None, '{' | '[') => open.push((at, c)),
@@ -124,7 +126,7 @@ fn scan(text: &str) -> Scanned {
     Scanned { bracket: open.pop(), quoted }
 }
 
-/// Returns a message of our own, with a fix, for the parser's messages about common mistakes.
+/// Returns a clearer message, with a fix, for a message of the parser about a common mistake.
 fn in_our_words(info: &str) -> (String, Option<String>) {
     let (message, fix) = match info {
         "mapping values are not allowed in this context" => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::parts::{Parts, See};
 use super::template::{Template, Words};
 
-/// The target of a step, which a scenario writes as one text.
+/// What a `log` or an `event` step reads from. A scenario writes the target as one text.
 pub trait Target: Clone + Sized {
     /// Parses the text of a target.
     ///
@@ -103,7 +103,7 @@ pub enum LogTarget {
     Pod(String),
     /// The log of the container that the fixture with this id runs outside the cluster.
     Beside(String),
-    /// The log of the node of the cluster with this name.
+    /// The log of the cluster's node with this name.
     Node(String),
     /// The log of the name server outside the cluster, which has a line for each DNS question.
     World,
@@ -206,7 +206,7 @@ impl Which {
 fn parts(text: &str) -> Option<(&str, &str)> {
     let (kind, name) = text.split_once('/')?;
     let sound = !name.is_empty() && !name.contains(char::is_whitespace);
-    // The key of a label can contain a slash, but a name cannot.
+    // The key of a label can contain a slash, but the name of an object cannot.
     (sound && (name.contains('=') || !name.contains('/'))).then_some((kind, name))
 }
 

@@ -68,7 +68,7 @@ impl From<Malformed> for String {
     }
 }
 
-/// Returns the references in a text, or an error if one of its templates is invalid.
+/// Returns the references in a text, or an error if a reference in it is invalid.
 pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -225,7 +225,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Returns the JSON value. Its references are as they are written, unless `filled` has replaced them.
+    /// Returns the JSON value. Unless [`Self::filled`] has replaced the references, the value contains them as they are
+    /// written.
     pub fn value(&self) -> &Value {
         &self.value
     }

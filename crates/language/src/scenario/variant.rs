@@ -94,14 +94,14 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
-        // A mistake in a step can make the baseline assert nothing, and this mistake is already reported. So the check
-        // for assertions runs only if there are no other mistakes.
+        // A baseline without assertions can be the consequence of another mistake, which is already reported. So the
+        // check for assertions runs only if there are no other mistakes.
         if baseline.is_empty() {
             errors.extend(meaning::assertions(&subject));
         }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
-        // If the baseline is wrong, each variant would repeat its mistakes. In that case the resolved fixtures are not
-        // passed on, and the variants are not checked against them.
+        // A mistake in the baseline would be reported again for each variant. If there is such a mistake, the resolved
+        // fixtures are not passed on, and the variants are not checked against them.
         let resolved_baseline = baseline.is_empty().then_some(&resolved);
         let builder = VariantBuilder { library, path, document: &document, baseline: &scenario, resolved_baseline };
         for (id, spec) in &scenario.variants {
@@ -148,7 +148,7 @@ impl Loaded {
     }
 
     /// Returns the place, as `file:line`, of the cause that the break `break_id` declares for `step`. If the break
-    /// declares no such cause, returns the place of its `fails`.
+    /// declares no such cause, returns the place of the break's `fails`.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
     }
@@ -163,7 +163,7 @@ impl Loaded {
         self.with_places(variant, |places| expand(library, &variant.scenario, namespace, places))
     }
 
-    /// Calls `then` with a lookup of the places in the file where the parts of a variant are written.
+    /// Calls `then` with a value that finds, for each part of the variant, the place in the file where it is written.
     pub fn with_places<T>(&self, variant: &Variant, then: impl FnOnce(&dyn Places) -> T) -> T {
         match &variant.break_id {
             None => then(&self.document),
@@ -199,7 +199,7 @@ impl Variant {
         fails.filter(|(what, _)| meaning::is_readiness(what))
     }
 
-    /// Returns the same variant with its host names replaced everywhere. `names` maps old names to new ones. Variants
+    /// Returns the same variant with its host names replaced everywhere. `names` maps old names to new names. Variants
     /// that share a cluster need different host names.
     ///
     /// # Panics
@@ -214,8 +214,8 @@ impl Variant {
 }
 
 impl Variant {
-    /// Returns the scenario with the host names of its fixtures replaced, and without its flow and vantages. These
-    /// parts are enough to compute which host names, edges and cluster-scoped objects the fixtures need.
+    /// Returns the scenario with the host names of its fixtures replaced, and without its flow and vantages. The
+    /// fixtures alone are enough to compute which host names, edges and cluster-scoped objects the fixtures need.
     ///
     /// # Panics
     /// If a new name is not a valid host name, as with [`Self::with_hosts`].

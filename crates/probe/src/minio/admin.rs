@@ -35,12 +35,12 @@ pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy
     }
 }
 
-/// Whether MinIO has loaded its policies. If it has not, the cause says what it answered.
+/// Whether MinIO has loaded its policies. If it has not, the cause contains MinIO's answer.
 ///
 /// MinIO reports that it is healthy as soon as it has begun to load its policies (`cmd/iam.go`: `Initialized` is true
 /// before `setDefaultCannedPolicies`). Until it has loaded them, it refuses each web identity with "None of the given
-/// policies are defined". Only the answers that MinIO gives during this time make the result an error. A step of the
-/// flow must get every other refusal, because it may be what the step tests.
+/// policies are defined". The result is an error only for the answers that MinIO gives during this time. Any other
+/// refusal is left to the steps of the flow, because the scenario may test exactly this refusal.
 pub(crate) async fn knows_its_policies(view: View, access: &S3Access) -> Result<(), Cause> {
     let path = format!("/minio/admin/v3/info-canned-policy?name={BUILT_IN}");
     match call(view, access, Method::GET, &path, String::new()).await {

@@ -1,8 +1,8 @@
 //! Reads MinIO's own trace, in which MinIO reports each request with its source address and its `Host`.
 //!
-//! The admin API's `trace` request (MinIO, `cmd/admin-handlers.go`, `TraceHandler`) gets an endless stream of JSON
-//! documents as its answer, one for each request that the store served. MinIO subscribes before it sends the headers of
-//! this answer. So the trace contains every request that was sent after [`open`] returned.
+//! The answer to the admin API's `trace` request (MinIO, `cmd/admin-handlers.go`, `TraceHandler`) is an endless
+//! stream of JSON documents, one for each request that the store served. MinIO begins to collect the requests before
+//! it sends the headers of this answer. So the trace contains every request that was sent after [`open`] returned.
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ impl Documents {
         self.depth == 0 && self.buffer.trim_ascii().is_empty()
     }
 
-    /// Returns the next complete object. `None` if more bytes are needed for it.
+    /// Returns the next complete object. Returns `None` if more bytes are needed to complete the object.
     fn next(&mut self) -> Result<Option<Value>, Ended> {
         while let Some(byte) = self.buffer.get(self.seen) {
             self.seen += 1;

@@ -32,8 +32,8 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    // A question may set another `Host` than that of its URL. The request still goes to the URL's server, as from a
-    // proxy that rewrites the header.
+    // A question may set another `Host` than the host of its URL. The request still goes to the URL's server, like a
+    // request through a proxy that rewrites the header.
     question.host = Some("minio.foo.svc:9000".to_owned());
     let answer = ask(view, Probe::Http(question)).await;
     assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));

@@ -30,8 +30,9 @@ async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series
     series
 }
 
-/// Starts a server and returns its URL. The server calls `turn` with the number of each connection. The result is the
-/// delay of the answer, and the value of its header `x-turn`. The header `x-request-id` differs in each answer.
+/// Starts a server and returns its URL. The server calls `turn` with the number of each connection. `turn` returns the
+/// delay of the answer, and the value of the answer's header `x-turn`. The header `x-request-id` differs in each
+/// answer.
 async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static) -> String {
     let count = Arc::new(AtomicU64::new(0));
     let at = server::tcp(move |mut stream| {
@@ -107,8 +108,8 @@ async fn a_dropped_prober_stops_asking() {
     let prober = Prober::start(asking(&format!("http://{}/", at.await), 100, 1_000));
     read_until(&prober, |it| !it.outcomes.is_empty()).await;
     drop(prober);
-    // Questions that were sent before the drop may still arrive. A prober that went on would ask twenty times in each
-    // of these pauses.
+    // Questions that were sent before the prober was dropped may still arrive. If the prober still asked, it would ask
+    // twenty times in each pause of this loop.
     for _ in 0..50 {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(200)).await; // The test must show that nothing happens in this pause.

@@ -100,8 +100,8 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
 async fn what_leaves_the_group_ends_with_it_too() {
     for script in [
         "setsid sleep 600 >&2 & echo $!",
-        // The process of the first line works in another folder, but its environment names the program's folder. The
-        // process of the second line has an empty environment, but it works in that folder.
+        // The process that the next line starts works in another folder, but its environment names the program's
+        // folder. The process of the line after it has an empty environment, but it works in the program's folder.
         "cd / && setsid sleep 600 >&2 & echo $!",
         "env -i setsid sleep 600 >&2 & echo $!",
     ] {
@@ -126,8 +126,8 @@ async fn ended_apart(question: RunQuestion) -> RunReply {
 #[tokio::test]
 async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
     parallax_probe::can_run_apart().expect("this machine has user namespaces");
-    // Cargo sets this variable for the tests. The program itself does not inherit it, so the search finds it only in
-    // other processes.
+    // Cargo sets `CARGO_MANIFEST_DIR` for the tests. The program itself does not inherit it, so the search finds this
+    // variable only in the environments of other processes.
     let of_ours =
         "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
     let seen = run(sh(of_ours)).await;
@@ -138,8 +138,8 @@ async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
         let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
         assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
     }
-    // The process hides from the harness: it does not name the program's folder, and it has another parent, process
-    // group and session.
+    // The process hides from the harness: its environment and its working directory do not name the program's folder,
+    // and it has another parent, process group and session.
     let mark = format!("600.{}", std::process::id());
     let script = format!("cd / && env -i setsid sleep {mark} >/dev/null 2>&1 & sleep 0.2; echo left");
     assert_eq!(ended_apart(sh(&script)).await.stdout, "left\n");

@@ -171,8 +171,8 @@ async fn a_store_that_lists_no_uploads_has_none() {
     let (endpoint, _) = with_uploads(refused).await;
     let found = contents::contents(View::default(), &access(&endpoint)).await;
     assert_eq!(found, Ok(contents::Contents::from([("docs".to_owned(), contents::Bucket::default())])));
-    // If the uploads cannot be listed for another reason, this is an error. Uploads that remain could influence the
-    // next verdict.
+    // If the store implements the listing of uploads but refuses it, this is an error. Uploads that remain could
+    // influence the next verdict.
     let (endpoint, _) = with_uploads("<Error><Code>AccessDenied</Code><Message>x</Message></Error>").await;
     assert!(contents::contents(View::default(), &access(&endpoint)).await.is_err());
 }
@@ -193,8 +193,8 @@ async fn an_error_document_under_200_is_an_error() {
     for operation in operations {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
-        // Some operations read the error in the body, others fail because they cannot parse the body. None of them may
-        // count as a success.
+        // Some operations read the error in the body, and others fail because they cannot parse the body. No
+        // operation may count as a success.
         let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
         assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }
@@ -324,7 +324,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
             ["content-length-range", 1, 32],
         ])
     );
-    // The policy leaves the other values open, so the signed form has no fields for them.
+    // The policy does not fix the key and the media type of the object, so the signed form has no fields for them.
     let names: Vec<_> = reply.fields.keys().map(String::as_str).collect();
     let signed = ["policy", "success_action_status", "x-amz-algorithm", "x-amz-credential", "x-amz-date"];
     assert_eq!(names, [&signed[..], &["x-amz-security-token", "x-amz-signature"]].concat());

@@ -228,6 +228,14 @@ fn a_plain_word_is_secret_where_its_name_says_so() {
 }
 
 #[test]
+fn each_text_of_a_list_is_secret_where_its_name_says_so() {
+    let mut found = json!({ "set-cookie": ["session=one", { "plain": "two" }], "set": ["three"] });
+    Redactor::default().apply(&mut found);
+    assert_eq!(found["set-cookie"][0], REDACTED);
+    assert_eq!((&found["set-cookie"][1]["plain"], &found["set"][0]), (&"two".into(), &"three".into()));
+}
+
+#[test]
 fn no_piece_of_a_long_secret_is_left_up_to_a_limit() {
     let long = |length: usize| -> String {
         let mut seed = 7_u64;

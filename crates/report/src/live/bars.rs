@@ -10,7 +10,8 @@ use super::{doing, line_of, word};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The largest number of running units that have a bar, so that the screen stays readable. The others are only counted.
+/// The largest number of running units that have a bar, so that the screen stays readable. Further running units are
+/// only counted.
 const SHOWN: usize = 8;
 
 /// The progress bars of one run.
@@ -79,7 +80,7 @@ impl Bars {
         self.arrange();
     }
 
-    /// Gives a bar to each of the first [`SHOWN`] running units that has none yet.
+    /// Gives a bar to each of the first [`SHOWN`] running units that does not have a bar yet.
     fn arrange(&mut self) {
         for unit in self.running.iter_mut().take(SHOWN).filter(|unit| unit.bar.is_none()) {
             let bar = self.multi.insert_before(&self.total, ProgressBar::no_length());

@@ -38,8 +38,8 @@ fn line_of(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// Returns a text from outside the harness without control characters. Lines after the first are indented, so that they
-/// cannot imitate lines of the harness.
+/// Removes control characters from a text that comes from outside the harness. Lines after the first are indented, so
+/// that they cannot imitate lines of the harness.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }

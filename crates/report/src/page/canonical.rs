@@ -1,19 +1,20 @@
 //! Makes the canonical request (AWS Signature Version 4) of a request as a store received it. The store computed its
-//! own signature over this text. Here the text lacks the secrets, because the record does not contain them.
+//! own signature over this canonical request. In the text that this module makes, the secrets are missing, because
+//! Parallax's record does not contain them.
 
 use std::fmt::Write as _;
 
 use parallax_vocab::event::Arrived;
 
-/// The parameter of a presigned URL that contains the signature. It is left out, because the signature does not cover
-/// itself and is secret.
+/// The parameter of a presigned URL that contains the signature. It is not part of the canonical request, because a
+/// signature cannot cover itself.
 const NOT_SIGNED: &str = "X-Amz-Signature";
 const SIGNED_HEADERS: &str = "X-Amz-SignedHeaders";
 /// The header that contains the hash of the request's body.
 const PAYLOAD: &str = "x-amz-content-sha256";
 
-/// Returns the lines of the canonical request. The record may conceal the header that lists the signed headers. Then it
-/// is not known which are signed, and all are shown.
+/// Returns the lines of the canonical request, with only the signed headers. The record may conceal the list of the
+/// signed headers. Then it is not known which headers are signed, and all headers are shown.
 pub(super) fn request(arrived: &Arrived) -> String {
     let Arrived { method, path, query, headers } = arrived;
     let mut parameters: Vec<&str> = query.split('&').filter(|it| !it.is_empty()).collect();

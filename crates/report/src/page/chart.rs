@@ -17,8 +17,8 @@ const MARGIN_TOP: usize = 2;
 const STRIP_TOP: usize = 17;
 /// The smallest number of marks that the time axis should have.
 const MARKS: u64 = 8;
-/// A step that used at least this share of its deadline, in percent, is listed among those that came close to their
-/// deadline.
+/// If a passed step used at least this share of its deadline, in percent, the page lists it as a step that came close
+/// to its deadline.
 const CLOSE_PERCENT: u64 = 30;
 const CLOSE_SHOWN: usize = 10;
 
@@ -49,7 +49,7 @@ struct Bar {
     x: String,
     width: String,
     y: usize,
-    /// The vertical position of the marks for the bar's steps.
+    /// The vertical position of the marks that show the variant's steps in the bar, in pixels.
     strip: usize,
     label: String,
     title: String,
@@ -111,7 +111,7 @@ impl Scale {
     }
 }
 
-/// Makes a group of rows from spans of time. Each span goes into the first row that is free when the span starts.
+/// Makes a group of rows from spans of time. Each span is placed in the first row that is free when the span starts.
 fn group(name: &str, detail: String, spans: Vec<Span>) -> Group {
     let mut free_from: Vec<u64> = Vec::new();
     let mut bars = Vec::new();
@@ -250,8 +250,8 @@ fn clock(ms: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// Returns the passed steps that used at least [`CLOSE_PERCENT`] percent of their deadline, those with the largest
-/// share first. A step with `consistently` is left out, because it takes its time on purpose.
+/// Returns the passed steps that used at least [`CLOSE_PERCENT`] percent of their deadline. The step with the largest
+/// share comes first. A step with `consistently` is left out, because it takes its time on purpose.
 pub(super) fn close(summary: &Summary) -> Vec<Close> {
     let steps = summary.variants().flat_map(|variant| Named::of(variant).map(move |named| (variant, named)));
     let waited = steps.filter(|(_, it)| {

@@ -1,5 +1,5 @@
 //! The failures of a run, as the page shows them. Each failure appears once, with the evidence of every vantage and
-//! with other events around that time.
+//! with other events that happened at about the same time.
 
 use parallax_vocab::event::{Outcome, Problem, StepEnded};
 use serde::Serialize;
@@ -11,13 +11,13 @@ use crate::summary::{Summary, Variant};
 use crate::terminal::{rerun, short_cause};
 use crate::{evidence, seconds};
 
-/// Other events are shown with a failure if they lie at most this time before it, or at most [`AFTER_MS`] after it, in
-/// milliseconds.
+/// Other events are shown with a failure if they happened at most this time before the failure, or at most
+/// [`AFTER_MS`] after it, in milliseconds.
 const BEFORE_MS: u64 = 10_000;
 const AFTER_MS: u64 = 5_000;
 /// The largest number of events of other variants that are shown around a failure.
 const OTHERS_SHOWN: usize = 8;
-/// The number of steps of the same variant that are shown before a failure, and as many after it.
+/// The page shows this number of steps of the same variant before a failure, and the same number after it.
 const OWN_SHOWN: usize = 4;
 /// The largest number of lines from logs and events that are shown for a step.
 const LINES_SHOWN: usize = 30;
@@ -50,10 +50,10 @@ struct ProblemView<'a> {
     logs: Vec<Log>,
 }
 
-/// An event that lies close to a failure in time.
+/// An event that happened at about the same time as a failure.
 #[derive(Serialize)]
 struct Around {
-    /// The time relative to the end of the failed step, for example `+1.2 s`.
+    /// The time of the event, relative to the end of the failed step, for example `+1.2 s`.
     at: String,
     what: String,
     says: String,
@@ -108,7 +108,8 @@ fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a
 }
 
 fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> ProblemView<'a> {
-    // Each round of a `repeat` has a step with the same id. The last one is used, as in `Variant::step`.
+    // Each round of a `repeat` has a step with the same id. The step of the last round is used, as in
+    // `Variant::step`.
     let named = Named::of(variant).filter(|named| named.step.step == it.step).last();
     let vantages = named.and_then(|named| table(summary, variant, named.step));
     let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
@@ -137,8 +138,9 @@ fn since(ms: u64, moment_ms: u64) -> String {
     format!("{sign}{}", seconds(ms.abs_diff(moment_ms)))
 }
 
-/// Returns what happened around a failure: the steps before and after it in the same variant, and what ended in the
-/// same cluster at that time.
+/// Returns what happened around a failure: the steps before and after it in the same variant, the steps of other
+/// variants that ended in the same cluster at about the same time, and the set-up steps that ended at about the same
+/// time.
 fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
     let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
     let moment_ms = failed.ended_ms;
@@ -202,8 +204,8 @@ fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
     noted.map(log).collect()
 }
 
-/// Returns the moments (events in the system under test) that a step observed. Each has its distance from the last
-/// answer of the step, or from the last moment if there is no answer.
+/// Returns the moments (events in the system under test) that a step observed. The time of each moment is shown
+/// relative to the last answer of the step, or relative to the last moment if there is no answer.
 fn moments(step: &StepEnded) -> Vec<String> {
     let moments = &step.course.moments;
     let answered =

@@ -1,5 +1,5 @@
-//! The page: one HTML file for people. It needs no network and no other file. Without its script, people can still read
-//! everything; the script only searches, filters, zooms and opens.
+//! The page: one HTML file for people. It needs no network and no other file. Without its script, people can still
+//! read everything; the script only searches, filters, zooms, and opens and closes sections.
 //!
 //! **Invariant:** no data becomes script or style. The Content-Security-Policy allows only the page's own script and
 //! style, by their hashes, and no attribute of an element is script or style.
@@ -112,7 +112,7 @@ struct FigureView<'a> {
     name: &'a str,
     variant: &'a str,
     numbers: String,
-    /// The positions of the smallest and the median value on a scale from zero to the worst value, in percent.
+    /// The positions of the figure's smallest and median value on a scale from zero to its worst value, in percent.
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,

@@ -9,7 +9,8 @@ use crate::summary::{Scenario, Summary, Variant};
 use crate::terminal::{Paint, in_short, short_cause, verdict_of};
 use crate::{evidence, seconds};
 
-/// A step of a variant. The other fields make the step's permalink unique within the variant.
+/// A step of a variant, with its position, the time of its end, and the number that makes its permalink unique within
+/// the variant.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) step: &'a StepEnded,

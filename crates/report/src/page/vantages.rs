@@ -14,7 +14,7 @@ use super::steps::{Named, anchor};
 use crate::summary::{Summary, Variant};
 use crate::{evidence, seconds};
 
-/// The largest number of other vantages whose answers the page shows beside that of a failed step.
+/// The largest number of other vantages whose answers the page shows beside the answer of a failed step.
 const OTHERS_SHOWN: usize = 3;
 /// The largest number of characters that a cell shows.
 const CELL_LIMIT: usize = 1600;
@@ -47,7 +47,7 @@ struct Row {
 #[derive(Serialize)]
 struct Cell {
     text: String,
-    /// Whether the text of the cell differs from that of the first column in the same row.
+    /// Whether the text of the cell differs from the text of the first column in the same row.
     differs: bool,
 }
 
@@ -112,8 +112,8 @@ pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) ->
     Some(Table { columns: columns.collect(), rows: rows.collect() })
 }
 
-/// Replaces the host names of this run in a text by those that the scenario declares. Variants have different host
-/// names, and this difference must not count.
+/// Replaces the host names of this run in a text by the host names that the scenario declares. Each variant has its
+/// own host names, and this must not count as a difference between two variants.
 fn as_declared(variant: &Variant, text: &str) -> String {
     let hosts = variant.started.iter().flat_map(|started| &started.hosts);
     hosts.fold(text.to_owned(), |text, (says, runs)| text.replace(runs, says))
@@ -127,8 +127,8 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Returns, for each other vantage of the variant, the step that is most similar to the failed one. A question to the
-/// same host counts most, then the same kind of step, then the distance in the flow.
+/// Returns, for each other vantage of the variant, the step that is most similar to the failed step. A question to
+/// the same host counts most, then the same kind of step, then a small distance in the flow.
 fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> Vec<Named<'a>> {
     let asked = target(&question.probe);
     let position = variant.steps.iter().position(|it| std::ptr::eq(it, failed)).unwrap_or_default();

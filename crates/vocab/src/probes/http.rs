@@ -10,7 +10,8 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::{self, ProberQuestion};
 use crate::secret::Secret;
 
-/// One HTTP/1.1 request, sent directly: redirects are not followed, and there is no proxy, no repetition and no cookie.
+/// One HTTP/1.1 request. The probe sends it exactly once and directly: it uses no proxy and no cookies, and follows no
+/// redirects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpQuestion {
@@ -19,7 +20,7 @@ pub struct HttpQuestion {
     /// The absolute URL. Its query is sent exactly as given.
     pub url: String,
     /// The `Host` header of the request (`name` or `name:port`), if it differs from the host of the URL. The connection
-    /// goes to the host of the URL. So the request looks as if a proxy had rewritten the header.
+    /// still goes to the host of the URL. So the request looks as if a proxy had rewritten the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Additional headers of the request.
@@ -28,8 +29,8 @@ pub struct HttpQuestion {
     /// The body of the request, as UTF-8 text; `None` for no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The length in bytes of a body that the vantage generates, in place of `body`. The question stays small, however
-    /// large the body is.
+    /// The length in bytes of a body that the vantage generates, in place of `body`. So the question fits into a frame,
+    /// however large the body is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filler_bytes: Option<u64>,
     /// A form that is sent as `multipart/form-data`, in place of a body.
@@ -52,7 +53,7 @@ pub struct Form {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormFile {
-    /// The name that the file has for its sender.
+    /// The file name that the form sends (`filename`).
     pub name: String,
     /// The media type of the file.
     pub content_type: String,
@@ -61,8 +62,8 @@ pub struct FormFile {
 }
 
 impl HttpQuestion {
-    /// A request with method and URL only: no own `Host`, headers, body or form. If `HttpQuestion` gets a new field,
-    /// code that starts from this function and sets single fields need not change.
+    /// A request with only a method and a URL: without a different `Host`, further headers, a body or a form. Callers
+    /// set other fields afterwards, so they need not change if `HttpQuestion` gets a new field.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         let (method, url) = (method.into(), url.into());
         Self { method, url, host: None, headers: BTreeMap::new(), body: None, filler_bytes: None, form: None }
@@ -100,8 +101,8 @@ impl HttpQuestion {
 }
 
 impl Form {
-    /// The form in words, for reports: the names of its fields and of the file. The values are left out, because they
-    /// contain a signature.
+    /// The form in words, for reports: the names of its fields. The values are left out, because one of them is a
+    /// signature.
     fn in_words(&self) -> String {
         let Self { fields, file } = self;
         let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();

@@ -8,13 +8,13 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Decodes a token, and verifies its signature with the issuer's published keys, which the vantage fetches.
+/// Decodes a token, and verifies its signature with the keys that the issuer publishes. The vantage fetches these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtQuestion {
     /// Where the vantage gets the token from.
     pub token: TokenSource,
-    /// The address of the issuer, `https://host[:port]`. `None` means the issuer that the token's claim `iss` names.
+    /// The URL of the issuer, `https://host[:port]`. `None` means the issuer that the token's claim `iss` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
 }
@@ -48,7 +48,7 @@ impl Asked for JwtQuestion {
 pub struct JwtReply {
     /// The claims of the token, as a JSON object.
     pub claims: serde_json::Value,
-    /// The algorithm of the signature, for example `RS256`.
+    /// The algorithm of the token's signature, for example `RS256`.
     pub algorithm: String,
     /// The key id (`kid`) in the header of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct JwtReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signature {
-    /// A key that the issuer publishes verifies the signature.
+    /// A key that the issuer publishes verifies the token's signature.
     Valid,
     /// The issuer publishes the key that the token names, but this key does not verify the signature.
     Invalid,

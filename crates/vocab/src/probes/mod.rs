@@ -1,5 +1,6 @@
-//! The kinds of probe. Each kind is a row of the table below, and has one module with its question and its reply. The
-//! module also states the facts about them that other modules need. So no other module contains a list of the kinds.
+//! The kinds of probe. Each kind is a row of the table in `kinds!`, and has a module of its own with its question and
+//! its reply. The module of a kind also states the facts about its question and its reply that other code needs. So no
+//! other code contains a list of the kinds.
 
 mod dns;
 mod http;
@@ -43,22 +44,22 @@ pub trait Asked {
 pub struct QuestionFacts<'a> {
     /// The host or the URL to which the question is directed.
     pub address: Addressed<'a>,
-    /// Where the probe finds the names that it resolves for this question.
+    /// Where the probe finds the host names that it resolves for this question.
     pub names: Names,
-    /// The HTTP request that the question sends, either by the harness's own probe or by another client. `None` if it
-    /// sends none.
+    /// The HTTP request that the harness's own probe or another client sends for the question. `None` if the question
+    /// is not about one HTTP request.
     pub http: Option<&'a HttpQuestion>,
-    /// The signed request that the harness's own probe sends to a store. The run can verify its signature. `None` if
-    /// the question sends none.
+    /// The request that the harness's own probe sends, if the request can carry a signature. If a store refuses the
+    /// signature, the run can examine it. `None` for other questions, and for requests of other clients.
     pub signed: Option<Signed<'a>>,
-    /// The token that the question exchanges or decodes; `None` if there is none.
+    /// The token that the probe exchanges or decodes; `None` if the question has no token.
     pub token: Option<&'a TokenSource>,
-    /// The question itself, if the harness's own probe signs a URL or a form for it.
+    /// The question itself, if it asks the harness's own probe to sign a URL or a form.
     pub signs: Option<&'a PresignQuestion>,
-    /// The question itself, if it exchanges a token for credentials.
+    /// The question itself, if it asks the probe to exchange a token for credentials.
     pub exchange: Option<&'a StsQuestion>,
-    /// Whether a program answers the question. A program describes its failures in its own words, so they have no
-    /// precise cause.
+    /// Whether a program answers the question. A program describes its failures in its own words, so the harness cannot
+    /// find a precise cause for them.
     pub is_program: bool,
     /// Whether the question may change the contents of a store. `true` for a program, because nobody knows what it
     /// does.
@@ -68,22 +69,22 @@ pub struct QuestionFacts<'a> {
 /// To which host a question is directed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressed<'a> {
-    /// The name of the host, or a phrase such as `the issuer` that stands in place of a name.
+    /// The name of the host, or a text that stands in place of a name, such as `the issuer` or a program's path.
     Host(&'a str),
     /// A URL that contains the host.
     Url(Cow<'a, str>),
 }
 
-/// Where a probe finds the names that it resolves.
+/// Where a probe finds the host names that it resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The names are in the question.
+    /// The host names are in the question.
     Question,
-    /// The names are in a token and in the documents of its issuer.
+    /// The host names are in a token and in the documents of the token's issuer.
     Issuer,
 }
 
-/// A signed request that the harness's own probe sends to a store.
+/// A request that can carry a signature, and that the harness's own probe sends.
 #[derive(Clone, Copy, Debug)]
 pub enum Signed<'a> {
     /// An HTTP request, sent as the step gives it.
@@ -100,8 +101,9 @@ pub trait Replied {
     /// The values of the reply that later steps can use.
     fn outputs(&self) -> Outputs<'_>;
 
-    /// A copy of the reply with `entry` in its list. A list that is empty is missing in the JSON of the reply, so it
-    /// cannot be altered there. `None` if the reply has no empty list.
+    /// A copy of the reply in which an empty list contains `entry`. It serves as an altered answer: an empty list is
+    /// absent from the JSON of a reply, so the judge cannot alter the list there. `None` if the reply has no empty
+    /// list.
     fn with_entry(&self, entry: &str) -> Option<Reply>;
 
     /// The secrets in the reply that the redactor finds neither by a pattern nor by the name of a field.
@@ -110,8 +112,8 @@ pub trait Replied {
     /// The content of the reply for reports: pairs of label and text.
     fn rows(&self) -> Vec<(&'static str, String)>;
 
-    /// Removes what differs from reply to reply, such as a TTL, and what the prober does not compare. Afterwards, equal
-    /// replies are equal values.
+    /// Removes the values that differ from reply to reply, such as a TTL, and the values that the prober does not
+    /// compare. Afterwards, two replies that count as the same are equal.
     fn shorten(&mut self, question: &ProberQuestion);
 }
 
@@ -125,7 +127,7 @@ pub struct ReplyFacts<'a> {
     pub s3_error: Option<&'a S3Error>,
     /// The reply itself, if it comes from a token service.
     pub sts: Option<&'a StsReply>,
-    /// The addresses to which a name resolved.
+    /// The addresses to which a host name resolved, if the question asked only for them (`dns`).
     pub addresses: Option<&'a [IpAddr]>,
     /// The headers of the response.
     pub headers: Option<&'a BTreeMap<String, String>>,
@@ -141,10 +143,10 @@ pub struct ReplyFacts<'a> {
     pub jwt: Option<&'a JwtReply>,
     /// The reply itself, if it is the result of a program.
     pub run: Option<&'a RunReply>,
-    /// The id that the store gave to the request. The store's trace contains the same id, so the two can be matched.
+    /// The id that the store gave to the request. By this id, the request is found in the store's trace.
     pub request_id: Option<&'a str>,
-    /// Whether the reply is a refusal, and the record may contain the refused request as the store saw it (a request
-    /// with a token must not be recorded).
+    /// Whether the reply is a refusal, and the record may show the refused request as the store saw it. The record must
+    /// not show a request that can contain a token.
     pub is_refusal_to_show: bool,
     /// Whether replies of this kind come only from a store or its token service.
     pub is_of_a_store: bool,
@@ -154,16 +156,16 @@ pub struct ReplyFacts<'a> {
 /// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
-    /// The signed URL or form. A later step gets its URL by `{{ STEP }}`.
+    /// The signed URL or form. A later step uses the URL by `{{ STEP }}`, with the id of the step that signed.
     pub signed: Option<&'a PresignReply>,
-    /// The credentials. A later step uses them by `as: STEP`.
+    /// The credentials that a token service gave. A later step uses them by `as: STEP`, with the id of this step.
     pub credentials: Option<&'a TemporaryCredentials>,
-    /// A text whose JSON content captures can read, at `/reply/KIND/json`.
+    /// A text that may be JSON. If it is JSON, a capture can read its values below `/reply/KIND/json`.
     pub json: Option<&'a str>,
 }
 
-/// Makes two enums from the table of the kinds of probe: one of the questions, one of the replies. A row has the name
-/// and the type of a kind. The key in frames and in the record follows from the name.
+/// Makes two enums from the table of the kinds of probe: one for the questions, one for the replies. A row has the name
+/// and the type of a kind. The name in kebab case is the JSON key of the kind in frames and in the record.
 macro_rules! kinds {
     (
         $(#[$of_questions:meta])* questions { $($(#[$asked_doc:meta])* $asked:ident($question:ty),)* }
@@ -208,7 +210,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What a probe does, by its kind.
+    /// The question to a probe, by the kind of probe.
     questions {
         /// Resolves a name.
         Dns(DnsQuestion),
@@ -218,7 +220,8 @@ kinds! {
         Http(HttpQuestion),
         /// Does one S3 operation by the AWS SDK for Rust.
         S3(S3Question),
-        /// Signs a URL (presigned URL). This needs no network: the endpoint only determines the host in the URL.
+        /// Signs a URL (presigned URL) or a form. This needs no network: the endpoint only determines the host in the
+        /// URL.
         Presign(PresignQuestion),
         /// Exchanges a web identity token for credentials (`AssumeRoleWithWebIdentity`).
         Sts(StsQuestion),
@@ -226,7 +229,7 @@ kinds! {
         Jwt(JwtQuestion),
         /// Runs a program.
         Run(RunQuestion),
-        /// Lets another client (an SDK, curl, a browser) do what one of the probes above does.
+        /// Lets another client (an SDK, curl, a browser) sign a URL, do an S3 operation or send an HTTP request.
         Client(ClientQuestion),
     }
     /// The reply to a question, by the kind of the probe.
@@ -241,7 +244,7 @@ kinds! {
         S3(S3Reply),
         /// A signed URL or a signed form.
         Presign(PresignReply),
-        /// Credentials in exchange for a token, or a refusal.
+        /// The credentials that a token service gave for a token, or the refusal.
         Sts(StsReply),
         /// The claims of a token, and whether its issuer's keys verify its signature.
         Jwt(JwtReply),
@@ -273,8 +276,9 @@ impl Reply {
         self.kind().outputs()
     }
 
-    /// A copy of the reply with `entry` in its list. A list that is empty is missing in the JSON of the reply, so it
-    /// cannot be altered there. `None` if the reply has no empty list.
+    /// A copy of the reply in which an empty list contains `entry`. It serves as an altered answer: an empty list is
+    /// absent from the JSON of a reply, so the judge cannot alter the list there. `None` if the reply has no empty
+    /// list.
     pub fn with_entry(&self, entry: &str) -> Option<Self> {
         self.kind().with_entry(entry)
     }
@@ -289,8 +293,8 @@ impl Reply {
         self.kind().rows()
     }
 
-    /// Removes what differs from reply to reply, such as a TTL, and what the prober does not compare. Afterwards, equal
-    /// replies are equal values.
+    /// Removes the values that differ from reply to reply, such as a TTL, and the values that the prober does not
+    /// compare. Afterwards, two replies that count as the same are equal.
     pub fn shorten(&mut self, question: &ProberQuestion) {
         self.kind_mut().shorten(question);
     }

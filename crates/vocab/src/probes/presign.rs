@@ -22,16 +22,19 @@ pub struct PresignQuestion {
     pub bucket: String,
     /// The key of the object. If the policy of a form allows every key with a prefix, this is the prefix.
     pub key: String,
-    /// How long the URL is valid, in seconds. The SDK refuses more than seven days. In that case the probe signs with
-    /// the crate `aws-sigv4`, so that a scenario can show how the server refuses the URL.
+    /// How long the URL or the form is valid, in seconds. The SDK refuses to sign a URL for more than seven days. The
+    /// probe then signs with the crate `aws-sigv4` instead, so that a scenario can show how the server refuses such a
+    /// URL.
     pub expires_s: u64,
-    /// The signing time as a difference from the present time, in seconds. A negative value is in the past.
+    /// The signing time as a difference from the time of the vantage's clock, in seconds. A negative value is in the
+    /// past.
     #[serde(default)]
     pub signed_at_s: i64,
     /// Further query parameters that are signed, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// The policy of a form. With a policy, the probe signs the permission to send a form. Without one, it signs a URL.
+    /// The policy of a form. With a policy, the probe signs the policy, and the reply is a form. Without a policy, the
+    /// probe signs a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PostPolicy>,
 }
@@ -107,7 +110,7 @@ pub struct PresignReply {
 pub const FORM_SIGNATURE: &str = "x-amz-signature";
 
 impl PresignReply {
-    /// A signed URL with which a client need not send any signed header.
+    /// Creates the reply for a signed URL that needs no further signed headers.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self { method: method.into(), url: url.into(), headers: BTreeMap::new(), fields: BTreeMap::new() }
     }

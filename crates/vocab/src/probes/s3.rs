@@ -10,7 +10,7 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// The endpoint of a store, and the credentials of the client.
+/// The endpoint of a store, and the credentials with which the client signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Access {
@@ -22,15 +22,15 @@ pub struct S3Access {
     pub access_key: String,
     /// The secret access key.
     pub secret_key: Secret,
-    /// The session token of temporary credentials; `None` for permanent ones.
+    /// The session token of temporary credentials; `None` for permanent credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<Secret>,
-    /// Where the URLs have the bucket.
+    /// Whether the name of the bucket is in the path or in the host name of a URL.
     #[serde(default, skip_serializing_if = "Addressing::is_path")]
     pub addressing: Addressing,
 }
 
-/// Where a URL has the bucket. The AWS CLI and boto3 have this setting under the name `addressing_style`.
+/// Where a URL contains the name of the bucket. The AWS CLI and boto3 call this setting `addressing_style`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Addressing {
@@ -49,7 +49,8 @@ impl Addressing {
 }
 
 impl S3Access {
-    /// Returns the URL of the server that answers for a bucket.
+    /// Returns a URL with the host to which requests for a bucket are sent. With virtual-host style, the host begins
+    /// with the bucket.
     pub(super) fn url_of(&self, bucket: &str) -> Cow<'_, str> {
         match self.addressing {
             Addressing::Path => Cow::Borrowed(&self.endpoint),
@@ -57,8 +58,8 @@ impl S3Access {
         }
     }
 
-    /// Returns the URL of a bucket without a slash at its end. The name of the bucket must be a DNS name, or be encoded
-    /// already.
+    /// Returns the URL of a bucket without a slash at its end. The function does not encode `bucket`, so the caller
+    /// must percent-encode characters that a URL does not allow.
     pub fn bucket_url(&self, bucket: &str) -> String {
         let endpoint = self.endpoint.trim_end_matches('/');
         match (self.addressing, endpoint.split_once("://")) {
@@ -68,13 +69,14 @@ impl S3Access {
     }
 }
 
-/// The length of a bucket's name in characters (S3's rules for names). A label of a host name is not longer.
+/// The allowed lengths of a bucket's name in characters, by S3's rules for names. A label of a host name cannot be
+/// longer than 63 characters either.
 const BUCKET_NAME: std::ops::RangeInclusive<usize> = 3..=63;
 
 impl S3Access {
-    /// Returns why a request for a bucket cannot have virtual-host style although it should: the endpoint is an address,
-    /// or the bucket cannot begin a host name with a certificate. The AWS SDKs then use path style and do not say so.
-    /// `None` if the request can have the style that it should have.
+    /// Returns the reason why a request cannot use virtual-host style although `addressing` asks for it: the endpoint
+    /// is an IP address, or the bucket is not valid as the beginning of a host name, or no wildcard certificate covers
+    /// this host name. The AWS SDKs then use path style and do not report it. `None` if there is no such reason.
     pub fn cannot_be_virtual(&self, bucket: &str) -> Option<String> {
         if self.addressing == Addressing::Path {
             return None;
@@ -176,8 +178,8 @@ pub enum S3Operation {
         /// The `ETag` of each uploaded part, in the order of the parts.
         parts: Vec<String>,
     },
-    /// The operation `ListObjectsV2`, which lists the keys with a prefix. All pages are read, up to a limit; a longer
-    /// listing is an error.
+    /// The operation `ListObjectsV2`, which lists the keys with a prefix. The probe reads all pages. A listing that is
+    /// too long for one frame is an error.
     List {
         /// The name of the bucket.
         bucket: String,
@@ -185,8 +187,7 @@ pub enum S3Operation {
         #[serde(default)]
         prefix: String,
     },
-    /// The operation `ListObjectsV2` over all pages, where the reply contains only totals ([`Survey`]) and not each
-    /// key.
+    /// The operation `ListObjectsV2` over all pages. The reply contains only totals ([`Survey`]), and not the keys.
     Survey {
         /// The name of the bucket.
         bucket: String,
@@ -262,19 +263,21 @@ impl Asked for S3Question {
 pub struct S3Error {
     /// The error code, for example `SignatureDoesNotMatch`.
     pub code: String,
-    /// The message of the server.
+    /// The error message of the store.
     pub message: String,
 }
 
 impl S3Error {
-    /// The standard S3 error code for what the server reports. It may differ from `code` ([`meant`]).
+    /// The standard S3 error code for this error. It differs from `code` if the store uses a less precise code
+    /// ([`meant`]).
     pub fn meant(&self) -> &str {
         meant(&self.code, &self.message)
     }
 }
 
-/// The standard S3 error code for an error with this code and this message. Garage answers `AccessDenied` in cases for
-/// which S3 has a more precise code, and names the case in the message (docs/facts.md#other-s3-stores).
+/// Returns the standard S3 error code for an error with this code and this message. Garage answers `AccessDenied` in
+/// some cases for which S3 has a more precise code, and only the message tells these cases apart
+/// (docs/facts.md#other-s3-stores).
 pub fn meant<'code>(code: &'code str, message: &str) -> &'code str {
     match code {
         "AccessDenied" if message.contains("Invalid signature") => "SignatureDoesNotMatch",
@@ -289,16 +292,16 @@ pub fn meant<'code>(code: &'code str, message: &str) -> &'code str {
 pub struct S3Reply {
     /// The HTTP status code of the response.
     pub status: u16,
-    /// The error that the store reported; `None` if it did what was asked.
+    /// The error that the store reported; `None` if the operation succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<S3Error>,
-    /// The content that `GetObject` read, cut after [`BODY_LIMIT_BYTES`]. `None` for another operation.
+    /// The content that `GetObject` read, cut after `BODY_LIMIT_BYTES` (64 KiB). `None` for other operations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The keys that `ListObjectsV2` listed; empty for another operation.
+    /// The keys that the operation `list` found; empty for other operations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// The totals that a survey counted; `None` for another operation.
+    /// The totals that the operation `survey` counted; `None` for other operations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
     /// The ETag of the object, without its quotes.
@@ -319,7 +322,7 @@ pub struct S3Reply {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
-    /// The number of objects.
+    /// The number of objects whose keys have the prefix.
     pub objects: u64,
     /// The sum of the objects' lengths, in bytes.
     pub bytes: u64,
@@ -330,14 +333,16 @@ pub struct Survey {
     /// store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<i64>,
-    /// The age of the newest object when the vantage asked, in milliseconds.
+    /// The age of the newest object when the vantage began to ask, in milliseconds: the clock of the vantage minus the
+    /// time of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_age_ms: Option<u64>,
 }
 
 impl Replied for S3Reply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // A refused listing also has an empty list of keys. That list must not count as a listing without keys.
+        // If the store refused the listing, the list of keys is empty too. It must not count as a listing that found no
+        // keys.
         let listed = self.error.is_none() && (200..300).contains(&self.status);
         ReplyFacts {
             status: Some(self.status),

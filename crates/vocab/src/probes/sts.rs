@@ -11,15 +11,15 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSource {
-    /// From a file at the vantage; the value is its path. The file is read again for each question, because the kubelet
-    /// replaces it.
+    /// The token is in a file at the vantage, with this path. The file is read again for each question, because the
+    /// kubelet replaces it.
     File(String),
-    /// From the question itself; the value is the token.
+    /// The question itself contains the token, which is this value.
     Value(Secret),
 }
 
-/// One call of `AssumeRoleWithWebIdentity`. It is sent as a form without a signature, because the token proves who
-/// calls.
+/// One call of `AssumeRoleWithWebIdentity`. The call is sent as a form without a signature, because the token itself
+/// proves who the caller is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsQuestion {
@@ -29,7 +29,7 @@ pub struct StsQuestion {
     pub role_arn: String,
     /// Where the vantage gets the token from.
     pub token: TokenSource,
-    /// The requested lifetime of the credentials, in seconds. If it is absent, the credentials are valid as long as the
+    /// The requested lifetime of the credentials, in seconds. If it is `None`, the credentials are valid as long as the
     /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<i64>,
@@ -84,7 +84,7 @@ pub struct StsReply {
 pub struct StsError {
     /// The error code, for example `InvalidParameterValue`.
     pub code: String,
-    /// The message of the server.
+    /// The error message of the token service.
     pub message: String,
 }
 
@@ -133,7 +133,8 @@ impl Replied for StsReply {
 
     fn secrets(&self) -> Vec<Secret> {
         let Some(it) = &self.credentials else { return Vec::new() };
-        // The redactor also gets the access key, as it gets every access key that the harness creates.
+        // The redactor also gets the id of the access key, as it gets the id of each access key that the harness itself
+        // creates.
         vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
     }
 

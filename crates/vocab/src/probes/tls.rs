@@ -8,7 +8,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Makes a TLS handshake with `host:port`. The certificate is verified with the certificates that the vantage trusts
-/// (`trust` of its view).
+/// (`trust` in the question's view).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsQuestion {
@@ -16,7 +16,7 @@ pub struct TlsQuestion {
     pub host: String,
     /// The TCP port to which the probe connects.
     pub port: u16,
-    /// The server name that the probe sends (SNI) and verifies in the certificate. If it is absent, `host` is used.
+    /// The server name that the probe sends (SNI) and verifies in the certificate. `None` means the value of `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }

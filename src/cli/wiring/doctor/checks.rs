@@ -23,7 +23,7 @@ const PROXIES: [&str; 8] =
 const BUNDLES: [&str; 6] =
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"];
 
-/// The result of a check.
+/// The result of a check of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
@@ -194,8 +194,8 @@ fn image_sources(rows: &[Row]) -> Check {
     )
 }
 
-/// Checks that every image that contains a program of Parallax can be built. A copied file `parallax` has these
-/// programs only if they are embedded in it.
+/// Checks that every image that contains a program of Parallax can be built. If the user has copied only the file
+/// `parallax` to this machine, the programs are here only if they are embedded in that file.
 fn own_programs(rows: &[Row]) -> Check {
     let name = "own programs";
     let missing: Vec<&str> = rows.iter().filter_map(|row| row.unknown.as_deref()).collect();
@@ -233,9 +233,9 @@ fn image_pins(rows: &[Row]) -> Check {
     )
 }
 
-/// Checks the clock of the engine's machine. `theirs` is the engine's time. The other two times are those of this
-/// machine before the question and after the answer, in seconds since the Unix epoch. The engine's time should lie
-/// between them.
+/// Checks the clock of the engine's machine. `theirs` is the engine's time. `asked` and `answered` are the times of
+/// this machine before the question and after the answer, in seconds since the Unix epoch. The engine's time should
+/// lie between `asked` and `answered`.
 fn clock(theirs: &str, (asked, answered): (u64, u64)) -> Check {
     let Ok(theirs) = OffsetDateTime::parse(theirs, &Rfc3339) else { return Check::unknown("clock") };
     let theirs_s = u64::try_from(theirs.unix_timestamp()).unwrap_or_default();

@@ -68,8 +68,8 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     Ok(Exit::AsExpected)
 }
 
-/// Describes what `--fix` has done: each check whose state has changed, and each program that has been installed. Each
-/// argument is a pair: the results before the repair, and those after it.
+/// Describes what `--fix` has done: each check whose state has changed, and each program that has been installed.
+/// Each argument is a pair: the results before the repair, and the results after it.
 fn fixed((old, new): (&[Check], &[Check]), (had, have): (&[Standing], &[Standing])) -> Vec<String> {
     let checks = new.iter().filter_map(|now| {
         let then = old.iter().find(|it| it.name == now.name).filter(|it| it.state != now.state)?;
@@ -95,7 +95,7 @@ fn told(fixed: &[String], is_left: bool) -> String {
     }
 }
 
-/// Fails if a check has the state `error`, because a run could not work then.
+/// Fails if a check has the state `error`, because a run could then fail on this machine.
 fn sound(checks: &[Check]) -> Result<(), CliError> {
     let wrong: Vec<&str> = checks.iter().filter(|it| it.state == State::Error).map(|it| it.name).collect();
     if wrong.is_empty() {

@@ -6,7 +6,7 @@ use parallax_provision::{Standing, Use};
 use serde_json::{Value, json};
 
 /// Returns the table of programs as text, with the path of each program and the purposes for which it is used. For a
-/// missing program, the table contains instructions.
+/// missing program, the table says how to install it.
 pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
     let mut text = "programs\n".to_owned();
     for standing in standings {
@@ -18,7 +18,7 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
         for (of, purpose) in standing.uses {
             writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
         }
-        // If an engine answers, the programs that only serve to start an engine are not needed.
+        // A program whose only use is `Run` serves to start an engine, so it is not needed if an engine answers.
         let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
         if standing.found.is_err() && !settled {
             writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");

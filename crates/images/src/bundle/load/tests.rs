@@ -1,4 +1,5 @@
-//! Tests that images pass from one machine to another: obtain, bundle, load, obtain. Both machines have a fake engine.
+//! Tests that images pass from one machine to another. The first machine obtains and bundles the images. The second
+//! machine loads the bundle and obtains the images from it. Both machines have a fake engine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ fn machine(registry: Registry, lock: &str) -> Machine {
     machine
 }
 
-/// Bundles the images of these names, and returns the file.
+/// Bundles the images with the given names, and returns the path of the bundle.
 async fn bundled(machine: &Machine, names: &[&str]) -> PathBuf {
     let wanted = wants().into_iter().filter(|want| names.contains(&want.name.as_str()));
     let wanted: Vec<Want> = wanted.map(|want| Want { engine: false, archive: true, ..want }).collect();
@@ -97,8 +98,9 @@ async fn loaded_again(here: &Machine, file: &Path) {
 async fn an_image_that_was_loaded_has_the_digest_that_the_lock_states() {
     let there = machine(Registry::Serves, &pinned(OF_THE_REGISTRY));
     let file = bundled(&there, &ALL).await;
-    // The archive of MinIO is removed from the cache. Then nothing shows that the image in the engine has the digest of
-    // the lock, because another user could have given its name to another image. So a run must not use it.
+    // The archive of MinIO is removed from the cache. Then nothing shows that the image in the engine has the digest in
+    // `images.lock`, because another user could have given the name of MinIO's image to another image. So a run must
+    // not use the image in the engine.
     let here = machine(Registry::IsAway, &pinned(OF_THE_REGISTRY));
     loaded(&here, &file, true).await.expect("loaded");
     fs::remove_file(here.cache.bundled("minio", OF_THE_REGISTRY)).expect("there");
@@ -106,7 +108,7 @@ async fn an_image_that_was_loaded_has_the_digest_that_the_lock_states() {
     assert!(sources.contains(&"minio: built, built".to_owned()), "{sources:?}");
     assert!(sources.contains(&"k3s: published, from engine".to_owned()), "{sources:?}");
 
-    // The `images.lock` of the second machine pins another digest.
+    // The `images.lock` of the second machine pins another digest, so the bundle must be refused.
     let here = machine(Registry::IsAway, &pinned(ANOTHER));
     let said = loaded(&here, &file, false).await.expect_err("refused").to_string();
     assert!(said.contains(&format!("minio as quay/minio:1@{ANOTHER} or parallax.local/minio:")), "{said}");

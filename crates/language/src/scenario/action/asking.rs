@@ -49,8 +49,8 @@ pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     }
 }
 
-/// Returns the endpoint and the credentials of a store. If `of` is given, the temporary credentials of that step
-/// replace the store's own. If `dropped` is true, the session token is left out.
+/// Returns the endpoint and the credentials of a store. If `of` names an `sts` step, the temporary credentials of this
+/// step replace the store's own credentials. If `dropped` is true, the session token is left out.
 pub(super) fn access(
     asking: &dyn Asking,
     store: Option<&str>,

@@ -38,7 +38,7 @@ struct BackgroundFile {
 }
 
 /// The longest permitted time limit of one probe, in seconds. A step that stops a prober waits until the outstanding
-/// probes have ended. That step has the default time limit of a step, so no probe may take longer.
+/// probes have ended. The default time limit of that step is 15 s too, so no probe may take longer.
 const LONGEST_S: i64 = 15;
 
 fn probe_within() -> Span {
@@ -72,7 +72,7 @@ written_as!(BackgroundStep, BackgroundFile);
 parts!(BackgroundStep { probe as "", rate, within });
 
 impl Probing {
-    /// Returns the step that asks the same question once.
+    /// Returns the step that asks the prober's question once.
     pub fn asks(&self) -> &dyn Asks {
         match self {
             Self::Dns(it) => it,

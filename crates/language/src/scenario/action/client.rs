@@ -18,7 +18,7 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Words};
 
-/// The name of the client that sends requests from a web page. It has its own image.
+/// The name of the client that sends its requests from a web page. Only this client has an `origin`.
 const BROWSER: &str = "browser";
 
 /// Run a client that applications use, with exactly one task: `presign`, `s3` or `http`. The vantage's image must
@@ -29,7 +29,8 @@ const BROWSER: &str = "browser";
 struct ClientFile {
     /// The client. `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2`
     /// sign URLs and do S3 operations. `curl`, `reqwest` and `browser` open URLs. `kubectl` (`kubectl get --raw`) and
-    /// `kube-rs` open URLs of an apiserver. They use a kubeconfig without CA data, and the `token` of the request.
+    /// `kube-rs` open URLs of an apiserver; these two clients use a kubeconfig without CA data, and the `token` of the
+    /// request.
     #[serde(rename = "use")]
     client: String,
     /// Sign a URL; the step's value is the URL.
@@ -85,7 +86,8 @@ written_as!(ClientStep, ClientFile);
 parts!(ClientStep { client as "use", task as "", chain, env, origin });
 
 impl Task {
-    /// The key of a task that says itself where URLs have the bucket. `None` if the task does not say it.
+    /// Returns the key of the task if the task sets `addressing`, which says where URLs contain the bucket. `None`
+    /// otherwise.
     fn with_addressing(&self) -> Option<&'static str> {
         match self {
             Self::Presign(it) => it.addressing.map(|_| "presign"),

@@ -43,7 +43,7 @@ pub struct EndStep {
     pub target: EndTarget,
     /// How the pod or the agent node is ended.
     pub how: Ending,
-    /// The time limit of the step. `None` means the default.
+    /// The time limit of the step. `None` means the default of 3m.
     pub within: Option<Span>,
     idle: Idle,
 }

@@ -20,7 +20,7 @@ use crate::scenario::model::reference::FieldsOf;
 use crate::scenario::parts::{Leaves, Parts as _, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Send one HTTP request: exactly one of the methods, with its URL.
+/// Send one HTTP request. Give exactly one of `get`, `put`, `head`, `post` and `delete`, with the URL.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "HttpStep")]
@@ -40,12 +40,12 @@ struct HttpFile {
     /// Send a DELETE request to this URL.
     #[serde(default)]
     delete: Option<Template>,
-    /// Send this `Host` header (`name` or `name:port`) instead of the URL's host. A proxy that rewrites the header does
-    /// the same. The request still goes to the URL's address.
+    /// Send this `Host` header (`name` or `name:port`) instead of the URL's host. This imitates a proxy that rewrites
+    /// the header. The request still goes to the URL's address.
     #[serde(default)]
     host: Option<Template>,
-    /// Send this path instead of the URL's path. A proxy that adds or removes a prefix, or encodes the path again, does
-    /// the same.
+    /// Send this path instead of the URL's path. This imitates a proxy that adds or removes a prefix, or encodes the
+    /// path again.
     #[serde(default)]
     path: Option<Template>,
     /// Additional headers of the request, by name.
@@ -110,9 +110,9 @@ pub struct HttpStep {
     pub body: Option<Template>,
     /// The fields of the form that the request sends. They replace fields of the same name from `fields_of`.
     pub form: IndexMap<String, Template>,
-    /// The earlier `presign` step whose signed fields the form sends.
+    /// The earlier `presign` step whose signed fields the request's form sends.
     pub fields_of: Option<FieldsOf>,
-    /// The file that the form uploads.
+    /// The file that the request's form uploads.
     pub file: Option<FormFile>,
     /// The token that the request sends as `Authorization: Bearer`.
     pub token: Option<Box<TokenSpec>>,
@@ -252,7 +252,7 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
-    /// Returns the question that asks for this request, with every template reference replaced by its value.
+    /// Returns the question that makes a vantage send this request. Every template reference is replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<HttpQuestion, String> {
         // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
         // used here.
@@ -342,14 +342,15 @@ impl HttpStep {
         given.into_iter().filter_map(|(key, given)| given.then_some(key))
     }
 
-    /// Returns the parts of an answer that a matcher can read, whether the harness or a client sent the request.
+    /// Returns the parts of the answer to this request that matchers can read. They are the same for the harness and
+    /// for a client that sends the request.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);
         [Source::Store, Source::Headers].into_iter().chain(body)
     }
 
-    /// Finds mistakes that do not depend on whether a probe or a client sends the request. `at` is the JSON path of
-    /// this action below the step.
+    /// Finds mistakes that do not depend on whether a probe or a client sends the request. `at` says where this action
+    /// is within the step: `http`, or `client/http` for a client's task.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let (method, url) = (self.request.key.key(), &self.request.text);
         if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {

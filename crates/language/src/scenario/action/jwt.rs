@@ -19,8 +19,8 @@ use crate::scenario::template::{Template, Words};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JwtStep {
-    /// The token to create and check. Without it, the step uses the token that the kubelet projects into the vantage's
-    /// pod.
+    /// The token to create and check. Without this key, the step uses the token that the kubelet projects into the
+    /// vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
     /// Use the token of an earlier `jwt` or `sts` step, even if the token has expired since. Give the id of that step.

@@ -1,5 +1,5 @@
-//! The type of a text that a scenario writes under exactly one of several keys. For example, a method is the key of a
-//! URL, and an operation is the key of an object.
+//! The type of a text that a scenario writes under exactly one of several keys. For example, an `http` step writes its
+//! URL under the HTTP method, and an `s3` step writes its object under the operation.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub struct Keyed<K> {
 
 impl<K: Key> Keyed<K> {
     /// Returns the first key that the step gives, with the text under it. `all` has the text of each possible key.
-    /// Fails if the step gives none of them.
+    /// Returns an error if the step gives none of the keys.
     pub(super) fn first<const N: usize>(all: [(K, Option<Template>); N]) -> Result<Self, String> {
         let given = all.into_iter().find_map(|(key, text)| Some(Self { key, text: text? }));
         given.ok_or_else(|| "none of its keys is present".to_owned())

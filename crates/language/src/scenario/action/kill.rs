@@ -53,7 +53,7 @@ struct KillFile {
 pub struct KillStep {
     /// The container or the node to kill.
     pub target: KillTarget,
-    /// The time limit of the step. `None` means the default.
+    /// The time limit of the step. `None` means the default of 3m.
     pub within: Option<Span>,
     idle: Idle,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{EventStep, Kinded, Looks, Nature, Rules};
+use super::{Action, EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, Stance, StepRef};
@@ -18,7 +18,8 @@ pub struct LogStep {
     /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; until an agent
     /// node has joined, its log shows the errors of its kubelet. `world` is the name server outside the cluster, which
     /// every pod asks through CoreDNS. Its log has a line for each question: `10.89.0.3 asked for
-    /// sts.us-east-1.amazonaws.com A: no-such-name`.
+    /// sts.us-east-1.amazonaws.com A: no-such-name`. All environments of a cluster share this name server, so a `line`
+    /// must contain a name that only this environment asks for.
     pub of: Aimed<LogTarget>,
     /// The name of the container. It can be left out if the pods have only one container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,8 +27,8 @@ pub struct LogStep {
     /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// `true`: read the log of the previous instance of the container, from before its last restart. If the container
-    /// has ended for the second time or later and will start again, this is the instance that ended last.
+    /// `true`: read the log of the previous instance of the container, from before its last restart. After the second
+    /// and each later end of the container, as long as it waits to start again, this is the instance that ended last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
     /// Read only lines that were written after an earlier step had ended. Give the id of that step. Without `since`,
@@ -59,6 +60,13 @@ impl Looks for LogStep {
             Ok(LogTarget::World) => Some("the log of the name server outside the cluster"),
             Ok(LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_)) | Err(_) => None,
         }
+    }
+}
+
+impl Action {
+    /// Whether the step reads the log of the name server outside the cluster, which all environments of a cluster ask.
+    pub fn reads_world(&self) -> bool {
+        matches!(self, Self::Log(it) if matches!(it.of.written(), Some(Ok(LogTarget::World))))
     }
 }
 

@@ -194,8 +194,8 @@ macro_rules! kinds {
             #[schemars(range(min = 2, max = 1000))]
             stays: Option<u16>,
             /// The time for which the expectation must hold in every try. With `eventually`, this time begins when the
-            /// expectation first holds. Between two tries is a fiftieth of this time, but at least 100 ms and at most
-            /// 250 ms; a shorter failure may not be seen.
+            /// expectation first holds. The pause between two tries is a fiftieth of this time, but at least 100 ms and
+            /// at most 250 ms; a shorter failure may not be seen.
             #[serde(default)]
             consistently: Option<Span>,
             /// Values for later steps (`{{ id.name }}`), by name. Each is a JSON pointer into the whole answer as the
@@ -234,12 +234,12 @@ macro_rules! kinds {
             }
         }
 
-        /// The sets of keys, in all types of a scenario, of which a scenario must give exactly one. The check `one_of`
-        /// uses them.
+        /// For all types of a scenario: the sets of keys of which exactly one key must be given. The module `one_of`
+        /// checks this.
         pub(super) const ONE_OF: &[&[OneOf]] = &[&[STEP], $(<$type as Kinded>::ONE_OF),*];
 
-        /// The keys, in all types of a scenario, that are valid only together with another key. The check `one_of` uses
-        /// them.
+        /// For all types of a scenario: the keys that are valid only together with another key. The module `one_of`
+        /// checks this.
         pub(super) const NEEDS: &[&[Needs]] = &[$(<$type as Kinded>::NEEDS),*];
     };
 }
@@ -374,8 +374,8 @@ actions! {
     }
 }
 
-/// A step with its parsed action: an id, and one thing to do. The `one_of` check must accept a value before the value
-/// is deserialised into this type.
+/// A step with its parsed action: an id, and one thing to do. The check `one_of` must accept a value before the value
+/// is deserialised into this type, because the deserialisation silently ignores a second action.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "StepFile")]
 pub struct Step {
@@ -469,7 +469,7 @@ fn two_operations(it: &Place<'_>, what: &str, first: &str, second: &str) -> Wron
     Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// Gives a type the JSON schema of the type that is used to deserialise it.
+/// Gives `$type` the JSON schema of `$file`, the type from which `$type` is deserialised.
 macro_rules! written_as {
     ($type:ident, $file:ident) => {
         impl schemars::JsonSchema for $type {

@@ -7,7 +7,7 @@ pub enum Effect {
     Looks,
     /// The step applies objects. If the step runs again, it has no further effect.
     Applies,
-    /// The step changes the environment. After it, no other variant can start in this environment.
+    /// The step changes the environment. After the step, no other variant can start in this environment.
     Changes,
     /// No effect. The step waits until an earlier change has taken effect.
     Waits,

@@ -59,7 +59,7 @@ pub(super) struct Idle(Vec<&'static str>);
 no_parts!(Idle);
 
 impl Idle {
-    /// Selects the keys that the step gives. Each key comes with whether the step gives it.
+    /// Returns the keys that the step gives. `keys` says for each key whether the step gives it.
     pub(super) fn given(keys: &[(&'static str, bool)]) -> Self {
         Self(keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect())
     }

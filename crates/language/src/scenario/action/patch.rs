@@ -26,7 +26,7 @@ struct PatchFile {
     #[serde(default)]
     namespace: Option<Template>,
     /// The subresource that is changed, for example `status`. The API server ignores changes to a subresource that the
-    /// patch does not name. Without it, the object itself is changed.
+    /// patch does not name. Without this key, the object itself is changed.
     #[serde(default)]
     subresource: Option<Subresource>,
     /// A JSON merge patch (RFC 7396) with the fields to change. `null` removes a field. A list replaces the whole list.

@@ -19,8 +19,8 @@ use crate::scenario::model::CredentialsOf;
 use crate::scenario::parts::{Leaves, Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with the
-/// fields that the form may send.
+/// Sign a URL or a form. For a URL, give exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. For a
+/// form, give `post`, with the rules for the form's fields.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PresignStep")]
@@ -41,7 +41,7 @@ struct PresignFile {
     #[serde(default)]
     delete: Option<Template>,
     /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An
-    /// `http` step sends the signed fields of the form with `fields-of`.
+    /// `http` step sends the signed fields of the form if its `fields-of` names this step.
     #[serde(default)]
     post: Option<PostForm>,
     /// How long the URL or the form is valid, for example `5m`.
@@ -55,7 +55,7 @@ struct PresignFile {
     /// Sign for this region instead of the store's region.
     #[serde(default)]
     region: Option<Template>,
-    /// Sign with this secret key instead of the store's secret key. A signer whose Secret is out of date does the same.
+    /// Sign with this secret key instead of the store's secret key. This imitates a signer whose Secret is out of date.
     #[serde(default)]
     secret_key: Option<Template>,
     /// Additional query parameters to sign, by name.
@@ -78,21 +78,22 @@ struct PresignFile {
 struct PostFormFile {
     /// The bucket to which the form is sent.
     bucket: Template,
-    /// The object's key. The signed form contains the key as a field, so its sender cannot choose another one.
+    /// The object's key. The signed form contains the key as a field, so the sender of the form cannot choose another
+    /// key.
     #[serde(default)]
     key: Option<Template>,
     /// The prefix of the object's key. The sender of the form chooses the rest, in the field `key`.
     #[serde(default)]
     key_prefix: Option<Template>,
-    /// The permitted size of the file, in bytes.
+    /// The permitted size of the uploaded file, in bytes.
     #[serde(default)]
     content_length_range: Option<LengthRange>,
-    /// Additional fields and their values, for example `success_action_status: "201"`. The signed form contains these
-    /// fields.
+    /// Additional form fields and their values, for example `success_action_status: "201"`. The signed form contains
+    /// these fields.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     equals: IndexMap<String, Template>,
-    /// Additional fields and the prefixes of their values, for example `Content-Type: image/`. The sender adds these
-    /// fields, with a value that begins with the prefix.
+    /// Additional form fields and the prefixes of their values, for example `Content-Type: image/`. The sender of the
+    /// form adds these fields, with values that begin with the prefixes.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     starts_with: IndexMap<String, Template>,
 }
@@ -105,11 +106,11 @@ pub struct PostForm {
     pub bucket: Template,
     /// The object's key, or the prefix of the object's key.
     pub key: Keyed<KeyRule>,
-    /// The permitted size of the file, in bytes. `None` permits every size.
+    /// The permitted size of the uploaded file, in bytes. `None` permits every size.
     pub content_length_range: Option<LengthRange>,
-    /// Fields with fixed values, by name.
+    /// Form fields with fixed values, by the name of the field.
     pub equals: IndexMap<String, Template>,
-    /// Fields whose values must begin with a prefix: the prefix by the name of the field.
+    /// Form fields whose values must begin with a prefix. An entry maps the name of a field to the prefix.
     pub starts_with: IndexMap<String, Template>,
 }
 
@@ -118,7 +119,7 @@ pub struct PostForm {
 pub enum KeyRule {
     /// The uploaded object must have exactly this key.
     Key,
-    /// The key of the uploaded object must begin with this prefix. The sender chooses the rest.
+    /// The key of the uploaded object must begin with this prefix. The sender of the form chooses the rest of the key.
     Prefix,
 }
 
@@ -131,14 +132,14 @@ impl Key for KeyRule {
     }
 }
 
-/// The permitted size of a file, in bytes.
+/// The permitted size of a file that a form uploads, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LengthRange {
-    /// The smallest permitted size, in bytes.
+    /// The smallest permitted size of the uploaded file, in bytes.
     #[serde(default)]
     pub least: u64,
-    /// The largest permitted size, in bytes.
+    /// The largest permitted size of the uploaded file, in bytes.
     pub most: u64,
 }
 
@@ -203,7 +204,7 @@ pub struct PresignStep {
     pub query: IndexMap<String, Template>,
     /// The earlier `sts` step whose credentials sign the request. `None` means the store's own credentials.
     pub as_step: Option<CredentialsOf>,
-    /// Where the URL has the bucket. `None` means in its path.
+    /// Where the URL has the bucket. `None` means in the path of the URL.
     pub addressing: Option<Addressing>,
 }
 
@@ -270,7 +271,8 @@ impl Asks for PresignStep {
 }
 
 impl PresignStep {
-    /// Returns the question that asks for this URL or form, with every template reference replaced by its value.
+    /// Returns the question that makes a vantage sign this URL or form. Every template reference is replaced by its
+    /// value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<PresignQuestion, String> {
         // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
         // used here.
@@ -379,8 +381,8 @@ impl PresignStep {
         matches!(self.signs, Signs::Url(_)) && self.expires.as_seconds() > LONGEST_URL_S
     }
 
-    /// Finds mistakes that do not depend on whether the harness or a client signs. `at` is the JSON path of this action
-    /// below the step.
+    /// Finds mistakes that do not depend on whether the harness or a client signs. `at` says where this action is
+    /// within the step: `presign`, or `client/presign` for a client's task.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let what = match &self.signs {
             Signs::Url(request) => {

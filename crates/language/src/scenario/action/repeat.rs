@@ -63,7 +63,7 @@ pub struct Random {
 }
 
 impl After {
-    /// The delay. For a random delay, the longest possible one.
+    /// Returns the delay after the previous step. For a random delay, this is the longest possible delay.
     pub fn span(self) -> Span {
         match self {
             Self::Span(span) => span,
@@ -102,7 +102,8 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
 }
 
 impl Parts for RepeatStep {
-    /// The steps of the repeat are visited as separate steps, so there is nothing to visit here.
+    /// Visits nothing. The steps of the `repeat` are also entries of the list that [`placed`] returns, and each is
+    /// visited as an entry of this list.
     fn see<'p>(&'p self, _: &mut String, _: &mut See<'_, 'p>) {}
 
     fn filled(&self, _: &Words<'_>) -> Result<Self, String> {

@@ -21,7 +21,7 @@ use crate::scenario::template::{Template, Words};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReplicaStep {
-    /// The place of the replica: `bucket` or `bucket/prefix`.
+    /// Where the replica is: `bucket` or `bucket/prefix`.
     pub of: Template,
     /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,7 +26,7 @@ struct RestartFile {
     /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// The time limit. The default is 3m.
+    /// The time limit of the step. The default is 3m.
     #[serde(default)]
     within: Option<Span>,
 }
@@ -39,7 +39,7 @@ pub struct RestartStep {
     pub workload: Workload,
     /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// The time limit of the step. `None` means the default.
+    /// The time limit of the step. `None` means the default of 3m.
     pub within: Option<Span>,
 }
 

@@ -43,7 +43,7 @@ pub trait Asks: fmt::Debug + Sync {
 /// them.
 #[derive(Debug)]
 pub struct Special<'a> {
-    /// The id of the store's fixture. `None` if the step gives none.
+    /// The id of the store's fixture. `None` if the step names no store.
     pub store: Option<&'a str>,
     /// The token that the harness creates for the step. `None` if the harness creates none.
     pub token: Option<&'a TokenSpec>,
@@ -52,8 +52,8 @@ pub struct Special<'a> {
     /// The identity whose client certificate the request presents, if the server asks for one. `None` if it presents
     /// none.
     pub presents: Option<ClientCertificate>,
-    /// The URL or form that is signed by the step itself or by the client that the step runs. The text is the key of
-    /// this part below the step.
+    /// The URL or form that is signed by the step itself or by the client that the step runs. The text is the key,
+    /// within the step, under which the URL or form is written.
     pub signs: Option<(&'static str, &'a PresignStep)>,
     /// The program that a `script` step runs. The harness does not know what the program changes.
     pub program: Option<&'a ScriptStep>,
@@ -62,7 +62,8 @@ pub struct Special<'a> {
     pub runs: Option<Vec<String>>,
 }
 
-/// The name, for messages, of what a step needs to end a single process. Only the owner of a cluster can use it.
+/// Words for messages: what a step needs to end a single process. Only the owner of a cluster can use the container
+/// runtime of its nodes.
 pub(super) const RUNTIME: &str = "the container runtime of a node";
 
 /// A kind of step that reads from the cluster.
@@ -73,8 +74,8 @@ pub trait Looks: fmt::Debug + Sync {
     /// Returns this step if it is an `event` step; `None` for other kinds.
     fn events(&self) -> Option<&EventStep>;
 
-    /// Returns in words what the step reads that only the owner of the cluster has. `None` if every user of the cluster
-    /// can have the right to read it.
+    /// If only the owner of the cluster can read what the step reads, returns words for it. `None` if every user of the
+    /// cluster can get the right to read it.
     fn owners(&self) -> Option<&'static str> {
         None
     }
@@ -85,8 +86,8 @@ pub trait Alters: fmt::Debug + Sync {
     /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 
-    /// Returns in words what the step needs that only the owner of the cluster has. `None` if it needs no such thing. A
-    /// node or a container outside the cluster is not repeated here, because [`Alters::reach`] names it.
+    /// If the step needs something that only the owner of the cluster has, returns words for it; `None` otherwise. A
+    /// node or a container outside the cluster is not named here, because [`Alters::reach`] names it.
     fn owners(&self) -> Option<&'static str> {
         None
     }
@@ -112,15 +113,15 @@ pub struct Reach<'a> {
     /// The container outside the cluster that the step stops or starts, as `FIXTURE.CONTAINER`: `store.minio`. `None`
     /// if there is none.
     pub beside: Option<&'a str>,
-    /// Whether the step starts the node or the container. After such a step, the harness no longer expects that the
-    /// node or the container ends.
+    /// Whether the step starts the node in `node` or the container in `beside`, instead of stopping it. After a start,
+    /// the harness again treats an end of this node or container as unexpected.
     pub starts: bool,
     /// Whether the step waits until its effect is complete. If so, pods of the touched objects must not end after the
     /// step. If the step does not wait, its effect may end a pod at any later time.
     pub waits: bool,
     /// The objects that the step applies.
     pub applied: &'a [Tree],
-    /// The time limit that the step sets. `None` means the default.
+    /// The time limit that the step sets. `None` means the default of 3m.
     pub within: Option<Span>,
 }
 
@@ -159,22 +160,22 @@ impl Special<'_> {
 }
 
 impl Action {
-    /// Returns the action as one that asks a vantage; `None` for other actions.
+    /// Returns the action if it asks a vantage; `None` for other actions.
     pub fn asks(&self) -> Option<&dyn Asks> {
         if let Role::Asks(it) = self.role() { Some(it) } else { None }
     }
 
-    /// Returns the action as one that reads from the cluster; `None` for other actions.
+    /// Returns the action if it reads from the cluster; `None` for other actions.
     pub fn looks(&self) -> Option<&dyn Looks> {
         if let Role::Looks(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// Returns the action as one that changes the environment; `None` for other actions.
+    /// Returns the action if it changes the environment; `None` for other actions.
     pub fn changes(&self) -> Option<&dyn Alters> {
         if let Role::Changes(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// Returns the action as one that controls the flow; `None` for other actions.
+    /// Returns the action if it controls the flow; `None` for other actions.
     pub fn directs(&self) -> Option<&dyn Directs> {
         if let Role::Directs(it, _) = self.role() { Some(it) } else { None }
     }
@@ -200,8 +201,8 @@ impl Action {
         }
     }
 
-    /// Returns in words what the action needs that only the owner of the cluster has. `None` if every user of the
-    /// cluster can have the right to carry out the action.
+    /// If the action needs something that only the owner of the cluster has, returns words for it. `None` if every user
+    /// of the cluster can get the right to carry out the action.
     pub fn owners(&self) -> Option<&'static str> {
         if let Role::Looks(it, _) = self.role() {
             return it.owners();

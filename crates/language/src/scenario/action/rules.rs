@@ -24,9 +24,9 @@ pub trait Kinded: Rules {
     /// processors. The harness uses it to decide the order in which environments are set up, so a rough value is
     /// enough.
     const TYPICAL_MS: u64;
-    /// The sets of keys, of the step and of the types within it, of which exactly one key must be given.
+    /// For the step and the types within it: the sets of keys of which exactly one key must be given.
     const ONE_OF: &'static [OneOf] = &[];
-    /// The keys, of the step and of the types within it, that need another key.
+    /// For the step and the types within it: the keys that are valid only together with another key.
     const NEEDS: &'static [Needs] = &[];
 }
 

@@ -67,7 +67,7 @@ struct S3File {
     /// Additional headers of the request, by name. The signature includes them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     headers: IndexMap<String, Template>,
-    /// Sign with this secret key instead of the store's secret key. A client with an outdated Secret does the same.
+    /// Sign with this secret key instead of the store's secret key. This imitates a client with an outdated Secret.
     #[serde(default)]
     secret_key: Option<Template>,
     /// Where the URL has the bucket. The default is `path`.
@@ -97,7 +97,7 @@ pub struct S3Step {
     pub headers: IndexMap<String, Template>,
     /// The secret key to sign with. `None` means the store's secret key.
     pub secret_key: Option<Template>,
-    /// Where the URL has the bucket. `None` means in its path.
+    /// Where the URL has the bucket. `None` means in the path of the URL.
     pub addressing: Option<Addressing>,
 }
 
@@ -141,8 +141,8 @@ impl Key for Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionToken {
-    /// The request leaves the session token out. A client that supports only an access key and a secret key does the
-    /// same.
+    /// The request leaves the session token out. This imitates a client that supports only an access key and a secret
+    /// key.
     Dropped,
 }
 
@@ -202,7 +202,7 @@ impl Asks for S3Step {
 }
 
 impl S3Step {
-    /// Returns the question that asks for this operation, with every template reference replaced by its value.
+    /// Returns the question that makes a vantage do this operation. Every template reference is replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<S3Question, String> {
         let filled = self.filled(words)?;
         let target = filled.operation.text.as_str();
@@ -262,8 +262,8 @@ impl Rules for S3Step {
 }
 
 impl S3Step {
-    /// Checks an operation of an `s3` step or of a client's task. `at` is the JSON path of the operation below the
-    /// step.
+    /// Checks an operation of an `s3` step or of a client's task. `at` says where the operation is within the step:
+    /// `s3` or `client/s3`.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.target(at, judge, errors);
         self.check_upload(at, judge, errors);

@@ -30,7 +30,7 @@ struct ScaleFile {
     /// The number of replicas.
     #[schemars(schema_with = "within::<0, 100>")]
     replicas: Number<u16, Template>,
-    /// The time limit. The default is 3m.
+    /// The time limit of the step. The default is 3m.
     #[serde(default)]
     within: Option<Span>,
 }
@@ -45,7 +45,7 @@ pub struct ScaleStep {
     pub namespace: Option<Template>,
     /// The number of replicas.
     pub replicas: Number<u16, Template>,
-    /// The time limit of the step. `None` means the default.
+    /// The time limit of the step. `None` means the default of 3m.
     pub within: Option<Span>,
 }
 

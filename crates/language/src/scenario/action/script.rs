@@ -17,12 +17,13 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts as _, parts};
 use crate::scenario::template::{Template, Words};
 
-/// The name of the image that contains most client programs. Messages suggest it.
+/// The name of the image that contains most client programs. Messages suggest this image.
 pub(super) const CLIENTS_IMAGE: &str = "clients";
 
-/// Run a program of your own at the vantage. It runs in a new folder, which is its `HOME` and `TMPDIR`. It inherits
-/// only `PATH` from the environment. A pod without an image runs the program in the agent's image, which has no shell.
-/// An `outside` vantage without an image runs it on the user's machine.
+/// Run a program of your own at the vantage. It runs in a new folder, which is its `HOME` and `TMPDIR`. Of the
+/// environment variables of the agent or the harness, it inherits only `PATH`. A pod without an image runs the program
+/// in the agent's image, which has no shell. An `outside` vantage without an image runs the program on the user's
+/// machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScriptStep {

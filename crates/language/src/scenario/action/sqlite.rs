@@ -11,13 +11,13 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Read the state of an SQLite database with `parallax-writer look`, in the container that holds the database. The
-/// answer has the number of rows, the highest row, and the result of `integrity_check`.
+/// answer has the number of rows, the highest row number, and the result of `integrity_check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SqliteStep {
-    /// The name of the pod.
+    /// The name of the pod whose container holds the database.
     pub pod: Template,
-    /// The name of the container. Its image must be `writer`.
+    /// The name of the container. It is the container that holds the database, and its image must be `writer`.
     pub container: Template,
     /// The path of the database file in the container.
     pub database: Template,

@@ -25,7 +25,7 @@ struct StartFile {
     /// `masters`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beside: Option<String>,
-    /// The time limit. The default is 3m.
+    /// The time limit of the step. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within: Option<Span>,
 }
@@ -36,7 +36,7 @@ struct StartFile {
 pub struct StartStep {
     /// The node or the container to start.
     pub target: StartTarget,
-    /// The time limit of the step. `None` means the default.
+    /// The time limit of the step. `None` means the default of 3m.
     pub within: Option<Span>,
 }
 

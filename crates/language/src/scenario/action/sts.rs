@@ -25,14 +25,15 @@ pub struct StsStep {
     pub store: Option<String>,
     /// The ARN of the role to assume, for example `{{ oidc.role-arn }}`.
     pub role: Template,
-    /// The token to create and exchange. Without it, the step uses the token that the kubelet projects into the
+    /// The token to create and exchange. Without this key, the step uses the token that the kubelet projects into the
     /// vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
     /// Use the token of an earlier `jwt` or `sts` step, even if the token has expired since. Give the id of that step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_of: Option<TokenOf>,
-    /// How long the credentials are valid, sent as `DurationSeconds`. Without it, they are valid as long as the token.
+    /// How long the credentials are valid, sent as `DurationSeconds`. Without this key, they are valid as long as the
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
     /// Send the request to this `https://host[:port]` instead of the store's endpoint.

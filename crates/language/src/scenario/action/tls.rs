@@ -29,7 +29,7 @@ pub struct TlsStep {
     pub server_name: Option<Template>,
 }
 
-/// The port of HTTPS.
+/// The default port of a `tls` step, which is the port of HTTPS.
 fn https() -> Number<NonZeroU16, Template> {
     Number::Known(const { NonZeroU16::new(443).expect("not zero") })
 }

@@ -54,8 +54,8 @@ pub enum Signer {
     Cluster,
     /// The harness signs the token with a key that no cluster has. A verifier must refuse the token.
     Foreign,
-    /// The harness signs the token with an HMAC of `secret` instead of a private key, and gives the audience as key id.
-    /// MinIO accepts a token that is signed with its client secret.
+    /// The harness signs the token with an HMAC of `secret` instead of a private key, and writes the audience as the
+    /// key id (`kid`). MinIO accepts a token that is signed with its client secret.
     SharedSecret,
 }
 
@@ -84,7 +84,8 @@ pub(super) fn check(
             let message = format!("vantage `{id}` has no projected token");
             let to_the_step = format!("a token to the step, `{action}: {{ token: {{ service-account: app }} }}`");
             let fix = match spec.attach {
-                // The path of the application's own token is not known.
+                // A ServiceAccount is not suggested here, because the path of a token in an application's own pod is
+                // not known.
                 Some(_) => format!("add {to_the_step}"),
                 None => {
                     format!("add a ServiceAccount to the vantage, `pod: {{ service-account: app }}`, or {to_the_step}")

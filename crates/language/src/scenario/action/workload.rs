@@ -14,7 +14,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Returns the workload whose key the step gives. Fails if the step gives none of the two keys.
+    /// Returns the workload whose key the step gives. Returns an error if the step gives neither key.
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
         given.ok_or_else(|| "it has no workload".to_owned())

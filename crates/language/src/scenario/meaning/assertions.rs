@@ -1,5 +1,5 @@
-//! Checks that a baseline asserts something. A scenario that cannot fail is worse than none, because it seems to prove
-//! something.
+//! Checks that a baseline asserts something. A scenario that cannot fail is worse than no scenario, because it seems to
+//! prove something.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::scenario::action::{PresignStep, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
-/// Checks that the baseline asserts something. Breaks are not checked, because a break may remove the step that uses
-/// the answer of another step.
+/// Checks that the baseline asserts something, and that each URL or form that a step signs is judged or is used by
+/// another step. Breaks are not checked, because a break may remove the step that uses such a URL or form.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();

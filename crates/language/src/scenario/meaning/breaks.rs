@@ -1,5 +1,5 @@
-//! Checks the breaks of a scenario. The declared failures must be possible, and two breaks must not declare the same
-//! failures.
+//! Checks the breaks of a scenario. The declared failures must be possible. Two breaks with the same declared failures
+//! are reported as a warning.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,8 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             errors.push(error.fix("a blocked step is not run, so it cannot fail; remove it from one of the two"));
         }
     }
-    // If a readiness condition fails, the flow does not run, so `blocks` is checked only in the other case.
+    // If a break makes a readiness condition fail, the flow does not run. Therefore `blocks` is checked only for other
+    // breaks.
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }

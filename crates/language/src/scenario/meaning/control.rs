@@ -2,8 +2,8 @@
 //!
 //! Without a control, a break can appear as declared although its environment failed for another reason. Some causes
 //! can come only from a server that works, so a failure with such a cause needs no control. If the failing step asks
-//! from a vantage, a step that only asks the apiserver is no control: it would hold even if the store, the host name or
-//! the vantage's network were gone.
+//! from a vantage, a step that only asks the apiserver is not a control, because it would hold even if the store, the
+//! host name or the vantage's network were gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 
@@ -50,11 +50,11 @@ pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
     Some(it.document.key_error(&at, message).warning().fix(fix))
 }
 
-/// The reason why no missing control is reported: the break needs no control, or it has one.
+/// The reason why the lack of a control is not reported: the break needs no control, or it has a control.
 enum Spared {
     /// The break makes a readiness condition fail, so the flow is not run.
     Ready,
-    /// The step with this id fails with a cause that only a working server can produce, so it needs no other control.
+    /// The step with this id fails with a cause that only a working server can produce, so the break needs no control.
     Own(String),
     /// The step with this id is the control.
     By(String),

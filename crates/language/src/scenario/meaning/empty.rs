@@ -56,7 +56,7 @@ fn blank_names(all: &[(&'static str, Option<&str>)]) -> Vec<&'static str> {
     all.iter().filter(|(_, text)| blank(*text)).map(|(name, _)| *name).collect()
 }
 
-/// Checks that no matcher in the expectations of the steps is empty.
+/// Checks that no matcher in the `expect` of a step has an empty value.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for Placed { step, at, .. } in subject.scenario.steps() {

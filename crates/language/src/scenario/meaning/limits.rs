@@ -38,8 +38,8 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
-/// Finds the signed URLs of a baseline that are valid for so long that every store refuses them. A URL is allowed if a
-/// step expects the refusal.
+/// Finds the signed URLs of a baseline that are valid for so long that every store refuses them. Nothing is reported if
+/// a step of the scenario expects a refusal, because such a URL can then be intended.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     if steps.iter().any(|it| expects_refusal(it.step)) {
@@ -104,7 +104,8 @@ pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     warnings
 }
 
-/// The store that a step means. `named` is the id that the step gives; without it, the step means the only store.
+/// Returns the store that a step uses. `named` is the id that the step gives. If the step gives no id, it uses the only
+/// store.
 fn store_of<'s>(subject: &Subject<'s>, named: Option<&str>) -> Option<(&'s str, &'s FixtureUse)> {
     let mut stores = subject.scenario.fixtures.iter().filter(|(id, used)| {
         named.is_none_or(|it| it == id.as_str()) && subject.library.get(&used.fixture).is_some_and(Fixture::is_store)
@@ -112,8 +113,8 @@ fn store_of<'s>(subject: &Subject<'s>, named: Option<&str>) -> Option<(&'s str, 
     stores.next().map(|(id, used)| (id.as_str(), used))
 }
 
-/// The buckets that the fixture of a store creates, as they are written. `None` if the fixture has no parameter for
-/// buckets, or a list that cannot be read yet.
+/// The buckets that the fixture of a store creates, as the scenario writes them. `None` if the fixture has no parameter
+/// for buckets, or if a reference yields the whole list.
 fn listed<'s>(subject: &Subject<'s>, used: &'s FixtureUse) -> Option<Vec<&'s str>> {
     let parameter = subject.library.get(&used.fixture)?.file.parameters.get("buckets")?;
     let listed = used.parameters.get("buckets").or(parameter.default.as_ref())?.as_array()?;

@@ -71,7 +71,7 @@ pub fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     limits::unlisted_buckets(subject)
 }
 
-/// Runs all checks of a scenario that are not separate functions of this module. Breaks are checked separately.
+/// Runs all checks that apply to a baseline as well as to a scenario after a change.
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));

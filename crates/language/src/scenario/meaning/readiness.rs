@@ -25,8 +25,7 @@ enum Subject<'a> {
 fn causes(awaited: &Subject<'_>) -> &'static [&'static str] {
     match awaited {
         Subject::Cluster | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
-        // The state of the store's pods can show a cause that the store's health path does not, so `resource` is
-        // possible too.
+        // The store's pods can show a cause that the store's health path does not show, so `resource` is possible too.
         Subject::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
 }

@@ -11,8 +11,8 @@ use crate::scenario::model::{Placed, ROUND, Scenario, Step};
 use crate::scenario::parts::{Leaves, Part};
 use crate::scenario::template::{self, Reference};
 
-/// Returns the ids of the steps on which `step` depends directly: those in its templates, in `needs`, and in other
-/// fields that take the id of a step.
+/// Returns the ids of the steps on which `step` depends directly. A step depends on the steps that it names in its
+/// templates, in `needs`, and in other fields that take the id of a step.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let steps = scenario.steps();
     let find = |id: &str| steps.iter().find(|it| it.step.id == id);
@@ -88,11 +88,11 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
     errors
 }
 
-/// Returns the mistake in a reference to the step `other`, with its fix. This step must provide the output `leaves`.
-/// `None` if the reference is right.
+/// Returns the mistake in the reference of the step at `index` to the step `other`, with its fix. The step `other` must
+/// provide the output `leaves`. `None` if the reference is right.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
-        // The rules for probers (`probers`) check references to a prober.
+        // The module `probers` checks references to probers.
         return None;
     }
     if let Some(wrong) = earlier(flow, index, other) {
@@ -177,8 +177,8 @@ fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, Strin
     })
 }
 
-/// Checks a reference to the vantage. The only one is `{{ vantage.ca }}`, a path at the vantage, so only a program that
-/// runs there can use it.
+/// Checks a reference of the form `{{ vantage.FIELD }}`. The only field is `ca`, the path of a file at the vantage.
+/// Only a program that runs at the vantage can use this path.
 fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, String)> {
     let path = reference.path();
     if reference.field.as_deref() != Some(template::VANTAGE_CA) {
@@ -194,7 +194,7 @@ fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, St
     (!works_here).then(|| (message, "use it in a `script`, or in the `env` of a `client`".to_owned()))
 }
 
-/// Checks a reference to the variant. A variant has only one field, `nonce`.
+/// Checks a reference of the form `{{ variant.FIELD }}`. The only field is `nonce`.
 fn variant_reference(reference: &Reference) -> Option<(String, String)> {
     let wrong = reference.field.as_deref() != Some(template::NONCE);
     wrong.then(|| {

@@ -1,4 +1,4 @@
-//! Checks that `after` is given only in the steps of a `repeat`.
+//! Checks that only the steps of a `repeat` have the key `after`, and that its delay is positive.
 
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;

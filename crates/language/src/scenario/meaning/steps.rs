@@ -22,7 +22,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks one step. The check of each kind of step uses it to report mistakes.
+/// The check of one step. The code of each kind of step reports mistakes through this type.
 pub struct Judge<'a> {
     /// The scenario that contains the step.
     pub subject: &'a Subject<'a>,
@@ -56,8 +56,8 @@ impl<'a> Judge<'a> {
         self.subject.scenario.vantages.get_key_value(self.step.from.as_deref()?)
     }
 
-    /// Returns an error if the step runs a program in an application's own pod. The agent runs no programs there, because
-    /// they would take the memory of the application, and could change its files.
+    /// Returns an error if the step runs a program in an application's own pod. The agent runs no programs there,
+    /// because they would take the memory of the application, and could change its files.
     pub fn runs_as_guest(&self, program: &str) -> Option<Diagnostic> {
         let (id, _) = self.place().filter(|(_, vantage)| vantage.attach.is_some())?;
         let message = format!("vantage `{id}` is an application's own pod, in which no step runs {program}");
@@ -80,7 +80,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the form of a reference to one pod: a name or labels.
+    /// Checks the text with which a step names one pod. It must be the pod's name, or labels.
     pub fn pod(&self, act: &str, pod: &Template, errors: &mut Vec<Diagnostic>) {
         let named = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         if !pod.is_open() && !named(pod) {
@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks a reference of the form `FIXTURE.CONTAINER` to a container of a fixture outside the cluster.
+    /// Checks the text `FIXTURE.CONTAINER` with which a step names a container that a fixture runs outside the cluster.
     pub fn beside(&self, act: &str, named: &str, errors: &mut Vec<Diagnostic>) {
         let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
         // An unknown fixture is reported where the fixture is declared.
@@ -122,8 +122,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the S3 store of a step. `named` is the id of the store; `None` means the only store. `at` is the JSON
-    /// path of the step's fields.
+    /// Checks the S3 store of a step. `named` is the id of the store; `None` means the only store. `at` is the path,
+    /// within the step, of the mapping that contains the key `store`.
     pub fn store(&self, at: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
         let action = at.rsplit('/').next().unwrap_or(at);
         let fixtures = &self.subject.scenario.fixtures;

@@ -1,4 +1,5 @@
-//! Checks the ids in a scenario, its vantages and agent nodes, and the certificate authorities that they trust.
+//! Checks the ids in a scenario, its vantages and agent nodes, and the certificate authorities that these vantages and
+//! nodes trust.
 
 use std::collections::HashMap;
 
@@ -11,12 +12,12 @@ use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{AttachVantage, CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
-/// The largest number of entries in a section. A person cannot read as many, and rules that compare every pair of
-/// entries are still fast.
+/// The largest number of entries in a section. A person cannot read so many entries, and with this number the rules
+/// that compare every pair of entries are still fast.
 const ENTRIES_LIMIT: usize = 200;
 
 /// The first words of templates that do not refer to a fixture or a step, such as `vantage` in `{{ vantage.ca }}`. No
-/// fixture or step may have one as its id.
+/// fixture or step may have such a word as its id.
 const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
@@ -62,8 +63,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks that ids are valid names. A template `{{ ID }}` can name a step or a fixture, so no step and fixture may have
-/// the same id.
+/// Checks that ids are valid names. A template `{{ ID }}` can name a step or a fixture, so a step and a fixture must
+/// not have the same id.
 fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();

@@ -17,8 +17,8 @@ pub struct Break {
     pub change: Change,
     /// What must fail, each with its cause. A key is the id of a step, a readiness condition of a fixture, or
     /// `cluster.ready`. A readiness condition such as `store.ready` consists of the fixture's id, a dot, and the name
-    /// of an entry of its `ready` section. `cluster.ready` means that the cluster must not become ready; the messages
-    /// of its cause come from the node. If a readiness condition fails, the flow is not run.
+    /// of an entry of its `ready` section. `cluster.ready` means that the cluster must not become ready; its cause
+    /// quotes a line of the node's log. If a readiness condition fails, the flow is not run.
     pub fails: IndexMap<String, CauseSpec>,
     /// The steps that are not run because a step that they depend on fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +67,7 @@ pub struct Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CauseSpec {
-    /// The name cannot be resolved, and the resolver gives this answer (or one of these).
+    /// The host name cannot be resolved, and the resolver gives this answer, or one of these answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<OneOrMore<DnsFault>>,
     /// No TCP connection can be made, for this reason.
@@ -76,7 +76,7 @@ pub struct CauseSpec {
     /// The TLS handshake fails, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFault>,
-    /// The answer has this status instead of the expected status.
+    /// The answer has this HTTP status instead of the expected status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
@@ -89,15 +89,16 @@ pub struct CauseSpec {
     /// The matcher with this name does not hold, for example `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
-    /// The object is missing, or the apiserver refuses the change. The reason must contain this text.
+    /// A Kubernetes object is missing or is not as expected, or the apiserver refuses the change. The reason must
+    /// contain this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The program ends with this exit code instead of the expected exit code.
+    /// The program of the step ends with this exit code instead of the expected exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub exit: Option<i32>,
-    /// The client refuses to send, is missing, or returns an error text instead of an answer. The error text must
-    /// contain the text given here.
+    /// The client refuses to send the request, is missing, or returns an error text instead of an answer. The error
+    /// text must contain the text given here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// A text that the message of the server or the library must contain. Give it in addition to another key.
@@ -141,8 +142,8 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
 }
 
 impl CauseSpec {
-    /// Returns the names of all fields that the scenario sets, such as `dns` or `status`, without `message`. That field
-    /// only adds a detail to a cause.
+    /// Returns the names of all fields that the scenario sets, such as `dns` or `status`, without `message`. The field
+    /// `message` only adds a detail to a cause.
     pub fn layers(&self) -> Vec<&'static str> {
         let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
         let all = [

@@ -7,9 +7,9 @@ use serde_json::Value;
 /// A value for later steps: where it is in the answer, and whether it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// A JSON pointer into the whole answer, for example `/reply/http/status`.
+    /// A JSON pointer into the whole answer of the step, for example `/reply/http/status`.
     pub path: String,
-    /// Whether the record and the reports show only a digest of the value.
+    /// Whether the record and the reports show only a digest of the captured value.
     pub secret: bool,
 }
 
@@ -17,10 +17,10 @@ pub struct Capture {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CaptureSpec {
-    /// A JSON pointer into the whole answer, for example `/reply/http/status`.
+    /// A JSON pointer into the whole answer of the step, for example `/reply/http/status`.
     path: String,
-    /// `true`: the record and the reports show only a digest of the value, and the value is redacted everywhere else.
-    /// Values from the `data` of a Secret are always secret.
+    /// `true`: the record and the reports show only a digest of the captured value, and the value is redacted
+    /// everywhere else. Values from the `data` of a Secret are always secret.
     #[serde(default)]
     secret: bool,
 }

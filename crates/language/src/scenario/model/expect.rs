@@ -1,5 +1,5 @@
-//! The expectations of a step: the values of its matchers. They exist in two forms, as they are written, and with their
-//! references replaced.
+//! The expectations of a step: the values of its matchers. Each expectation exists in two forms: as the scenario writes
+//! it, and with its references replaced by values.
 
 use std::convert::Infallible;
 
@@ -46,7 +46,8 @@ pub struct NumberBound<Open = Infallible> {
 }
 
 impl<Open> NumberBound<Open> {
-    /// Returns the bound if both of its limits are known.
+    /// Returns the bound if its limits are known before the run. A limit that is a reference is known only during the
+    /// run.
     pub fn known(&self) -> Option<NumberBound> {
         let known = |limit: &Option<Number<f64, Open>>| match limit {
             None => Some(None),

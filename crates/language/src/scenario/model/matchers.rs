@@ -2,7 +2,8 @@
 //! of step that accept the matcher, its references, and the checks of its value. The judge has one case for each
 //! matcher, without a default, so the compiler reports a missing case (see [`Wanted`]).
 //!
-//! The order of the rows is the order in which matchers are judged. The first matcher that does not hold is the cause.
+//! The order of the rows is the order in which matchers are judged. The first matcher that does not hold gives the
+//! cause.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -23,7 +24,7 @@ use crate::scenario::template::Words;
 /// The parts of an answer. Matchers read these parts, and each kind of step provides some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The HTTP status of an answer, and a store's error code.
+    /// The HTTP status of an answer, and the store's error code and message.
     Store,
     /// The answer of the security token service: its status, its error code and its message.
     TokenService,
@@ -57,11 +58,11 @@ pub enum Source {
     Measure,
     /// What a `sqlite` step reads from a database.
     Database,
-    /// The number of objects of a replica, and the age of the newest one.
+    /// The number of objects of a replica, and the age of the newest object.
     Replica,
 }
 
-/// The kind of a matcher's value. Rules use it if they apply to all values of a kind.
+/// The kind of a matcher's value. Some checks depend only on this kind, and not on the matcher.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape<'a> {
     /// A text that the observed text must contain. It must not be empty, because every text contains the empty text.
@@ -70,11 +71,11 @@ pub enum Shape<'a> {
     Whole,
     /// Several values by name; each value is a matcher of its own. The flag is true if there are no values.
     Each(bool),
-    /// Fields that a larger value must contain. The flag is true if no field is given; such a matcher would always
-    /// hold.
+    /// Fields that the observed value must contain, among others. The flag is true if no field is given; such a matcher
+    /// would always hold.
     Fields(bool),
-    /// A part that a larger value must contain. The part need not be a map. The flag is true if the part is a map
-    /// without fields.
+    /// A part that the observed value must contain. The part need not be a map. The flag is true if the part is a map
+    /// without fields, which every map contains.
     Part(bool),
     /// A lower limit, an upper limit or both for a span of time.
     Span(SpanBound),
@@ -90,32 +91,32 @@ pub enum Shape<'a> {
 pub enum Stance {
     /// The matcher says nothing about the whole answer. Only its own value is compared.
     Detail,
-    /// The matcher says that the answer has this status. Therefore success is not expected in addition. If the matcher
+    /// The matcher says that the answer has this status. Therefore the answer need not be a success. If the matcher
     /// does not hold, the cause is the server's own answer.
     Status,
     /// The matcher says that the server refuses the request with this error code. If the matcher does not hold, the
     /// cause is the server's own answer.
     Code,
-    /// The matcher says that the server refuses the request, but not with which error code.
+    /// The matcher says that the server refuses the request, but does not say with which error code.
     Refusal,
     /// The matcher says that the answer is a success that contains this content.
     Content,
-    /// The matcher says that the answer is a success with exactly this body. Only with this stance may the body be an
-    /// error document.
+    /// The matcher says that the answer is a success with exactly this body. The body may be an error document only
+    /// with this stance.
     Whole,
-    /// The matcher says that there is no answer, because the request fails before it.
+    /// The matcher says that there is no answer, because the request fails before the server answers.
     NoAnswer,
-    /// The matcher says that the program ended with this exit code. Therefore exit code 0 is not expected in addition.
-    /// If the matcher does not hold, the cause is the program's output.
+    /// The matcher says that the program ended with this exit code. Therefore the exit code need not be 0. If the
+    /// matcher does not hold, the cause is the program's output.
     ExitCode,
-    /// The matcher says that the object does not exist.
+    /// The matcher says that the Kubernetes object does not exist.
     Absence,
     /// The matcher says that a text was never written. Only a log that was read to its end can show that a text is
     /// absent.
     Silence,
 }
 
-/// A structured value of a matcher, as it is written or with its references replaced.
+/// A structured value of a matcher, either as the scenario writes it or with its references replaced.
 pub trait Fields {
     /// Returns the whole structured value as JSON.
     fn tree(&self) -> &Value;
@@ -183,8 +184,8 @@ macro_rules! matchers {
                 }
             }
 
-            /// The parts of an answer that the matcher can read. A kind of step accepts the matcher if it provides one
-            /// of them.
+            /// The parts of an answer that the matcher can read. A kind of step accepts the matcher if the step's
+            /// answer has one of these parts.
             pub fn reads(self) -> &'static [Source] {
                 match self {
                     $(Self::$name => &[$(Source::$source),+],)*
@@ -235,7 +236,8 @@ macro_rules! matchers {
         }
 
         impl WrittenExpect {
-            /// Visits every part that can contain a reference. Each part comes with its JSON pointer.
+            /// Calls `to` for every part of the expectation that can contain a reference, with the JSON pointer of the
+            /// part.
             pub fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
                 $(below(at, stringify!($field), |at| self.$field.see(at, to));)*
             }
@@ -253,7 +255,8 @@ macro_rules! matchers {
     (@part $it:ident) => { Shape::Part($it.tree().as_object().is_some_and(serde_json::Map::is_empty)) };
     (@span $it:ident) => { Shape::Span(**$it) };
     (@number $it:ident) => {
-        // The rules for bounds apply to numbers that are known before the scenario runs.
+        // The rules for bounds apply only to a number that is known before the scenario runs. A reference yields its
+        // number later.
         $it.known().map_or(Shape::Plain, Shape::Number)
     };
     (@plain $it:ident) => {{ let _ = $it; Shape::Plain }};
@@ -270,14 +273,14 @@ matchers! {
     /// At least one Kubernetes event of the object has this reason (`event`), for example `FailedMount`.
     Reason "reason" reason: Text, words, [Events], Detail;
     /// The message of the answer contains this text: the message of the store's error document (`http`, `s3`), of the
-    /// token service (`sts`), or of at least one event (`event`). With `reason`, one event must have both. A store's
-    /// words differ between its versions; its codes (`s3`) do not.
+    /// token service (`sts`), or of at least one event (`event`). With `reason`, one event must have this reason and
+    /// contain this text. A store's words differ between its versions; its codes (`s3`) do not.
     Message "message" message: Text, words, [Store, TokenService, Events], Refusal;
     /// A part of the token's claims (`jwt`), by the rules of the matcher `object`.
     Claims "claims" claims: Tree, fields, [Token], Detail;
     /// Whether the keys that the issuer publishes verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token], Detail;
-    /// The name must not resolve, and the resolver must give this answer (`dns`, `tls`, `http`).
+    /// The host name must not resolve, and the resolver must give this answer (`dns`, `tls`, `http`).
     Dns "dns" dns: DnsFault, plain, [Name, Connection], NoAnswer;
     /// The TCP connection must fail, for this reason (`tls`, `http`).
     Connect "connect" connect: ConnectFault, plain, [Connection], NoAnswer;
@@ -286,7 +289,7 @@ matchers! {
     /// The client must return no answer, and its error text must contain this text (`client`). Use it for a feature
     /// that the client is known to lack.
     Client "client" client: Text, words, [Client], NoAnswer;
-    /// The only address to which the name resolves (`dns`), or the address of the connection (`tls`, `http`).
+    /// The only address to which the host name resolves (`dns`), or the address of the connection (`tls`, `http`).
     Address "address" address: Text, words, [Name, Connection], Detail;
     /// The number of certificates that the server sends (`tls`, `http`).
     ChainLength "chain-length" chain_length: Number<usize, Open>, plain, [Connection], Detail;
@@ -336,12 +339,12 @@ matchers! {
     Serials "serials" serials: Number<usize, Open>, plain, [Prober], Detail;
     /// The smallest number of probes that must be complete (`prober`).
     AtLeast "at-least" at_least: Number<u64, Open>, plain, [Prober], Detail;
-    /// The exact number of values (`figures`).
+    /// The exact number of captured values (`figures`).
     Count "count" count: Number<usize, Open>, plain, [Figures], Detail;
-    /// The median of the values (`figures`). For an even number of values, it is the lower of the two values in the
-    /// middle.
+    /// The median of the captured values (`figures`). For an even number of values, it is the lower of the two values
+    /// in the middle.
     Median "median" median: NumberBound<Open>, number, [Figures], Detail;
-    /// The greatest of the values (`figures`).
+    /// The greatest of the captured values (`figures`).
     Worst "worst" worst: NumberBound<Open>, number, [Figures], Detail;
     /// The result of `PRAGMA integrity_check` contains this text (`sqlite`). For a sound database the result is `ok`.
     Integrity "integrity" integrity: Text, words, [Database], Detail;

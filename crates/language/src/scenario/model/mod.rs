@@ -37,7 +37,7 @@ pub use parallax_vocab::course::Shows;
 /// this id.
 pub const CLUSTER_AUTHORITY: &str = "cluster";
 
-/// The key in `fails` of a break in which the cluster does not become ready.
+/// The key that declares, in the `fails` of a break, that the cluster does not become ready.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
 /// The name of a cluster's first node, which is the server node. Containers outside the cluster use it as the host name
@@ -69,12 +69,12 @@ pub struct Scenario {
     /// The places from which questions are asked, by id.
     #[serde(default)]
     pub vantages: IndexMap<String, VantageSpec>,
-    /// Axes with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each value of the axis,
-    /// with the id `ID-VALUE`. A step that refers to such a step is expanded in the same way.
+    /// The axes of the matrix, with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each
+    /// value of the axis, with the id `ID-VALUE`. A step that refers to such a step is expanded in the same way.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub matrix: IndexMap<String, Values>,
-    /// `required`: the store's own trace must confirm from where each request came, or the step fails. Without it, the
-    /// report only gives the number of answers that were not confirmed.
+    /// `required`: the store's own trace must confirm from where each request came, or the step fails. Without this
+    /// key, the report only gives the number of answers that were not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Confirmation>,
     /// The steps, in order.
@@ -91,7 +91,7 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmation {
-    /// A step fails if the trace does not confirm its answer.
+    /// A step fails if the store's trace does not confirm the answer that the step received.
     Required,
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::parts::{Part, Parts, See};
 use crate::scenario::template::Words;
 
-/// The keyword that marks the id of another step in the internal schema. The published schema does not contain it.
+/// The keyword that marks the id of another step in the schema that the loader uses. The published schema does not
+/// contain it.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
 /// The kinds of output that an earlier step provides for a later step that refers to it.
@@ -47,7 +48,8 @@ impl Leaves {
     }
 }
 
-/// Defines a type for the id of an earlier step. A row also says which output that step must provide.
+/// Defines a type for the id of an earlier step. Each use of the macro also gives the kind of output that the step must
+/// provide.
 macro_rules! step_reference {
     ($(#[$doc:meta])* $name:ident, $leaves:expr) => {
         $(#[$doc])*
@@ -106,7 +108,7 @@ step_reference!(
     Leaves::Credentials
 );
 step_reference!(
-    /// The id of a step that has a token.
+    /// The id of a step that used a token.
     TokenOf,
     Leaves::Token
 );

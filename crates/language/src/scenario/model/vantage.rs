@@ -16,8 +16,9 @@ pub struct VantageSpec {
     /// A vantage in an application's own pod: the agent is a guest in a container of a workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<AttachVantage>,
-    /// A vantage outside the cluster: the harness itself, or a container on the cluster's network. The harness keeps
-    /// URL and `Host` unchanged, but connects to the port that the container engine published on loopback.
+    /// A vantage outside the cluster: the harness itself, or a container on the cluster's network. The harness sends
+    /// the URL and the header `Host` unchanged, but connects to the loopback port under which the container engine
+    /// publishes the edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<OutsideVantage>,
 }
@@ -30,8 +31,8 @@ pub struct PodVantage {
     /// authority. The probes trust nothing else.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// The ServiceAccount of the pod. The harness creates it if it does not exist. Its token for `audience` is
-    /// projected into the pod.
+    /// The ServiceAccount of the pod. The harness creates the ServiceAccount if it does not exist. Its token for
+    /// `audience` is projected into the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
     /// The audience of the token that is projected into the pod. The default is `sts.amazonaws.com`.
@@ -47,7 +48,8 @@ pub struct PodVantage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fs_group: Option<u32>,
     /// The user id of a second, idle container. If the containers of a pod run as different users, the kubelet makes
-    /// none of them the owner of the token. Then `token-mode` and `fs-group` decide who can read the token.
+    /// none of these users the owner of the token's file. Then `token-mode` and `fs-group` decide who can read the
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sidecar_user: Option<u32>,
     /// The mode of the projected token (`defaultMode`), in the form of `chmod`: `"0400"`. The default is `"0644"`. The
@@ -56,15 +58,15 @@ pub struct PodVantage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^0[0-7]{3}$"))]
     pub token_mode: Option<String>,
-    /// The ids of certificate authorities (`cluster` is the cluster's own). Their certificates are written to
-    /// `/etc/parallax/ca-bundle.pem`, for programs that read a file.
+    /// The ids of certificate authorities. `cluster` is the cluster's own authority. The certificates of these
+    /// authorities are written to `/etc/parallax/ca-bundle.pem`, for programs that read a file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ca_bundle: Vec<String>,
     /// Environment variables of the pod's container, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, String>,
-    /// The node on which the pod runs: `node`, or one of the cluster's `agents`. By default the scheduler decides. It
-    /// places no pod on an agent node.
+    /// The node on which the pod runs: `node`, or one of the cluster's `agents`. By default, the scheduler chooses the
+    /// node, and it never chooses an agent node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The image of the pod (`images/images.lock`), with the programs that steps run in the pod: `clients`, `browser`.
@@ -76,34 +78,34 @@ pub struct PodVantage {
 /// A vantage in an application's own pod.
 ///
 /// The agent is written through exec into a folder of the application's container and runs there, so that it has the
-/// network and the resolver of the application. The agent comes when the first step asks, and goes at the end. If the
-/// workload has replaced its pod, the next step asks from the new one.
+/// network and the resolver of the application. The agent is written when the first step asks, and is removed at the
+/// end of the environment. If the workload has replaced its pod, the next step asks from the new pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AttachVantage {
     /// The workload whose pod asks: `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`, in the namespace
     /// of the variant. A fixture or an `apply` creates it, unless `existing` is true.
     pub to: String,
-    /// The container of the pod. It may be omitted if the pod has only one, or names one by the annotation
-    /// `kubectl.kubernetes.io/default-container`.
+    /// The container of the pod. It may be omitted if the pod has only one container, or names a container in the
+    /// annotation `kubectl.kubernetes.io/default-container`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The ids of the certificate authorities that the probes of this vantage trust. `cluster` is the cluster's own
     /// authority. The probes trust nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<String>,
-    /// How the questions are asked. With `application`, names resolve as in the application's own programs (`/etc/hosts`,
-    /// `/etc/nsswitch.conf`, search list and `ndots`), and the probes trust the certificates that these programs trust.
-    /// By default, the probes ask DNS for the absolute name, and trust `trust`.
+    /// How the questions are asked. With `application`, names resolve as in the application's own programs
+    /// (`/etc/hosts`, `/etc/nsswitch.conf`, search list and `ndots`), and the probes trust the certificates that these
+    /// programs trust. By default, the probes ask DNS for the absolute name, and trust only the authorities in `trust`.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     pub asks_as: Option<AsksAs>,
-    /// The image with the agent (`images/images.lock`: `agent`) of an ephemeral container. It is created only if the
-    /// application's container has no shell or no folder for the agent. Kubernetes never removes an ephemeral container
-    /// from its pod. Without an image, such a container is an error.
+    /// The image of an ephemeral container that runs the agent (`images/images.lock`: `agent`). The container is
+    /// created only if the application's container has no shell or no folder for the agent. Kubernetes never removes an
+    /// ephemeral container from its pod. If this field is missing, it is an error when such a container is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Whether the workload exists before the run, in the namespace that `--namespace` names. Without this option, the
-    /// scenario is skipped.
+    /// Whether the workload exists before the run, in the namespace that `--namespace` names. Without `--namespace`,
+    /// the scenario is skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existing: bool,
 }
@@ -112,12 +114,12 @@ pub struct AttachVantage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AsksAs {
-    /// Those of the application's own programs.
+    /// The resolver and the certificates of the application's own programs.
     Application,
 }
 
 impl AttachVantage {
-    /// Returns the kind and the name of the workload. `None` if `to` has another form than those of its documentation.
+    /// Returns the kind and the name of the workload. `None` if `to` does not have the documented form `KIND/NAME`.
     pub fn workload(&self) -> Option<(AttachKind, &str)> {
         let (kind, name) = self.to.split_once('/')?;
         Some((AttachKind::of(kind)?, name))
@@ -138,8 +140,8 @@ pub enum AttachKind {
 }
 
 impl AttachKind {
-    /// Returns the kind that a word of the command line or of a scenario means: its short name, singular or plural, as in
-    /// kubectl. `None` for another word.
+    /// Returns the kind that a word on the command line or in a scenario means. The word is the short name of the kind,
+    /// its singular or its plural, as in kubectl. `None` for another word.
     pub fn of(word: &str) -> Option<Self> {
         match word {
             "deploy" | "deployment" | "deployments" => Some(Self::Deployment),
@@ -160,14 +162,14 @@ impl PodVantage {
 }
 
 impl VantageSpec {
-    /// Returns the name of the image whose programs steps run at the vantage. `None` for a pod with the agent's own
-    /// image, for an application's own pod, and for the harness itself.
+    /// Returns the name of the image with the programs that steps run at the vantage. `None` for a pod with the agent's
+    /// own image, for an application's own pod, and for the harness itself.
     pub fn image(&self) -> Option<&str> {
         let pod = self.pod.as_ref().and_then(|it| it.image.as_deref());
         pod.or_else(|| self.outside.as_ref().and_then(|it| it.image.as_deref()))
     }
 
-    /// Whether questions are asked from within a pod: one of the harness, or an application's own.
+    /// Whether questions are asked from within a pod: a pod of the harness, or an application's own pod.
     pub fn is_inside(&self) -> bool {
         self.pod.is_some() || self.attach.is_some()
     }
