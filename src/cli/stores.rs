@@ -86,7 +86,7 @@ pub struct Store {
 pub struct Row {
     /// The id of the capability in this row. A step names the capability by this id (in `shows`).
     pub id: String,
-    /// The capability in words, for example what a client asks the store to do.
+    /// The capability in words, such as "A presigned HEAD".
     pub asks: String,
     /// The cells of the row, one for each store, in the order of the columns.
     pub cells: Vec<Cell>,
@@ -264,7 +264,7 @@ impl Table {
              `parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares this table with what a run saw.\n\n\
              - **works**: as S3's documentation says.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
              - **missing**: the store does not do it, and the cell says what it answers.\n- **hole**: an attack succeeds.\n\
-             - **not tried**: nobody asked the store; the cell says why. It says nothing about the store.\n\n"
+             - **not tried**: no step asks the store; the cell says why.\n\n"
         );
         for note in &self.notes {
             let _ = writeln!(out, "{note}\n");

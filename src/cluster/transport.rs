@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use parallax_record::in_full;
 
 /// The time limit for a call whose answer is not a stream, including the body of the answer. Normally, the apiserver
-/// answers every call of the harness within a second, so a call that exceeds the limit will get no answer at all.
+/// answers every call of the harness within a second, so the limit is far above the normal time.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses before the retries of a call. Together they are longer than the pause that an overloaded apiserver
 /// requests (one second), and much shorter than the deadline of any step.

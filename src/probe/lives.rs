@@ -5,6 +5,8 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::restarts::starts_again;
+
 /// The number of characters that are shown of a message about the end of a container. The message comes from the
 /// container or from the kubelet.
 const MESSAGE_LIMIT: usize = 200;
@@ -87,13 +89,8 @@ fn runs_well(status: &ContainerStatus) -> bool {
 /// Whether the container has completed its work, as an init container or the container of a Job does.
 fn is_done(pod: &Pod, status: &ContainerStatus) -> bool {
     let succeeded = status.state.as_ref().and_then(|it| it.terminated.as_ref()).is_some_and(|it| it.exit_code == 0);
-    let Some(spec) = pod.spec.as_ref().filter(|_| succeeded) else { return false };
-    let init = spec.init_containers.iter().flatten().find(|it| it.name == status.name);
-    match init {
-        // An init container with this policy is a sidecar, which runs as long as its pod.
-        Some(init) => init.restart_policy.as_deref() != Some("Always"),
-        None => matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")),
-    }
+    let spec = pod.spec.as_ref().filter(|_| succeeded);
+    spec.is_some_and(|spec| !starts_again(spec, &status.name, 0))
 }
 
 /// The reason why the kubelet ended the whole pod, for example because the node lacks a resource. `None` if the pod has

@@ -16,6 +16,7 @@ pub mod logs;
 mod pod;
 mod prober;
 mod proxy;
+mod restarts;
 mod session;
 pub mod terminal;
 mod vantage;

@@ -52,18 +52,23 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         Ok(started) => started,
         Err(error) => {
             own::keep_evidence(context, plan).await;
+            let ended = own::node_ended(context, plan, &error);
+            let unready = ended.and_then(|ended| readiness::of_cluster(plan, &ended, began.elapsed()));
+            let result = match unready {
+                None => {
+                    setup.failed(error.failure());
+                    Err(error)
+                }
+                Some(unready) => {
+                    setup.done(readiness::not_ready(std::slice::from_ref(&unready)));
+                    readiness::judge_cluster(context, plan, &unready);
+                    Ok(())
+                }
+            };
             if !context.options.keep {
                 own::stop(context, &plan.name).await;
             }
-            let ended = own::node_ended(context, plan, &error);
-            let unready = ended.and_then(|ended| readiness::of_cluster(plan, &ended, began.elapsed()));
-            let Some(unready) = unready else {
-                setup.failed(error.failure());
-                return Err(error);
-            };
-            setup.done(readiness::not_ready(std::slice::from_ref(&unready)));
-            readiness::judge_cluster(context, plan, &unready);
-            return Ok(());
+            return result;
         }
     };
     drop(starting);

@@ -157,8 +157,8 @@ pub(crate) struct Context {
     pub(crate) notes: Notes,
     /// The agents (guests) that the run has placed in containers of applications.
     pub(crate) guests: guests::AllPlaced,
-    /// The number of containers that were removed together with their finished clusters, before the clean-up at the end
-    /// of the run.
+    /// The number of objects (containers, networks) that were removed together with their finished clusters, before the
+    /// clean-up at the end of the run.
     pub(crate) taken_away: AtomicUsize,
 }
 

@@ -215,6 +215,12 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["presigned-url", "--deny-warnings"]).success();
     fs::remove_dir_all(broken).expect("removed");
     lint(&["--label", "presing"]).code(2).stderr(contains("no scenario has the label `presing`"));
-    lint(&["scenarios/contract", "--label", "presign"]).code(2).stderr(contains("no scenario has the label `presign`"));
+    lint(&["scenarios/contract", "--label", "presign"]).code(2).stderr(contains("the labels leave out all of it"));
+    lint(&["contract", "--label", "!presign"]).success().stdout(contains("1 scenario and 0 breaks are in order"));
+    // A path is relative to the current folder, which may be below the project's folder.
+    let below = |args: &[&str]| parallax(&project.path().join("scenarios/presign")).arg("lint").args(args).assert();
+    below(&["presigned-url"]).success().stdout(contains("1 scenario and 1 break are in order"));
+    fs::create_dir(project.path().join("fixtures")).expect("made");
+    lint(&["fixtures"]).success();
     lint(&["--label", "presign"]).success().stdout(contains("1 scenario and 1 break are in order"));
 }

@@ -15,7 +15,6 @@ use testcontainers::bollard::query_parameters::{
 
 use super::connect::Engine;
 use super::error::{EngineError, status};
-use super::ledger::Kind;
 use super::spec::{Container, Protocol};
 
 /// The largest size of a file that the harness reads out of a container.
@@ -31,12 +30,6 @@ impl Engine {
             .stop_container(name, Some(options))
             .await
             .map_err(EngineError::call(format!("stop container {name}")))
-    }
-
-    /// Removes a container and its anonymous volumes, even while the container runs. A container that does not exist is
-    /// not an error. The error text is the reason why the container still exists.
-    pub async fn take_away(&self, name: &str) -> Result<(), String> {
-        self.remove(Kind::Container, name).await
     }
 
     /// Sends a signal to the main process of a container, for example `SIGKILL` or `SIGHUP`.

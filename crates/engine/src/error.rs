@@ -56,12 +56,12 @@ pub enum EngineError {
         fix: String,
     },
     /// Each of the engine's address ranges belongs to a network.
-    #[error("cannot create network {name}: the engine has {networks} networks, and no address range for another one")]
+    #[error("cannot create network {name}: the engine has {}no address range for another network", counted(*networks))]
     NoAddresses {
         /// The name of the network.
         name: String,
-        /// The number of networks that the engine has.
-        networks: usize,
+        /// The number of networks that the engine has. `None` if the engine did not list them.
+        networks: Option<usize>,
     },
     /// The engine's address is known, but the engine does not answer.
     #[error("the engine at {endpoint} ({source_of}) does not answer: {reason}")]
@@ -193,8 +193,8 @@ impl EngineError {
                 Some(format!("start that engine, or change what names it ({source_of})"))
             }
             Self::NoAddresses { .. } => Some(
-                "remove the networks that nothing uses (`docker network prune`; `parallax gc` for those of dead runs), or add \
-                 ranges to `default-address-pools` of the engine's configuration"
+                "remove the networks of kept runs (`parallax down`), of dead runs (`parallax gc`) and those that nothing uses \
+                 (`docker network prune`), or add ranges to `default-address-pools` of the engine's configuration"
                     .to_owned(),
             ),
             Self::ImageMissing { image, .. } => Some(format!("get it first: `parallax images build`, or load {image}")),
@@ -229,6 +229,10 @@ impl EngineError {
             _ => Vec::new(),
         }
     }
+}
+
+fn counted(networks: Option<usize>) -> String {
+    networks.map_or_else(String::new, |number| format!("{number} networks and "))
 }
 
 impl From<&EngineError> for Failure {

@@ -22,8 +22,10 @@ use super::sweep::{Swept, Unfinished};
 /// The time for which [`Site::close`] waits for creations of objects that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
-/// The words of Docker's error if each of its address ranges belongs to a network (`libnetwork/ipam` of Docker 26.1).
-const NO_ADDRESSES: &str = "non-overlapping IPv4 address pool";
+/// Parts of the messages with which Docker reports that each of its address ranges belongs to a network: those of release
+/// 26.1, and those of release 27 and later.
+const NO_ADDRESSES: [&str; 2] =
+    ["non-overlapping IPv4 address pool", "all predefined address pools have been fully subnetted"];
 
 /// All objects of one run in the engine. The value can be cloned cheaply, and dropping it removes nothing.
 #[derive(Clone, Debug)]
@@ -127,9 +129,9 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Removes the network with the role `what`, and each container and volume whose role begins with `what` and a hyphen.
-    /// An engine has address ranges for about 30 networks, so a run with more clusters needs the networks of the clusters
-    /// that have ended.
+    /// Removes the network with the role `what`, and each container whose role begins with `what` and a hyphen, together
+    /// with its anonymous volumes. An engine has address ranges for about 30 networks, so a run with more clusters needs
+    /// the ranges of the clusters that have ended.
     pub async fn remove_network(&self, what: &str) -> Result<Swept, EngineError> {
         self.0.engine.sweep_part(&self.0.run, &self.name_of(what)).await
     }
@@ -173,12 +175,17 @@ impl Site {
 impl Engine {
     /// Returns the error for a network that the engine did not create.
     async fn no_network(&self, name: String, source: bollard::errors::Error) -> EngineError {
-        if !source.to_string().contains(NO_ADDRESSES) {
+        if !has_no_addresses(&source.to_string()) {
             return EngineError::Call { doing: format!("create network {name}"), source };
         }
-        let networks = self.docker.list_networks(None).await.map_or(0, |networks| networks.len());
+        let networks = self.docker.list_networks(None).await.noted("count the networks").map(|networks| networks.len());
         EngineError::NoAddresses { name, networks }
     }
+}
+
+/// Whether the engine refused a network because it has no address range left. `message` is the message of the engine.
+fn has_no_addresses(message: &str) -> bool {
+    NO_ADDRESSES.iter().any(|words| message.contains(words))
 }
 
 /// The result of a finished task. A panic of the task becomes an error.
@@ -187,4 +194,23 @@ pub(super) fn joined<T>(
     doing: &str,
 ) -> Result<T, EngineError> {
     result.unwrap_or_else(|error| Err(EngineError::Process { doing: doing.to_owned(), reason: error.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_addresses_is_recognised_by_the_words_of_each_release() {
+        for (message, expected) in [
+            (
+                "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+                true,
+            ),
+            ("all predefined address pools have been fully subnetted", true),
+            ("network with name parallax-r1-c1 already exists", false),
+        ] {
+            assert_eq!(has_no_addresses(message), expected, "{message}");
+        }
+    }
 }

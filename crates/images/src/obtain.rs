@@ -61,11 +61,11 @@ pub struct Obtained {
     pub published: bool,
     /// The source that the image came from.
     pub source: Source,
-    /// The path of the image's archive. `None` if no archive was requested, or if the published form of another image
-    /// contains this one.
+    /// The path of the image's archive. `None` if no archive was requested, or if another image that was pulled from a
+    /// registry already contains this one: the published k3s contains CoreDNS, for example.
     pub archive: Option<PathBuf>,
-    /// The id of the image in the engine or, if only an archive was requested, the digest of its config. Empty if the
-    /// published form of another image contains this one, or if nothing was requested.
+    /// The id of the image in the engine or, if only an archive was requested, the digest of its config. Empty if neither
+    /// was requested, or if another image already contains this one.
     pub id: String,
 }
 

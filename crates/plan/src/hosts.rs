@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_never_longer_than_the_host_name_of_a_container() {
+    fn a_namespace_makes_no_name_longer_than_the_host_name_of_a_container() {
         let of = |namespace: &str| effective("minio.example.com", namespace, false);
         let fits = "a".repeat(HOST_LIMIT - "minio..example.com".len());
         assert_eq!(of(&fits), format!("minio.{fits}.example.com"));

@@ -23,7 +23,7 @@ impl fmt::Display for Words<'_> {
 fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt::Result {
     for cluster in &plan.clusters {
         let end = expected.clusters.get(&cluster.name).copied().flatten();
-        let end = end.map_or_else(String::new, |end| format!(", done after {end:.0} s of the run"));
+        let end = end.map_or_else(String::new, |end| format!(", done {end:.0} s after the first cluster begins"));
         writeln!(text, "cluster {}{end}", cluster.name)?;
         for (what, arguments) in [
             ("apiserver", &cluster.traits.apiserver_args),

@@ -216,6 +216,27 @@ fn variants_that_share_a_name_of_the_cluster_get_clusters_of_their_own_if_nothin
 }
 
 #[test]
+fn lint_finds_two_environments_that_claim_the_name_of_a_container() {
+    let front = "{ use: apiserver-front, public: api.example.com, internal: api-internal.example.com, issuer: ca }";
+    let scenario = |changed: &str| {
+        format!(
+            "name: a\nsummary: b\nfixtures:\n  ca: {{ use: certificate-authority }}\n  other: {{ use: certificate-authority }}\n  front: {front}\n\
+             vantages: {{ host: {{ outside: {{}} }} }}\nflow:\n  - {{ id: a, from: host, dns: {{ name: a.example.org }}, expect: {{ dns: no-such-name }} }}\n\
+             breaks:\n  other:\n    change: {changed}\n    fails: {{ a: {{ mismatch: dns }} }}\n"
+        )
+    };
+    let check = |changed: &str| {
+        let library = Library::shipped();
+        let loaded = Loaded::read(&library, "a", "scenario.yaml", scenario(changed).as_bytes()).expect("a scenario");
+        let all = loaded.variants.iter().map(|it| it.id.clone()).collect();
+        super::check(&library, &[loaded], &all).map_err(|error| error.to_string())
+    };
+    assert_eq!(check("{ flow: { a: { dns: { name: b.example.org } } } }"), Ok(()));
+    let refused = check("{ fixtures: { front: { issuer: other } } }").expect_err("a conflict");
+    assert!(refused.contains("both claim the name api"), "{refused}");
+}
+
+#[test]
 fn the_expected_time_is_that_of_the_schedule() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();

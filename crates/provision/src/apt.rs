@@ -24,8 +24,8 @@ const ETC_APT: &str = "/etc/apt";
 /// The number of last lines of a command's output that an error shows.
 const OUTPUT_LINES: usize = 20;
 /// The time limits of two commands of apt: `UPDATE_WITHIN` for reading the package lists, `INSTALL_WITHIN` for
-/// installing packages. apt's own waits, such as the wait for dpkg's lock, are shorter. Therefore a command of apt that
-/// reaches its limit has certainly hung.
+/// installing packages. apt's own waits, such as the wait for dpkg's lock, are shorter. So a command of apt that reaches
+/// its limit probably hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
 /// The time for which `Apt` waits until another apt process releases the lock of the package lists. apt itself waits

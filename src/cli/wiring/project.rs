@@ -8,7 +8,7 @@ use parallax_vocab::event::Exit;
 use parallax_vocab::{VariantId, inert};
 
 use crate::cli::args::{Lint, Plan, Shard};
-use crate::cli::filter::{self, Candidate};
+use crate::cli::filter::{self, Candidate, FilterError};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
 use parallax_images::{Lock, Recipes};
@@ -88,11 +88,11 @@ impl Project {
     }
 
     /// Returns the variants that the query selects.
-    pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
+    pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, FilterError> {
         let is_store = |name: &str| self.library.get(name).is_some_and(Fixture::is_store);
         if let Some(store) = query.stores.iter().find(|it| !is_store(it)) {
             let known = self.library.names().filter(|name| is_store(name)).map(str::to_owned).collect();
-            return Err(filter::FilterError::NoStore { store: store.clone(), known });
+            return Err(FilterError::NoStore { store: store.clone(), known });
         }
         let candidates = self.scenarios.iter().flat_map(|loaded| {
             loaded.variants.iter().map(|variant| {
@@ -172,12 +172,23 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
     let real = |path: &Path| path.canonicalize().ok();
+    // The name of a file outside the project is relative to the current folder, and each other name to the project.
     let is_in = |file: &str, path: &Path| {
-        real(&root.join(file)).zip(real(path)).is_some_and(|(file, path)| file.starts_with(path))
+        let files = [real(&root.join(file)), real(Path::new(file))];
+        real(path).is_some_and(|path| files.iter().flatten().any(|file| file.starts_with(&path)))
     };
     let files = || project.scenarios.iter().map(|it| &it.file).chain(diagnostics.iter().map(|it| &it.file));
-    if let Some(empty) = paths.iter().find(|path| !files().any(|file| is_in(file, path))) {
+    // All fixtures of the project have been read with it.
+    let of_fixtures =
+        |path: &Path| real(path).zip(real(&root.join("fixtures"))).is_some_and(|(path, all)| path.starts_with(all));
+    if let Some(empty) = paths.iter().find(|path| !of_fixtures(path) && !files().any(|file| is_in(file, path))) {
         return Err(CliError::Usage(format!("{} contains no scenario", empty.display())));
+    }
+    if diagnostics.is_empty() && !args.labels.is_empty() {
+        // Fails if no scenario of the whole project has such a label.
+        let whole = if paths.is_empty() || !filters.is_empty() { None } else { Some(read(root, &[]).0) };
+        let query = filter::Query { labels: args.labels.clone(), ..filter::Query::default() };
+        whole.as_ref().unwrap_or(&project).select(&query)?;
     }
     if !filters.is_empty() {
         let named = |file: &str| paths.iter().any(|path| is_in(file, path));
@@ -200,11 +211,13 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         project.scenarios.retain(|it| meant(&it.file));
         diagnostics.retain(|it| meant(&it.file) || !it.file.starts_with("scenarios/"));
     }
-    if diagnostics.is_empty() {
-        // Fails if the project has no scenario at all, or none with these labels.
-        project.select(&filter::Query { labels: args.labels.clone(), ..filter::Query::default() })?;
-    }
     project.scenarios.retain(|it| filter::has_labels(&args.labels, &it.scenario.labels));
+    if project.scenarios.is_empty() && diagnostics.is_empty() && !paths.iter().any(|path| of_fixtures(path)) {
+        let because = "the labels leave out all of it";
+        return Err(
+            if args.labels.is_empty() { FilterError::Nothing } else { FilterError::NothingLeft { because } }.into()
+        );
+    }
     let lock = Lock::listed(&Recipes::Of(root.to_owned()))?;
     diagnostics.extend(unknown_images(&project, &lock.names().collect::<Vec<_>>()));
     if !diagnostics.is_empty() {

@@ -2,7 +2,7 @@
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::LogParams;
 use kube::{Api, Client};
@@ -10,6 +10,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
+use super::super::restarts::starts_again;
 use super::{Dated, Line, LogError, LogQuestion, later};
 use crate::cluster::{Pauses, is_transient, pauses};
 use parallax_engine::{CutLine, lines};
@@ -61,16 +62,13 @@ impl Instance {
     /// Returns the current or last instance of the container, from the container's status. `None` if the container has
     /// not started. While the container waits for its next start, both its current log and its previous log are the log
     /// of its last instance. Therefore `before` is `None` then, so that no line is read twice.
-    fn of(pod: &str, policy: Option<&str>, status: &ContainerStatus) -> Option<Self> {
+    ///
+    /// `starts_again` says whether the kubelet starts the container again after an end with the given exit code.
+    fn of(pod: &str, starts_again: impl Fn(i32) -> bool, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
         let state = status.state.as_ref();
         let waits = state.is_some_and(|it| it.waiting.is_some());
         let ended = state.and_then(|it| it.terminated.as_ref());
-        let restarts = |exit_code| match policy {
-            Some("Never") => false,
-            Some("OnFailure") => exit_code != 0,
-            _ => true,
-        };
         let last = status.last_state.as_ref().and_then(|it| it.terminated.as_ref());
         let before = (!waits && status.restart_count > 0)
             .then(|| Before { ended: instant(last.and_then(|it| it.finished_at.as_ref())) });
@@ -82,7 +80,7 @@ impl Instance {
             lost: status.restart_count - i32::from(before.is_some()),
             kept_since: instant(last.and_then(|it| it.started_at.as_ref())),
             before,
-            until_next: ended.filter(|it| status.restart_count > 0 && restarts(it.exit_code)).and_then(|it| {
+            until_next: ended.filter(|it| status.restart_count > 0 && starts_again(it.exit_code)).and_then(|it| {
                 // The kubelet rounds the time of an end down to whole seconds, so one second is added. The next
                 // instance usually starts ten seconds later or more.
                 Some(instant(it.finished_at.as_ref())? + Duration::SECOND)
@@ -169,8 +167,8 @@ impl Reader {
             .flat_map(|it| it.init_container_statuses.iter().flatten().chain(it.container_statuses.iter().flatten()));
         let status = statuses.find(|it| it.name == container);
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let policy = if is_at_its_end(pod) { Some("Never") } else { policy(spec, &container) };
-        Ok(status.and_then(|status| Instance::of(name, policy, status)))
+        let starts_again = |exit_code| !is_at_its_end(pod) && starts_again(spec, &container, exit_code);
+        Ok(status.and_then(|status| Instance::of(name, starts_again, status)))
     }
 
     /// Whether the instance is still the last instance of its container, as far as the apiserver knows.
@@ -311,20 +309,6 @@ fn is_at_its_end(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Returns when the kubelet restarts a container of the pod: one of the values of `restartPolicy`, which a pod or a
-/// container can have.
-fn policy<'a>(spec: &'a PodSpec, container: &str) -> Option<&'a str> {
-    let named = |it: &&'a Container| it.name == container;
-    let init = spec.init_containers.iter().flatten().find(named);
-    let own = init.or_else(|| spec.containers.iter().find(named)).and_then(|it| it.restart_policy.as_deref());
-    own.or(match (init, spec.restart_policy.as_deref()) {
-        // An init container that ended with success does not run again. The exception is a sidecar, which has its own
-        // policy, so this code does not apply to it.
-        (Some(_), None | Some("Always")) => Some("OnFailure"),
-        (_, of_pod) => of_pod,
-    })
-}
-
 /// Returns the id of a container's current or last instance. `None` if the container has never started.
 fn run(status: &ContainerStatus) -> Option<String> {
     let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
@@ -375,7 +359,7 @@ mod tests {
             (&waiting, 1, false, 1),
             (&waiting, 2, false, 2),
         ] {
-            let instance = Instance::of("p", None, &status(state, restarts)).expect("begun");
+            let instance = Instance::of("p", |_| true, &status(state, restarts)).expect("begun");
             assert_eq!((instance.before.is_some(), instance.lost), (before, lost), "{state} {restarts}");
         }
     }
@@ -397,7 +381,8 @@ mod tests {
             (&ended(1), "OnFailure", 1, next),
             (&ended(1), "Never", 1, None),
         ] {
-            let instance = Instance::of("p", Some(policy), &status(state, restarts)).expect("begun");
+            let again = |exit_code| policy == "Always" || policy == "OnFailure" && exit_code != 0;
+            let instance = Instance::of("p", again, &status(state, restarts)).expect("begun");
             assert_eq!(instance.until_next, until_next, "{state} {policy} {restarts}");
         }
     }
@@ -416,28 +401,9 @@ mod tests {
     }
 
     #[test]
-    fn an_init_container_starts_again_only_if_it_failed() {
-        let spec = |of_pod: Option<&str>| {
-            let init = json!([{"name": "init"}, {"name": "sidecar", "restartPolicy": "Always"}]);
-            let spec = json!({"restartPolicy": of_pod, "initContainers": init, "containers": [{"name": "app"}]});
-            serde_json::from_value::<PodSpec>(spec).expect("a pod's spec")
-        };
-        for (of_pod, container, expected) in [
-            (None, "app", None),
-            (Some("Always"), "app", Some("Always")),
-            (Some("Never"), "app", Some("Never")),
-            (None, "init", Some("OnFailure")),
-            (Some("Always"), "init", Some("OnFailure")),
-            (Some("Never"), "init", Some("Never")),
-            (Some("Never"), "sidecar", Some("Always")),
-        ] {
-            assert_eq!(policy(&spec(of_pod), container), expected, "{of_pod:?} {container}");
-        }
-    }
-
-    #[test]
     fn what_ended_before_what_counts_is_not_missed() {
-        let running = |restarts| Instance::of("p", None, &status(&json!({"running": {}}), restarts)).expect("begun");
+        let running =
+            |restarts| Instance::of("p", |_| true, &status(&json!({"running": {}}), restarts)).expect("begun");
         let before = running(1).before.expect("one");
         assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
         assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));

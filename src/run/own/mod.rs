@@ -82,11 +82,14 @@ pub(super) async fn stop(context: &Context, cluster: &str) {
             swept.remaining.iter().for_each(|it| context.sink.warn(format!("cluster {cluster}: {it}")));
         }
         // The clean-up at the end of the run tries again.
-        Err(error) => context.sink.warn(format!("the containers of cluster {cluster} were not removed: {error}")),
+        Err(error) => {
+            context.sink.warn(format!("the containers and the network of cluster {cluster} were not removed: {error}"));
+        }
     }
 }
 
-/// Writes the kubeconfig of a cluster that is kept into the run's folder, and reports how to use it.
+/// Writes the kubeconfig of a cluster to a file in the run's folder, and tells the user how to use this file. It is for a
+/// cluster that is kept after the run.
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {

@@ -144,7 +144,7 @@ mod tests {
             ("crates/node/src/main.rs", "let client = Client::try_from(config)?;", 0),
             ("src/act/kill.rs", "let command = [\"ctr\", \"tasks\"];", 1),
             ("src/run/lives.rs", "context.site.engine().life(&name)", 1),
-            ("src/run/own/mod.rs", "context.site.engine().take_away(name)", 0),
+            ("src/run/own/mod.rs", "context.site.engine().logs(name)", 0),
             ("src/run/store.rs", "parallax_probe::minio::put_policy(view)", 1),
             ("crates/probe/src/store.rs", "minio::admin::put_policy(view)", 0),
             ("crates/explain/src/refusal.rs", "\"https://minio.example.com\"", 0),

@@ -27,7 +27,8 @@ const PARAMETERS_LIMIT: usize = 8;
 /// The SHA-256 of an empty body, in hexadecimal.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Returns copies of the seen request, in each of which `part` has another value that may be the signed one.
+/// Returns requests in each of which `part` may have the value that was signed, and differs from that of the seen
+/// request. If the signed request is known, only this request can be returned.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
     // If the signed request is known, nothing needs to be guessed.
     if let Some(signed) = case.signed {
