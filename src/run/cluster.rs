@@ -65,9 +65,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
                     Ok(())
                 }
             };
-            if !context.options.keep {
-                own::stop(context, &plan.name).await;
-            }
+            own::stop(context, &plan.name).await;
             return result;
         }
     };
@@ -78,9 +76,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         Err(error) => {
             setup.failed(error.failure());
             own::keep_evidence(context, plan).await;
-            if !context.options.keep {
-                own::stop(context, &plan.name).await;
-            }
+            own::stop(context, &plan.name).await;
             return Err(error.into());
         }
     };
@@ -120,9 +116,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         warn_of_blocked_deletions(context, &cluster, plan).await;
     }
     own::keep_evidence(context, plan).await;
-    if !context.options.keep {
-        own::stop(context, &plan.name).await;
-    }
+    own::stop(context, &plan.name).await;
     result
 }
 

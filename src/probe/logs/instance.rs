@@ -10,9 +10,9 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use super::super::restarts::starts_again;
 use super::{Dated, Line, LogError, LogQuestion, later};
 use crate::cluster::{Pauses, is_transient, pauses};
+use crate::probe::restarts::starts_again;
 use parallax_engine::{CutLine, lines};
 use parallax_record::in_full;
 

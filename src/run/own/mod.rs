@@ -74,8 +74,12 @@ pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError
 }
 
 /// Removes the containers and the network of a finished cluster, so that the next cluster can use their memory, disk
-/// space and address range. Each cluster has its own unpacked copy of the images.
+/// space and address range. Each cluster has its own unpacked copy of the images. A run that keeps its clusters
+/// (`--keep`) removes nothing here.
 pub(super) async fn stop(context: &Context, cluster: &str) {
+    if context.options.keep {
+        return;
+    }
     match context.site().remove_network(cluster).await {
         Ok(swept) => {
             context.taken_away.fetch_add(swept.removed.len(), Ordering::Relaxed);
