@@ -7,8 +7,8 @@ use clap::Parser as _;
 use parallax::cli::{self, Cli, CliError};
 use parallax_vocab::event::Exit;
 
-/// The time that background tasks get to finish after the command has ended. When it is over, the process ends even
-/// if such tasks still run.
+/// The time that background tasks get to finish after the command has ended. After this time, the process ends even if
+/// background tasks still run.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {

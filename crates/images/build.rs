@@ -1,9 +1,9 @@
 //! Makes Cargo build this crate again when a file of `images/` is added or removed. The macro that embeds these files
 //! does not notice added or removed files.
 //!
-//! If the variable `PARALLAX_EMBED` names a folder, its files `NAME.gz` become part of the crate. They are the programs
-//! of this workspace that image recipes need, compressed. `cargo xtask dist` sets the variable. A developer's build
-//! embeds no program, because `parallax` then finds the programs in its own folder.
+//! If the variable `PARALLAX_EMBED` contains the path of a folder, the files `NAME.gz` in this folder become part of
+//! the crate. Each file is a compressed program of this workspace that image recipes need. `cargo xtask dist` sets the
+//! variable. A developer's build embeds no program, because `parallax` then finds the programs in its own folder.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -25,7 +25,7 @@ const FOREGROUND: &str = "foregroundDeletion";
 ///
 /// # Errors
 ///
-/// At the deadline, the error names what blocks the deletion: finalizers, and pods that still exist.
+/// At the deadline, the error says what blocks the deletion: finalizers, and pods that still exist.
 pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, name: &str) -> Result<Done, ActError> {
     let object = api.get(name).await.map_err(ActError::of(title, "get"))?;
     let uid = object.uid().unwrap_or_default();
@@ -71,8 +71,8 @@ async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String 
     blocks.join("; ")
 }
 
-/// If the object is a namespace, the messages of its conditions that say what the namespace still contains. The result
-/// is empty for an object of another kind, because only namespaces have such conditions.
+/// Returns messages that say what a namespace still contains. The messages come from the conditions of the namespace.
+/// For an object of another kind, the result is empty, because only namespaces have these conditions.
 fn conditions_of(object: &DynamicObject) -> Vec<String> {
     if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The error type of this room: why a change to the environment did not take effect.
+//! The error type of the module `act`: why a change to the environment did not take effect.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Failure;

@@ -1,9 +1,9 @@
 //! Carries out the changes that steps make to a running cluster, and waits until each change has taken effect.
 //!
 //! Only this module and `apply` change a cluster. Each action watches the objects that it changes, at most until its
-//! own deadline. At the deadline, the error names what is still missing. If the apiserver refuses the change, or if
-//! the change does not take effect, the error is a cause ([`ActError::Cause`]): the step has failed. If the harness
-//! itself cannot act, the error is not a cause, and the variant gets no verdict.
+//! own deadline. At the deadline, the error says what is still missing. If the apiserver refuses the change, or if the
+//! change does not take effect, the error is a cause ([`ActError::Cause`]): the step has failed. If the harness itself
+//! cannot act, the error is not a cause, and the variant gets no verdict.
 
 mod beside;
 mod delete;
@@ -39,8 +39,8 @@ pub use self::workload::Workload;
 
 /// The time limit of an action whose step sets no time limit.
 pub const WITHIN: Duration = Duration::from_mins(3);
-/// The name under which actions change fields (the field manager). `apply` uses another name, so the `managedFields`
-/// of an object show which of the two rooms set a field.
+/// The name under which actions change fields (the field manager). `apply` uses another name, so the `managedFields` of
+/// an object show which of the two modules set a field.
 const FIELD_MANAGER: &str = "parallax-act";
 
 /// The result of an action.

@@ -1,4 +1,5 @@
-//! `kill`, `end` and `start` of an agent node, which is any node except the cluster's server node.
+//! The steps `kill`, `end` and `start` for an agent node. An agent node is any node of the cluster except the server
+//! node.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams};

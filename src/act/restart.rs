@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use super::{ActError, Done, FIELD_MANAGER, Scope, Workload};
 
-/// The annotation of a pod template that a restart changes, so that the controller replaces the pods. The value is a
-/// time in nanoseconds. If it were in seconds, as in kubectl's own annotation, two restarts within one second would
-/// count as one.
+/// A restart changes this annotation of the pod template, so the controller replaces the pods. The value is a time in
+/// nanoseconds. If it were in seconds, as in kubectl's own annotation, two restarts within one second would count as
+/// one.
 const ANNOTATION: &str = "io.parallax/restarted-at";
 
 /// Replaces every pod of a workload, and waits until the new pods are available and the old pods are gone.

@@ -1,4 +1,4 @@
-//! `rotate`: issues the certificate of a fixture again, and puts the new one into its Secret.
+//! `rotate`: issues a new certificate for a fixture, and puts it into the Secret that contains the old certificate.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::certs::{CertError, Issuer, Leaf};
 use parallax_language::fixture::Certificate;
 use parallax_language::scenario::model::RotateStep;
 
-/// Issues a certificate again, as a `rotate` step declares. A field that the step does not set keeps its value from
-/// `planned`. `start` is the start of the run, to which validity times are relative.
+/// Issues a certificate again, with the fields that a `rotate` step sets. A field that the step does not set has its
+/// value from `planned`. Validity times are relative to `start`, the start of the run.
 pub fn reissue(
     planned: &Certificate,
     step: &RotateStep,

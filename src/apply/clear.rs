@@ -1,9 +1,9 @@
-//! Removes a run's objects from somebody else's cluster, which stays after the run, and waits until they are gone.
+//! Removes a run's objects from somebody else's cluster, and waits until they are gone. The cluster itself stays.
 //!
 //! Each object that a run creates in such a cluster has a label with the run's id. A search for this label needs only
 //! the id and no other data of the run. Therefore the run itself, its reaper and `parallax gc` can all remove the same
-//! objects. A controller may create further objects for a labelled object. They name the labelled object as their owner
-//! (owner references), and Kubernetes deletes them before their owner (foreground deletion).
+//! objects. A controller may create further objects for a labelled object. These further objects name the labelled
+//! object as their owner (owner references). Kubernetes deletes them before their owner (foreground deletion).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,8 +33,8 @@ const GONE_WITHIN: Duration = Duration::from_mins(3);
 /// kind of the cluster, and these watches would cost the apiserver more than a few list requests.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The time after which a search that found nothing is repeated. If the run was stopped while a request was under way,
-/// the apiserver may still create the object of this request. No event reports that this will not happen, so a second
-/// search is needed.
+/// the apiserver may still create the object of this request. No event shows that the apiserver will not create that
+/// object any more. So a second search is needed.
 const QUIET: Duration = Duration::from_secs(1);
 /// The number of kinds whose objects are listed at the same time.
 const LISTED_AT_ONCE: usize = 8;
@@ -207,8 +207,9 @@ async fn look(client: &Client, run: &RunId, kinds: &[Searched]) -> Result<Vec<Fo
         };
         match api.list(&only).await {
             Ok(list) => Ok(list.items.into_iter().map(|object| Found { kind: kind.clone(), object }).collect()),
-            // The user may not list this kind, or the kind no longer exists. In both cases the run has no object of
-            // this kind: before a run creates an object, it checks that the user may list objects of that kind.
+            // The user has no right to list this kind, or the kind no longer exists. In both cases the run has no
+            // object of this kind: before a run creates an object, it checks that the user has the right to list
+            // objects of that kind.
             Err(kube::Error::Api(status)) if matches!(status.code, 403..=405) => Ok(Vec::new()),
             Err(error) => Err(error),
         }

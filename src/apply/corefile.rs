@@ -1,4 +1,4 @@
-//! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` `coredns`.
+//! Writes DNS rules into the Corefile itself, like an administrator who edits the `ConfigMap` `coredns`.
 //!
 //! k3s owns that `ConfigMap`. At each start, k3s applies its own manifest again, which undoes the change
 //! (docs/facts.md#coredns-on-k3s). Therefore the `ConfigMap` `coredns-custom` is normally the better place for DNS

@@ -116,9 +116,9 @@ pub fn prepare(
     Ok(provisioned)
 }
 
-/// Creates all objects of the plan. Objects that do not need each other are created concurrently. Then waits for one of
-/// two events: the vantage pods run and the fixtures' workloads are ready, or every failure that a break declares
-/// (`declared`) has been observed.
+/// Creates all objects of the plan; objects that do not need each other are created concurrently. Then waits until the
+/// vantage pods run. Also waits for the workloads of the fixtures. [`Declared::settled`] decides when a failed workload
+/// ends this wait.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -147,8 +147,8 @@ pub async fn bring_up(
         let objects = apply_all(applier, plan, &environment).await?;
         // No pod starts before its node is ready, and a node takes long if it imports the images for the first time.
         // The time limits for pods therefore begin when the node is ready. The node has its own time limit. In somebody
-        // else's cluster there is no such wait, because its nodes have other names and already have their images or
-        // pull them.
+        // else's cluster, the harness does not wait for nodes: the nodes there have other names, and they already have
+        // their images or pull them.
         if applier.visit().is_none() {
             node_ready(applier.client(), SERVER_NODE).await?;
         }
@@ -357,8 +357,8 @@ async fn vantage_pods(
     Ok(try_join_all(pods).await?.into_iter().collect())
 }
 
-/// Returns the values of those exports that name a field of an object. The values are read from the applied objects.
-/// The key of the result is the fixture's id and the name of the export.
+/// Returns the values of those exports that refer to a field of an object. The values are read from the applied
+/// objects. The key of the result is the fixture's id and the name of the export.
 fn fields(plan: &EnvironmentPlan, applied: &[DynamicObject]) -> BTreeMap<(String, String), String> {
     let mut fields = BTreeMap::new();
     for (id, contributions) in &plan.fixtures {

@@ -30,7 +30,7 @@ pub enum ApplyError {
         /// The reason why the manifest is not valid.
         reason: String,
     },
-    /// An object names an image that `images/images.lock` does not have.
+    /// An object uses an image that `images/images.lock` does not have.
     #[error("{place}: there is no image `{image}` in images/images.lock")]
     NoImage {
         /// The place of the object's declaration: a manifest file and the number of the document in it. For an object
@@ -39,12 +39,12 @@ pub enum ApplyError {
         /// The name of the image that is missing.
         image: String,
     },
-    /// Certificates that the user gives to a fixture cannot be used: those of a file, or those that this machine
-    /// trusts.
+    /// The certificates that the user gives to a fixture cannot be used. They come from a file, or they are the ones
+    /// that this machine trusts.
     #[error("{place}: {what} {reason}")]
     Input {
-        /// The place in the scenario, as `file:line`, that names the file. For the certificates of this machine, the
-        /// fixture's id.
+        /// The line of the scenario with the path of the file, as `file:line`. For the certificates of this machine,
+        /// the fixture's id.
         place: String,
         /// The path of the file with the certificates, or `this machine`.
         what: String,
@@ -68,7 +68,7 @@ pub enum ApplyError {
         namespace: String,
         /// The time that the harness waited, in seconds.
         within_s: u64,
-        /// The last state of the part that the harness observed, in words: the reason why the part is not ready.
+        /// The reason why the part is not ready, in words: its state when the harness last observed it.
         reason: String,
         /// The states of pods, the events and the log lines of the environment's namespace.
         evidence: Vec<String>,

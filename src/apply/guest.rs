@@ -18,8 +18,8 @@ use parallax_record::in_full;
 
 /// The time limit for the created pod to start running.
 const RUNS_WITHIN: Duration = Duration::from_secs(20);
-/// A failed start of the pod that the kubelet's next try may repair counts only after it has lasted for this time. The
-/// time is short, because a person waits for the result of `parallax check`.
+/// The kubelet's next try may repair a failed start of the pod. Therefore a failed start counts only after it has
+/// lasted for this time. The time is short, because a person waits for the result of `parallax check`.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time limit of each request that removes the created pod.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
@@ -83,7 +83,7 @@ impl Guest {
         }
     }
 
-    /// Removes the pod, and waits until it is gone. If the pod remains, the error names it.
+    /// Removes the pod, and waits until it is gone. If the pod remains, the error says how to remove it.
     pub async fn remove(&self, client: &Client) -> Result<(), String> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
         let remains = |why: String| {

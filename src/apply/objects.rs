@@ -45,8 +45,8 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     })
 }
 
-/// A Secret with the certificate and key of an authority. With it, a program in the cluster can issue certificates in
-/// the name of the authority.
+/// A Secret with the certificate and key of an authority. With this Secret, a program in the cluster can issue
+/// certificates in the name of the authority.
 pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",

@@ -45,9 +45,9 @@ pub(super) struct Awaited<'a> {
     pub(super) declared: Option<&'a Accepts<'a>>,
 }
 
-/// Waits until every pod of a Deployment is available at the Deployment's newest generation. Returns `None` when this
-/// is so, or the reason why the Deployment is not ready. The wait ends early as soon as one of the pods cannot recover
-/// ([`unrecoverable`]), or as soon as a log line of a pod matches the declared cause.
+/// Waits until every pod of a Deployment is available at the Deployment's newest generation. Returns `None` if the
+/// Deployment is ready, otherwise the reason why it is not. The wait ends early as soon as one of the pods cannot
+/// recover ([`unrecoverable`]), or as soon as a log line of a pod matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
@@ -66,8 +66,8 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
     Ok(Some(Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }))
 }
 
-/// Resolves with the reason when the Deployment cannot become ready any more. Never resolves if the Deployment does not
-/// exist, because it then has no pods.
+/// Resolves with the reason when the Deployment cannot become ready any more, or when a log line shows the cause that a
+/// break declares. Never resolves if the Deployment does not exist, because it then has no pods.
 async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
@@ -94,7 +94,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let deadline = began + it.within;
     let mut as_declared = Lasting::default();
     let cause = loop {
-        // If the time limit ends a dry run, the apiserver counts as not having answered.
+        // If a dry run takes longer than this limit, it counts as a request without an answer.
         let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
         let detail = match tried {
             Ok(Ok(pod)) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
@@ -149,7 +149,7 @@ async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String 
     format!("after {} s {}{says}", it.within.as_secs(), replicas(seen))
 }
 
-/// The label selector by which a Deployment finds its pods. `None` if the Deployment has none.
+/// The label selector by which a Deployment finds its pods. `None` if the Deployment has no selector.
 fn selector_of(deployment: &Deployment) -> Option<String> {
     selector(deployment.spec.as_ref()?.selector.clone()).ok()
 }

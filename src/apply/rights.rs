@@ -16,7 +16,7 @@ use super::server_side::{Applier, is_unknown};
 /// The verbs that the harness needs for each kind of object that it creates.
 const OF_A_KIND: [&str; 5] = ["create", "patch", "get", "list", "delete"];
 /// What every environment needs in its namespace: the resource, its subresource, and the verbs. An exec session is a
-/// request of type GET. Recent versions of Kubernetes require the verb `create` for it, too.
+/// request of type GET. Recent versions of Kubernetes also require the verb `create` for an exec session.
 const OF_EACH: [(&str, &str, &[&str]); 6] = [
     ("pods", "", &["create", "patch", "get", "list", "watch", "delete"]),
     ("pods", "exec", &["get", "create"]),
@@ -50,7 +50,7 @@ impl Right {
     }
 }
 
-/// Names the rights that the user does not have, in one sentence.
+/// Lists the rights that the user does not have, in one sentence.
 fn sentence(missing: &[Right]) -> String {
     let mut places: BTreeMap<String, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for it in missing {
@@ -77,7 +77,7 @@ pub struct Needs {
     pub attached: BTreeSet<(&'static str, &'static str, &'static str, &'static str)>,
 }
 
-/// The rights of the user of a client, as far as the apiserver has been asked about them.
+/// The rights of a client's user. The rights about which the apiserver was asked are remembered.
 pub struct Rights {
     client: Client,
     /// The existing namespace of all environments. `None` if the run creates its namespaces; the user then needs each
@@ -106,8 +106,8 @@ impl Rights {
         if self.namespace.is_none() {
             let own = OF_A_KIND.iter().chain(&["watch"]).map(|it| self.right(it, ("", "namespaces", ""), true));
             let missing = self.missing(own.collect()).await?;
-            // A user who may not create namespaces seldom has other rights in the whole cluster. So the result names
-            // only the missing rights on namespaces, and the other rights are not checked.
+            // A user without the right to create namespaces seldom has other rights in the whole cluster. So the result
+            // names only the missing rights on namespaces, and the other rights are not checked.
             if !missing.is_empty() {
                 return Ok(vec![format!("{}; --namespace NAME uses an existing one", sentence(&missing))]);
             }

@@ -87,8 +87,8 @@ impl Applier {
         self.images.get(name).map(String::as_str)
     }
 
-    /// Applies one object. If the manifest names no namespace, the object is created in `namespace`. `place` says where
-    /// the object is declared, for error messages. Returns the object as the cluster stored it.
+    /// Applies one object. If the manifest contains no namespace, the object is created in `namespace`. `place` says
+    /// where the object is declared, for error messages. Returns the object as the cluster stored it.
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
         super::objects::set_images(&mut manifest, &self.images);
@@ -249,7 +249,7 @@ impl Applier {
         tried.map_err(Box::new)
     }
 
-    /// Whether a CRD defines the kind. The result is false if the user may not list CRDs.
+    /// Whether a CRD defines the kind. The result is false if the user has no right to list CRDs.
     async fn is_defined(&self, gvk: &GroupVersionKind) -> bool {
         let all: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let found = all.list(&ListParams::default()).await.noted("list the kinds that were added");

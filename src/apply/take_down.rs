@@ -1,5 +1,5 @@
-//! Takes an environment down while other environments still run. It requests the deletion of the namespace and does not
-//! wait until the namespace is gone.
+//! Takes an environment down while other environments still run. This module requests the deletion of the namespace and
+//! does not wait until the namespace is gone.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::Applier;
 use super::error::ApplyError;
 use parallax_record::Noted as _;
 
-/// The time limit of the deletion request. If the request fails, the namespace is removed later together with its
-/// cluster.
+/// The time limit of the deletion request. If the request fails in a cluster that the harness started, the namespace is
+/// removed later together with the cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// The largest number of objects that a message names if they block the deletion of a namespace.
+/// A message names at most this number of objects that block the deletion of a namespace.
 const NAMED_AT_MOST: usize = 5;
 
 /// Requests the deletion of an environment's namespace. Kubernetes then deletes the namespace's objects in the
@@ -40,8 +40,8 @@ pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyEr
 /// and kinds that the apiserver could not list or delete.
 ///
 /// The list is empty if the namespace is gone, or if its pods are just terminating. The list is also empty if the
-/// namespace controller has not processed the namespace yet. The controller does so five seconds after the request at
-/// the earliest (`namespaceDeletionGracePeriod` in `pkg/controller/namespace`).
+/// namespace controller has not processed the namespace yet. The controller processes the namespace at the earliest
+/// five seconds after the deletion request (`namespaceDeletionGracePeriod` in `pkg/controller/namespace`).
 pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
@@ -67,9 +67,9 @@ fn conditions(namespace: &Namespace) -> &[NamespaceCondition] {
     namespace.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default()
 }
 
-/// Whether a condition of a namespace only says that pods are still terminating. Such a condition disappears by itself.
-/// The namespace controller reports such pods as remaining content. If it expected them to end at once and they still
-/// exist at its next check, it reports a failure (`pkg/controller/namespace/deletion`).
+/// Whether a condition of a namespace only says that pods are still terminating. This condition disappears by itself.
+/// The namespace controller reports terminating pods as remaining content. It reports a failure if it expected the pods
+/// to end at once, and they still exist at its next check (`pkg/controller/namespace/deletion`).
 fn passes_by_itself(kind: &str, says: &str) -> bool {
     let still_there = says.contains("unexpected items still remain in namespace") && says.ends_with("Resource=pods");
     kind == "NamespaceContentRemaining" || (kind == "NamespaceDeletionContentFailure" && still_there)
@@ -79,7 +79,7 @@ fn passes_by_itself(kind: &str, says: &str) -> bool {
 async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
     let mut found = Vec::new();
     // The kinds are discovered again, because a fixture may have added kinds. A finalizer that blocks the deletion is
-    // most often on an object of such a kind.
+    // most often on an object of an added kind.
     let kinds = Discovery::new(client.clone()).run_aggregated().await?;
     let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
     let kinds = kinds.filter(|(_, it)| it.scope == Scope::Namespaced && it.supports_operation(verbs::LIST));

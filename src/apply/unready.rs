@@ -1,5 +1,5 @@
-//! Describes fixtures that do not become ready. That a fixture does not become ready is a fault of the system under
-//! test. Therefore it is a cause and not an error of the harness.
+//! Describes fixtures that do not become ready. If a fixture does not become ready, the fault is in the system under
+//! test. Therefore the result is a cause, and not an error of the harness.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parallax_vocab::Cause;
 
 /// The time for which a cause must last before it counts. While a system starts, it fails for a moment in ways that
-/// look like a declared failure: a healthy store refuses connections and answers 503, it may not know its root
+/// look like a declared failure: a healthy store refuses connections and answers 503, the store may not know its root
 /// credentials yet, and a policy or a webhook is not in force yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
@@ -17,8 +17,8 @@ const SETTLES_AFTER: Duration = Duration::from_secs(10);
 pub struct Lasting(Option<Instant>);
 
 impl Lasting {
-    /// Takes the result of a check at the time `now`. Returns whether the failure counts, because every check has seen
-    /// it for long enough.
+    /// Takes the result of a check at the time `now`. Returns whether the failure counts: it counts if every check has
+    /// seen it for at least `SETTLES_AFTER`.
     pub fn take(&mut self, is_seen: bool, now: Instant) -> bool {
         self.0 = is_seen.then(|| self.0.unwrap_or(now));
         self.0.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_AFTER)
@@ -60,7 +60,7 @@ impl<'a> Declared<'a> {
         self.0.insert(what.to_owned(), accepts);
     }
 
-    /// The function that decides whether a `ready` entry failed as declared. `None` if the entry must be met.
+    /// The function that decides whether a `ready` entry failed in the declared way. `None` if the entry must be met.
     pub fn of(&self, what: &str) -> Option<&Accepts<'a>> {
         self.0.get(what)
     }

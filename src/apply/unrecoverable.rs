@@ -1,5 +1,5 @@
-//! Detects pods that cannot become ready, however long the harness waits. For example, a wrong image name then fails a
-//! variant within seconds and not at a deadline.
+//! Detects pods that cannot become ready, however long the harness waits. So a variant with a wrong image name, for
+//! example, fails within seconds and not at a deadline.
 //!
 //! The reasons in the status of a container come from the kubelet (`pkg/kubelet/images/types.go`,
 //! `pkg/kubelet/container/sync_result.go`); only `StartError` comes from containerd. A missing Secret or `ConfigMap`
@@ -23,16 +23,16 @@ use crate::probe::exec::is_of_the_machine;
 use crate::probe::lives::last_end;
 use parallax_record::Noted as _;
 
-/// The reasons for which a waiting container never starts. Such a reason lies in the pod itself, or in an object that
-/// the pod names, so another try does not help.
+/// The reasons for which a waiting container never starts. The reason lies in the pod itself, or in an object that the
+/// pod refers to. So another try does not help.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
 /// The reasons for which a waiting container may start at the kubelet's next try.
 const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
 /// The reasons for which a container waits after its start failed.
 const STARTS_FAIL: [&str; 2] = ["RunContainerError", "CrashLoopBackOff"];
-/// Parts of messages which show that only the kubelet's own copy of an object was out of date. The object is a Secret
-/// or `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or a Service on a node that has just started
-/// (`pkg/kubelet/kubelet_pods.go`). The kubelet then tries again.
+/// Parts of messages of the kubelet. Such a message shows only that the kubelet's own copy of an object was out of
+/// date. The object is a Secret or `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or a Service on a
+/// node that has just started (`pkg/kubelet/kubelet_pods.go`). The kubelet then tries again.
 const KUBELET_IS_BEHIND: [&str; 2] =
     ["timed out waiting for the condition", "services have not yet been read at least once"];
 /// If the kubelet's next try may end a failure, the failure counts only after it has lasted for this time. The kubelet
@@ -44,8 +44,8 @@ pub(crate) const ANOTHER_TRY: Duration = Duration::from_secs(25);
 /// mean that another part of the environment was not ready yet.
 const RESTARTS: i32 = 2;
 
-/// Resolves with the reason when a pod cannot recover. Otherwise the future never resolves. It considers the selected
-/// pods for which `concerns` returns true.
+/// Resolves with the reason when a pod cannot recover. Otherwise the future never resolves. Only the selected pods for
+/// which `concerns` returns true are considered.
 ///
 /// A failure that the kubelet's next try may end counts only after it has lasted for `patience`. The caller passes
 /// [`ANOTHER_TRY`], or a shorter time if a person waits for the answer. If a container crashes, the reason ends with
@@ -159,7 +159,7 @@ impl Failing {
 /// Returns the failure that decides about a pod: the first permanent failure among its containers, or else the first
 /// failure. `None` if no container fails.
 fn verdict(pod: &Pod) -> Option<(Weight, Why)> {
-    // A pod that is being deleted may be in any state, so it has no verdict.
+    // A pod that is being deleted may be in any state, so its state is no reason for a failure.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }

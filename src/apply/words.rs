@@ -27,18 +27,18 @@ const KILLED: i32 = 137;
 const EVICTED: &str = "Evicted";
 /// The largest number of bytes that are read from a log while it is followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
-/// The numbers of characters that are quoted from the beginning and from the end of a long line. The end matters
-/// because Go programs print the original error last.
+/// If a line is long, this many characters are quoted from its beginning and from its end. The end matters because Go
+/// programs print the original error last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
 /// After the log of a running container has shown the declared cause, the container may still become ready within this
-/// time. If it does, the line does not count.
+/// time. If the container becomes ready, the line does not count.
 const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A function that decides whether a log line shows the cause that the caller expects.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The log line that best explains why a container ended. This is the newest one of the last [`LAST_WORDS`] lines for
-/// which `wanted` returns true. If there is none, it is the last line.
+/// The log line that best explains why a container ended. Of the last [`LAST_WORDS`] lines, it is the newest one for
+/// which `wanted` returns true. If `wanted` returns true for none of them, it is the last line.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let text = tail(pods, pod, container, false).await?;
     decisive_line(&text, wanted).map(quoted)
@@ -98,11 +98,11 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
 }
 
 /// Resolves when a log line that `wanted` accepts turns out to be the reason why a container is not ready. Otherwise
-/// the future never resolves. The result names the container, the pod and the line.
+/// the future never resolves. The result contains the container, the pod and the line.
 ///
-/// Such a line is the reason in two cases: after the line, the container does not become ready within
-/// [`READY_ANYWAY_WITHIN`], or the container ends and the line is among its last lines. A line does not count if the
-/// container was ended from outside.
+/// The accepted line is the reason in two cases. In the first case, the container does not become ready within
+/// [`READY_ANYWAY_WITHIN`] after the line. In the second case, the container ends, and the line is among its last
+/// lines. A line does not count if the container was ended from outside.
 pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
@@ -127,8 +127,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
             continue;
         }
         let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-        // The result of this wait does not matter: afterwards, the container has ended or is not ready. The caller
-        // watches whether the container becomes ready, and would have cancelled this future in that case.
+        // The result of this wait does not matter. If the container becomes ready during the wait, the caller cancels
+        // this future. So after the wait, the container has ended or is not ready.
         drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
         if let Some(text) = decisive(&pods, &line, wanted).await {
             return format!("container {} of pod {}: {}", line.container, line.pod, quoted(text.trim()));
@@ -138,8 +138,8 @@ pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str
     }
 }
 
-/// The line that counts as the reason why a container is not ready, after the container logged a wanted line. `None` if
-/// the container ended for another reason, or if it is not known how it ended.
+/// After a container logged a wanted line, returns the line that counts as the reason why the container is not ready.
+/// `None` if the container ended for another reason, or if it is not known how it ended.
 async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<String> {
     let pod = pods.get_opt(&line.pod).await.noted("look at a pod that is not ready")??;
     match how(&pod, &line.container, &line.instance)? {

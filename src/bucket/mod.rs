@@ -22,7 +22,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 pub use self::place::Place;
 
-/// The environment variable that names a file with trusted authorities. The AWS CLI reads the same variable.
+/// The environment variable with the path of a file that contains trusted authorities. The AWS CLI reads the same
+/// variable.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// The region for signatures if the user configures none. Stores other than AWS usually accept any region.
 const REGION: &str = "us-east-1";

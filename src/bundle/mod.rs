@@ -1,4 +1,5 @@
-//! A bundle is one file with the failed variants of a run. With it, another machine can run these variants again.
+//! A bundle is one file with the failed variants of a run. With this file, another machine can run these variants
+//! again.
 //!
 //! The file is a tar archive with the description `bundle.json` and three folders. `project/` contains the project's
 //! files that the variants need. `resolved/` contains the variants as they were run, with the values of the
@@ -47,8 +48,8 @@ pub struct Bundle {
     pub k3s: String,
     /// The variants that failed in the run.
     pub failed: Vec<Failed>,
-    /// What identifies each image that the variants use, by the image's name: its published reference and digest, and
-    /// the tag of its build.
+    /// Maps the name of each image that the variants use to a text that identifies the image. The text contains its
+    /// published reference and digest, and the tag of its build.
     pub images: BTreeMap<String, String>,
     /// The paths of the project's files in which a secret of the run was replaced. The scenario may behave differently
     /// when it runs with such a changed file.
@@ -62,8 +63,8 @@ pub struct Bundle {
 pub struct Failed {
     /// The id of the failed variant.
     pub variant: VariantId,
-    /// The variant's first step that is not as declared. `None` if the environment did not become ready, or if the
-    /// harness, the engine or the machine failed.
+    /// The variant's first step that did not behave as the scenario says. `None` if the environment did not become
+    /// ready, or if the harness, the engine or the machine failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The seed of the random delays in the variant's `repeat` steps. `None` if no round of a `repeat` ran.

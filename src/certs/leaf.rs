@@ -63,8 +63,8 @@ impl Leaf {
     }
 }
 
-/// Returns the serial number of a certificate in hexadecimal, with the leading zero byte that keeps the number
-/// positive. The result is empty if the certificate cannot be parsed.
+/// Returns the serial number of a certificate in hexadecimal. If the number begins with a zero byte, which keeps it
+/// positive, this byte is included. The result is empty if the certificate cannot be parsed.
 fn parsed_serial(der: &[u8]) -> String {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(der).map(|(_, it)| hex::encode(it.raw_serial())).unwrap_or_default()

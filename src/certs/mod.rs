@@ -16,8 +16,8 @@ pub use store::{Bundle, issue, write_private};
 /// The reason why a certificate could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
-    /// The certificate names an issuer that the environment does not have. The loader already refuses a scenario with
-    /// this mistake. The check is repeated here, because a break may remove the issuer's fixture.
+    /// The certificate refers to an issuer that the environment does not have. The loader already refuses a scenario
+    /// with this mistake. The check is repeated here, because a break may remove the issuer's fixture.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
         /// The name of the certificate that cannot be issued.

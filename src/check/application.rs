@@ -32,7 +32,7 @@ pub struct Application {
 }
 
 /// Finds a pod of an application, as [`crate::apply::pod_of`] does. `named` is the application, and `option` is the
-/// command-line option with which the user named it.
+/// command-line option with which the user named it. The error begins with both.
 pub async fn pod_of(
     access: &Access,
     namespace: &str,

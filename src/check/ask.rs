@@ -35,7 +35,8 @@ pub struct Checked {
     pub rows: Vec<Row>,
     /// The reason why no question was asked inside the cluster. `None` if questions were asked there.
     pub no_inside: Option<String>,
-    /// The objects and the pod that could not be removed, one sentence for each, which says how to remove it.
+    /// One sentence for each object, pod or file that could not be removed. The sentence says what the user can do
+    /// about it.
     pub remains: Vec<String>,
     /// Secret texts that the output must not contain.
     pub secrets: Vec<Secret>,
@@ -113,12 +114,13 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// An open vantage inside the cluster and, if it is in an application's container, the application's own settings.
+/// An open vantage inside the cluster. If it is in an application's container, the second part is the application's own
+/// settings, or the reason why they could not be read.
 type Begun = (Vantage, Option<Result<Settings, String>>);
 
-/// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Before it returns,
-/// removes the agent and the objects that the check wrote, even if `cancel` is cancelled. Before an ephemeral container
-/// is created, `announce` is called. The caller announces all other changes.
+/// Asks the questions from this process and, if the agent can be placed, from inside the cluster. Before the function
+/// returns, it removes the agent and the objects that the check wrote, even if `cancel` is cancelled. Before an
+/// ephemeral container is created, `announce` is called. The caller announces all other changes.
 pub async fn check(
     wanted: &Wanted,
     place: Result<(&Access, &Inside), String>,
@@ -165,8 +167,8 @@ pub async fn check(
     checked
 }
 
-/// Returns the names of the namespace's Services, by the cluster IP of each Service. The map is empty if the user may
-/// not list Services.
+/// Returns the names of the namespace's Services, by the cluster IP of each Service. The map is empty if the user has
+/// no right to list Services.
 async fn services_of(access: &Access, namespace: &str) -> BTreeMap<String, String> {
     let services: Api<Service> = Api::namespaced(access.client.clone(), namespace);
     let listed = services.list(&ListParams::default()).await.noted("list the Services of the namespace");
@@ -273,7 +275,7 @@ impl Asking<'_> {
     }
 
     /// Asks the question inside and outside the cluster at the same time. `may` says for inside and for outside whether
-    /// the question can be asked. On a side on which an earlier row failed, the question is not asked, and the cell
+    /// the question can be asked. If an earlier row failed on one side, the question is not asked there, and the cell
     /// gives this reason.
     pub(super) async fn both(
         &self,

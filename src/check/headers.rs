@@ -12,12 +12,12 @@ pub(super) const SIGNED: &str = "signed headers";
 /// The headers that are signed and must arrive unchanged. The first is `accept-encoding`: the AWS SDK for Go signs it,
 /// and CDNs change it. The second is a header of an object's own metadata.
 pub(super) const ASKED: [(&str, &str); 2] = [("accept-encoding", "identity"), ("x-amz-meta-parallax-check", "signed")];
-/// The headers of an answer that must have the same value inside and outside the cluster. Proxies change them, and
+/// Headers of an answer whose values inside and outside the cluster are compared. Proxies change these headers, and
 /// clients depend on them.
 const COMPARED: [&str; 6] = ["server", "etag", "content-type", "content-length", "content-encoding", "accept-ranges"];
 
-/// Headers that belong to a single connection and not to the answer (RFC 9110, section 7.6.1). Such a header does not
-/// show that a proxy changed the answer.
+/// Headers that belong to a single connection and not to the answer (RFC 9110, section 7.6.1). If such a header
+/// differs, this does not show that a proxy changed the answer.
 const OF_CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// Builds the table cell of a list request with additional signed headers. The caller has checked that the store
@@ -28,7 +28,7 @@ pub(super) fn arrive(at: At, asked: &Asked) -> Cell {
 }
 
 /// Builds the table cell for signed headers that do not arrive as they were signed. If `changed` is empty, the cell
-/// names all headers: the store refused the request with all headers, but accepted each request with only one of them.
+/// lists all headers: the store refused the request with all headers, but accepted each request with only one of them.
 pub(super) fn changed(at: At, changed: &[(&str, &str)]) -> Cell {
     let changed = if changed.is_empty() { &ASKED } else { changed };
     let names = changed.iter().map(|(name, value)| format!("`{name}: {value}`")).collect::<Vec<_>>().join(" and ");

@@ -70,8 +70,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Compares how long the user wants links to be valid with how long the temporary credentials that sign the links
-    /// are still valid. Also opens, from outside, a link that these credentials signed.
+    /// Compares two times: how long the user wants links to be valid, and how long the credentials that sign the links
+    /// remain valid. Also opens, from outside, a link that these credentials signed.
     async fn link(&self, access: &S3Access, bucket: &str, expires: &str, may_outside: bool) -> Row {
         let url = self.presigned(false, access, ("GET", bucket, &format!("{}link.txt", self.wanted.prefix()))).await;
         let open = |_| Some(Probe::Http(HttpQuestion::new("GET", url.clone()?)));

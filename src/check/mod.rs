@@ -6,8 +6,9 @@
 //! `parallax-explain`.
 //!
 //! **Architecture Invariant:** this module needs no container engine and no scenario, and uses the cluster only through
-//! `Access`. It creates one pod, and objects whose keys begin with [`Wanted::prefix`], and removes both. In an
-//! application's own pod, it creates one file, and removes it, or one ephemeral container, whose program it ends.
+//! `Access`. It creates one pod, and objects whose keys begin with [`Wanted::prefix`], and removes the pod and the
+//! objects. In an application's own pod, it creates one file and removes the file. Or it creates one ephemeral
+//! container there, and ends the program of this container.
 
 mod application;
 mod ask;

@@ -1,5 +1,5 @@
-//! The rows of `parallax check` about the application's own resolver and its own trusted certificates, if the questions
-//! are asked from the application's container.
+//! Builds the rows of `parallax check` about the application's own resolver and its own trusted certificates. There are
+//! such rows only if the questions are asked from the application's container.
 //!
 //! The other rows resolve names by DNS alone, and trust the certificates that the user gave. A program of the
 //! application also reads `/etc/hosts`. It trusts the certificates of its own image, or those that an environment
@@ -38,8 +38,8 @@ enum Verdict {
 }
 
 impl Asking<'_> {
-    /// Builds the row about the application's own resolver. `name` is the result of the name look-up by DNS, with which
-    /// the resolver is compared.
+    /// Builds the row about the application's own resolver. The resolver is compared with `name`, the result of the
+    /// name look-up by DNS. Returns no row if the agent is not in the application's container.
     pub(super) fn own_resolver(&self, name: &Both) -> Vec<Row> {
         let outside = || Cell::not_asked("only a container has settings");
         let cell = match &self.own {
@@ -107,8 +107,8 @@ fn row(named_by: NamedBy) -> &'static str {
 
 /// Builds the table cell of the trust store at the index `at` of `all`. A trust store that does not trust the
 /// endpoint's certificate chain is a problem only if the application has no other trust store to use instead
-/// ([`instead`]). `passes` says whether the chain is trusted with the certificates that the user gave. `given` names
-/// where the user's certificates come from.
+/// ([`instead`]). `passes` says whether the chain is trusted with the certificates that the user gave. `given` says in
+/// words where the user's certificates come from.
 fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -> Cell {
     let (store, verdict) = &all[at];
     let name = row(store.named_by);
@@ -147,9 +147,9 @@ fn trust(all: &[(&TrustStore, Verdict)], at: usize, passes: bool, given: &str) -
 /// Returns the name of a trust store that has the verdict `wanted` and that an application may use instead of the trust
 /// store at the index `at`. The trust stores are in the order of precedence, so an application may use one before `at`.
 ///
-/// There are two further cases. Programs use the certificates of `NODE_EXTRA_CA_CERTS` together with those of the
-/// system's file. A folder of certificates is considered only if the store at `at` is the system's file, because only
-/// Go reads a folder.
+/// There are two further cases. The first is `NODE_EXTRA_CA_CERTS`: programs use its certificates together with those
+/// of the system's file. The second is a folder of certificates. It is considered only if the store at `at` is the
+/// system's file, because only Go reads a folder.
 fn instead(all: &[(&TrustStore, Verdict)], at: usize, wanted: &Verdict) -> Option<&'static str> {
     let of = all[at].0.named_by;
     let before = all[..at].iter();
@@ -201,8 +201,8 @@ fn resolver(own: &Settings, host: &str, by_dns: &[IpAddr]) -> Cell {
     }
 }
 
-/// Describes the search domains in a text in the format of `/etc/resolv.conf`. The description is empty if there are
-/// none.
+/// Describes the search domains in a text in the format of `/etc/resolv.conf`. The description is empty if there are no
+/// search domains.
 fn options(text: &str) -> String {
     let of = |key: &str| text.lines().rev().find_map(|it| it.trim().strip_prefix(key)?.strip_prefix([' ', '\t']));
     let ndots = of("options").and_then(|it| it.split_whitespace().find_map(|it| it.strip_prefix("ndots:")));

@@ -5,8 +5,8 @@ use parallax_vocab::{Cause, DnsFault, TlsFault};
 
 use super::refused::PATH;
 
-/// Returns the anchor of the section about the part of a signed request that a proxy changed. `None` if the part is not
-/// known, or if no section is about it.
+/// A proxy changed a part of a signed request. Returns the anchor of the section about this part. `None` if it is not
+/// known which part changed, or if no section is about it.
 pub(super) fn of_signature(finding: &SignatureFinding) -> Option<&'static str> {
     let difference = finding.differs.first()?;
     match &difference.part {

@@ -1,5 +1,6 @@
 //! Finds out why a store refused a signature. `parallax check` cannot read a trace of the store. Therefore this module
-//! uses the store's answer, which names the path that the store saw, and the answers to further requests.
+//! uses two sources: the path in the store's answer, which is the path that the store saw, and the answers to further
+//! requests.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use parallax_vocab::{Answer, Question, Reply, Secret};
 use super::rows::Asked;
 use super::wanted::Wanted;
 
-/// The largest number of hosts for which a URL is signed on trial, to find the host that the store sees.
+/// To find the host that the store sees, a URL is signed on trial for at most this number of hosts.
 const HOSTS_LIMIT: usize = 96;
 
 /// Why a store refused a signed request.
@@ -39,16 +40,16 @@ pub(super) fn path_seen(asked: &Asked, url: &str) -> String {
     asked.answer.as_ref().ok().and_then(resource).unwrap_or(sent)
 }
 
-/// In a cause of the layer `mismatch`, the name of what differs: the path that the store saw is not the path that was
-/// sent.
+/// The name of one kind of mismatch: the path that the store saw is not the path that was sent. It is the `matcher` of
+/// a cause of the layer `mismatch`.
 pub(super) const PATH: &str = "the path that the store saw";
 
-/// Returns the path that was sent and the path that the store saw, if a proxy adds a prefix to the path or strips one.
+/// If a proxy adds a prefix to the path or strips one, returns the path that was sent and the path that the store saw.
 pub(super) fn prefixed(asked: &Asked) -> Option<(String, String)> {
     let Probe::Http(http) = &asked.question.probe else { return None };
     let (sent, seen) = (decoded(path_of(&http.url)), path_seen(asked, &http.url));
     let [a, b] = [&sent, &seen].map(|it| it.trim_matches('/'));
-    // Some stores name only `/` as the path in an answer about a bucket. This does not show that a proxy changed the
+    // In an answer about a bucket, some stores give only `/` as the path. This does not show that a proxy changed the
     // path.
     let differs = !b.is_empty() && a != b && (a.ends_with(&format!("/{b}")) || b.ends_with(&format!("/{a}")));
     differs.then_some((sent, seen))
@@ -111,8 +112,8 @@ pub(super) fn finding(url: &str, path: &str, host: Option<&str>, secret: &Secret
     Some(investigated(&sent, &seen, secret))
 }
 
-/// Returns what differs between a request and the request that the store saw, if the store refused the signature.
-/// Returns `None` if the store refused the request for another reason.
+/// If the store refused the signature of a request, returns what differs between the request and what the store saw.
+/// Returns `None` if the store accepted the request, or refused it for another reason.
 pub(super) fn of_answer(question: &Question, answer: &Answer, secret: &Secret) -> Option<SignatureFinding> {
     let error = answer.reply()?.facts().s3_error?;
     let Probe::Http(http) = &question.probe else { return None };

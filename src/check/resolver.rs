@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::ask::Both;
 use super::rows::{Asked, Cell, Row, State};
 
-/// Builds the row that names the name servers that were asked inside and outside the cluster.
+/// Builds the row with the addresses of the name servers that were asked inside and outside the cluster.
 pub(super) fn row(both: &Both, services: &BTreeMap<String, String>) -> Row {
     let cell = |(name, asked): &(Cell, Option<Asked>)| {
         let answer = asked.as_ref().and_then(|it| it.answer.as_ref().ok());
@@ -26,8 +26,8 @@ fn servers(all: &[std::net::SocketAddr], services: &BTreeMap<String, String>) ->
     if text.is_empty() {
         return Cell::not_asked("it is not known");
     }
-    // NodeLocal DNSCache listens at a link-local address. It sends only the cluster's own names to CoreDNS, so rules in
-    // CoreDNS for other names have no effect.
+    // NodeLocal DNSCache listens at a link-local address. This cache asks CoreDNS only for the cluster's own names, so
+    // rules in CoreDNS for other names have no effect.
     if cached {
         return Cell {
             section: Some("a-dns-cache-on-the-node"),

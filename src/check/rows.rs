@@ -1,6 +1,6 @@
 //! Turns the answers of `parallax check` into the cells of its table. A row has one cell for the inside of the cluster
-//! and one for the outside. The cell of a failed question has a sentence about the problem, and names the section of
-//! the documentation that explains it.
+//! and one for the outside. The cell of a failed question has a sentence about the problem, and a link to the section
+//! of the documentation that explains it.
 
 use parallax_explain::{Subject, clock_apart, sentence};
 use parallax_judge::{Expected, Seen, judge};
@@ -15,11 +15,12 @@ use super::{pages, refused};
 
 /// If the clocks of the client and the store differ by at least this much, stores refuse signatures.
 const CLOCKS_LIMIT: Duration = Duration::minutes(15);
-/// If the clocks of the client and the store differ by at least this much, the cell has a note for the user.
+/// If the clocks of the client and the store differ by more than this, the cell has a note for the user.
 const CLOCKS_NOTED: Duration = Duration::seconds(5);
 /// The number of characters of a certificate's serial number that a cell contains.
 const SERIAL_SHOWN: usize = 8;
-/// The text of a table cell for a request whose signature is valid, although the store did not carry out the request.
+/// The text of a table cell for a request whose signature the store accepted. The store may have refused the request
+/// for another reason.
 const RIGHT: &str = "the signature is right";
 
 /// The text of a table cell about an object key that the store does not allow.
@@ -139,8 +140,8 @@ fn cell(
     bad(at, asked, answer, &cause, None)
 }
 
-/// Builds the table cell of a question whose answer shows a problem. `finding` says which part of the signed request
-/// differs in the store's view, if that is known.
+/// Builds the table cell of a question whose answer shows a problem. If it is known which part of the signed request
+/// arrived at the store with another value, `finding` describes this part.
 fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, finding: Option<&SignatureFinding>) -> Cell {
     let why = sentence(
         &Subject {
@@ -163,7 +164,7 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, finding: Option<&S
 }
 
 /// Builds the table cell of a request whose signature the store refused. `finding` says which part of the request
-/// differs in the store's view.
+/// arrived at the store with another value; `None` if that is not known.
 pub(super) fn explained(at: At, asked: &Asked, finding: Option<&SignatureFinding>) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
@@ -287,8 +288,8 @@ pub(super) fn keys(at: At, asked: &Asked) -> Cell {
     })
 }
 
-/// Builds the table cell of a presigned URL. A URL that is opened inside the cluster was signed outside, and the
-/// reverse. `signer` is the secret key that signed the URL.
+/// Builds the table cell of a presigned URL. If there is a pod, a URL that is opened inside the cluster was signed
+/// outside, and a URL that is opened outside was signed inside. `signer` is the secret key that signed the URL.
 pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
     let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
     let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };

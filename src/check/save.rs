@@ -1,6 +1,6 @@
 //! Writes the questions of `parallax check` as a scenario, so that users get a first scenario of their own. The
-//! scenario asks these questions in a cluster that the harness starts, with a store that has the same host name. It has
-//! a break for each usual fault.
+//! scenario asks these questions in a cluster that the harness starts, with a store that has the same host name. It
+//! also has breaks for usual faults, such as a missing DNS rule.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use super::signed::ODD_KEY;
 use super::wanted::Wanted;
 use super::{headers, show};
 
-/// The host name and the bucket of the store in the scenario, if a scenario cannot use the host name or the bucket that
-/// the user checked.
+/// The host name of the store in the scenario, if the user checked an IP address or a name without a dot. Also the
+/// bucket in the scenario, if the user gave none.
 const HOST: &str = "minio.example.com";
 const BUCKET: &str = "photos";
 

@@ -21,8 +21,8 @@ const ACCESS: [&str; 8] = [
     "root-user",
     "CONSOLE_ACCESS_KEY",
 ];
-/// The names under which Secrets contain the secret key, in the order of `ACCESS`: a Secret that uses a name of
-/// `ACCESS` uses the name at the same position here.
+/// The names under which Secrets contain the secret key. A Secret that uses a name of `ACCESS` for its access key uses
+/// the name at the same position here for its secret key.
 const SECRET: [&str; 8] = [
     "AWS_SECRET_ACCESS_KEY",
     "secret_key",

@@ -84,8 +84,8 @@ impl Asking<'_> {
         all
     }
 
-    /// Opens two presigned URLs. The URL that is opened inside the cluster was signed outside, and the URL that is
-    /// opened outside was signed inside. `request` makes the request from the URL.
+    /// Opens two presigned URLs. The URL that is opened inside the cluster was signed outside. If there is a pod, the
+    /// URL that is opened outside was signed inside. `request` makes the request from the URL.
     async fn opened(
         &self,
         (row, may): (&'static str, [bool; 2]),
@@ -124,7 +124,8 @@ impl Asking<'_> {
         Probe::S3(S3Question { access: access.clone(), operation, headers })
     }
 
-    /// Returns the row of the list request. If the store refused its signature, sends further requests to find out why.
+    /// Returns the row of the list request. If the store refused the signature of this request, sends further requests
+    /// to find out why.
     async fn keys_row(&self, both: &Both, access: &S3Access, bucket: &str) -> Row {
         let mut row = both.row("keys");
         let mut found = false;
@@ -165,7 +166,8 @@ impl Asking<'_> {
         row
     }
 
-    /// Finds out which part of a signed request a proxy changes. The requests are sent inside or outside the cluster.
+    /// Finds out which part of a signed request a proxy changes. `inside` says whether the requests are sent inside or
+    /// outside the cluster.
     async fn why_refused(&self, inside: bool, access: &S3Access, bucket: &str) -> Refused {
         let key = format!("{}{}/{}", self.wanted.prefix(), side(inside), PLAIN.1);
         let Some(url) = self.presigned(true, access, ("GET", bucket, &key)).await else { return Refused::Unknown };
@@ -224,8 +226,8 @@ impl Asking<'_> {
     }
 }
 
-/// Turns a problem with two consecutive slashes into a note if the store allows no key with them. A proxy that merges
-/// slashes then does no harm.
+/// If the store allows no key with two consecutive slashes, turns a problem with such a key into a note. For this
+/// store, a proxy that merges slashes does no harm.
 fn merged(mut row: Row) -> Row {
     let takes_none = |it: &Cell| it.text == rows::NO_SUCH_KEYS;
     if takes_none(&row.inside) || takes_none(&row.outside) {
@@ -238,8 +240,8 @@ fn merged(mut row: Row) -> Row {
     Row::of(row.name, row.inside, row.outside)
 }
 
-/// Explains why the store refused a large body. The store accepted a small body, so something on the way limits the
-/// length of bodies.
+/// Explains why a large body was refused. A small body was accepted on the same side, so something on the way limits
+/// the length of bodies.
 fn limited(at: At, cell: &mut Cell, mib: u64) {
     if cell.state == State::Good {
         cell.text = format!("{mib} MiB");

@@ -7,9 +7,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// Returns the usable certificates that this machine trusts, as PEM in one text. They come from the file `named`, which
-/// `SSL_CERT_FILE` names, or else from the machine's own file, as in OpenSSL and Go. `None` if the file cannot be read
-/// or has no usable certificate.
+/// Returns the usable certificates that this machine trusts, as PEM in one text. `named` is the value of the variable
+/// `SSL_CERT_FILE`. The certificates come from this file or, if the variable is not set, from the machine's own file.
+/// OpenSSL and Go choose the file in the same way. `None` if the file cannot be read or has no usable certificate.
 pub fn system(named: Option<&Path>) -> Option<String> {
     let mut candidates = BUNDLES.iter().map(Path::new);
     let text = match named {
@@ -20,7 +20,7 @@ pub fn system(named: Option<&Path>) -> Option<String> {
 }
 
 /// Removes certificates that cannot be trust anchors. Otherwise one unusable certificate in the machine's file would
-/// make each question fail.
+/// make each question fail. `None` if no certificate remains.
 pub(super) fn usable(text: &str) -> Option<String> {
     let is_anchor = |text: &&str| {
         let read = CertificateDer::from_pem_slice(text.as_bytes());

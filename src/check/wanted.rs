@@ -21,7 +21,7 @@ pub struct Wanted {
     /// The endpoint together with the user's keys for the store. `None` if the user gave no keys; then the questions
     /// that need these keys are not asked.
     pub access: Option<S3Access>,
-    /// The bucket to check. `None` if the user named none; then no question about a bucket is asked.
+    /// The bucket to check. `None` if the user gave no bucket; then no question about a bucket is asked.
     pub bucket: Option<String>,
     /// The certificates to trust, in PEM format.
     pub trust: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Wanted {
     pub identity: Option<Identity>,
     /// The length of the large body that is sent, in MiB. No large body is sent if it is 0.
     pub large_mib: u64,
-    /// The time for which links are to be valid, in seconds. `None` if the user named none.
+    /// The time for which links are to be valid, in seconds. `None` if the user gave no time.
     pub links_for_s: Option<u64>,
     /// The settings of the application that uses the store. `None` if the user named no application.
     pub application: Option<Application>,
@@ -48,8 +48,8 @@ pub struct Identity {
     pub account: String,
     /// The audience of the ServiceAccount's token.
     pub audience: String,
-    /// The ARN of the role to assume. `None` if the token is not to be exchanged. It is empty for a store that derives
-    /// the rights from claims of the token.
+    /// The ARN of the role to assume. `None` if the token is not to be exchanged. The ARN is empty for a store that
+    /// derives the rights from claims of the token.
     pub role: Option<String>,
     /// The certificate of the apiserver's authority, as PEM. In most clusters, this authority also signs the
     /// certificate of the token issuer.

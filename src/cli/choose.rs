@@ -21,8 +21,8 @@ pub(super) struct Chosen {
     /// A sentence about the breaks that were left out because there is evidence that nothing has changed for them.
     /// `None` without `--breaks changed`.
     pub(super) left_out: Option<String>,
-    /// The digests of the scenarios and of what they use. `None` if the choice did not need them, that is, without
-    /// `--breaks changed`.
+    /// The digests of the scenarios and of what they use. `None` without `--breaks changed`, because only this option
+    /// needs the digests.
     pub(super) prints: Option<Prints>,
     /// The shard that this run executes, and the variants of all shards together. `None` without `--shard`.
     pub(super) part_of: Option<(Shard, Vec<VariantId>)>,

@@ -61,7 +61,10 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Logs(args) => standing::logs(here()?.as_deref(), args).await,
         Command::Down(args) => standing::down(here()?.as_deref(), &args).await,
         Command::Gc => session::watched(wiring::gc).await,
-        Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
+        Command::Doctor(args) => {
+            let project = project().ok();
+            session::watched(|sink, cancel| wiring::doctor(args, project, sink, cancel)).await
+        }
         Command::Merge(args) => merge::merge(&args).await,
         Command::Shards(args) => shards::shards(&Project::load(&project()?)?, args).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
@@ -140,7 +143,7 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
     }
 }
 
-/// Chooses variants for a command that only reads the project's files and starts nothing.
+/// Chooses variants for a command that does not run them, with the project's recipes and the default node image.
 async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
     let recipes = Recipes::Of(project.root.clone());
     choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
@@ -198,8 +201,8 @@ fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
     Ok(if table.holds() { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// Writes files that are generated from the program's types. With `check`, writes nothing, and names the files that
-/// differ from what would be written.
+/// Writes files that are generated from the program's types. With `check`, writes nothing, and prints the name of each
+/// file that differs from what would be written.
 fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
         let differences = schema::stale(root, files);

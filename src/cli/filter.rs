@@ -22,7 +22,7 @@ pub enum FilterError {
         /// The number of scenarios in the project.
         known: usize,
     },
-    /// None of the chosen scenarios has the break.
+    /// None of the chosen scenarios has a break with this name.
     #[error("none of the scenarios chosen has a break `{name}`{}", did_you_mean(nearest))]
     NoBreak {
         /// The name that the user gave.
@@ -73,7 +73,7 @@ const SUGGESTED: usize = 3;
 /// The least similarity at which a name is suggested: 0 means completely different, 1 means equal.
 const SIMILAR: f64 = 0.55;
 
-/// A variant that a selection may choose, with the properties by which the selection chooses.
+/// A variant with the properties by which it can be selected.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     /// The variant's id.
@@ -84,7 +84,7 @@ pub struct Candidate<'a> {
     pub fixtures: Vec<&'a str>,
 }
 
-/// The options that select variants. A variant must satisfy all of them.
+/// The options that select variants. A variant is selected only if it satisfies all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// The filters that the user gave: names, paths and patterns. A variant must match one of them. If the list is
@@ -99,9 +99,10 @@ pub struct Query {
     /// The names or patterns of breaks that the user gave. If the list is not empty, only breaks that match are
     /// selected.
     pub only_breaks: Vec<String>,
-    /// The breaks that are not selected, even if they match the other fields.
+    /// The breaks that are left out, even if they satisfy the other options.
     pub without: Without,
-    /// The variants that were red in the last run. If set, only these variants are selected. `None` without `--failed`.
+    /// The variants to which `--failed` restricts the selection: those that failed in the last run, ended with an
+    /// error, or did not run. `None` without `--failed`.
     pub red: Option<BTreeSet<VariantId>>,
 }
 
@@ -164,8 +165,8 @@ fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> 
     if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
 }
 
-/// Returns the variants of `chosen` that have one of the required labels and none of the excluded labels. Fails if
-/// `asked` names a label that no variant of the project has, or if no variant remains.
+/// Returns the variants of `chosen` whose labels satisfy `asked` (see [`has_labels`]). Fails if `asked` contains a
+/// label that no variant of the project has, or if no variant remains.
 fn labelled<'a, 'b>(
     asked: &[String],
     chosen: Vec<&'a Candidate<'b>>,
@@ -185,7 +186,8 @@ fn labelled<'a, 'b>(
     }
 }
 
-/// Returns the variants of `chosen` that use one of `stores`. If `stores` is empty, returns all of `chosen`.
+/// Returns the variants of `chosen` that use one of `stores`. If `stores` is empty, returns all of `chosen`. Fails if
+/// no variant remains.
 fn of_stores<'a, 'b>(
     stores: &[String],
     mut chosen: Vec<&'a Candidate<'b>>,
@@ -210,7 +212,8 @@ fn plain(label: &str) -> &str {
     label.strip_prefix('!').unwrap_or(label)
 }
 
-/// Returns the breaks of `chosen` whose names match one of `names`. If `names` is empty, returns all of `chosen`.
+/// Returns the breaks of `chosen` whose names match one of `names`. If `names` is empty, returns all of `chosen`. Fails
+/// if one of `names` matches no break.
 fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
     if names.is_empty() {
         return Ok(chosen);
@@ -223,8 +226,8 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
-/// Whether a filter matches a scenario, or may match one of its breaks. `scenario` is the path of the scenario below
-/// `scenarios/`.
+/// Whether a filter selects a scenario or some of its breaks. Only the part of the filter before `+` is compared,
+/// because the names of the breaks are not known here. `scenario` is the path of the scenario below `scenarios/`.
 pub fn means(filter: &str, scenario: &str) -> bool {
     let of = filter.split_once('+').map_or(filter, |(of, _)| of);
     matches(of, &VariantId::new(scenario))
@@ -256,7 +259,8 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
         names
     };
     let known = scenarios().len();
-    // If the filter names an existing scenario but a wrong break, the breaks of that scenario are suggested.
+    // If the filter consists of an existing scenario and a break that does not exist, the breaks of that scenario are
+    // suggested.
     let breaks: Option<Vec<&str>> = filter.split_once('+').and_then(|(scenario, _)| {
         let mut its = variants.iter().map(|it| it.id).filter(|id| id.scenario() == scenario).peekable();
         its.peek()?;

@@ -35,7 +35,8 @@ pub struct Run {
     pub project: PathBuf,
     /// The folder of the run. It already exists.
     pub directory: PathBuf,
-    /// The options of `parallax e2e`, or those that a run of `parallax up` uses in their place.
+    /// The options of the run. For `parallax e2e`, the user gives them. For `parallax up`, the harness fills in the
+    /// same structure.
     pub options: E2e,
     /// The sink to which the run sends its events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
@@ -86,6 +87,8 @@ pub(super) async fn run(
     let id = holding.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
     let plan = planned(project, &chosen.selected, (&id, seed), &options)?;
+    // The plan of a variant that stands is compared with later plans, which no program has completed.
+    let complete = wiring::with_objects(project, &plan, &recipes, options.common.allow_host_programs).await?;
     let shard = shard_of(project, &chosen, &recipes, &options).await?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let own = own_folder(shard.as_deref(), &id);
@@ -98,6 +101,7 @@ pub(super) async fn run(
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     let is_evidence = holding.is_none() && options.theirs.kubeconfig.is_none();
     let redactor = recorder.redactor();
+    wiring::conceal_made(&redactor, &complete);
     let (display, standing, host) = match holding {
         Some(holding) => {
             let may = (options.common.allow_host_programs, cancel.clone());
@@ -142,12 +146,12 @@ pub(super) async fn run(
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
-            // If the digests cannot be computed, the variants have none, and the next run with `--breaks changed`
-            // takes them for changed.
+            // If the digests cannot be computed, none are stored. The next run with `--breaks changed` then treats the
+            // variants of this run as changed.
             None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
-    let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &plan), prints);
+    let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &complete), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = millis(began.elapsed());
@@ -159,8 +163,9 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    // The verdict of a kept variant is no evidence for later runs, because the user may have changed the environment.
-    // The same holds for a cluster that the harness does not own, because its other content is not known.
+    // The verdict of a kept variant is no evidence for later runs, because the user may have changed the environment. A
+    // verdict from a cluster that the harness does not own is no evidence either, because the harness does not know
+    // what else is in that cluster.
     if is_evidence {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
@@ -203,8 +208,8 @@ fn planned(
     wiring::arranged(project, selected, seed, wiring::at_once(options.at_once), namespaces)
 }
 
-/// Returns the exit code of the verdicts, or the error of writing the reports if all verdicts are good. If the verdicts
-/// are not good, their exit code is kept, and the error is only printed.
+/// Joins the exit code of the verdicts with the result of writing the reports. If all verdicts are good, an error of
+/// writing is returned. Otherwise, the exit code is returned, and the error is only printed.
 fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     match written {
         Err(error) if exit == Exit::AsExpected => Err(error),
@@ -222,7 +227,7 @@ fn own_folder(shard: Option<&ShardOf>, run: &RunId) -> String {
     shard.map_or_else(|| run.to_string(), |it| format!("shard-{}-of-{}", it.number, it.of))
 }
 
-/// Returns the description of the shard that this run executes, for the record. `None` if the run is not a shard.
+/// Returns what the record says about the shard that this run executes. `None` if the run is not a shard.
 async fn shard_of(
     project: &Project,
     chosen: &Chosen,
@@ -254,8 +259,8 @@ async fn pack(
     }
 }
 
-/// What a run needs in addition if its variant is kept. The first is the display, which also sends the events to
-/// other processes. The second is the settings of the run. The third is the server that answers other processes.
+/// Three values that a run needs only if its variant is kept: the display, which also sends the events to other
+/// processes; the settings of the run; and the server that answers requests of other processes.
 type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 
 fn of_one_that_stands(
@@ -293,8 +298,8 @@ fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     whole.map(|it| it.path.clone()).collect()
 }
 
-/// Removes from `whole` the scenarios with a variant that was not started. Their matchers must not be reported as
-/// unproven, because a break that did not run proves nothing.
+/// Removes from `whole` each scenario with a variant that was not started. The matchers of such a scenario must not be
+/// reported as unproven, because a break that did not run proves nothing.
 fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
     for event in events {
         if let EventKind::VariantEnded(ended) = &event.event
@@ -341,8 +346,8 @@ pub(super) fn publish(
 ) -> (Exit, Result<(), CliError>) {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    // The reports contain a failure to write the record. A failure to write the reports is added afterwards, so only
-    // the printed summary contains it.
+    // If the record could not be written, all reports say so. If a report could not be written, only the printed
+    // summary says so, because the harness knows this only after it has written the reports.
     let summary = summary.unwritten(unwritten);
     let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
     let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));
@@ -384,7 +389,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Returns a path as messages contain it: relative to the current folder if the path is inside this folder.
+/// Returns a path in the form for messages: relative to the current folder if the path is inside this folder.
 pub(super) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()

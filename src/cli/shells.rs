@@ -8,8 +8,8 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Completions, Manual, Shell};
 use super::{CliError, printer};
 
-/// The arguments whose values are scenarios or variants. Each text is the part of a line by which the argument is found
-/// in the generated zsh script.
+/// The arguments whose values are scenarios or variants. Each text is a part of the line that describes the argument in
+/// the generated zsh script.
 const NAMED_BY_SCENARIO: [&str; 3] = ["::filters --", ":variant --", "::paths --"];
 
 /// The addition to the bash script that completes the names of scenarios and breaks. The script gets the names from

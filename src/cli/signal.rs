@@ -25,8 +25,8 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        // `first` reports the clean-up. It is called before the cancellation, because a run that ends at once would
-        // close its record before the report is in it.
+        // `first` records that the run cleans up. It is called before the cancellation. Otherwise a run that ends at
+        // once could close its record before this note is written.
         first();
         token.cancel();
         signals.next().await;

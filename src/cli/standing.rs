@@ -134,8 +134,8 @@ impl Holder {
         Ok(Self { child, printing: vec![printing] })
     }
 
-    /// Waits until the child process can receive requests. Its first line of output reports this. Returns `false` if
-    /// the process ends before it can receive requests.
+    /// Waits until the child process can receive requests. The first line that the child process prints reports this.
+    /// Returns `false` if the process ends before it can receive requests.
     fn listening(&mut self) -> impl Future<Output = bool> + use<> {
         let stdout = self.child.stdout.take();
         let (send, receive) = oneshot::channel();
@@ -266,7 +266,7 @@ pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, 
     again(&handle, request).await
 }
 
-/// Runs the steps again each time the scenario's file is saved, from the first step that changed.
+/// Each time the scenario's file is saved, runs the steps again from the first step that changed.
 pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     let file = handle.project.join(&handle.file);
@@ -396,7 +396,7 @@ async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let Answer::Ends = answer else { return unexpected(answer) };
     let Some((removed, remaining)) = ended else {
         // No event about the clean-up has arrived, because the process was already ending or was busy with another
-        // request. In these cases it sends only the answer.
+        // request. In these cases the process sends only the answer.
         printer::data(&format!("run {}: ended\n", handle.run));
         return Ok(Exit::AsExpected);
     };
@@ -431,7 +431,7 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
 }
 
 /// Returns the text about the problems of a flow. `told` contains the sentences that were already printed when steps
-/// ended. A problem with such a sentence is left out, so that it is not printed twice.
+/// ended. A problem whose sentence is in `told` is left out, so that it is not printed twice.
 fn untold(problems: &[Problem], told: &[String]) -> String {
     let problems = problems.iter().filter(|it| !told.contains(&it.sentence));
     problems.fold(String::new(), |text, it| text + &format!("{}\n  place     {}\n", it.sentence, it.place))

@@ -33,7 +33,7 @@ const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; d
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
-    /// The stores by the name of their fixture, in the order of the columns.
+    /// The stores, in the order of the columns. The key is the name of the store's fixture.
     stores: IndexMap<String, WrittenStore>,
     /// Markdown paragraphs about the whole table, for its page.
     #[serde(default)]
@@ -54,7 +54,8 @@ struct WrittenStore {
 struct WrittenRow {
     id: String,
     asks: String,
-    /// The reasons why the capability was not tried with a store, by the name of the store's fixture.
+    /// The stores with which the capability was not tried. The key is the name of the store's fixture, and the value is
+    /// the reason.
     #[serde(default)]
     not_tried: BTreeMap<String, String>,
 }
@@ -150,8 +151,8 @@ pub enum Seen {
 #[derive(Clone, Debug)]
 struct Shown {
     fixture: String,
-    /// Whether the scenario of the step uses the fixture that the field `fixture` names. If it does not, the step
-    /// declares something about another store than its own, which is a mistake.
+    /// Whether the step's scenario uses the fixture `fixture`. If it does not, the step declares something about a
+    /// store that its scenario does not contain, which is a mistake.
     used: bool,
     capability: String,
     answer: Answer,

@@ -1,6 +1,6 @@
-//! Access to a cluster: the Kubernetes client, and how the cluster's network looks from outside. Code that uses this
-//! access need not own the cluster. If the harness started the cluster, [`Access::own`] gives access to the owner's
-//! operations.
+//! Access to a cluster: the Kubernetes client, and how the cluster's network looks from outside. The harness has this
+//! access to every cluster, whether it started the cluster or not. If the harness started the cluster, [`Access::own`]
+//! gives access to the owner's operations.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use parallax_engine::Life;
 /// A cluster whose apiserver answers. Dropping this value removes nothing from the cluster, and does not end it.
 #[derive(Clone)]
 pub struct Access {
-    /// The name of the cluster: its name in the plan or, for a cluster that the harness did not start, the name of the
+    /// The name of the cluster in the plan. If the harness did not start the cluster, this is the name of the
     /// kubeconfig's context.
     pub name: String,
     /// A Kubernetes client. For a cluster that the harness started, the client has the rights of the administrator.
@@ -25,8 +25,8 @@ pub struct Access {
     /// The certificate of the apiserver's authority, as PEM. It is empty if the kubeconfig does not contain the
     /// certificate.
     pub authority: String,
-    /// The issuer that the tokens of the cluster's ServiceAccounts name. It is empty if the harness did not start the
-    /// cluster, because the issuer is then unknown.
+    /// The issuer in the tokens of the cluster's ServiceAccounts. It is empty if the harness did not start the cluster,
+    /// because the issuer is then unknown.
     pub issuer: String,
     /// How the network looks to this process when it asks questions from outside the cluster: the name servers and the
     /// detours. The certificates to trust are not set here.
@@ -72,15 +72,16 @@ impl Access {
     }
 
     /// Returns the source address that requests from the pods of a node have after they leave the cluster. If `node` is
-    /// `None` or no agent node, returns the address for pods on the server node.
+    /// `None` or is not an agent node, returns the address for pods on the server node.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
         let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.0.get(node)?.address());
         agent.or(self.egress)
     }
 
-    /// Returns the addresses outside the cluster from which requests can reach a store. They are the address of the
-    /// edge and those of the containers of an environment's fixtures, because both forward requests. They also include
-    /// the addresses of vantages in containers, because a load balancer may keep these as source addresses.
+    /// Returns the addresses outside the cluster from which requests can reach a store: the address of the edge, the
+    /// addresses of the fixtures' containers in the environment, and the addresses of vantages in containers. The edge
+    /// and a fixture's container forward requests. A load balancer may keep the address of a vantage as the source
+    /// address of a request.
     pub fn hops(&self, namespace: &str) -> Vec<IpAddr> {
         let beside = self.own.iter().flat_map(|own| {
             let vantages = own.outside.values().map(|it| it.address);
@@ -110,8 +111,8 @@ impl Access {
         }
     }
 
-    /// Resolves when the cluster's server node ends. Only the owner can observe this. For other clusters, the future
-    /// never resolves.
+    /// Resolves when the cluster's server node ends. Only the owner of a cluster can observe this. For a cluster that
+    /// the harness does not own, the future never resolves.
     pub async fn lost(&self) -> ClusterError {
         match &self.own {
             Some(own) => own.exited().await,

@@ -45,7 +45,7 @@ impl Own {
         Ok(Ok(()))
     }
 
-    /// Starts a container outside the cluster that was stopped. Returns its address.
+    /// Starts a stopped container outside the cluster, and returns its address.
     ///
     /// # Errors
     ///

@@ -105,7 +105,7 @@ pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
 }
 
 /// Makes `context` the current context, and removes all other contexts with their clusters and users. So the
-/// credentials of other clusters are not copied, and nobody takes them for the credentials that are used.
+/// credentials of other clusters are not copied, and nobody confuses them with the credentials that are used.
 pub(super) fn keep_only(kubeconfig: &mut Kubeconfig, context: &str) {
     kubeconfig.current_context = Some(context.to_owned());
     kubeconfig.contexts.retain(|it| it.name == context);

@@ -35,13 +35,13 @@ const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// The key of the taint that each agent node gets. The taint keeps away pods that do not tolerate it, so a pod runs on
 /// an agent node only if its scenario says so.
 pub const AGENT_TAINT: &str = "parallax.dev/agent";
-/// The path, on each node, of the file with the token with which agent nodes join the cluster. All nodes of a cluster
-/// have the same token.
+/// The path on each node of the file with a token. Agent nodes join the cluster with this token, which is the same on
+/// all nodes of the cluster.
 const TOKEN: &str = "/etc/parallax/token";
 const TOKEN_CHARACTERS: usize = 32;
-/// The files with the certificates of the server node's authorities. Each pair is the path on the server and the path
-/// on an agent node. Published k3s fetches the authorities itself, but the source-built agent needs them before it
-/// starts (docs/facts.md#source-built-node).
+/// The files with the certificates of the server node's authorities. Each pair is the path on the server node and the
+/// path on an agent node. The published k3s image fetches the certificates itself, but a source-built agent node needs
+/// the files before it starts (docs/facts.md#source-built-node).
 const AUTHORITIES: [(&str, &str); 2] = [
     ("/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/agent/server-ca.crt"),
     ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "/var/lib/rancher/k3s/agent/client-ca.crt"),
@@ -69,12 +69,13 @@ const UNPACKED_FACTOR: u64 = 3;
 pub struct Images {
     /// The reference of the node image.
     pub node: String,
-    /// The reference of the agent image, with which the world is started.
+    /// The reference of the image that contains `parallax-agent`. The container of the world runs from this image.
     pub agent: String,
-    /// The references of the images of vantages outside the cluster, by image name.
+    /// The images of the vantages outside the cluster. The key is the name of the image, and the value is its
+    /// reference.
     pub outside: BTreeMap<String, String>,
     /// The paths of image archives for the node's air-gap folder, by image name. A cluster gets only the archives of
-    /// the images that its plan names.
+    /// the images in its plan and in `everywhere`.
     pub archives: Vec<(String, PathBuf)>,
     /// The names of the images whose archives every node gets, whether the cluster's plan names them or not.
     pub everywhere: BTreeSet<String>,
@@ -87,12 +88,12 @@ pub struct Surroundings {
     pub network: Network,
     /// The containers of fixtures outside the cluster that already run on the network.
     pub neighbours: Vec<Neighbour>,
-    /// The authority that issues the apiserver's certificate. It is given if a container outside the cluster must trust
-    /// the authority before the cluster starts. If it is `None`, the cluster creates its own authority.
+    /// The authority that issues the apiserver's certificate, if a container outside the cluster must trust this
+    /// authority before the cluster starts. If it is `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
     /// The root certificates (PEM) of the scenarios' authorities, by the id of the authority. If the plan says that an
-    /// agent node trusts one of these authorities, the node trusts its certificate instead of that of the cluster's own
-    /// authority.
+    /// agent node trusts one of these authorities, the node gets this certificate instead of the certificate of the
+    /// cluster's own authority.
     pub roots: BTreeMap<String, String>,
 }
 
@@ -254,8 +255,8 @@ fn fits(available_mib: u64, needed_mib: u64) -> bool {
     available_mib >= IN_MEMORY_MIB && needed_mib <= available_mib / 2
 }
 
-/// The name and the path of the archive of each image that the cluster's pods use. Other archives are left out, because
-/// a node unpacks every archive that it gets, and some images take gigabytes.
+/// Returns the name and the path of each archive that the nodes of the cluster get. Other archives are left out,
+/// because a node unpacks every archive that it gets, and some images take gigabytes.
 fn archives_for<'a>(plan: &'a ClusterPlan, images: &'a Images) -> impl Iterator<Item = &'a (String, PathBuf)> {
     let named = plan.images();
     let all = images.archives.iter();

@@ -45,13 +45,14 @@ pub struct Own {
 }
 
 impl Own {
-    /// Returns the role of the server node's container in the run, from which the container's name is made: `c1-node`,
-    /// for example.
+    /// Returns the role of the server node's container in the run, for example `c1-node`. The name of the container is
+    /// made from this role.
     pub fn node_of(plan: &ClusterPlan) -> String {
         format!("{}-node", plan.name)
     }
 
-    /// Returns the role of an agent node's container in the run, from which the container's name is made.
+    /// Returns the role of an agent node's container in the run, for example `c1-agent-second`. The name of the
+    /// container is made from this role.
     pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
         format!("{}-agent-{agent}", plan.name)
     }
@@ -94,8 +95,8 @@ impl Own {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// Returns log lines of the container that a fixture runs outside the cluster. They are those of the last `tail`
-    /// lines whose time satisfies `counts`.
+    /// Returns log lines of the container that a fixture runs outside the cluster. At most the last `tail` lines are
+    /// read. Of these, the lines whose time satisfies `counts` are returned.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -107,7 +108,8 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// Returns log lines of a node. They are those of the last `tail` lines whose time satisfies `counts`.
+    /// Returns log lines of a node. At most the last `tail` lines are read. Of these, the lines whose time satisfies
+    /// `counts` are returned.
     pub async fn written_by_node(
         &self,
         node: &str,

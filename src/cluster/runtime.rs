@@ -40,7 +40,7 @@ impl Own {
     }
 
     /// Kills the main processes of several containers at the same time. Returns the error output of the runtime. `None`
-    /// if there is none.
+    /// if there is no output.
     pub async fn kill_at_once(
         &self,
         container_ids: impl Iterator<Item = &str>,

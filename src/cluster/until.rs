@@ -36,7 +36,7 @@ pub enum Ended<K> {
     Unseen(String),
 }
 
-/// Waits until a condition holds for an object or for its absence.
+/// Waits until a condition holds. The condition gets the object, or `None` if the object does not exist.
 ///
 /// A watch that fails is started again after a pause. At the deadline, the object is requested once more. Without this
 /// request, the caller could not distinguish two cases: the condition does not hold, which is a fault of the system

@@ -56,7 +56,8 @@ pub enum ProbeError {
         /// Which part of the question is too large.
         why: String,
     },
-    /// The outcomes of a prober cannot be used: some are missing, or they cannot be true.
+    /// The outcomes of a prober, which are the results of its questions, cannot be used: some are missing, or they
+    /// cannot be true.
     #[error("the prober cannot be counted: {why}")]
     Prober {
         /// What is wrong with the outcomes, in words.

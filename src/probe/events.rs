@@ -24,7 +24,7 @@ pub struct EventQuestion {
     pub namespace: String,
     /// The reason of the events, such as `FailedMount`. `None` selects every reason.
     pub reason: Option<String>,
-    /// The events to leave out, as [`known`] returns them.
+    /// The keys of the events to leave out, as [`known`] returns them.
     pub hidden: BTreeSet<String>,
 }
 

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use crate::cluster::{api_message, is_transient};
 use parallax_record::in_full;
 
-/// The number of bytes that are kept of standard output, and the same number of standard error, if the caller sets no
-/// other limit.
+/// The number of bytes that are kept of each output stream of a program (standard output and standard error), if the
+/// caller sets no other limit.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The size of the buffer for a program's input, in bytes.
 const INPUT_BUFFER_BYTES: usize = 64 * 1024;
@@ -66,11 +66,11 @@ pub enum NotRan {
 /// The standard input of a program, and how much of its output is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams<'a> {
-    /// The standard input of the program; `None` for no input. It is sent only after the program has written something
-    /// to standard output. A program that needs no input can therefore end first. If a program ended while its input is
-    /// still sent, the connection would break, and its exit status would be lost.
+    /// The standard input of the program; `None` for no input. The input is sent only after the program has written
+    /// something to standard output. A program that needs no input can therefore end first. If a program ended while
+    /// its input is still sent, the connection would break, and the exit status would be lost.
     pub input: Option<&'a [u8]>,
-    /// The number of bytes that are kept of standard output, and the same number of standard error.
+    /// The number of bytes that are kept of each output stream: standard output and standard error.
     pub output_limit_bytes: u64,
 }
 
@@ -84,7 +84,7 @@ impl Default for Streams<'_> {
 ///
 /// # Errors
 ///
-/// [`NotRan`].
+/// [`NotRan`] says why the program gave no result.
 pub async fn run(
     pods: &Api<Pod>,
     pod: &str,
@@ -99,7 +99,7 @@ pub async fn run(
 ///
 /// # Errors
 ///
-/// [`NotRan`].
+/// [`NotRan`] says why the program gave no result.
 pub async fn run_with(
     pods: &Api<Pod>,
     (pod, container): (&str, &str),
@@ -110,7 +110,7 @@ pub async fn run_with(
     let Streams { input, output_limit_bytes: limit } = streams;
     let ran = async {
         let parameters = AttachParams::default().container(container).stdin(input.is_some()).stdout(true).stderr(true);
-        // kube's default size of this buffer is 1 KiB. With it, a long input would need thousands of messages.
+        // The library kube gives this buffer 1 KiB by default. A long input would then need thousands of messages.
         let parameters = if input.is_some() { parameters.max_stdin_buf_size(INPUT_BUFFER_BYTES) } else { parameters };
         let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|it| refused(&it))?;
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
@@ -176,7 +176,7 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
 }
 
 /// Reads one output stream of a program, and returns the beginning of the output. Notifies `began` when the first bytes
-/// arrive. The rest is read too and dropped, because a program whose output is not read would block.
+/// arrive. The rest of the output is also read, but dropped, because a program whose output is not read would block.
 async fn read(output: Option<impl AsyncRead + Unpin>, limit: u64, began: Option<&Notify>) -> String {
     let Some(mut output) = output else { return String::new() };
     let mut beginning = Vec::new();

@@ -7,11 +7,11 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::restarts::starts_again;
 
-/// The number of characters that are shown of a message about the end of a container. The message comes from the
-/// container or from the kubelet.
+/// The largest number of characters that are shown of a message about the end of a container. The message comes from
+/// the container or from the kubelet.
 const MESSAGE_LIMIT: usize = 200;
 
-/// The reason that the kubelet reports if the kernel ended a container for lack of memory.
+/// The reason that the kubelet reports if the kernel ended a container because there was not enough memory.
 pub(crate) const OUT_OF_MEMORY: &str = "OOMKilled";
 
 /// Lists the pods of a namespace that match the selector `labels`. An empty text selects every pod.
@@ -21,7 +21,7 @@ pub async fn pods(client: &Client, namespace: &str, labels: &str) -> Result<Vec<
 }
 
 /// Describes the parts of a pod that the machine has ended since `before` was read. Either the kubelet evicted the pod,
-/// or the kernel ended a container for lack of memory. No scenario intends such an end.
+/// or the kernel ended a container because there was not enough memory. No scenario intends such an end.
 pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
     let Some(now) = after.iter().find(|it| it.metadata.uid == before.metadata.uid) else { return Vec::new() };
     let name = before.name_any();
@@ -86,7 +86,8 @@ fn runs_well(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|it| it.running.is_some()) && (status.ready || status.restart_count == 0)
 }
 
-/// Whether the container has completed its work, as an init container or the container of a Job does.
+/// Whether the container has ended with exit code 0 and will not start again. This is so for an init container and for
+/// the container of a Job.
 fn is_done(pod: &Pod, status: &ContainerStatus) -> bool {
     let succeeded = status.state.as_ref().and_then(|it| it.terminated.as_ref()).is_some_and(|it| it.exit_code == 0);
     let spec = pod.spec.as_ref().filter(|_| succeeded);
@@ -129,7 +130,7 @@ pub(crate) fn end_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a Co
     ends(status).find(|it| it.container_id.as_deref() == Some(id))
 }
 
-/// The status of a container contains how at most two of its instances ended. Returns these ends, the latest one first.
+/// Returns the ends of instances that the status of a container contains: at most two, the latest one first.
 fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
     [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref())
 }

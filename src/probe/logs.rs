@@ -38,8 +38,8 @@ pub struct LogQuestion {
     pub since: Option<OffsetDateTime>,
     /// Lines in this time range are left out, because other variants used the environment in this time.
     pub without: Range<OffsetDateTime>,
-    /// Whether to read the logs of earlier instances too, as far as these logs exist. This is needed to check that no
-    /// line contains a text.
+    /// Whether to read the logs of earlier instances too, as far as these logs exist. A step that checks that no line
+    /// contains a text needs these logs.
     pub whole: bool,
     /// The pods of the variant's namespace that have been seen so far and that existed after `since`. If such a pod is
     /// gone, its log is reported as unread.
@@ -205,8 +205,8 @@ fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Describes the selected pods that no longer exist, because their logs no longer exist either. This applies only to
-/// pods that are selected by labels. If a pod is selected by name, only the pod that has this name now counts.
+/// Describes the selected pods that no longer exist. Their logs no longer exist either. This applies only to pods that
+/// are selected by labels. If a pod is selected by name, only the pod that has this name now counts.
 fn gone(selected: &Selected, question: &LogQuestion, pods: &[Pod]) -> Vec<String> {
     let Selected::Labels(labels) = selected else { return Vec::new() };
     let is_there = |seen: &&Pod| pods.iter().any(|it| it.metadata.uid == seen.metadata.uid);
@@ -229,7 +229,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
-        // The apiserver does not have the log of such a container, because the container engine runs the container.
+        // The container engine runs these three kinds of containers, so the apiserver does not have their logs.
         LogTarget::Beside(_) | LogTarget::Node(_) | LogTarget::World => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);

@@ -1,5 +1,5 @@
-//! A prober at a vantage: in this process, or in the agent at the other end of a session. Each read fetches the
-//! outcomes that are new since the last read.
+//! A prober at a vantage: in this process, or in the agent at the other end of a session. An outcome is the result of
+//! one question. Each read fetches the outcomes that are new since the last read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQue
 use super::{ProbeError, Session};
 use parallax_record::Noted as _;
 
-/// The time limit for an agent to carry out an order to a prober: start, read, stop or end. It does not include the time
-/// that a prober waits for the answers to its own questions.
+/// The time limit for an agent to carry out an order to a prober: start, read, stop or end. The limit does not include
+/// the time that a prober waits for the answers to its own questions.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
 /// The number that the next prober gets. All sessions share this counter, so no two probers have the same number.
 static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-/// Whether the kubelet starts a container of this pod again after an end with this exit code. `container` is the name of
-/// the container.
+/// Whether the kubelet starts a container of this pod again after an end with this exit code. `container` is the name
+/// of the container.
 pub(super) fn starts_again(spec: &PodSpec, container: &str, exit_code: i32) -> bool {
     match policy(spec, container) {
         Some("Never") => false,
@@ -12,8 +12,8 @@ pub(super) fn starts_again(spec: &PodSpec, container: &str, exit_code: i32) -> b
     }
 }
 
-/// Returns when the kubelet restarts a container of the pod: one of the values of `restartPolicy`, which a pod or a
-/// container can have.
+/// Returns the `restartPolicy` that applies to a container of the pod. The policy of the container itself comes before
+/// the policy of the pod.
 fn policy<'a>(spec: &'a PodSpec, container: &str) -> Option<&'a str> {
     let named = |it: &&'a Container| it.name == container;
     let init = spec.init_containers.iter().flatten().find(named);

@@ -197,7 +197,7 @@ impl Session {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock is still usable, because no holder leaves the state half changed.
+        // A poisoned lock is still usable, because no code that holds the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -232,7 +232,8 @@ impl Shared {
                 let greet = greet.take();
                 *state = State::Open(HashMap::new());
                 if let Some(greet) = greet {
-                    // The caller of `open` may have given up waiting. In this case, it drops the session soon.
+                    // The caller of `open` may have given up waiting. In this case, the caller drops the session soon,
+                    // so the error is ignored.
                     let _ = greet.send(Ok(Hello { host, addresses }));
                 }
                 Ok(())

@@ -184,8 +184,8 @@ async fn an_agent_that_never_answers_is_overdue() {
     assert!(matches!(answer, Err(ProbeError::Overdue { waited_ms: 3_050, .. })), "{answer:?}");
 }
 
-/// An answer that arrives slowly, byte by byte, does not extend the deadline. This would happen if the time limit
-/// applied to each read and not to the whole answer.
+/// Tests that an answer does not extend the deadline if it arrives slowly, byte by byte. The deadline would be extended
+/// if the time limit applied to each read and not to the whole answer.
 #[tokio::test]
 async fn an_agent_that_answers_a_byte_at_a_time_is_overdue() {
     let (session, mut fake, _gone) = with_fake(wire::VERSION).await;

@@ -9,8 +9,7 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 /// An open vantage: a place from which questions can be asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// The probe runs in this process. Each question contains a view, which says to which addresses its packets really
-    /// go.
+    /// The probe runs in this process. The view in each question says to which addresses the packets really go.
     Outside,
     /// The probe runs in this process, but the programs of a scenario run isolated from the other processes of this
     /// machine.
@@ -32,8 +31,8 @@ impl Vantage {
         }
     }
 
-    /// Starts a prober. It runs at the vantage itself, so that the connection between the harness and the vantage does
-    /// not delay its questions.
+    /// Starts a prober. The prober runs at the vantage itself, so that the connection between the harness and the
+    /// vantage does not delay its questions.
     pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
         match self {
             Self::Outside | Self::Apart => Ok(Prober::here(question)),

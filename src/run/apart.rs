@@ -16,8 +16,8 @@ use crate::probe::events;
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
     at: OffsetDateTime,
-    /// Keys of the events that existed at the time `at`. A flow after the first one needs them. So the set is empty if
-    /// no such flow can follow, or if no flow reads events.
+    /// Keys of the events that existed at the time `at`. Only the flows after the first one need these keys. So the set
+    /// is empty if no second flow can follow, or if no flow reads events.
     events: BTreeSet<String>,
 }
 

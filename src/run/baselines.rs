@@ -1,6 +1,5 @@
 //! Records how long each step's expectation took to hold in the baselines of this run. During this time, even a
-//! baseline can show the failure that a break declares. So such a failure in a break proves nothing before this time
-//! is over.
+//! baseline can show the failure that a break declares. So a failure of the break in this time proves nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,8 +29,8 @@ impl Baselines {
     }
 
     /// The time for which a declared cause must last in a step of a break. `within` is the time limit of this step. The
-    /// result is longer than the time that the same step took in the baseline, even if this makes it longer than
-    /// `within`. If the baseline's time is not known, the result is `within`.
+    /// result is longer than the time that the same step took in the baseline, even if the result is then longer than
+    /// `within`. If the time of the baseline is not known, the result is `within`.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
         let key = (variant.scenario().to_owned(), step.to_owned());
         let took = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();

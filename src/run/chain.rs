@@ -1,5 +1,5 @@
 //! Collects facts that explain why a store refused to exchange a web identity token: the store's log, and the token's
-//! claims. This code changes nothing. A fact that cannot be found out is left out.
+//! claims. This code changes nothing. If a fact cannot be found out, the code continues without the fact.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) async fn broken_link(
 }
 
 /// Facts from the store's log: the last error about an identity provider, and the roles that the store created. The
-/// roles are `None` if no role was found and a part of the log was not read, because the unread part may name roles.
+/// roles are `None` if no role was found and a part of the log was not read, because the unread part may contain roles.
 async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Option<Vec<String>>) {
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };

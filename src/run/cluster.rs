@@ -20,8 +20,8 @@ const NODE_WITHIN: Duration = Duration::from_mins(3);
 /// The time limit for the cluster's answer about what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs the variants of a cluster. If the cluster fails, its error is also the outcome of each of its variants that
-/// has no verdict yet.
+/// Runs the variants of a cluster. If the cluster fails, each of its variants that has no verdict yet ends with the
+/// same error.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let result = live(context, plan, supplied).await;
     if let Err(error) = &result {
@@ -39,8 +39,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
         return Ok(());
     }
-    // The start of a node needs as much processor time as the set-up of an environment. Therefore it takes one of the
-    // slots that also limit set-ups (`--jobs`).
+    // The start of a node needs as much processor time as the set-up of an environment. Therefore the start takes one
+    // of the slots that also limit set-ups (`--jobs`).
     let starting = context.jobs.take(plan.priority).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
@@ -100,7 +100,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         let all = plan.environments.iter().map(|it| match provisioned.remove(&it.namespace).transpose() {
             Ok(provisioned) => environment::run(context, &applier, &cluster, it, provisioned, &shared).left_future(),
             Err(failure) => {
-                environment::given_up(context, it, &failure);
+                for variant in &it.variants {
+                    context.verdicts.fail_by_machine(&variant.id, failure.clone(), 0);
+                }
                 shared.ended();
                 std::future::ready(()).right_future()
             }

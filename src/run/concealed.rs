@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use parallax_plan::Plan;
 use parallax_record::Redactor;
 
 /// The kind of object whose values are concealed.
@@ -65,7 +66,7 @@ fn with_digests(fields: &Map<String, Value>) -> Map<String, Value> {
     digested
 }
 
-/// Whether a JSON pointer into `whole` points to a value of a Secret, so that the captured value is secret.
+/// Whether a JSON pointer into `whole` points to a value of a Secret. A value that a step captures there is secret.
 pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     let mut at = whole;
     for token in pointer.split('/').skip(1) {
@@ -103,6 +104,15 @@ pub(super) fn register(redactor: &Redactor, value: &Value) {
         Value::Object(fields) => fields.values().for_each(|value| register(redactor, value)),
         Value::Array(items) => items.iter().for_each(|item| register(redactor, item)),
         _ => {}
+    }
+}
+
+/// Registers the secrets that `helm` or `kustomize` has made, for example random passwords of a chart. No scenario
+/// contains them.
+pub fn conceal_made(redactor: &Redactor, plan: &Plan) {
+    let fixtures = plan.clusters.iter().flat_map(|it| &it.environments).flat_map(|it| it.fixtures.values());
+    for it in fixtures.filter(|it| !it.sources.is_empty()) {
+        it.objects.iter().chain(&it.cluster_objects).for_each(|object| register(redactor, &object.manifest));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
-use parallax_vocab::event::{Failure, Witness};
+use parallax_vocab::event::Witness;
 use parallax_vocab::probes::ReplyFacts;
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
@@ -129,10 +129,10 @@ impl Stage<'_> {
         was_given_by(answer, leaves.map(|it| it.serial.as_str()))
     }
 
-    /// Where the answered request came from, according to the trace of the store that answered, and whether it came
-    /// from the vantage `from`. If complete traces do not show the request, it did not come from there. `None` if the
-    /// traces cannot tell, for example because a trace was interrupted. The function waits for the traces for at most
-    /// `within`.
+    /// Finds out from the trace of the store that answered where the request came from, and whether it came from the
+    /// vantage `from`. A request that complete traces do not show did not come from `from`. Returns `None` if the
+    /// traces do not show where it came from, for example because a trace was interrupted. Waits for the traces for at
+    /// most `within`.
     pub(super) async fn witness(
         &self,
         variant: &VariantPlan,
@@ -251,6 +251,7 @@ pub(super) async fn run(
     let result = Box::pin(in_environment(context, applier, cluster, plan, provisioned, setting_up)).await;
     if let Err((first, error)) = result {
         silent = error.is_silence();
+        let error = error.with_evidence(applier.client()).await;
         for variant in &plan.variants[first..] {
             context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
         }
@@ -271,13 +272,6 @@ pub(super) async fn run(
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());
         }
-    }
-}
-
-/// Reports that the variants of an environment that could not be set up have no verdict, with the reason.
-pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Failure) {
-    for variant in &plan.variants {
-        context.verdicts.fail_by_machine(&variant.id, failure.clone(), 0);
     }
 }
 
@@ -331,6 +325,7 @@ async fn in_environment(
             return Ok(());
         }
         Err(error) => {
+            let error = error.with_evidence(applier.client()).await;
             setup.failed(error.failure());
             return Err((0, error));
         }
@@ -389,7 +384,7 @@ pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provi
 }
 
 /// Opens the vantages, and waits until the stores are ready and each vantage pod reaches them. If a store does not
-/// become ready, returns the scene and the unmet entries of the fixtures' `ready` sections.
+/// become ready, returns the scene and the entries of the fixtures' `ready` sections that were not met.
 async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
@@ -449,15 +444,15 @@ async fn stage<'a>(
     Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound, guests }))
 }
 
-/// The store of a fixture, once for each entry of the fixture's `ready` section that waits for the store.
+/// Returns what to wait for: the fixture's store, once for each entry of its `ready` section that waits for the store.
 fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = store::Wanted<'a>> {
     let ready = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
     ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
 }
 
-/// Waits concurrently for all stores. The wait ends when it is known for every entry of the `ready` sections whether it
-/// is met. The wait ends earlier if an entry fails that no break declares to fail, or if all declared failures were
-/// seen ([`Declared::settled`]). Returns the entries that were not met.
+/// Waits concurrently for all stores, until it is known which entries of the `ready` sections are met. The wait ends
+/// earlier if an entry fails and no break declares this failure, or if all declared failures were seen
+/// ([`Declared::settled`]). Returns the entries that were not met.
 async fn stores_unready(
     applier: &Applier,
     scene: &Scene<'_>,

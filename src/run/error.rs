@@ -1,10 +1,11 @@
 //! Errors after which a run, or a part of it, gives no verdict about the system under test.
 
+use kube::Client;
 use parallax_vocab::VariantId;
 use parallax_vocab::event::Failure;
 
 use crate::act::ActError;
-use crate::apply::{Absent, ApplyError, Outlook};
+use crate::apply::{self, Absent, ApplyError, Outlook};
 use crate::cluster::{ClusterError, is_transient};
 use crate::probe::ProbeError;
 use crate::probe::logs::LogError;
@@ -43,7 +44,7 @@ pub enum RunError {
     /// request, or did not answer.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
-        /// The store, by the id of its fixture.
+        /// The id of the store's fixture.
         store: String,
         /// The namespace of the store's environment.
         namespace: String,
@@ -51,9 +52,10 @@ pub enum RunError {
         doing: String,
         /// The answer of the store, or the error of the request.
         reason: String,
-        /// Whether the store answered no try of the request.
+        /// Whether the store did not answer any try of the request.
         is_silence: bool,
-        /// Lines that are shown to the user below the message. No code fills the list yet.
+        /// The states of pods, the events and the log lines of the namespace. Empty until [`RunError::with_evidence`] reads
+        /// them.
         evidence: Vec<String>,
     },
     /// The machine lacks something that the run needs.
@@ -64,7 +66,7 @@ pub enum RunError {
         /// What the user can do so that the machine has what it lacks.
         fix: String,
     },
-    /// A step cannot be carried out as it is written, through no fault of the system under test.
+    /// A step cannot be carried out as the scenario describes it. The system under test is not the reason.
     #[error("{place}: step `{step}`: {reason}")]
     Step {
         /// The place of the step in the scenario file, as `file:line`.
@@ -74,7 +76,7 @@ pub enum RunError {
         /// The reason why the step cannot be carried out.
         reason: String,
     },
-    /// A step asks from an application's own pod, but no agent could be placed there.
+    /// A step sends its question from an application's own pod, but no agent could be placed there.
     #[error("{place}: step `{step}`: {absent}")]
     Guest {
         /// The place of the step in the scenario file, as `file:line`.
@@ -147,8 +149,8 @@ impl RunError {
         }
     }
 
-    /// Whether a step with `eventually` may be tried again after the error. This is so if the error is transient, or if
-    /// the application's own pod, from which the step asks, does not run yet.
+    /// Whether a step with `eventually` may be tried again after the error. This is so in two cases: the error is
+    /// transient, or the step sends its question from an application's own pod that does not run yet.
     pub(super) fn may_pass(&self) -> bool {
         let is_awaited = matches!(self, Self::Guest { absent, .. } if absent.outlook == Outlook::NotYet);
         is_awaited || self.is_transient()
@@ -180,6 +182,17 @@ impl RunError {
     /// Whether the error means that a component, such as the apiserver or an agent, did not answer at all.
     pub(super) fn is_silence(&self) -> bool {
         self.is_transient() || matches!(self, Self::Overdue { .. })
+    }
+
+    /// If the error is [`Self::Store`], adds what the pods of the store's namespace say. Returns any other error
+    /// unchanged.
+    pub(super) async fn with_evidence(mut self, client: &Client) -> Self {
+        if let Self::Store { namespace, evidence, .. } = &mut self
+            && evidence.is_empty()
+        {
+            *evidence = apply::evidence(client, namespace).await;
+        }
+        self
     }
 
     /// If the error is [`Self::TimeOver`], adds the variants without a verdict to it. Returns any other error

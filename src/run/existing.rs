@@ -1,7 +1,8 @@
 //! Stores that existed before the run, and that other people or programs use, too.
 //!
-//! **Architecture Invariant:** in such a store, a step writes only below the prefix of its environment, and this
-//! prefix contains the id of the run. The run removes what is below this prefix, and nothing else.
+//! **Architecture Invariant:** in a store that existed before the run, a step writes only below the prefix of its
+//! environment, and this prefix contains the id of the run. The run removes what is below this prefix, and nothing
+//! else.
 
 use std::borrow::Cow;
 use std::sync::PoisonError;
@@ -21,7 +22,8 @@ use super::error::RunError;
 use super::scene::Scene;
 use super::store::{self, repeated};
 
-/// The bucket and the prefix in one existing store below which one environment may write.
+/// The bucket and the prefix below which one environment may write in one existing store (a store that existed before
+/// the run).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Place {
@@ -37,7 +39,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The values of an environment: one for each declared bucket of each existing store.
+    /// Returns the places of an environment: one for each bucket that the environment uses in each existing store.
     fn all(scene: &Scene<'_>) -> Result<Vec<Self>, RunError> {
         let mut places = Vec::new();
         for (fixture, store) in scene.stores() {
@@ -73,18 +75,18 @@ impl std::fmt::Display for Place {
 
 /// Asks each existing store, before the flow, whether its buckets contain objects below the environment's prefix. If
 /// they do, somebody else owns these objects, and the result is an error. The result is also an error if this machine
-/// cannot reach the store, or if the store does not accept the credentials. After this call, the end of the environment
-/// or of the run removes everything below the prefix.
+/// cannot reach the store, or if the store does not accept the credentials. After this call, the run owns everything
+/// below the prefix, and removes it at the end of the environment or of the run.
 pub(super) async fn begin(context: &Context, scene: &Scene<'_>) -> Result<(), RunError> {
     for place in Place::all(scene)? {
         let Place { namespace, fixture, view, access, bucket, prefix } = &place;
         let failed = |why| {
-            let doing = format!("this machine cannot see whether anything is at {place}");
+            let doing = format!("this machine cannot list what is at {place}");
             store::failed(namespace, fixture, &doing, why)
         };
         let found = repeated(|| contents::below(view.clone(), access, bucket, prefix)).await;
         if found.map_err(|cause| failed(cause.into()))? != Bucket::default() {
-            return Err(failed("objects of somebody else are there".to_owned().into()));
+            return Err(failed("objects of somebody else are there, and the run would remove them".to_owned().into()));
         }
         // If this process is killed, the reaper removes what is below the prefix. The note to the reaper contains the
         // store's credentials, so the reaper keeps it only in memory.
@@ -215,7 +217,8 @@ fn within(stores: &[Limit<'_>], probe: &Probe) -> Result<(), String> {
     ))
 }
 
-/// What a question writes or deletes, or what the holder of the URL that it signs can write or delete.
+/// What a question writes or deletes. If the question signs a URL, this is what the holder of the URL can write or
+/// delete.
 struct Written<'a> {
     /// The URL of the request. Only its host and port are compared with the endpoints of the stores.
     url: &'a str,
@@ -293,9 +296,9 @@ fn by_request<'a>(stores: &'a [Limit<'_>], question: &'a HttpQuestion) -> Option
     Some(Written { url, bucket: Cow::Owned(bucket.to_owned()), key, signs: false })
 }
 
-/// The store whose endpoint has this host, or one of whose buckets has this host in virtual-host style
-/// (`BUCKET.STORE`). If several stores match, the store with the longest host name is returned. `port` is `None` if
-/// the port need not be compared.
+/// Returns the store to which a host name belongs. The host name is that of the store's endpoint, or that of one of its
+/// buckets in virtual-host style (`BUCKET.STORE`). If several stores match, the store with the longest host name is
+/// returned. If `port` is `None`, the ports are not compared.
 fn store_of<'a, 'b>(stores: &'a [Limit<'b>], host: &str, port: Option<u16>) -> Option<&'a Limit<'b>> {
     let servers = stores.iter().filter_map(|it| Some((it, server(it.endpoint)?)));
     let servers = servers.filter(|(_, (_, of))| port.is_none_or(|port| port == *of));
@@ -381,12 +384,12 @@ mod tests {
             ("GET", "https://photos.s3.example.com/theirs.txt", None),
             ("PUT", "https://photos.own.example.com/a.txt", None),
             ("PUT", "https://photos.s3.example.com:8443/theirs.txt", None),
-            // The host of the existing store `below` is `eu.own.example.com`. It ends with the host of the store
-            // `own`, which the run created, so `eu` could be taken for a bucket of `own`.
+            // The host of the existing store `below` is `eu.own.example.com`. It ends with the host of the store `own`,
+            // which the run created. So the code could mistake `eu` for a bucket of `own`.
             ("PUT", "https://eu.own.example.com/photos/theirs.txt", Some("below")),
             ("PUT", "https://eu.own.example.com/photos/b/r1/n/a.txt", None),
             ("PUT", "https://photos.eu.own.example.com/theirs.txt", Some("below")),
-            // These servers are not existing stores, so the limits do not apply to them.
+            // These servers are no stores that existed before the run, so the limits do not apply to them.
             ("PUT", "http://other.example.com/photos/a.txt", None),
             ("PUT", "https://own.example.com/photos/a.txt", None),
             ("DELETE", "https://app.example.com/photos/theirs.txt", None),

@@ -117,8 +117,8 @@ impl<'a> Flow<'a> {
         millis(self.began.0.elapsed())
     }
 
-    /// Runs the whole flow and ends its probers. Returns whether the variant is as declared. An error means that the
-    /// harness failed, or that a part of the environment ended on its own.
+    /// Runs the whole flow and ends its probers. The result says whether the variant behaved as its scenario declares.
+    /// An error means that the harness failed, or that a part of the environment ended on its own.
     pub(super) async fn whole(&mut self) -> Result<Outcome, RunError> {
         let flow = self.variant.variant.scenario.flow.clone();
         let results = self.steps(&flow).await;
@@ -223,8 +223,8 @@ impl<'a> Flow<'a> {
         Ok(results)
     }
 
-    /// Runs a step. Returns the step's result and, if the step makes its round void, the reason. `may_be_void` is
-    /// false if the step is in no `repeat`, or if no further void round is allowed. Then the step fails instead of
+    /// Runs a step. Returns the step's result and, if the step makes its round void, the reason. `may_be_void` is false
+    /// if the step is in no `repeat`, or if no further void round is allowed. If it is false, the step fails instead of
     /// making a round void.
     async fn step(
         &mut self,
@@ -240,8 +240,8 @@ impl<'a> Flow<'a> {
         let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         // The time in which the agent is first placed in an application's pod does not count towards the step's time
-        // limit. If the pod does not run yet, a step with `eventually` goes on, because each of its tries places the
-        // agent again.
+        // limit. A step with `eventually` may find that the pod does not run yet. This is no error here, because each
+        // of its tries places the agent again.
         if blocked_by.is_empty()
             && let Err(error) = self.attempt(step, &place, within).guest_comes().await
             && !(error.may_pass() && step.eventually.is_some())

@@ -1,8 +1,8 @@
-//! Vantages in an application's own pod (`attach`): places the agent as a guest in the application's container when the
-//! first step asks from there, and removes it at the end.
+//! Vantages in an application's own pod (`attach`). The first step that uses such a vantage places the agent as a guest
+//! in the application's container. The agent is removed at the end.
 //!
-//! The agent is placed again if the workload has replaced its pod. How the application's own programs resolve names and
-//! which certificates they trust is read once for each pod.
+//! The agent is placed again if the workload has replaced its pod. For each pod, this code reads once how the
+//! application's own programs resolve names, and which certificates they trust.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -92,9 +92,9 @@ pub(super) async fn remove(context: &Context, namespace: Option<&str>) -> Vec<St
     futures::future::join_all(placed.iter().map(|it| removed(context, it))).await.concat()
 }
 
-/// Removes one agent, and then deletes its entry in the list of placed agents. If the user stops the run in between,
-/// or if the removal fails, the clean-up at the end of the run still finds the entry. Returns a sentence for each
-/// thing that remains in the pod.
+/// Removes one agent, and then deletes its entry in the list of placed agents. If the removal fails, or if the user
+/// stops the run before the entry is deleted, the clean-up at the end of the run still finds the entry. Returns a
+/// sentence for each thing that remains in the pod.
 async fn removed(context: &Context, placed: &Placed) -> Vec<String> {
     let left = placed.remove().await;
     if left.is_empty() {
@@ -133,7 +133,7 @@ impl Guests {
         self.open.lock().await.get(&place_of(spec)).map(Arc::clone)
     }
 
-    /// Whether the pod from which a vantage asks has the IP address `address`.
+    /// Whether the pod of a vantage (`attach`) has the IP address `address`.
     pub(super) async fn has_address(&self, spec: &AttachVantage, address: &str) -> bool {
         self.of(spec).await.is_some_and(|it| it.has_address(address))
     }
@@ -192,7 +192,7 @@ impl Guest {
         Ok(Self { vantage: Vantage::Pod(session), pod, container, settings, placed })
     }
 
-    /// Whether the guest's session is open and its container still runs, so that questions can be asked from there.
+    /// Whether the guest can be asked questions: its session is open, and its container still runs.
     async fn is_there(&self, stage: &Stage<'_>) -> Result<bool, Absent> {
         if !self.vantage.is_open() {
             return Ok(false);
@@ -251,7 +251,8 @@ async fn is_same(stage: &Stage<'_>, pod: &Pod, container: &str) -> Result<bool, 
     }))
 }
 
-/// The runtime's id of a container of a pod, if the container runs. The id changes when the container starts again.
+/// The id that the container runtime gave a container of a pod, if the container runs. The id changes when the
+/// container starts again.
 fn life<'p>(pod: &'p Pod, container: &str) -> Option<&'p str> {
     let mut all = pod.status.iter().flat_map(|it| &it.container_statuses).flatten();
     let of = all.find(|it| it.name == container)?;
@@ -291,8 +292,8 @@ fn all_of(context: &Context) -> std::sync::MutexGuard<'_, Vec<Placed>> {
     context.guests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Compares the result of the application's own programs (`own`) with the result of the same question with the
-/// harness's settings (`ours`), in one sentence.
+/// Returns one sentence that compares two results of the same question: `own` with the settings of the application's
+/// own programs, and `ours` with the settings of the harness. `how` describes the settings of the application.
 fn sentence(how: &str, ours: &Result<Reply, Cause>, own: &Result<Reply, Cause>) -> String {
     let addresses = |of: &Result<Reply, Cause>| match of {
         Ok(Reply::Dns(dns)) => shown(&dns.addresses),
@@ -338,12 +339,12 @@ fn by_stores(settings: &Settings) -> String {
     if stores.is_empty() { "no trusted certificates".to_owned() } else { stores.join(", ") }
 }
 
-/// A vantage from which a step can ask.
+/// A vantage from which a step can send its questions.
 pub(super) enum Seat<'a> {
     /// A vantage that exists as long as the environment.
     Own(&'a Vantage),
-    /// A guest in an application's own pod. `AsksAs` says whose settings its questions use; `None` means those of the
-    /// harness.
+    /// A guest in an application's own pod. `AsksAs` says whose settings the questions use. `None` means the settings
+    /// of the harness.
     Guest(Arc<Guest>, Option<AsksAs>),
 }
 
@@ -366,8 +367,8 @@ impl Seat<'_> {
 }
 
 impl Stage<'_> {
-    /// If the vantage with the id `id` is in an application's own pod, places the agent there, unless it is there
-    /// already. The error names the vantage.
+    /// If the vantage with the id `id` is in an application's own pod, places the agent there, unless the agent is
+    /// there already. The error contains the id of the vantage.
     pub(super) async fn guest_comes(&self, variant: &VariantPlan, id: &str) -> Result<(), Absent> {
         let spec = variant.variant.scenario.vantages.get(id);
         let Some(spec) = spec.and_then(|it| it.attach.as_ref()) else { return Ok(()) };
@@ -395,7 +396,8 @@ impl Stage<'_> {
 }
 
 impl Attempt<'_> {
-    /// If the step asks from an application's own pod, places the agent there, unless it is there already.
+    /// If the step sends its question from an application's own pod, places the agent there, unless the agent is there
+    /// already.
     pub(super) async fn guest_comes(&self) -> Result<(), RunError> {
         let Some(from) = self.step.from.as_deref() else { return Ok(()) };
         let (place, step) = (self.place, &self.step.id);

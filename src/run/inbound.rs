@@ -19,8 +19,8 @@ use parallax_record::Noted as _;
 pub(super) struct Inbound(Mutex<BTreeSet<IpAddr>>);
 
 impl Inbound {
-    /// Whether a request with this source address may have come from outside the cluster. If the address is unknown,
-    /// the nodes and pods are read again.
+    /// Whether a request with this source address may have come from outside the cluster. If the address is not in the
+    /// set of known addresses, the nodes and pods are read again.
     pub(super) async fn has(&self, source: &str, scene: &Scene<'_>, client: &kube::Client) -> bool {
         let Ok(source) = source.parse::<IpAddr>() else { return false };
         let is_known = || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&source);

@@ -1,8 +1,8 @@
 //! Reads the values that scenarios take from outside the run: secrets from environment variables, and certificates of
 //! existing authorities.
 //!
-//! **Architecture Invariant:** a plan contains only the names of environment variables and of files. Their values are
-//! read here, when the environment that needs them is set up.
+//! **Architecture Invariant:** a plan contains only the names of environment variables and of files. The values and the
+//! contents are read here, when the environment that needs them is set up.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use parallax_language::fixture::{Contributions, Input, ProjectFile, Trusted};
 use parallax_language::text_of_project;
 use parallax_plan::{EnvironmentPlan, Plan};
 
-/// The secrets that an environment lacks, as sentences. Each sentence names the environment variable of a secret, and
-/// the place in the scenario that asks for the secret. An empty variable counts as a variable that is not set.
+/// The secrets that an environment lacks, as sentences. Each sentence contains the environment variable of a secret,
+/// and the place in the scenario that needs the secret. An empty variable counts as a variable that is not set.
 pub(super) fn missing(plan: &EnvironmentPlan) -> Vec<String> {
     let lacking = wanted(plan).filter(|it| value(it).is_none());
     lacking.map(|it| format!("the environment variable {} is not set ({})", it.env, it.at)).collect()
@@ -83,7 +83,7 @@ fn value(input: &Input) -> Option<Secret> {
     std::env::var(&input.env).ok().filter(|it| !it.is_empty()).map(Secret::new)
 }
 
-/// The certificates that this machine trusts. `id` is the fixture that asks for them.
+/// The certificates that this machine trusts. `id` is the fixture that needs them.
 fn of_machine(id: &str, trusted: Option<String>) -> Result<String, ApplyError> {
     trusted.ok_or_else(|| ApplyError::Input {
         place: id.to_owned(),

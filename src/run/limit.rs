@@ -37,7 +37,7 @@ impl Limit {
         Self { cancel, given, interrupted: interrupted.clone(), _clock: clock }
     }
 
-    /// Replaces the error of an interruption by the error of the time limit, if the user did not interrupt the run.
+    /// If the time limit ended the run and not the user, replaces [`RunError::Interrupted`] by [`RunError::TimeOver`].
     /// Other errors stay as they are.
     pub(super) fn reason(&self, error: RunError) -> RunError {
         match (error, self.given) {

@@ -59,8 +59,8 @@ impl Lives {
     /// Each entry is a description of how a container or node ended.
     ///
     /// If a step got no answer, a container may have ended although the kubelet has not reported this yet. `silence` is
-    /// the moment at which that step failed. After it, the check is repeated until the kubelet must have reported the
-    /// end of such a container.
+    /// the moment at which that step failed. The check is then repeated until the kubelet must have reported the end of
+    /// such a container.
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
@@ -123,7 +123,8 @@ pub(super) async fn look(stage: &Stage<'_>, effects: &SideEffects, pods: &mut Po
 }
 
 /// Describes how a container or node ended, if this is unexpected. `fate` is what the flow did to the container or
-/// node. If the flow ended it, it need not run; if the flow started it, it must run.
+/// node. If the flow ended the container or node, it need not run. If the flow started the container or node, it must
+/// run.
 fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
     match fate {
         None => before.ended(now),

@@ -337,7 +337,7 @@ fn question(
     for name in BUNDLES {
         set(name, CA_BUNDLE);
     }
-    // Programs on this machine cannot resolve the host names of the environment. Only the proxy can.
+    // Programs on this machine cannot resolve the host names of the environment. Only the proxy can resolve them.
     let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| !it.is_inside() && it.image().is_none());
     if let Some(proxy) = proxy.filter(|_| here) {
         for name in PROXIES {

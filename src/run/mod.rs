@@ -59,6 +59,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::baselines::Baselines;
+pub use self::concealed::conceal_made;
 pub use self::error::RunError;
 use self::existing::Place;
 pub use self::images::{build_images, fetch, supply_of, wants};
@@ -98,8 +99,8 @@ pub struct Options {
     pub keep: bool,
     /// Whether `keep` applies only if a variant failed (`--keep-on-failure`).
     pub keep_only_failed: bool,
-    /// The settings of `parallax up`: after its flow, the environment of the run's only variant stays and serves the
-    /// user's requests. `None` in every other run.
+    /// The settings of `parallax up`, which keeps the environment of the run's only variant after the flow and serves
+    /// the user's requests there. `None` in every other run.
     pub standing: Option<Standing>,
     /// The numbers of jobs, environments and clusters that may exist at the same time.
     pub at_once: AtOnce,
@@ -152,8 +153,8 @@ pub(crate) struct Context {
     pub(crate) clusters: Slots,
     /// The buckets and prefixes of existing stores below which the run may have written objects.
     pub(crate) written: Mutex<Vec<Place>>,
-    /// The pipe through which a run in somebody else's cluster tells its reaper where in existing stores it may write.
-    /// In a run with clusters of its own, no pipe is open, and notes are dropped.
+    /// The pipe through which a run in somebody else's cluster tells its reaper the buckets and prefixes of existing
+    /// stores below which the run may write. In a run with clusters of its own, no pipe is open, and notes are dropped.
     pub(crate) notes: Notes,
     /// The agents (guests) that the run has placed in containers of applications.
     pub(crate) guests: guests::AllPlaced,
@@ -200,8 +201,8 @@ impl Context {
     }
 }
 
-/// Runs a plan to its end, including the clean-up. The error says why the run itself failed. A variant that is not as
-/// declared does not make the result an error.
+/// Runs a plan to its end, including the clean-up. The error says why the run itself failed. A variant that does not
+/// behave as its scenario declares does not make the result an error.
 pub async fn e2e(
     options: Options,
     plan: &Plan,
@@ -237,6 +238,8 @@ async fn with_plan(
         () = cancel.cancelled() => return Err(RunError::Interrupted),
         machine = Machine::find(sink, options.provision) => machine?,
     };
+    let engine = machine.engine.clone();
+    verdicts.doubt(move || machine::full_disk(&engine));
     let kept = Kept { project: options.project.clone(), directory: options.directory.clone() };
     let kept = options.keep.then_some(&kept);
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), kept)?;

@@ -127,7 +127,8 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// Returns what an answer says instead of the wanted addresses. `None` if the answer is as wanted.
+    /// Returns the addresses or the error in an answer that is not as wanted, in words. `None` if the answer is as
+    /// wanted.
     fn contradicts(&self, answer: &Answer) -> Option<String> {
         let given = match &answer.outcome {
             Ok(Reply::Dns(reply)) => reply.addresses.iter().copied().collect(),
@@ -174,8 +175,8 @@ async fn wanted(scene: &Scene<'_>, client: &Client, service: &Service) -> Result
     let labels = selector.into_iter().collect::<Selector>().to_string();
     let pods = lives::pods(client, &scene.plan.namespace, &labels).await;
     let pods = pods.map_err(|source| unread("list the pods of its Services", scene, *source))?;
-    // A headless Service without a ready pod is not asked for, because the name service would keep the empty answer in
-    // its cache.
+    // The name service is not asked for a headless Service without a ready pod, because it would keep the empty answer
+    // in its cache.
     if !pods.iter().any(lives::is_ready) {
         return Ok(None);
     }

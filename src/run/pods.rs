@@ -1,6 +1,6 @@
 //! Tracks the pods of a variant's namespace during its flow. A pod that appeared during the flow must stay alive, like
-//! the pods of the set-up. The tracking also remembers pods that are gone, so that a step which reads logs can report
-//! that it cannot read theirs any more.
+//! the pods of the set-up. The tracking also remembers pods that no longer exist. So a step that reads logs can report
+//! that the logs of these pods can no longer be read.
 
 use std::slice::from_ref;
 
@@ -22,13 +22,13 @@ pub(super) struct Pods {
 /// A pod that the flow has seen.
 #[derive(Debug)]
 struct Known {
-    /// The state of the pod with which a later state is compared.
+    /// An earlier state of the pod. Later states of the pod are compared with this state.
     pod: Pod,
-    /// Whether the pod existed before the first flow. As long as no step touches such a pod, another module checks that
-    /// it stays alive ([`super::lives`]).
+    /// Whether the pod existed before the first flow. The module [`super::lives`] checks that such a pod stays alive,
+    /// as long as no step touches the pod.
     is_of_set_up: bool,
-    /// Whether the pod must stay alive. This is true as soon as the step that touched the pod has ended and the pod is
-    /// ready.
+    /// Whether the pod must stay alive. If a step touched the pod, this becomes true when the step has ended and the
+    /// pod is ready.
     must_live: bool,
     /// The time at which the harness first saw that the pod no longer exists. `None` if the pod exists.
     gone: Option<OffsetDateTime>,
@@ -41,11 +41,12 @@ impl Pods {
         Self { namespace: namespace.to_owned(), known, ended: Vec::new() }
     }
 
-    /// Compares the tracked pods with the pods `now`, which exist at the time `at`, after a step. `acted` is `None` if
-    /// the step changes nothing; otherwise it says whether the step passed.
+    /// Compares the tracked pods with the pods that exist at the time `at` (`now`). `acted` is about the step that has
+    /// just ended: `None` if the step changes nothing, otherwise whether the step passed.
     ///
-    /// The step itself may have ended the pods that it touched, so their end is not reported. After this call, the end
-    /// of such a pod is unexpected, unless the step failed, or is of a kind that does not wait for its own effect.
+    /// The step itself may have ended the pods that it touched, so their end is not reported. After this call, the
+    /// touched pods must stay alive. There are two exceptions: the step failed, or the step is of a kind that does not
+    /// wait for its effect.
     pub(super) fn look(&mut self, now: &[Pod], at: OffsetDateTime, effects: &SideEffects, acted: Option<bool>) {
         let Self { namespace, known, ended } = self;
         for it in known.iter_mut().filter(|it| it.must_live) {
@@ -69,7 +70,8 @@ impl Pods {
                 known.len() - 1
             });
             let it = &mut known[index];
-            // For a pod that must stay alive, the earlier state is kept, because later states are compared with it.
+            // For a pod that must stay alive, the earlier state is kept, because later states are compared with this
+            // state.
             if !it.must_live {
                 it.pod = pod.clone();
                 let settled = effects.touch(pod, namespace) && !effects.may_end(pod, namespace);
@@ -83,7 +85,8 @@ impl Pods {
         }
     }
 
-    /// Descriptions of the pods that ended although no step ended them, as far as the calls of `look` could see this.
+    /// Descriptions of the pods that ended although no step ended them. A pod that appeared and ended between two calls
+    /// of `look` is not among them.
     pub(super) fn ended(&self) -> &[String] {
         &self.ended
     }

@@ -1,4 +1,4 @@
-//! The probers of one flow. They end when the flow ends, whether it passes, fails or is interrupted.
+//! The probers of one flow. All of them end when the flow ends, whether the flow passes, fails or is interrupted.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ impl Probers {
         self.0.lock().await
     }
 
-    /// Ends all probers. A prober asks over a session with an agent; if the session has ended, the prober has ended,
-    /// too.
+    /// Ends all probers. A prober sends its questions over a session with an agent. If the session has already ended,
+    /// its prober has ended too, so this is no error.
     pub(super) async fn end(self) {
         let probers = self.0.into_inner().into_values();
         futures::future::join_all(probers.map(|it| it.prober.end())).await;

@@ -1,5 +1,5 @@
 //! Describes how a person reaches an environment that is kept: commands that can be pasted into a shell, and the files
-//! that these commands name.
+//! that these commands read.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Reach {
         reach
     }
 
-    /// The commands for an environment that is ready. Writes the files that the commands name, and starts the proxy
+    /// The commands for an environment that is ready. Writes the files that the commands read, and starts the proxy
     /// through which programs of this machine reach the environment's host names.
     pub(super) async fn of(stage: &Stage<'_>) -> Self {
         let (context, scene) = (stage.context, &stage.scene);

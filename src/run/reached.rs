@@ -2,8 +2,8 @@
 //! reachable yet would look like a fault of the system under test. If a Service is never reached although one of its
 //! pods answers, the cluster's own network does not work. Then a failed connection to this Service proves nothing.
 //!
-//! An `apply` step waits in the same way for the Services that it applies, because no field of a Service shows whether
-//! the nodes already have the packet rules for it.
+//! An `apply` step waits in the same way for the Services that it applies. The wait is necessary because no field of a
+//! Service shows whether the nodes already have the packet rules for the Service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -136,9 +136,10 @@ pub(super) async fn by(
     Ok(unreached)
 }
 
-/// Waits until each vantage in a pod can connect to each port of the Services among `applied`, at the cluster address
-/// and, for a Service of type `NodePort`, at the address of each ready node. Only ports on which a pod of the Service
-/// answers the vantage directly are waited for. Returns the ports that a vantage still did not reach.
+/// Waits until each vantage in a pod can connect to each port of the Services in `applied`. A vantage connects to the
+/// cluster address of the Service. If the Service has the type `NodePort`, the vantage also connects to the address of
+/// each ready node. The function waits for a port only if a pod of the Service answers the vantage directly on this
+/// port. Returns the ports that a vantage still did not reach.
 ///
 /// Services of type `LoadBalancer` are left out, because only the controller of the balancer knows when they can be
 /// used.
@@ -209,8 +210,8 @@ fn at_nodes(service: &Service, addresses: &[String]) -> Vec<Published> {
     at_each.collect()
 }
 
-/// The address of a node within the cluster. `None` if the node is not ready, because the scenario may have stopped
-/// it.
+/// The address of a node within the cluster. `None` if the node is not ready. A node that is not ready is left out,
+/// because the scenario may have stopped it.
 fn ready_address(node: &Node) -> Option<String> {
     let status = node.status.as_ref()?;
     let is_ready = status.conditions.iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
@@ -218,8 +219,8 @@ fn ready_address(node: &Node) -> Option<String> {
     internal.filter(|_| is_ready).map(|it| it.address.clone())
 }
 
-/// The TCP ports of a Service that selects pods and has a cluster address. Ports that the annotation [`NOT_AWAITED`]
-/// names are left out. The result is empty if each node forwards only to pods on the same node.
+/// The TCP ports of a Service that selects pods and has a cluster address. The ports in the annotation [`NOT_AWAITED`]
+/// are left out. The result is empty if each node forwards only to pods on the same node.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let namespace = service.metadata.namespace.clone().unwrap_or_default();
@@ -291,8 +292,8 @@ fn connect(host: String, port: u16) -> Question {
     Question { view: View::default(), deadline_ms: QUESTION_MS, probe }
 }
 
-/// The address of the first pod that answers a vantage directly, without the Service. `None` if no pod answers. In this
-/// case, the pods or a network policy are the reason, so the failure belongs to the system under test.
+/// The address of the first pod that answers a vantage directly, without the Service. `None` if no pod answers. Then
+/// the pods or a network policy are the reason, and the failure belongs to the system under test.
 async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) -> Result<Option<SocketAddr>, RunError> {
     for at in pods.iter().filter_map(|pod| target_of(pod, target)) {
         let answer = vantage.ask(connect(at.ip().to_string(), at.port())).await?;
@@ -304,7 +305,7 @@ async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) ->
 }
 
 /// The address at which a pod serves a port of its Service. `target` is the port by number, or by the name that the pod
-/// gives it.
+/// gives to this port.
 fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let port = match target {
@@ -317,7 +318,8 @@ fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
-/// Whether this outcome shows that a process listens. A refused connection does not show this; a reset connection does.
+/// Whether the result of a connection attempt shows that a process listens. A refused connection does not show this; a
+/// reset connection does.
 fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     match outcome {
         Err(Cause::Connect { fault, .. }) => *fault == ConnectFault::Reset,
@@ -430,7 +432,7 @@ mod tests {
         for (target, expected) in [
             (IntOrString::String("https".into()), Some("10.42.0.9:9000")),
             (IntOrString::Int(9001), Some("10.42.0.9:9001")),
-            // The Service names a port that no container of the pod has, so no process can answer.
+            // The Service refers to a port by the name `http`, and no container of the pod has a port of this name.
             (IntOrString::String("http".into()), None),
         ] {
             assert_eq!(target_of(&pod, &target).map(|it| it.to_string()).as_deref(), expected, "{target:?}");

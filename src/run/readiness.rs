@@ -1,5 +1,6 @@
-//! Readiness as an expectation: the readiness failures that breaks declare, and the verdicts of variants whose
-//! environment did not become ready. The flow of such a variant does not run.
+//! Treats readiness like an expectation of a step. A break can declare that a part of its environment does not become
+//! ready. This module finds these declarations, and reports the verdict of each variant whose environment did not
+//! become ready. The flow of such a variant does not run.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The entries of the fixtures' `ready` sections that a break declares to fail. Only a break with an environment of
-/// its own can declare such a failure, so the environment then has a single variant.
+/// The entries of the fixtures' `ready` sections that must fail, because a break declares so. Only a break with an
+/// environment of its own can declare such a failure, so the environment then has a single variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
@@ -31,8 +32,9 @@ pub(super) fn not_ready(unready: &[Unready]) -> String {
     format!("{} did not become ready", names.join(", "))
 }
 
-/// Represents the failed start of a cluster, whose node ended, as an unmet entry of a `ready` section. The cause quotes
-/// a line of the node's log. `None` if no variant declares that the cluster must not start.
+/// Returns the failed start of a cluster in the form of an unmet entry of a `ready` section. The start failed because
+/// the cluster's node ended. The cause quotes a line of the node's log. `None` if no variant declares that the cluster
+/// must not start.
 pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
         || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
@@ -79,8 +81,8 @@ fn judge_in(context: &Context, cluster: &str, plan: &EnvironmentPlan, unready: &
     }
 }
 
-/// Reports the verdicts of variants that declare a readiness failure although everything became ready. Returns whether
-/// there are such variants.
+/// Reports the verdicts of the variants that declare a readiness failure. Call this function if everything became
+/// ready, so that the declared failure did not happen. Returns whether there are such variants.
 pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
     let all = scene.plan.variants.iter();
     let did_not_fail: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();

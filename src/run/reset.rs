@@ -46,7 +46,7 @@ impl Found {
     }
 
     /// Removes the objects that a flow created, and restores the contents of the stores. If something cannot be
-    /// restored, the result is an error, because the next verdict would depend on it.
+    /// restored, the result is an error, because the verdict of the next variant would depend on what this flow left.
     pub(super) async fn put_back(&self, stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
         if let Some(title) = effects.changed().first() {
             let what = format!("{title} existed before the flow applied it, and its earlier state is unknown");

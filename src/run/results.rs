@@ -40,15 +40,15 @@ pub(super) struct Results {
     /// The values that the rounds of the current `repeat` have captured, by the id of the step and the name in its
     /// `capture`.
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The values that the rounds of the current `repeat` had captured before the current round. They replace the newer
-    /// values if the current round is void.
+    /// The values that the rounds of the current `repeat` had captured before the current round. If the current round
+    /// is void, these values replace the newer ones.
     before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The number of void rounds of each finished `repeat`, by the id of each step inside the `repeat` that captured
-    /// values.
+    /// The number of void rounds of each finished `repeat`. The key is the id of a step inside the `repeat` that
+    /// captured values, so a `repeat` may have several keys.
     void: BTreeMap<String, u32>,
     /// The value of `{{ round }}`: the number of the current round. `None` outside a repeat.
     round: Option<u32>,
-    /// What earlier steps observed and matchers compare with a later answer: certificate chains.
+    /// The certificate chains that earlier steps saw. Matchers compare later answers with these chains.
     pub(super) seen: Seen,
 }
 
@@ -125,8 +125,8 @@ impl Results {
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
-    /// Ends the rounds of a `repeat` that had `void` void rounds. From now on, a name that its steps captured refers to
-    /// the list of the values from all rounds.
+    /// Ends the rounds of a `repeat` that had `void` void rounds. A step inside the `repeat` may have captured a value
+    /// under a name in each round. From now on, this name refers to the list of these values.
     pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {

@@ -85,8 +85,8 @@ impl Rounds {
         Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
     }
 
-    /// The delay before a step of the current round begins. It depends only on the seed, the round and the step's id.
-    /// So the delays of other steps stay the same if a step is added to the scenario.
+    /// The delay before a step of the current round begins. A random delay depends only on the seed, the round and the
+    /// step's id. So the delays of other steps stay the same if a step is added to the scenario.
     fn moment(&self, step: &Step, after: After) -> Duration {
         let longest = after.span().to_duration();
         let After::Random(_) = after else { return longest };
@@ -103,8 +103,8 @@ impl Rounds {
     }
 }
 
-/// Returns the reason `void` why the current round is void. Returns `None` if one of the round's steps did not pass: a
-/// failed or blocked step is a result, so the round counts, and its other steps run, too.
+/// Returns `void`, the reason why the current round is void. Returns `None` if a step of the round did not pass. A
+/// failed or blocked step is a result, so the round counts, and the other steps of the round still run.
 pub(super) fn void(results: &[StepResult], void: Option<String>) -> Option<String> {
     void.filter(|_| results.iter().all(|it| it.verdict == Verdict::Passed))
 }
@@ -175,8 +175,8 @@ mod tests {
             void(&verdicts.iter().map(result).collect::<Vec<_>>(), Some("too late".to_owned())).is_some()
         };
         assert!(of(&[Verdict::Passed, Verdict::Passed]));
-        // The break declares that the first step fails. The last step, a crash, came too late, which would make the
-        // round void. But the round counts, because the first step failed as declared.
+        // The break declares that the first step fails. The last step, a crash, came too late, and alone this would
+        // make the round void. But the round counts, because its first step did not pass.
         assert!(!of(&[Verdict::Failed, Verdict::Blocked, Verdict::Passed]));
         assert_eq!(void(&[], None), None);
     }

@@ -28,8 +28,8 @@ impl<'a> Scene<'a> {
     /// value.
     pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // Only the vantage knows the path of its file of trusted certificates. It replaces this placeholder by the
-            // path.
+            // Only the vantage knows the path of its file of trusted certificates. The vantage replaces this
+            // placeholder by the path.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
@@ -89,7 +89,8 @@ impl<'a> Scene<'a> {
 
     /// The network view with which the set-up connects to a store. The view accepts exactly the certificate that was
     /// issued for the store, even if a break makes this certificate invalid. So such a break makes a step fail, and not
-    /// the set-up. For a store that exists already, the view trusts the authority that the store's fixture names.
+    /// the set-up. For a store that the user had before the run, the view trusts the authority in the parameters of the
+    /// store's fixture.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
         let pin = self.leaf(fixture, store).map(|leaf| leaf.der.clone());
         let trust = store.trust.iter().filter_map(|id| self.root_of(id)).collect();
@@ -101,10 +102,10 @@ impl<'a> Scene<'a> {
         self.environment.certificates.root_pem(authority).map(str::to_owned)
     }
 
-    /// The prefix of the keys that this environment may write in a store that exists already. `None` for a store that
-    /// the run created. No other run has the same prefix. Environments that share a namespace (`--namespace`) have the
-    /// same prefix. These environments run one after the other, and each begins only after the objects of the previous
-    /// environment are removed.
+    /// The prefix of the object keys that this environment may write in an existing store, a store that the user had
+    /// before the run. `None` for a store that the run created. No other run has the same prefix. Environments that
+    /// share a namespace (`--namespace`) have the same prefix. These environments run one after the other, and each
+    /// begins only after the objects of the previous environment are removed.
     pub(super) fn prefix(&self, store: &Store) -> Option<String> {
         let first = store.prefix.as_ref()?.trim_matches('/');
         let slash = if first.is_empty() { "" } else { "/" };

@@ -1,5 +1,5 @@
-//! Decides how often a step is tried. A step is tried once; with `eventually`, until it holds; with `consistently`, for
-//! as long as it must hold.
+//! Decides how often a step is tried. A step with `eventually` is tried until it holds. A step with `consistently` is
+//! tried again and again during the declared span, and must hold each time. Any other step is tried once.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,11 @@ const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The longest pause after a try that started a program. Up to this limit, the pause is as long as the try was.
 const LONGEST_AFTER_PROGRAM: Duration = Duration::from_secs(3);
-/// The longest pause while a step waits to hold. The pause is a tenth of the time that the step has waited, so that
-/// waiting takes at most a tenth longer than it must, and a long wait needs few tries.
+/// The longest pause between the tries of a step that has not held yet. The pause is a tenth of the time that the step
+/// has waited. So the step takes at most a tenth longer than necessary, and a long wait needs few tries.
 const LONGEST_WAITING: Duration = Duration::from_secs(1);
-/// The longest pause while a step shows its declared failure. Such a step only has to show the failure until a known
-/// moment. Tries before that moment cost processor time and decide nothing.
+/// The longest pause while a step shows its declared failure. Only the tries at a known later moment decide whether the
+/// failure lasts long enough. Earlier tries only cost processor time.
 const LONGEST_FAILING: Duration = Duration::from_secs(2);
 /// The pause between two tries of `consistently` is the span of `consistently` divided by this number, but at least
 /// [`AGAIN_AFTER`] and at most [`LONGEST_LOOKING`]. A failure that is shorter than the pause may not be seen.
@@ -39,8 +39,9 @@ const LEAST: Duration = Duration::from_secs(1);
 /// If a try had at least this much time, a timeout is a valid result of the try: the end of the step's time did not cut
 /// the try short.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// The placing of the agent in an application's own pod does not count towards a step's time limit, as long as it takes
-/// no longer than this in all. Without this bound, a step would never end if the pod is replaced again and again.
+/// The agent may have to be placed in an application's own pod before a try. The time for this does not count towards
+/// the step's time limit, but at most this much time per step stays uncounted. Without this bound, a step would never
+/// end if the pod is replaced again and again.
 const COMING_UNCOUNTED: Duration = Duration::from_mins(2);
 /// The time by which a try may exceed its step's time limit. An answer that arrives at the deadline must still be
 /// transferred, and its witness and evidence must be collected. A try that takes even longer counts as not answered.
@@ -89,9 +90,9 @@ impl Row {
     }
 }
 
-/// The time limit of a try: the remaining time of the step. The first try of a step that asks or reads gets at least
-/// the time of a step without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This
-/// does not apply to a step that itself waits for an effect during its try.
+/// The time limit of a try: the remaining time of the step. The first try of a step that asks or reads, and the extra
+/// try at the end, get at least the time of a step without `eventually`. Otherwise a slow machine could fail a step
+/// with a short `eventually`. A step that waits for an effect during its try gets only the remaining time.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || step.action.looks().is_some_and(Looks::follows);
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
@@ -131,13 +132,13 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 ///
 /// - A step that is declared to fail is tried again while it holds, because the failure may come later.
 /// - A declared failure proves nothing as long as the baseline could show the same failure. Therefore two tries in a
-///   row must show the failure, and it must last longer than the step of the baseline took to hold.
+///   row must show the failure. The failure must also last longer than the step needed in the baseline until it held.
 /// - A cause that may disappear without help must last until the end of the step's time. If only the last try shows the
 ///   cause, one more try is made after the time is over.
 /// - If the end of the time cuts the last try short, the result of the previous try is used.
 /// - If the apiserver does not answer during a try, the try has no result and is repeated. If this happens in the last
-///   try, the result is an error of the harness. The same holds if the application's own pod, from which the step asks,
-///   does not run.
+///   try, the result is an error of the harness. If the step asks from an application's own pod and this pod does not
+///   run, the try is handled in the same way.
 async fn come_to_hold(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -155,8 +156,8 @@ async fn come_to_hold(
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
-        // If the workload has replaced its pod, the agent is placed again. This may take longer than a try. So it
-        // happens before the try, and its duration does not count towards the step's time.
+        // If the workload has replaced its pod, the agent is placed in the new pod. The placing may take longer than a
+        // try. So it is done before the try, and its duration does not count towards the step's time.
         let coming = Instant::now();
         let came = attempt.guest_comes().await;
         if came.is_ok() {
@@ -165,8 +166,8 @@ async fn come_to_hold(
             began += took;
         }
         let past = baselines.past(variant, step, limit);
-        // A break's step may have less time than the baseline's step needed. Then a declared failure at the time limit
-        // would prove nothing, so the limit is extended.
+        // In a break, a step may have less time than it needed in the baseline. Then a declared failure at the time
+        // limit would prove nothing, so the limit is extended.
         let within = if declared.is_some() && attempt.step.eventually.is_some() { limit.max(past) } else { limit };
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left = longest(attempt.step, left, before.is_none() || is_extra);
@@ -232,8 +233,8 @@ fn least_pause(step: &Step, took: Duration) -> Duration {
 
 /// Returns the pause before the next try of a step whose tries began `elapsed` ago. `due` is the moment until which the
 /// declared failure must last, if the last tries showed this failure. `last` is the last moment at which a try may
-/// start. `due` and `last` are measured from the beginning of the tries. A pause that would pass such a moment ends at
-/// it, or at most [`AGAIN_AFTER`] later, so that a try is made then.
+/// start. `due` and `last` are measured from the beginning of the tries. If the pause would pass `due` (or `last`, if
+/// `due` is `None`), it ends at this moment or at most [`AGAIN_AFTER`] later, so that a try is made then.
 fn pause(elapsed: Duration, due: Option<Duration>, last: Duration) -> Duration {
     let (grown, next) = match due {
         Some(due) => (elapsed.min(LONGEST_FAILING), due),

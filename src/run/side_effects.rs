@@ -18,9 +18,9 @@ const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "Daemo
 /// What a flow last did to a node, or to a container outside the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The flow ended the node or the container. It need not run any more.
+    /// The flow ended the node or the container. The node or the container may stay ended.
     Ended,
-    /// The flow started the node or the container. It must run from then on.
+    /// The flow started the node or the container. The node or the container must run from then on.
     Started,
 }
 
@@ -139,8 +139,8 @@ impl SideEffects {
         self.done().wrote
     }
 
-    /// Whether the flow had no effect yet: it changed no object, and ended or started neither a node nor a container
-    /// outside the cluster.
+    /// Whether no step of the flow has changed an object, or has ended or started a node or a container outside the
+    /// cluster. Writes to a store do not count.
     pub(super) fn is_empty(&self) -> bool {
         let done = self.done();
         done.acted.is_empty() && done.nodes.is_empty() && done.beside.is_empty()

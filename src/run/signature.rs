@@ -126,7 +126,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
 }
 
 /// The step that signed the URL of a request, with the step's id. This is the step whose URL has the same signature as
-/// the request. If there is no such step, it is a step whose URL has the same path and the same signing date.
+/// the request. If no step signed such a URL, the result is a step whose URL has the same path and the same signing
+/// date.
 fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,

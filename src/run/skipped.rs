@@ -1,7 +1,7 @@
 //! Decides which scenarios are skipped because an image is missing, and which skips the user accepts. In clusters that
 //! the harness starts, a scenario is skipped if it needs a published image that has no recipe and cannot be obtained.
 //! If the user names no scenario, scenarios that need an image which is built only on request are skipped, too. All
-//! this is decided before anything starts. The outcome of a skipped scenario contains the reason.
+//! this is decided before anything starts. The verdict of a skipped scenario contains the reason.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,24 +20,24 @@ use parallax_plan::{EnvironmentPlan, Plan, VariantPlan};
 pub enum OnRequest {
     /// The run builds the images that are built only on request, because the user named the scenarios that need them.
     Build,
-    /// Of the images that are built only on request, the run uses those that are built already. It skips the scenarios
-    /// that need another one of these images.
+    /// The run builds no image that is built only on request. If such an image exists already, the run uses it. The run
+    /// skips the scenarios that need a missing image of this kind.
     OnlyBuilt,
 }
 
-/// Which scenarios may be skipped, according to the user, if they cannot run on this machine.
+/// The user's rules for scenarios that cannot run on this machine: which of these scenarios may be skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
-    /// Whether it is an error if a scenario is skipped that is not in `expected` (`--deny-skips`, and the default in
-    /// CI).
+    /// Whether it is an error to skip a scenario that is not in `expected` (`--deny-skips`, and the default in CI).
     pub denied: bool,
     /// The scenarios that may be skipped for any reason (`--allow-skip`).
     pub expected: Vec<String>,
 }
 
 impl Skips {
-    /// The outcome of a variant that cannot run because the images in `lacks` are missing: skipped, or an error if the
-    /// user does not accept that the scenario is skipped.
+    /// How a variant ends that cannot run because the images in `lacks` are missing. The variant is skipped if the user
+    /// expects this, or if all missing images are built only on request. If a registry did not answer, the variant ends
+    /// with an error. In all other cases, [`Self::of_reason`] decides.
     fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
         let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(expected) = self.expected(scenario, &reason) {
@@ -55,8 +55,8 @@ impl Skips {
         self.of_reason(scenario, &reason)
     }
 
-    /// The outcome of a variant that cannot run for the reason `reason`: skipped, or an error if the user does not
-    /// accept that the scenario is skipped.
+    /// How a variant ends that cannot run for the reason `reason`. The variant is skipped. If the user denies skips and
+    /// does not expect this one, the variant ends with an error.
     pub(super) fn of_reason(&self, scenario: &str, reason: &str) -> Outcome {
         if let Some(expected) = self.expected(scenario, reason) {
             return expected;
@@ -75,7 +75,8 @@ impl Skips {
     }
 }
 
-/// Reports that a variant is skipped, with the reasons.
+/// Reports that a variant is skipped, or that it ends with an error because the user denies skips. `reasons` are the
+/// reasons why the variant cannot run.
 pub(super) fn skip(context: &Context, variant: &VariantId, reasons: &[String]) {
     let outcome = context.options.skips.of_reason(variant.scenario(), &reasons.join("; "));
     context.verdicts.say(variant, outcome, 0);
@@ -93,15 +94,15 @@ pub(super) struct Lack {
 enum Why {
     /// A registry answered that the image does not exist.
     Unpublished,
-    /// No registry answered. This is a problem of the machine or its network.
+    /// No registry answered, so it is unknown whether the image exists. The machine or its network has a problem.
     Unreachable,
-    /// The image is built only on request, and the user named no scenario. Even with `--deny-skips`, it is no error
-    /// that the scenario is skipped, because the user did not ask for it.
+    /// The image is built only on request, and the user named no scenario. Skipping the scenario is no error, even with
+    /// `--deny-skips`, because the user did not ask for this scenario.
     OnRequest,
 }
 
-/// The plan without the variants that cannot run on this machine. Reports the outcome of each removed variant, with the
-/// reason.
+/// The plan without the variants that cannot run on this machine. Reports for each removed variant that it is skipped
+/// or ended with an error, and the reason.
 pub(super) async fn possible<'a>(
     context: &Context,
     machine: &Machine,
@@ -174,8 +175,8 @@ fn unbuilt<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack
     used.filter(|it| it.why == Why::OnRequest).collect()
 }
 
-/// The missing images because of which a variant cannot run. `unbuilt` are the missing images of its environment that
-/// are built only on request.
+/// Returns the missing images that prevent a variant from running. `unbuilt` are the missing images of the variant's
+/// environment that are built only on request.
 fn lacks<'a>(variant: &VariantPlan, unbuilt: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
     published.chain(unbuilt.iter().copied()).collect()
@@ -206,15 +207,14 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, why, skipped) in [
             (skips(false, &[]), Why::Unpublished, true),
-            // The image could not be obtained because the network is missing. The image may exist in a registry, so
-            // the variant ends with an error and is not skipped.
-            (skips(false, &[]), Why::Unreachable, false),
             (skips(true, &[]), Why::Unpublished, false),
             (skips(true, &["other"]), Why::Unpublished, false),
             (skips(true, &["area/a"]), Why::Unpublished, true),
             (skips(true, &["area/a"]), Why::Unreachable, true),
             (skips(false, &[]), Why::OnRequest, true),
             (skips(true, &[]), Why::OnRequest, true),
+            // No registry was reached, so the image may exist. The variant ends with an error and is not skipped.
+            (skips(false, &[]), Why::Unreachable, false),
         ] {
             let outcome = skips.outcome("area/a", &[&lack(why)]);
             assert_eq!(matches!(outcome, Outcome::Skipped { .. }), skipped, "{skips:?} {why:?}: {outcome:?}");

@@ -16,8 +16,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// The number of slots that were lent in addition to the fixed number, and are still in use. Whichever slots are
-    /// given back next end these loans, and no waiter gets those slots.
+    /// The number of slots that were lent in addition to the fixed number, and are still in use. Each slot that is
+    /// given back ends one of these loans, as long as there are any. No waiter gets such a slot.
     lent: usize,
     /// The largest number of slots that may be lent.
     lendable: usize,
@@ -110,7 +110,7 @@ impl Drop for Slot {
             if next.give.is_closed() {
                 continue;
             }
-            // If the waiter is dropped at this moment, its slot is dropped, too, and so goes to the next waiter.
+            // If the waiter is dropped at this moment, its slot is dropped too. The slot then goes to the next waiter.
             drop(next.give.send(Self { state: Arc::clone(&self.state) }));
             return;
         }

@@ -32,7 +32,7 @@ use parallax_record::Redactor;
 pub struct Standing {
     /// The step at which the first flow stops. `None` runs the whole flow.
     pub until: Option<Until>,
-    /// The channel with the requests of other processes. They are served one after the other.
+    /// The channel with the requests of other processes. The requests are served one after the other.
     pub asked: Mutex<mpsc::Receiver<Asked>>,
     /// The function that reads the scenario's file again.
     pub reload: Reload,
@@ -113,7 +113,7 @@ pub enum Request {
         /// The log to return: a pod, a fixture, a vantage, a node, `world`, or the target of a `log` step. `None`
         /// returns the logs of every pod.
         of: Option<String>,
-        /// The largest number of last lines of each log.
+        /// At most this many lines are returned from the end of each log.
         tail: usize,
     },
     /// End the run, and remove everything that it created.
@@ -124,8 +124,8 @@ pub enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
-    /// Steps have run. The list contains each difference between their results and what the scenario declares. It is
-    /// empty if there is no difference.
+    /// Steps have run. The list contains each difference between the results of the steps and what the scenario
+    /// declares. The list is empty if there is no difference.
     Ran(Vec<Problem>),
     /// The ways to reach the environment. Each entry is a word for the purpose of a command, and the command.
     Reach(Vec<(String, String)>),
@@ -167,7 +167,7 @@ pub(super) async fn serve(
         }
         send(stage, waiting.take(), &ran(outcome));
         let next = loop {
-            // The channel is closed when the command that holds the environment ends.
+            // If the channel is closed, no further request can arrive, so the run ends.
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
@@ -249,8 +249,8 @@ pub(super) async fn serve_unready(
     }
 }
 
-/// Sends an answer to the process that asked, if that process still exists. The redactor removes secrets from the
-/// answer, because it may quote what a step saw.
+/// Sends an answer to the process that sent the request, if that process still exists. The redactor removes secrets
+/// from the answer, because the answer may quote text that a step saw.
 fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
     let Some(to) = to else { return };
     drop(to.send(clean(&stage.context.redactor, answer)));
@@ -284,8 +284,8 @@ async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, Ru
     }
 }
 
-/// The ids of the steps of a flow that have run. A flow that stopped early (`--until`, `--before`) has steps that have
-/// not run, although a later step may need their results.
+/// The ids of the steps of a flow that have run. If a flow stopped early (`--until`, `--before`), some of its steps
+/// have not run. A later step may need the results of these steps.
 struct Begun(BTreeSet<String>);
 
 impl Begun {
@@ -295,8 +295,8 @@ impl Begun {
         Self(steps[..count].iter().map(|it| it.id.clone()).collect())
     }
 
-    /// Selects the steps that run now: the wanted steps, and those steps before the last wanted step that have not run
-    /// yet. `wanted` says for the index of a step whether the step is wanted.
+    /// Selects the steps that run now: the wanted steps, and all earlier steps that have not run yet. An earlier step
+    /// is a step before the last wanted step. `wanted` gets the index of a step and returns whether the step is wanted.
     fn select(&mut self, steps: &[Step], wanted: impl Fn(usize) -> bool) -> Vec<Step> {
         let count = (0..steps.len()).rev().find(|at| wanted(*at)).map_or(0, |at| at + 1);
         let now = steps[..count].iter().enumerate().filter(|(at, it)| wanted(*at) || !self.0.contains(&it.id));
@@ -333,11 +333,11 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -
 }
 
 /// Reads the scenario's file again, and replaces the variant by the variant in the new file. Returns the index of the
-/// first changed step. If the file contains a mistake, or if the environment would have to change, too, the variant
-/// stays as it is, and the result is the answer that says why.
+/// first changed step. If the file contains a mistake, or if the new file needs another environment, the variant stays
+/// as it is. The error is then the answer with the reason.
 async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer> {
     let reload = Arc::clone(&standing.reload.0);
-    // Reading and planning the project's files blocks the thread, so it needs a thread of its own.
+    // Reading the project's files and planning the run blocks the thread, so both are done on a thread of their own.
     let new = match tokio::task::spawn_blocking(move || reload()).await {
         Ok(Ok(new)) => new,
         Ok(Err(why)) => return Err(Answer::No(why)),
@@ -348,8 +348,8 @@ async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer
     Ok(first)
 }
 
-/// Prepares another run of the whole flow, as it is now in the scenario's file. If this is not possible, returns the
-/// answer to the request, which says why.
+/// Prepares another run of the whole flow, as it is now in the scenario's file. If this is not possible, the error is
+/// the answer to the request, with the reason.
 async fn from_the_start(
     stage: &Stage<'_>,
     flow: &mut Flow<'_>,

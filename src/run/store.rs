@@ -23,9 +23,10 @@ const QUESTION_MS: u64 = 5_000;
 /// If a store does not answer a request of the harness, the request is repeated for at most this time.
 const SILENT_FOR: Duration = Duration::from_mins(1);
 
-/// Waits until the store reports that it is healthy, then creates its buckets. Returns `None` if this succeeds,
-/// otherwise the reason why not. The wait ends at the deadline. It ends earlier if a permanent refusal, or the cause
-/// that a break declares, has lasted for some time, or if a log line shows the declared cause.
+/// Waits until the store reports that it is healthy, then creates its buckets. Returns `None` if the store became
+/// healthy and has its buckets, otherwise the reason why not. The wait ends at the deadline. The wait ends earlier if a
+/// permanent refusal has lasted for some time, if the cause that a break declares has lasted for some time, or if a log
+/// line shows this declared cause.
 pub(super) async fn ready(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -53,8 +54,9 @@ pub(super) struct Wanted<'a> {
     pub(super) ready: &'a fixture::Ready,
 }
 
-/// Asks the store for its health until it is healthy, then creates its buckets and policies. Returns the cause if the
-/// store does not become healthy, cannot authorise requests, or does not create a bucket, otherwise `None`.
+/// Asks the store for its health until the store is healthy, then creates its buckets and policies. Returns `None` if
+/// all this succeeds. Returns the cause if the store does not become healthy, cannot authorise requests, or does not
+/// create a bucket.
 async fn answers(
     scene: &Scene<'_>,
     wanted: &Wanted<'_>,
@@ -158,8 +160,8 @@ fn none() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// Sends the store a harmless request (`HeadObject`) and ignores the answer. The store's trace, from which the witness
-/// reads, opens only at its first event, and this request causes one.
+/// Sends the store a harmless request (`HeadObject`) and ignores the answer. A store's trace opens only when it has a
+/// first event to show, and this request is such an event. The witness reads from the trace.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let access = match scene.access(fixture, store) {
         Ok(access) => access,
@@ -171,7 +173,7 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
-/// The rules that decide when a question that gets no accepted reply is no longer repeated.
+/// Decides when the harness stops repeating a question that gets no accepted reply.
 pub(super) struct Bound<'a> {
     /// The longest time for which the question is repeated.
     pub(super) within: Duration,
@@ -183,13 +185,13 @@ pub(super) struct Bound<'a> {
     pub(super) unrecoverable: fn(&Cause) -> bool,
 }
 
-/// Treats no cause as permanent.
+/// Treats no cause as permanent. This is for [`Bound::unrecoverable`], if only the deadline may end the repetition.
 pub(super) fn never(_: &Cause) -> bool {
     false
 }
 
-/// Whether a running store refused a request permanently. This is so for every 4xx status except those that ask the
-/// client to try again later.
+/// Whether a running store refused a request permanently. Every 4xx status is a permanent refusal, except the three
+/// that mean that the client should try again later.
 fn is_final(cause: &Cause) -> bool {
     matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
@@ -223,8 +225,8 @@ pub(super) async fn until(
 }
 
 /// Repeats a request to a store until the store answers, for at most [`SILENT_FOR`]. On a busy machine, a store may not
-/// answer for a moment, and this must not fail a whole environment. The requests of the set-up can be repeated without
-/// harm.
+/// answer for a moment. This must not make the set-up of a whole environment fail. The requests of the set-up can be
+/// repeated without harm.
 pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,
@@ -232,8 +234,8 @@ where
     again_while(SILENT_FOR, Cause::is_silence, ask).await
 }
 
-/// Repeats a question while it fails with a cause for which `retry` returns true, for at most `within`. Returns the
-/// last result.
+/// Repeats a question for at most `within`, as long as the question fails with a cause for which `retry` returns true.
+/// Returns the last result.
 async fn again_while<T, F>(within: Duration, retry: impl Fn(&Cause) -> bool, ask: impl Fn() -> F) -> Result<T, Cause>
 where
     F: Future<Output = Result<T, Cause>>,

@@ -11,9 +11,9 @@ use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpe
 
 /// The lifetime of a token in seconds, if the step does not set one.
 const LIFETIME_S: i64 = 3600;
-/// The age in seconds of a newly signed token: `iat` is this much before now. So no server considers the token as
-/// issued in the future. A few seconds are enough, because containers use the machine's clock, and only the rounding of
-/// times to whole seconds may differ.
+/// The age in seconds of a newly signed token: its claim `iat` is this much earlier than the current time. So no server
+/// considers the token as issued in the future. A few seconds are enough, because containers use the machine's clock.
+/// Only the rounding to whole seconds may differ.
 const AGE_S: i64 = 5;
 
 /// The token that the step presents, if the step declares one. Each try gets a new token, because the times in a token
@@ -71,7 +71,8 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
         _ => stage.scene.cluster.issuer.clone(),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    // The scenario may declare a token that has already expired. Such a token must have been issued before it expired.
+    // The scenario may declare a token that has already expired. The time of issue of an expired token must be before
+    // its time of expiry.
     let issued_at = (now - AGE_S).min(now + expires_s - LIFETIME_S.min(60));
     let claims = Claims { issuer, namespace, account, audience, issued_at, expires_at: now + expires_s };
     Ok(key.sign(&claims)?)

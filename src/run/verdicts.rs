@@ -1,7 +1,8 @@
 //! Collects the verdicts of a run, and reports the verdict of each variant exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use parallax_vocab::event::{Failure, Outcome, VariantEnded};
 use parallax_vocab::{EventKind, VariantId};
@@ -10,11 +11,17 @@ use super::error::RunError;
 use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
+/// Returns the error of the machine if, at this moment, the machine makes every observed result worthless: the result
+/// would say nothing about the system under test. Otherwise returns `None`.
+type Doubt = Box<dyn Fn() -> Option<RunError> + Send + Sync>;
+
 /// The verdicts of a run so far. Only the first report about a variant counts, so a verdict stays valid if the run
-/// fails or is interrupted later. Before a variant runs again, its report is taken back.
-#[derive(Debug)]
+/// fails or is interrupted later. Before a variant runs again, the earlier report about it is taken back.
 pub(crate) struct Verdicts {
     sink: Sink,
+    /// The function that is called before a verdict about the system under test is reported. It is unset until the
+    /// machine is known.
+    doubt: OnceLock<Doubt>,
     /// The number of failed variants after which no further variant begins (`--max-fail`). `None` means no limit.
     limit: Option<u32>,
     state: Mutex<State>,
@@ -29,8 +36,8 @@ struct State {
     noted: bool,
 }
 
-/// The outcome of a variant, reduced to what the run decides by it: whether further variants begin, and whether this
-/// variant runs again.
+/// How a variant ended. The run decides by this value whether further variants begin, and whether this variant runs
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The variant was as declared, skipped, interrupted or not begun.
@@ -58,12 +65,36 @@ impl Verdicts {
     /// Creates the verdicts of a run that has just begun. `limit` is the number of failed variants after which no
     /// variant begins; `None` means no limit. `tries` is how many times variants without a verdict may run again.
     pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
-        Self { sink, limit, state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }) }
+        Self {
+            sink,
+            limit,
+            doubt: OnceLock::new(),
+            state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }),
+        }
+    }
+
+    /// Sets the function that is called before a verdict about the system under test is reported. If the function
+    /// returns an error, the variant has no verdict, because the machine failed. Only the first call has an effect.
+    pub(crate) fn doubt(&self, doubt: impl Fn() -> Option<RunError> + Send + Sync + 'static) {
+        drop(self.doubt.set(Box::new(doubt)));
     }
 
     /// Reports how a variant ended, unless a report about this variant exists already. Returns whether this call
-    /// reported it.
+    /// reported it. If the machine was in such a bad state that `outcome` proves nothing, reports the error of the
+    /// machine instead. This error then quotes the problems of `outcome`.
     pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
+        let problems = match &outcome {
+            Outcome::AsExpected => Some(&[][..]),
+            Outcome::NotAsExpected { problems } => Some(&problems[..]),
+            _ => None,
+        };
+        if let Some(problems) = problems
+            && let Some(error) = self.doubt.get().and_then(|doubt| doubt())
+        {
+            let mut failure = error.failure();
+            failure.evidence.extend(problems.iter().map(|it| format!("{}: {}", it.place, it.sentence)));
+            return self.note(variant, Outcome::Error { failure }, Kind::Machine, took_ms);
+        }
         let kind = match &outcome {
             Outcome::NotAsExpected { .. } | Outcome::Error { .. } => Kind::Red,
             Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. } => {
@@ -100,7 +131,7 @@ impl Verdicts {
     }
 
     /// Reports each of the given variants that has no verdict yet as interrupted or as failed with `error`, so that the
-    /// record has an outcome for each variant. Returns the variants that it reported.
+    /// record says of each variant how it ended. Returns the variants that were reported by this call.
     pub(crate) fn give_up<'a>(
         &self,
         variants: impl Iterator<Item = &'a VariantPlan>,
@@ -154,9 +185,18 @@ impl Verdicts {
     }
 }
 
+impl fmt::Debug for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verdicts").field("limit", &self.limit).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parallax_vocab::event::Problem;
 
     use super::*;
 
@@ -193,6 +233,51 @@ mod tests {
         );
         assert!(verdicts.none_begins(&[]), "two failed");
         assert!(!Verdicts::new(Sink::silent(), None, 0).enough());
+    }
+
+    #[test]
+    fn in_a_bad_state_of_the_machine_no_result_of_a_flow_is_a_verdict() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let taker = Arc::clone(&heard);
+        let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)), None, 1);
+        let full = Arc::new(AtomicBool::new(false));
+        let is_full = Arc::clone(&full);
+        verdicts.doubt(move || {
+            let error = || RunError::Machine { what: "the disk is full".to_owned(), fix: "make room".to_owned() };
+            is_full.load(Ordering::Relaxed).then(error)
+        });
+        verdicts.say(&"before".into(), Outcome::AsExpected, 1);
+        full.store(true, Ordering::Relaxed);
+        let problem = Problem {
+            step: "get".into(),
+            place: "a.yaml:3".to_owned(),
+            sentence: "the store does not answer".to_owned(),
+            expected: String::new(),
+            seen: String::new(),
+        };
+        verdicts.say(&"red".into(), Outcome::NotAsExpected { problems: vec![problem] }, 1);
+        verdicts.say(&"green".into(), Outcome::AsExpected, 1);
+        verdicts.say(&"left-out".into(), Outcome::Skipped { reason: "no browser".to_owned() }, 1);
+        assert_eq!(verdicts.take_back(), BTreeSet::from(["green".into(), "red".into()]));
+        let heard = heard.lock().unwrap();
+        let outcomes: Vec<_> = heard
+            .iter()
+            .filter_map(|event| match event {
+                EventKind::VariantEnded(it) => Some(&it.outcome),
+                _ => None,
+            })
+            .collect();
+        let failure = |evidence: &[&str]| Outcome::Error {
+            failure: Failure {
+                what: "the disk is full".to_owned(),
+                fix: Some("make room".to_owned()),
+                evidence: evidence.iter().map(ToString::to_string).collect(),
+            },
+        };
+        assert_eq!(*outcomes[0], Outcome::AsExpected);
+        assert_eq!(*outcomes[1], failure(&["a.yaml:3: the store does not answer"]));
+        assert_eq!(*outcomes[2], failure(&[]));
+        assert!(matches!(outcomes[3], Outcome::Skipped { .. }));
     }
 
     #[test]

@@ -14,15 +14,15 @@ use tokio::time::Instant;
 
 use super::store::repeated;
 
-/// The trace shows a request some milliseconds after its answer, or later on a busy machine. A request counts as
-/// missing if this time has passed since the answer and the store has sent [`IDLE_TIMES`] keep-alives. A keep-alive
-/// means that the trace is complete so far.
+/// The trace shows a request some milliseconds after the store's answer, or later on a busy machine. A request counts
+/// as missing if, after the answer, this time has passed and the store has sent [`IDLE_TIMES`] keep-alives. A
+/// keep-alive means that the trace is complete so far.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 /// The number of keep-alives after an answer that show that the trace is complete. The store sends a keep-alive each
 /// second. A single one is not enough, because the store may have sent it before the answer.
 const IDLE_TIMES: u64 = 3;
 /// The longest wait until the trace shows one request, if the step's time does not end the wait earlier. A store that
-/// sends no keep-alives for so long is constantly busy, and it stays unknown whether its trace is complete.
+/// sends no keep-alives during this time is constantly busy, and nobody can know whether its trace is complete.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// The time limit for opening a trace. A store may send the HTTP response headers of the trace only when it has
 /// something to show: a request, or a keep-alive.
@@ -55,7 +55,8 @@ pub(super) enum Sight {
     Unknown,
 }
 
-/// What is known about the completeness of a trace: since when it has been followed, and its keep-alives.
+/// What is known about the completeness of a trace: the time since which the harness has followed it, and the number of
+/// its keep-alives.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// The time since the Unix epoch from which the trace has been followed without a gap. `None` while the trace is
@@ -96,7 +97,8 @@ impl StoreWitness {
         Ok(Some(Self { shared, news, task }))
     }
 
-    /// Adds a certificate (`der`) to those that the store may present when the trace is opened again.
+    /// Adds a certificate (`der`) to the list of certificates that the store may present when the trace is opened
+    /// again.
     pub(super) fn trust_also(&self, der: Vec<u8>) {
         self.shared.pins().push(der);
     }
@@ -107,8 +109,8 @@ impl StoreWitness {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// Waits until the trace shows the request with this id, or is complete without it, for at most `within`. Call this
-    /// function after the store's answer: the trace shows a request some time after its answer.
+    /// Waits for at most `within` until the trace shows the request with this id, or is complete without this request.
+    /// Call this function after the store's answer: the trace shows a request some time after its answer.
     pub(super) async fn of(&self, request_id: &str, within: Duration) -> Sight {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);

@@ -69,8 +69,8 @@ impl Handles {
         self.0.join(format!("{run}.json"))
     }
 
-    /// Creates the folder with permissions that allow only the user to access it. This is necessary, because everyone
-    /// who can write to a socket in this folder can run programs through it.
+    /// Creates the folder with permissions that allow only the user to access it. These permissions are necessary,
+    /// because everyone who can write to a socket in this folder can run programs through the socket.
     pub(super) fn create(&self) -> Result<(), StandingError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.map_err(|source| failed("create", &self.0, source))
@@ -115,8 +115,8 @@ impl Handles {
                     // The process of this run was killed, so it could not remove the files with its secrets itself.
                     remove_secrets(&handle.directory);
                 }
-                // The process may still run but cannot be checked, for example because it belongs to another user. Its
-                // handle is left out of the result, but not removed.
+                // It is unknown whether the process of this run still exists, for example because the process belongs
+                // to another user. The handle is left out of the result, but not removed.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }
@@ -125,8 +125,9 @@ impl Handles {
     }
 }
 
-/// Removes from a run's folder the files that say how an environment can be reached, and the folders with the scripts
-/// of `parallax shell`. Most of them contain secrets, and the environment no longer exists.
+/// Removes two kinds of entries from a run's folder: the files for access to the environment, and the folders with the
+/// scripts of `parallax shell`. Most of these files contain secrets, and nobody needs them when the environment no
+/// longer exists.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,4 +1,5 @@
-//! The server for requests. It runs in the process that keeps an environment.
+//! The server that accepts requests of other processes. It runs in the process that keeps an environment (`parallax
+//! up`).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::run::standing::{Answer, Asked, Request};
 const REQUEST_LIMIT: u64 = 64 * 1024;
 /// The time limit for receiving a request from a client, and for sending a line to a client.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// The pause before the next attempt, if a connection could not be accepted.
+/// The pause after a connection could not be accepted, before the next attempt.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// The time that connections get to send their last lines after the run has ended.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ struct Shared {
 #[derive(Default)]
 struct Listening {
     sender: Option<mpsc::UnboundedSender<Event>>,
-    /// Whether the run has sent its last event. A client that connects later gets no events.
+    /// Whether the run has sent its last event. A client that connects after that gets no events.
     closed: bool,
 }
 
@@ -54,9 +55,8 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
-            // When the set-up of an environment ends, no further event of the set-up follows. If a part of the
-            // environment is not ready, no event of a step follows either, so the description of what the run does must
-            // change here.
+            // The description of what the run does must change when the set-up of an environment ends. If a part of the
+            // environment is not ready, no later event changes the description, because no step runs.
             EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
                 Some(format!("ready; {detail}"))
             }
@@ -96,8 +96,8 @@ pub struct Host {
 
 impl Host {
     /// Opens the socket and writes the handle. The server sends requests to `asked`, and ends the run with `cancel`.
-    /// The returned feed takes the place of `display`, the run's own display, and passes all events on to it. With
-    /// `mark`, the server waits until the feed has received all events that were sent so far.
+    /// Use the returned feed instead of `display`, the run's own display. The feed passes all events on to `display`.
+    /// With `mark`, the server waits until the feed has received all events that were sent so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
@@ -168,8 +168,8 @@ async fn accept(listener: UnixListener, door: Door) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no request can be accepted");
-                    // A connection cannot be accepted if there are too many open files. No event reports that a file
-                    // was closed, so the code waits for a fixed pause.
+                    // The usual reason is that too many files are open. No event reports that a file was closed, so the
+                    // code waits for a fixed pause.
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             },
@@ -189,7 +189,8 @@ impl Door {
         let mut line = String::new();
         tokio::time::timeout(SENT_WITHIN, read.read_line(&mut line)).await??;
         if line.is_empty() {
-            // The other process closed the connection without a request. It only checked whether this process is alive.
+            // The other process closed the connection without a request. The other process only wanted to know whether
+            // this process is alive.
             return Ok(());
         }
         let request = match serde_json::from_str(&line) {
@@ -241,18 +242,19 @@ impl Door {
         };
         if !ends {
             let mark = self.mark.clone();
-            // The wait for the thread that writes the record blocks, so it is done outside the async runtime.
+            // The next line waits for the thread that writes the record. This wait blocks its own thread, so it runs
+            // outside the async runtime.
             drop(tokio::task::spawn_blocking(move || mark.wait()).await);
             self.shared.listening().sender.take();
         }
-        // The channel may still contain events, which are sent now. After a request for the end of the run, the
-        // events of the clean-up follow. They end when the feed is closed together with the record.
+        // Now the events that are still in the channel are sent. After a request for the end of the run, the events of
+        // the clean-up also come through the channel, until the record is closed.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
         }
         if ends {
-            // The answer is sent only after the reports are written, which happens after the record is closed. `over`
-            // is cancelled then.
+            // The record is closed now, but the reports are not written yet. `over` is cancelled when they are written,
+            // and only then the answer is sent.
             self.over.cancelled().await;
             return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
@@ -273,8 +275,8 @@ impl Shared {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a channel that receives the events from now on. It receives none if the run has already sent its last
-    /// event.
+    /// Returns a channel that receives the events from now on. If the run has already sent its last event, the channel
+    /// receives no event.
     fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
         let (send, receive) = mpsc::unbounded_channel();
         let mut listening = self.listening();

@@ -34,7 +34,7 @@ pub enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Line {
-    /// An event that happened while the request was carried out. Secrets in it are already redacted.
+    /// An event that happened while the request was carried out. Secrets in the event are already redacted.
     Event(Box<Event>),
     /// The answer to [`Question::Status`]: what the process does at this moment.
     Now(String),

@@ -27,8 +27,8 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether the error is temporary: the apiserver did not answer, was overloaded or had an internal error. A retry
-    /// may then succeed.
+    /// Whether the error is temporary: the apiserver did not answer, was overloaded or had an internal error. If the
+    /// error is temporary, a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if is_transient(source))
     }

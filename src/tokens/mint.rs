@@ -17,7 +17,7 @@ use super::TokenError;
 /// The values for the claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The issuer (`iss`). It is the issuer that the cluster's own tokens name.
+    /// The issuer (`iss`). It is the same issuer as in the cluster's own tokens.
     pub issuer: String,
     /// The namespace of the ServiceAccount.
     pub namespace: String,
@@ -47,7 +47,7 @@ pub enum Key {
     Shared {
         /// The shared secret itself.
         secret: String,
-        /// The key id (`kid`) that the token names, by which a verifier looks up the key.
+        /// The key id (`kid`) in the token's header. A verifier looks up the key by this id.
         id: String,
     },
 }
@@ -111,8 +111,8 @@ impl Key {
 }
 
 impl Claims {
-    /// Returns the claims in the form in which the apiserver writes them for a token that is bound only to its
-    /// ServiceAccount, and not to a pod.
+    /// Returns the claims as JSON, in the form that the apiserver uses for a token without a pod: such a token is bound
+    /// only to its ServiceAccount.
     fn json(&self) -> Value {
         json!({
             "aud": [self.audience],

@@ -2,8 +2,8 @@
 
 use parallax_vocab::world::Entry;
 
-/// Returns the DNS questions in the lines of the world's log, one sentence for each: the client's address, the name and
-/// the type that were asked for, and the answer. Only questions whose time (in milliseconds since the Unix epoch)
+/// Returns a sentence for each DNS question in the lines of the world's log. The sentence has the client's address, the
+/// name and the type in the question, and the answer. Only questions whose time (in milliseconds since the Unix epoch)
 /// satisfies `counts` are returned.
 pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());

@@ -1,8 +1,8 @@
 //! The external network of a cluster (the *world*): a name server and an edge in one container of the harness.
 //!
-//! The container is the upstream of the cluster's CoreDNS and the resolver of outside clients. It answers for the names
-//! of the run, answers NXDOMAIN for all other names, and logs every question. Therefore verdicts do not depend on the
-//! machine's network, and a client that asks for a wrong name leaves evidence.
+//! The container is the upstream of the cluster's CoreDNS and the resolver of outside clients. Its name server knows
+//! the names of the run, answers NXDOMAIN for all other names, and logs every question. Therefore verdicts do not
+//! depend on the machine's network, and the log shows if a client uses a wrong name.
 
 mod log;
 mod neighbour;
@@ -75,8 +75,8 @@ impl World {
         &self.container.name
     }
 
-    /// The address of the world's container on the engine's network. The cluster's CoreDNS uses the name server at this
-    /// address as upstream, and the host names of the edge resolve to this address.
+    /// The address of the world's container on the engine's network. The cluster's CoreDNS forwards questions to the
+    /// name server at this address. The host names of the edge also resolve to this address.
     pub fn address(&self) -> IpAddr {
         self.container.address
     }
@@ -97,7 +97,8 @@ impl World {
     }
 
     /// Returns the redirections through which the harness reaches the edge and the fixtures' containers outside the
-    /// cluster. They redirect connections to a container's address to a published port on loopback.
+    /// cluster. If the harness connects to the address of such a container, the connection goes to a published port on
+    /// loopback instead.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };

@@ -1,5 +1,5 @@
-//! Containers that fixtures run outside the cluster under a host name. They stand for systems that are not in the
-//! cluster, such as a store in an office or a site on the internet.
+//! Containers that fixtures run outside the cluster under a host name. Such a container represents a system that is not
+//! in the cluster, such as a store in an office or a site on the internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub struct Neighbour {
     pub host: String,
     /// The TCP ports of the container.
     pub ports: Vec<u16>,
-    /// Whether the container does not run until a flow starts it.
+    /// Whether a step of the flow starts the container. Until then, the container does not run.
     pub late: bool,
     /// The container in the engine, with its address. The address can change when the container is started again.
     pub container: parallax_engine::Container,
@@ -46,8 +46,8 @@ pub struct Provisioned<'a> {
 
 impl Neighbour {
     /// Starts the container of a fixture on a cluster's network. `what` is the name of the container; in the engine,
-    /// the id of the run is put before it. A container that is declared as `late` must not run before a flow starts
-    /// it. Therefore such a container is started and then killed at once, so that it exists but does not run.
+    /// the id of the run is put before this name. A container that is declared as `late` must exist, but must not run
+    /// before a flow starts it. Therefore this function starts such a container and kills it at once.
     pub async fn start(
         site: &Site,
         what: String,
@@ -70,8 +70,8 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
-                // A name that is not the name of one of the fixture's certificates is the id of an authority. From an
-                // authority, only the root certificate can be written, and no chain or key.
+                // If the fixture has no certificate of this name, the name is the id of an authority. Only the root
+                // certificate of an authority can be written, and no chain or key.
                 let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
@@ -101,13 +101,13 @@ impl Neighbour {
         Ok(container)
     }
 
-    /// Returns the words by which messages name the container.
+    /// Returns the words for the container in messages to the user.
     pub fn title(&self) -> String {
         format!("container {} of `{}` beside the cluster", self.name, self.fixture)
     }
 
-    /// Returns the redirections through which the harness reaches the container. They redirect connections to the
-    /// container's address to its published ports on loopback.
+    /// Returns the redirections through which the harness reaches the container. If the harness connects to the
+    /// container's address, the connection goes to a published port on loopback instead.
     pub fn detours(&self) -> impl Iterator<Item = Detour> {
         self.ports.iter().filter_map(|port| {
             let from = SocketAddr::new(self.container.address, *port);

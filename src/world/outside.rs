@@ -1,5 +1,5 @@
-//! Vantages outside the cluster that name an image. They are containers on the cluster's network, and use the world as
-//! their resolver.
+//! Vantages outside the cluster that have an image of their own. Each of their images runs in a container on the
+//! cluster's network, and uses the world as its resolver.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::World;
 use crate::probe::AGENT_PATH;
 use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
-/// Starts one container for each image of `images`, in which the agent waits for questions. The container resolves
-/// names as clients outside the cluster do. It connects to the edge at the edge's own address, and so needs no
-/// detour.
+/// Starts one container for each image of `images`. In each container, the agent waits for questions. The container
+/// resolves names as clients outside the cluster do. It can connect to the edge's own address, so it needs no
+/// redirection to a published port (detour).
 pub async fn start(
     site: &Site,
     cluster: &str,

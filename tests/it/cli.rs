@@ -406,8 +406,8 @@ fn doctor_shows_no_password_of_a_proxy_or_an_engine() {
     }
 }
 
-/// Tests the exit codes of each command that reads a path: 2 for a mistake of the user, and not 3, which means a
-/// failure of the machine.
+/// Tests each command that reads a path. If the user mistypes the path, the exit code must be 2 (a mistake of the user)
+/// and not 3 (a failure of the machine).
 #[test]
 fn a_path_that_the_user_mistyped_is_no_failure_of_the_machine() {
     let project = project();
@@ -475,8 +475,8 @@ fn a_run_that_e2e_left_is_named_with_the_ways_to_get_in_and_to_remove_it() {
             }
         }
     }
-    // Several runs are kept, and the command does not say which of them it means. The message is then the same as if
-    // no variant is kept.
+    // Several runs are kept, and the arguments of the command do not say which run is meant. The message must be the
+    // same as if no variant is kept.
     says(&["rerun"], "no variant is kept");
     says(&["logs", "--run", "r2"], "run r2 was left by `e2e --keep`");
     says(&["logs", "r2", "--run", "r2"], "cannot be used with");

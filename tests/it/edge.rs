@@ -1,6 +1,6 @@
 //! Compares `docs/edge.md` with the scenarios and their recorded answers. In this test, an edge is any proxy or load
-//! balancer in front of the store. The table of the page says how the store answered a presigned URL that was opened
-//! through each edge. This table must be equal to the table that the report makes.
+//! balancer in front of the store. The page has a table with the store's answer to a presigned URL through each edge.
+//! This table must be equal to the table in the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,8 +11,8 @@ use parallax_report::Summary;
 use parallax_vocab::event::Event;
 
 const PAGE: &str = "docs/edge.md";
-/// Words that the page writes before a colon and a value. They are names of parameters and causes, and not names of
-/// scenarios.
+/// Words that `docs/edge.md` writes before a colon and a value. These words are names of parameters and causes, and not
+/// names of scenarios.
 const PARAMETERS: [&str; 6] = ["connect", "how", "key-file", "reload", "replace", "tls"];
 
 fn read(file: &str) -> String {
@@ -24,8 +24,8 @@ fn words(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("```").step_by(2).flat_map(|it| it.split('`').skip(1).step_by(2))
 }
 
-/// The result of looking up a word of the page. `None` means that the word is no reference. Otherwise the word refers
-/// to a scenario, break or step that exists (`Known`) or not (`Unknown`).
+/// The result of looking up a word of `docs/edge.md`. `None` means that the word is no reference. Otherwise the word
+/// refers to a scenario, break or step that exists (`Known`) or not (`Unknown`).
 #[derive(Debug, PartialEq, Eq)]
 enum Reference {
     None,
@@ -33,9 +33,10 @@ enum Reference {
     Unknown,
 }
 
-/// Looks up a word of the form `scenario+break`, `scenario: step` or `scenario+break: step`. `known` has the breaks
-/// and the steps of each scenario. A word of such a form counts as a reference even if its scenario is misspelt. But
-/// a word with a capital letter, or with a character that an id cannot have, is a header or a field and no reference.
+/// Looks up a word of the form `scenario+break`, `scenario: step` or `scenario+break: step`. `known` has the breaks and
+/// the steps of each scenario. A word of such a form counts as a reference even if the name of its scenario is
+/// misspelt. A word with a capital letter, or with a character that an id cannot have, is the name of a header or a
+/// field and no reference.
 fn reference(word: &str, known: &BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>) -> Reference {
     let (variant, step) = word.split_once(": ").map_or((word, None), |(variant, step)| (variant, Some(step)));
     let (name, id) = variant.split_once('+').map_or((variant, None), |(name, id)| (name, Some(id)));

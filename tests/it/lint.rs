@@ -69,8 +69,8 @@ fn the_scenarios_of_the_repository_load_and_expand() {
             }
         }
     }
-    // Some custom resources of operators name an image in a field `image`, although they are not containers. Such an
-    // image must be found too.
+    // Some custom resources of operators have an image in a field `image`, although they are not containers. The search
+    // must find these images too.
     assert!(images.contains("minio") && images.contains("busybox"), "{images:?}");
 }
 
@@ -113,8 +113,8 @@ fn breaks_that_look_alike_are_a_warning() {
     assert_eq!(messages, [alike]);
 }
 
-/// Checks the message for every file of `tests/bad`. All messages are in a snapshot. A reviewer should read them in
-/// the same way as a user.
+/// Checks the message for every file of `tests/bad`. All messages are in a snapshot. A reviewer of the snapshot should
+/// read the messages as a user would.
 #[test]
 fn bad_scenarios_are_explained() {
     let mut paths: Vec<PathBuf> =
@@ -228,10 +228,10 @@ fn a_folder_is_visited_once_despite_cyclic_links() {
     );
 }
 
-/// Tests that a scenario that asserts nothing is refused. If the `expect` of a step that only observes is removed,
-/// the linter must report the step. If all `expect`s of a scenario are removed, the linter must report the scenario.
-/// Some steps need no `expect`: a write to a store and a script must succeed anyway, and another step judges a
-/// prober's handshakes.
+/// Tests that a scenario that asserts nothing is refused. If the `expect` of a step that only observes is removed, the
+/// linter must report the step. If all `expect`s of a scenario are removed, the linter must report the scenario. Some
+/// steps need no `expect`. A write to a store and a script must succeed even without an `expect`. A prober's handshakes
+/// are judged by another step.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -44,8 +44,8 @@ fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
     steps.into_iter().map(read).collect()
 }
 
-/// Tests that the judge gives a recorded answer the same verdict as in the run. Only then can a verdict be reproduced
-/// from the record.
+/// Tests that the judge gives each recorded answer the same verdict as in the run. If this holds, a verdict can be
+/// reproduced from the record.
 #[test]
 fn recorded_answers_are_judged_as_they_were() {
     let scenarios = scenarios();

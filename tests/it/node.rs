@@ -1,5 +1,5 @@
-//! Tests of the source-built node image as a container. The tests cover the requirements that no scenario can
-//! observe: they concern the time before and after a cluster exists, or what is outside of the cluster.
+//! Tests of the source-built node image as a container. The tests cover the requirements that no scenario can test.
+//! Such a requirement is about the time before or after a cluster exists, or about something outside the cluster.
 //!
 //! All cases are in one test function, because they share the image and run at the same time, two nodes at once. The
 //! image is obtained in the same way as in a run: from the engine if the engine has it, otherwise by a build.
@@ -66,8 +66,8 @@ tls-san: [apiserver.example.org]
 disable: [coredns, traefik, servicelb, metrics-server, local-storage]
 kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
 ";
-/// A shell script that creates a network namespace. Like a pod, the namespace reaches all other networks through the
-/// node.
+/// A shell script that creates a network namespace. The namespace behaves like a pod: it reaches all other networks
+/// through the node.
 const POD_NETWORK: &str = "ip netns list | grep -q pod || {
     ip netns add pod && ip link add of-pod type veth peer name eth0 netns pod &&
     ip address add 10.99.0.1/24 dev of-pod && ip link set of-pod up &&
@@ -298,7 +298,7 @@ fn mode(node: &Container) -> String {
     docker(&["exec", &node.name, "stat", "--format", "%a", KUBECONFIG]).trim().to_owned()
 }
 
-/// The apiserver of a node, which a test asks without authentication.
+/// The apiserver of a node. The tests send requests to it without authentication.
 struct Apiserver {
     published: std::net::SocketAddr,
     view: View,

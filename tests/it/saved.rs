@@ -48,7 +48,7 @@ fn what_was_checked_becomes_a_scenario_that_is_in_order() {
     let whole = scenario("mine", &wanted("https://minio.example.com", "us-east-1"), &checked);
     in_order(&whole);
     insta::assert_snapshot!(whole);
-    // These checks had no keys and no pod. The hosts of the last two endpoints cannot be used in a scenario: an IP
+    // The following checks had no keys and no pod. The last two endpoints have hosts that a scenario cannot use: an IP
     // address, and a name without a dot.
     checked.rows = vec![row("store", State::NotAsked, State::Bad)];
     checked.no_inside = Some("--outside-only".to_owned());

@@ -191,7 +191,7 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["presigned-url"]).success().stdout(contains("1 scenario and 1 break are in order"));
     lint(&["scenarios/contract"]).success().stdout(contains("1 scenario and 0 breaks are in order"));
     lint(&["scenarios/contract", "presigned-url"]).success().stdout(contains("2 scenarios and 1 break"));
-    // If `lint` gets the name of a break, it checks the scenario with this break.
+    // If the argument of `lint` is the name of a break, `lint` checks the scenario with this break.
     lint(&["presigned-url+no-rewrite"]).success().stdout(contains("1 scenario and 1 break are in order"));
     lint(&["presigned-url+none"]).code(2).stderr(contains("did you mean"));
     lint(&["broken+any"]).code(2).stderr(contains("sumary"));

@@ -3,7 +3,7 @@
 //! something on this machine needs the user's consent. The tests need no container engine.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -166,6 +166,35 @@ fn a_program_on_this_machine_needs_consent() {
     )
     .unwrap();
     parallax(&root).arg("plan").assert().success().stdout(contains("--allow-host-programs").not());
+}
+
+#[test]
+fn a_chart_reveals_nothing_and_helm_needs_consent() {
+    let (_home, root) = with_neighbour();
+    let scenario = "name: x\nsummary: x\nfixtures:\n  app: { use: helm, chart: charts/app }\nflow:\n  \
+                    - { id: up, resource: { api-version: v1, kind: Pod, name: a }, expect: { absent: true } }\n";
+    fs::write(root.join("scenarios/x/scenario.yaml"), scenario).unwrap();
+    refused(&root, "scenarios/x/scenario.yaml:4:28");
+    fs::create_dir_all(root.join("charts/app/files")).unwrap();
+    fs::write(root.join("charts/app/Chart.yaml"), "name: app").unwrap();
+    for (target, says) in [("../../../../credentials", "leads out of the project"), ("..", "is a link to a folder")] {
+        symlink(target, root.join("charts/app/files/a")).unwrap();
+        refused(&root, "`charts/app/files/a` ");
+        refused(&root, says);
+        fs::remove_file(root.join("charts/app/files/a")).unwrap();
+    }
+    // A program that is called leaves a file.
+    let tools = root.join("tools");
+    fs::create_dir(&tools).unwrap();
+    fs::write(tools.join("helm"), format!("#!/bin/sh\necho called > {}/called", root.display())).unwrap();
+    fs::set_permissions(tools.join("helm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |command: &str| parallax(&root).arg(command).env("PATH", &tools).assert();
+    let named = || contains("scenarios/x/scenario.yaml:4: fixture app runs \"helm template app charts/app\"");
+    run("e2e").code(2).stderr(named().and(contains("--allow-host-programs"))).stdout("");
+    for command in ["lint", "plan"] {
+        run(command).success().stdout(named().and(contains("--allow-host-programs")));
+    }
+    assert!(!root.join("called").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask bare` runs the commands of README in a minimal root file system, as on a newly installed machine.
 //!
-//! A developer's machine hides a missing installation step, because it already has all programs. A shell script does
-//! the work (`xtask/bare/bare.sh`), because the work consists of namespaces, mounts and cgroups.
+//! A developer's machine already has all programs, so a missing installation step is not noticed there. The shell
+//! script `xtask/bare/bare.sh` does the work, because the work consists of namespaces, mounts and cgroups.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,8 @@ use clap::{Args, ValueEnum};
 
 use crate::folders::caches;
 
-/// Programs that `bare.sh` itself needs on this machine, with their Debian packages.
+/// The programs that `bare.sh` itself needs on this machine. Each entry has the name of a program and of its Debian
+/// package.
 const NEEDED: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
     ("slirp4netns", "slirp4netns"),
@@ -31,8 +32,9 @@ pub(crate) struct Bare {
     /// Pass a filter to `cargo xtask e2e`, so that only some scenarios run. The option may be repeated.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Remove the uses of this program from the table of programs (`crates/provision`) in the clone of the repository
-    /// in which the commands run. The commands must then fail, which shows that the table needs the program.
+    /// Remove the uses of this program from the table of programs (`crates/provision`). This changes only the clone of
+    /// the repository in which the commands run. The commands must then fail. If they fail, the table needs the
+    /// program.
     #[arg(long, value_name = "PROGRAM")]
     without: Option<String>,
     /// Keep the root file system after the end, for inspection.
@@ -99,8 +101,7 @@ fn is_clean(source: &Path) -> Result<bool> {
     Ok(output.context("failed to start git")?.stdout.is_empty())
 }
 
-/// Returns the folder in which the downloads of these runs are cached. This cache is separate from the machine's own
-/// caches.
+/// Returns the folder for the downloads of `cargo xtask bare`. This cache is separate from the machine's own caches.
 fn cache() -> Result<PathBuf> {
     Ok(caches()?.join("parallax-bare"))
 }

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The name of the binary that the tasks start. This binary puts the other binaries into containers.
+/// The name of the binary that the tasks start. When it runs, this binary puts the other binaries of the workspace into
+/// containers.
 pub(crate) const HARNESS: &str = "parallax";
 
-/// Returns a command for the cargo that started xtask. The command lacks the variables that cargo has set for xtask
-/// itself, because build scripts that read these variables would run again.
+/// Returns a command for the cargo that started xtask. The command does not inherit the variables that cargo has set
+/// for xtask itself. With these variables, build scripts that read them would run again.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -51,8 +52,8 @@ fn failed_test(line: &str) -> Option<&str> {
 
 /// Builds all binaries of the workspace except xtask, and returns the path of `parallax`. One call of cargo builds all
 /// binaries, so that each dependency is compiled once. The other binaries, which `parallax` puts into containers, are
-/// in the same folder. The binaries are not listed by name, because nobody would notice a missing name on a machine
-/// that has an older build.
+/// in the same folder. The binaries are not listed by name. If a name were missing in such a list, nobody would notice
+/// on a machine with an older build.
 pub(crate) fn build() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);

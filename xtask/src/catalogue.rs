@@ -35,8 +35,8 @@ struct Entry {
     text: String,
 }
 
-/// Compares the catalogue with the existing scenarios. Unless `check` is set, the function first adds new entries.
-/// Returns whether the catalogue and the scenarios agree.
+/// Compares the catalogue with the existing scenarios. If `check` is not set, the function first adds new entries to
+/// the catalogue. Returns whether the catalogue and the scenarios agree.
 pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
     let output = Command::new(parallax).arg("list").output();
     let output = output.with_context(|| format!("failed to start {}", parallax.display()))?;
@@ -189,8 +189,8 @@ fn parts(variant: &str) -> (&str, Option<&str>) {
     variant.split_once('+').map_or((variant, None), |(scenario, name)| (scenario, Some(name)))
 }
 
-/// Splits an entry's title into the name and the issue in parentheses that plans it, for example `presign/ingress
-/// (issue 4)`.
+/// Splits an entry's title into the name and the issue in parentheses. For example, `presign/ingress (issue 4)` is the
+/// entry of a scenario that issue 4 plans.
 fn named(text: &str) -> (String, Option<String>) {
     match text.split_once('(') {
         Some((name, place)) => (name.trim().to_owned(), Some(place.trim_end().trim_end_matches(')').to_owned())),

@@ -70,7 +70,7 @@ fn comments<'a>(path: &'a str, text: &'a str) -> Vec<Comment<'a>> {
     all
 }
 
-/// Moves `count` items, which the seed selects, to the front of the slice, and returns them.
+/// Selects `count` items at random by the seed, moves them to the front of the slice, and returns them.
 fn draw<T>(items: &mut [T], count: usize, seed: u64) -> &[T] {
     let count = count.min(items.len());
     let mut state = seed;

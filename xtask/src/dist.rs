@@ -22,8 +22,8 @@ const OUT: &str = "target/dist";
 /// The environment variable with the path of the folder of the compressed programs. The build script of the crate
 /// `images` reads this variable.
 const EMBED: &str = "PARALLAX_EMBED";
-/// The commands that `cargo xtask dist` runs with the finished file in an empty folder, in this order. None of them
-/// needs an engine.
+/// The commands that `cargo xtask dist` runs with the finished file in an empty folder, in this order. None of these
+/// commands needs an engine.
 const QUICK: [&[&str]; 6] = [&["--version"], &["--help"], &["init"], &["lint"], &["plan"], LIST];
 /// The command that lists the images. Its output shows whether the finished file contains the programs that the images
 /// need.
@@ -33,7 +33,7 @@ const RUN: &[&str] = &["e2e", "--k3s", "built"];
 /// The same command as [`RUN`], but it installs missing software on the machine first.
 const PROVISION: &[&str] = &["e2e", "--k3s", "built", "--provision"];
 /// The shell script that hides a folder. It mounts an empty file system over the folder in its first argument, changes
-/// to the folder in its second argument, and starts the other arguments.
+/// to the folder in its second argument, and runs its other arguments as a command.
 const HIDDEN: &str = "mount -t tmpfs none \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
 
 /// The command-line arguments of `cargo xtask dist`.
@@ -112,7 +112,7 @@ fn programs(recipes: &Recipes) -> Vec<String> {
     programs
 }
 
-/// Returns the program that a line of a recipe names, if the line is a layer of the kind `cargo`. All recipes of this
+/// Returns the program in a line of a recipe, if the line is a layer of the kind `cargo`. All recipes of this
 /// repository write such a layer in one line.
 fn program(line: &str) -> Option<&str> {
     let layer = line.trim_start().strip_prefix("- cargo:")?;
@@ -133,8 +133,8 @@ fn build(profile: &str, target: &str, programs: &[String], embed: Option<&Path>)
     cargo::built(&mut command)
 }
 
-/// Compresses a program into a folder. The name of the file and its time do not become part of the content, so that
-/// equal programs give equal files.
+/// Compresses a program into a folder. The compressed content contains neither the name nor the time of the program's
+/// file, so that equal programs give equal files.
 fn pack(program: &Path, folder: &Path) -> Result<()> {
     let name = program.file_name().context("a program has a name")?.to_string_lossy();
     let target = folder.join(format!("{name}.gz"));
@@ -154,10 +154,9 @@ impl Drop for Scratch {
     }
 }
 
-/// Tries the published program `file` in a new project, with an empty home folder and without the environment
-/// variables of the caller. If `run` is given, it contains the arguments of a further command, which runs the
-/// project's scenario. In this case the program cannot read this repository, so it cannot use a file that only a
-/// developer has.
+/// Tries the finished program `file` in a new project. The program gets an empty home folder, and no environment
+/// variables of the caller. If `run` is given, it contains the arguments of a further command, which runs the project's
+/// scenario. In this case the program cannot read this repository, so it cannot use a file that only a developer has.
 fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
     let scratch = Scratch(std::env::temp_dir().join(format!("parallax-dist-{}", std::process::id())));
     let (project, home) = (scratch.0.join("project"), scratch.0.join("home"));
@@ -190,17 +189,17 @@ fn trial(file: &Path, recipes: &Recipes, run: Option<&[&str]>) -> Result<()> {
 }
 
 /// Returns a command that starts a program while the repository looks like an empty folder. Only the started program
-/// sees the empty folder; a container engine, which is another process, still sees the repository. The program must
-/// be outside the repository, because otherwise it could not be started.
+/// sees the empty folder. Other processes, such as a container engine, still see the repository. The program must be
+/// outside the repository, because otherwise it could not be started.
 fn hidden(repository: &Path, project: &Path, program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", HIDDEN, "sh"]).args([repository, project, program]);
     command
 }
 
-/// Returns the recipes whose image has no tag of a build in the output of `parallax images list`. The list shows the
-/// tag only if the program finds everything that the image is built from. If the format of the list changes, every
-/// recipe is returned.
+/// Returns the recipes whose images have no build tag in `list`, the output of `parallax images list`. The list shows
+/// the tag of an image only if the program `parallax` finds everything that the image is built from. If the format of
+/// the list changes, every recipe is returned.
 fn not_built<'r>(list: &str, recipes: &'r Recipes) -> Vec<&'r str> {
     let is_shown =
         |name: &str| list.split_whitespace().any(|word| word.starts_with(&format!("parallax.local/{name}:")));

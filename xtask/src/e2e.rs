@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 
 use crate::{cargo, parts};
 
-/// The options that allow one scenario of the repository to be skipped. The images of that scenario are only in a
-/// registry, which not every machine reaches. The report shows the scenario as skipped, with the reason.
+/// The options that allow one scenario of the repository to be skipped. The images of that scenario exist only in a
+/// registry, and not every machine can reach this registry. The report shows the scenario as skipped, with the reason.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
 
-/// Builds the binaries, and replaces this process by the harness. The signals and the exit code are then those of the
-/// harness.
+/// Builds the binaries, and replaces this process by the harness. So the harness gets the signals, and its exit code is
+/// the exit code of the task.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         parts::say(

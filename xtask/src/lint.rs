@@ -32,7 +32,7 @@ pub(crate) fn run() -> bool {
 }
 
 /// Checks the rules of deny.toml except advisories. A separate workflow checks advisories, because a newly published
-/// advisory must not fail an unrelated change.
+/// advisory must not make the check of an unrelated change fail.
 fn dependencies() -> Result<End> {
     let installed = cargo::cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {

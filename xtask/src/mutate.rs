@@ -75,8 +75,8 @@ fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
             continue;
         };
         let mut step = event["event"]["step-ended"].clone();
-        // A readiness condition (`store.ready`) is no step of a flow. The judge of steps never gets it, so it is left
-        // out.
+        // A readiness condition, such as `store.ready`, is no step of a flow. The mutation test judges only steps, so
+        // the condition is left out.
         if step["step"].as_str().is_some_and(|it| it.contains('.')) {
             continue;
         }

@@ -1,9 +1,9 @@
 //! `cargo xtask shards` runs selected scenarios twice: in one run, and as the Job of `parallax shards` on a cluster
 //! with the harness's own node image. The merged verdicts of the Job must be equal to the verdicts of the one run.
 //!
-//! This program writes a project with a scenario whose environment contains a bucket and the Job. The scenario waits
-//! for the Job, and a script then merges and compares the records. No image registry is needed, because the image of
-//! the Job's pods contains the cache of images.
+//! This program writes a project with one scenario. The environment of this scenario contains a bucket and the Job. The
+//! flow waits for the Job, and then a script merges and compares the records. No image registry is needed, because the
+//! image of the Job's pods contains the cache of images.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,8 +45,8 @@ pub(crate) struct Arguments {
     /// Run all scenarios of this repository. The two runs need about an hour on two cores, and 30 GB of disk.
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
-    /// Compare the Job with this record of a run of all scenarios, instead of running them once more. The scenario that
-    /// fails on purpose is then left out.
+    /// Compare the Job with this record of an earlier run of all scenarios, instead of running all scenarios once more.
+    /// The scenario that fails on purpose is then left out.
     #[arg(long, value_name = "RECORD", requires = "all")]
     of: Option<PathBuf>,
     /// The scenarios of this repository to run, by their paths below `scenarios`, such as `presign/split-horizon`.
@@ -119,15 +119,15 @@ images:
   - { name: shard, for: the pods of the Job, recipe: shard }
 ";
 
-/// Returns the recipe of the image of the Job's pods. It is the recipe `images/runner` with the cache of images, and
-/// with the agent at the path where the pod of a vantage starts it.
+/// Returns the recipe of the image of the Job's pods. `runner` is the recipe `images/runner`. The result also contains
+/// the cache of images, and a link to the agent at the path that the pod of a vantage starts.
 fn recipe(runner: &str) -> Result<String> {
     let more = "  - files: cache\n  - links: { parallax-agent: /usr/local/bin/parallax-agent }\nconfig:\n";
     replace(runner, "config:\n", more)
 }
 
-/// Returns the fixture of the bucket: a MinIO whose Secret also has the keys of the store under the names of the AWS
-/// CLI's variables.
+/// Returns the fixture of the bucket: a MinIO. Its Secret also contains the store's keys under the names of the
+/// environment variables that the AWS CLI reads.
 fn bucket(minio: &str) -> Result<String> {
     let text = replace(minio, "name: minio-http\n", "name: bucket\n")?;
     let keys = "    keys: { access-key: 20, secret-key: 40 }\n";
@@ -219,14 +219,14 @@ flow:
     )
 }
 
-/// The words that `parallax images list` prints for an image that has no recipe and can only be pulled.
+/// The words in the output of `parallax images list` for an image without a recipe. Such an image can only be pulled.
 const NO_RECIPE: &str = "no recipe";
 
 /// The time limit of the Job. The scenario waits for the Job with a watch, so the wait ends as soon as the Job ends.
 const LIMIT: &str = "2h";
 
-/// A `sed` script that selects the verdicts in a record: each variant with its outcome. It leaves out the duration.
-/// It also leaves out the reason of a skip, because this may contain an address of the machine.
+/// A `sed` script that selects the verdicts in a record: each variant with its outcome. The script leaves out the
+/// duration. It also leaves out the reason of a skip, because the reason may contain an address of the machine.
 const VERDICT: &str =
     r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/; T; s/{"skipped":.*$/"skipped"/; p"#;
 
@@ -266,8 +266,8 @@ fn indented(text: &str, depth: usize) -> String {
     lines.concat()
 }
 
-/// Puts links to image archives, with their digests, into the folder `to`: the archives of the images that the
-/// project's scenarios need. The image of the Job's pods is built from this folder.
+/// Finds the archives of the images that the project's scenarios need, and puts links to them and to their digests into
+/// the folder `to`. The image of the Job's pods is built from this folder.
 fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
     let said = |args: &[&str]| -> Result<String> {
         let output = Command::new(parallax).args(args).arg("--project").arg(project).output();
@@ -290,8 +290,8 @@ fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
             continue;
         }
         let (build, hash) = build_of(listed).with_context(|| format!("{name} has no build: {listed}"))?;
-        // Some archives for a node also give the image the name under which the image is published. The file name of
-        // such an archive has `-as-published` before the hash.
+        // In some archives for a node, the image also has the name under which it is published. The file name of such
+        // an archive has `-as-published` before the hash.
         let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
         let file = names_in(&cache.join("images"))?.into_iter().find(|file| is_of(file));
         let file = file.with_context(|| format!("the cache has no archive of {build}:{hash}"))?;
@@ -393,8 +393,8 @@ mod tests {
         let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n\"variant\":\"c\",\"outcome\":\"skipped\"\n";
         assert_eq!(verdicts(record), expected);
 
-        // The script in the scenario selects the verdicts with `sed` and `awk`. It must select the same lines as the
-        // function `verdicts`.
+        // The script in the scenario selects the verdicts with `sed` and `awk`. Both programs together must select the
+        // same lines as the function `verdicts`.
         let pipe = format!("printf '%s' \"$0\" | sed -n '{VERDICT}' | awk -F '{OUTCOME}' '{LAST}' | LC_ALL=C sort");
         let output = Command::new("sh").args(["-c", &pipe, record]).output().expect("a shell");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);

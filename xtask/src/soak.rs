@@ -69,8 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// Runs the scenarios as often as requested, and then each variant alone if requested. Stops after a run that was
-/// interrupted, and leaves out the verdicts of this run, because they say nothing about the variants. Returns whether
-/// no run was interrupted.
+/// interrupted. The verdicts of the interrupted run are left out, because they say nothing about the variants. Returns
+/// whether no run was interrupted.
 fn all(arguments: &Arguments, parallax: &Path, first: u64, soak: &mut Soak) -> Result<bool> {
     for number in 0..arguments.runs {
         let seed = first + u64::from(number);
@@ -100,8 +100,9 @@ fn shuffled(parallax: &Path, seed: u64, options: &[&str], filters: &[String]) ->
     execute(parallax, &args, seed)
 }
 
-/// Runs the harness once, and returns the verdicts from the record of this run. `None` if the run was interrupted. The
-/// exit code is an error only if the record has no verdicts, because a run with failed variants fails too.
+/// Runs the harness once, and returns the verdicts from the record of this run. `None` if the run was interrupted. A
+/// run with failed variants also has a failed exit code. So a failed exit code is an error only if the record has no
+/// verdicts.
 fn execute(parallax: &Path, args: &[String], seed: u64) -> Result<Option<Run>> {
     let record = Path::new("target/e2e/latest/record.jsonl");
     let before = record.canonicalize().ok();
@@ -121,8 +122,7 @@ fn execute(parallax: &Path, args: &[String], seed: u64) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
-/// Whether somebody ended the harness: with a signal that the harness handles, or with SIGKILL, which ends it at
-/// once.
+/// Whether a signal ended the harness: a signal that the harness handles, such as that of Ctrl-C, or SIGKILL.
 fn was_interrupted(status: ExitStatus) -> bool {
     status.code().is_none_or(|code| code == INTERRUPTED)
 }

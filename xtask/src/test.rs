@@ -21,7 +21,7 @@ const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
 /// The beginning of the commands in docs/your-own-stack.md that build the images of the demo chart.
 const DEMO_BUILDS: &str = "parallax images build ";
-/// The images with the programs that a user of the demo chart has.
+/// The images from which the test of the demo chart copies the programs that a user already has.
 const DEMO_TOOLS: [&str; 2] = ["helm", "kubectl"];
 /// The interval between progress lines during a wait.
 const SAY_EVERY: Duration = Duration::from_secs(15);
@@ -55,8 +55,8 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
         });
     }
     parts.run("rust tests", || {
-        // The variable allows a developer a quick run without an engine. It is removed here, because here every test
-        // must run.
+        // With the variable `PARALLAX_TEST_NO_ENGINE`, a developer can run the tests quickly without an engine. Here
+        // the variable is removed, because every test must run.
         let mut tests = cargo::cargo();
         tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE");
         let (ok, failed) = cargo::tests(&mut tests)?;

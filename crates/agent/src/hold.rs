@@ -1,7 +1,7 @@
-//! The main process of a vantage's pod or container. It is process 1 of its PID namespace, and the kernel has no
-//! default signal actions for process 1. So it must handle SIGTERM itself; otherwise each pod would end only after the
-//! whole grace period. When a program ends before its own children, these children become children of process 1.
-//! Process 1 must reap them. Otherwise the many processes of a browser would stay as zombies.
+//! The main process of a vantage's pod or container, which is process 1 of its PID namespace. The kernel has no default
+//! signal actions for process 1. Therefore this process must handle SIGTERM itself; otherwise each pod would end only
+//! after the whole grace period. When a program ends before its own children, this process becomes their parent. It
+//! must reap them; otherwise the many processes of a browser would stay as zombies.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Reads the settings of a container that decide how its programs resolve names, and which certificates they trust.
 //!
-//! The agent runs in the application's own container, or in an ephemeral container beside it. In the second case, it
-//! reads the application's files through `/proc/PID/root`. Only certificates leave the container, even if a file also
-//! contains a private key.
+//! The agent runs in the application's own container, or in an ephemeral container beside it. In the second case, the
+//! agent reads the application's files through `/proc/PID/root`. Only certificates leave the container, even if a file
+//! also contains a private key.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -15,9 +15,9 @@ use parallax_vocab::settings::{
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
-/// The text that a report shows as the path if the container has no bundle of certificates in the usual files.
+/// The text that a report shows in place of a path if the container has no certificates in any of the usual files.
 const NO_BUNDLE: &str = "the system's file";
-/// The largest number of names that are read from one folder of certificates.
+/// The largest number of file names that are read from one folder of certificates.
 const FILES_LIMIT: usize = 2_000;
 
 /// Reads the settings of the container in which the process with the id `process` runs. With `None`, reads the
@@ -92,8 +92,9 @@ impl Container {
         only_certificates(&text).ok_or_else(|| "it has no certificate (PEM)".to_owned())
     }
 
-    /// Returns the certificates in the folders that `SSL_CERT_DIR` names, or else in the system's folders, without the
-    /// certificates in the PEM text `known`. Returns `None` if these folders contain no certificate except those.
+    /// Returns the certificates in the folders of the variable `SSL_CERT_DIR`. If this variable is empty or not set,
+    /// the system's folders are used. Certificates that the PEM text `known` contains are left out. Returns `None` if
+    /// no other certificate is found.
     fn folder(&self, known: &str) -> Option<TrustStore> {
         let named = self.variables.get("SSL_CERT_DIR").filter(|it| !it.is_empty());
         let folders: Vec<&str> = named.map_or_else(|| FOLDERS.to_vec(), |it| it.split(':').collect());
@@ -124,7 +125,7 @@ impl Container {
         Ok(found)
     }
 
-    /// Returns the names of the files in a folder.
+    /// Returns the names of the files in a folder, sorted; at most [`FILES_LIMIT`] names.
     fn names(&self, folder: &str) -> io::Result<Vec<String>> {
         let opened = self.open(folder)?;
         let entries = fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
@@ -175,7 +176,7 @@ fn variables(environ: &[u8]) -> BTreeMap<String, String> {
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Returns a certificate's PEM text without white space, so that two copies of a certificate are equal even if their
+/// Returns a certificate's PEM text without white space. Two copies of a certificate are then equal, even if their
 /// lines break at different places.
 fn bare(certificate: &str) -> String {
     certificate.split_whitespace().collect()

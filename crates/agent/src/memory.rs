@@ -11,8 +11,8 @@ const GROUP: &str = "/sys/fs/cgroup";
 /// The kernel ends all programs of a control group together if the file `memory.oom.group` of the group contains 1.
 /// With cgroup v2, Kubernetes writes 1 into this file of each container from version 1.28 on; the kubelet's option
 /// `singleProcessOOMKill` switches this off. In such a group, a higher `oom_score_adj` of this program would make the
-/// kernel choose the whole container before all other containers of the node. So in such a group, this function does
-/// not change it.
+/// kernel choose the whole container before all other containers of the node. Therefore this function does not change
+/// `oom_score_adj` in such a group.
 pub(crate) fn yield_first() {
     if ends_alone(Path::new(GROUP)) {
         // A process may raise its own `oom_score_adj`. If the write fails, the agent still works, so the error is
@@ -21,13 +21,13 @@ pub(crate) fn yield_first() {
     }
 }
 
-/// Whether the kernel ends one program alone if the memory of its control group is short. Returns false if this cannot
-/// be found out.
+/// Whether the kernel ends only one program, and not the whole control group, if the memory of the group is short.
+/// Returns false if this cannot be found out.
 fn ends_alone(group: &Path) -> bool {
     match fs::read_to_string(group.join("memory.oom.group")) {
         Ok(text) => text.trim() == "0",
-        // The file does not exist with cgroup v1, which cannot end a whole group. Only cgroup v1 has a folder for
-        // each resource.
+        // With cgroup v1, this file does not exist, and the kernel never ends a whole group. A folder `memory` shows
+        // that this is cgroup v1.
         Err(_) => group.join("memory").is_dir(),
     }
 }

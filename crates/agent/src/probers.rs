@@ -7,8 +7,8 @@ use parallax_probe::Prober;
 use parallax_vocab::prober::{ProberOrder, Series};
 use tokio::sync::Mutex;
 
-/// All probers of a session, by their number. Each prober has its own lock: stopping a prober waits for its open
-/// questions, and the other probers must not wait too.
+/// All probers of a session, by their number. Each prober has its own lock. The stop of a prober waits for its open
+/// questions, but must not block the other probers.
 #[derive(Debug, Default)]
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 

@@ -1,8 +1,10 @@
-//! A session: reads questions and writes answers, several at the same time, in frames (`parallax_vocab::wire`).
+//! A session reads questions and writes answers in frames (`parallax_vocab::wire`). Several questions are processed at
+//! the same time.
 //!
-//! The session ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone,
-//! because the kubelet does not end an exec that has lost its client. A panic ends the process at once, with the
-//! message on standard error, because a crash of the agent must never count as a cause.
+//! The session ends when its input ends. But the kubelet does not end an exec that has lost its client. Therefore the
+//! session also ends if no frame arrives for a long time, because the harness must then be gone. A panic ends the
+//! process at once, with the message on standard error. Otherwise a crash of the agent could be reported as the cause
+//! of a failed question.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +43,9 @@ pub(crate) async fn serve(guest: bool) -> anyhow::Result<()> {
     }
     let done = run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await;
     if guest {
-        // The harness also removes this file, and reports if it cannot. If another session has replaced the file in the
-        // meantime, the kernel gives the path of this program with the ending " (deleted)". Then nothing is removed,
-        // and the other session's file stays.
+        // An error is ignored: the harness also removes this file, and reports a failure. If another session has
+        // replaced the file in the meantime, the kernel appends " (deleted)" to the path of this program. Then nothing
+        // is removed, and the other session's file stays.
         let _ = std::env::current_exe().map(std::fs::remove_file);
     }
     done

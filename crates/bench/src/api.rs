@@ -1,5 +1,5 @@
-//! Measures what the harness is compared with: the apiserver calls that any test harness needs. These calls create a
-//! namespace and a pod, and watch until the pod runs.
+//! Measures the apiserver calls that any test harness needs: they create a namespace and a pod, and watch until the pod
+//! runs. The harness is compared with these calls.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     Ok(())
 }
 
-/// Returns the image reference of the pod `name`, which an earlier run left on this cluster. The node already has this
-/// image, so a new pod with the same reference starts without a pull.
+/// Returns the image reference of the pod `name`. An earlier run left this pod on the cluster, so the node already has
+/// its image. Therefore a new pod with the same image starts without a pull.
 pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     let pods: Api<Pod> = Api::all(client.clone());
     let all = pods.list(&kube::api::ListParams::default()).await?;

@@ -61,7 +61,7 @@ impl Harness {
         Ok(run)
     }
 
-    /// Removes the environment that the run `run` kept (`--keep`), by `parallax down`.
+    /// Runs `parallax down`, which removes what the run with the id `run` has kept (`--keep`).
     pub(crate) fn down(&self, project: &Path, run: &str) -> Result<()> {
         let output = self.command(project).args(["down", run]).output().context("`parallax down`")?;
         ensure!(output.status.success(), "`parallax down {run}`: {}", String::from_utf8_lossy(&output.stderr));

@@ -56,7 +56,7 @@ enum Name {
     /// The time to run 40 pods, each in its own namespace, and the harness's memory. The time is relative to the plain
     /// apiserver calls for the same pods and, if the test tool Chainsaw is on PATH, to Chainsaw.
     Overhead,
-    /// The time from the moment when a container writes a log line to the verdict of the step that waits for the line,
+    /// The time from a log line of a container to the verdict of the step that waits for this line. The time is
     /// relative to a request to the apiserver.
     Detect,
     /// The time and memory that each additional variant costs when many variants run on one cluster.
@@ -75,7 +75,7 @@ enum Name {
     Suite,
 }
 
-/// The measurements that run if the user names none: all except `suite`.
+/// The measurements that run if the user gives no name: all except `suite`.
 const DEFAULT: [Name; 8] =
     [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale, Name::Up, Name::Rerun, Name::Watch];
 
@@ -125,6 +125,6 @@ fn word(name: Name) -> String {
 
 /// Prints a line for the user on standard output.
 fn say(line: &str) {
-    // The user may have closed standard output. The measurement must not stop because of an error of the output.
+    // The user may have closed standard output. The measurement must continue nevertheless, so the error is ignored.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -81,9 +81,9 @@ impl Record {
         started.map(|(_, it)| (text(it, "variant"), (text(it, "cluster"), text(it, "namespace")))).collect()
     }
 
-    /// Returns, for each step that observed a log line, the time from the line to the step's verdict. The time of the
-    /// line comes from the clock of the node. `started_unix_ms` is the start time of the run, in milliseconds since the
-    /// Unix epoch.
+    /// Returns one duration for each step that observed a log line: the time from the log line to the verdict of the
+    /// step. The time of the log line comes from the clock of the node. `started_unix_ms` is the start time of the run,
+    /// in milliseconds since the Unix epoch.
     pub(crate) fn detections(&self, started_unix_ms: u64) -> Vec<Duration> {
         let steps = self.events("step-ended");
         let seen =

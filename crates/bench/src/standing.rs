@@ -43,8 +43,8 @@ impl<'a> UpVariant<'a> {
         let project = Project::new()?;
         project.scenario("stands", SCENARIO)?;
         let took = time(harness, &project, &["up", "stands"])?;
-        // `parallax rerun` ends only after all earlier events, such as those of the flow, are written to the record. So
-        // the record of the flow is complete after the rerun.
+        // `parallax rerun` ends only after all earlier events are in the record, for example those of the flow.
+        // Therefore the record is read after a rerun.
         time(harness, &project, &["rerun", "got"])?;
         let record = Record::read(&project.path().join("target/e2e/latest/record.jsonl"))?;
         let failed = record.failed();

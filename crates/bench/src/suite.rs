@@ -39,8 +39,8 @@ pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// Returns the periods that decide when the last verdict of the run comes. For the variant that got this verdict, they
-/// are the start of its cluster, the set-up of its environment, and the variants that ran in the same environment.
+/// Returns the periods that decide when the last verdict of the run comes. They belong to the variant with this
+/// verdict: the start of its cluster, the set-up of its environment, and all variants in the same environment.
 fn critical_path(record: &Record) -> Result<Vec<Span>> {
     let variants = record.of_variants();
     let last = variants.iter().max_by_key(|it| it.to_ms).context("no variant ended")?;

@@ -1,6 +1,6 @@
 //! The client `kube-rs`: sends requests with the crate kube-rs and a kubeconfig without CA data. kube-rs then trusts
-//! the system's certificates. In the containers of the clients, these are the certificates in the file that
-//! `SSL_CERT_FILE` names.
+//! the system's certificates. In the containers of the clients, the path of the file with these certificates is in
+//! `SSL_CERT_FILE`.
 
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::outcome::{Outcome, message};
 use crate::task::Http;
 
-/// Sends one HTTP request to an apiserver through kube-rs.
+/// Sends one HTTP request to an apiserver through kube-rs. The task may contain a bearer token, but no other header and
+/// no body.
 pub(crate) async fn get(task: Http) -> Outcome {
     match exchange(task).await {
         Ok(outcome) => outcome,

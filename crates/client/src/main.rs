@@ -3,8 +3,9 @@
 //! client: `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and
 //! `kube-rs` opens URLs of an apiserver.
 //!
-//! The probes use libraries in their own way, but this program uses them as an application does. The trusted
-//! certificates come from `SSL_CERT_FILE`, in whatever way each library uses this variable.
+//! The probes of Parallax use such libraries in their own way. This program uses each library as an application does.
+//! The path of the file with the trusted certificates is in `SSL_CERT_FILE`; each library uses this variable in its own
+//! way.
 
 mod kube;
 mod open;

@@ -1,5 +1,5 @@
-//! The client `reqwest`, configured to trust only the certificates in the file that `SSL_CERT_FILE` names. reqwest
-//! itself ignores this variable, so this module reads the file.
+//! The client `reqwest`, configured to trust only the certificates in one file. The path of the file is in
+//! `SSL_CERT_FILE`. reqwest itself ignores this variable, so this module reads the file.
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method};

@@ -58,7 +58,7 @@ pub(crate) struct S3 {
     pub(crate) operation: Operation,
 }
 
-/// The S3 operations that a task may name.
+/// The S3 operations that a task may request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {

@@ -14,8 +14,8 @@ use super::connect::Engine;
 use super::error::EngineError;
 
 /// The size of the buffers for the output of a process in a container. Standard output and standard error arrive over
-/// one connection to the engine. Each of them has a buffer of this size, so that a caller who reads one of them late
-/// does not stop the other at once.
+/// one connection to the engine. Each of the two streams has a buffer of this size. So if a caller reads one stream
+/// late, the other one does not stop at once.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process in a container. If this value is dropped, the standard input of the process is closed, but nobody kills

@@ -1,6 +1,7 @@
 //! The connection to the container engine (Docker): its time limits, and what the engine said about itself when the
 //! connection was made.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::disk::Disk;
 use super::error::{EngineError, message};
 use super::facts::Facts;
 use super::find::Endpoint;
@@ -15,8 +17,8 @@ use super::identity::{host_name, kernel_release, unix_seconds};
 
 /// The time limit until the engine begins to answer a call. A healthy engine answers within seconds.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
-/// The time limit for a call that the engine answers only when the work is done, for example to load an image or to
-/// remove a volume. On a slow disk this takes long, and the client library's own limit of 120 s is too short.
+/// The time limit for a call that the engine answers only after some work. Examples are to load an image and to remove
+/// a volume. On a slow disk the work takes long, and the client library's own limit of 120 s is too short for it.
 const WORK_LIMIT: Duration = Duration::from_mins(15);
 /// The time limit of the first two calls together (ping and info), which show whether an engine answers.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
@@ -56,8 +58,8 @@ impl Engine {
         self.docker.clone().with_timeout(WORK_LIMIT)
     }
 
-    /// A client for a call that the engine answers only after `time`, for example to stop a container with a grace
-    /// period. The client's usual time limit is extended by `time`.
+    /// Returns a client for a call to which the engine may answer only after `time`, for example to stop a container with
+    /// a grace period. The client's usual time limit is extended by `time`.
     pub(super) fn after(&self, time: Duration) -> Docker {
         self.docker.clone().with_timeout(CALL_LIMIT + time)
     }
@@ -94,6 +96,11 @@ impl Engine {
     pub(super) async fn time(&self) -> Result<u64, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::call("ask the engine for its time".to_owned()))?;
         Ok(info.system_time.as_deref().and_then(seconds_of).unwrap_or_else(unix_seconds))
+    }
+
+    /// The space that the disk of the engine has now. `None` if the disk is not on this machine.
+    pub fn disk(&self) -> Option<Disk> {
+        self.facts.disk.and_then(|_| Disk::of(Path::new(&self.facts.root)))
     }
 
     /// The facts that the engine reported when the connection was made.

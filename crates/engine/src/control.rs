@@ -21,8 +21,8 @@ use super::spec::{Container, Protocol};
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 impl Engine {
-    /// Stops a container. The engine sends SIGTERM, or the signal that the image names, and sends SIGKILL if the
-    /// container still runs after `grace`.
+    /// Stops a container. The engine sends SIGTERM, or the stop signal of the image if it has one. If the container
+    /// still runs after `grace`, the engine sends SIGKILL.
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
@@ -47,7 +47,7 @@ impl Engine {
         self.docker.start_container(name, None).await.map_err(EngineError::call(format!("start container {name}")))
     }
 
-    /// Freezes every process of a container.
+    /// Freezes every process of a container until [`Engine::unpause`] is called.
     pub async fn pause(&self, name: &str) -> Result<(), EngineError> {
         self.docker.pause_container(name).await.map_err(EngineError::call(format!("pause container {name}")))
     }

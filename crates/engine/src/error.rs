@@ -160,21 +160,23 @@ pub enum EngineError {
     Provision(#[from] ProvisionError),
 }
 
-/// Whether `reason`, which is the reason of a failed start, says that the container exited on its own. A container
-/// that was killed did not exit on its own. `Engine::exited` writes such reasons.
+/// Whether a container whose start failed has exited on its own, and was not killed. `reason` is the reason of the
+/// failed start. It begins with the text of `Engine::exited` if the container has exited.
 fn is_exit(reason: &str) -> bool {
     let was_killed = reason.starts_with("exited with code 137") || reason.ends_with("out of memory");
     reason.starts_with("exited ") && !was_killed
 }
 
 impl EngineError {
-    /// Returns a function that wraps an error of the client library. `doing` is the operation that failed.
+    /// Returns a function that turns an error of the client library into [`EngineError::Call`]. `doing` is the
+    /// operation that failed.
     pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Call { doing, source }
     }
 
-    /// Returns a function that wraps an I/O error. `doing` is the verb of the operation, `path` the file.
+    /// Returns a function that turns an I/O error into [`EngineError::File`]. `doing` is the verb of the operation, and
+    /// `path` is the file.
     pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }
@@ -220,7 +222,7 @@ impl EngineError {
     }
 
     /// What the user needs in addition to the message: the last log lines of the container, the places where the
-    /// harness looked, or the output of a command. The list is empty for most errors.
+    /// harness looked for an engine, or the output of a command. The list is empty for most errors.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::StartFailed { log, .. } => log.clone(),

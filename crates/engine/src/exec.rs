@@ -9,8 +9,8 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The number of bytes of a command's output that are kept. Further bytes are dropped. All commands that the harness
-/// runs by [`Engine::exec`] write less.
+/// At most this number of bytes of a command's output are kept; further bytes are dropped. All commands that the
+/// harness runs by [`Engine::exec`] write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The result of a command in a container.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
-/// The facts about the engine and its machine. The engine and the kernel report them, so the harness learns them
+use crate::disk::Disk;
+
+/// The facts about the engine and its machine. The facts come from the engine and the kernel, so the harness gets them
 /// without starting a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -38,12 +40,12 @@ pub struct Facts {
     /// does not report a time.
     pub time: String,
     /// The times at which this machine asked the engine for the facts and received the answer, by this machine's clock,
-    /// in seconds since 1970. With `time`, they show whether the two clocks differ.
+    /// in seconds since 1970. A comparison with `time` shows whether the two clocks differ.
     pub asked_s: (u64, u64),
     /// The folder in which the engine stores images and containers.
     pub root: String,
-    /// The free space in the folder `root`, in bytes; `None` if the folder is not on this machine.
-    pub free_disk_bytes: Option<u64>,
+    /// The space on the disk of the folder `root`; `None` if the folder is not on this machine.
+    pub disk: Option<Disk>,
     /// The kernel's limit of inotify instances for each user; `None` if the engine is on another machine.
     pub inotify_instances: Option<u64>,
     /// The kernel's limit of inotify watches for each user; `None` if the engine is on another machine.
@@ -75,7 +77,7 @@ impl Facts {
             remote: !local,
             time: info.system_time.unwrap_or_default(),
             asked_s,
-            free_disk_bytes: local.then(|| free_bytes(Path::new(&root))).flatten(),
+            disk: local.then(|| Disk::of(Path::new(&root))).flatten(),
             inotify_instances: local.then(|| limit("max_user_instances")).flatten(),
             inotify_watches: local.then(|| limit("max_user_watches")).flatten(),
             root,
@@ -88,12 +90,6 @@ pub fn available_memory_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
-}
-
-/// The free bytes on the file system of `path` that users other than root can use.
-fn free_bytes(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn limit(name: &str) -> Option<u64> {

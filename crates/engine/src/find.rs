@@ -19,11 +19,11 @@ pub(super) const SILENT: &str = "nothing listens";
 /// The path of the socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The text that takes the place of a setting's name if the user chose no engine and the default socket is tried. It
-/// becomes [`Endpoint::source`] if an engine answers there, and the source in [`Tried`](super::Tried) if none answers.
+/// If the user chose no engine, the default socket is tried, and this text is used in place of a setting's name. It is
+/// [`Endpoint::source`] if an engine answers there, and the source in [`Tried`](super::Tried) if none answers.
 pub(super) const BY_DEFAULT: &str = "default socket";
 
-/// The address of an engine, and the setting that names it.
+/// The address of an engine, and the setting that contains this address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The address in the form of `DOCKER_HOST`, for example `unix:///var/run/docker.sock`. If the engine is reached
@@ -152,7 +152,7 @@ fn chosen(
                 tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
             }),
         },
-        // An address of the network is not tried here. The first call to the engine shows whether the engine answers.
+        // A network address is not tried here. The first call to the engine shows whether the engine answers.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
             format!("{} is reached by ssh, which the container library cannot do", endpoint.shown()),
@@ -232,8 +232,8 @@ struct MetaEndpoint {
     host: String,
 }
 
-/// The name of the context that Docker's `config.json` selects, and the path of this file, which an error message
-/// names as the source. `None` if the file does not exist or selects no context.
+/// The name of the context that Docker's `config.json` selects, and the path of `config.json` for error messages.
+/// `None` if this file does not exist or selects no context.
 fn current_context(
     around: &dyn Surroundings,
     directory: Option<&Path>,

@@ -1,9 +1,9 @@
 //! Removes the objects of killed runs, and no other objects (garbage collection).
 //!
-//! The label of an object names its owner, so the garbage collection works even without ledgers. It spares three kinds
-//! of runs: runs whose process is alive, runs that the user keeps on purpose, and, for one day, runs whose process
-//! this process cannot see. A run of the third kind may belong to another machine with another clock. Therefore the
-//! age of its objects is the difference of two times that both come from the engine's clock.
+//! A label of each object contains its owner, so the garbage collection works even without ledgers. It spares three
+//! kinds of runs: runs whose process is alive, runs that the user keeps on purpose, and, for one day, runs whose
+//! process this process cannot see. A run of the third kind may belong to another machine with another clock. Therefore
+//! the age of its objects is the difference of two times that both come from the engine's clock.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,8 @@ const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 /// The result of a garbage collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// The runs that the garbage collection examined, sorted by name. Beside each run is what the garbage collection
-    /// did with it.
+    /// Each run that the garbage collection examined, with what the garbage collection did with the run. Sorted by
+    /// name.
     pub runs: Vec<(RunId, Collected)>,
 }
 
@@ -119,8 +119,8 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     Ok(collection)
 }
 
-/// Whether a ledger belongs to a run in this engine. The ledgers of other engines name objects that this engine does
-/// not have.
+/// Whether a ledger belongs to a run in this engine. The objects in the ledger of another engine do not exist in this
+/// engine.
 fn same_engine(endpoint: &str, engine: &Engine) -> bool {
     endpoint == engine.endpoint().host
 }
@@ -140,7 +140,7 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// The reason why the garbage collection spares a run. `None` if it must remove the run's objects. `here` says whether
+/// The reason why the garbage collection spares a run. `None` if the run's objects must be removed. `here` says whether
 /// the engine runs on this machine.
 fn why_spared(traces: &Traces, here: bool, now: Now) -> Option<String> {
     if traces.standing {

@@ -58,9 +58,9 @@ enum Sight {
 /// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// The owner, which is a process, still runs.
+    /// The owner process still runs.
     Living,
-    /// The owner, which is a process, has ended, so the owner's objects can be removed.
+    /// The owner process has ended. Therefore its objects can be removed.
     Dead,
     /// The owner is, or was, on another machine or in another container, where this process cannot see it.
     Unknown,
@@ -78,8 +78,8 @@ impl Owner {
         Ok(Self { boot, pid, started_ticks, namespace: own_namespace(), machine: machine() })
     }
 
-    /// Whether the owner is alive. `here` says whether the engine runs on this machine. If so, an owner that has this
-    /// machine's id, but another boot id, is from an earlier boot of this machine, and is dead.
+    /// Whether the owner is alive. `here` says whether the engine runs on this machine. If it does, an owner with this
+    /// machine's id but another boot id is dead: it ran before this machine was last booted.
     pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {

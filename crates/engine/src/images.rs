@@ -86,8 +86,8 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// Writes an image to the file `path` as an archive. The data goes to a temporary file first, so that `path` never
-    /// names an incomplete archive.
+    /// Writes an image to the file `path` as an archive. The data goes to a temporary file first, so that the file
+    /// `path` is never incomplete.
     pub async fn save_image(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
         let partial = path.with_extension("partial");
         let written = self.save_to(reference, &partial).await;

@@ -3,8 +3,8 @@
 //!
 //! The folder `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of
 //! the run) and `ledger.jsonl` (one object a line). It can hold two more files. The file `swept` means that no object
-//! of the run is left. The file `standing` means that the run is kept after its process has ended; it names the project
-//! that the run belongs to.
+//! of the run is left. The file `standing` means that the run is kept after its process has ended; it contains the path
+//! of the project that the run belongs to.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -215,7 +215,7 @@ impl Ledger {
         write().map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
     }
 
-    /// The objects that the ledger names so far.
+    /// The objects that the ledger lists so far.
     pub fn entries(&self) -> Vec<Entry> {
         self.state.entries(&self.run)
     }

@@ -1,7 +1,7 @@
 //! All code that talks to a container engine.
 //!
-//! This crate finds the engine in the same way as Docker's own clients ([`find`]), installs one on request
-//! ([`install`]), and reports beforehand what would make a run fail ([`preflight`]). It starts the containers of a run
+//! This crate finds the engine in the same way as Docker's own clients ([`find`]). On request, it installs an engine
+//! ([`install`]). It reports beforehand what would make a run fail ([`preflight`]). It starts the containers of a run
 //! ([`Site`]), and removes them, even after the harness was killed by SIGKILL ([`reaper`], [`gc()`]).
 //!
 //! testcontainers creates and starts the containers (module `start`), because this project is required to use it. For
@@ -10,11 +10,12 @@
 //!
 //! **Architecture invariant:** only this crate uses Docker, testcontainers or bollard. It returns names, addresses and
 //! plain values; dropping such a value removes nothing from the engine. Each object is in the ledger *before* it is
-//! created. Each object has labels that name its owner, so that it is found even without the ledger.
+//! created. Each object has labels with its owner, so that the object is found even without the ledger.
 
 mod attach;
 mod connect;
 mod control;
+mod disk;
 mod error;
 mod exec;
 mod facts;
@@ -38,6 +39,7 @@ mod terminal;
 
 pub use attach::Attached;
 pub use connect::Engine;
+pub use disk::Disk;
 pub use error::{EngineError, Tried};
 pub use exec::Executed;
 pub use facts::{Facts, available_memory_mib};

@@ -13,6 +13,10 @@ const INOTIFY_INSTANCES: u64 = 24;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
 
+/// What a user can do if the engine's disk is full.
+pub const ROOM: &str =
+    "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it";
+
 /// What a run needs from the engine and its machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -22,8 +26,8 @@ pub struct Needs {
     pub free_disk_bytes: u64,
     /// The total memory that the engine's machine must have, in bytes.
     pub memory_bytes: u64,
-    /// The minor version of the run's Kubernetes. `None` if the kubelet is configured to accept cgroup v1, because the
-    /// version does not matter then.
+    /// The minor version of the run's Kubernetes. `None` if the version does not matter, because the kubelet is
+    /// configured to accept cgroup v1.
     pub strict_kubernetes_minor: Option<u32>,
     /// The number of clusters that the run starts at the same time.
     pub clusters: u64,
@@ -83,8 +87,9 @@ fn warning(about: &'static str, what: String, fix: impl Into<String>) -> Finding
     Finding { about, severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// Returns an error if the engine is reached over the network. A run reaches its containers through ports on this
-/// machine's loopback, and gives images to nodes as files of this machine, so the engine must run on this machine.
+/// Returns an error if the engine is reached over the network. The engine must run on this machine for two reasons: a
+/// run reaches its containers through ports on this machine's loopback, and it gives images to nodes as files of this
+/// machine.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
@@ -137,14 +142,15 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
 }
 
 fn disk(facts: &Facts, needs: &Needs) -> Option<Finding> {
-    let free = facts.free_disk_bytes?;
-    if free >= needs.free_disk_bytes {
+    let disk = facts.disk?;
+    let needed = needs.free_disk_bytes.saturating_add(disk.reserve_bytes());
+    if disk.free_bytes >= needed {
         return None;
     }
     Some(error(
         "disk",
-        format!("{} has {} free, and the run needs {}", facts.root, gib(free), gib(needs.free_disk_bytes)),
-        "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it",
+        format!("{} has {} free, and the run needs {}", facts.root, gib(disk.free_bytes), gib(needed)),
+        ROOM,
     ))
 }
 
@@ -199,7 +205,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
 }
 
 /// Formats bytes as GiB with one decimal, rounded down.
-fn gib(bytes: u64) -> String {
+pub fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     format!("{}.{} GiB", tenths / 10, tenths % 10)
 }
@@ -207,6 +213,11 @@ fn gib(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::Disk;
+
+    const fn disk(free_bytes: u64) -> Disk {
+        Disk { free_bytes, size_bytes: 100 * GIB }
+    }
 
     fn good() -> Facts {
         Facts {
@@ -216,7 +227,7 @@ mod tests {
             storage_driver: "overlay2".into(),
             memory_bytes: 16 * GIB,
             root: "/var/lib/docker".into(),
-            free_disk_bytes: Some(50 * GIB),
+            disk: Some(disk(50 * GIB)),
             inotify_instances: Some(8192),
             inotify_watches: Some(1_048_576),
             ..Facts::default()
@@ -240,7 +251,7 @@ mod tests {
             (Facts { rootless: true, cgroup_version: 1, ..good() }, error, "rootless on cgroup v1", "cgroup v2"),
             (Facts { rootless: true, ..good() }, warning, "rootless", "delegate"),
             (Facts { version: "20.10.24".into(), ..good() }, warning, "engine 20.10.24 is old", "--provision"),
-            (Facts { free_disk_bytes: Some(GIB / 2), ..good() }, error, "has 0.5 GiB free", "docker system prune"),
+            (Facts { disk: Some(disk(GIB / 2)), ..good() }, error, "has 0.5 GiB free", "docker system prune"),
             (Facts { cgroup_version: 1, ..good() }, error, "Kubernetes 1.35 refuses", "fail-cgroupv1=false"),
             (Facts { memory_bytes: GIB, ..good() }, warning, "has 1.0 GiB of memory", "filter"),
             (Facts { inotify_instances: Some(32), ..good() }, warning, "max_user_instances is 32", "sysctl -w"),
@@ -259,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_not_needed_or_not_known_is_no_trouble() {
-        let unknown = Facts { free_disk_bytes: None, inotify_instances: None, memory_bytes: 0, ..good() };
+        let unknown = Facts { disk: None, inotify_instances: None, memory_bytes: 0, ..good() };
         let big = Needs { free_disk_bytes: u64::MAX, memory_bytes: u64::MAX, clusters: 4, ..Needs::default() };
         assert_eq!(preflight(&unknown, &big), []);
         let old = Facts { cgroup_version: 1, remaps_users: true, ..good() };
@@ -268,7 +279,7 @@ mod tests {
 
     #[test]
     fn errors_come_first() {
-        let facts = Facts { memory_bytes: 1, free_disk_bytes: Some(0), ..good() };
+        let facts = Facts { memory_bytes: 1, disk: Some(disk(0)), ..good() };
         let needs = Needs { free_disk_bytes: 1, memory_bytes: 2, ..Needs::default() };
         let order: Vec<_> = preflight(&facts, &needs).iter().map(|finding| finding.severity).collect();
         assert_eq!(order, [Severity::Error, Severity::Warning]);

@@ -86,7 +86,7 @@ impl Reaper {
     }
 
     /// Starts the reaper of a run whose objects are not in a container engine, but in somebody else's cluster. The
-    /// reaper gets the word `endpoint` in place of an engine's address, and so knows that there is no engine. The
+    /// reaper gets the text in `endpoint` in place of an engine's address, and so knows that there is no engine. The
     /// run's folder in the state folder must exist already.
     pub fn spawn_for(run: &RunId, endpoint: &str, state: &StateDir) -> Result<Self, EngineError> {
         Self::spawn_in(command_for(run, endpoint, state)?, run, state)

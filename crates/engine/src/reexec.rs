@@ -1,8 +1,9 @@
 //! Starts this program again with the address of the engine in its environment.
 //!
-//! testcontainers reads `DOCKER_HOST` from the environment, ignores Docker's contexts, and its caller cannot give it a
-//! Docker client. A running process cannot safely set its own variables, so the program starts itself again. With
-//! `TESTCONTAINERS_COMMAND=keep`, testcontainers removes no container, so that only sweeps remove objects.
+//! testcontainers reads `DOCKER_HOST` from the environment and ignores Docker's contexts. A caller cannot give
+//! testcontainers a Docker client. A running process cannot safely set its own variables. Therefore the program starts
+//! itself again. With `TESTCONTAINERS_COMMAND=keep`, testcontainers removes no container, so that only sweeps remove
+//! objects.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -10,8 +11,8 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// The variable that marks the second start of this program. If it is set and the variables for testcontainers still
-/// have wrong values, something (such as a wrapper script) resets them, and another start would not help.
+/// The variable that marks the second start of this program. If the variables for testcontainers have wrong values even
+/// then, something (such as a wrapper script) resets them. A third start would not help, so this is an error.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
 /// The environment variables with which testcontainers uses this endpoint and removes nothing.
@@ -42,9 +43,9 @@ pub fn environment_fits(endpoint: &Endpoint) -> bool {
     is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
 
-/// Makes sure that the environment names `endpoint`. If the environment does not name it yet, this function replaces
-/// this process by the same program with the same arguments and the right variables (`exec`). Call this function
-/// before the program creates a thread, a temporary file or a child process, because `exec` would lose them.
+/// Makes sure that the environment makes testcontainers use `endpoint`. If this is not so yet, this function replaces
+/// this process by the same program with the same arguments and the right variables (`exec`). Call this function before
+/// the program creates a thread, a temporary file or a child process, because `exec` would lose them.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());

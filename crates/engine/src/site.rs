@@ -22,8 +22,8 @@ use super::sweep::{Swept, Unfinished};
 /// The time for which [`Site::close`] waits for creations of objects that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
-/// Parts of the messages with which Docker reports that each of its address ranges belongs to a network: those of release
-/// 26.1, and those of release 27 and later.
+/// Parts of the messages with which Docker reports that each of its address ranges belongs to a network. The first is
+/// from release 26.1, and the second is from release 27 and later.
 const NO_ADDRESSES: [&str; 2] =
     ["non-overlapping IPv4 address pool", "all predefined address pools have been fully subnetted"];
 
@@ -129,16 +129,16 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Removes the network with the role `what`, and each container whose role begins with `what` and a hyphen, together
-    /// with its anonymous volumes. An engine has address ranges for about 30 networks, so a run with more clusters needs
-    /// the ranges of the clusters that have ended.
+    /// Removes the network of a cluster that has ended: the network with the role `what`. Also removes each container
+    /// whose role begins with `what` and a hyphen, and the anonymous volumes of these containers. An engine has address
+    /// ranges for only about 30 networks, so a run with more clusters must use the ranges again.
     pub async fn remove_network(&self, what: &str) -> Result<Swept, EngineError> {
         self.0.engine.sweep_part(&self.0.run, &self.name_of(what)).await
     }
 
     /// Removes every object of the run, and then the ledger. New creations are refused, and the function first waits
-    /// for creations in progress. The result names the objects that could not be removed, each with the command that
-    /// removes it; in this case the ledger is kept.
+    /// for creations in progress. The result lists each object that could not be removed, with the command that removes
+    /// it. The ledger is kept if an object remains or may remain.
     pub async fn close(&self) -> Swept {
         self.0.closing.cancel();
         self.0.tasks.close();

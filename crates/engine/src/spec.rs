@@ -95,8 +95,8 @@ impl ContainerSpec {
             }
         }
         for file in &self.files {
-            // The engine writes the files of the specification before it mounts the memory file systems, so a tmpfs
-            // hides every file that lies below its mount point.
+            // The engine writes the files of the specification first, and then mounts the memory file systems.
+            // Therefore a tmpfs hides every file below its mount point.
             let hiding = self.tmpfs.keys().find(|folder| below(folder, &file.path));
             if let Some(folder) = hiding {
                 return Some(format!("file {} would be hidden by the tmpfs at {folder}", file.path));

@@ -25,15 +25,15 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 use parallax_record::Noted as _;
 
-/// The time limit for creation and start together. Between the two, files are copied into the container, which is slow
-/// on a busy disk.
+/// The time limit for creation and start together. Between creation and start, files are copied into the container,
+/// which is slow on a busy disk.
 const START_WITHIN: Duration = Duration::from_mins(2);
-/// The number of log lines in the error, if a container does not start. The last lines are taken.
+/// If a container does not start, the error contains at most this number of its last log lines.
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
-    /// Starts a container and waits until it is ready. If it ends or is not ready in time, this function removes it,
-    /// and the error contains its last log lines.
+    /// Starts a container and waits until it is ready. If the container ends or is not ready in time, this function
+    /// removes the container. The error contains the container's last log lines.
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, EngineError> {
         let name = self.name_of(&spec.what);
         if let Some(reason) = spec.problem() {
@@ -55,8 +55,8 @@ impl Site {
     /// may have stopped waiting.
     async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
         let engine = &self.0.engine;
-        // testcontainers would silently pull a missing image and create a missing network. So both are checked first,
-        // and are errors here.
+        // testcontainers would silently pull a missing image and create a missing network. Therefore this function
+        // checks first that both exist. If one is missing, the result is an error.
         if engine.image_id(&spec.image).await?.is_none() {
             return Err(EngineError::ImageMissing { image: spec.image.clone(), name: name.to_owned() });
         }
@@ -199,8 +199,8 @@ fn loopback() -> PortBinding {
     PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) }
 }
 
-/// An image reference as testcontainers takes it: a name and a tag, which testcontainers joins with a colon. So a
-/// reference by digest (`name@sha256:…`) may also be split at its last colon, because the parts are joined again.
+/// An image reference in the form that testcontainers needs: a name and a tag. testcontainers joins the two with a
+/// colon. Therefore even a reference by digest (`name@sha256:…`) may be split at its last colon.
 #[derive(Debug)]
 struct OurImage {
     name: String,

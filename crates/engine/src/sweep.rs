@@ -47,8 +47,8 @@ pub enum Unfinished {
 pub struct Swept {
     /// The objects that were removed.
     pub removed: BTreeSet<Entry>,
-    /// The objects that still exist. If a search failed or the time limit is over, this list has the objects of the
-    /// ledger that were not removed, because they may still exist.
+    /// The objects that still exist. If a search failed or the time limit is over, these are the objects of the ledger
+    /// that were not removed: they may still exist.
     pub remaining: Vec<Remaining>,
     /// The reason why more objects of the run may exist, for example that a search failed. `None` if the last search
     /// found no object of the run other than those in `remaining`.
@@ -273,8 +273,8 @@ impl Engine {
         }
     }
 
-    /// Waits until another process has removed the container. It is called when the engine refuses a removal with
-    /// status 409, because the container is already being removed.
+    /// Waits until another process has removed the container. Call this function if the engine refuses a removal with
+    /// status 409, because another process is already removing the container.
     async fn removed_by_others(&self, name: &str) -> Result<(), String> {
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         let mut answers = Box::pin(self.patient().wait_container(name, Some(options)));

@@ -54,8 +54,9 @@ fn reach(host: &str) -> Option<String> {
 }
 
 /// Returns the hint about a port that is written in the URL although it is the default port of `http` or `https`.
-/// Clients leave the default port out of `Host`, but some signers sign it. The signature then does not match. If the
-/// port is the default port of the other scheme, somebody probably changed the scheme after the URL was signed.
+/// Clients leave the default port out of `Host`, but some signers sign a `Host` with this port. The signature then does
+/// not match. If the port is the default port of the other scheme, somebody probably changed the scheme after the URL
+/// was signed.
 fn port(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

@@ -1,8 +1,8 @@
 //! Explains a failure in one sentence, with the fix.
 //!
-//! **Architecture Invariant:** this crate is pure. An explanation is computed from the record alone: the question, the
-//! answer, the cause, and the results that the run recorded when it examined signatures with its secrets
-//! ([`signature`]).
+//! **Architecture Invariant:** this crate is pure. An explanation is computed from the record alone: from the question,
+//! the answer and the cause. For a refused signature, the record also contains a finding, for which the run used its
+//! secrets ([`signature`]).
 
 mod form;
 mod hints;

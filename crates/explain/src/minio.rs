@@ -24,7 +24,7 @@ pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
 /// Explains a refusal by MinIO's token service. The parts of the sign-in are checked in the order in which MinIO uses
 /// them, because the first fault hides the later ones. Returns `None` if the error text is not known.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // If the store could not use its OpenID provider, it has no role, and this is the first fault.
+    // A store that could not use its OpenID provider has created no role. This fault comes before all faults below.
     if let (Some(complaint), Some([])) = (chain.complaint.as_deref(), chain.roles.as_deref()) {
         return Some(provider(complaint));
     }

@@ -103,7 +103,7 @@ fn shell(text: &str) -> String {
         match character {
             '\\' if protects(PROTECTED, characters.peek()) => {}
             // `^` is the escape character of the Windows command prompt, and the backtick is the escape character of
-            // PowerShell. They are removed before a character that they escape.
+            // PowerShell. An escape character is removed if the next character is one that it escapes.
             '^' if protects("&%^", characters.peek()) => {}
             '`' if protects("&$", characters.peek()) => {}
             character => plain.push(character),

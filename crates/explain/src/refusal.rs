@@ -14,9 +14,9 @@ use super::signature::words;
 use super::store;
 use super::style::Virtual;
 
-/// A sentence reports the difference between the clocks of the store and the client only if it is greater than this.
-/// With a smaller limit, equal clocks would seem to differ, because an answer's date has whole seconds and the answer
-/// takes time to arrive.
+/// A difference of at most this time between the clocks of the store and the client is not reported. With a smaller
+/// limit, equal clocks would seem to differ, because the date of an answer has whole seconds and the answer takes time
+/// to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
 /// Explains the HTTP status and the error code with which a store refused a request.
@@ -103,8 +103,9 @@ impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.and_then(|it| it.probe.facts().signed) {
             Some(Signed::Http(http)) => {
-                // The pattern names all fields of the request, without `..`. So whoever adds a field must decide here
-                // whether it can carry a signature; otherwise the code does not compile.
+                // The pattern lists every field of the request, and does not use `..`. If a field is added to the
+                // request, this code does not compile until the field is added here. Whoever adds it must decide
+                // whether it can carry a signature.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _, filler_bytes: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
@@ -217,8 +218,8 @@ fn region(detail: &str, asked: &Asked) -> String {
 }
 
 /// Returns by how much the store's clock is ahead of the client's clock. The value is negative if the store's clock is
-/// behind. The header `Date` of the answer shows the store's clock. `None` if there is no answer, or if it has no such
-/// header.
+/// behind. The header `Date` of the answer shows the store's clock. `None` if there is no answer, or if the answer has
+/// no valid `Date`.
 pub fn clock_apart(subject: &Subject<'_>) -> Option<Duration> {
     Some(store_clock(subject)? - client_clock(subject)?)
 }
@@ -232,8 +233,8 @@ pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     (apart.abs() > CLOCKS_EQUAL).then(|| format!("; the store's clock is {} {way} that of {place}", span(apart.abs())))
 }
 
-/// Returns the time on the store's clock when the store answered, from the header `Date`. `None` if the answer has no
-/// such header.
+/// Returns the time on the store's clock when the store answered, from the header `Date`. `None` if there is no answer,
+/// or if the answer has no valid `Date`.
 pub(super) fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let headers = subject.answer?.reply()?.facts().headers?;
     OffsetDateTime::parse(&headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()

@@ -17,18 +17,18 @@ use super::unready::unready;
 pub struct Subject<'a> {
     /// The id of the step.
     pub step: &'a str,
-    /// The id of the vantage that was asked. `None` if the step asks no vantage.
+    /// The id of the vantage, the place from which the question was asked. `None` if the step uses no vantage.
     pub from: Option<&'a str>,
-    /// Whether the vantage that was asked is a pod.
+    /// Whether the vantage is a pod.
     pub inside: bool,
-    /// The question that was asked. `None` if the step asks no vantage.
+    /// The question that was asked at the vantage. `None` if the step uses no vantage.
     pub question: Option<&'a Question>,
     /// The answer to the question. `None` if there is none.
     pub answer: Option<&'a Answer>,
     /// The run's finding about a signature that the store refused. `None` if the run did not examine a signature.
     pub signature: Option<&'a SignatureFinding>,
-    /// Whether the question comes from a scenario. Only then may a sentence advise the user to change what a vantage of
-    /// the scenario trusts.
+    /// Whether the question comes from a scenario. Only then may a sentence advise the user to change which
+    /// certificates a vantage of the scenario trusts.
     pub in_scenario: bool,
 }
 
@@ -68,7 +68,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
         Cause::Tls { fault, detail } => {
             let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
             let last = subject.answer.and_then(|it| it.evidence.chain.last());
-            // An application's own pod trusts what its container trusts. The scenario does not declare these
+            // An application's own pod trusts the certificates in its container. The scenario does not choose these
             // certificates, so the sentence must not advise a change of the scenario.
             let is_own = subject.question.is_some_and(|it| it.view.own_resolver.is_some());
             let trusts_nothing = !is_own && subject.question.is_some_and(|it| it.view.trust.is_empty());
@@ -135,8 +135,8 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// Extends the sentence for a step that was to demonstrate a known vulnerability (`vulnerable`), but whose attack
-/// failed. `advisory` is the id of the vulnerability.
+/// Extends the sentence about a step whose attack failed. The step was to demonstrate a known vulnerability
+/// (`vulnerable`), and `advisory` is the id of this vulnerability.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"

@@ -15,7 +15,7 @@ pub(super) struct Virtual {
     pub(super) bucket: String,
     /// The rest of the host name: the domain of the store.
     pub(super) domain: String,
-    /// Whether the question itself says that it has virtual-host style. If it contains only a URL, the style is a guess
+    /// Whether the question itself states virtual-host style. If the question contains only a URL, the style is a guess
     /// from the form of the URL.
     is_certain: bool,
 }
@@ -96,7 +96,7 @@ impl Virtual {
 }
 
 /// Returns the end of the sentence about a certificate that is not valid for `host`. `names` are the names of the
-/// certificate. `None` if they do not suggest that `host` begins with a bucket (virtual-host style).
+/// certificate. `None` if these names do not suggest that `host` begins with a bucket (virtual-host style).
 pub(super) fn name_mismatch(host: &str, names: &[String]) -> Option<String> {
     let (label, domain) = host.split_once('.')?;
     if names.iter().any(|name| name == domain) {

@@ -89,7 +89,8 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-/// The duration of the URL's validity, and the time at which the validity ends.
+/// The duration of the URL's validity, and the time at which the validity ends. `at` is the time of the signature, and
+/// `expires` is the value of `X-Amz-Expires`. `None` if this value is missing or is not a number of seconds.
 fn validity(at: OffsetDateTime, expires: Option<&str>) -> Option<(Duration, OffsetDateTime)> {
     let valid = Duration::seconds(i64::from(expires?.parse::<u32>().ok()?));
     Some((valid, at.checked_add(valid)?))

@@ -1,5 +1,5 @@
-//! The paths that every row of the table of faults needs: those of the `parallax` program, of the engine's socket, and
-//! of the user's image cache.
+//! The paths that every row of the table of faults needs: the paths of the `parallax` program, of the engine's socket,
+//! and of the user's image cache.
 
 use std::path::{Path, PathBuf};
 

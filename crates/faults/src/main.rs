@@ -22,7 +22,7 @@ use crate::page::Line;
 use crate::row::Row;
 
 /// Causes real faults while the harness runs, compares each result with its declaration, and writes the results into a
-/// table.
+/// table if all of them are right.
 #[derive(Debug, Parser)]
 struct Cli {
     /// The path of the `parallax` program to test.
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the chosen rows. Returns whether the result of every row was as declared.
+/// Runs the chosen rows. Returns whether every row had the result that it declares.
 fn run(cli: &Cli) -> Result<bool> {
     let chosen = |row: &&Row| cli.filter.is_empty() || cli.filter.iter().any(|part| row.name.contains(part.as_str()));
     let all = rows::all();

@@ -53,7 +53,8 @@ impl Project {
     }
 
     /// Returns a command that runs a program in this project with the project's own ledgers. The command does not get
-    /// the caller's environment variables for terminals and CI, because they change what the harness prints and writes.
+    /// the caller's environment variables for terminals and CI, because such variables change what the harness prints
+    /// and writes.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.state()).stdin(Stdio::null());
@@ -218,8 +219,8 @@ impl Run {
 
     /// Waits until the run has ended, and then until its output is closed. A reaper can keep the output open, so the
     /// second wait also ends when nothing was printed for five seconds. Then finds what the run left behind. If a
-    /// signal ended the run, this is left out, because the reaper may still remove objects. `when` says at which moment
-    /// the fault was caused.
+    /// signal ended the run, this function does not look for leftovers, because the reaper may still remove objects.
+    /// `when` says at which moment the fault was caused.
     pub(crate) fn end(mut self, when: &str) -> Result<Seen> {
         let mut status = None;
         eventually(RUN_WITHIN, || {
@@ -239,7 +240,8 @@ impl Run {
         Ok(seen)
     }
 
-    /// Returns what the run has at this moment: its objects, its processes and, if it is not swept, its ledger.
+    /// Returns what exists of the run at this moment: its objects, its processes, and its ledger. The ledger is left
+    /// out if it is gone, or if it shows that nothing of the run is left.
     pub(crate) fn left(&self) -> Result<std::collections::BTreeSet<String>> {
         let mut left = left::objects(&self.id)?;
         left.extend(left::processes(&self.id));

@@ -15,8 +15,8 @@ pub(crate) struct Row {
     pub(crate) fault: &'static str,
     /// The right exit code of the harness. It is `None` if SIGKILL ends the harness.
     pub(crate) code: Option<i32>,
-    /// Texts that the output of the harness must contain. The table shows the first line of the output that contains
-    /// the first text.
+    /// Texts that the output of the harness must contain. The table quotes the first output line that contains the
+    /// first of these texts.
     pub(crate) says: &'static [&'static str],
     /// The function that causes the fault, once or several times. It returns one result for each time.
     pub(crate) run: fn(&Bench, &Row) -> Result<Vec<Seen>>,
@@ -29,8 +29,8 @@ pub(crate) struct Seen {
     pub(crate) when: String,
     /// The exit code of the harness. It is `None` if a signal ended the harness.
     pub(crate) code: Option<i32>,
-    /// The output that the row judges: that of the harness, or the lines of `gc` about the run. Parts that differ from
-    /// run to run are removed.
+    /// The output that the row judges: the output of the harness, or the lines of `gc` about the run. Parts that differ
+    /// from run to run are replaced.
     pub(crate) text: String,
     /// The containers, networks, volumes, processes and ledgers that were left behind.
     pub(crate) left: BTreeSet<String>,

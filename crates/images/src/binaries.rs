@@ -1,7 +1,7 @@
 //! Finds the static programs of this workspace, which become layers of images. They are built before `parallax` runs.
 //!
-//! After `cargo build`, these programs are in the folder of the program `parallax`. The program `parallax` that
-//! `cargo xtask dist` makes contains the other programs, compressed, so that its one file is enough. A program is then
+//! After `cargo build`, these programs are in the folder of the program `parallax`. `cargo xtask dist` makes a program
+//! `parallax` that contains the other programs in compressed form. A user needs only this one file: each program is
 //! unpacked into the cache at its first use.
 
 use std::fs::File;
@@ -56,8 +56,9 @@ impl Binaries {
         Self { inside: &[], running: folder.join(CONTAINER), folder: folder.to_owned() }
     }
 
-    /// The path of a program of this workspace. `image` names the image that needs the program, for error messages. The
-    /// error says that the program is missing, or that it is linked dynamically and so cannot run in an empty image.
+    /// The path of a program of this workspace. `image` names the image that needs the program, for error messages. It
+    /// is an error if the program is missing. A dynamically linked program is also an error, because it cannot run in
+    /// an empty image.
     pub fn find(&self, binary: &str, image: &str, cache: &Cache) -> Result<PathBuf, ImageError> {
         let path = match self.inside.iter().find(|packed| packed.name == binary) {
             Some(packed) => packed.unpacked(cache)?,
@@ -102,7 +103,7 @@ impl Packed {
     }
 }
 
-/// The path of the dynamic loader that an ELF program names (`PT_INTERP`); `None` for a static program.
+/// The path of the dynamic loader in the `PT_INTERP` segment of an ELF program; `None` for a static program.
 fn interpreter(path: &Path) -> io::Result<Option<String>> {
     const PT_INTERP: u64 = 3;
     /// The largest number of program headers that is accepted. Real programs have about a dozen headers, so a file
@@ -208,8 +209,8 @@ mod tests {
         assert_eq!(interpreter(&program).expect("an ELF program"), None);
     }
 
-    /// The bytes of a minimal ELF program: a header and one segment. With `loader`, the program names this dynamic
-    /// loader.
+    /// The bytes of a minimal ELF program: a header and one segment. With `loader`, this segment contains the path of a
+    /// dynamic loader (`PT_INTERP`).
     fn elf(loader: Option<&str>) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");

@@ -60,8 +60,8 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), slots, cores }
     }
 
-    /// Builds an image: first the layers that the cache lacks, and then the archives that `wanted` names. When this
-    /// function returns, the builds of all layers of the image have ended, successfully or not.
+    /// Builds an image: first the layers that the cache lacks, and then the archives in `wanted`. When this function
+    /// returns, the builds of all layers of the image have ended, successfully or not.
     pub(super) async fn build(
         &self,
         image: &str,

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{self, Entry};
 use super::error::ImageError;
 
-/// The interval between two attempts to take a file lock that another process holds. The kernel cannot notify an
-/// asynchronous task, and a thread that waits for the lock could not be interrupted.
+/// The interval between two attempts to take a file lock that another process holds. The attempts are repeated, because
+/// the kernel cannot notify an asynchronous task, and a thread that waits for the lock could not be interrupted.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 /// The time limit of the wait for a lock. It is longer than any build takes.
 const LOCK_LIMIT: Duration = Duration::from_mins(45);
@@ -97,8 +97,8 @@ impl Cache {
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
         if !entry::has_records(&cache.root) {
-            // The temporary folder is directly in the cache's folder and not in the subfolder `tmp`, because `tmp` may
-            // be on another disk, and a rename works only within one disk.
+            // The temporary folder is directly in the cache's folder and not in the subfolder `tmp`. A rename works
+            // only within one disk, and `tmp` may be on another disk.
             let work = tempfile::Builder::new().prefix(".adopted-").tempdir_in(&cache.root);
             let work = work.map_err(ImageError::cache("use", &cache.root))?;
             entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
@@ -238,7 +238,7 @@ impl Cache {
         }
     }
 
-    /// Returns those files, each with its size in bytes, that [`Self::prune`] would remove.
+    /// Returns the files that [`Self::prune`] would remove, each with its size in bytes.
     pub(super) fn prunable(
         &self,
         keep: &BTreeSet<PathBuf>,
@@ -270,9 +270,9 @@ impl Cache {
         Ok(prunable)
     }
 
-    /// Removes those files of the cache that `keep` does not name. The files that were not used for the longest time
-    /// are removed first, until at most `spare_bytes` of such files remain. Files that were used in the last hour are
-    /// not removed.
+    /// Removes files of the cache that are not in `keep`. The removal begins with the files that were not used for the
+    /// longest time. It ends when the other files outside `keep` have at most `spare_bytes` bytes together. Files that
+    /// were used in the last hour are not removed.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let prunable = self.prunable(keep, spare_bytes)?;
         for (path, _) in &prunable {
@@ -304,8 +304,8 @@ impl Cache {
     }
 }
 
-/// The folder of the cache. `set` returns the value of an environment variable. `None` if no variable names a usable
-/// folder.
+/// The folder of the cache. `set` returns the value of an environment variable. `None` if no variable contains a usable
+/// path.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     // The XDG specification declares relative paths invalid. With a relative path, each working directory would also
     // have a cache of its own.
@@ -315,8 +315,8 @@ fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache/parallax")))
 }
 
-/// Checks that the cache belongs to this user and that no other user can write to it, because images from the cache run
-/// privileged.
+/// Checks that the cache belongs to this user, and that no other user can write to it. This matters, because images
+/// from the cache run privileged.
 fn belongs_to_us(root: &Path) -> io::Result<()> {
     let about = root.metadata()?;
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));

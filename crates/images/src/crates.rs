@@ -28,8 +28,8 @@ const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const BUILD_LIMIT: Duration = Duration::from_hours(1);
 /// The environment variable with the path of Cargo's own folder.
 const HOME: &str = "CARGO_HOME";
-/// The files in Cargo's own folder that name the registry from which crates come, and that contain the credentials for
-/// this registry.
+/// The files with settings in Cargo's own folder. They contain the address of the registry from which crates come, and
+/// the credentials for this registry.
 const SETTINGS: [&str; 4] = ["config.toml", "config", "credentials.toml", "credentials"];
 /// The hash of a crate in a recipe begins with this text.
 const SHA256: &str = "sha256:";
@@ -195,8 +195,8 @@ impl CrateBuild<'_> {
     }
 }
 
-/// The target platform of the build. Cargo gets it explicitly, because then the flags for a static program do not apply
-/// to build scripts and macros, which must be dynamic.
+/// The target platform of the build. Cargo gets this platform explicitly. Then the flags for a static program do not
+/// apply to build scripts and macros, which must be dynamic.
 fn target() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
@@ -209,9 +209,9 @@ pub(super) fn home() -> Result<PathBuf, ImageError> {
     std::path::absolute(&home).map_err(ImageError::cache("find", &home))
 }
 
-/// Makes the folder `own`, which Cargo can use in place of `home`. The folder gets the settings of `home` and the
-/// index of the registry. A downloaded crate is copied into the folder only if the lock file in `sources` names the
-/// crate with the same hash. `say` receives a line about each crate that has another hash.
+/// Makes the folder `own`, which Cargo can use in place of `home`. The folder gets the settings of `home` and the index
+/// of the registry. A downloaded crate is copied into the folder only if the lock file in `sources` lists the crate
+/// with the same hash. `say` receives a line about each crate that has another hash.
 fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Result<(), ImageError> {
     let registry = own.join("registry");
     fs::create_dir_all(&registry).map_err(ImageError::cache("make", &registry))?;
@@ -246,7 +246,7 @@ fn verified(home: &Path, own: &Path, sources: &Path, say: &dyn Fn(&str)) -> Resu
 }
 
 /// The crates of a lock file: the name and version of each in the form `name-version`, and its SHA-256. Cargo itself
-/// writes the file, with one key in each line.
+/// writes the file, with one key in each line, so no TOML parser is needed.
 fn pinned(lock: &str) -> Vec<(String, &str)> {
     let packages = lock.split("[[package]]").skip(1);
     let of_package = packages.filter_map(|package| {
@@ -263,8 +263,8 @@ fn extract(file: &Path, into: &Path) -> io::Result<()> {
     tar::Archive::new(GzDecoder::new(File::open(file)?)).unpack(into)
 }
 
-/// Makes the crate a workspace of its own. Otherwise Cargo would refuse to build it if the cache of images lies in the
-/// folder of another workspace.
+/// Makes the crate a workspace of its own. Otherwise, if the cache of images lay in the folder of another workspace,
+/// Cargo would refuse to build the crate.
 fn stand_alone(folder: &Path) -> io::Result<()> {
     let manifest = folder.join("Cargo.toml");
     let text = fs::read_to_string(&manifest)?;

@@ -1,8 +1,9 @@
 //! Debian layers: mmdebstrap creates a root file system from the apt sources of the machine.
 //!
-//! Mirror, proxies and keys come from the machine's apt configuration; this repository names no mirror. On a machine
-//! that is not Debian, mmdebstrap uses its default mirror. apt verifies the archive's signature, and by it the SHA-256
-//! of each package. If apt cannot verify a package, no layer is made.
+//! The mirror, the proxies and the keys come from the machine's apt configuration; this repository contains no mirror's
+//! address. On a machine that is not Debian, mmdebstrap uses its default mirror. apt verifies the signature of the
+//! package archive. The signed files contain the SHA-256 of each package, which apt verifies too. If apt cannot verify
+//! a package, no layer is made.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -48,8 +49,8 @@ impl DebianBuild<'_> {
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
-            // The files that mmdebstrap copied from the machine must not be in the image: they name the machine's
-            // mirror and proxies.
+            // The files that mmdebstrap copied from the machine must not be in the image: they contain the addresses of
+            // the machine's mirror and proxies.
             "--customize-hook=rm -rf \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
             "--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap \"$1\"/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
             "--customize-hook=rm -f \"$1\"/etc/hostname \"$1\"/etc/resolv.conf",
@@ -78,9 +79,9 @@ impl DebianBuild<'_> {
             // As root, mmdebstrap works in the build's scratch folder, so that a later run removes the files of a
             // killed build. Without root, mmdebstrap works in its own user namespace, which cannot access that folder.
             environment.push(("TMPDIR", self.scratch.into()));
-            // mmdebstrap runs in mount and process-id namespaces of its own. When it ends, its mounts and processes end
-            // too, even after SIGKILL. So its files can be removed, and no installation continues for a run that was
-            // killed.
+            // mmdebstrap runs in mount and process-id namespaces of its own. When mmdebstrap ends, its mounts and
+            // processes end too, even after SIGKILL. So its files can be removed, and no installation continues for a
+            // run that was killed.
             let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
             arguments.splice(0..0, alone.into_iter().chain([program.into()]));
             program = Tool::Unshare.command().into();
@@ -130,8 +131,8 @@ Signed-By: ROOT/debian-archive-key.asc
     /// A function that changes the test machine's package archive or its apt sources.
     type Change<'a> = Box<dyn Fn(&Machine) + 'a>;
 
-    /// A machine whose apt sources name a small archive in a folder of this machine. The archive has one package, and
-    /// is signed by a key that exists only for this test.
+    /// Stands for a machine in a test. Its apt sources point to a small package archive in a temporary folder. The
+    /// archive has one package, and is signed by a key that exists only for this test.
     struct Machine {
         folder: tempfile::TempDir,
         program: std::path::PathBuf,

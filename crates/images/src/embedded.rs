@@ -1,4 +1,5 @@
-//! The shipped images.lock and recipes. They are embedded in the program, so that it works outside this repository.
+//! The shipped images.lock and the shipped recipes. Both are embedded in the program `parallax`, which therefore also
+//! works outside this repository.
 //!
 //! If a project has its own `images/images.lock`, a run uses only the images that this file lists, so that one file
 //! shows which images run. With the key `extends`, the project's file adds its images to the shipped list instead.
@@ -29,8 +30,8 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
     files.into_iter().filter_map(|it| Some((it.path().to_str()?, it.contents_utf8()?)))
 }
 
-/// Where the images.lock and the recipes of a run come from. Recipes name programs that run as the user, and images
-/// that run privileged. So the user must decide whose recipes a run may use.
+/// Where the images.lock and the recipes of a run come from. A build from a recipe runs programs as the user, and
+/// images can run privileged. So the user must decide whose recipes a run may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
     /// The value is the root folder of a project. The recipes in its folder `images` are used. If the project has no
@@ -113,7 +114,8 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
         }
     }
     match Cache::settle(&whole, &folder) {
-        // Another process has created the folder in the meantime. It has the same name, and therefore the same content.
+        // Another process has created the folder in the meantime. The folder's name contains the hash, so its content
+        // is the same.
         Err(_) if folder.is_dir() => Ok(folder),
         settled => settled.map(|()| folder),
     }

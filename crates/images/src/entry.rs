@@ -17,8 +17,8 @@ use super::digest;
 
 /// The name of the folder with the digest records of the files, within the folder of the cache.
 const RECORDS: &str = "digests";
-/// A file that was marked as used within this time is not marked again. Pruning does not need a more exact time of
-/// use.
+/// If a file was marked as used less than this time ago, it is not marked again. Pruning does not need a more exact
+/// time of use.
 const RECENT: Duration = Duration::from_mins(10);
 /// The file mode of each file of the cache: only the owner can write it.
 const MODE: u32 = 0o644;
@@ -53,8 +53,8 @@ pub(super) fn has_records(root: &Path) -> bool {
 /// empty digest record, and its digest is computed at its first use. `work` is a folder for this call only, on the same
 /// disk.
 ///
-/// The folder with the records gets its final name when it is complete. If this process is killed before that, the next
-/// process adopts all files. Until then, no process can find a file without a record and remove it.
+/// The folder with the records gets its final name only when each file has a record. So no process can find a file
+/// without a record and remove it. If this process is killed before, the next process adopts all files.
 pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
     let records = root.join(RECORDS);
     let adopted = work.join(RECORDS);
@@ -162,8 +162,8 @@ fn write(path: &Path, record: &Record) -> io::Result<()> {
     write_in(&records_of(path), path, record)
 }
 
-/// Writes the digest record of a file of the cache. It goes to a temporary file that is then renamed, so that another
-/// process never reads an incomplete digest record.
+/// Writes the digest record of a file of the cache. The record is first written to a temporary file, which is then
+/// renamed. So another process never reads an incomplete record.
 fn write_in(records: &Path, path: &Path, record: &Record) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(records)?;
     file.write_all(&serde_json::to_vec(record)?)?;
@@ -196,7 +196,7 @@ mod tests {
     }
 
     /// Waits until the kernel's clock for files has ticked, which it does only every few milliseconds. A file that is
-    /// written after the wait gets another change time than a file that was written before.
+    /// written after the wait gets another change time than a file that was written before the wait.
     fn tick(root: &Path, path: &Path) {
         let changed = |path: &Path| {
             let about = path.symlink_metadata().expect("there");

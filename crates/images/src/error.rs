@@ -11,7 +11,7 @@ use super::java;
 use parallax_provision::Tool;
 
 /// The reason why an image could not be obtained. If [`ImageError::is_usage`] is true, the user's input is wrong;
-/// otherwise the machine or a registry has a problem. No such error says anything about the system under test.
+/// otherwise the machine or a registry has a problem. An image error says nothing about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The file `images.lock` or a recipe has a mistake.
@@ -136,9 +136,9 @@ pub enum ImageError {
         /// The message of the registry or the engine about the failed pull.
         why: String,
     },
-    /// No answer shows whether the registry has the image. The registry does not answer, requires a password or limits
-    /// the rate of requests, or the machine could not store the image. This is a problem of the machine, and not a
-    /// reason to skip a variant.
+    /// It is not known whether the registry has the image. Either the registry does not answer, requires a password, or
+    /// limits the rate of requests; or the machine could not store the image. This is a problem of the machine, and not
+    /// a reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
         /// The name of the image.
@@ -260,7 +260,7 @@ impl ImageError {
     }
 }
 
-/// The likely fix for a failed pull, chosen by the message of the registry or the engine. Each fix also names other
+/// The likely fix for a failed pull, chosen by the message of the registry or the engine. Each fix also mentions other
 /// ways to get the image: `docker load`, or a build.
 fn pull_fix(why: &str) -> String {
     const SIGNS: &[(&[&str], &str)] = &[

@@ -19,8 +19,8 @@ use super::tree::{self, Entry};
 /// The time limit of one Go build. A build of Kubernetes without a cache takes about ten minutes on one core, and
 /// several times longer on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
-/// The value for those variables of Go that list the modules whose checks are switched off. No module path matches
-/// this value, so every module is checked.
+/// The value for Go's variables such as `GONOSUMDB`. Such a variable lists the modules that Go does not check. No
+/// module path matches this value, so Go checks every module.
 const NOTHING: &str = "nothing.invalid";
 /// The time limit for downloading one Go module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
@@ -51,7 +51,7 @@ impl Go {
     }
 
     /// The module that the key `install` of the recipe needs, as `module@version`. If the package is not the root of
-    /// its module, the key `of` names the module.
+    /// its module, the recipe gives the module in the key `of`.
     fn module_of_install(&self) -> String {
         let install = self.install.as_deref().unwrap_or_default();
         let (package, version) = install.split_once('@').unwrap_or((install, ""));
@@ -184,13 +184,13 @@ impl GoBuild<'_> {
             ("GOOS", "linux".into()),
             ("GOARCH", architecture().into()),
             // These values select the oldest processors, and are Go's own defaults. They are set because the user's
-            // settings may select newer ones, and an image must also run on other machines.
+            // settings may select newer processors, and an image must also run on machines with older ones.
             ("GOAMD64", "v1".into()),
             ("GOARM64", "v8.0".into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler runs only for seconds. Below the memory limit, collecting garbage costs more time than it
-            // saves.
+            // A compiler runs only for seconds, so collecting garbage costs more time than it saves. A compiler
+            // collects garbage only when it reaches the memory limit.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]);
@@ -249,8 +249,9 @@ struct Download<'a> {
 
 impl Download<'_> {
     /// Downloads the module and returns its folder, which is read-only. Before any file is used, two hashes are
-    /// compared with the hash in the recipe: the hash of the download, and the hash of the extracted files. The first
-    /// is not enough, because Go's cache stores it next to the files, and does not notice if a file is changed later.
+    /// compared with the hash in the recipe: the hash of the download, and the hash of the extracted files. The hash of
+    /// the download is not enough: Go's cache stores this hash next to the files, and does not notice if a file is
+    /// changed later.
     async fn run(
         &self,
         environment: Vec<(&'static str, OsString)>,
@@ -342,9 +343,9 @@ fn environment() -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
-/// share half of the machine's memory. Each compiler gets at least 256 MiB, because it would otherwise spend all its
-/// time on collecting garbage.
+/// The memory in bytes that one compiler may use before it collects garbage. Two builds may run at the same time, with
+/// `jobs` compilers each. Together they get half of the machine's memory. Each compiler gets at most 2 GiB, and at
+/// least 256 MiB. With less memory, it would spend all its time on collecting garbage.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);

@@ -1,9 +1,9 @@
 //! Maven layers: the jars that a `pom.xml` needs, checked against a list of their hashes, and classes that are compiled
 //! against these jars.
 //!
-//! Maven fetches the jars from the repository in the machine's settings. A recipe whose pom names a repository is
-//! refused when it is read. A pom contains no hashes, and the dependencies of its jars decide which other jars are
-//! fetched. Therefore the file `jars.sha256` lists every jar with its hash.
+//! Maven fetches the jars from the repository in the machine's settings. If the pom of a recipe contains a repository,
+//! the recipe is refused when it is read. A pom contains no hashes, and the dependencies of its jars decide which other
+//! jars are fetched. Therefore the file `jars.sha256` lists every jar with its hash.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,7 +29,7 @@ const CLASSES: &str = "classes";
 /// The arguments with which `mvn` fetches the jars. The pom pins the version of the plugin `maven-dependency-plugin`.
 const COPY: [&str; 5] = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"];
 const PLUGIN: &str = "maven-dependency-plugin";
-/// The XML elements with which a pom can name a repository's host.
+/// The beginnings of the XML elements in which a pom can give a repository's host.
 const HOSTS: [&str; 3] = ["<repositories", "<pluginRepositories", "<distributionManagement"];
 
 /// The SHA-256 of each jar in lower-case hexadecimal, by the name of the jar.

@@ -19,8 +19,8 @@ use super::tree::{self, Entry};
 /// in caches are not used.
 const LAYER_DOMAIN: &str = "parallax layer 1";
 const IMAGE_DOMAIN: &str = "parallax image 1";
-/// The registry in the tags of images that are built here. No such host exists, so an engine that lacks an image cannot
-/// pull a foreign image of that name.
+/// The registry in the tags of images that are built here. This host does not exist. So an engine that lacks an image
+/// cannot pull somebody else's image of the same name.
 pub(super) const REGISTRY: &str = "parallax.local";
 
 /// The recipe of an image, with all hashes and names that are computed from it.
@@ -33,7 +33,7 @@ pub(super) struct Prepared {
     pub(super) title: (String, String),
     /// The image reference of the built image. It contains the recipe's hash.
     pub(super) tag: String,
-    /// Other names of the image, by which software in a node refers to it (`also` in images.lock).
+    /// Other names of the image, by which software in a node refers to the image (`also` in images.lock).
     pub(super) also: Vec<String>,
     cache: Cache,
 }
@@ -42,7 +42,7 @@ pub(super) struct Prepared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
     /// The engine. The archive contains only the image's own tag. The other names of the image (`also`) are names of a
-    /// published image. With them, the engine would take the built image for the published one.
+    /// published image. Under these names, the engine would take the built image for the published one.
     Engine,
     /// The image folder of a node. The archive contains all names of the image.
     Node,

@@ -1,4 +1,4 @@
-//! Gets every image of a run from the first source that has it.
+//! Gets every image of a run from the first source that has the image.
 //!
 //! `images/images.lock` lists the images. `images/NAME/recipe.yaml` describes how an image is built from package
 //! registries. [`obtain()`] takes each image from the engine, the cache, a registry or a build, and reports which

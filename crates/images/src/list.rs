@@ -141,7 +141,8 @@ pub struct Present {
 }
 
 impl Row {
-    /// Whether the image is published and only its tag pins it, so that a registry can change the image.
+    /// Whether the image is published, and `images.lock` pins it only by its tag. The registry can then change the
+    /// image.
     pub fn is_pinned_by_tag_only(&self) -> bool {
         self.reference.is_some() && self.digest.is_none()
     }
@@ -172,8 +173,9 @@ impl Present {
         format!("{REGISTRY}/*")
     }
 
-    /// Returns those references in `all` that belong to built images and that no present recipe produces, because the
-    /// recipe or its inputs have changed. The result contains no image whose recipe cannot be hashed now.
+    /// Returns the references in `all` that no present recipe produces, because the recipe or its inputs have changed.
+    /// `all` contains only references of built images. An image whose recipe cannot be hashed now is never returned,
+    /// because it may be up to date.
     pub fn outdated(&self, all: &[String]) -> Vec<String> {
         let name = |reference: &str| {
             let path = reference.rsplit('/').next().unwrap_or_default();
@@ -187,9 +189,9 @@ impl Present {
         cache.prunable(&self.files, spare_bytes).map(|files| Pruned::of(&files))
     }
 
-    /// Removes those files of the cache that no present recipe produces. The files that were not used for the longest
-    /// time are removed first, until at most `spare_bytes` of such files remain. The files of a recipe that cannot be
-    /// hashed now count as files that no recipe produces.
+    /// Removes files of the cache that no present recipe produces. The files that were not used for the longest time
+    /// are removed first. The function stops when at most `spare_bytes` of such files remain. The files of a recipe
+    /// that cannot be hashed now count as files that no recipe produces.
     pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
         cache.prune(&self.files, spare_bytes)
     }

@@ -37,7 +37,8 @@ pub struct Entry {
     /// The name of the folder with `recipe.yaml`, within the folder of images.lock. `None` if the image has no recipe.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// The folder of the images.lock file that lists the image. The folder of the image's recipe is a subfolder of it.
+    /// The folder of the images.lock file that lists the image. The folder of the image's recipe is a subfolder of this
+    /// folder.
     #[serde(skip)]
     pub folder: PathBuf,
     /// Further names of the built image, for example the name by which Kubernetes refers to its pause image.
@@ -47,8 +48,8 @@ pub struct Entry {
     /// this image need not be obtained.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
-    /// Whether the image is built only on request: for a run that names a scenario which needs the image. The build of
-    /// such an image takes many minutes.
+    /// Whether the image is built only on request: the user selects what to run, for example by a filter or a label,
+    /// and a selected scenario needs the image. The build of such an image takes many minutes.
     #[serde(default, rename = "on-request")]
     pub on_request: bool,
 }
@@ -192,8 +193,8 @@ pub(super) fn is_digest(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Checks that a reference names exactly one image, by its tag. With a floating tag such as `latest`, a run could get
-/// another image although no file of the project has changed.
+/// Checks that a reference has a fixed tag, so that it always means the same image. With a floating tag such as
+/// `latest`, a run could get another image although no file of the project has changed.
 fn check_reference(reference: &str) -> Result<(), String> {
     if reference.contains(|c: char| c.is_whitespace() || c == '@') || reference.is_empty() {
         return Err(format!("{reference:?} is not an image reference of the form name:tag"));

@@ -1,7 +1,7 @@
-//! npm layers: the packages that a `package-lock.json` lists, checked against the hashes in it.
+//! npm layers: the packages that a `package-lock.json` lists. npm checks each package against its hash in this file.
 //!
-//! npm fetches the packages from the registry in the machine's settings. A recipe whose lock file names a host is
-//! refused when it is read. The scripts in packages do not run.
+//! npm fetches the packages from the registry in the machine's settings. If the lock file of a recipe contains a host,
+//! the recipe is refused when it is read. The scripts in packages do not run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use super::tree::{self, Entry};
 const LIMIT: Duration = Duration::from_mins(10);
 const PACKAGE: &str = "package.json";
 const LOCK: &str = "package-lock.json";
-/// The name of the file in which npm stores its own state. It names the registry that npm used, so it must not be in
-/// the image.
+/// The name of the file in which npm stores its own state. The file contains the address of the registry that npm used,
+/// so it must not be in the image.
 const NOTES: &str = ".package-lock.json";
 
 impl Npm {
@@ -33,8 +33,8 @@ impl Npm {
             self.folder
         );
         match std::fs::read_to_string(&lock) {
-            // The field `resolved` names a host. npm would fetch the package from there, instead of from the registry
-            // in the machine's settings.
+            // The field `resolved` contains a host. npm would fetch the package from this host, instead of from the
+            // registry in the machine's settings.
             Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
             Ok(text) => match without_hash(&text) {
                 None => Ok(()),
@@ -45,9 +45,9 @@ impl Npm {
     }
 }
 
-/// The name of the first package in the lock file that has no hash, so that npm would not check it. `None` if all
-/// packages have a hash, or if the file is not JSON, which npm itself reports. The entry with the empty name is the
-/// project itself, which has no hash.
+/// The name of the first package that has no hash in the lock file. npm would not check this package. `None` if all
+/// packages have a hash, or if the file is not JSON; npm itself reports the latter. The entry with the empty name is
+/// the project itself, which has no hash.
 fn without_hash(lock: &str) -> Option<String> {
     let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
     let packages = lock["packages"].as_object()?;
@@ -120,8 +120,8 @@ fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
         .collect()
 }
 
-/// Whether a file is a type declaration or a source map, which only developers need. They would be a third of the
-/// layer's bytes and half of its files.
+/// Whether a file is a type declaration or a source map, which only developers need. These files would be a third of
+/// the layer's bytes, and half of its files.
 fn is_for_developers(path: &str) -> bool {
     [".d.ts", ".d.mts", ".d.cts", ".map"].iter().any(|end| path.ends_with(end))
 }

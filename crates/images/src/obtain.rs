@@ -1,4 +1,4 @@
-//! Obtains all images of a run in parallel, each from the first source that has it.
+//! Obtains all images of a run in parallel, each from the first source that has the image.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -55,22 +55,22 @@ pub struct Want {
 pub struct Obtained {
     /// The name of the image in `images.lock`.
     pub name: String,
-    /// The reference that containers name as their image.
+    /// The reference by which containers use the image.
     pub reference: String,
     /// Whether this is the published image. If not, it was built from its recipe.
     pub published: bool,
     /// The source that the image came from.
     pub source: Source,
-    /// The path of the image's archive. `None` if no archive was requested, or if another image that was pulled from a
-    /// registry already contains this one: the published k3s contains CoreDNS, for example.
+    /// The path of the image's archive. `None` if no archive was requested. Also `None` if another image that was
+    /// pulled from a registry already contains this one: for example, the published k3s contains CoreDNS.
     pub archive: Option<PathBuf>,
-    /// The id of the image in the engine or, if only an archive was requested, the digest of its config. Empty if neither
-    /// was requested, or if another image already contains this one.
+    /// The id of the image in the engine or, if only an archive was requested, the digest of the image's config. Empty
+    /// if neither was requested, or if another image already contains this one.
     pub id: String,
 }
 
-/// The note about the node image of the run's clusters. `published` is the reference of the published image, if
-/// `images.lock` has one.
+/// The text of the note that says which node image the run's clusters use. `published` is the reference of the
+/// published image, if `images.lock` has one.
 fn node_image(form: Form, published: Option<&str>) -> String {
     match (form, published) {
         (Form::Published, published) => format!("clusters run the published {}", published.unwrap_or("node image")),
@@ -81,7 +81,8 @@ fn node_image(form: Form, published: Option<&str>) -> String {
     }
 }
 
-/// Obtains images in parallel. If one cannot be obtained, the other builds are cancelled and its error is returned.
+/// Obtains images in parallel. If an image cannot be obtained, the work on the other images is cancelled, and the error
+/// of this image is returned.
 ///
 /// If `cancel` is cancelled, the function ends early. Running tools are stopped, and their incomplete output is
 /// removed.
@@ -307,8 +308,8 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// Whether the image in the engine is the image with this digest that was loaded from an image bundle. The cache
-    /// has the archive of that image, so this function compares the engine's image with the archive.
+    /// Whether the engine's image was loaded from an image bundle and is the image with this digest. In this case, the
+    /// cache has the archive of the image. So this function compares the engine's image with the archive.
     async fn is_bundled(&self, reference: &str, digest: &str) -> Result<bool, ImageError> {
         let path = self.request.cache.bundled(&self.want.name, digest);
         if !self.request.cache.has(&path).await {
@@ -330,8 +331,8 @@ impl Image<'_> {
     /// another image, and the node's image runs privileged.
     async fn as_built(&self, prepared: &Prepared) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(&prepared.tag).await? else { return Ok(None) };
-        // The cache has no archive of this image, so nothing shows whether the engine's image is the right one. The
-        // image is built again.
+        // If the cache has no archive of this image, nothing shows whether the engine's image is the right one. The
+        // image is then built again.
         let Ok(archive) = archive::identity(&prepared.archive(For::Engine)) else { return Ok(None) };
         let asked = self.request.store.is_built(&prepared.tag, &archive.id, &archive.layers);
         let asked = self.unless_cancelled(asked).await?;
@@ -343,8 +344,8 @@ impl Image<'_> {
         Ok(None)
     }
 
-    /// The source of the built image, if it already exists where the run needs it (engine, archive or both). Otherwise
-    /// `None`.
+    /// The source of the built image, if the image already exists where the run needs it (engine, archive or both).
+    /// Otherwise `None`.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
         if self.want.archive && !self.request.cache.has(&prepared.archive(For::Node)).await {
             return Ok(None);
@@ -411,7 +412,7 @@ impl Image<'_> {
     }
 
     /// Reports that this image is pinned only by its tag, so nothing shows whether it is the right image. The report
-    /// also has the digest that the engine states for the image, so that somebody can write this digest into
+    /// also has the digest that the engine states for the image, so that the user can write this digest into
     /// `images.lock`.
     async fn say_unpinned(&self, reference: &str) -> Result<(), ImageError> {
         let asked = self.unless_cancelled(self.request.store.digests(reference)).await?;

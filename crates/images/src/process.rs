@@ -1,5 +1,5 @@
 //! Runs one step of a build: a command in its own process group, with a deadline. The last lines of its output are kept
-//! for an error message. If the step is cancelled, no process of it is left running.
+//! for an error message. If the step is cancelled, none of its processes is left running.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use parallax_engine::LineCutter;
 use parallax_provision::Tool;
 use parallax_record::by_form;
 
-/// The number of last lines that the error of a failed step contains.
+/// The error of a failed step contains at most this many lines: the last lines that the command printed.
 const LAST_LINES: usize = 15;
 /// The length at which a line of output is cut. Compilers may print very long lines of generated code.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
@@ -46,7 +46,7 @@ pub(super) struct Step<'a> {
     /// The arguments of the program.
     pub(super) arguments: Vec<OsString>,
     /// Environment variables of the command, in addition to those of the machine. The machine's variables are passed
-    /// on, because they name proxies and registries.
+    /// on, because they contain the addresses of proxies and registries.
     pub(super) environment: Vec<(&'static str, OsString)>,
     /// The folder in which the program runs; `None` for the present folder of this process.
     pub(super) folder: Option<PathBuf>,
@@ -99,9 +99,9 @@ impl Step<'_> {
         let held_open = drained.await.is_err();
         match ended {
             Ok(status) if status.success() => {
-                // The command has ended, but a process that it started may still run and hold the output open, for
-                // example a key agent that apt started. Nobody needs such a process. So the process group stays set,
-                // and is killed when `running` is dropped.
+                // A process that the command started may still run and keep the output open, for example a key agent
+                // that apt started. Nobody needs this process. So in this case `group` stays set, and the process group
+                // is killed when `running` is dropped.
                 if !held_open {
                     running.group = None;
                 }
@@ -174,7 +174,7 @@ impl Drop for Running {
 }
 
 /// Returns a command that the kernel kills when this process dies. Otherwise, a build could run on for minutes although
-/// nobody needs its result. The program `setpriv` does this; it is part of every Debian. Without `setpriv`, a build
+/// nobody needs its result. The program `setpriv`, a part of every Debian installation, arranges this. Without `setpriv`, a build
 /// runs to its end.
 fn bound_to_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
@@ -212,8 +212,9 @@ impl Seen {
         if self.keep_all && self.all.len() < OUTPUT_LIMIT_LINES {
             self.all.push(line.clone());
         }
-        // `go build -v` prints the names of packages, one in each line. In the error of a failed step, they would hide
-        // the message of the compiler, so they are not kept.
+        // `go build -v` prints the names of packages, one in each line. A line without a space and without a colon is
+        // such a name. In the error of a failed step, the names would hide the message of the compiler, so they are not
+        // kept.
         if line.contains(char::is_whitespace) || line.contains(':') {
             self.last.push_back(line);
             if self.last.len() > LAST_LINES {

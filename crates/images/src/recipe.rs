@@ -26,7 +26,7 @@ pub struct Recipe {
     pub folder: PathBuf,
 }
 
-/// One layer of an image. Its key in the recipe is its kind.
+/// One layer of an image. The layer's key in the recipe is its kind, for example `debian`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
@@ -80,7 +80,7 @@ pub enum DebianVariant {
 }
 
 impl DebianVariant {
-    /// The name of the variant that mmdebstrap reads.
+    /// The name of the variant in the form that mmdebstrap reads.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minbase => "minbase",
@@ -148,8 +148,8 @@ pub struct Cargo {
     pub to: String,
 }
 
-/// A static program that Cargo builds from a crate of an exact version, from the registry that Cargo's settings on this
-/// machine name. The lock file in the crate decides the versions of the dependencies.
+/// A static program that Cargo builds from a published crate of an exact version. Cargo's settings on this machine
+/// decide from which registry the crate comes. The lock file in the crate decides the versions of the dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crate {
@@ -167,8 +167,8 @@ pub struct Crate {
     pub features: Vec<String>,
 }
 
-/// Wheels of exact versions, from the Python package index that pip's settings on this machine name. The image gets
-/// either libraries (`to`) or programs that wheels contain (`programs`).
+/// Wheels of exact versions. pip's settings on this machine decide from which Python package index they come. The image
+/// gets either libraries (`to`) or programs that wheels contain (`programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pypi {
@@ -187,7 +187,7 @@ pub struct Pypi {
     pub programs: BTreeMap<String, String>,
 }
 
-/// The packages that a `package-lock.json` lists, from the registry that npm's settings on this machine name.
+/// The packages that a `package-lock.json` lists. npm's settings on this machine decide from which registry they come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npm {
@@ -197,8 +197,8 @@ pub struct Npm {
     pub to: String,
 }
 
-/// The jars that a `pom.xml` needs, from the repository that Maven's settings on this machine name, and Java classes
-/// that are compiled against them.
+/// The jars that a `pom.xml` needs, and Java classes that are compiled against these jars. Maven's settings on this
+/// machine decide from which repository the jars come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maven {
@@ -243,8 +243,8 @@ impl Recipe {
     }
 
     /// Whether `/bin`, `/sbin` and `/lib` of the image are links into `/usr`, as in an installed Debian. If a layer of
-    /// such an image wrote to `bin/x`, it would replace the link `/bin` by a directory, and `/bin` would lack all
-    /// other programs. With packages that are only unpacked, the links do not exist.
+    /// such an image wrote to `bin/x`, it would replace the link `/bin` by a directory, and `/bin` would lack all other
+    /// programs. If the packages are only unpacked (`extract`), these links do not exist.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
         self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))
@@ -329,7 +329,7 @@ impl Debian {
     }
 }
 
-/// The version of Python in Debian trixie, which a recipe gets if it names none.
+/// The version of Python in Debian trixie. It is the default of the key `python` in a recipe.
 fn debians_python() -> String {
     "3.13".to_owned()
 }

@@ -1,4 +1,5 @@
-//! The calls to the engine that this crate needs. They are a trait, so that tests can use a fake engine in memory.
+//! The calls to the engine that this crate needs. The calls are methods of a trait, so that tests can use a fake engine
+//! in memory.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -16,8 +17,9 @@ pub trait ImageStore: Send + Sync {
     /// from an archive.
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
 
-    /// Whether the engine's image has exactly this config digest and these layer digests (`sha256:…`). If so, it is
-    /// the image that was built here or that an image bundle contained, and not another image with the same name.
+    /// Whether the engine's image has exactly this config digest and these layer digests (`sha256:…`). If so, the
+    /// engine's image is the one that was built here or that an image bundle contained, and not another image with the
+    /// same name.
     fn is_built<'a>(
         &'a self,
         reference: &'a str,
@@ -84,8 +86,8 @@ impl ImageStore for Engine {
             let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
             let pinned = format!("{repository}@{digest}");
             self.pull_image(&pinned, limits, progress).await.map_err(reason)?;
-            // An image that is pulled by digest has no tag. Containers and archives refer to the image by a tag, so it
-            // gets one.
+            // An image that is pulled by digest has no tag. Containers and archives refer to the image by a tag, so the
+            // image gets its tag here.
             self.tag_image(&pinned, repository, tag).await.map_err(reason)
         })
     }
@@ -106,8 +108,8 @@ fn reason(error: EngineError) -> String {
     }
 }
 
-/// What the run has learned about registries. After a pull failed because no registry could be reached, no other image
-/// is pulled. The value is the reason of that failure.
+/// What the run has learned about registries. If a pull fails because no registry can be reached, the value is the
+/// reason of this failure, and no other image is pulled.
 #[derive(Debug, Default)]
 pub struct Registries(Mutex<Option<String>>);
 
@@ -131,7 +133,7 @@ impl Registries {
 }
 
 /// Whether the error of a pull means that a registry answered that it does not have the image. Any other error (no
-/// network, a required password, too many requests, a full disk) leaves open whether the image exists.
+/// network, a required password, too many requests, a full disk) does not show whether the image exists.
 pub(super) fn registry_has_none(why: &str) -> bool {
     const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
     let why = why.trim().to_lowercase();

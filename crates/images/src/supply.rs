@@ -1,7 +1,7 @@
 //! Decides, without I/O, from which source an image comes.
 //!
 //! The order is: the published image in the engine, the built image in the engine or the cache, a registry, a build.
-//! Sources that need no network come first, so that a run whose images are all at hand needs no network.
+//! Sources that need no network come first. So a run needs no network if all its images are on this machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub enum K3s {
     Published,
     /// The images that are built from package registries. No image registry is contacted.
     Built,
-    /// The published images if they can be obtained, otherwise the built images. The report names the images that were
+    /// The published images if they can be obtained, otherwise the built images. The report says which images were
     /// used.
     #[default]
     Auto,

@@ -93,8 +93,8 @@ fn through_usr(path: &str) -> String {
     }
 }
 
-/// Every regular file below a folder, with its path relative to the folder, sorted. A name that is not UTF-8 is an
-/// error, and so is an entry that is neither a file nor a folder, because such entries are not the same on every
+/// Every regular file below a folder, with its path relative to the folder, sorted. Two things are errors: a name that
+/// is not UTF-8, and an entry that is neither a file nor a folder. Such an entry would not be the same on every
 /// machine.
 pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
@@ -121,7 +121,7 @@ pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
 }
 
 /// A reader that returns an error when the run is interrupted. A blocking task does not end when its future is dropped,
-/// so the reader must end it.
+/// so the reader must end the task.
 pub(super) struct Interruptible<'a, R> {
     pub(super) inner: R,
     pub(super) cancel: &'a CancellationToken,

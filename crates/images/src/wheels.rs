@@ -2,9 +2,9 @@
 //! without changes.
 //!
 //! pip fetches the wheels, because pip has the machine's settings of package index, proxies, authorities and
-//! credentials. This repository names no index. pip does not run code of the wheels. Parallax unpacks the wheels itself
-//! for two reasons: packages that pip installs contain paths of the machine, and the image may have another version of
-//! Python than the machine.
+//! credentials. This repository contains no index's address. pip does not run code of the wheels. Parallax unpacks the
+//! wheels itself for two reasons: packages that pip installs contain paths of the machine, and the image may have
+//! another version of Python than the machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ use super::tree::{Entry, Interruptible};
 
 /// The time limit for downloading the wheels. A wheel may have several dozen megabytes.
 const LIMIT: Duration = Duration::from_mins(10);
-/// The minor version of the newest glibc (2.41) whose wheels are accepted. It is the glibc of the newest Debian that
+/// The minor version of the newest glibc (2.41) whose wheels are accepted. This is the glibc of the newest Debian that
 /// recipes use.
 const GLIBC_MINOR: u32 = 41;
 /// The oldest glibc minor version for which platform tags of the form `manylinux_2_N` are used.
@@ -139,8 +139,8 @@ impl PypiBuild<'_> {
     }
 }
 
-/// The platform tags of the wheels that can run in an image: those for any glibc up to the image's own. All tags are
-/// listed, because pip does not derive the older ones from the newest.
+/// The platform tags of the wheels that can run in an image. A wheel can run if it was built for the image's glibc or
+/// for an older one. All tags are listed, because pip does not derive the older tags from the newest one.
 fn platforms() -> Vec<String> {
     let arch = std::env::consts::ARCH;
     let newest_first = (GLIBC_MINOR_FIRST..=GLIBC_MINOR).rev().map(|minor| format!("manylinux_2_{minor}_{arch}"));

@@ -1,4 +1,5 @@
-//! Reads strict YAML: unknown and repeated keys are errors. It keeps the line and column of values for error messages.
+//! Reads strict YAML: unknown and repeated keys are errors. A value of the type `Spanned` keeps its line and column for
+//! error messages.
 
 use std::fs::File;
 use std::io::{self, Read as _};

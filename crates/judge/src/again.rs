@@ -33,8 +33,8 @@ impl<'a> Recorded<'a> {
     ///
     /// # Errors
     ///
-    /// Returns a message that names the first recorded step which the scenario no longer contains, or whose `expect`
-    /// has changed since.
+    /// Returns a message about the first recorded step that the scenario no longer contains, or whose `expect` has
+    /// changed since.
     pub fn new(variant: &'a Variant, steps: Vec<StepEnded>) -> Result<Self, String> {
         let of_scenario = variant.scenario.steps();
         let read = |ended: StepEnded| {
@@ -47,7 +47,7 @@ impl<'a> Recorded<'a> {
     }
 
     /// Returns the ids of the steps whose new verdict or cause differs from the record. If the judge has not changed
-    /// since and `mutant` is `None`, the list is empty.
+    /// since the recording and `mutant` is `None`, the list is empty.
     pub fn changed(&self, mutant: Option<Mutant>) -> Vec<String> {
         let results = self.results(mutant);
         let pairs = results.iter().zip(&self.steps);
@@ -122,9 +122,9 @@ impl RecordedStep {
     /// nothing that matchers could read (for example because the step was blocked or changed something), or code
     /// outside the judge decided the verdict.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // The judge evaluates only the matchers that a scenario can name (`Matcher`). Other code decides whether the
-        // store saw the right address (the witness), whether a state lasted for the required time, and whether captures
-        // found a value.
+        // The judge evaluates only the matchers that can be written in a scenario (`Matcher`). Other code decides
+        // whether the store saw the right address (the witness), whether a state lasted for the required time, and
+        // whether captures found a value.
         let by_others = |matcher: &str| Matcher::named(matcher).is_none();
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;

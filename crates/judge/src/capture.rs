@@ -24,8 +24,9 @@ pub fn answer_as_json(answer: &Answer) -> Value {
     value
 }
 
-/// Takes the captures from an answer that is as expected. If the JSON pointer of a capture finds no value in the
-/// answer, the step fails. The cause of the failure names the first such pointer.
+/// Returns the values that a step captures from its answer. Returns none if the answer is not as expected. If the JSON
+/// pointer of a capture finds no value in the answer, the step fails. The cause of the failure contains the first such
+/// pointer.
 pub fn capture(
     wanted: &IndexMap<String, Capture>,
     answer: &Value,

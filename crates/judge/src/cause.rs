@@ -29,10 +29,10 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&text_of(cause), it))
 }
 
-/// Returns the text that must contain the `message` which a break declares. It is the text that reports show. For a
-/// mismatch, it is only the observed value with `saw` in front. The expected value is left out, because it comes from
-/// the scenario itself, so finding it would prove nothing. Because of `saw`, a message can require that the observed
-/// value begins with certain words.
+/// Returns the text of a cause in which the `message` that a break declares must occur. This is the text that reports
+/// show. For a mismatch, the text is only the observed value with `saw` in front. The expected value is left out,
+/// because it comes from the scenario itself, so finding it would prove nothing. Because of `saw`, a message can
+/// require that the observed value begins with certain words.
 fn text_of(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),

@@ -15,7 +15,7 @@ use super::facts::Facts;
 const NO_CERTIFICATE: &str = "no certificate";
 
 /// Checks that the host name in a `dns` question resolved to this address and to no other. For another question, checks
-/// that the probe meant to connect to this address.
+/// that the probe connected to this address. If a detour replaced the address, the original address counts.
 pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
     let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
     let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
@@ -63,8 +63,8 @@ fn fingerprints(chain: &[Certificate]) -> String {
     chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
 }
 
-/// Checks that the question got no answer, because it failed in the layer `name` with the fault `fault`. A failure in
-/// another layer gives this matcher nothing to compare.
+/// Checks that the question got no answer, because it failed in the layer `name` with the fault `fault`. After a
+/// failure in another layer, this matcher has nothing to compare.
 pub(super) fn no_answer(name: &str, fault: &str, answer: &Answer) -> Matched {
     let said = match &answer.outcome {
         Err(Cause::Dns { fault, .. }) if name == "dns" => Some(fault.to_string()),

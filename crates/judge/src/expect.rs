@@ -42,8 +42,8 @@ pub struct Seen {
 
 /// The largest number of characters of a text that a message quotes.
 const QUOTE_LIMIT: usize = 200;
-/// If a message quotes only a part of a long text, around the words that were searched for: the number of characters
-/// that it shows before these words.
+/// A message about a long text quotes only the part around the words that were searched for. This is the number of
+/// characters that it shows before these words.
 const BEFORE_FOUND: usize = 40;
 
 /// The expectation of a step: its own `expect`, or the default of the step's kind.

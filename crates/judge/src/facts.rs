@@ -16,7 +16,8 @@ use parallax_language::scenario::model::{Expect, Matcher, Stance};
 /// The text with which messages describe the HTTP statuses of a success.
 pub(super) const SUCCESS: &str = "2xx";
 /// The text with which messages describe the expectation that a successful answer contains no error document. S3
-/// answers some operations with 200 before they are complete. If such an operation then fails, the body has the error.
+/// answers some operations with 200 before they are complete. If such an operation then fails, the body of the answer
+/// contains the error.
 const NO_ERROR: &str = "no error document";
 
 /// The parts of an answer that matchers read, in the same form for every kind of reply.
@@ -25,13 +26,13 @@ pub(super) struct Facts<'a> {
     pub(super) error: Option<&'a S3Error>,
     pub(super) sts: Option<&'a StsError>,
     /// For a `dns` question, the addresses to which the host name resolved. For another question, the address to which
-    /// the probe meant to connect.
+    /// the probe connected, before a detour replaced it.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) headers: Option<&'a BTreeMap<String, String>>,
     pub(super) body: Option<&'a str>,
     /// The full length of the body in bytes, if `body` is only its beginning. `None` if `body` is complete.
     pub(super) body_cut_from: Option<u64>,
-    /// The keys of a listing; `None` if there is no listing or the store refused it.
+    /// The keys of a listing; `None` if there is no listing, or if the store refused to list.
     pub(super) keys: Option<&'a [String]>,
     of_sts: bool,
 }
@@ -66,8 +67,9 @@ impl<'a> Facts<'a> {
     /// Checks that the answer is a success (status 2xx), if the step implies success.
     ///
     /// A step without an `expect` implies success if its kind does ([`Expected::Success`]). A step with an `expect`
-    /// implies success if the `expect` names no status, no error code and no refusal, and if the answer comes from a
-    /// store or the `expect` names a body, headers or keys. Such a step gets the result only if the check fails.
+    /// implies success under two conditions. The `expect` contains no status, no error code and no refusal. And either
+    /// the answer comes from a store, or the `expect` contains a body, headers or keys. For a step with an `expect`,
+    /// the result of the check is returned only if the check fails.
     ///
     /// Also checks that a successful answer contains no error document, unless the step may expect one.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {

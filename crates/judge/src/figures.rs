@@ -42,9 +42,9 @@ pub(super) fn not_numbers(list: &str) -> Option<Cause> {
     sorted(list).err().map(|item| Cause::Mismatch { matcher, expected, seen: item.to_string() })
 }
 
-/// Computes the figure of a list of numbers that the rounds of the repeat `of` captured. `void` is the number of void
-/// rounds. Returns `None` if the step gives the figure no name, or if the list is empty or contains something that is
-/// not a number.
+/// Computes the figure, which contains the median and the worst number, of a list of numbers. The rounds of the repeat
+/// `of` have captured the numbers. `void` is the number of void rounds. Returns `None` if the step gives the figure no
+/// name, if the list is empty, or if an item is not a number.
 pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Figure> {
     let numbers = sorted(list).ok()?;
     let worst = *numbers.last()?;

@@ -128,7 +128,7 @@ impl LogLook {
         self.found.as_deref()
     }
 
-    /// Returns the cause of the failure if the forbidden text was not found, but the log was not read to its end.
+    /// Returns the cause for this case: the forbidden text was not found, but the log was not read to its end.
     pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
         let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
         Cause::Resource { resource: resource.to_owned(), detail }

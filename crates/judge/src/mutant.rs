@@ -27,7 +27,7 @@ pub(super) enum Faulty {
 }
 
 impl Mutant {
-    /// All possible faults. Each matcher and each implied check has two: it always holds, or it never holds.
+    /// All possible faults. A matcher or an implied check can have two faults: it always holds, or it never holds.
     pub fn all() -> Vec<Self> {
         let matchers = Matcher::ALL.iter().map(|it| Faulty::Matcher(*it));
         let faulty = matchers.chain([Faulty::Success, Faulty::ExitCode]);

@@ -105,7 +105,7 @@ fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
 }
 
 /// Collects the fields of `expect` that are missing or different in `seen`. Entries of a list are paired by their
-/// `type` or their `name`, because Kubernetes identifies list entries in the same way. A list whose entries have
+/// `type` or their `name`, because Kubernetes too identifies list entries by these fields. A list whose entries have
 /// neither field is compared as a whole.
 fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Difference>) {
     let absent = |path: String, expected: &Value| Difference {

@@ -79,9 +79,9 @@ impl<'a> Case<'a> {
         self.expect.takes(Stance::NoAnswer)
     }
 
-    /// Returns the results of the check that is implied if the step does not declare something else: a request succeeds
-    /// and its answer contains no error document, or a program exits with code 0. The first value names the check.
-    /// `None` if no check is implied.
+    /// Returns the check that the judge makes although the step does not declare it, and the results of this check. A
+    /// request must succeed, and its answer must contain no error document. A program must exit with code 0. `None` if
+    /// the judge makes no such check, or if the check has no result.
     pub(super) fn implied(&self) -> Option<(Faulty, Vec<Matched>)> {
         if self.expects_none() {
             return None;
@@ -256,7 +256,7 @@ impl<'a> Case<'a> {
 }
 
 /// Returns what the matcher of a result says about the answer as a whole, for example that it has a certain status.
-/// `None` if the name is not that of a matcher.
+/// `None` if no matcher has the name in the result.
 fn stance(failed: &Matched) -> Option<Stance> {
     Matcher::named(&failed.matcher).map(Matcher::stance)
 }

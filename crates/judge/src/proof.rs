@@ -1,5 +1,5 @@
 //! Proof that matchers can fail. A matcher is proven if it failed in a break. A weaker proof is that the matcher failed
-//! on an altered answer. Without either, nothing has shown that the matcher can fail.
+//! on an altered answer. If a matcher failed in neither way, nothing has shown that it can fail.
 
 use std::collections::BTreeSet;
 

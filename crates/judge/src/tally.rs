@@ -1,4 +1,5 @@
-//! Counts the outcomes of a prober's questions, and judges the counts against the `expect` of a step.
+//! Counts the outcomes of a prober's questions, and judges the counts against the `expect` of a step. An outcome is a
+//! reply or a cause.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -11,9 +12,10 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
-/// The text that messages show as the observed value if no question of the prober has an outcome yet.
+/// The text that messages show as the observed value if no question of the prober has an outcome (a reply or a cause)
+/// yet.
 const NO_PROBE: &str = "no probe that has an outcome";
-/// The largest number of causes of failures that a message names.
+/// The largest number of causes of failures that a message shows.
 const CAUSES_SHOWN: usize = 3;
 
 /// Counts the outcomes of a prober's questions. Each answer is judged against `expected`, in the same way as the answer
@@ -65,8 +67,9 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     }
 }
 
-/// Returns the longest time between two consecutive successes, in the order in which the answers arrived. The beginning
-/// and the end of the series also bound a gap, so that an outage that never ended counts too.
+/// Returns the longest time between two consecutive successes. An answer counts at the time at which it arrives. The
+/// time before the first success and the time after the last success count as gaps too. So an outage that never ended
+/// is found.
 fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     good_us.sort_unstable();
     let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
@@ -120,7 +123,7 @@ fn longest(tally: &Tally) -> Span {
     Span::milliseconds(tally.longest_gap.took_ms)
 }
 
-/// Whether no question has an outcome yet. The counts of outcomes are then zero and mean nothing.
+/// Whether no question has an outcome (a reply or a cause) yet. The counts of outcomes are then zero and mean nothing.
 fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }

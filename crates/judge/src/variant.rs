@@ -27,7 +27,7 @@ pub struct StepResult {
 }
 
 /// Returns all differences between what is declared and what was observed, in the order of the flow. `fails` maps the
-/// steps that must fail to their causes, and `blocks` lists the steps that must be blocked. For a baseline, they are
+/// steps that must fail to their causes, and `blocks` lists the steps that must be blocked. For a baseline, both are
 /// empty.
 pub fn problems<'a>(
     flow: &[Step],
@@ -38,7 +38,8 @@ pub fn problems<'a>(
     let fails: BTreeMap<&String, &CauseSpec> = fails.into_iter().collect();
     let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
     let mut problems = Vec::new();
-    // A `repeat` step has no verdict of its own. The steps inside it have verdicts, which come from the last round.
+    // A `repeat` step has no verdict of its own. The steps inside it have verdicts, which come from the last round. So
+    // only the `repeat` step itself is left out.
     for step in placed(flow).into_iter().map(|it| it.step).filter(|it| it.repeat().is_none()) {
         let declared = fails.get(&step.id);
         let Some(result) = results.get(step.id.as_str()) else {
@@ -89,8 +90,8 @@ pub fn problems<'a>(
     problems
 }
 
-/// Returns the problem for a step that neither ran nor was blocked. It is a problem because nobody knows whether the
-/// step behaves as declared.
+/// Returns the problem for a step that neither ran nor was blocked. Such a step is a problem, because nobody knows
+/// whether it behaves as the scenario declares.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
     let expected = declared.map_or("a verdict".to_owned(), |spec| format!("{FAILURE} {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");

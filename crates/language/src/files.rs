@@ -1,5 +1,6 @@
 //! Reads the files of a project. The project may be somebody else's, so its content is not trusted.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use rustix::fs::{Mode, OFlags, open};
 use crate::scenario::Diagnostic;
 use crate::scenario::document::SIZE_LIMIT_BYTES;
 
-/// A folder outside of which nothing is read. A path that leads out of the folder, for example through a symbolic link,
-/// is refused.
+/// The folder that contains all files that may be read. A path that leads out of the folder, for example through a
+/// symbolic link, is refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     /// The path of the folder, with all symbolic links resolved.
@@ -84,6 +85,11 @@ impl Bounds {
     /// Reads at most one byte more than the size limit, `SIZE_LIMIT_BYTES`. If the result has this extra byte, the
     /// caller knows that the file is too long.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
+        self.read_up_to(path, SIZE_LIMIT_BYTES as u64 + 1)
+    }
+
+    /// Reads at most the first `limit` bytes of a file.
+    fn read_up_to(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Refused> {
         let Found::File(real) = self.inspect(path)? else {
             return Err(Refused::new("is a folder", "a file of this name is expected; rename the folder"));
         };
@@ -91,7 +97,7 @@ impl Bounds {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = File::from(open(&real, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?);
         let mut bytes = Vec::new();
-        file.take(SIZE_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
         Ok(bytes)
     }
 }
@@ -108,6 +114,48 @@ pub fn text_of_project(project: &Path, path: &str) -> Result<String, String> {
         return Err(format!("is longer than {SIZE_LIMIT_BYTES} bytes"));
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// The largest number of files of a chart or a kustomization.
+const FOLDER_FILES_LIMIT: usize = 2_000;
+/// The largest size of all files of a chart or a kustomization, in bytes.
+const FOLDER_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads all files below a folder of a project. Each path is relative to the project's folder. A link to a file of the
+/// project counts as this file.
+///
+/// # Errors
+/// Returns the path that is refused, and the reason: it leads out of the project, it is a link to a folder, it is
+/// neither a file nor a folder, or the files are too many or too large.
+pub(crate) fn folder_of_project(project: &Path, folder: &str) -> Result<BTreeMap<String, Vec<u8>>, (String, String)> {
+    let bounds = Bounds::of(project).map_err(|refused| (".".to_owned(), refused.message))?;
+    let (mut files, mut left, mut waiting) = (BTreeMap::new(), FOLDER_LIMIT_BYTES, vec![folder.to_owned()]);
+    while let Some(path) = waiting.pop() {
+        let here = |refused: Refused| (path.clone(), refused.message);
+        let at = project.join(&path);
+        match bounds.inspect(&at).map_err(here)? {
+            // Without this rule, a link to a folder above it would have no end.
+            Found::Folder(_) if at.is_symlink() => return Err((path, "is a link to a folder".to_owned())),
+            Found::Folder(_) => {
+                for entry in entries(&at).map_err(here)? {
+                    let name = entry.file_name().unwrap_or_default().to_str();
+                    let name = name.ok_or_else(|| (path.clone(), "has a name that is not UTF-8".to_owned()))?;
+                    waiting.push(format!("{path}/{name}"));
+                }
+            }
+            Found::File(_) => {
+                let bytes = bounds.read_up_to(&at, left + 1).map_err(here)?;
+                left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                    (folder.to_owned(), format!("has more than {} MiB", FOLDER_LIMIT_BYTES / 1024 / 1024))
+                })?;
+                files.insert(path, bytes);
+            }
+        }
+        if files.len() + waiting.len() > FOLDER_FILES_LIMIT {
+            return Err((folder.to_owned(), format!("has more than {FOLDER_FILES_LIMIT} files")));
+        }
+    }
+    Ok(files)
 }
 
 /// Returns the paths of all entries of a folder, sorted by name.

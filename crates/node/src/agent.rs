@@ -7,7 +7,7 @@
 //!
 //! Every connection to the cluster goes to the URL in `--server`, and is verified with the cluster's CA. The file of
 //! this CA, `server-ca.crt` in [`paths::AGENT`], must exist before the start. Like k3s, the agent node tries again
-//! until the cluster accepts it. Meanwhile it prints the kubelet's errors.
+//! until the cluster accepts it. Until then, the agent node prints the kubelet's errors.
 
 use std::path::Path;
 use std::time::Duration;
@@ -117,7 +117,7 @@ async fn proxy_kubeconfig(client: &Client, join: &Join, authority: &str) -> Resu
             say(format!("the certificate of kube-proxy cannot be had yet: {reason}"));
             reported = reason;
         }
-        // No event reports that the server can be reached, so the agent node tries again.
+        // No event reports that the server can be reached, so the agent node tries again after a pause.
         tokio::time::sleep(AGAIN_AFTER).await;
     };
     let [crt, key_path] = ["crt", "key"].map(|ending| paths::agent(&format!("client-kube-proxy.{ending}")));
@@ -159,8 +159,8 @@ fn in_full(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     text
 }
 
-/// Waits for the address range of this node's pods, and returns it. The cluster assigns it after the kubelet has
-/// registered the node.
+/// Waits for the address range of this node's pods, and returns it. The cluster assigns this range after the kubelet
+/// has registered the node.
 async fn range_of(client: &Client, name: &str) -> String {
     let nodes: Api<KubeNode> = Api::all(client.clone());
     loop {
@@ -174,7 +174,7 @@ async fn range_of(client: &Client, name: &str) -> String {
 /// Prints the kubelet's errors, as k3s does, because they explain why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    // The kubelet's log may contain lines from before a restart of this container. The reading starts after these
+    // After a restart of this container, the kubelet's log still contains older lines. The reading starts after these
     // lines.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
@@ -202,7 +202,7 @@ async fn relay_errors() -> std::convert::Infallible {
 fn whole_errors(bytes: &[u8]) -> (Vec<String>, u64) {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     // If the part of the log has the largest size and contains no line end, its line is too long. The whole part is
-    // then skipped, because reading would otherwise never advance.
+    // then skipped. Otherwise the same part would be read again and again.
     let whole = if whole == 0 && bytes.len() as u64 == RELAY_BYTES { bytes.len() } else { whole };
     let text = String::from_utf8_lossy(&bytes[..whole]);
     let is_error = |line: &&str| {

@@ -22,7 +22,7 @@ pub(crate) const USER: &str = "k3s-agent";
 pub(crate) const GROUP: &str = "system:bootstrappers";
 /// The user name of kube-proxy.
 pub(crate) const PROXY_USER: &str = "system:kube-proxy";
-/// The Kubernetes signer for client certificates, other than those of kubelets.
+/// The name of the Kubernetes signer for all client certificates except those of kubelets.
 pub(crate) const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 const KUBELET_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";

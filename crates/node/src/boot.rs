@@ -1,4 +1,4 @@
-//! Starts the components of a node in the order of their dependencies, and waits until one ends.
+//! Starts the components of a node in the order of their dependencies, and waits until one of them ends.
 //!
 //! ```text
 //! containerd ─► images ─────────────────────────┐
@@ -48,7 +48,7 @@ const fn client(name: &'static str) -> Component {
     Component { name, program: name, stage: Stage::Client, environment: false }
 }
 
-/// Runs a node until a signal stops it (`Ok`), the start fails, or a component ends.
+/// Runs a node. Returns `Ok` after a signal has stopped the node, and an error if the start fails or a component ends.
 pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
     let clock = Clock::start();
     let stopped = stop_signal()?;
@@ -62,8 +62,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
         Some(end) = ends.recv() => Err(end),
         Err(error) = start_either(settings, &supervisor, clock) => Err(error),
     };
-    // A component may end at the same moment at which the start fails. Its end is then the reason for the failed start,
-    // so the end is reported.
+    // A component may end at the same moment at which the start fails. The end of the component is then the reason for
+    // the failed start, so the end is reported and not the failure.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
         (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
         (outcome, _) => outcome,
@@ -177,7 +177,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// Returns an error if a file exists that k3s reads, but that this node does not read. Otherwise the user would not
+/// Returns an error if a file exists that k3s reads and this node does not read. Without the error, the user would not
 /// notice that the file has no effect.
 pub(crate) fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
@@ -245,7 +245,7 @@ pub(crate) async fn api_client(path: String) -> Result<Client, NodeError> {
 }
 
 /// Applies the manifests that exist at the start. This must happen before any pod starts, because CoreDNS reads the
-/// ConfigMap `coredns-custom` when it starts.
+/// ConfigMap `coredns-custom` only at its own start.
 async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in [coredns::NAMESPACE, "default"] {
@@ -266,8 +266,8 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     Ok(deployer)
 }
 
-/// Calls `ready` until it returns true, for at most [`PHASE_LIMIT`]. `what` says in the error message what did not
-/// become ready.
+/// Calls `ready` until it returns true, for at most [`PHASE_LIMIT`]. `what` is the name, in the error message, of the
+/// thing that did not become ready.
 pub(crate) async fn reach<F: Future<Output = bool>>(
     what: &'static str,
     ready: impl Fn() -> F,
@@ -281,7 +281,7 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
 }
 
 /// Waits for `waited` (a condition of an object of the apiserver), for at most [`PHASE_LIMIT`]. The error message says
-/// that `what` did not happen in time, and names `who`, the component that should have done it.
+/// that `what` did not appear in time, and quotes the log of `who`, the component that should have caused it.
 async fn within<T>(what: &'static str, who: Component, waited: impl Future<Output = T>) -> Result<(), NodeError> {
     tokio::time::timeout(PHASE_LIMIT, waited).await.map(drop).map_err(|_| late(what, who.name))
 }

@@ -71,8 +71,9 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         ("secure-port", API_PORT.to_string()),
         ("service-account-issuer", issuer.clone()),
-        // By default, this URL contains the node's address. Clients could then not verify the connection, because the
-        // certificate of the issuer's server may lack that address (docs/facts.md#issuer-and-discovery).
+        // By default, the URL of the issuer's keys contains the node's address. Clients could then not verify the
+        // connection, because the certificate of the issuer's server may lack that address
+        // (docs/facts.md#issuer-and-discovery).
         ("service-account-jwks-uri", format!("{issuer}/openid/v1/jwks")),
         ("service-account-key-file", tls("service.key")),
         ("service-account-signing-key-file", tls("service.key")),
@@ -145,8 +146,9 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let mut defaults = vec![
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
-        // The kubelet collects the containers' resource usage in this interval, but no part of this cluster reads
-        // these numbers. With the default of ten seconds, the collection is a tenth of the kubelet's work.
+        // The kubelet collects the containers' resource usage in this interval. The interval is long, because no part
+        // of this cluster reads the collected numbers. With the default of ten seconds, the collection is a tenth of
+        // the kubelet's work.
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
         ("node-ip", node.address.to_string()),
@@ -156,8 +158,8 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
             defaults.push(("tls-cert-file", agent("serving-kubelet.crt")));
             defaults.push(("tls-private-key-file", agent("serving-kubelet.key")));
         }
-        // The kubelet of an agent node requests its client and its serving certificate from the apiserver. It
-        // authenticates with this kubeconfig.
+        // The kubelet of an agent node requests its client certificate and its serving certificate from the apiserver.
+        // For these requests, the kubelet authenticates with the bootstrap kubeconfig.
         Some(join) => {
             defaults.push(("bootstrap-kubeconfig", agent(BOOTSTRAP)));
             if !join.taints.is_empty() {
@@ -172,7 +174,8 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
 pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("cluster-cidr", settings.cluster_range.to_string()),
-        // 0 means "do not change": a container has no permission to write the host's conntrack limits.
+        // 0 means "do not change" in the three conntrack flags. A container has no permission to write the host's
+        // conntrack limits.
         ("conntrack-max-per-core", "0".to_owned()),
         ("conntrack-tcp-timeout-close-wait", "0s".to_owned()),
         ("conntrack-tcp-timeout-established", "0s".to_owned()),

@@ -109,8 +109,8 @@ pub(crate) fn deployment(node: &Node) -> Value {
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",
-                    // The pod gets the `resolv.conf` that the kubelet names. CoreDNS forwards questions to the name
-                    // servers in this file.
+                    // With this policy, the pod gets the file that the kubelet's setting `resolvConf` gives. CoreDNS
+                    // forwards questions to the name servers in this file.
                     "dnsPolicy": "Default",
                     "nodeSelector": { "kubernetes.io/os": "linux" },
                     "tolerations": [

@@ -3,7 +3,7 @@
 //!
 //! The code does what k3s's deploy controller does. A file is applied again when it changes. If a file is removed, its
 //! objects stay. A file `NAME.skip` excludes `NAME`. If an object cannot be applied, for example because its kind or
-//! its namespace does not exist yet, it is tried again as long as the node runs.
+//! its namespace does not exist yet, the node tries the object again as long as it runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::say::say;
 
 /// The field manager of all objects that this node applies (server-side apply).
 const MANAGER: &str = "parallax-node";
-/// The namespace for an object that needs a namespace and names none.
+/// The namespace of an object that needs a namespace, but whose manifest gives none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// The pause between two readings of the manifests folder, if all objects are applied.
 const RESCAN: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl Deployer {
         Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), reported: BTreeSet::new() }
     }
 
-    /// Adds objects that do not come from a file. `origin` names them in messages.
+    /// Adds objects that do not come from a file. `origin` is the name of these objects in messages.
     pub(crate) fn add(&mut self, origin: &str, objects: Vec<Value>) {
         self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
     }
@@ -126,8 +126,8 @@ impl Deployer {
         Ok(found)
     }
 
-    /// Prints `line`, unless it was printed before. Objects that cannot be applied are tried ten times a second, and
-    /// their messages would be repeated each time.
+    /// Prints `line`, unless it was printed before. Objects that cannot be applied are tried ten times a second.
+    /// Without this check, their messages would be repeated each time.
     fn report_once(&mut self, line: String) {
         if !self.reported.contains(&line) {
             say(&line);
@@ -144,8 +144,8 @@ fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // Three errors are expected here: an entry of the manifests folder was removed in the meantime, it is a
-            // broken link, or it is a link to one of its parent folders.
+            // Three errors are expected here: an entry of the manifests folder was removed in the meantime, an entry is
+            // a broken link, or an entry is a link to one of its parent folders.
             Err(error)
                 if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
             {

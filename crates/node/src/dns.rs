@@ -1,12 +1,13 @@
-//! Checks whether CoreDNS answers: sends one DNS question to its Service, as a pod does.
+//! Checks whether CoreDNS answers: sends one DNS question to the Service of CoreDNS, as a pod does.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// The time limit of one question. It is short, because the next try uses a new socket. All packets of one socket keep
-/// the route of its first packet, even after the Service has got an endpoint (docs/facts.md#services-and-addresses).
+/// The time limit of one question. The limit is short, so that the next try, which uses a new socket, comes soon. An
+/// old socket does not help: all its packets keep the route of its first packet, even after the Service has got an
+/// endpoint (docs/facts.md#services-and-addresses).
 const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
 /// The header of the DNS question: id, flags (recursion desired), and the four counts (one question, no records).

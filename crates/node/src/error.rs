@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::pki::PkiError;
 
-/// An error that ends the node's container. Each message names the resource and, if there is one, the fix.
+/// An error that ends the node's container. Each message says which resource is affected, and gives the fix if one is
+/// known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
     /// The asynchronous runtime of this program, or its signal handler, could not be started.
@@ -25,7 +26,8 @@ pub(crate) enum NodeError {
     /// An iptables rule could not be added.
     #[error("iptables refuses a rule: {0}; the host's kernel needs nf_tables with NAT")]
     Iptables(String),
-    /// Each folder that could hold images is itself on an overlay file system, which cannot hold a further overlay.
+    /// Each folder in which containerd could store images is on an overlay file system. An overlay file system cannot
+    /// contain a further overlay.
     #[error(
         "neither {0} nor {1} is on a file system that can hold overlays; mount a volume at one of them, or use --snapshotter native"
     )]
@@ -33,7 +35,7 @@ pub(crate) enum NodeError {
     /// A file exists that k3s reads, but that this source-built node does not read.
     #[error("{0} exists, but this source-built node does not read it; {1}")]
     NotSupported(&'static str, &'static str),
-    /// A file with a CA certificate that an agent node needs before its start does not exist.
+    /// A file with a CA certificate does not exist, but an agent node needs this file before its start.
     #[error(
         "{0} does not exist; a source-built agent does not fetch it: put the cluster's certificate there, which its server has in /var/lib/rancher/k3s/server/tls"
     )]

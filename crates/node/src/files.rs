@@ -57,8 +57,9 @@ pub(crate) fn write_private(path: &str, text: &str) -> Result<(), NodeError> {
     opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(NodeError::file("write", path))
 }
 
-/// The CNI configuration of the pods' network: each pod has its own routed link to the node. With a bridge instead, a
-/// pod could reach another pod of its node through a Service only if the host had the module `br_netfilter`.
+/// The CNI configuration of the pods' network: each pod has its own routed link to the node. A bridge would not be
+/// enough: a pod could then reach another pod of its node through a Service only if the host had the module
+/// `br_netfilter`.
 pub(crate) fn network_config(pods: &str) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
@@ -104,8 +105,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
-        // A container cannot write to parts of /proc/sys, and cannot lower OOM scores. The kubelet treats such failures
-        // as warnings if this feature gate is set.
+        // A container cannot write to parts of /proc/sys, and cannot lower OOM scores. With this feature gate, the
+        // kubelet treats these failures as warnings.
         "featureGates": { "KubeletInUserNamespace": true },
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,

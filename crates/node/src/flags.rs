@@ -11,18 +11,17 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Join, Settings, Snapshotter};
 
-/// The packaged components of k3s other than CoreDNS. The source-built node has none of them. Its option `--disable`
-/// accepts their names, as that of k3s does.
+/// The packaged components of k3s other than CoreDNS. The source-built node has none of them. The option `--disable` of
+/// the source-built node accepts their names, as the same option of k3s does.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
-/// The text of `--version`. It names the source-built node, so that nobody confuses this program with the published
-/// k3s.
+/// The text of `--version`. The text says `source-built`, so that nobody confuses this program with the published k3s.
 const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
 
-/// The reason why the settings could not be read. Each is a mistake of the caller, so the exit code is 2.
+/// The reason why the settings could not be read. Each reason is a mistake of the caller, so the exit code is 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
-    /// The command line is not valid. The message of the parser clap names the flag.
+    /// The command line is not valid. The message comes from the parser clap and contains the flag.
     #[error(transparent)]
     Clap(#[from] clap::Error),
     /// The config file does not exist, or cannot be read.
@@ -62,8 +61,8 @@ impl Command {
     }
 }
 
-// This struct has no doc comment, because clap would print it in the `--help` of both subcommands. It contains the
-// options that a server and an agent have in common.
+// This struct has no doc comment, because clap would print the comment in the `--help` of both subcommands. The struct
+// contains the options that a server and an agent have in common.
 #[derive(Debug, Args)]
 struct Common {
     /// Config file (YAML) with the names of these flags as keys. A flag on the command line overrides its key; lists

@@ -1,5 +1,5 @@
 //! Writes kubeconfigs. The administrator's kubeconfig contains the certificates and the key. The kubeconfigs of
-//! components contain only the paths of such files.
+//! components contain only the paths of the files with certificates and keys.
 
 use std::fs;
 use std::io::Write;
@@ -40,7 +40,7 @@ pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
 }
 
 /// A kubeconfig that contains the paths of the files with CA certificate, client certificate and key. If `url` is
-/// `None`, it uses this node's apiserver.
+/// `None`, the kubeconfig uses this node's apiserver.
 pub(crate) fn by_path(url: Option<&str>, ca: &str, certificate: &str, key: &str) -> Value {
     let url = url.map_or_else(server, str::to_owned);
     kubeconfig(

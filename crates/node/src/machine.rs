@@ -16,7 +16,8 @@ use crate::settings::{Node, Settings, Snapshotter};
 
 /// The constant `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
-/// An address outside every local network (RFC 5737). It serves to find the default route; no packet is sent to it.
+/// An address outside every local network (RFC 5737). The address is used only to find the default route; no packet is
+/// sent to the address.
 const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// The folder at which the control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -24,7 +25,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// attempt, so one attempt may leave some processes there.
 const MOVE_ATTEMPTS: usize = 10;
 
-/// The node's name and its IPv4 address on the default route.
+/// Returns the node's name, and its IPv4 address on the interface of the default route.
 pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
     let name = settings
         .node_name
@@ -74,8 +75,8 @@ pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
     append("nat", "POSTROUTING", &rule)
 }
 
-/// Adds rules that reject packets to addresses in the services' range that no Service has. Without them, such packets
-/// would leave the node through its gateway, because kube-proxy handles only Services that exist
+/// Adds rules that reject packets to addresses in the services' range that no Service has. Without these rules, the
+/// packets would leave the node through its gateway, because kube-proxy handles only Services that exist
 /// (docs/facts.md#services-and-addresses). Packets for existing Services are redirected before they reach these rules.
 pub(crate) fn reject_unknown_service_addresses(services: Range) -> Result<(), NodeError> {
     let services = services.to_string();
@@ -100,8 +101,9 @@ pub(crate) fn cgroup_v1() -> bool {
     !Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
-/// Moves all running processes from the root control group into a child group. In cgroup v2, a group either holds
-/// processes or delegates controllers to its children, and pods need the root group to delegate.
+/// Moves all running processes from the root control group into a child group. In cgroup v2, a group either contains
+/// processes or delegates controllers to its child groups. The root group must delegate controllers, because pods need
+/// them.
 fn leave_root_group() -> Result<(), NodeError> {
     let root = Path::new(CGROUPS);
     let child = root.join("init");
@@ -113,7 +115,7 @@ fn leave_root_group() -> Result<(), NodeError> {
             break;
         }
         for process in processes.lines() {
-            // The write fails if the process has ended in the meantime. Such a process need not be moved.
+            // The write fails if the process has ended in the meantime. A process that has ended need not be moved.
             let _ = fs::write(child.join("cgroup.procs"), process);
         }
     }
@@ -128,7 +130,7 @@ fn leave_root_group() -> Result<(), NodeError> {
 }
 
 /// The folder in which containerd stores images. For the overlay snapshotter, it is the first folder whose file system
-/// can hold overlays. The native snapshotter works in any folder, so it gets the first one.
+/// can hold overlays. The native snapshotter works in any folder, so it gets the first folder.
 pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, NodeError> {
     let [first, second] = paths::CONTAINERD_ROOTS;
     for root in paths::CONTAINERD_ROOTS {
@@ -143,9 +145,9 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
 }
 
 /// The path of the `resolv.conf` for CoreDNS and for pods with `dnsPolicy: Default`: the user's file, or the
-/// container's own. A pod cannot reach DNS servers on loopback. If the container's file has only such servers, the node
-/// writes another file, with which every question fails at once. k3s uses a public resolver in this case, but a test
-/// must not depend on one.
+/// container's own. A pod cannot reach DNS servers on loopback. If the container's file has only servers on loopback,
+/// the node writes another file. With this other file, every question fails at once. k3s uses a public resolver
+/// instead, but a test must not depend on a public resolver.
 pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, NodeError> {
     const CONTAINER: &str = "/etc/resolv.conf";
     if let Some(path) = &settings.resolv_conf {

@@ -1,9 +1,10 @@
 //! The init process of the source-built node image: `k3s server` and `k3s agent` from upstream components.
 //!
-//! If the published k3s image is not available, this binary is `/bin/k3s` of an image that behaves like k3s as far as
-//! scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
-//! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
-//! functions ([`components`]), writes the certificates ([`pki`]), and runs the components ([`boot`], [`supervise`]).
+//! If the published k3s image is not available, another image takes its place, and this binary is `/bin/k3s` in that
+//! image. Scenarios find the same flags, paths, ConfigMap names and defaults as in k3s (docs/facts.md#k3s).
+//! `parallax-node` computes the arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet
+//! and kube-proxy in pure functions ([`components`]), writes the certificates ([`pki`]), and runs the components
+//! ([`boot`], [`supervise`]).
 //!
 //! Differences from k3s, apart from the components:
 //!
@@ -16,13 +17,13 @@
 //! - CoreDNS reads the API at the node's address.
 //! - Logs are files under `/var/log/parallax-node`.
 //!
-//! `k3s agent` runs an agent node. It joins in another way than an agent node of k3s: It needs two of the cluster's
-//! CAs before it starts, in `agent/server-ca.crt` and `agent/client-ca.crt`. Whoever starts the node puts them there.
-//! The kubelet and kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL
-//! of `--server`, so the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults.
-//! The hash of the CA in a long token is not checked.
+//! `k3s agent` runs an agent node. This agent node joins in another way than an agent node of k3s. Before its start, it
+//! needs two of the cluster's CAs, in `agent/server-ca.crt` and `agent/client-ca.crt`. Whoever starts the node puts
+//! them there. The kubelet and kube-proxy get their certificates from the apiserver itself ([`approve`]). They always
+//! use the URL of `--server`, so the node has no load balancer. The ranges of pods and services and the domain are
+//! k3s's defaults. The hash of the CA in a long token is not checked.
 //!
-//! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
+//! **Invariant**: when a component ends, the container ends, and standard error shows the component, its exit status
 //! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.
 
 mod agent;

@@ -21,8 +21,8 @@ use crate::settings::{Node, Settings};
 const CA_VALIDITY: Duration = Duration::days(3650);
 /// The time for which a leaf certificate is valid.
 const LEAF_VALIDITY: Duration = Duration::days(365);
-/// The validity of each certificate begins this long before the node's start, because the clock of a client on another
-/// machine may be behind the node's clock.
+/// The time from the start of each certificate's validity to the start of the node. It is not zero, because the clock
+/// of a client on another machine may be behind the node's clock.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
 /// The reason why certificates could not be created.

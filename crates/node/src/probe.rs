@@ -13,8 +13,8 @@ use crate::components::PROXY_METRICS;
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// The largest part of a metrics page that is read, in bytes.
 const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
-/// The name of kube-proxy's metric with the time, in Unix seconds, at which it last wrote all rules. The value is 0
-/// before the first time.
+/// The name of a metric of kube-proxy. Its value is the time, in Unix seconds, at which kube-proxy last wrote all
+/// rules. The value is 0 before the first time.
 const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
 /// The path at which the apiserver reports that it is ready.
@@ -50,7 +50,7 @@ async fn page(address: &str, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Whether the object exists in the cluster.
+/// A condition to wait for: the object exists. `object` is what the apiserver returned last.
 pub(crate) fn exists<K>(object: Option<&K>) -> bool {
     object.is_some()
 }

@@ -1,4 +1,4 @@
-//! Process 1: starts the node as a child, forwards signals to it, and reaps orphans.
+//! Process 1: starts the node as a child process, forwards stop signals to the node as SIGTERM, and reaps orphans.
 //!
 //! The kernel makes process 1 the parent of every orphan in the container. If the node itself were process 1, it would
 //! have to reap orphans and wait for its components at the same time, and the two would race. Therefore the node is a

@@ -14,8 +14,8 @@ use tokio::process::Command;
 
 use crate::say::say;
 
-/// Adds and removes routes as nodes come and go, as long as this node runs. `own` is the name of this node, to which no
-/// route is needed.
+/// Adds a route for each node that joins, and removes the route of each node that leaves, as long as this node runs.
+/// `own` is the name of this node, which needs no route to itself.
 pub(crate) async fn keep(client: Client, own: String) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).default_backoff());

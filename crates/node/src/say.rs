@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Prints one line about the progress to standard output. If standard output is closed, the node must continue, so
+/// Prints one line about the progress to standard output. The node must continue even if standard output is closed, so
 /// errors are ignored.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "parallax-node: {line}");

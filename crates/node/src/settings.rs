@@ -91,7 +91,7 @@ pub(crate) struct Node {
 }
 
 impl Settings {
-    /// The address of the `kubernetes` Service, the first of the services' range.
+    /// The address of the `kubernetes` Service: `10.43.0.1` in the range `10.43.0.0/16`.
     pub(crate) fn kubernetes_service(&self) -> Ipv4Addr {
         self.service_range.nth(1)
     }

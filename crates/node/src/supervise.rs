@@ -48,8 +48,8 @@ pub(crate) struct Component {
     pub(crate) program: &'static str,
     /// The stage at which the component is stopped.
     pub(crate) stage: Stage,
-    /// Whether the component gets the environment variables of the container. Only containerd gets them: it pulls
-    /// images and needs the proxy variables.
+    /// Whether the component gets all environment variables of the container. Only containerd gets all of them, because
+    /// it pulls images and needs the proxy variables. The other components get only `PATH` and `HOME`.
     pub(crate) environment: bool,
 }
 
@@ -95,7 +95,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let status = child.wait().await;
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            // When the node stops, perhaps nobody receives these messages any more, so errors are ignored.
+            // When the node stops, the receivers of these messages may be gone already, so errors are ignored.
             let _ = ended_sender.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });

@@ -17,9 +17,9 @@ use serde::de::DeserializeOwned;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Waits until `condition` holds. The condition is about an object, or about its absence. Returns the object, if it
-/// exists. kube's `await_condition` ends at the first error. Here, a failed watch is started again after a pause. The
-/// caller sets the time limit.
+/// Waits until `condition` holds. The condition is about an object, or about its absence. Returns the object; `None` if
+/// the condition is that the object does not exist. kube's `await_condition` ends at the first error. Here, a failed
+/// watch is started again after a pause. The caller sets the time limit.
 pub(crate) async fn until<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -32,12 +32,12 @@ where
             return object;
         }
     }
-    // If the stream of the watch ends, the condition was not met, so the future must not return. The caller's time
-    // limit then ends the wait.
+    // If the stream of the watch ends, the condition was not met, so this function must not return. It waits until the
+    // caller's time limit ends the wait.
     std::future::pending().await
 }
 
-/// Pauses between attempts. Each is twice as long as the one before, up to [`LONGEST`].
+/// Pauses between attempts. Each pause is twice as long as the pause before, up to [`LONGEST`].
 struct Pauses(Duration);
 
 impl Iterator for Pauses {

@@ -57,17 +57,19 @@ pub(super) fn unshared<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -
     chosen.map(|variant| (variant.id.to_string(), vec![variant])).collect()
 }
 
-/// The objects that exist in an environment before its first flow starts.
+/// The objects of fixtures, which exist in an environment before its first flow starts.
 #[derive(Default)]
 struct Found {
     /// The kind and the name of each object that the baseline's fixtures create.
     objects: BTreeSet<(String, String)>,
+    /// Whether fixtures also create objects that only a run knows.
+    has_others: bool,
     scopes: Scopes,
 }
 
 impl Found {
-    /// Reads the fixtures' objects from the baseline of a scenario. The result is empty if no step of the baseline
-    /// applies an object, because nothing then uses the result.
+    /// Reads the fixtures' objects from the baseline of a scenario. If no step of the baseline applies an object,
+    /// nothing uses the result, so the result is empty.
     fn of(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> Self {
         let baseline = &loaded.variants[0];
         if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
@@ -91,7 +93,8 @@ impl Found {
                 .chain(issuing)
                 .chain(it.bundles.iter().map(|it| of_kind("ConfigMap", &it.config_map)))
         });
-        Self { objects: objects.chain(made).collect(), scopes }
+        let has_others = fixtures.values().any(|it| !it.sources.is_empty());
+        Self { objects: objects.chain(made).collect(), has_others, scopes }
     }
 }
 
@@ -108,6 +111,7 @@ fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
         title(object).is_some_and(|it| !it.1.contains("{{") && !found.objects.contains(&it))
+            && !found.has_others
             && (!elsewhere || found.scopes.scope(object) == Some(Scope::Cluster))
     };
     let program = |script: &ScriptStep| {
@@ -150,8 +154,8 @@ mod tests {
         for (step, shared) in [
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own } }"), true),
             (apply("{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: { name: own } }"), true),
-            // A fixture created these two objects. To undo the step, the reset would have to restore their earlier
-            // state, which it cannot do.
+            // A fixture created these two objects. The reset cannot restore their earlier state, so the step cannot be
+            // undone.
             (apply("{ apiVersion: v1, kind: Service, metadata: { name: minio } }"), false),
             (apply("{ apiVersion: v1, kind: Secret, metadata: { name: minio-root } }"), false),
             // The name of the first object is known only at run time, so it could be an object of a fixture. The second

@@ -17,11 +17,11 @@ use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
 /// The range of node ports of each cluster (`--service-node-port-range`). The apiserver assigns the first 128 ports of
-/// this range to Services only when all others are used up (docs/facts.md#paths-and-flags-of-k3s). With the smaller
-/// default range, it would treat fewer than 128 ports in this way.
+/// this range to Services only when all other ports of the range are used (docs/facts.md#paths-and-flags-of-k3s). With
+/// the smaller default range, the apiserver would hold back fewer than 128 ports.
 pub const NODE_PORTS: RangeInclusive<u16> = 28_000..=32_767;
-/// The largest number of Services of one cluster that are reachable through the edge. Each of them uses one of the 128
-/// node ports that the apiserver assigns last. A Service that a flow creates may get any of the other ports.
+/// The largest number of Services of one cluster that are reachable through the edge. Each of these Services uses one
+/// of the 128 node ports that the apiserver assigns last. A Service that a flow creates may get any of the other ports.
 const EDGES_LIMIT: usize = 128;
 /// The largest number of environments on one cluster.
 const ENVIRONMENTS_LIMIT: usize = 500;
@@ -33,8 +33,8 @@ pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two environments of one cluster, or two fixtures of one environment, need the same DNS name, the same name outside
-    /// the cluster, or the same cluster-wide object with different content.
+    /// Two environments of one cluster, or two fixtures of one environment, need the same thing. This is a DNS name, a
+    /// name outside the cluster, or a cluster-wide object with different content.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
@@ -81,8 +81,8 @@ pub fn build_in(
     to_depth(library, scenarios, selected, (Depth::Whole, namespaces))
 }
 
-/// Checks for `lint` whether the plan can be computed. This does not compute the whole plan, so it is many times
-/// faster.
+/// Checks for `lint` whether the plan can be computed. The check computes only a part of the plan, so it is many times
+/// faster than [`build`].
 pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
     to_depth(library, scenarios, selected, (Depth::Claims, Namespaces::Each)).map(drop)
 }
@@ -159,7 +159,8 @@ fn drafts<'a>(
 }
 
 /// What an environment requires of its cluster. Environments with equal requirements share a cluster. Cluster-wide
-/// objects are part of the requirements, because an environment without such an object must not find it in its cluster.
+/// objects are part of the requirements, because an environment must not find an object in its cluster that the
+/// environment itself does not declare.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Wants {
     traits: ClusterTraits,
@@ -167,9 +168,9 @@ struct Wants {
     /// The CRDs of namespaced kinds that fixtures define: the content of each CRD, by its name. A CRD that all
     /// environments define in the same way is removed from this map, because it is no reason for a separate cluster.
     kinds: BTreeMap<String, String>,
-    /// The id of the environment, if the environment must not share its cluster; otherwise `None`. An environment has
-    /// its own cluster if a break declares that the cluster does not start, if a flow stops or starts a node, or if a
-    /// node trusts an authority of a fixture.
+    /// The id of the environment, if the environment must not share its cluster; otherwise `None`. There are four
+    /// reasons: a break declares that the cluster does not become ready, a flow stops or starts a node, a node trusts
+    /// an authority of a fixture, or all environments use one existing namespace.
     alone: Option<String>,
 }
 
@@ -190,7 +191,7 @@ impl Wants {
             .with_places(variant, |places| cache.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
         // The trait `discovery` says who may read the issuer's documents. The scenario's own value takes precedence. If
-        // it has none, the value is the widest access that one of its fixtures needs.
+        // the scenario has no value, the value is the widest access that one of its fixtures needs.
         let needs = || fixtures.values().map(|it| &it.cluster);
         traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
         let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
@@ -224,8 +225,11 @@ impl Wants {
         // If a node trusts an authority that is a fixture, this authority belongs to one environment only. So the
         // environment cannot share its cluster.
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
+        // Which cluster-wide objects `helm` or `kustomize` makes is known only in a run.
+        let wide = fixtures.values().flat_map(|it| &it.sources).any(|it| it.cluster_wide);
         let alone = each_alone
             || trusts
+            || wide
             || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
         Ok(Self { traits, objects, kinds, alone: alone.then(|| draft.id.clone()) })
     }
@@ -252,8 +256,8 @@ fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
 }
 
 /// Whether a cluster-wide object affects only the given namespace. This is true for a webhook configuration whose
-/// webhooks are called only for objects in this namespace. Such an object does not affect other environments, so they
-/// may share the cluster.
+/// webhooks are called only for objects in this namespace. The webhooks do not affect other environments, so other
+/// environments may share the cluster.
 fn is_confined(manifest: &Value, namespace: &str) -> bool {
     let own = |webhook: &Value| {
         webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
@@ -327,8 +331,8 @@ fn environment(
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
-/// Returns a diagnostic for each wrong CoreDNS entry: the entry asks for the address of a fixture's container outside
-/// the cluster, but the fixture has no such container.
+/// Returns a diagnostic for each wrong CoreDNS entry. A wrong entry needs the address of a fixture's container outside
+/// the cluster, but the fixture runs no container there.
 fn hosts_without_container(
     loaded: &Loaded,
     variant: &Variant,

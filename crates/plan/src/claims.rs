@@ -1,4 +1,5 @@
-//! Finds environments that cannot be on the same cluster, because both claim something that a cluster has only once.
+//! Finds environments that cannot be on the same cluster, because both claim a name or an object that a cluster can
+//! have only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +9,20 @@ use super::build::PlanError;
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::model::Scenario;
 
-/// What the environments of one cluster claim.
+/// The names and the cluster-wide objects that the environments of one cluster claim.
 #[derive(Default)]
 struct Claims<'a> {
-    /// The id of the environment that claims each name. A name is described in words, for error messages.
+    /// Maps each claimed name to the id of the environment that claims it. The name is in words, for error messages.
     names: BTreeMap<String, &'a str>,
-    /// Each cluster-wide object, by its kind and name in words, with the id of the environment that contributes it.
+    /// Maps the kind and the name of each cluster-wide object, in words, to the object and to the id of the environment
+    /// that contributes it.
     objects: BTreeMap<String, (&'a Value, &'a str)>,
 }
 
 impl<'a> Claims<'a> {
-    /// Adds the claims of an environment. Returns an error and adds nothing if an earlier environment, or another fixture
-    /// of this environment, claims the same DNS name, the same name outside the cluster, or the same cluster-wide object
-    /// with different content.
+    /// Adds the claims of an environment. Returns an error and adds nothing if an earlier environment, or another
+    /// fixture of this environment, claims the same thing. This is a DNS name, a name outside the cluster, or a
+    /// cluster-wide object with different content.
     fn add(&mut self, environment: &'a EnvironmentPlan) -> Result<(), PlanError> {
         let claimant = environment.id.as_str();
         let conflict =
@@ -55,8 +57,8 @@ fn objects_of(environment: &EnvironmentPlan) -> Vec<(String, &Value)> {
     objects.map(|object| (what(object), object)).collect()
 }
 
-/// Returns the names that the fixtures of an environment claim, in words. Several containers of one fixture may have the
-/// same host name, for example the machines of a pool. This is no conflict, so such a name is returned once.
+/// Returns the names that the fixtures of an environment claim, in words. Several containers of one fixture may have
+/// the same host name, for example the machines of a pool. This is no conflict, so the name is returned only once.
 fn names_of(environment: &EnvironmentPlan) -> Vec<String> {
     let fixtures = || environment.fixtures.values();
     let rules = fixtures().flat_map(|it| &it.dns_rules);
@@ -72,15 +74,16 @@ fn names_of(environment: &EnvironmentPlan) -> Vec<String> {
     rules.chain(edges).chain(hosts).chain(beside).collect()
 }
 
-/// Returns an error if two environments of a cluster claim the same.
+/// Returns an error if two environments of a cluster, or two fixtures of one environment, claim the same name, or the
+/// same cluster-wide object with different content.
 pub(super) fn refuse_conflicts(environments: &[EnvironmentPlan]) -> Result<(), PlanError> {
     let mut claims = Claims::default();
     environments.iter().try_for_each(|environment| claims.add(environment))
 }
 
-/// Divides environments into as few groups as their order allows. No two environments of a group claim the same, and
-/// at most one of them reads the log of the name server outside the cluster. Otherwise a variant could find in this log
-/// what another variant of its scenario asked at the same time.
+/// Divides environments into groups. Each environment joins the first group that has no conflict with it. At most one
+/// environment of a group reads the log of the name server outside the cluster. Otherwise a variant could find in this
+/// log what another variant of its scenario asked at the same time.
 pub(super) fn without_conflict(environments: Vec<EnvironmentPlan>) -> Vec<Vec<EnvironmentPlan>> {
     let mut groups: Vec<(Claims<'_>, bool)> = Vec::new();
     let mut numbers = Vec::new();
@@ -90,8 +93,8 @@ pub(super) fn without_conflict(environments: Vec<EnvironmentPlan>) -> Vec<Vec<En
             groups.iter_mut().position(|(claims, is_read)| !(reads && *is_read) && claims.add(environment).is_ok());
         let number = fits.unwrap_or_else(|| {
             let mut claims = Claims::default();
-            // The group has no earlier environment. If two fixtures of this environment conflict, `refuse_conflicts`
-            // reports it.
+            // The group is new, so an error can come only from two fixtures of this environment. `refuse_conflicts`
+            // reports this error later.
             let _ = claims.add(environment);
             groups.push((claims, false));
             groups.len() - 1

@@ -10,7 +10,7 @@ use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, Sco
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::model::{ClusterTraits, PodVantage, Scenario};
 
-/// The plan of a whole run: everything that it will start.
+/// The plan of a whole run: everything that the run will start.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The clusters, each with its environments.
@@ -65,8 +65,8 @@ impl Plan {
     }
 }
 
-/// The names from `images.lock` that a Kubernetes object contains. A field `image` has such a name if its value
-/// contains no slash, no colon and no template. A value with a slash or a colon is a complete image reference.
+/// The names from `images.lock` that a Kubernetes object contains. The value of a field `image` is such a name if the
+/// value contains no slash, no colon and no template. A value with a slash or a colon is a complete image reference.
 fn named(object: &Value) -> Vec<&str> {
     match object {
         Value::Object(fields) => {
@@ -108,7 +108,7 @@ impl ClusterPlan {
     }
 
     /// The DNS entries of fixtures: names that the cluster's CoreDNS resolves to the address of a fixture's container.
-    /// Each comes with the namespace of its environment.
+    /// Each entry comes with the namespace of its environment.
     pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
         self.environments.iter().flat_map(|it| {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
@@ -201,7 +201,8 @@ impl EnvironmentPlan {
         self.images().into_iter().chain(self.outside.iter().map(String::as_str)).chain(containers).collect()
     }
 
-    /// Whether the flow of a variant applies cluster-wide objects. Such flows must not run at the same time.
+    /// Whether the flow of a variant applies cluster-wide objects. Flows that apply cluster-wide objects must not run
+    /// at the same time.
     pub fn applies_wide(&self) -> bool {
         let scenarios = || self.variants.iter().map(|it| &it.variant.scenario);
         let scopes = Scopes::in_use(self.fixtures.values(), scenarios());
@@ -253,6 +254,6 @@ pub struct VariantPlan {
     /// Maps the id of each vantage that is a pod to the name of this pod.
     pub pods: BTreeMap<String, String>,
     /// Maps the id of each step and of each readiness check to its place, as `file:line`. If a break declares that the
-    /// step or the check fails, the place is that of this declaration.
+    /// step or the check fails, the place is the line of this declaration.
     pub places: BTreeMap<String, String>,
 }

@@ -13,8 +13,8 @@ use parallax_language::fixture::{DnsPlace, DnsRule};
 const TTL_S: u32 = 60;
 
 /// The ConfigMap with all DNS rules of a cluster. The ConfigMap is created even if there are no rules. The pod of
-/// CoreDNS mounts it as an optional volume, so CoreDNS would have to restart to see a ConfigMap that is created later.
-/// `address_of` returns the address of a fixture's container, by namespace and fixture id.
+/// CoreDNS mounts the ConfigMap as an optional volume. If the ConfigMap were created later, CoreDNS would have to
+/// restart to see it. `address_of` returns the address of a fixture's container, by namespace and fixture id.
 pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) -> Option<IpAddr>) -> Value {
     let mut data = serde_json::Map::new();
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();

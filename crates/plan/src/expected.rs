@@ -82,8 +82,8 @@ enum Event {
     Ended(usize, usize),
 }
 
-/// A queue of waiting work. The entry with the highest priority comes first. Among entries of equal priority, the entry
-/// that was added first comes first.
+/// A queue of waiting work. The entry with the highest priority comes first. If two entries have the same priority, the
+/// entry that was added first comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
 /// A simulation of a run. It starts jobs, environments and clusters in the same order as a real run.
@@ -191,8 +191,8 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Returns the duration `took`, or 0 if the duration is not known. In that case, also marks the time at which the
-    /// cluster's last environment ends as not known.
+    /// Returns the duration `took`, or 0 if the duration is not known. If it is not known, the entry of the cluster in
+    /// `ends` becomes `None`.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;

@@ -1,5 +1,5 @@
-//! The durations of earlier runs. They are stored by cluster traits, environment ids and variant ids. These do not
-//! depend on the names that a plan assigns, so a later plan can find the durations.
+//! The durations of earlier runs. The durations are stored by cluster traits, environment ids and variant ids. These
+//! keys do not depend on the names that a plan assigns, so a later plan can find the durations.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Host names. Scenarios use common names such as `minio.example.com`, and a DNS rule applies to the whole cluster.
-//! Therefore each environment has names of its own for the hosts that it declares, unless it is alone in its cluster.
+//! Therefore an environment that shares its cluster uses names of its own for the hosts that it declares.
 //!
 //! An environment gets its own name even if no other environment declares the same host. A break of another scenario
 //! may use this host as a name that does not exist. If the environment kept the declared name, that break would reach

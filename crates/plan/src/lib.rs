@@ -1,8 +1,7 @@
 //! The plan: the whole run, computed before anything starts.
 //!
-//! The plan decides which clusters exist and which flags they have, which namespaces and host names exist, and which
-//! DNS rules must be in place before CoreDNS starts. It also decides which images the nodes need, and where each
-//! variant runs.
+//! The plan decides on the clusters and their flags, on the namespaces and host names, and on the DNS rules that must
+//! be in place before CoreDNS starts. It also decides which images the nodes need, and where each variant runs.
 //!
 //! **Architecture Invariant:** this crate is pure. `parallax plan` shows the whole plan without an engine.
 

@@ -34,8 +34,8 @@ impl Namespaces<'_> {
 }
 
 /// The name of an environment's namespace, made from the prefix, the scenario's name and the break's id:
-/// `presigned-url`, `presigned-url-no-rewrite`. If the name is taken by a scenario of another folder, the folder's name
-/// comes first.
+/// `presigned-url`, `presigned-url-no-rewrite`. If a scenario of another folder has taken the name, the folder's name
+/// comes first. If this name is taken too, the name gets a number at its end.
 fn namespace(prefix: &str, path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let with_break = |base: &str| match break_id {

@@ -20,9 +20,9 @@ const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 pub enum Order<'a> {
     /// The longest environments come first, and the clusters that contain them too, so that no long environment runs
     /// alone at the end. The durations come from earlier runs. For an environment that never ran, the duration is
-    /// estimated from its steps. The duration of a baseline's environment is increased by that of the longest
-    /// environment of its breaks, because breaks wait for the baseline. Within an environment, the order is unchanged:
-    /// the baseline, then its breaks.
+    /// estimated from its steps. The duration of the longest environment of a scenario's breaks is added to the
+    /// duration of the baseline's environment, because breaks wait for the baseline. Within an environment, the order
+    /// is unchanged: the baseline, then its breaks.
     LongestFirst(&'a History),
     /// A random order, from this seed. The same seed and the same selected variants give the same order.
     Shuffled(u64),
@@ -65,10 +65,10 @@ impl Plan {
         self
     }
 
-    /// Adds to the priority of each baseline's environment the duration of its scenario's longest other environment, so
-    /// that baselines start first. In a break, a declared failure of a step counts only after the time that the same
-    /// step needed in the baseline. If the baseline has not run yet, this time is not known, and the break must repeat
-    /// such a step up to its time limit.
+    /// Increases the priority of each baseline's environment, so that baselines start first. The increase is the
+    /// duration of the longest other environment of the same scenario. In a break, a declared failure of a step counts
+    /// only after the time that the same step needed in the baseline. If the baseline has not run yet, this time is not
+    /// known, and the break must repeat the step up to the step's time limit.
     fn baselines_first(&mut self) {
         let mut longest: BTreeMap<String, u64> = BTreeMap::new();
         for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
@@ -85,9 +85,10 @@ impl Plan {
     }
 
     /// Adds to the priority of each cluster, and of its environments, the work of the clusters that can start only
-    /// after this cluster has ended. `places` is the number of clusters that can exist at the same time. A cluster with
-    /// more work than all later clusters together exists until the end of the run. No other cluster waits for its end,
-    /// so nothing is added to its priority.
+    /// after this cluster has ended. `places` is the number of clusters that can exist at the same time. The added work
+    /// is divided by the number of places that become free during the run. One of the first `places - 1` clusters may
+    /// have more work than all later clusters together. It then exists until the end of the run, so no other cluster
+    /// waits for its end, and nothing is added to its priority.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.priority + longest(it);
         let mut waits = vec![0; self.clusters.len()];

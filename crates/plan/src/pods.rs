@@ -1,7 +1,7 @@
 //! Computes the vantage pods of an environment, and the ServiceAccounts that the pods and tokens need.
 //!
-//! Variants in the same environment share a vantage's pod, if they declare the pod in the same way. They may still
-//! declare different trust, because the trusted certificates are part of each question and not of the pod.
+//! Variants in the same environment share a vantage's pod if they declare the pod in the same way. Only the field
+//! `trust` may differ, because the trusted certificates are part of each question and not of the pod.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -26,7 +26,8 @@ struct Unit<'a> {
 #[derive(Clone, Debug, Default)]
 struct Part {
     took_ms: u64,
-    /// For each cluster that this part needs, the number of scenarios in this part that need it.
+    /// Maps the index of each cluster that this part needs to the number of scenarios in this part that need the
+    /// cluster.
     clusters: BTreeMap<usize, usize>,
 }
 
@@ -51,7 +52,7 @@ impl Part {
     }
 
     /// The expected duration of the part, in milliseconds. It includes the start of each cluster that the part needs.
-    /// Therefore the parts are shorter if the scenarios of one cluster are in the same part.
+    /// Therefore a division is better if the scenarios of one cluster are in the same part.
     fn load(&self) -> u128 {
         let starts = u64::try_from(self.clusters.len()).unwrap_or(u64::MAX);
         self.took_ms.saturating_add(starts.saturating_mul(typical::START_MS)).into()
@@ -69,8 +70,9 @@ impl Plan {
     /// Divides the variants into `parts` parts of about the same expected duration. No part is empty if there are as
     /// many scenarios as parts.
     ///
-    /// All machines compute the same division without communication. Therefore it uses typical durations, which are
-    /// estimated from the steps. The recorded durations of earlier runs differ from machine to machine.
+    /// All machines compute the same division without communication. Therefore the division uses typical durations,
+    /// which are estimated from the steps. It does not use the recorded durations of earlier runs, because they differ
+    /// from machine to machine.
     pub fn parts(&self, parts: usize) -> Vec<BTreeSet<VariantId>> {
         let units = self.units();
         let mut all = vec![Part::default(); parts];
@@ -115,7 +117,7 @@ impl Plan {
 }
 
 /// Exchanges two scenarios of different parts, if this makes the durations of these parts more equal or shorter.
-/// Returns whether it found such an exchange.
+/// Returns whether two scenarios were exchanged.
 fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> bool {
     for one in 0..units.len() {
         for other in one + 1..units.len() {

@@ -82,6 +82,9 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
                 let images = contributions.images.join(", ");
                 let images = if images.is_empty() { images } else { format!(", images {images}") };
                 writeln!(text, "    fixture {id}: {} objects{images}", contributions.objects.len())?;
+                for source in &contributions.sources {
+                    writeln!(text, "      and those of `{}`, which only a run executes", source.command())?;
+                }
             }
             for variant in &environment.variants {
                 let took = time(expected.variants.get(&variant.id));

@@ -31,7 +31,7 @@ breaks:
 ";
 
 /// A plan of one scenario for each name. The break `misspelt` of a scenario shares the baseline's environment; the
-/// break `no-rewrite` has its own.
+/// break `no-rewrite` has an environment of its own.
 fn plan(names: &[&str]) -> Plan {
     planned(&names.iter().map(|name| (*name, SCENARIO.to_owned())).collect::<Vec<_>>())
 }
@@ -198,7 +198,8 @@ fn variants_that_share_a_name_of_the_cluster_get_clusters_of_their_own_if_nothin
     let clusters = |text: &str, namespaces| planned_in(&[("a", text.to_owned())], namespaces).clusters.len();
     let of = |text: &str| (clusters(text, Namespaces::Each), clusters(text, Namespaces::Unshared));
     assert_eq!(of(&scenario), (1, 2));
-    // All variants ask the same name server.
+    // All variants ask the same name server, and the step `b` reads its log. Therefore, with `Unshared`, the two
+    // variants need two clusters.
     let asks = "name: a\nsummary: b\nvantages: { host: { outside: {} } }\nflow:\n  \
         - { id: a, from: host, dns: { name: a.example.org }, expect: { dns: no-such-name } }\n  \
         - { id: b, log: { of: world }, expect: { line: a.example.org }, eventually: 1s }\nbreaks:\n  \

@@ -1,5 +1,5 @@
 //! Estimates the duration of an environment that never ran on this machine. The estimate is computed from the kinds of
-//! its steps. It is good enough to decide the order of environments.
+//! its steps. The estimate is good enough to decide the order of environments.
 
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::model::Step;

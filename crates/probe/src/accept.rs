@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// The pause after a failed `accept`. The usual reason is that no file descriptor is free. Connections that end will
-/// free some, but no event reports this.
+/// The pause after a failed `accept`. The usual reason is that no file descriptor is free. A connection that ends frees
+/// a descriptor, but no event reports this.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts the next connection. If this fails, passes the error to `failed` and tries again after a pause.

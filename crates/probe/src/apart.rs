@@ -1,10 +1,10 @@
 //! Runs programs on the harness's machine, isolated from the other processes of the machine.
 //!
-//! A process can read, under `/proc`, the environment of every process of the same user, and therefore the tokens
-//! that CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then forbids this
-//! access, even if the program removes the mount of `/proc`. `unshare` also gives the program its own PID namespace,
-//! in which the program sees no other processes. When the first process of this namespace ends, the kernel ends all
-//! other processes in it, even those that try to hide.
+//! Under `/proc`, a process can read the environment variables of every process of the same user. So a program could
+//! read the tokens that CI gave to the harness. `unshare` starts the program in its own user namespace. The kernel then
+//! forbids the program to read the environment of the harness, even if the program removes the mount of `/proc`.
+//! `unshare` also gives the program its own PID namespace, in which the program sees no other processes. When the first
+//! process of this namespace ends, the kernel ends all other processes in it, even those that try to hide.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,13 +25,13 @@ pub(crate) enum Programs {
 const UNSHARE: &str = "unshare";
 const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
 const SHELL: &str = "/bin/sh";
-/// The command of the first process in the PID namespace; the program's own command follows it. The kernel drops a
-/// signal that a process of the namespace sends to the first process, unless the first process has a handler for it. So
-/// the first process is a shell that starts the program, and signals reach the program as usual. The shell unsets the
-/// variables that shells set themselves.
+/// The beginning of the command of the first process in the PID namespace. The program's own command follows. The
+/// kernel drops a signal that a process of the namespace sends to the first process, unless the first process has a
+/// handler for it. So the first process is a shell that starts the program, and signals reach the program as usual. The
+/// shell unsets the variables that shells set themselves.
 const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?", SHELL];
 
-/// Checks whether programs can run isolated on this machine. The error gives the reason if they cannot.
+/// Checks whether programs can run isolated on this machine. If they cannot, the error gives the reason.
 pub fn can_run_apart() -> Result<(), String> {
     let unshare = found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?;
     let ended = std::process::Command::new(unshare).args(FLAGS).args(FIRST).args([SHELL, "-c", ":"]).output();
@@ -41,6 +41,17 @@ pub fn can_run_apart() -> Result<(), String> {
     }
     let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
     Err(if said.is_empty() { format!("`{UNSHARE}`: {}", ended.status) } else { said })
+}
+
+/// The command that starts a program isolated as a program of [`crate::ask_apart`], and without a network. `program` is
+/// an absolute path.
+///
+/// # Errors
+/// Returns the reason if there is no `unshare` on this machine.
+pub fn without_network(program: &Path) -> Result<Command, String> {
+    let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?);
+    command.args(FLAGS).arg("--net").args(FIRST).arg(program);
+    Ok(command)
 }
 
 impl Programs {
@@ -59,8 +70,8 @@ impl Programs {
     }
 }
 
-/// Returns the path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in
-/// `path`. The error says why there is no such program.
+/// Returns the path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in `path`.
+/// The error says why the program cannot be started.
 fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
     let is_program = |it: &PathBuf| it.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let shown = program.display();

@@ -7,7 +7,8 @@ use parallax_vocab::Certificate;
 use time::format_description::well_known::Rfc3339;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Reads a DER certificate. If the certificate cannot be parsed, the result contains only its SHA-256 digest.
+/// Reads a DER certificate. If the certificate cannot be parsed, the subject and the issuer are `unreadable`, and the
+/// result contains nothing else but the SHA-256 digest.
 pub(crate) fn describe(der: &[u8]) -> Certificate {
     let sha256 = hex::encode(digest::digest(&digest::SHA256, der));
     let Ok((_, parsed)) = X509Certificate::from_der(der) else {

@@ -1,5 +1,5 @@
-//! Asks through another client (an SDK, curl, a browser) instead of the probe's own code. The client's program reads a
-//! task as JSON from standard input, and writes the outcome as JSON to standard output
+//! Asks a question through an external client (an SDK, curl, a browser) instead of the probe's own code. The client's
+//! program reads a task as JSON from standard input, and writes the outcome as JSON to standard output
 //! (`images/clients/programs/clients/contract.py`).
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
 
-/// The largest size of an outcome, in bytes. An outcome may contain the body of an answer. A longer outcome is cut. It
-/// is then no valid JSON, and the question fails.
+/// The largest size of an outcome, in bytes. An outcome may contain the body of an answer. A longer outcome is cut, so
+/// it is no valid JSON, and the question fails.
 const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
 /// The largest part of the end of a program's output that an error message contains, in bytes.
 const LAST_OUTPUT_BYTES: usize = 400;
@@ -40,9 +40,9 @@ pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, program
     outcome.reply(question)
 }
 
-/// Returns the environment variables of the client's program: the path of its certificate bundle, and the variables
-/// of the scenario. AWS clients may look for credentials at the metadata address of cloud machines. The variable
-/// `AWS_EC2_METADATA_DISABLED` switches this off.
+/// Returns the environment variables of the client's program: the path of its certificate bundle, and the variables of
+/// the scenario. AWS clients may look for credentials at the metadata address of cloud machines. The variable
+/// `AWS_EC2_METADATA_DISABLED` switches off this search.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -111,8 +111,8 @@ impl Outcome {
 
     fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // If the bucket to create exists already and has the same owner, the harness's own S3 probe treats this as a
-        // success. This code does the same, so that all clients have the same result.
+        // The bucket to create may exist already and have the same owner. The harness's own S3 probe treats this answer
+        // as a success. This code does the same, so that all clients have the same result.
         if s3_error::already_exists(operation, &self.code) {
             status = 200;
             self.code.clear();

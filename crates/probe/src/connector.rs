@@ -21,8 +21,8 @@ use crate::http::exchange;
 use crate::invalid;
 use crate::target::Target;
 
-/// The largest part of an answer's body that the SDK receives, in bytes. A longer object is truncated. The documents
-/// that the SDK parses are shorter.
+/// The largest part of an answer's body that the SDK receives, in bytes. The body of a larger object is truncated. The
+/// documents that the SDK itself parses are never this large.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
 /// The cause or the answer of the SDK's last request. The S3 probe reads this value in addition to the SDK's result.
@@ -46,8 +46,8 @@ impl Connector {
         Self { dialler, last: Arc::default() }
     }
 
-    /// Returns the outcome of the last request, and forgets it, so that the outcome of the next request cannot be
-    /// confused with it.
+    /// Returns the cause or the answer of the SDK's last request, and clears the stored value. So a later call never
+    /// returns the result of an older request.
     pub(crate) fn take_last(&self) -> LastRequest {
         std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }

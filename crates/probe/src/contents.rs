@@ -1,5 +1,5 @@
-//! Reads the contents of a store, and deletes what was added later, so that the next variant finds the store
-//! unchanged. The harness itself sends these requests between two variants. No vantage takes part.
+//! Lists the contents of a store, and later deletes what a variant added to them. So the next variant finds the store
+//! unchanged. The harness itself sends these requests before, between and after the variants. No vantage takes part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::invalid;
 use crate::s3::{Failed, config, pages};
 use crate::trail::Trail;
 
-/// The time limit for one listing or one restoration, with all of its requests.
+/// The time limit for all requests that list a bucket once, or that restore the contents of a bucket once.
 const WITHIN: Duration = Duration::from_secs(30);
 /// The largest number of objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
@@ -41,22 +41,23 @@ pub async fn contents(view: View, access: &S3Access) -> Result<Contents, Cause> 
     bounded(store.contents()).await
 }
 
-/// Removes the objects, buckets and unfinished multipart uploads that a store got after `found` was listed. Returns the
-/// changes that cannot be undone: objects that were deleted or overwritten, and buckets that were deleted.
+/// Removes everything that a store has in addition to `found`: objects, buckets and unfinished multipart uploads.
+/// Returns one line for each change that cannot be undone: an object was deleted or overwritten, or a bucket was
+/// deleted.
 pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<Vec<String>, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.restore(found)).await
 }
 
-/// Lists the objects and the unfinished multipart uploads of the bucket `bucket`, but only those with a key that
-/// begins with `prefix`.
+/// Lists the objects and the unfinished multipart uploads in the bucket `bucket` whose keys begin with `prefix`.
 pub async fn below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.bucket(bucket, prefix)).await
 }
 
-/// Removes objects and unfinished multipart uploads from the bucket `bucket`: all with a key that begins with
-/// `prefix`. Returns how many it removed. In a bucket with versions, the former versions of the objects stay.
+/// Removes every object and every unfinished multipart upload whose key begins with `prefix` from the bucket `bucket`.
+/// Returns the number of removed objects and uploads. In a bucket with versions, the former versions of the objects
+/// stay.
 pub async fn remove_below(view: View, access: &S3Access, bucket: &str, prefix: &str) -> Result<usize, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.remove_below(bucket, prefix)).await
@@ -80,7 +81,8 @@ impl Store {
         Ok(Self { client: Client::from_conf(config), connector })
     }
 
-    /// Converts a failed request into its cause. A failure below HTTP takes precedence over the SDK's error.
+    /// Converts a failed request into its cause. A failure below HTTP (DNS, connection or TLS) takes precedence over
+    /// the SDK's error.
     fn cause(&self, failed: Failed) -> Cause {
         let last = self.connector.take_last();
         match (last.cause, failed.error) {
@@ -102,8 +104,7 @@ impl Store {
         Ok(contents)
     }
 
-    /// Lists the objects and the unfinished multipart uploads of the bucket `bucket`, but only those with a key that
-    /// begins with `prefix`.
+    /// Lists the objects and the unfinished multipart uploads in the bucket `bucket` whose keys begin with `prefix`.
     async fn bucket(&self, bucket: &str, prefix: &str) -> Result<Bucket, Cause> {
         let mut objects = BTreeMap::new();
         let listed = pages(&self.client, bucket, prefix, |object| {

@@ -142,8 +142,8 @@ impl Dialler {
     }
 }
 
-/// The kernel's errors when the probe's own side has no resources for another connection. No packet was sent, so such
-/// an error says nothing about the peer and must not become a `connect` cause.
+/// The errors with which the kernel reports that the probe's own machine has no resources for another connection. No
+/// packet was sent, so these errors say nothing about the peer. They must not become a `connect` cause.
 const NO_ROOM: [Errno; 6] =
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN, Errno::ADDRNOTAVAIL];
 
@@ -157,15 +157,15 @@ fn refused(why: &io::Error, address: &str) -> Cause {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        // All errors that have no case above mean that no packet could be sent: the host or network is unreachable,
-        // permission is missing, or the probe's own side has no address of the peer's address family.
+        // Every other error means that no packet could be sent: the host or network is unreachable, permission is
+        // missing, or the probe's own machine has no address of the peer's address family.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }
 }
 
 /// Converts the error of a failed TLS handshake into a cause. `heard` says whether the peer sent at least one byte. If
-/// the peer closed the connection without sending anything, this is a connection failure and not a TLS failure.
+/// the peer closed the connection before it sent anything, the cause is a connection failure and not a TLS failure.
 fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -> Cause {
     if let Some(cause) = tls_cause(why, peer, chain_seen) {
         return cause;
@@ -178,7 +178,7 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
     }
 }
 
-/// If the issuer of a chain is not trusted, adds the issuer's name to the message, because a user looks for this name
+/// Adds the name of the issuer to the message if the issuer of the chain is not trusted. A user looks for this name
 /// first.
 fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     match (cause, chain.last()) {

@@ -1,6 +1,6 @@
 //! Sends one HTTP/1.1 request on a new connection and reads the answer. The request is sent exactly as the question
-//! says: no redirect is followed, no proxy is used, nothing is repeated. The query is sent byte for byte, because a
-//! signature covers it.
+//! says: no redirect is followed, no proxy is used, nothing is repeated. The query is sent byte for byte, because the
+//! signature of a presigned URL covers the query.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,8 +21,8 @@ use crate::dial::{Dialler, Io, tls_cause};
 use crate::target::Target;
 use crate::{invalid, s3_error};
 
-/// The largest request body that the probe generates for a question with `filler_bytes`, in bytes. The whole body is in
-/// the memory of the vantage, and a pod has little memory.
+/// The largest request body that the probe generates for a question with `filler_bytes`, in bytes. The probe keeps the
+/// whole body in memory, and a pod has little memory.
 const FILLER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
@@ -45,7 +45,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
         Some(form) => {
             let (content_type, body) = encoded(form).await?;
             // The form's media type is set before the question's own headers. So a deliberately wrong `Content-Type` of
-            // the question replaces it.
+            // the question replaces the form's media type.
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             body
         }
@@ -64,7 +64,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     Ok(reply(received))
 }
 
-/// Returns a request body of `bytes` bytes. Its content has no meaning: only its size matters to the question.
+/// Returns a request body of `bytes` bytes. The content of the body has no meaning: only the size matters.
 fn filler(bytes: u64) -> Result<Bytes, Cause> {
     let length = usize::try_from(bytes).ok().filter(|it| *it <= FILLER_LIMIT_BYTES);
     let length =
@@ -121,8 +121,8 @@ fn plain(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// A response of a server. `body` is only the beginning of the body, which is kept. `body_bytes` and `body_sha256`
-/// are the length and the digest of the whole body.
+/// A response of a server. `body` contains only the beginning of the body. `body_bytes` and `body_sha256` are the
+/// length and the digest of the whole body.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) status: u16,

@@ -1,10 +1,10 @@
 //! The probes. The same code runs outside the cluster (in the harness) and in a pod (in the agent), so that two answers
 //! differ only if the vantages differ.
 //!
-//! **Architecture Invariant:** a question is complete. Trust, name servers, region, endpoint and credentials come only
-//! from the question. They do not come from `AWS_*`, `SSL_CERT_*` or proxy variables, from the system's trust store, or
-//! from `/etc/hosts`. A program that a probe runs inherits only `PATH`. Each question uses a new connection, and
-//! evidence is recorded even if the probe fails.
+//! **Architecture Invariant:** a question contains everything that the probe needs. Trust, name servers, region,
+//! endpoint and credentials come only from the question. They do not come from `AWS_*`, `SSL_CERT_*` or proxy
+//! variables, from the system's trust store, or from `/etc/hosts`. A program that a probe runs inherits only `PATH`.
+//! Each question uses a new connection, and evidence is recorded even if the probe fails.
 
 mod accept;
 mod apart;
@@ -36,7 +36,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use crate::accept::accept;
-pub use crate::apart::can_run_apart;
+pub use crate::apart::{can_run_apart, without_network};
 pub use crate::clock::unix_ms;
 pub use crate::prober::{Prober, allow_open_files};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
@@ -54,7 +54,7 @@ pub async fn ask(question: &Question) -> Answer {
 }
 
 /// Does the same as [`ask`], but a program that the question runs is isolated from the other processes of this machine.
-/// The caller must first check with [`can_run_apart`] that this is possible.
+/// The caller must first check with [`can_run_apart`] whether this machine can isolate programs.
 pub async fn ask_apart(question: &Question) -> Answer {
     ask_with(question, Programs::Apart).await
 }
@@ -110,7 +110,7 @@ async fn answer(probe: &Probe, dialler: Dialler, programs: Programs) -> Result<R
     }
 }
 
-/// The cause for an invalid question, for example one whose URL cannot be parsed.
+/// Makes the cause for an invalid question. For example, the URL in the question cannot be parsed.
 fn invalid(detail: impl Into<String>) -> Cause {
     Cause::Client { detail: detail.into() }
 }

@@ -21,11 +21,11 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// The time limit for one attempt to resolve a name, if the remaining time is enough for at least two attempts. A
-/// second attempt may be needed because a UDP datagram may get lost.
+/// The time limit for one attempt to resolve a name. The limit is shorter if the remaining time would not be enough for
+/// two attempts. A second attempt may be needed because a UDP datagram may get lost.
 const ATTEMPT: Duration = Duration::from_millis(2_500);
-/// The largest number of attempts to resolve a name. A name server that answers none of these attempts counts as
-/// broken, and not as slow.
+/// The largest number of attempts to resolve a name. A name server that answers none of these attempts is not only
+/// slow, so further attempts would not help.
 const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 
@@ -42,7 +42,7 @@ pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<
         evidence.addresses = absolute.as_ref().map(|found| found.addresses.clone()).unwrap_or_default();
     });
     // The second look-up only shows what the search path gives. If the view has an application's own resolver, the
-    // first look-up has already used its search path, so no second look-up is needed.
+    // first look-up has already used the search path of this resolver. So no second look-up is needed.
     let searched = match dialler.view.own_resolver {
         None => searched(&dialler.view, name, dialler.share()).await,
         Some(_) => None,
@@ -218,8 +218,8 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // After these errors, no server has said whether the name exists. So a datagram that the name server's host
-        // refuses, and a reset connection, are treated like a timeout.
+        // After these errors, no server has said whether the name exists. So all of them count as a timeout, also a
+        // refused datagram and a reset connection.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }

@@ -2,8 +2,8 @@
 //! Signing sends no request: the endpoint only determines the host in the URL.
 //!
 //! The SDK signs whatever it can sign, because applications sign with an SDK too. The SDK cannot sign a URL that is
-//! valid for more than seven days, a URL with additional query parameters, or a form. The crate `aws-sigv4` signs
-//! these with S3's rules, so that scenarios can show the server's answer to them.
+//! valid for more than seven days, a URL with additional query parameters, or a form. For these three, the probe signs
+//! with the crate `aws-sigv4` by S3's rules, so that scenarios can show how the server answers.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -139,7 +139,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
     Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
-/// The URL of the object with the question's query parameters, without a signature.
+/// Returns the URL of the object with the question's query parameters, but without a signature.
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
     let bucket = question.access.bucket_url(&encoded(&question.bucket, false));

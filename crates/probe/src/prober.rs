@@ -16,8 +16,8 @@ use tokio::task::{JoinError, JoinSet};
 use crate::clock::unix_ms;
 use crate::trail::micros;
 
-/// The number of files that this process should be able to have open at the same time. This is enough for about ten
-/// probers with the largest possible number of unanswered questions.
+/// The number of files that this process should be able to have open at the same time. It is enough for about ten
+/// probers that each have the largest possible number of unanswered questions.
 const OPEN_FILES: u64 = 10_000;
 
 /// A running prober. Dropping this value stops it and cancels its unanswered questions.
@@ -53,8 +53,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// The longest delay between the time at which a question was due and the time at which it was asked. A question
-    /// that is due but not asked yet counts too.
+    /// The longest delay from the time at which a question was due to the time at which it was asked. A question that
+    /// is due but not asked yet counts too.
     fn late(&self) -> Duration {
         let due = self.due.filter(|_| self.stopped.is_none());
         self.late.max(due.map_or(Duration::ZERO, |due| due.elapsed()))
@@ -72,8 +72,8 @@ impl Prober {
         Self { shared, stop, asker }
     }
 
-    /// Returns the outcomes and answers that the harness does not know yet, but at most one page of them. `known`
-    /// contains the numbers of outcomes and answers that the harness knows already.
+    /// Returns the outcomes and the different answers that the harness does not have yet, with at most one page of
+    /// outcomes. `known` says how many outcomes and answers the harness has already.
     pub fn read(&self, known: Known) -> Series {
         self.shared.page(known)
     }
@@ -112,7 +112,7 @@ async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     loop {
         if shared.seen().asked >= OUTCOMES_LIMIT {
             // The prober cannot store more outcomes. If it only stopped here, the statistics would silently leave out
-            // the rest of the time. So the series also counts as broken.
+            // the rest of the time. So the prober also reports the series as broken.
             shared.broke(&format!("it has reached the limit of {OUTCOMES_LIMIT} outcomes: lower its rate"));
             break;
         }
@@ -240,8 +240,8 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     Answer { outcome, evidence }
 }
 
-/// A text that is equal for equal answers. The details of a cause are left out, because they contain durations and
-/// ports.
+/// Returns a text that is the same for two answers that count as equal. The text leaves out the details of a cause,
+/// because they contain durations and ports.
 fn key(answer: &Answer) -> String {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     for cause in value["cause"].as_object_mut().into_iter().flat_map(|it| it.values_mut()) {

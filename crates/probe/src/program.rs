@@ -52,7 +52,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: Output,
 }
 
-/// The beginning of an output stream, which is kept, and the full length of the stream in bytes.
+/// The kept beginning of an output stream, and the full length of the stream in bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     kept: Vec<u8>,
@@ -60,7 +60,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The whole output. `None` if the output was longer than the part that is kept.
+    /// Returns the whole output; `None` if only its beginning was kept.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
@@ -106,7 +106,8 @@ pub(crate) async fn run(
     let stderr = StreamReader::follow(child.stderr.take(), keep_bytes);
     let mut feeder = JoinSet::new();
     if let Some((mut stdin, text)) = child.stdin.take().zip(question.stdin.clone()) {
-        // The input is written in a separate task: if the program does not read its standard input, the write blocks.
+        // A separate task writes the input, because the write blocks while the program does not read its standard
+        // input.
         feeder.spawn(async move { stdin.write_all(text.expose().as_bytes()).await });
     }
     let status = child.wait().await.map_err(|why| invalid(format!("waiting for `{program}` failed: {why}")))?;
@@ -163,8 +164,8 @@ impl Folder {
         text.replace(CA_BUNDLE, &self.bundle.display().to_string())
     }
 
-    /// Returns the complete environment of the program. Of this process's own environment, the program inherits only
-    /// `PATH`. `given` contains the variables of the question.
+    /// Returns the complete environment of the program. The program inherits only `PATH` from this process. `given`
+    /// contains the variables of the question.
     fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, OsString> {
         let mut all = BTreeMap::from([
             ("HOME".to_owned(), self.work.clone().into_os_string()),
@@ -179,7 +180,8 @@ impl Folder {
 
 /// The processes of a program. They are killed when this value is dropped. A process that left the process group
 /// (`setsid`) is recognised if its environment or its working directory names the program's temporary folder. A process
-/// with neither of these marks is not found. If the program runs isolated, the kernel ends such a process.
+/// with neither of these marks is not found. If the program runs isolated ([`Programs::Apart`]), the kernel ends such a
+/// process.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,

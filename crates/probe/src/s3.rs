@@ -30,8 +30,8 @@ use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
 
-/// The largest size of the keys in a listing, in bytes. The listing must fit into one frame of the agent, together with
-/// the rest of the answer. A longer listing is an error and is not truncated.
+/// The largest size of the keys in a listing, in bytes. The listing must fit into one frame (one message of the agent)
+/// together with the rest of the answer. A longer listing is an error and is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
 /// The largest number of pages that a listing or a survey (the number and the total size of objects) reads. S3
@@ -55,8 +55,8 @@ pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3
     let (status, headers) = last.head.unwrap_or_default();
     let mut reply = match done {
         Ok(reply) => reply,
-        // There was no answer with an error: the SDK failed before it sent anything, or could not parse a successful
-        // answer.
+        // The store did not answer with an error. The SDK failed before it sent a request, or it could not parse a
+        // successful answer.
         Err(failed) if failed.error.is_none() && !(300..600).contains(&status) => return Err(invalid(failed.words)),
         Err(Failed { error: Some(error), .. }) if s3_error::already_exists(&question.operation, &error.code) => {
             S3Reply { status: 200, ..empty() }
@@ -130,7 +130,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         // The SDK's own time limits are off, because the question's time limit covers the whole operation.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // The SDK's default checksums break presigned PUTs and stores that do not support them
+        // The SDK's default checksums break presigned PUTs, and requests to stores that do not support such checksums
         // (docs/facts.md#default-checksums).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
@@ -256,8 +256,8 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
 }
 
 /// Calls `take` for every object whose key starts with the prefix, page by page. `take` returns false if the caller's
-/// list has become too long; this function then returns an error. It also returns an error if the store does not list
-/// all objects.
+/// list has become too long; this function then returns an error. The function also returns an error if it cannot read
+/// the listing to its end.
 pub(crate) async fn pages(
     client: &Client,
     bucket: &str,
@@ -281,7 +281,8 @@ pub(crate) async fn pages(
     Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
 }
 
-/// The failure of a listing that is too long or incomplete, although each request of the listing succeeded.
+/// Makes the failure of a listing that is too long or incomplete, although the store answered each request without an
+/// error.
 fn unread(words: String) -> Failed {
     Failed { error: None, words }
 }

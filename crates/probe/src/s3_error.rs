@@ -12,9 +12,9 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
 }
 
-/// Whether an error means that the bucket to create already exists and belongs to the same owner. This counts as
-/// success. AWS itself answers 200 in this case, but only in the region `us-east-1`. For all operations other than
-/// `CreateBucket`, the code is an ordinary error.
+/// Whether an error of `CreateBucket` means that the bucket already exists and belongs to the same owner. Such an error
+/// counts as success. AWS itself answers 200 in this case, but only in the region `us-east-1`. For all operations other
+/// than `CreateBucket`, the code is an ordinary error.
 pub(crate) fn already_exists(operation: &S3Operation, code: &str) -> bool {
     matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }

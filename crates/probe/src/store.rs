@@ -1,5 +1,5 @@
 //! Requests to a store that are not S3 requests: named policies and the trace. The store's fixture declares the kind of
-//! the store. Only this file chooses the module for a kind.
+//! the store, such as MinIO. No other file decides which module is for which kind.
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
@@ -19,13 +19,13 @@ pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &s
     }
 }
 
-/// Whether a store that answered on its health path `health` can authorise requests. A store may report that it is
-/// healthy before it has loaded its policies. If the store cannot authorise requests yet, the cause contains the
+/// Returns `Ok` if a store that answered on its health path `health` can authorise requests. A store may report that it
+/// is healthy before it has loaded its policies. If the store cannot authorise requests yet, the cause contains the
 /// store's answer.
 pub async fn authorises(kind: StoreKind, health: &str, view: View, access: &S3Access) -> Result<(), Cause> {
     match kind {
-        // MinIO's other health paths answer even while its users and policies are not available. A fixture that uses
-        // such a path does not wait for the policies.
+        // MinIO's other health paths answer even while its users and policies are not available. A fixture that
+        // declares one of them does not need the policies, so the harness does not wait for the policies.
         StoreKind::Minio if health == minio::FULLY_READY => minio::admin::knows_its_policies(view, access).await,
         StoreKind::Minio | StoreKind::S3 => Ok(()),
     }
@@ -55,7 +55,7 @@ pub struct Traced {
 pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive. At this point, the store has reported all requests that it has served so far.
+    /// A keep-alive. The store has reported all requests that it has served so far.
     Idle,
 }
 

@@ -1,5 +1,5 @@
-//! Requests credentials from STS (`AssumeRoleWithWebIdentity`). The request is the same as from the default
-//! credential chain of an SDK. But it is never repeated, and a failure keeps the cause of its layer.
+//! Requests credentials from STS (`AssumeRoleWithWebIdentity`). The default credential chain of an SDK sends the same
+//! request. But the probe never repeats the request, and a failure keeps the cause of the layer that failed.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Uri};
@@ -65,8 +65,8 @@ fn reply(status: u16, body: &[u8]) -> StsReply {
         session_token: Secret::new(credential("SessionToken").unwrap_or_default()),
         expires: credential("Expiration").unwrap_or_default(),
     });
-    // Some stores answer with an S3 error document (`Error` as the root) if the request did not reach their token
-    // service.
+    // If the request does not reach the token service of a store, some stores answer with an S3 error document, whose
+    // root is `Error`.
     let error = ["ErrorResponse/Error", "Error"].into_iter().find_map(|at| {
         let code = text(&format!("{at}/Code"))?;
         Some(StsError { code, message: text(&format!("{at}/Message")).unwrap_or_default() })

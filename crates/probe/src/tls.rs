@@ -1,5 +1,5 @@
-//! The TLS probe, which only does a handshake. The certificate chain of the server becomes evidence, whether it is
-//! accepted or not.
+//! The TLS probe, which only does a handshake. The probe records the certificate chain of the server as evidence, even
+//! if it does not accept the chain.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::TlsReply;

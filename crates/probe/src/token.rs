@@ -10,8 +10,8 @@ use crate::invalid;
 /// The largest size of a token file, in bytes.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Reads the token. A file is read anew for each question, as SDKs do, because the kubelet replaces the file before the
-/// token expires.
+/// Reads the token. A token file is read again for each question, because the kubelet replaces the file before the
+/// token expires. SDKs do the same.
 pub(crate) fn read(source: &TokenSource) -> Result<Secret, Cause> {
     let path = match source {
         TokenSource::Value(token) => return Ok(token.clone()),

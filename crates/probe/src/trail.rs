@@ -1,5 +1,5 @@
-//! The trail of one question: the evidence that was recorded so far, and the name of the current stage. It survives a
-//! failure of the probe.
+//! The trail of one question: the evidence that was recorded so far, and the name of the current stage. The trail is
+//! kept even if the probe fails.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

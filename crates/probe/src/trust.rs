@@ -17,7 +17,7 @@ use crate::invalid;
 /// The variable that receives the certificate chain that a server sent, the leaf first.
 pub(crate) type Shown = Arc<Mutex<Vec<CertificateDer<'static>>>>;
 
-/// A TLS client configuration for one handshake, and the variable that receives the server's certificate chain.
+/// Returns a TLS client configuration for one handshake, and the variable that receives the server's certificate chain.
 pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown), Cause> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let shown = Shown::default();
@@ -122,7 +122,7 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
-/// Classifies an error of rustls. `chain_seen` says whether the server sent a certificate chain: without one, an
+/// Classifies an error of rustls. `chain_seen` says whether the server sent a certificate chain. If it sent none, an
 /// unreadable message means that the peer does not speak TLS.
 pub(crate) fn sort(error: &Error, chain_seen: bool) -> TlsFault {
     match error {

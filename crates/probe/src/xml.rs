@@ -6,7 +6,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 /// The texts of a document, by the path of their elements (`Error/Code`), without namespaces. Texts with the same path
-/// are joined. `None` if the body is not XML or is truncated, because its texts are then not reliable.
+/// are joined. `None` if the body is not XML or is truncated, because the texts of such a body are not reliable.
 pub(crate) fn texts(body: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut reader = Reader::from_str(text);

@@ -16,26 +16,26 @@ use super::sources;
 use super::system::System;
 use parallax_record::Sink;
 
-/// The Debian release from which a package is installed if this machine's own release has only older versions. The
-/// Docker package of this release runs privileged containers on every machine that was tried
-/// (docs/facts.md#container-engines).
+/// The newer Debian release. A package comes from the newer release if this machine's own release has only older
+/// versions of the package. The newer release's Docker package runs privileged containers on every machine that was
+/// tried (docs/facts.md#container-engines).
 const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
 /// The number of last lines of a command's output that an error shows.
 const OUTPUT_LINES: usize = 20;
-/// The time limits of two commands of apt: `UPDATE_WITHIN` for reading the package lists, `INSTALL_WITHIN` for
-/// installing packages. apt's own waits, such as the wait for dpkg's lock, are shorter. So a command of apt that reaches
-/// its limit probably hangs.
+/// The time limit for apt to read the package lists. `INSTALL_WITHIN` is the time limit for apt to install packages.
+/// apt's own waits, such as the wait for dpkg's lock, are shorter. So a command of apt that reaches its limit probably
+/// hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
-/// The time for which `Apt` waits until another apt process releases the lock of the package lists. apt itself waits
-/// only for dpkg's lock, and fails at once if the package lists are locked.
+/// The longest time for which `Apt` waits until another apt process releases the lock of the package lists. apt itself
+/// does not wait for this lock, but fails at once. It waits only for dpkg's lock.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
 /// The interval between two tries to get the lock of apt's lists. No event reports the release of the lock.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The package manager apt on this machine. `updated` says whether this `Apt` has already read the package lists of all
-/// sources, including the sources that it added.
+/// The package manager apt on this machine. `updated` says whether this `Apt` has read the package lists of all sources
+/// since it last added a source.
 pub struct Apt<'a> {
     system: System,
     sink: &'a Sink,
@@ -58,7 +58,7 @@ pub struct Wanted {
 }
 
 impl<'a> Apt<'a> {
-    /// Returns an `Apt` that installs packages on `system` and reports each step to `sink` before the step is done.
+    /// Returns an `Apt` that installs packages on `system`. It reports each step to `sink` before it does the step.
     pub fn new(system: System, sink: &'a Sink) -> Self {
         Self { system, sink, updated: false }
     }
@@ -69,8 +69,8 @@ impl<'a> Apt<'a> {
         let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
         if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
-            // apt has no candidate, which is the version that it would install, if the package lists were never read
-            // or were deleted.
+            // The candidate is the version that apt would install. A missing candidate may mean that the package lists
+            // were never read, or were deleted. So they are read now.
             self.update().await?;
             choice = self.look_up(package, least).await?;
         }
@@ -98,8 +98,8 @@ impl<'a> Apt<'a> {
         let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
-            // The installation may have failed because apt's package lists name versions that the mirror no longer has.
-            // Therefore the harness updates the package lists, and tries the installation a second time.
+            // The package lists may be old, and name versions that the mirror no longer has. The installation then
+            // fails. So the harness updates the package lists, and tries the installation a second time.
             Err(_) if !self.updated => {
                 self.update().await?;
                 self.install_now(&names).await
@@ -136,7 +136,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Updates the package lists. Later calls do nothing until a source is added.
+    /// Reads the package lists of all sources (`apt-get update`). A later call does nothing, unless a source was added.
     async fn update(&mut self) -> Result<(), ProvisionError> {
         if self.updated {
             return Ok(());
@@ -156,8 +156,8 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// Adds the suite [`NEWER_SUITE`] to apt's sources. Returns `false`, and adds nothing, if this suite is already
-    /// the machine's own.
+    /// Adds the suite [`NEWER_SUITE`] to apt's sources. If this suite is already the machine's own, adds nothing and
+    /// returns `false`.
     fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
         let codename = &self.system.codename;
         if codename == NEWER_SUITE {
@@ -201,14 +201,14 @@ pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<Strin
 enum Dropped {
     /// The command ends when the future is dropped.
     Ends,
-    /// The command goes on without the harness. This is for installations: an interrupted one leaves half-installed
-    /// packages, and dpkg then refuses every other installation until a person repairs them.
+    /// The command goes on without the harness. Installations need this. An interrupted installation leaves
+    /// half-installed packages, and dpkg then refuses every other installation until a person repairs these packages.
     GoesOn,
 }
 
-/// Runs a command in a process group of its own. Then Ctrl-C in the terminal does not reach the command, and the whole
-/// group can be ended. The command writes to files instead of pipes: a pipe would break when the harness ends, and this
-/// would end the command.
+/// Runs a command in a process group of its own. So Ctrl-C in the terminal does not reach the command, and the harness
+/// can end the whole group. The command writes to files instead of pipes. A pipe would break when the harness ends, and
+/// the broken pipe would end the command.
 async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
@@ -230,8 +230,8 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut group = Group { leader, program, ends: dropped == Dropped::Ends };
     let Ok(status) = tokio::time::timeout(within, child.wait()).await else {
-        // With `ends`, the drop of `group` kills the command's process group. Otherwise a remaining child process
-        // would keep dpkg's lock and block every other installation.
+        // If `ends` is set, the drop of `group` kills the command's process group. This is necessary, because a
+        // remaining child process would keep dpkg's lock and block every other installation.
         group.ends = true;
         return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
     };
@@ -251,7 +251,7 @@ async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped
     Err(failed(status.to_string(), last_lines(&text, OUTPUT_LINES)))
 }
 
-/// A process group, identified by its leader. If `ends` is set, dropping this value ends the group.
+/// A process group, identified by the process id of its leader. If `ends` is set, dropping this value kills the group.
 struct Group<'a> {
     leader: Option<Pid>,
     program: &'a str,
@@ -360,7 +360,7 @@ mod tests {
                 begun.ends().await;
             } else {
                 assert!(Begun::runs(pid));
-                // The script's shell waits for its child process `pid`. When the test kills the child process, the
+                // The shell of the script waits for its child process `pid`. When the test kills the child process, the
                 // shell ends too.
                 rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
                 begun.ends().await;

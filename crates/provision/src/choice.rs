@@ -1,4 +1,4 @@
-//! Decides which version of a package to install, from apt's output. All functions here are pure.
+//! Decides by apt's output which version of a package to install. All functions here are pure.
 
 use std::fmt;
 
@@ -46,8 +46,8 @@ pub(crate) fn read_madison(text: &str) -> Vec<Available> {
         .collect()
 }
 
-/// Parses the candidate, which is the version that apt installs by default, from the output of `apt-cache policy
-/// PACKAGE`.
+/// Reads the candidate (the version that apt installs by default) from the output of `apt-cache policy PACKAGE`. `None`
+/// if apt has no candidate.
 pub(crate) fn read_candidate(text: &str) -> Option<String> {
     let version = text.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?.trim();
     (version != "(none)").then(|| version.to_owned())

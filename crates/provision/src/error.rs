@@ -22,8 +22,8 @@ pub enum ProvisionError {
         /// The name of the operating system.
         system: String,
     },
-    /// This machine has no apt source of Debian's own archive. To add a newer suite, Parallax would copy such a
-    /// source.
+    /// This machine has no apt source of Debian's own archive. Parallax needs one, because it copies this source to add
+    /// a newer suite.
     #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
     NoOwnArchive {
         /// The codename of the machine's Debian release.
@@ -80,9 +80,9 @@ pub enum ProvisionError {
     ToolMissing {
         /// The name of the missing tool.
         tool: &'static str,
-        /// A description of the programs that were found but cannot be used. It is empty if no program was found. It
-        /// follows the word "missing" in the message, for example
-        /// " (/usr/bin/go is 1.19, and 1.24 or newer is needed)".
+        /// A description of the programs that were found but cannot be used. It is empty if no program was found. In
+        /// the message, it follows the word "missing", for example " (/usr/bin/go is 1.19, and 1.24 or newer is
+        /// needed)".
         detail: String,
         /// The purpose for which the tool is needed.
         purpose: &'static str,
@@ -111,6 +111,8 @@ impl ProvisionError {
             ),
             Self::TooOld { package, wanted, .. } => Some(format!("install {package} {wanted} or newer yourself")),
             Self::Daemon { log, .. } => Some(format!("the whole log is in {log}")),
+            // A program without a package is not installed by `--provision`.
+            Self::ToolMissing { by_hand, .. } if by_hand.ends_with("on the PATH") => Some(by_hand.clone()),
             Self::ToolMissing { by_hand, .. } => Some(format!("{by_hand}, or as root give `--provision`")),
             Self::Undeclared { .. } => Some("declare it in crates/provision/src/programs.rs".to_owned()),
             Self::Command { .. } | Self::File { .. } => None,

@@ -3,7 +3,7 @@
 //! The crate reports every step *before* it does the step, with package names, versions and the files to write. If
 //! everything is installed already, it changes nothing. The crate contains no address of a mirror. To add a newer
 //! suite, it copies the machine's own apt sources, and replaces the name of the suite in the copy. It also gives the
-//! newer suite a low pin priority, so that apt upgrades no other package from this suite
+//! newer suite a low pin priority, so that apt does not upgrade other packages to the versions of this suite
 //! (docs/facts.md#container-engines).
 
 mod apt;

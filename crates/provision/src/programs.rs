@@ -1,8 +1,8 @@
 //! The single table of programs that a run, an image recipe or a test looks for on this machine.
 //!
-//! Code that needs a program asks for the program by its row and states the use. A use that the row does not declare
-//! is an error. Therefore `doctor` shows every program that Parallax can need, and `--provision` can install each of
-//! them.
+//! Code that needs a program states the row of the program and the use. If the row does not list this use, the result
+//! is an error. So no program is missing from the table: `doctor` shows every program that Parallax can need, and
+//! `--provision` can install each of them.
 
 use std::fmt;
 
@@ -17,6 +17,8 @@ pub enum Use {
     Recipe,
     /// The program is needed by the tests of this repository.
     Test,
+    /// The program makes Kubernetes objects of files of a project. It is needed only by scenarios that say so.
+    Objects,
 }
 
 impl fmt::Display for Use {
@@ -25,6 +27,7 @@ impl fmt::Display for Use {
             Self::Run => "run",
             Self::Recipe => "recipe",
             Self::Test => "test",
+            Self::Objects => "objects",
         })
     }
 }
@@ -42,7 +45,7 @@ pub enum Tool {
     Git,
     /// The compiler of Go.
     Go,
-    /// The program that creates Debian root file systems. The build machine need not be Debian.
+    /// The program that creates Debian root file systems, also on a machine that is not Debian.
     Mmdebstrap,
     /// The program that downloads Python packages.
     Pip,
@@ -62,11 +65,17 @@ pub enum Tool {
     Mount,
     /// The program that starts another program in a new session.
     Setsid,
-    /// The program that starts another program in its own place, and makes the kernel end that program when the process
-    /// that called `setpriv` has ended.
+    /// The program that replaces itself with another program. The kernel ends that program when the process that called
+    /// `setpriv` has ended.
     Setpriv,
     /// The program that starts another program in new namespaces, for example for mounts and processes.
     Unshare,
+    /// The program that makes Kubernetes objects of charts.
+    Helm,
+    /// The program that makes Kubernetes objects of kustomizations.
+    Kustomize,
+    /// The command-line client of Kubernetes, which contains `kustomize`.
+    Kubectl,
 }
 
 /// A row of the table of programs.
@@ -77,14 +86,15 @@ pub struct Known {
     /// The name of the program in messages.
     pub name: &'static str,
     pub command: &'static str,
-    /// The name of the package that contains the program, on Debian and Ubuntu.
+    /// The name of the package that contains the program, on Debian and Ubuntu. Empty if they have none; a person must
+    /// then install the program.
     pub package: &'static str,
     /// Packages that must come from the same suite as `package`. apt itself would take them from its default suite.
     pub same_suite: &'static [&'static str],
     /// The arguments with which the program prints its version.
     pub version: &'static [&'static str],
     pub least: Release,
-    /// The minimum version of the package, if the package has other version numbers than the program. Otherwise `None`.
+    /// The minimum version of the package. `None` if the package has the same version numbers as the program.
     pub least_package: Option<Release>,
     /// The uses of the program, each with its purpose in words.
     pub uses: &'static [(Use, &'static str)],
@@ -154,7 +164,7 @@ pub(crate) const TABLE: &[Known] = &[
         same_suite: &["golang-src"],
         version: &["env", "GOVERSION"],
         // The go.mod file of Kubernetes 1.34 needs at least this version. If another module needs a newer version, Go
-        // downloads the newer toolchain itself, as every Go since 1.21 does.
+        // itself downloads the newer toolchain. Every version of Go since 1.21 can do this.
         least: Release(1, 24),
         uses: &[(Use::Recipe, "building images from Go modules"), (Use::Test, "an image whose build fails")],
         ..PLAIN
@@ -171,7 +181,7 @@ pub(crate) const TABLE: &[Known] = &[
     Known {
         tool: Tool::Pip,
         name: "pip",
-        // pip is run through Python, because a `pip` on the PATH may belong to another Python.
+        // Python runs pip as a module, because a program `pip` on the PATH may belong to another Python.
         command: "python3",
         package: "python3-pip",
         version: &["-m", "pip", "--version"],
@@ -195,8 +205,8 @@ pub(crate) const TABLE: &[Known] = &[
         name: "maven",
         command: "mvn",
         package: "maven",
-        // The option `-q` is needed. Without it, Maven prints its version in bold, even if the output is not a
-        // terminal. The digits in the escape sequence for bold text would be read as the version.
+        // Without the option `-q`, Maven prints its version in bold, even if the output is not a terminal. Parallax
+        // would then read the digits in the escape sequence for bold text as the version.
         version: &["-q", "--version"],
         // This is the first version of Maven that runs the plugin that copies JARs.
         least: Release(3, 6),
@@ -280,6 +290,32 @@ pub(crate) const TABLE: &[Known] = &[
         uses: &[(Use::Recipe, "the root file systems of images, made apart from this machine")],
         ..PLAIN
     },
+    Known {
+        tool: Tool::Helm,
+        name: "helm",
+        command: "helm",
+        version: &["version", "--short"],
+        least: Release(3, 0),
+        uses: &[(Use::Objects, "a fixture whose objects come from a chart")],
+        ..PLAIN
+    },
+    Known {
+        tool: Tool::Kustomize,
+        name: "kustomize",
+        command: "kustomize",
+        version: &["version"],
+        least: Release(4, 0),
+        uses: &[(Use::Objects, "a fixture whose objects come from a kustomization (`kubectl` serves, too)")],
+        ..PLAIN
+    },
+    Known {
+        tool: Tool::Kubectl,
+        name: "kubectl",
+        command: "kubectl",
+        version: &["version", "--client"],
+        uses: &[(Use::Objects, "a fixture whose objects come from a kustomization, without `kustomize`")],
+        ..PLAIN
+    },
 ];
 
 impl Tool {
@@ -316,6 +352,9 @@ impl Known {
     /// Returns instructions for a person to install the program.
     pub fn by_hand(&self) -> String {
         let least = if self.least > Release(0, 0) { format!(" {} or newer", self.least) } else { String::new() };
+        if self.package.is_empty() {
+            return format!("install {}{least} on the PATH", self.name);
+        }
         format!("install {}{least} (Debian and Ubuntu: `apt-get install {}`)", self.name, self.package)
     }
 
@@ -334,11 +373,13 @@ mod tests {
         for (at, row) in TABLE.iter().enumerate() {
             let same = TABLE.iter().filter(|other| other.tool == row.tool || other.name == row.name).count();
             assert_eq!(same, 1, "{}", row.name);
-            assert!(!row.uses.is_empty() && !row.command.is_empty() && !row.package.is_empty(), "{}", row.name);
-            // Each row must be at the index of its variant in the enum. Together with the check of the table's length
-            // below, this shows that every variant has a row.
+            assert!(!row.uses.is_empty() && !row.command.is_empty(), "{}", row.name);
+            let by_hand = row.uses.iter().all(|(of, _)| *of == Use::Objects);
+            assert_eq!(row.package.is_empty(), by_hand, "{}", row.name);
+            // Each row must be at the index of its variant in the enum. The check of the table's length below then
+            // shows that every variant has a row.
             assert_eq!(row.tool as usize, at, "{}", row.name);
         }
-        assert_eq!(TABLE.len(), Tool::Unshare as usize + 1);
+        assert_eq!(TABLE.len(), Tool::Kubectl as usize + 1);
     }
 }

@@ -1,8 +1,8 @@
 //! Copies the machine's own apt sources for another suite.
 //!
-//! Only the sources of Debian's own archive are copied. These are the sources of this machine's release that have only
-//! Debian's components, and that name either Debian's archive key or no key. Third-party sources are not copied,
-//! because their servers may lack the other suite.
+//! Only the sources of Debian's own archive are copied. Such a source is for this machine's release and has only
+//! Debian's components. Its key is Debian's archive key, or it names no key. Third-party sources are not copied,
+//! because their servers may not have the other suite.
 //!
 //! The option `trusted` is not copied. Somebody who set this option decided that apt accepts unsigned packages from
 //! one source of this machine. The decision does not cover another suite, whose packages become part of images that
@@ -19,7 +19,8 @@ use super::system::System;
 /// The components of Debian's own archive. A third-party repository has another component, such as `stable`, or it has
 /// the component `main` in a suite of its own, such as `bookworm-pgdg`.
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
-/// What can follow the release's codename in the name of a suite of Debian's archive.
+/// The suffixes of the suites in Debian's archive. The name of a suite is the release's codename and a suffix, for
+/// example `bookworm-updates`.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
 
 /// One apt source of Debian's own archive.
@@ -33,8 +34,8 @@ pub(crate) struct Source {
 }
 
 /// Returns apt sources of Debian's own archive for the suite `suite`, in the format of a `.sources` file. They are a
-/// copy of this machine's own sources with the name of the suite replaced. The folder `etc` is this machine's `/etc`.
-/// Returns `None` if the machine is not Debian, or has no such sources.
+/// copy of this machine's own sources, in which the name of the suite is replaced. The folder `etc` is this machine's
+/// `/etc`. Returns `None` if the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -66,8 +67,7 @@ pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionEr
     Ok(files)
 }
 
-/// Returns the sources of Debian's own archive for the release `codename`, such as `bookworm`, out of all sources in
-/// the given files.
+/// Finds the sources of Debian's own archive in `files`. Returns those for the release `codename`, such as `bookworm`.
 pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for (path, text) in files {
@@ -86,8 +86,8 @@ pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
     sources
 }
 
-/// Returns `sources` for another release, in the format of a `.sources` file. `from` and `to` are the codenames of the
-/// old and of the new release.
+/// Returns a copy of `sources` for another release, in the format of a `.sources` file. `from` is the codename of the
+/// release in `sources`, and `to` is the codename of the other release.
 pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
     for source in sources {

@@ -11,7 +11,7 @@ use super::system::System;
 use parallax_record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
-/// Folders that are searched after the folders of PATH. The PATH of an ordinary user may lack the folders of
+/// The folders that are searched after the folders of PATH. The PATH of an ordinary user may not contain the folders of
 /// administration programs, such as `/usr/sbin`.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
@@ -70,7 +70,7 @@ pub async fn standings() -> Vec<Standing> {
     futures::future::join_all(TABLE.iter().map(one)).await
 }
 
-/// Searches for the program of the row `known`, as [`search`] does. Fails if the row does not declare the use `of`, or
+/// Returns the path of the program of the row `known` ([`search`]). Fails if the row does not declare the use `of`, or
 /// if no installed program is new enough.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {

@@ -13,8 +13,8 @@ pub(super) fn forms(text: &str) -> BTreeSet<String> {
     // A log line in JSON may contain an answer in JSON as a string. A secret in that answer is then quoted twice.
     let quoted = in_json(text);
     forms.insert(in_json(&quoted));
-    // Go's encoding/json also escapes `<`, `>` and `&`, so that its output is safe in HTML. For all other characters,
-    // Go's strconv.Quote writes the same as JSON.
+    // Go's encoding/json also escapes `<`, `>` and `&`, so that its output is safe in HTML. Go's strconv.Quote needs no
+    // form of its own, because it writes the same text as JSON.
     forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.insert(quoted);
     let percent = encoded(text, false);
@@ -35,9 +35,9 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Returns the base64 text of `bytes` if `before` other bytes come before them. Base64 characters that also contain
-/// bits of those other bytes are left out. The result has one text for each of the two base64 alphabets (`+/` and
-/// `-_`).
+/// Returns the base64 text of `bytes` in a longer text, in which `before` other bytes come before them. Base64
+/// characters that also contain bits of other bytes are left out. The result has one text for each of the two base64
+/// alphabets (`+/` and `-_`).
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);

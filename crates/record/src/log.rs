@@ -29,8 +29,8 @@ const FILE_FILTER: &str = "info,parallax=debug,parallax_probe=debug,kube_client=
 /// one.
 const SCREEN_FILTERS: [&str; 2] = ["warn,parallax=debug,parallax_probe=debug", FILE_FILTER];
 
-/// The destination of the log. All clones have the same destination. Nothing is written to a file before
-/// [`Log::write_to`] names the folder.
+/// The destination of the log. All clones have the same destination. Before the call of [`Log::write_to`], which names
+/// the folder, nothing is written to a file.
 #[derive(Clone, Default)]
 pub struct Log {
     target: Arc<Mutex<Target>>,
@@ -65,14 +65,13 @@ impl Log {
             let screen = Screen(log.clone());
             layer::layer().with_ansi(false).with_writer(screen).with_filter(filter(default))
         });
-        // `try_init` fails if the process already has a subscriber, for example that of a test. This log then stays
-        // empty, which does no harm.
+        // `try_init` fails if the process already has a subscriber, for example the subscriber of a test. This log then
+        // stays empty, which does no harm.
         let _ = tracing_subscriber::registry().with(file).with(screen).try_init();
         log
     }
 
-    /// From now on, writes the messages to `harness.log` in the folder `directory`, without the secrets that
-    /// `redactor` knows.
+    /// Writes all later messages to `harness.log` in the folder `directory`, without the secrets that `redactor` knows.
     pub fn write_to(&self, directory: &Path, redactor: Redactor) -> Result<(), RecordError> {
         let path = directory.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -81,13 +80,15 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the log also goes to standard error. Progress bars on standard error would then overwrite the log.
+    /// Whether the log also goes to standard error. If so, the caller must not show progress bars there, because they
+    /// would overwrite the log.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
 
     fn target(&self) -> std::sync::MutexGuard<'_, Target> {
-        // A poisoned lock is safe to use: a writer that panicked cannot have left the target half changed.
+        // If a thread panicked while it had the lock, the lock is poisoned. The target is still usable, because no
+        // writer leaves it half changed.
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,7 +145,8 @@ impl<'a> MakeWriter<'a> for Screen {
 
 /// Adds a method to `Result` for errors that the caller ignores, but that the log must contain.
 pub trait Noted<T> {
-    /// Returns the value of an `Ok`. For an `Err`, logs that `what` failed, and returns `None`.
+    /// Returns the value of an `Ok`. For an `Err`, logs that the action `what` (such as `read the file`) failed, and
+    /// returns `None`.
     fn noted(self, what: &str) -> Option<T>;
 }
 
@@ -156,8 +158,8 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
 
 /// Adds a method to `Result` for reading something that may be missing.
 pub trait Present<T> {
-    /// Returns the value, or `None` if the thing does not exist. For any other error, logs that `what` failed, and
-    /// returns `None`.
+    /// Returns the value, or `None` if the thing does not exist. For any other error, logs that the action `what`
+    /// failed, and returns `None`.
     fn present(self, what: &str) -> Option<T>;
 }
 

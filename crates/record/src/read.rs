@@ -10,8 +10,8 @@ use super::{RECORD_FILE, RecordError};
 
 /// Reads a record, given as the file or as the run's folder.
 ///
-/// An incomplete last line is ignored: a run that was killed may have been in the middle of writing it. A line in the
-/// middle that cannot be parsed is an error. A record in another format is a different error.
+/// An incomplete last line is ignored, because a run may have been killed while it wrote this line. Any other line that
+/// cannot be parsed is an error. A record in another format is a different error.
 pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     let path = if path.is_dir() { path.join(RECORD_FILE) } else { path.to_owned() };
     let shown = path.display().to_string();
@@ -40,8 +40,8 @@ pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
     Ok(events)
 }
 
-/// Returns an error if the format that the record's first line names is not the format of this version. A first line
-/// that is not `run-started` names no format, and is accepted here.
+/// Returns an error if the record's first line names another format than the format of this version. A first line that
+/// is not the event `run-started` names no format. This function accepts such a line.
 fn same_format(path: &str, first: &str) -> Result<(), RecordError> {
     let first: Value = serde_json::from_str(first).unwrap_or_default();
     let Some(run) = first.pointer("/event/run-started") else { return Ok(()) };

@@ -19,33 +19,33 @@ use super::forms::forms;
 
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// The smallest length of a secret that is searched for, in bytes. A shorter secret would also match ordinary words
-/// of the record. But a field is redacted even if its value is shorter, if the name of the field says that the value
-/// is secret. The secrets that the harness makes are far longer.
+/// The smallest length of a secret that is searched for, in bytes. A shorter secret would also match ordinary words of
+/// the record. But if the name of a field says that its value is secret, the value is redacted even if it is shorter.
+/// The secrets that the harness makes are far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
 /// The smallest length of a random text, in bytes. A text of this length with letters and digits counts as random: a
 /// piece of it is not an ordinary word, so its pieces can be searched for.
 const RANDOM_FROM: usize = 12;
-/// The largest length of a secret, in bytes, for which the pieces at every position are stored. If a secret is longer,
-/// only every [`PIECE`]th piece is stored, to save memory.
+/// The largest length of a secret, in bytes, whose pieces are stored for every position. Of a longer secret, only every
+/// [`PIECE`]th piece is stored, to save memory.
 const EVERY_PIECE_UP_TO: usize = 4 * 1024;
-/// The number of stored pieces after which memory is saved: of each further long secret, only every [`PIECE`]th piece
-/// is stored. A run may have thousands of tokens, and a token has about ten thousand pieces in all its forms. Beyond
-/// the limit, a few bytes of such a secret may remain where a text was cut. They are too few to be useful to an
-/// attacker.
+/// The largest number of stored pieces before the redactor saves memory. Beyond this number, it stores only every
+/// [`PIECE`]th piece of a further secret that is longer than [`SHORT`]. A run may have thousands of tokens, and a token
+/// has about ten thousand pieces in all its forms. Of a secret that is stored in this way, a few bytes may remain where
+/// a text was cut. They are too few to be useful to an attacker.
 const PIECES_LIMIT: usize = 7_000_000;
 /// The largest length of a short secret, in bytes. The pieces at every position of a short secret are stored, even
 /// beyond [`PIECES_LIMIT`].
 const SHORT: usize = 64;
 /// The shortest part of a secret that is removed next to a mark of truncation (such as `…`), in bytes.
 const LEAST_REST: usize = 3;
-/// The smallest length, in bytes, of a text that may have been truncated without a mark. Outputs, bodies and lines
-/// are truncated at certain lengths. The smallest of these lengths is 4 KiB, and up to 3 bytes of a cut character may
-/// be missing.
+/// The smallest length, in bytes, of a text that may have been truncated without a mark. Parallax truncates outputs,
+/// bodies and lines at several lengths, of which 4 KiB is the smallest. Up to 3 bytes of a cut character may be missing
+/// at the end.
 const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
-/// If a part of a random secret is longer than this number of bytes, the part contains at least one stored piece.
+/// Every part of a random secret that is longer than this number of bytes contains at least one stored piece.
 const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
 /// The base64 text at the beginning of every private key that the harness makes (PKCS #8, P-256). This beginning is
 /// not secret, and certificates contain parts of it, so it must not be redacted.
@@ -61,12 +61,12 @@ const SECRET_NAMES: [&str; 8] = ["password", "passwd", "passphrase", "pwd", "sec
 /// [`SECRET_NAMES`] says. For example, the id of an access key is like a user name, and appears everywhere.
 const PUBLIC_NAMES: [&str; 3] = ["accesskey", "keyid", "publickey"];
 
-/// The patterns of texts that look like a credential. The parts that match the groups `keep` and `rest` stay;
-/// everything else that matches is replaced.
+/// The patterns of texts that look like a credential. In a text that matches, the parts of the groups `keep` and `rest`
+/// stay, and everything else is replaced.
 static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // The signature or token in a presigned URL, because anyone who knows it can use the URL. The second pattern
-        // finds them in a presigned URL that is part of another URL, where `=` is written `%3D`.
+        // The signature or token in a presigned URL, because anyone who knows it can use the URL. The second pattern is
+        // for a presigned URL inside another URL, where `=` is written `%3D`.
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)=)[^\s&"'<>`),;\\]+"#,
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)%3D)(?:%25|%2[BF]|%3D|[^\s&"'<>`),;\\%])+"#,
         // The signature in an Authorization header of SigV4, at any place in a text.
@@ -86,7 +86,7 @@ static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
 
-/// The marks at the end of a truncated text. The crates `judge`, `probe` and `report` write them.
+/// The marks at the end of a truncated text. The crates `judge`, `probe` and `report` write these marks.
 static CUT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…| ?\.\.\."#).expect("the pattern is a regular expression"));
 /// The marks in front of a text whose beginning was cut off. A quotation mark may follow the mark.
@@ -103,8 +103,8 @@ struct Known {
     /// The stored pieces of the random secrets, in each of their forms. A form is one way to write a secret, such as
     /// Base64 or percent-encoding. A text that contains one of the pieces contains a part of a secret.
     pieces: HashSet<[u8; PIECE]>,
-    /// The secrets that are not random, in each of their forms. They are found only as a whole, because a piece could
-    /// be an ordinary word.
+    /// The secrets that are not random, in each of their forms. The redactor finds them only as a whole, because a
+    /// piece of one could be an ordinary word.
     whole: BTreeSet<String>,
     /// The automaton that searches for the texts of `whole` and prefers the longest match. `None` after a change of
     /// `whole`, until the next search builds the automaton again.
@@ -112,8 +112,8 @@ struct Known {
     /// The beginning of each form, to find a secret that was cut off at its end. For a secret that is not random, the
     /// beginning is the whole form. For a random secret, it is the longest beginning that may contain no stored piece.
     beginnings: BTreeSet<Vec<u8>>,
-    /// The end of each form, to find a secret whose beginning was cut off. Its bytes are in reverse order, so that the
-    /// same search works for both ends of a text. It is as long as the beginning of the same form in `beginnings`.
+    /// The end of each form, to find a secret whose beginning was cut off. An end has its bytes in reverse order, so
+    /// that the same search works for `beginnings` and `endings`. It is as long as the beginning of the same form.
     endings: BTreeSet<Vec<u8>>,
     /// The length of the longest text in `beginnings` and `endings`, in bytes. A search need not examine more bytes
     /// than this.
@@ -127,8 +127,8 @@ impl Redactor {
     }
 
     /// Registers a text that was found in a place for secrets, such as a Kubernetes Secret, under the name `name`. Not
-    /// every such text is secret, for example the value of `namespace`. The text is redacted elsewhere only if it is
-    /// random, or if `name` says that it is secret.
+    /// every such text is secret: for example, the value of `namespace` is not. The text is redacted elsewhere only if
+    /// it is random, or if `name` says that the text is secret.
     ///
     /// If the text is a JSON document, such as a store's list of users, each string in it is examined separately. The
     /// document as a whole is long and would count as random. Pieces of its ordinary words would then be redacted
@@ -155,7 +155,7 @@ impl Redactor {
         }
     }
 
-    /// Redacts every string in `value`, and every name of a field.
+    /// Redacts every string and every field name in `value`.
     pub fn apply(&self, value: &mut Value) {
         walk(value, &mut self.known());
     }
@@ -164,8 +164,8 @@ impl Redactor {
     ///
     /// # Errors
     ///
-    /// Fails if the copy can no longer be read as `T`. In that case, a secret is equal to a word that the format
-    /// needs, and the caller must not show `it`.
+    /// Fails if the redacted copy cannot be read as `T`, because a secret is equal to a word that the format needs. The
+    /// caller must then not show `it`.
     pub fn copy<T: Serialize + DeserializeOwned>(&self, it: &T) -> serde_json::Result<T> {
         let mut value = serde_json::to_value(it)?;
         self.apply(&mut value);
@@ -206,9 +206,10 @@ pub fn by_form(text: &str) -> String {
     text
 }
 
-/// Removes the user name and the password from an address in a setting, such as that of a proxy or an engine. The
-/// address needs no scheme and no port, and the password may be encoded or not: everything before the last `@` is
-/// removed. The user name of an SSH address without a password is kept, because it is not secret.
+/// Removes the user name and the password from an address in a setting, such as the address of a proxy or of an engine.
+/// Everything between the scheme and the last `@` is removed. So the address needs no scheme and no port, and the
+/// password may be encoded or not. The user name of an SSH address without a password is kept, because it is not
+/// secret.
 pub fn address(text: &str) -> String {
     let is_scheme = |it: &str| !it.is_empty() && it.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
     let (scheme, rest) = match text.find("://").filter(|end| is_scheme(&text[..*end])) {
@@ -232,8 +233,9 @@ impl Known {
             return;
         }
         let random = is_random(body);
-        // Each line of a secret is registered too, because a log may contain the lines separately. A random secret has
-        // stored pieces, so it needs no lines.
+        // If the secret is not random, each of its lines is registered too, because a log may contain the lines
+        // separately. The lines of a random secret need not be registered, because the redactor finds them by their
+        // pieces.
         let lines = body.lines().filter(|line| line.len() >= SHORTEST && line.len() < body.len() && !random);
         let all = lines.flat_map(forms).chain(forms(body));
         for form in all.collect::<BTreeSet<_>>() {
@@ -314,8 +316,8 @@ impl Known {
         let starts = marks.flat_map(|it| [Some(it), (bytes.get(it) == Some(&b'"')).then_some(it + 1)]).flatten();
         let starts = starts.chain(whole);
         let longest = |start: usize| {
-            // `endings` contains reversed bytes. So the bytes after the mark are reversed once, and then parts of
-            // them are looked up in `endings`.
+            // The texts in `endings` are reversed. So the bytes after the mark are reversed too, and then parts of them
+            // are looked up in `endings`.
             let most: Vec<u8> = bytes[start..(start + self.longest).min(bytes.len())].iter().rev().copied().collect();
             let lengths = (LEAST_REST..=most.len()).rev();
             let length = lengths.into_iter().find(|length| begins_one(&self.endings, &most[most.len() - length..]))?;
@@ -399,7 +401,8 @@ fn walk(value: &mut Value, known: &mut Known) {
     }
 }
 
-/// Replaces the text of a field with a secret name, and each text of a list. For example, several cookies are a list.
+/// Redacts the value of a field whose name says that the value is secret. If the value is a list, such as several
+/// cookies, each text in the list is redacted.
 fn conceal(field: &mut Value) {
     match field {
         Value::String(text) => REDACTED.clone_into(text),
@@ -408,9 +411,9 @@ fn conceal(field: &mut Value) {
     }
 }
 
-/// If `items` are several strings, and one of them contains the first or the last line of a private key, returns the
-/// strings joined to one text. The lines of a log are an example of such strings. The caller searches the joined
-/// text, because the pattern of a private key finds the other lines of the key only together with its first line.
+/// Joins strings, such as the lines of a log, to one text if one of them contains the first or the last line of a
+/// private key. Otherwise returns `None`. The caller searches the joined text, because the pattern of a private key
+/// finds the other lines of the key only together with its first line.
 fn key_in_lines(items: &[Value]) -> Option<String> {
     let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
     let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
-/// The result of a set-up step that ended without reporting success or failure, because something else failed or the
-/// run was interrupted.
+/// The result of a set-up step that reported neither success nor failure. It was given up, because something else
+/// failed or the run was interrupted.
 pub const GAVE_UP: &str = "gave up";
 
 /// Accepts events from any task and passes them to the writer. The sink never blocks and never fails, so that reporting
@@ -41,8 +41,8 @@ impl Sink {
         self.say(EventKind::Warning { text: text.into() });
     }
 
-    /// Reports the start of a set-up step, for example of a cluster. The caller must end the step: if the result is
-    /// dropped before its end, the step counts as failed ("gave up").
+    /// Reports the start of a set-up step, for example of a cluster. The caller must end the step with [`Setup::done`]
+    /// or [`Setup::failed`]. If the caller drops the result before, the step counts as failed ("gave up").
     pub fn setup(&self, id: impl Into<String>, title: impl Into<String>) -> Setup {
         let id = id.into();
         self.say(EventKind::SetupStarted { id: id.clone(), title: title.into() });
@@ -71,8 +71,8 @@ impl Setup {
         self.sink.say(EventKind::SetupProgress { id: self.id.clone(), text: text.into() });
     }
 
-    /// Reports that the set-up step has succeeded. `detail` tells people how, for example `from engine`, `built` or
-    /// `ready`.
+    /// Reports that the set-up step has succeeded. `detail` is a short text about the success for people, for example
+    /// `from engine`, `built` or `ready`.
     pub fn done(mut self, detail: impl Into<String>) {
         self.end(detail.into(), None);
     }

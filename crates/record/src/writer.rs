@@ -14,7 +14,7 @@ use super::{RecordError, Redactor, Sink};
 
 /// The name of the record within the run's folder.
 pub const RECORD_FILE: &str = "record.jsonl";
-/// The live display updates itself in this interval while no event arrives, in milliseconds.
+/// While no event arrives, the writer calls [`Live::tick`] at this interval, in milliseconds.
 const TICK_MS: u64 = 250;
 
 /// A live display of a run. It runs on the writer's thread and receives every redacted event, including events that the
@@ -29,8 +29,8 @@ pub trait Live: Send {
     fn close(&mut self);
 }
 
-/// The writer of one run. [`Recorder::finish`] ends the record with a last event. If the recorder is dropped without
-/// this call, the record has no such last event.
+/// The handle of a run's writer. [`Recorder::finish`] adds a last event and ends the record. If the recorder is dropped
+/// without this call, the record has no such last event.
 #[derive(Debug)]
 pub struct Recorder {
     send: Sender<Message>,
@@ -96,14 +96,16 @@ impl Recorder {
             .spawn(move || writer.run(&receive, began))
             .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
-        // Sending fails only after the writer has ended. Later events belong to no record, so they are dropped.
+        // Sending fails only after the writer has ended. An event that comes later belongs to no record, so it is
+        // dropped.
         let sink = Sink::new(move |kind| {
             drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }));
         });
         Ok((sink, recorder))
     }
 
-    /// Registers a secret. From now on, it is redacted, also in events that were sent earlier but are not written yet.
+    /// Registers a secret. From now on, the secret is redacted, also in events that were sent earlier but are not
+    /// written yet.
     pub fn redact(&self, secret: &Secret) {
         self.redactor.register(secret);
     }
@@ -194,8 +196,8 @@ impl Writer {
     }
 
     fn take(&mut self, at_ms: u64, kind: EventKind) {
-        // Events of two tasks may arrive in the wrong order. The record gets the later of the two times, so that the
-        // times in the record never decrease.
+        // Events of two tasks may arrive in the wrong order. An event that arrives too late gets the time of the event
+        // before it, so that the times in the record never decrease.
         self.last_ms = self.last_ms.max(at_ms);
         let event = self.redacted(&Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
@@ -223,16 +225,16 @@ impl Writer {
         let mut line = serde_json::to_vec(event).expect("an event came from JSON just now");
         line.push(b'\n');
         if let Err(source) = file.write_all(&line) {
-            // A failed write does not stop the run. The file then ends with the last line that was written, but the
-            // list of events stays complete.
+            // A failed write does not stop the run. The file then lacks all later events, but the list of events in
+            // memory stays complete.
             self.file = None;
             self.recorded.error = Some(RecordError::Write { path: self.path.display().to_string(), source });
         }
     }
 }
 
-/// Writes a record that was joined from other records into the folder `directory`. The events of those records are
-/// already redacted. The folder is created if it is missing.
+/// Writes a joint record to the folder `directory`. The events come from other records, so they are already redacted.
+/// The folder is created if it is missing.
 ///
 /// # Errors
 ///
@@ -256,8 +258,8 @@ fn path_in(directory: &Path) -> Result<PathBuf, RecordError> {
     Ok(directory.join(RECORD_FILE))
 }
 
-/// Makes the link `latest` point to `directory`, and replaces an existing link atomically. The link is only a
-/// convenience, so a failure is ignored.
+/// Makes the link `latest` point to `directory`, and replaces an existing link atomically. A failure is ignored,
+/// because the link is only a convenience.
 fn point_latest(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let fresh = parent.join(format!(".latest-{}", std::process::id()));

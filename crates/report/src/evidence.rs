@@ -9,15 +9,15 @@ use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
 
-/// The largest number of characters of a text that reports show. The record contains the whole text.
+/// Reports cut a text after this number of characters. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// Reports show at most this number of the lines that a step read from logs, events and objects.
+/// Reports show at most this number of a step's notes, which are lines from logs, events and objects.
 const NOTES_SHOWN: usize = 20;
 
 /// A line of evidence: its label (`addresses`, `chain`, …), and the observed text.
 pub(crate) type Line = (&'static str, String);
 
-/// Returns the evidence that helps to understand a failed step, the most useful lines first.
+/// Returns the evidence that helps a reader to understand a failed step, the most useful lines first.
 pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(question) = &step.question {
@@ -26,8 +26,8 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
     }
-    // If the step has notes, they are shown further below, and they list one by one how the object differs from what
-    // was expected. So the matcher `object` is left out here.
+    // The notes of a step are shown further below. They list one by one how the object differs from the expectation. So
+    // if the step has notes, the matcher `object` is left out here.
     let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.notes.is_empty();
     for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
@@ -81,7 +81,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     lines
 }
 
-/// The result of verifying a refused signature, as one short text.
+/// Describes in one short text what the verification of a refused signature found.
 pub(crate) fn verified(finding: &SignatureFinding) -> String {
     let right = |right: bool| if right { "right" } else { "wrong" };
     let mut parts = Vec::new();
@@ -114,8 +114,8 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
         (Some(peer), _) => lines.push(("connected", peer.to_string())),
         _ => {}
     }
-    // The certificate chain is evidence if the handshake was refused. After a successful handshake it does not help the
-    // reader.
+    // The certificate chain is shown only if the TLS handshake failed. After a successful handshake, it does not help
+    // the reader.
     if matches!(cause, Some(Cause::Tls { .. })) || answer.cause().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }

@@ -8,9 +8,9 @@ use parallax_vocab::event::{BLOCKED, FAILURE, Failure, Outcome, Problem, StepEnd
 use super::summary::{Summary, Variant};
 use super::{evidence, seconds};
 
-/// Explains the failed and blocked steps of each variant that is not as declared. With `all`, the function explains the
-/// steps of every variant. With `only`, it explains the steps of the scenario, variant or step with that name. Returns
-/// `None` if nothing has that name.
+/// Explains the failed and blocked steps of each variant that did not behave as its scenario declares. With `all`, the
+/// function explains these steps of every variant. With `only`, it explains only the scenario, the variant or the step
+/// with this name. Returns `None` if nothing has this name.
 pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
@@ -29,8 +29,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // If the reader gives no name (`only`), the reader wants to know what is not as declared. Steps that fail
-            // in a break as declared would only distract the reader.
+            // A reader who gives no name (`only`) wants to know what is not as declared. The steps that fail in a
+            // break, as the break declares, would only distract this reader.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }
@@ -57,16 +57,16 @@ pub fn names(summary: &Summary) -> Vec<String> {
     all
 }
 
-/// Explains the steps of a variant. `whole` says whether the reader asks for the whole variant. `told` says whether
-/// the failure of the variant has been explained before.
+/// Explains the steps of a variant. `whole` says whether the reader asks for the whole variant, and not only for a
+/// step. `told` says whether an earlier part of the text has explained the failure of the variant.
 fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (whole, told): (bool, bool)) {
     let explained: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
     let failure = match &variant.outcome {
         Some(Outcome::Error { failure }) if whole && !told => Some(failure),
         _ => None,
     };
-    // Some problems are steps that passed although they should fail. Such a step has no cause to explain, so the
-    // problem itself is shown.
+    // A step that passed although the break declares that it fails is a problem too. Such a step has no cause to
+    // explain, so the problem itself is shown.
     let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
     let problems: Vec<&Problem> = match &variant.outcome {
         Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),
@@ -102,7 +102,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], (
 }
 
 /// Compares a step that failed or was blocked with what its break declares. `None` if the variant is no break, or if
-/// it has no verdict.
+/// the variant has no verdict.
 fn declared(variant: &Variant, step: &StepEnded) -> Option<String> {
     variant.break_name()?;
     let problems = match &variant.outcome {
@@ -118,7 +118,7 @@ fn declared(variant: &Variant, step: &StepEnded) -> Option<String> {
         Verdict::Failed if declared.starts_with(FAILURE) => "NOT this: another cause than declared",
         Verdict::Blocked if declared.starts_with(FAILURE) => "NOT this: the step was not reached",
         _ if declared == BLOCKED => "NOT this: the step ran",
-        _ => return Some("NOT this: the break declares nothing about the step".to_owned()),
+        _ => return Some("NOT this: no failure of the step is declared".to_owned()),
     };
     Some(format!("{declared}; {differs}"))
 }
@@ -222,7 +222,7 @@ mod tests {
         for (expected, words) in [
             ("failure with dns: no-address", "failure with dns: no-address; NOT this: another cause than declared"),
             ("blocked", "blocked; NOT this: the step ran"),
-            ("passed", "NOT this: the break declares nothing about the step"),
+            ("passed", "NOT this: no failure of the step is declared"),
         ] {
             let outcome = Some(Outcome::NotAsExpected { problems: vec![problem(expected)] });
             let mut changed = summary.clone();
@@ -239,8 +239,8 @@ mod tests {
         let well = Summary::from_events(&samples::all_good());
         let text = explanation(&well, None, false).expect("all are meant");
         assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
-        // A step passed although it should fail. Such a step has no cause, but the explanation must contain the step
-        // nevertheless.
+        // In this run, a step passed although the break declares that it fails. Such a step has no cause, but the
+        // explanation must contain the step.
         let wrong = Summary::from_events(&samples::break_did_not_break());
         let text = explanation(&wrong, None, false).expect("all are meant");
         assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");

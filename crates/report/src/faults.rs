@@ -6,7 +6,8 @@ use parallax_vocab::event::{Failure, Outcome};
 use super::seconds;
 use super::summary::{SetUp, Summary, Variant};
 
-/// A failure of the harness, the engine or the machine, with the set-up steps and the variants that it ended.
+/// A failure of the harness, the engine or the machine, with the set-up steps and the variants that failed because of
+/// it.
 #[derive(Clone, Debug)]
 pub struct Fault<'a> {
     /// The failure of the harness, the engine or the machine.
@@ -29,7 +30,7 @@ impl Fault<'_> {
         }
     }
 
-    /// Whether the failure ended the run, but neither a set-up step nor a variant.
+    /// Whether the failure belongs only to the run as a whole, and not to a set-up step or a variant.
     pub fn is_of_the_run(&self) -> bool {
         self.setups.is_empty() && self.variants.is_empty()
     }
@@ -50,10 +51,11 @@ impl Fault<'_> {
 
 impl Summary {
     /// Returns each failure of the harness, the engine or the machine once, with the set-up steps and the variants that
-    /// it ended: first the failures of set-up steps, then those of variants, and last the failure of the run.
+    /// failed because of it. The failures of set-up steps come first, then those of variants, and last the failure of
+    /// the run.
     ///
-    /// A set-up step may have been given up, because something else failed or the run was interrupted. Such a step is
-    /// returned only if there is no other failure, and if the run was not interrupted.
+    /// A set-up step is given up if something else fails, or if the run is interrupted. Such a step is returned only if
+    /// there is no other failure and the run was not interrupted.
     pub fn faults(&self) -> Vec<Fault<'_>> {
         let mut faults: Vec<Fault<'_>> = Vec::new();
         let failed = |given_up: bool| {

@@ -12,7 +12,8 @@ pub struct Measured<'a> {
     pub variant: &'a Variant,
     /// The measured figure.
     pub figure: &'a Figure,
-    /// The moments of the figure's worst round, in the order of time.
+    /// The moments of the figure's worst round, in the order of time. Empty if an earlier figure has the same worst
+    /// round, because the timeline is then shown with that figure.
     pub timeline: Vec<&'a Moment>,
 }
 
@@ -36,8 +37,8 @@ impl Summary {
     }
 }
 
-/// Returns what was observed at which time in a figure's worst round. If that round was run again, the result comes
-/// from its last run.
+/// Returns the moments that were observed in a figure's worst round. If this round was void and was run again, the
+/// moments come from its last run.
 fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
     let mut moments = Vec::new();
     for step in &variant.steps {

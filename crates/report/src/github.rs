@@ -9,8 +9,8 @@ use super::summary::{Summary, Variant};
 use super::terminal::{look_in, rerun};
 use super::{evidence, seconds};
 
-/// Renders the summary page as Markdown. `command` is the command with which the user runs the harness; the page
-/// suggests commands with it.
+/// Renders the summary page as Markdown. `command` is the command with which the user runs the harness, for example
+/// `parallax e2e`. The page uses `command` to show how a failed variant can be run again.
 pub fn markdown(summary: &Summary, command: &str) -> String {
     let totals = summary.totals();
     let mut out = format!(
@@ -107,7 +107,7 @@ fn of_fault(out: &mut String, fault: &Fault<'_>) {
 }
 
 /// Returns a GitHub workflow command for each problem of a variant. GitHub shows each problem at the line of the
-/// scenario file to which it belongs.
+/// scenario file to which the problem belongs.
 pub fn annotations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for variant in summary.variants() {
@@ -171,7 +171,7 @@ fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// Escapes a sentence so that no character of it counts as Markdown or HTML. Code between backticks stays code.
+/// Escapes a sentence, so that none of its characters counts as Markdown or HTML. Code between backticks stays code.
 fn plain(text: &str) -> String {
     let balanced = text.matches('`').count().is_multiple_of(2) && longest_run(text) < 2;
     let mut out = String::new();
@@ -185,7 +185,7 @@ fn plain(text: &str) -> String {
                 _ if balanced && number % 2 == 1 => out.push(c),
                 '<' => out.push_str("&lt;"),
                 '&' => out.push_str("&amp;"),
-                // Without the escape, an `@` before a letter would mention a GitHub user.
+                // Without the escape, an `@` and a name after it would mention a user of GitHub.
                 '@' => out.push_str("&#64;"),
                 '*' | '_' | '[' | ']' | '!' | '#' | '~' | '\\' => out.extend(['\\', c]),
                 _ => out.push(c),

@@ -1,5 +1,5 @@
-//! The JUnit report. Scenarios are suites and variants are cases, so that the report has the same counts as the
-//! summary ([`Summary::totals`]). The output of a case shows what each step saw.
+//! The JUnit report. Each scenario is a suite and each variant is a case, so that the report has the same counts as the
+//! summary ([`Summary::totals`]). The output of a case shows what each step of the variant observed.
 //!
 //! A break that failed as declared is a success. The type of a failure shows who is responsible: `expectation` is the
 //! system under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
@@ -7,8 +7,8 @@
 //!
 //! CI services use the report in different ways:
 //! - GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups cases by `classname`. It treats cases with the same
-//!   `classname` and `name` as one case. It links `file`, and shows `system-out` of failed cases. The first
-//!   `[[ATTACHMENT|path]]` in `system-out` becomes a link.
+//!   `classname` and `name` as one case. It shows `file` as a link, and shows `system-out` of failed cases. The first
+//!   `[[ATTACHMENT|path]]` in `system-out` becomes a link too.
 //! - Jenkins (plugin junit) takes the part of `classname` before the last dot as the package, so each area becomes a
 //!   package.
 //! - On GitHub, actions that read JUnit annotate `file` and `line`.
@@ -42,8 +42,8 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
 }
 
 /// Returns the suite for the environment. The output of the suite shows how each set-up step ended. If the run failed
-/// and no variant failed, the totals count one failure for the run. Only then does the suite contain a case, which
-/// stands for this failure.
+/// and no variant failed, the suite contains one case for this failure, because the totals count it too. Otherwise the
+/// suite contains no case.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();
@@ -90,8 +90,8 @@ fn suite(summary: &Summary, scenario: &Scenario) -> TestSuite {
     suite
 }
 
-/// Returns the scenario's name as a class in a package, for example `presign.presigned-url`. A dot in the name itself
-/// is replaced, because it would begin a package.
+/// Returns the scenario's name in the form of a class in a package, for example `presign.presigned-url`. A dot in the
+/// name itself is replaced, because a dot separates the package from the class.
 fn class(scenario: &str) -> String {
     scenario.replace('.', "_").replace('/', ".")
 }
@@ -104,8 +104,8 @@ fn page(summary: &Summary) -> Option<String> {
     (is_below && !directory.is_empty()).then(|| format!("{directory}/report.html"))
 }
 
-/// Returns the JUnit case of a variant. The output of the case begins with the link to the variant on the HTML page,
-/// and then shows what each step saw.
+/// Returns the JUnit case of a variant. The output of the case shows what each step observed. For a failed case, links
+/// to the HTML page come first.
 fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> TestCase {
     let counted = variant.counts_as(summary.interrupted());
     let mut status = match (counted, &variant.outcome) {
@@ -154,8 +154,8 @@ fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
     variant.started.as_ref().map(|started| (started.file.as_str(), None))
 }
 
-/// Adds to the output of a case the path of the HTML page, in GitLab's notation, and the permalinks of the steps that
-/// are not as declared.
+/// Adds two things to the output of a case: the path of the HTML page in GitLab's notation, and the permalinks of the
+/// steps that are not as declared.
 fn where_it_is(text: &mut String, summary: &Summary, variant: &Variant) {
     let Some(page) = page(summary) else { return };
     let _ = writeln!(text, "[[ATTACHMENT|{page}]]");
@@ -210,8 +210,9 @@ fn failure(problems: &[Problem]) -> TestCaseStatus {
     status
 }
 
-/// Returns the status for a failure of the harness, the engine or the machine. The status is a JUnit failure and not
-/// a JUnit error. JUnit counts errors separately, so the number of failures would then differ from the summary.
+/// Returns the status for a failure of the harness, the engine or the machine. The status is a JUnit failure and not a
+/// JUnit error, because JUnit counts errors separately. With errors, the number of failures would differ from the
+/// summary.
 fn broken(failure: &Failure) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));

@@ -1,8 +1,8 @@
 //! Makes all reports for people and tools from recorded events only.
 //!
 //! [`Summary`] collects the events of a run, and [`terminal`], [`page`], [`junit`] and [`github`] render the summary.
-//! [`live`] shows the events as they arrive. A report is the same, whether it is made during the run or later from
-//! the record.
+//! [`live`] shows the events as they arrive. A report that is made during the run is the same as a report that is made
+//! later from the record.
 //!
 //! **Architecture Invariant:** every report is a pure function of recorded events. No report uses a clock, the
 //! environment or an engine.
@@ -55,8 +55,8 @@ pub enum ReportError {
     Page(#[from] minijinja::Error),
 }
 
-/// Writes a report atomically: to a temporary file that then gets the name `path`. An existing file or link of that
-/// name is replaced, and a link is never followed.
+/// Writes a report atomically: to a temporary file that then gets the name `path`. An existing file or link with this
+/// name is replaced. The file to which a link points does not change.
 pub fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let write = || {
         if path.metadata().is_ok_and(|it| !it.is_file()) {

@@ -31,7 +31,7 @@ pub enum MergeError {
         /// The difference between the two records, in words.
         difference: String,
     },
-    /// Two records are of the same shard, so one of them is superfluous.
+    /// Two of the records are of the same shard, and only one of them can be joined.
     #[error("{first} and {second} are both shard {number}; give one of them")]
     Twice {
         /// The path of the first of the two records of the same shard.
@@ -68,8 +68,8 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Compares two shards. Returns a difference that proves that the shards are not of the same run. `None` if there
-    /// is no such difference.
+    /// Compares two shards. Returns a difference which shows that the shards are not of the same run; `None` if there
+    /// is none.
     fn difference(&self, other: &Self) -> Option<String> {
         let (one, two) = (self.shard, other.shard);
         if self.started.parallax != other.started.parallax {
@@ -121,8 +121,8 @@ fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Joins the records of shards into the record of one run. Each record is given with its path. The joint record has the
-/// id `run` and the folder `directory`. Its times are relative to the start of each shard, as if all shards had started
-/// together. Only the displayed start time depends on the machines' clocks.
+/// id `run` and the folder `directory`. The time of an event is relative to the start of its shard, as if all shards
+/// had started together. So only the displayed start time depends on the machines' clocks.
 pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -> Result<Vec<Event>, MergeError> {
     let mut parts = records.iter().map(Part::of).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.shard.number);
@@ -176,8 +176,8 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
 }
 
 /// Converts an event of a shard into an event of the joint record. Returns `None` for an event that the joint record
-/// contains only once. Two machines give the same names to their clusters and images, so the shard's number is added
-/// to such a name.
+/// contains only once. Two machines give the same names to their clusters and images. So the shard's number is added to
+/// these names.
 fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
     let number = part.shard.number;
     let mut event = event.clone();
@@ -196,7 +196,7 @@ fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
 }
 
 /// Adds the shard's number to the id of a set-up step: `cluster/c1` becomes `cluster/2-c1`. The id of an environment
-/// contains the name of its scenario, which is in one shard only, so it is not changed.
+/// does not change. It contains the name of the scenario, and a scenario is in one shard only.
 fn numbered(id: &str, number: u16) -> String {
     match id.split_once('/') {
         Some(("environment" | "variant", _)) => id.to_owned(),
@@ -219,8 +219,8 @@ fn cleaned_up(parts: &[Part<'_>]) -> EventKind {
     EventKind::CleanedUp { removed: all, elsewhere: anywhere_else, remaining: left, took_ms: longest_ms }
 }
 
-/// Returns the proof of the whole run: the union of the shards' proofs. This is correct because a scenario is never
-/// divided among shards.
+/// Returns the proof of the whole run: the union of the shards' proofs. The union is correct, because all variants of a
+/// scenario are in the same shard.
 fn proof(parts: &[Part<'_>]) -> Proof {
     let all = |of: fn(&RunEnded) -> &Vec<String>| {
         let names: BTreeSet<&String> = parts.iter().filter_map(|part| part.ended).flat_map(of).collect();
@@ -233,8 +233,8 @@ fn interrupted(parts: &[Part<'_>]) -> bool {
     parts.iter().filter_map(|part| part.ended).any(|ended| ended.exit == Exit::Interrupted)
 }
 
-/// Returns the reason why the whole run failed: a missing shard, or the failures of the shards. `None` if it did not
-/// fail.
+/// Returns the reason why the whole run failed: a shard is missing, or variants are in no shard, or shards failed.
+/// `None` if the run as a whole did not fail.
 fn failure(parts: &[Part<'_>]) -> Option<Failure> {
     let shard = parts.first()?.shard;
     let there: BTreeMap<u16, &Part<'_>> = parts.iter().map(|part| (part.shard.number, part)).collect();
@@ -278,8 +278,8 @@ mod tests {
         Event { at_ms, event: serde_json::from_value(event).expect("an event") }
     }
 
-    /// Makes a record for the tests: of shard `number` of 2, or, without a number, of the whole run. `last` is the
-    /// outcome of the last variant.
+    /// Makes a record for the tests. With a `number`, it is the record of this shard (of two shards). Without a number,
+    /// it is the record of the whole run. `last` is the outcome of the last variant.
     fn record(number: Option<u16>, variants: &[&str], last: &Outcome) -> Vec<Event> {
         let whole = ["a/one", "a/one+broken", "b/two"];
         let mut started = json!({

@@ -2,8 +2,8 @@
 
 use parallax_vocab::{Event, EventKind};
 
-/// The wall-clock time of each phase of a run, in milliseconds. Phases may overlap: an environment may be set up
-/// while another cluster starts. So the sum of the phases differs from the total. If a phase does several things at
+/// The wall-clock time of each phase of a run, in milliseconds. Phases may overlap: an environment may be set up while
+/// another cluster starts. So the sum of the phases may differ from the total. If several things of one phase happen at
 /// the same time, this time counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
@@ -21,8 +21,8 @@ pub struct Phases {
     pub clean_up_ms: u64,
     /// The time of the whole run.
     pub total_ms: u64,
-    /// The time in which no cluster was starting and no step was running: the time that the harness itself needs. The
-    /// time for which `parallax up` keeps an environment does not count, because the harness then waits for a user.
+    /// The time that the harness itself needs. In this time, no cluster was starting and no step was running. The time
+    /// for which `parallax up` keeps an environment does not count, because the harness then waits for a user.
     pub harness_ms: u64,
 }
 
@@ -95,7 +95,8 @@ const FIXTURES: usize = 3;
 const PROBES: usize = 4;
 const CLEAN_UP: usize = 5;
 
-/// Returns the index of the phase to which a set-up step belongs. The first part of the step's id decides this.
+/// Returns the index of the phase to which a set-up step belongs, by the first part of the step's id. `None` if the
+/// step belongs to no phase.
 fn phase_of(id: &str) -> Option<usize> {
     match id.split('/').next() {
         Some("engine") => Some(ENGINE),

@@ -255,7 +255,7 @@ pub(crate) fn expectation_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// The events of a run with a break that should make a step fail. The step passes, so the break is not as declared.
+/// The events of a run with a break that declares that a step fails. The step passes, so the break is not as declared.
 pub(crate) fn break_did_not_break() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -276,8 +276,8 @@ pub(crate) fn break_did_not_break() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// The events of a run in which one image cannot be built, and in which the set-up of another image is therefore given
-/// up. Such a run says nothing about the system under test.
+/// The events of a run in which one image cannot be built. Therefore the harness gives up the set-up of another image.
+/// Such a run says nothing about the system under test.
 pub(crate) fn harness_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
@@ -363,7 +363,8 @@ pub(crate) fn unproven() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// The events of a run in which every variant was skipped. `accepted` says whether the user allows this.
+/// The events of a run in which every variant was skipped. `accepted` says whether the user allows such a run
+/// (`--allow-skips`).
 pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     let mut tape = Tape::new(&["contract"]);
     tape.demand(Demands { proof: false, allow_skips: accepted });

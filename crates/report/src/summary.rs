@@ -15,7 +15,7 @@ use parallax_vocab::event::AGAIN;
 /// The summary of a run: everything that reports need. Lists are in the order of the events.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The first event of the run, which describes the run and its machine. `None` if the record does not contain it.
+    /// The first event of the run, which describes the run. `None` if the record does not contain this event.
     pub run: Option<RunStarted>,
     /// What the harness reported about its own actions, for people.
     pub notes: Vec<String>,
@@ -51,24 +51,24 @@ pub struct SetUp {
     pub error: Option<Failure>,
 }
 
-/// A scenario with those of its variants that were part of the run.
+/// A scenario of the run, with its variants.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The scenario's name: its path below `scenarios`, for example `presign/presigned-url`.
     pub name: String,
-    /// The baseline and the breaks, in the order of the run.
+    /// The variants of the scenario that were part of the run, in the order of the run.
     pub variants: Vec<Variant>,
 }
 
-/// A variant of a scenario: the baseline or a break.
+/// A variant of a scenario: the baseline, a declared change that must pass, or a break.
 #[derive(Clone, Debug)]
 pub struct Variant {
     /// The id of the variant.
     pub id: VariantId,
     /// The event of the variant's start; `None` if the variant never started.
     pub started: Option<VariantStarted>,
-    /// The time at which the variant started, in milliseconds since the start of the run; 0 if the variant never
-    /// started. If the variant was run again, the time of the last start.
+    /// The time at which the variant started, in milliseconds since the start of the run. It is 0 if the variant never
+    /// started, and the time of the last start if the variant was run again.
     pub from_ms: u64,
     /// The results of the variant's steps, in the order in which they ended.
     pub steps: Vec<StepEnded>,
@@ -86,8 +86,8 @@ pub struct Variant {
 /// The result of the clean-up at the end of the run.
 #[derive(Clone, Debug)]
 pub struct CleanUp {
-    /// The number of containers, networks and volumes that were removed. If `elsewhere` is true: the number of
-    /// Kubernetes objects.
+    /// The number of containers, networks and volumes that were removed. If `elsewhere` is true, the number of
+    /// Kubernetes objects that were removed.
     pub removed: usize,
     /// Whether the removed objects are in a cluster that the harness does not own.
     pub elsewhere: bool,
@@ -103,7 +103,7 @@ pub struct Totals {
     /// The number of variants that ended as declared.
     pub passed: usize,
     /// The number of variants that ended not as declared or with an error. A variant that never ended counts too,
-    /// unless the run was interrupted.
+    /// unless the run was interrupted. If no variant failed but the run as a whole failed, the number is 1.
     pub failed: usize,
     /// The number of variants that were skipped, or that did not run because the run was interrupted or enough other
     /// variants had failed.
@@ -133,10 +133,10 @@ impl Variant {
     }
 
     /// Adds the result of a step that ended at `at_ms`. In a variant that is kept (`parallax up`), a step may run
-    /// again. Its new result then replaces the earlier one.
+    /// again. The new result then replaces the earlier result.
     fn take(&mut self, step: &StepEnded, at_ms: u64) {
-        // The results of the rounds of a `repeat` are all kept, in the order in which they ran: a void round is
-        // followed by its repetition.
+        // All results from the rounds of a `repeat` are kept, in the order in which they ran. So the results of a void
+        // round come before the results of its repetition.
         let alone = step.course.round.is_none();
         if let Some(before) = self.steps.iter().position(|it| alone && it.step == step.step) {
             self.steps[before] = step.clone();
@@ -153,12 +153,12 @@ impl Variant {
         timed.map(|(step, ended_ms)| (step, ended_ms.saturating_sub(step.took_ms), *ended_ms))
     }
 
-    /// Returns the id of the break; `None` for the baseline.
+    /// Returns the name of the break or of the declared change; `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
         self.id.change()
     }
 
-    /// Returns `baseline` or the id of the break.
+    /// Returns `baseline`, or the name of the break or of the declared change.
     pub fn short_name(&self) -> &str {
         self.break_name().unwrap_or("baseline")
     }
@@ -178,14 +178,14 @@ impl Variant {
     }
 }
 
-/// Returns the id of a set-up step without the suffix of a second attempt. If a cluster does not start, it is started
-/// again. The set-up step of this second attempt has the id of the first attempt with a suffix.
+/// Returns the id of a set-up step without the suffix of a second attempt ([`AGAIN`]). If a cluster does not start, the
+/// harness starts it again. The set-up step of the second attempt has the id of the first attempt with this suffix.
 fn part_of(id: &str) -> &str {
     id.split_once(AGAIN).map_or(id, |(part, _)| part)
 }
 
-/// Removes control characters from the texts of an event, because a pod may have written them, or somebody else may
-/// have made the record. Control characters could change the reader's terminal.
+/// Escapes control characters in the texts of an event, because they could change the reader's terminal. A pod may have
+/// written such a text, or somebody else may have made the record.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {
@@ -210,8 +210,8 @@ impl Summary {
         summary
     }
 
-    /// Clears the failure of a set-up step whose second attempt succeeded. The detail of the step then says that the
-    /// first attempt failed.
+    /// Clears the failure of a set-up step whose second attempt succeeded. The step's `detail` then says that the first
+    /// attempt failed.
     fn recover(&mut self) {
         for number in 0..self.setups.len() {
             let (before, after) = self.setups.split_at_mut(number + 1);
@@ -315,8 +315,8 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Returns each finding once, with the text that names the scenario, the step and the meaning of the finding. Only
-    /// baselines count, because a break may change the attack into something that is allowed.
+    /// Returns each finding once. The text before a finding is the scenario and the step that showed it, as `SCENARIO:
+    /// STEP`. Only baselines count, because a break may change the attack into a request that is allowed.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
         for scenario in &self.scenarios {
@@ -337,7 +337,7 @@ impl Summary {
         self.scenarios.iter().flat_map(|scenario| &scenario.variants)
     }
 
-    /// Whether a signal of the user interrupted the run.
+    /// Whether the user interrupted the run, for example with Ctrl-C.
     pub fn interrupted(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.exit == Exit::Interrupted)
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
@@ -369,11 +369,12 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
-    /// Returns the number of answers of stores that no witness confirms. The report shows this number.
+    /// Returns the number of unconfirmed answers: a store gave the answer, but no trace of a store confirms who sent
+    /// the request.
     pub fn unconfirmed(&self) -> usize {
         let steps = || self.variants().flat_map(|variant| &variant.steps);
-        // Several steps may count the answers of the same prober. Each count starts at the beginning of the prober,
-        // so the largest count includes the smaller ones. Only the largest count is used.
+        // Several steps may count the answers of the same prober. Each count begins with the prober's first answer, so
+        // the largest count includes the smaller ones. Only the largest count is used.
         let mut probers: BTreeMap<(&VariantId, u64), u64> = BTreeMap::new();
         for (variant, tally) in steps().filter_map(|step| Some((&step.variant, step.course.tally.as_ref()?))) {
             let count = probers.entry((variant, tally.began_unix_ms)).or_default();
@@ -384,7 +385,7 @@ impl Summary {
         of_steps.saturating_add(usize::try_from(of_probers).unwrap_or(usize::MAX))
     }
 
-    /// Returns what the user demanded of the run in addition to its verdicts, for example proof.
+    /// Returns what the user demanded of the run in addition to its verdicts, for example that every matcher is proven.
     fn demands(&self) -> Demands {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()
     }
@@ -404,8 +405,8 @@ impl Summary {
         self.demands().proof && !self.unproven().is_empty()
     }
 
-    /// Whether every variant was skipped, and the user did not allow that. Such a run shows nothing, so it counts as a
-    /// failure.
+    /// Whether every variant was skipped although the user did not allow this (`--allow-skips`). Such a run shows
+    /// nothing, so it counts as a failure.
     pub fn only_skips(&self) -> bool {
         let mut variants = self.variants().peekable();
         variants.peek().is_some()
@@ -423,9 +424,9 @@ impl Summary {
         }
     }
 
-    /// Returns the summary of a run whose record or reports could not be written, for the reason `why`. A success
-    /// becomes a failure of the harness, because nothing proves it. Another exit status stays, so that the write error
-    /// does not hide it.
+    /// Returns the summary of a run. `why` is the reason why the record or a report could not be written; `None` if all
+    /// were written. With a reason, a success becomes a failure of the harness, because no file proves the success. Any
+    /// other exit status stays, so that the write error does not hide it.
     #[must_use]
     pub fn unwritten(mut self, why: Option<String>) -> Self {
         if let (Some(what), Some(ended)) = (why, &mut self.ended)

@@ -1,5 +1,5 @@
-//! The tables that scenarios declare with `shows`. A step with `shows` belongs to one cell of a table, and the cell
-//! contains what the store answered to the step.
+//! The tables that scenarios declare with `shows`. A step with `shows` belongs to one cell of a table. The cell shows
+//! what the store answered to the step.
 
 use std::fmt::Write as _;
 
@@ -19,8 +19,8 @@ pub struct Table<'a> {
     pub title: &'a str,
     /// The titles of the columns, in the order of the steps that fill them.
     pub columns: Vec<&'a str>,
-    /// The rows: first the rows that steps of baselines fill, in the order of these steps, then the rows that only
-    /// steps of breaks fill.
+    /// The rows. First come the rows that steps of baselines fill, in the order of these steps. Then come the rows that
+    /// only steps of breaks fill.
     pub rows: Vec<Row<'a>>,
 }
 
@@ -46,8 +46,8 @@ pub struct Shown<'a> {
     pub answer: String,
     /// The code of the store's S3 error; `None` if the answer is no S3 error.
     pub code: Option<&'a str>,
-    /// The text that the scenario gives for this cell. It says what this store does instead, if it does not do what
-    /// other stores do. `None` if the scenario gives no text.
+    /// The text that the scenario gives for this cell. The text is for a store that does not do what other stores do,
+    /// and says what this store does instead. `None` if the scenario gives no text.
     pub how: Option<&'a str>,
     /// For a failed step: the sentence that explains why it failed.
     pub why: Option<String>,
@@ -63,7 +63,7 @@ impl Summary {
         for variant in self.variants() {
             shown.extend(Named::of(variant).filter_map(|it| Some((variant, it, it.step.course.shows.as_ref()?))));
         }
-        // A shuffled run has another order of variants. Sorting by file and line gives the same table for every order.
+        // A shuffled run has another order of variants. The sort by file and line gives the same table for every order.
         shown.sort_by_key(|(variant, named, shows)| {
             let (file, line) = named.step.place.rsplit_once(':').unwrap_or_default();
             let line: usize = line.parse().unwrap_or_default();
@@ -98,7 +98,7 @@ impl<'a> Table<'a> {
         self.rows[row].cells[column].push(shown);
     }
 
-    /// Renders the table as Markdown. A further column lists the steps that fill the row.
+    /// Renders the table as Markdown. The last column lists the steps that fill the row.
     pub fn markdown(&self) -> String {
         let mut out = format!("| {} | {} | shown by |\n", self.title, self.columns.join(" | "));
         let _ = writeln!(out, "|---|{}---|", "---|".repeat(self.columns.len()));

@@ -14,7 +14,8 @@ use super::{evidence, figures, seconds};
 const UNPROVEN_SHOWN: usize = 5;
 /// The largest number of causes that the summary names for a break that failed as declared.
 const CAUSES_SHOWN: usize = 2;
-/// The largest number of evidence lines that the summary contains for a failed set-up step.
+/// The largest number of evidence lines that the summary contains for a failure of the harness, the engine or the
+/// machine.
 const LOG_LINES_SHOWN: usize = 20;
 
 /// How the summary is rendered for the terminal.
@@ -60,9 +61,9 @@ impl Style {
     }
 }
 
-/// Renders the summary. Failures come last, so that they are on the last screen, and in the part of a long output that
-/// a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N skipped`, which
-/// tools read.
+/// Renders the summary. Failures come near the end: they are then on the last screen, and in the part of a long output
+/// that a CI service shows. The last lines are a sentence for people and the line `N passed, N failed, N skipped`,
+/// which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
     let mut out = Out { style, text: String::new() };
     for scenario in &summary.scenarios {
@@ -96,8 +97,8 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// Appends one line of the harness. If `text` has several lines, it comes from outside the harness. Its later lines
-    /// are indented, so that only lines of the harness begin at the margin.
+    /// Appends a line of the harness. If `text` has several lines, a part of it comes from outside the harness. Its
+    /// later lines are indented, so that only lines of the harness begin at the margin.
     fn line(&mut self, text: &str) {
         self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');
@@ -146,7 +147,8 @@ impl Out<'_> {
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
         }
-        // If exactly one variant has no verdict and no set-up step failed, the heading already names the variant.
+        // If exactly one variant has no verdict and no set-up step failed, the heading already names the variant. So
+        // this line is left out.
         if let Some(without) = fault.without_verdict().filter(|_| !setups.is_empty() || variants.len() > 1) {
             self.labelled("no verdict", &without);
         }
@@ -237,8 +239,8 @@ impl Out<'_> {
         if unproven.is_empty() {
             return;
         }
-        // Without a demand for proof, the list of unproven matchers is a hint and stays short. If the demand for
-        // proof makes the run fail, all unproven matchers are named.
+        // If proof was not demanded, the list of unproven matchers is only a hint and stays short. If the run fails
+        // because proof was demanded, the list names all unproven matchers.
         let demanded = summary.lacks_proof();
         let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
         if demanded {
@@ -357,8 +359,8 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
     }
 }
 
-/// Returns the command with which the user can run this variant again. It repeats the options of this run that change
-/// the behaviour of a variant.
+/// Returns the command with which the user can run this variant again. The command contains the options of this run
+/// that change the behaviour of a variant.
 pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
     let which = match variant.id.parts() {
         (scenario, Some(name)) => format!("{scenario} --break {name}"),
@@ -368,8 +370,8 @@ pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> Stri
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
-/// Returns the command `parallax up` for a failed variant. The command runs the variant up to its first step that is
-/// not as declared, and keeps its environment. `None` if the run was in a cluster that the harness does not own,
+/// Returns the command `parallax up` for a failed variant. The command runs the variant up to the first step that is
+/// not as declared, and keeps the environment. `None` if the run was in a cluster that the harness does not own,
 /// because `up` starts a cluster of its own.
 pub(crate) fn look_in(summary: &Summary, variant: &Variant) -> Option<String> {
     if summary.clean_up.as_ref().is_some_and(|it| it.elsewhere) {
@@ -377,8 +379,8 @@ pub(crate) fn look_in(summary: &Summary, variant: &Variant) -> Option<String> {
     }
     let first = variant.problems().first();
     let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
-    // `--before` must name an entry of the flow. A step inside a `repeat` is no such entry, so the command names the
-    // `repeat` step that contains it.
+    // `--before` must name an entry of the flow, and a step inside a `repeat` is not an entry of the flow. So for such
+    // a step, the command names the `repeat` that contains the step.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
     Some(format!("parallax up {}{before}", variant.id))
@@ -411,16 +413,16 @@ fn outcome_in_short(variant: &Variant) -> String {
     }
 }
 
-/// Returns the text about the step that needed the most tries until it held. The text is empty if each step held at its
-/// first try.
+/// Returns a text about the step that needed the most tries until it passed. The text is empty if each step passed at
+/// its first try.
 fn tried_again(variant: &Variant) -> String {
     let again = |step: &&StepEnded| step.tries_before() > 0;
     let most = variant.steps.iter().filter(again).max_by_key(|step| step.tries_before());
     most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
-/// Returns a short text about what failed in a break that failed as declared. Steps with the same cause are named
-/// together. At most [`CAUSES_SHOWN`] causes are named.
+/// Returns a short text about the failed steps of a break that failed as declared. Steps that failed with the same
+/// cause are counted together. The text names at most [`CAUSES_SHOWN`] causes.
 fn failed_in_short(variant: &Variant) -> String {
     let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();
     for step in variant.steps.iter().filter(|step| step.verdict == Verdict::Failed) {
@@ -442,7 +444,7 @@ fn failed_in_short(variant: &Variant) -> String {
     if parts.is_empty() { String::new() } else { format!("{}, as declared", parts.join("; ")) }
 }
 
-/// Returns a cause without the details in parentheses, because these differ from run to run.
+/// Returns a cause as text, without the details in parentheses, because these details differ from run to run.
 pub(crate) fn short_cause(cause: &parallax_vocab::Cause) -> String {
     let long = cause.to_string();
     long.split(" (").next().unwrap_or(&long).to_owned()

@@ -233,8 +233,8 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
             step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
-    // Both steps count the answers of the same prober. The report must not add the two counts, because the larger one
-    // includes the smaller one.
+    // Both steps count the answers of the same prober. The larger count includes the smaller one, so the report must
+    // not add the two counts.
     let tally = |of_a_store: u64| -> Tally {
         serde_json::from_value(serde_json::json!({
             "began_unix_ms": 7, "asked_for_ms": 1, "count": 9, "failures": 0, "dropped": 0, "in_flight": 0,
@@ -311,8 +311,7 @@ fn a_failure_is_told_once_with_everything_that_it_ended() {
     // One failed set-up step ends another set-up step and two variants. A third variant fails for another reason.
     let all = [given_up.clone(), no_image, error("a", "no k3s"), error("b", "no disk"), error("a+x", "no k3s")];
     assert_eq!(told(&all), ["no k3s | 2 variants: a, a+x", "no disk | b"]);
-    // A set-up step that was given up is shown only if there is no other failure, and only if the run was not
-    // interrupted.
+    // A set-up step that was given up is shown only if there is no other failure and the run was not interrupted.
     assert_eq!(told(std::slice::from_ref(&given_up)), ["image/pause was given up | "]);
     assert_eq!(told(&[given_up, variant("a", Outcome::Interrupted)]), [""; 0]);
 }

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
-/// The time limit for getting the write lock. litestream holds this lock briefly during a checkpoint.
+/// The longest time that a write waits for the database's write lock. litestream takes this lock briefly during a
+/// checkpoint.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
 /// One upload of the list.
@@ -21,8 +22,8 @@ pub(crate) struct Upload {
     pub(crate) bytes: Option<i64>,
 }
 
-/// Opens the database, and creates it if necessary. litestream requires a write-ahead log without automatic
-/// checkpoints, so both are set.
+/// Opens the database, and creates it if it does not exist. litestream needs a write-ahead log without automatic
+/// checkpoints. So this function switches the log on, and the automatic checkpoints off.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;
@@ -54,7 +55,7 @@ pub(crate) fn key(connection: &Connection, number: i64) -> anyhow::Result<Option
     Ok(found.optional()?)
 }
 
-/// Stores the size of an uploaded object, in bytes, in the list.
+/// Notes in the list that the store has the object of an upload, with the object's size in bytes.
 pub(crate) fn done(connection: &Connection, number: i64, bytes: i64) -> anyhow::Result<()> {
     connection.execute("UPDATE uploads SET bytes = ?2 WHERE number = ?1", [number, bytes])?;
     Ok(())

@@ -1,6 +1,6 @@
 //! `parallax-uploads`: the application of the demo chart (`docs/demo`). A browser gets a presigned URL from this
-//! application, and uploads a file to the store with this URL. The list of uploads is an SQLite database, which
-//! litestream replicates.
+//! application, and uploads a file with this URL directly to the store. The application keeps the list of uploads in an
+//! SQLite database, which litestream replicates.
 //!
 //! The application reads the endpoint, the region, the credentials and the trusted certificates from the environment
 //! variables of the AWS SDKs, as any application does.

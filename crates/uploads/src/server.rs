@@ -1,4 +1,5 @@
-//! The HTTP server: it serves the page, and the requests of the page's script.
+//! The HTTP server. It sends the web page of the application to a browser, and answers the requests of the page's
+//! script.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -30,7 +31,7 @@ pub(crate) struct Application {
     pub(crate) database: Mutex<Connection>,
 }
 
-/// The answer to a request.
+/// The answer to a request: the status, the media type and the body.
 type Answer = (StatusCode, &'static str, String);
 
 /// Serves requests. Returns only if no further connection can be accepted.
@@ -103,7 +104,8 @@ impl Application {
     }
 }
 
-/// Returns the file name in the query. `None` if the name cannot be the last segment of an object's key.
+/// Returns the file name in the query parameter `name`. `None` if the name cannot be the last segment of an object's
+/// key.
 fn name(query: &str) -> Option<String> {
     let (_, name) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "name")?;
     let fits = !name.is_empty() && name.len() <= NAME_LIMIT_BYTES && !name.contains(['/', '\\']);
@@ -120,7 +122,8 @@ fn json_answer(status: StatusCode, body: &serde_json::Value) -> Answer {
 
 /// Writes a line to the log of the container.
 pub(crate) fn log(line: &str) {
-    // If standard error is closed, the line cannot be written, and nobody can be told. So the error is ignored.
+    // If standard error is closed, the line cannot be written. There is no other place to report this error, so it is
+    // ignored.
     let _ = writeln!(std::io::stderr(), "parallax-uploads: {line}");
 }
 

@@ -27,8 +27,9 @@ impl Store {
         let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let mut config = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(true)
-            // By default, the SDK adds a checksum of the request's body to a presigned URL. When the SDK signs the URL,
-            // it does not have the file that the browser will send, so the checksum would be that of an empty body.
+            // By default, the SDK adds a checksum of the request's body to a presigned URL. But when the SDK signs the
+            // URL, it does not have the file that the browser will send. The checksum would be the checksum of an empty
+            // body.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
         let variable = |name: &str| std::env::var(name).ok();
         if let (Some(role), Some(token)) = (variable("AWS_ROLE_ARN"), variable("AWS_WEB_IDENTITY_TOKEN_FILE")) {
@@ -58,8 +59,8 @@ impl Store {
     }
 }
 
-/// Exchanges the pod's token for credentials. The credential chain of aws-config cannot do that with MinIO, because
-/// MinIO's answer contains no ARN (docs/facts.md#openid-provider-in-minio).
+/// Exchanges the pod's token for credentials. The credential chain of aws-config cannot do this exchange with MinIO,
+/// because MinIO's answer contains no ARN (docs/facts.md#openid-provider-in-minio).
 #[derive(Debug)]
 struct ByToken {
     sts: aws_sdk_sts::Client,

@@ -12,7 +12,7 @@ pub use crate::probes::{
     StsError, StsReply, Survey, TemporaryCredentials, TlsReply, meant,
 };
 
-/// The answer to one question: a reply, or the cause of the failure; in both cases with evidence.
+/// The answer to one question: a reply or the cause of the failure, and the evidence.
 ///
 /// In frames and in the record, an answer is a JSON object with `evidence` and either `reply` or `cause`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -73,8 +73,8 @@ impl Serialize for Answer {
     }
 }
 
-/// What a probe observed. The order of the layers is DNS, TCP, TLS. If a layer fails, the fields of the layers after it
-/// stay empty.
+/// What a probe observed. A request passes the layers in the order DNS, TCP, TLS. If one of them fails, the fields of
+/// the later layers stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -85,8 +85,8 @@ pub struct Evidence {
     /// The duration of the name resolution, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_us: Option<u64>,
-    /// The name servers that the probe `dns` uses for the question, in their order. Empty for other probes, and if the
-    /// vantage's own name servers cannot be read.
+    /// The name servers that the probe `dns` uses for the question, in their order. Empty for other probes. Also empty
+    /// if the vantage's own name servers cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub name_servers: Vec<SocketAddr>,
     /// The duration of the TCP connection set-up in microseconds.
@@ -95,16 +95,18 @@ pub struct Evidence {
     /// The duration of the TLS handshake in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_us: Option<u64>,
-    /// The addresses to which the host name in the question resolved.
+    /// The addresses to which the host name in the question resolved. If the question contains an address instead of a
+    /// name, this address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    /// The address to which the probe meant to connect, before a detour replaced it. `None` if no connection was tried.
+    /// The address to which the probe meant to connect. A detour may have replaced this address. `None` if no
+    /// connection was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// The address to which the probe really connected, if a detour replaced the resolved address. Otherwise `None`.
+    /// The address to which the probe connected instead of `peer`, because of a detour. `None` if no detour applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
-    /// The address of the vantage's end of the connection.
+    /// The address and port of the connection on the side of the vantage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
     /// The TLS version of the connection, for example `TLSv1.3`.
@@ -115,7 +117,7 @@ pub struct Evidence {
     pub chain: Vec<Certificate>,
 }
 
-/// One certificate of the chain that a server sent: the facts about it that are recorded.
+/// The recorded facts about one certificate of the chain that a server sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The cause of a failed step: the first layer that did not do what the step expected.
 ///
-/// A crash of the agent or of the harness is never a cause. It is an error of the run.
+/// A crash of the agent (the program that runs probes in a pod) or of the harness is never a cause. It is an error of
+/// the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Cause {
@@ -39,7 +40,7 @@ pub enum Cause {
         /// The S3 error code in the XML body, for example `SignatureDoesNotMatch`; `None` if the body has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         s3: Option<String>,
-        /// The error message in the body of the response; if the body has none, the beginning of the body.
+        /// The error message in the body of the response. If the body has no error message, the beginning of the body.
         detail: String,
     },
     /// The security token service gave another answer than the step expected.
@@ -76,12 +77,12 @@ pub enum Cause {
         detail: String,
     },
     /// The client could not send the request, for example because the question is invalid or the program does not
-    /// exist. This is also the cause for every failure that no other cause describes.
+    /// exist. A failure that no other cause describes has this cause too.
     Client {
         /// The client's own message about what the client could not do.
         detail: String,
     },
-    /// The time limit for a result passed, and no result had come.
+    /// The time limit passed before there was a result.
     Deadline {
         /// How long the harness or the probe waited, in milliseconds.
         waited_ms: u64,
@@ -102,7 +103,7 @@ pub enum DnsFault {
     ServerFailure,
     /// REFUSED: the name server does not answer this question.
     Refused,
-    /// No name server answered in time.
+    /// No name server answered in time, or no name server could be reached.
     Timeout,
 }
 
@@ -116,7 +117,7 @@ pub enum ConnectFault {
     Timeout,
     /// There is no route, or the network or the host is unreachable.
     Unreachable,
-    /// The peer closed or reset the connection before it answered.
+    /// The peer closed or reset the connection before its answer was complete.
     Reset,
 }
 
@@ -170,7 +171,7 @@ words!(TlsFault {
 
 impl Cause {
     /// Whether a system that is still starting can fail in this way: no process listens yet, or a server answers with a
-    /// status 5xx. Such a failure says nothing about the system after its start.
+    /// status 5xx. Such a failure does not show that the system fails after its start too.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -180,7 +181,7 @@ impl Cause {
     }
 
     /// Whether no server answered, or a server answered that it cannot work now (5xx). Such a failure says nothing
-    /// about the bucket or the object that the question is about.
+    /// about the bucket or the object in the question.
     pub fn is_silence(&self) -> bool {
         self.is_timeout() || self.may_heal()
     }
@@ -194,8 +195,8 @@ impl Cause {
         }
     }
 
-    /// Whether the cause is a timeout. If a try begins shortly before the step's time limit, its timeout says nothing
-    /// about the system under test.
+    /// Whether the cause is a timeout. If a try of a step begins shortly before the step's time limit, a timeout of
+    /// this try says nothing about the system under test.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Dns { fault, .. } => *fault == DnsFault::Timeout,

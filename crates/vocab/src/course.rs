@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::tally::Tally;
 
-/// Details of a step. Most steps have only a few of them, so each field may be empty.
+/// Details of a step. Each field may be empty, because most steps have only a few of these details.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
@@ -16,21 +16,23 @@ pub struct Course {
     /// judged again from the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Value>,
-    /// What the step observed, if it asked no vantage and read no prober: for example a Kubernetes object.
+    /// What the step observed, for example a Kubernetes object. Present only for a step that sends no question to a
+    /// vantage and reads no prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
     /// The values that the step captured for later steps, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
-    /// The number of consecutive tries that held, at the end of the step. Present only if the step requires several
-    /// tries in a row to hold.
+    /// The number of tries in a row that held at the end of the step. Present only if the step requires that several
+    /// tries in a row hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_row: Option<u32>,
-    /// How long the expectation held. Present only if the step requires it to hold for a span (`consistently`).
+    /// How long the expectation held. Present only if the step requires that the expectation holds for a span of time
+    /// (`consistently`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Further lines for people, such as the fields in which an object differs, the last lines of a log, Kubernetes
-    /// events, or what an action changed.
+    /// Further lines for people. For example: the fields in which an object differs from the expectation, the last
+    /// lines of a log, Kubernetes events, or the changes that an action made.
     #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The vulnerability that the step demonstrated. Present only if the attack of the step succeeded in the version
@@ -50,12 +52,12 @@ pub struct Course {
     /// The events in the system under test that the step observed (for example the end of a pod), each with its time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<Moment>,
-    /// Statistics of the number that the rounds of a `repeat` measured. Present only if the scenario gives the number a
+    /// Statistics of a number that each round of a `repeat` measured. Present only if the scenario gives the number a
     /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
-    /// The reason why the step could not be carried out as intended. The step's round of the `repeat` is then void, and
-    /// is run again.
+    /// The reason why the step could not be carried out as intended. If it is present, the step's round of the `repeat`
+    /// is void and is run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
     /// The round of the `repeat` to which the step belongs. `None` for a step outside a `repeat`.
@@ -79,23 +81,23 @@ pub struct Finding {
     pub instead: String,
 }
 
-/// The cell of a report's table that the result of a step fills. A step that fails in a break fills its cell only if
-/// the break says so: `change: { flow: { STEP: { shows: … } } }`.
+/// The cell of a report's table that the result of a step fills. If the step fails in a break, it fills a cell only if
+/// the break itself has `shows` for the step: `change: { flow: { STEP: { shows: … } } }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Shows {
     /// The title of the table. The title `stores` means the table of `parallax stores`, whose rows and columns are in
     /// `scenarios/stores/table.yaml`.
     pub table: String,
-    /// The row of the cell, which is a subject: something that is tried, for example an operation.
+    /// The row of the cell. A row is for one subject, which is something that is tried, for example an operation.
     pub row: String,
     /// The column of the cell: where or with what the subject of the row is tried, for example a store.
     pub column: String,
-    /// The text of the cell if the subject of the row works, but in another way than people expect. The text says in
-    /// which way.
+    /// The text of the cell for a subject that works in another way than people expect. The text says in which way it
+    /// works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<String>,
-    /// The text of the cell if the subject of the row does not work at all. The text says what happens instead.
+    /// The text of the cell for a subject that does not work at all. The text says what happens instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
 }
@@ -125,8 +127,8 @@ pub struct Figure {
     pub median: f64,
     /// The largest measured value.
     pub worst: f64,
-    /// The number of the round with the largest value, counted from 1. If several rounds have this value, it is the
-    /// first of them.
+    /// The number of the round with the largest value, counted from 1. If several rounds have the largest value, the
+    /// number of the first of them.
     pub worst_round: usize,
     /// The number of void rounds, which were run again.
     pub void: u32,
@@ -155,7 +157,8 @@ pub struct Moment {
     pub what: String,
 }
 
-/// How long the expectation of a step held, if the step requires it to hold for a span (`consistently`).
+/// How long the expectation of a step held. The step requires that the expectation holds for a span of time
+/// (`consistently`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
@@ -164,7 +167,7 @@ pub struct Held {
     /// The time for which the expectation held, in milliseconds: from the first try that held to the last one, or to
     /// the try that failed.
     pub held_ms: u64,
-    /// The number of tries in this span in which the expectation held.
+    /// The number of tries in the span in which the expectation held.
     pub tries: u32,
     /// The number of the try that failed within the span, counted from the step's first try. `None` if no try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

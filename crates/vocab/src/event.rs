@@ -1,7 +1,7 @@
 //! The events of a run. Reports learn about a run only through its events.
 //!
-//! One writer (`crates/record`) appends each event as a line of JSON to `target/e2e/RUN/record.jsonl`. Every report,
-//! including the live display, is built from events alone.
+//! One writer (`crates/record`) appends each event as a line of JSON to `target/e2e/RUN/record.jsonl`. Every report is
+//! built from events alone, also the live display.
 
 use std::collections::BTreeMap;
 
@@ -37,13 +37,12 @@ pub enum EventKind {
         /// One sentence in lower case, without a full stop.
         text: String,
     },
-    /// A condition that will probably cause trouble, with its fix.
+    /// The harness noticed something that will probably cause a problem. The warning contains the fix.
     Warning {
         /// One sentence about the problem, and how to fix it.
         text: String,
     },
-    /// The set-up of one part of the run begins, for example that of an image or a cluster. Reports show each part as a
-    /// test case.
+    /// The set-up of one part of the run begins. A part is, for example, an image or a cluster.
     SetupStarted {
         /// The id of the part, the same in every run, for example `image/minio` or `cluster/c1`.
         id: String,
@@ -106,15 +105,15 @@ impl EventKind {
     }
 }
 
-/// The text in the name of a cluster that a run starts again after a failure of the machine (`--retry-machine`). The
-/// name is the original name, this text, and the number of the try.
+/// A part of a cluster's name. If a run starts a cluster again after a failure of the machine (`--retry-machine`), the
+/// new name is the original name, this text, and the number of the try.
 pub const AGAIN: &str = "-again";
 
-/// The version of the record format. It is incremented with each change after which older records cannot be read, or
+/// The version of the record format. A change of the format increments it if older records can then not be read, or
 /// would be read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
 
-/// The content of the first event of a run: what the user asked for, and what the run will do.
+/// The content of the first event of a run: what the user requested, and what the run will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
@@ -128,18 +127,18 @@ pub struct RunStarted {
     pub started: String,
     /// The filters from the command line, which select scenarios and variants.
     pub filters: Vec<String>,
-    /// The variants that the run will run, in their order.
+    /// The variants of the run, in the order in which it will run them.
     pub variants: Vec<VariantId>,
     /// The path of the folder with the record and the reports.
     pub directory: String,
     /// What must be true for the run to succeed, in addition to the verdicts.
     #[serde(default)]
     pub demands: Demands,
-    /// The seed of the random order of the variants; `None` if the user asked for no random order.
+    /// The seed of the random order of the variants; `None` if the order is not random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The options of this run that a user must repeat to run one of its variants alone, so that the variant behaves as
-    /// in this run.
+    /// The options of this run that change the behaviour of a variant. A user who runs one variant alone must give them
+    /// again, so that the variant behaves as in this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<String>,
     /// The shard that this run is (`--shard K/N`); `None` if the run is not divided into shards.
@@ -169,8 +168,8 @@ pub struct ShardOf {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
-    /// Whether an unproven matcher makes the run fail (a matcher that never failed, neither in a break nor on an
-    /// altered answer).
+    /// Whether an unproven matcher makes the run fail. A matcher is unproven if it failed neither in a break nor on an
+    /// altered answer.
     #[serde(default)]
     pub proof: bool,
     /// Whether a run may succeed although it skipped every variant.
@@ -210,8 +209,8 @@ pub struct VariantStarted {
     pub file: String,
 }
 
-/// The value of [`StepEnded::kind`] for a fixture that did not become ready. The id of the step is then that of a
-/// readiness check, for example `store.ready`. There is no such event for a fixture that became ready.
+/// The value of [`StepEnded::kind`] for a fixture that did not become ready. The step is then the fixture's readiness
+/// check, with an id such as `store.ready`. A fixture that became ready has no such event.
 pub const READINESS: &str = "ready";
 
 /// The result of one step, with all its evidence.
@@ -224,7 +223,7 @@ pub struct StepEnded {
     pub step: StepId,
     /// The kind of the step, for example `dns`, `http` or `apply`.
     pub kind: String,
-    /// The vantage that the step asked; `None` if the step asks no vantage.
+    /// The vantage (the place) from which the step sent its question; `None` if the step asks no vantage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<VantageId>,
     /// Whether the step passed, failed or was blocked.
@@ -239,7 +238,8 @@ pub struct StepEnded {
     pub attempts: u32,
     /// The duration of the step in milliseconds.
     pub took_ms: u64,
-    /// The time limit of the step in milliseconds. The time that was left is this limit minus `took_ms`.
+    /// The time limit of the step in milliseconds. The time that was left at the end of the step is `deadline_ms` minus
+    /// `took_ms`.
     pub deadline_ms: u64,
     /// The question of the last try. Its secrets are removed before the event is written to the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,27 +247,27 @@ pub struct StepEnded {
     /// The answer to the last try; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What the store's trace says about the request of the last try; `None` if no trace shows it.
+    /// What the store's trace says about the request of the last try; `None` if no trace shows this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
     /// Details beyond question and answer, such as captured values, and how long an expectation held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// Why the store refused the signature of the request, as far as the run could find out. `None` if the store did
-    /// not refuse a signature.
+    /// The reason why the store refused the signature of the request, as far as the run could find it out. `None` if
+    /// the store did not refuse a signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
     /// Whether the step asked a vantage in a pod.
     #[serde(default)]
     pub inside: bool,
-    /// For a blocked step: the steps that it needs and that did not pass. Otherwise empty.
+    /// The needed steps that did not pass, if the step is blocked. Otherwise empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<StepId>,
     /// The place of the step in the scenario, as `file:line`.
     pub place: String,
 }
 
-/// Whether a reply comes from a store: the reply to an S3 operation, to a call of the store's token service, or to a
+/// Whether a reply comes from a store. It does if it answers an S3 operation, a call of the store's token service, or a
 /// request with a presigned URL. `question` is the question to which the reply belongs.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     let signed =
@@ -277,15 +277,15 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether the step's reply comes from a store, but no trace confirms which address sent the request. Replies to a
-    /// prober are counted separately, in [`crate::tally::Tally::of_a_store`].
+    /// Whether the step's reply comes from a store, but no trace confirms which address sent the request. The replies
+    /// to a prober do not count here; they are counted in [`crate::tally::Tally::of_a_store`].
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
     }
 
-    /// The number of tries that failed before the step held. It is 0 if the step held at the first try, did not pass,
-    /// or had to hold for a span (`consistently`).
+    /// The number of tries that failed before the step passed. It is 0 if the step passed at the first try, if it did
+    /// not pass, or if it has `consistently`.
     pub fn tries_before(&self) -> u32 {
         if self.verdict != Verdict::Passed || self.course.held.is_some() {
             return 0;
@@ -318,13 +318,13 @@ pub struct Matched {
     pub expected: String,
     /// The value that the step observed, or the reason why there was no value.
     pub seen: String,
-    /// Whether there was no value to compare: no answer, no listing, no log. The matcher then does not hold. But this
-    /// does not show that the matcher can distinguish a wrong value from a right one, so it is no proof.
+    /// Whether there was no value to compare, for example because there was no answer or no log. The matcher then does
+    /// not hold. But it compared nothing, so this is no proof that it can distinguish a wrong value from a right one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// Whether the matcher held, but failed on a copy of the answer that was altered in one place. This shows that the
-    /// matcher compares a value. It does not show that the system under test can make the matcher fail; only a break
-    /// shows that.
+    /// Whether the matcher held on the answer, but failed on a copy of the answer that was altered in one place. This
+    /// shows that the matcher compares a value. It does not show that the system under test can make the matcher fail.
+    /// Only a break shows this.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
 }
@@ -357,22 +357,23 @@ pub struct Witness {
     pub source: String,
     /// The `Host` header of the request, as the store saw it.
     pub host: String,
-    /// Whether `source` is an address of the vantage that sent the request. For a pod, it must be the pod's address.
-    /// For a vantage outside, it must be an address through which outside clients reach the cluster.
+    /// Whether `source` is an address of the vantage that sent the request. For a vantage in a pod, `source` must be
+    /// the pod's address. For a vantage outside, `source` must be an address through which outside clients reach the
+    /// cluster.
     pub agrees: bool,
-    /// The request as the store saw it. `None` unless the store refused the request.
+    /// The request as the store saw it. Present only if the store refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Arrived>,
 }
 
-/// A request as it reached the store.
+/// A request in the form in which it reached the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arrived {
     /// The method of the request.
     pub method: String,
-    /// The path as the store's trace shows it. The trace shows the decoded path. If the encoding is unusual, it shows
-    /// the path as it was sent.
+    /// The path as the store's trace shows it. Usually the trace shows the decoded path. But if the encoding of the
+    /// path is unusual, the trace shows the path as it was sent.
     pub path: String,
     /// The query as it was sent, still percent-encoded.
     pub query: String,
@@ -396,7 +397,7 @@ pub struct VariantEnded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Everything happened as the scenario declares: each expected success, and each expected failure with its cause.
+    /// Everything happened as the scenario declares: each declared success, and each declared failure with its cause.
     AsExpected,
     /// Something happened that the scenario does not declare, or something that it declares did not happen.
     NotAsExpected {
@@ -415,7 +416,7 @@ pub enum Outcome {
     },
     /// The user interrupted the run before the variant ended.
     Interrupted,
-    /// The variant was not begun, because as many other variants had failed as `--max-fail` allows.
+    /// The variant was not begun, because the number of failed variants had reached `--max-fail`.
     NotBegun {
         /// The reason why the variant was not begun.
         reason: String,
@@ -430,7 +431,8 @@ pub struct RunEnded {
     pub exit: Exit,
     /// The number of variants that were as declared.
     pub passed: usize,
-    /// The number of variants that were not as declared, or that ended with an error.
+    /// The number of variants that were not as declared, or that ended with an error. It is 1 if no variant failed but
+    /// the run as a whole failed.
     pub failed: usize,
     /// The number of variants that were skipped.
     pub skipped: usize,
@@ -446,8 +448,8 @@ pub struct RunEnded {
     pub failure: Option<Failure>,
 }
 
-/// The matchers of baselines that failed in no break, as `scenario: step.matcher`, in two sorted lists. A matcher that
-/// failed in a break is proven, and is in neither list.
+/// The matchers of baselines that failed in no break, in two sorted lists, as `scenario: step.matcher`. A matcher that
+/// failed in a break is proven, so it is in neither list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// The matchers that failed in no break, but on an altered answer. This is the weaker proof.
@@ -456,8 +458,8 @@ pub struct Proof {
     pub none: Vec<String>,
 }
 
-/// The meanings of the exit code. They distinguish a fault of the system under test from a failure of the harness or
-/// the machine.
+/// The meaning of the exit code. It distinguishes a fault of the system under test from a failure of the harness or the
+/// machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {

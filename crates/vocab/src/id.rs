@@ -13,8 +13,8 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Makes an id from a text. The text is not checked here, because names of scenarios, steps and vantages
-            /// are checked when the scenario is loaded.
+            /// Makes an id from a text. This function does not check the text, because the names in a scenario are
+            /// checked when the scenario is loaded.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
@@ -60,7 +60,8 @@ id!(
 );
 id!(
     /// The id of a variant. The id of a baseline is the id of its scenario, for example `presign/presigned-url`. The id
-    /// of a break or of a declared change also has its name after a `+`: `presign/presigned-url+no-rewrite`.
+    /// of a break or of a declared change is the id of the scenario, a `+`, and the name of the break or of the change:
+    /// `presign/presigned-url+no-rewrite`.
     VariantId
 );
 impl VariantId {

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 /// Escapes everything in the text that a terminal or GitHub's runner would interpret. A control character or
-/// bidirectional mark becomes an escape such as `\u{1b}`. A command of GitHub's runner gets a backslash in front.
+/// bidirectional mark becomes an escape such as `\u{1b}`. A command of GitHub's runner is made harmless by a backslash.
 /// Newlines and tabs stay. A carriage return before a newline is dropped.
 pub fn inert(text: &str) -> Cow<'_, str> {
     let acts =

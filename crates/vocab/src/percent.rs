@@ -8,12 +8,12 @@ pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remo
 /// The characters that are encoded in a path: those of [`RESERVED`], except the slash.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// Percent-encodes a text. With `keep_slash`, slashes stay as they are, which is right for a path.
+/// Percent-encodes a text. With `keep_slash`, slashes stay as they are. Use `keep_slash` for a path.
 pub fn encoded(text: &str, keep_slash: bool) -> String {
     utf8_percent_encode(text, if keep_slash { RESERVED_IN_PATH } else { RESERVED }).to_string()
 }
 
-/// Decodes the percent-encoded characters of a text. An escape that is not valid, such as `%zz`, stays as it is.
+/// Decodes the percent-encoded characters of a text. An invalid escape, such as `%zz`, stays as it is.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

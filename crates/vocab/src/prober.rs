@@ -12,9 +12,9 @@ use crate::question::Question;
 
 /// The highest rate of a prober, in questions per second.
 pub const RATE_LIMIT: u32 = 200;
-/// The largest number of questions of a prober that may be unanswered at the same time. At this limit, a question that
-/// is due is not asked, but counted as dropped. On a busy machine, answers come late. The limit is large enough for 50
-/// questions per second that take 15 s each.
+/// The largest number of a prober's questions that may be unanswered at the same time. At this limit, a question that
+/// is due is not asked, but counted as dropped. On a busy machine, answers come late. So the limit is large enough for
+/// 50 questions per second that take 15 s each.
 pub const IN_FLIGHT_LIMIT: usize = 800;
 /// The largest number of outcomes that a prober keeps. At this limit, the prober stops asking and counts as broken,
 /// because it cannot observe what happens afterwards.
@@ -22,14 +22,14 @@ pub const OUTCOMES_LIMIT: usize = 200_000;
 /// The largest number of outcomes in one page of a series. A page is sent in one frame, so it must be smaller than the
 /// limit of a frame.
 pub const PAGE: usize = 8_000;
-/// The largest number of different answers that a prober keeps. All answers that differ from every kept answer are
-/// counted together, as one further answer that is a failure.
+/// The largest number of different answers that a prober keeps. At this limit, each new answer that differs from all
+/// kept answers counts as one and the same further answer, which is a failure.
 pub const KINDS_LIMIT: usize = 12;
 /// The largest value that the harness accepts for a time or a count in the observations of a prober. It is enough for a
-/// duration of a hundred days in microseconds, and for the milliseconds since 1970. The sum of [`OUTCOMES_LIMIT`] such
-/// values fits into 64 bits.
+/// hundred days in microseconds, and for the time since 1970 in milliseconds. The sum of [`OUTCOMES_LIMIT`] values of
+/// this size fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
-/// The number of bytes at the beginning of a body that a prober compares. The rest of a longer body is not compared.
+/// The largest part of an HTTP body that a prober keeps, in bytes. The rest of a longer body is cut off.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
 /// The question that a prober repeats, and how often.
@@ -40,7 +40,7 @@ pub struct ProberQuestion {
     pub question: Question,
     /// The number of questions per second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// The names, in lower case, of the headers that are compared to decide whether two HTTP answers are the same.
+    /// The names of the headers, in lower case, that must be equal in two HTTP answers that count as the same answer.
     /// Other headers are ignored, because some of them differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
@@ -53,7 +53,8 @@ pub struct ProberQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
-    /// Start a prober that asks this question. If the session has a prober with the same number, that prober ends.
+    /// Start a prober that asks this question. If the session (the connection to the agent) has a prober with the same
+    /// number, that prober ends.
     Start(Box<ProberQuestion>),
     /// Return the outcomes that the harness does not have yet ([`Known`]).
     Read(Known),
@@ -86,8 +87,8 @@ pub struct Series {
     pub dropped: u64,
     /// The number of questions that were asked and have no outcome yet.
     pub in_flight: usize,
-    /// The longest delay from the moment at which a question was due to the moment at which it was asked, in
-    /// microseconds. A slow machine can make a measured time wrong by at most this delay.
+    /// The longest delay from the time at which a question was due to the time at which it was asked, in microseconds.
+    /// A slow machine makes a measured time wrong by at most this delay.
     pub late_us: u64,
     /// The outcome of each answered question, in the order of the answers.
     pub outcomes: Vec<Outcome>,
@@ -102,13 +103,13 @@ pub struct Series {
 }
 
 impl Series {
-    /// The numbers of outcomes and of different answers that this series contains. The harness sends these numbers with
-    /// its next order, so that the prober returns only what follows.
+    /// The number of outcomes and the number of different answers in this series. The harness sends these numbers with
+    /// its next order, so that the prober returns only later outcomes and answers.
     pub fn known(&self) -> Known {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }
 
-    /// The number of outcomes that are replies of a store. `question` is the question that the prober repeats.
+    /// The number of outcomes in which a store replied. `question` is the question that the prober repeats.
     pub fn of_a_store(&self, question: &Question) -> u64 {
         let is_of_a_store = |it: &Answer| it.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
         let kinds: Vec<bool> = self.kinds.iter().map(is_of_a_store).collect();
@@ -119,8 +120,9 @@ impl Series {
     /// Appends a page to the series.
     ///
     /// # Errors
-    /// Describes what is invalid in the page. A scenario can choose the image in which the agent runs, so pages are not
-    /// trusted. For example, an agent that always announces one more page would make the harness read forever.
+    /// Describes what is invalid in the page. Pages come from the agent and are not trusted, because a scenario can
+    /// choose the image in which the agent runs. For example, an agent that always announces one more page would make
+    /// the harness read forever.
     pub fn join(&mut self, page: Self) -> Result<(), String> {
         let Self { mut outcomes, mut kinds, .. } = std::mem::take(self);
         if page.more && page.outcomes.is_empty() {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StepId;
 
-/// The text with which [`Problem::expected`] begins if the break declares that the step fails, followed by the cause.
-/// [`Problem::seen`] uses it too.
+/// If the break declares that the step fails, [`Problem::expected`] is this text and the declared cause.
+/// [`Problem::seen`] begins with the same text if the step failed.
 pub const FAILURE: &str = "failure with";
 /// The value of [`Problem::expected`] if the break declares that the step is blocked.
 pub const BLOCKED: &str = "blocked";

@@ -1,5 +1,5 @@
-//! Programs that run at a vantage: the user's script, or another client that does the task of one of the harness's
-//! probes.
+//! Programs that run at a vantage: a script of the user, or another client (such as curl) that does the work of one of
+//! the harness's probes.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use crate::secret::Secret;
 /// with the certificates that the vantage trusts.
 pub const CA_BUNDLE_ENV: &str = "PARALLAX_CA_BUNDLE";
 /// A placeholder for the path of the certificate bundle. It may occur in the arguments of a program and in the values
-/// of its environment variables. It has the form in which a shell refers to the variable [`CA_BUNDLE_ENV`].
+/// of its environment variables. A shell replaces the same text by the value of the variable [`CA_BUNDLE_ENV`], which
+/// is the same path.
 pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
 /// The largest part of stdout, and of stderr, that a reply contains, in bytes.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
@@ -35,13 +36,13 @@ const NO_PROGRAM: &str = "there is no program `";
 /// Runs one program until it ends.
 ///
 /// The program runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends
-/// or the time limit passes, its whole process group is killed.
+/// or the time limit passes, all processes of the program are killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuestion {
     /// The program and its arguments. The list is never empty.
     pub argv: Vec<String>,
-    /// The environment variables of the program. From the vantage's environment, the program gets only `PATH`.
+    /// The environment variables of the program. The program inherits only `PATH` from the environment of the vantage.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
     /// The standard input of the program; `None` for an empty input.
@@ -87,8 +88,8 @@ pub struct ClientQuestion {
     /// Additional environment variables of the program.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Whether the client must find endpoint, region and credentials itself, by its default credential chain. If so,
-    /// the task contains none of them.
+    /// Whether the client must find endpoint, region and credentials itself, by its default credential chain. The task
+    /// then contains none of these three.
     #[serde(default)]
     pub chain: bool,
     /// For a browser: the origin of the web page that sends the request, for example `https://app.example.com`. `None`

@@ -1,6 +1,6 @@
-//! Questions to a vantage. A question either contains a setting, such as the trusted certificates, or says that the
-//! vantage's own setting is used, such as its name servers. The process that answers takes nothing else from its own
-//! environment.
+//! Questions to a vantage, a place from which questions are asked. For each setting, such as the trusted certificates
+//! or the name servers, a question contains the value, or says that the vantage's own value is used. The process that
+//! answers takes no other setting from its environment.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -43,12 +43,12 @@ pub struct View {
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
     /// The detours: instead of an address `from`, the probe connects to the address `to`. URL, `Host` and SNI do not
-    /// change. A vantage outside the cluster needs a detour, because it reaches the edge only at the port on loopback
-    /// under which the engine publishes the edge.
+    /// change. A vantage outside the cluster needs a detour: the engine publishes the edge at a port on loopback, and
+    /// the vantage can reach the edge only there.
     #[serde(default)]
     pub detours: Vec<Detour>,
-    /// How an application's own programs find the address of a name, if the probe must find it in the same way. `None`
-    /// if the probe asks DNS for the absolute name.
+    /// How an application's own programs find the address of a name; the probe then finds addresses in the same way. If
+    /// this is `None`, the probe asks DNS for the absolute name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_resolver: Option<OwnResolver>,
     /// The client certificate that the probe presents if the server asks for one; `None` for no certificate.
@@ -77,7 +77,7 @@ pub struct Identity {
     pub key: Secret,
 }
 
-/// A detour: the probe makes a TCP connection to another address than the one to which the name resolved.
+/// A detour: a name resolved to one address, and the probe makes its TCP connection to another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detour {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// A secret value, which is sent to the probe that needs it. Its `Debug` text is `[redacted]`.
 ///
-/// Serialising a secret writes its value, because a frame to a pod must contain the value. The writer of the record
-/// (`crates/record`) therefore removes the text of every secret of the run.
+/// Serialising a secret writes its value, because a message to the agent in a pod must contain the value. The writer of
+/// the record (`crates/record`) therefore removes the text of every secret of the run.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);

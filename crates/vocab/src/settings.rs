@@ -21,8 +21,8 @@ pub const BUNDLES: [&str; 5] = [
 pub const FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// The largest size of a file of settings, or of all certificates of a folder together, in bytes. The certificates of a
-/// Linux distribution have about a quarter of a megabyte. The limit exists because a question with the certificates of
-/// one trust store must fit into a frame ([`crate::wire::FRAME_LIMIT_BYTES`]).
+/// Linux distribution have a size of about a quarter of a megabyte. The limit exists because a question with the
+/// certificates of one trust store must fit into a frame ([`crate::wire::FRAME_LIMIT_BYTES`]).
 pub const LIMIT_BYTES: u64 = 700 * 1024;
 /// The reason that an answer gives for a trust store that is larger than [`LIMIT_BYTES`] and was not read.
 pub const TOO_LARGE: &str = "larger than 700 KiB, so it was not read";
@@ -31,8 +31,8 @@ pub const TOO_LARGE: &str = "larger than 700 KiB, so it was not read";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The length of the agent's program file, in bytes. It shows the harness that the file arrived whole in the
-    /// container.
+    /// The length of the agent's program file, in bytes. The harness compares this length with the number of bytes that
+    /// it sent.
     pub program_bytes: u64,
     /// The text of `/etc/resolv.conf`. `None` if the file cannot be read.
     pub resolv_conf: Option<String>,
@@ -40,8 +40,8 @@ pub struct Settings {
     pub hosts: Option<String>,
     /// The text of `/etc/nsswitch.conf`. `None` if the file cannot be read; many images have none.
     pub nsswitch: Option<String>,
-    /// The trust stores of the container, in the order of precedence for a client that uses an AWS SDK. If there are
-    /// several, the client uses the first one, and those that add to it ([`Self::used_stores`]).
+    /// The trust stores of the container, in the order of precedence for a client that uses an AWS SDK. The client uses
+    /// the first trust store, and the ones that add certificates to the first ([`Self::used_stores`]).
     pub stores: Vec<TrustStore>,
 }
 
@@ -91,9 +91,9 @@ impl Settings {
         OwnResolver { hosts, asks_dns: self.asks_dns() }
     }
 
-    /// The trust stores that an S3 client uses: the first one, and each one that adds to it. The system's file adds to
-    /// the certificates of `NODE_EXTRA_CA_CERTS`. If the system's file is the first one, the folders add to it, as in
-    /// programs written in Go.
+    /// The trust stores that an S3 client uses: the first one, and each one that adds certificates to the first. The
+    /// system's file adds to the certificates of `NODE_EXTRA_CA_CERTS`. If the system's file is the first one, the
+    /// folders add to this file, as in programs written in Go.
     pub fn used_stores(&self) -> impl Iterator<Item = &TrustStore> {
         let first = self.stores.first().map(|it| it.named_by);
         self.stores
@@ -121,9 +121,9 @@ pub struct TrustStore {
     /// The path of the trust store's file, or the paths of its folders with `:` between them. If the container has none
     /// of the [`BUNDLES`], the text `the system's file` takes the place of a path.
     pub path: String,
-    /// The certificates of the trust store, in PEM format. The error is the reason why there are none, for example that
-    /// the file cannot be read. The error [`TOO_LARGE`] means only that the agent did not read the file; a program may
-    /// read and trust it.
+    /// The certificates of the trust store, in PEM format. The error is the reason why the certificates are missing,
+    /// for example that the file cannot be read. The error [`TOO_LARGE`] means only that the agent did not read the
+    /// file; a program may read and trust it.
     pub certificates: Result<String, String>,
 }
 
@@ -140,19 +140,19 @@ pub enum NamedBy {
     /// The variable `NODE_EXTRA_CA_CERTS`. Node.js trusts the certificates of this file in addition to its built-in
     /// ones.
     NodeExtraCaCerts,
-    /// No variable names the trust store. It is the system's file, one of the [`BUNDLES`].
+    /// The system's file, which is one of the [`BUNDLES`]. No variable contains its path.
     System,
-    /// The certificates in the [`FOLDERS`], or in the folders that the variable `SSL_CERT_DIR` names. Certificates that
+    /// The certificates in the [`FOLDERS`], or in the folders that the variable `SSL_CERT_DIR` lists. Certificates that
     /// the system's file also contains are left out.
     Folder,
 }
 
 impl NamedBy {
-    /// The variables that name a file of certificates, in the order of precedence for S3 clients.
+    /// The variables that contain the path of a file of certificates, in the order of precedence for S3 clients.
     pub const VARIABLES: [Self; 4] =
         [Self::AwsCaBundle, Self::RequestsCaBundle, Self::SslCertFile, Self::NodeExtraCaCerts];
 
-    /// The variable that names the file of the trust store. `None` if no variable names it.
+    /// The variable that contains the path of the trust store's file. `None` if there is no such variable.
     pub fn variable(self) -> Option<&'static str> {
         match self {
             Self::AwsCaBundle => Some("AWS_CA_BUNDLE"),

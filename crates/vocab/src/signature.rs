@@ -35,9 +35,9 @@ pub struct SignatureFinding {
     pub differs: Vec<Difference>,
     /// Whether the signer used the secret key that the store has.
     pub secret: SecretFinding,
-    /// Whether the signature becomes valid if exactly the parts in `differs` are restored to their signed values (with
-    /// the signer's secret key, if the store has another one). If `true`, nothing else is wrong. If `false`, `differs`
-    /// is only the result of comparing the two requests, and may be incomplete.
+    /// Whether the signature becomes valid if exactly the parts in `differs` are restored to their signed values. If
+    /// the store has another secret key, the signature is verified with the signer's. If `true`, nothing else is wrong.
+    /// If `false`, `differs` is only the result of comparing the two requests, and may be incomplete.
     pub proven: bool,
     /// The number of combinations of restored parts with which the signature was verified.
     pub tried: u32,
@@ -80,7 +80,7 @@ pub enum SecretFinding {
     Unknown,
 }
 
-/// One part of the request that arrived with another value than was signed.
+/// One part of a request: the request that arrived has another value for this part than the signed request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
@@ -103,7 +103,7 @@ pub enum Part {
     Method,
     /// The host name in the header `Host`, with or without its port.
     Host,
-    /// The port in the header `Host`, if the host name is the same.
+    /// The port in the header `Host`. This part is used if the host names are the same.
     Port,
     /// The path of the URL, after decoding.
     Path,

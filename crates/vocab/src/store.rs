@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreKind {
-    /// No other API than S3. The set-up cannot create named policies, and the store's own messages about web identity
-    /// are not known.
+    /// The store has no other API than S3. So the set-up cannot create named policies, and the reports cannot explain
+    /// the store's own messages about web identity.
     #[default]
     S3,
     /// `MinIO`: named policies by its admin API, and sign-in of users by its OpenID settings.
@@ -20,8 +20,8 @@ pub enum StoreKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WitnessKind {
-    /// No witness. Answers of such a store are judged like all others, and the report gives the number of unconfirmed
-    /// answers.
+    /// The store has no witness, so nothing confirms which address sent a request. The answers of the store are judged
+    /// like all others. The report gives the number of unconfirmed answers.
     #[default]
     None,
     /// The trace that `MinIO`'s admin API delivers.

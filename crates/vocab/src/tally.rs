@@ -1,4 +1,4 @@
-//! Statistics of a prober's outcomes.
+//! Statistics of a prober, the probe that repeats one question at a fixed rate in the background.
 
 use std::fmt;
 

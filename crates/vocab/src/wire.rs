@@ -1,9 +1,9 @@
 //! Frames between the harness and the agent in a pod.
 //!
-//! A frame is a length in four bytes, big-endian, followed by JSON of this length in bytes. The agent sends the first
-//! frame ([`FromAgent::Hello`]). Several questions may be unanswered at the same time, and their answers come in any
-//! order. The number `request` says to which question an answer belongs. The agent ends when its standard input ends,
-//! or when it receives no frame for [`SILENCE_LIMIT_MS`] milliseconds.
+//! A frame begins with four bytes, which are the length of the rest in bytes, as a big-endian number. The rest is JSON.
+//! The agent sends the first frame ([`FromAgent::Hello`]). Several questions may be unanswered at the same time, and
+//! their answers come in any order. The number `request` says to which question an answer belongs. The agent ends when
+//! its standard input ends, or when it receives no frame for [`SILENCE_LIMIT_MS`] milliseconds.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub const VERSION: u32 = 2;
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
 /// The interval at which the harness sends heartbeats, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 2_000;
-/// The agent ends when it has received no frame for this time, in milliseconds.
+/// The longest time for which the agent waits for a frame, in milliseconds. If no frame arrives, the agent ends.
 pub const SILENCE_LIMIT_MS: u64 = 15_000;
 
 /// A message from the harness to the agent.
@@ -41,7 +41,7 @@ pub enum ToAgent {
         /// The order to the prober.
         order: ProberOrder,
     },
-    /// Shows that the harness is alive. The harness sends it every [`HEARTBEAT_MS`] milliseconds.
+    /// Shows that the harness is alive. The harness sends this message every [`HEARTBEAT_MS`] milliseconds.
     Heartbeat,
 }
 
@@ -49,7 +49,7 @@ pub enum ToAgent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromAgent {
-    /// Begins the session. The agent sends it as its first frame.
+    /// Begins the session. The agent sends this message as its first frame.
     Hello {
         /// The [`VERSION`] of the protocol that the agent uses.
         version: u32,

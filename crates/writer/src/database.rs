@@ -26,7 +26,7 @@ pub(crate) struct Contents {
 }
 
 /// Opens the database for writing, and creates it if necessary. litestream requires a write-ahead log without automatic
-/// checkpoints, so both are set.
+/// checkpoints, so the database is set up in this way.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;

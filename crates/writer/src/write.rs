@@ -15,8 +15,8 @@ use crate::database::{self, Contents};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    /// The process has started. The value is the state of the database at this time. A second such line in the log of a
-    /// pod shows a restart.
+    /// The process has started. The value is the state of the database at this time. If the log of a pod has a second
+    /// line of this kind, the process was restarted.
     Started(Contents),
     /// A row was committed: SQLite's commit has returned.
     Committed {

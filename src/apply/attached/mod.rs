@@ -3,8 +3,8 @@
 //!
 //! The agent's program is written through exec into a folder of the application's container. If the container has no
 //! shell, or no folder from which a program can run, the agent gets an ephemeral container with an image that the user
-//! names. The file is removed in every case. The program of the ephemeral container is ended, but its entry stays in
-//! the pod, because Kubernetes removes no ephemeral container.
+//! names. The program's file is removed in every case. The program of the ephemeral container is ended, but the entry
+//! of the container stays in the pod, because Kubernetes removes no ephemeral container.
 
 mod refusal;
 mod workload;
@@ -41,10 +41,10 @@ const PUT_WITHIN: Duration = Duration::from_mins(1);
 const RUNS_WITHIN: Duration = Duration::from_secs(15);
 /// The time limit for the ephemeral container to start, and for its program to end.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
-/// The largest number of bytes that are read of the application's settings, which are its resolver files and its
+/// At most this number of bytes is read of the application's settings. The settings are its resolver files and its
 /// trusted certificates. Most of the bytes are certificates.
 const SETTINGS_LIMIT_BYTES: u64 = 8 << 20;
-/// The reasons, in the status of a waiting container, which show that the container will not start within a few
+/// Reasons in the status of a waiting container. Each reason shows that the container will not start within a few
 /// seconds.
 const STUCK: [&str; 7] = [
     "ErrImagePull",
@@ -56,8 +56,9 @@ const STUCK: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// The words that differ between the error messages of `parallax check` and those of a vantage: the options or fields
-/// with which the user says where the agent is placed. The type also contains the lifetime of an ephemeral container.
+/// The words with which an error message tells the user where to say in which container the agent is placed. They are
+/// options for `parallax check`, and fields for a vantage of a scenario. The type also contains the lifetime of an
+/// ephemeral container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The option or field with which the user names the container of a pod.
@@ -98,8 +99,8 @@ pub struct Attached {
     /// with its pod, so no file of the agent remains in it.
     volumes: Vec<String>,
     /// The security settings of the application's container, without `privileged` and `procMount`. An ephemeral
-    /// container with these settings can read the application's files, and an admission policy that accepted the
-    /// application accepts it, too.
+    /// container with these settings can read the application's files. An admission policy that accepted the
+    /// application accepts this container, too.
     security: Value,
     /// Whether all containers of the application's pod share one process namespace. In this case, process 1 of the
     /// namespace is not the application.
@@ -238,9 +239,9 @@ impl Placing {
     }
 
     /// Places the agent and opens a session with it. Also reads the settings of the application: how its programs
-    /// resolve names, and which certificates they trust. The inner error is the reason why the settings could not be
-    /// read. Before an ephemeral container is created, `announce` is called with lines that announce it. The outer
-    /// error says why the agent could not be placed, and what the user can do.
+    /// resolve names, and which certificates they trust. The outer error says why the agent could not be placed, and
+    /// what the user can do. The inner error is the reason why the settings could not be read. Before an ephemeral
+    /// container is created, `announce` is called with lines that announce the container.
     pub async fn begin(
         &mut self,
         announce: &(dyn Fn(&str) + Sync),
@@ -358,8 +359,8 @@ impl Placing {
                     "all containers of the pod share their processes, so the application's own is not known".to_owned()
                 );
             }
-            // The ephemeral container uses the process namespace of the application's container. In it, process 1 is
-            // the application.
+            // The ephemeral container uses the process namespace of the application's container. In this namespace,
+            // process 1 is the application.
             command.extend(["--process", "1"]);
         }
         let streams = Streams { output_limit_bytes: SETTINGS_LIMIT_BYTES, ..Streams::default() };
@@ -402,7 +403,7 @@ impl Placing {
         let ended = |pod: Option<&Pod>| matches!(state(pod, name), State::Over(_));
         let now = self.pods().get_opt(pod).await.map(|it| state(it.as_ref(), name));
         // A container in the state `Stuck` runs no program, so there is nothing to end. If the container starts later,
-        // its program ends after the time in [`Terms`].
+        // its program ends by itself after `Terms::lives_s` seconds.
         if matches!(now, Ok(State::Over(_) | State::Stuck(_))) {
             return Ok(());
         }
@@ -464,8 +465,8 @@ fn state(pod: Option<&Pod>, name: &str) -> State {
     State::Waits
 }
 
-/// The folders of a container's `emptyDir` volumes that the container may write. Volumes of other kinds are left out,
-/// because they may contain the application's own data.
+/// The folders at which a container mounts `emptyDir` volumes, if the container can write to them. Volumes of other
+/// kinds are left out, because they may contain the application's own data.
 fn volumes(pod: &Pod, container: &Container) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|it| &it.volumes).flatten();
     let passing: Vec<&str> = all.filter(|it| it.empty_dir.is_some()).map(|it| it.name.as_str()).collect();

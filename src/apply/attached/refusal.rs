@@ -4,12 +4,12 @@ use parallax_vocab::settings::Settings;
 
 use crate::probe::exec::Ran;
 
-/// Parts of the messages with which runc, crun, gVisor and the kernel report that a container does not have the program
-/// that an exec should run.
+/// Parts of error messages of runc, crun, gVisor and the kernel. These messages say that the container does not have
+/// the program that an exec should run.
 const NO_PROGRAM: [&str; 4] =
     ["executable file", "error finding executable", "no such file or directory", "not found in $PATH"];
 
-/// The largest number of bytes that a message quotes of a text from a container, such as the output of a program.
+/// A message quotes at most this number of bytes of a text from a container, such as the output of a program.
 const SHOWN_BYTES: usize = 1024;
 
 /// Returns the end of the output of a program in the container. The output is cut, because a container can write any
@@ -19,8 +19,8 @@ pub(super) fn last_words(said: &str) -> &str {
     &said[said.ceil_char_boundary(said.len().saturating_sub(SHOWN_BYTES))..]
 }
 
-/// Checks the settings that the agent read in the container. Fails if two trust stores are of the same kind, so that
-/// the number of trust stores, and of questions about them, is limited. Also cuts long texts.
+/// Checks the settings that the agent read in the container. Fails if two trust stores are of the same kind. This
+/// limits the number of trust stores, and of questions about them. Also cuts long texts.
 pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
     for (at, store) in told.stores.iter().enumerate() {
         if told.stores[..at].iter().any(|it| it.named_by == store.named_by) {
@@ -41,7 +41,8 @@ pub(super) fn plausible(mut told: Settings) -> Result<Settings, String> {
 pub(super) struct Refused {
     /// The reason why the exec was refused, and what the user can do.
     pub(super) why: String,
-    /// Whether an ephemeral container would not help either, because the agent in it is reached through exec, too.
+    /// If true, an ephemeral container does not help either. The harness reaches the agent in such a container through
+    /// exec, too.
     pub(super) is_final: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Tests how the container and the folder for the agent are chosen, and the scripts that write and remove its program.
+//! Tests how the container and the folder for the agent are chosen, and the scripts that write and remove the agent's
+//! program.
 
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -197,7 +198,8 @@ fn the_scripts_put_a_whole_program_into_a_folder_and_remove_it() {
     // script removes the file.
     let (exit, _, said) = script(PUT, &["agent", &length], &program[1..], &[&good], &many);
     assert!(exit == 4 && said.contains("did not take all") && !file.exists(), "{exit}: {said}");
-    // If no folder is suitable, the script prints no path on standard output, so no input is sent to it.
+    // If no folder is suitable, the script prints no path on standard output. Without a path, the harness sends no
+    // input.
     let refused = |folder: &Path| script(PUT, &["agent", &length], &program, &[folder], &many);
     assert_eq!(refused(&missing), (NO_FOLDER, String::new(), String::new()));
     // Nobody can create a file in `/proc`, not even root.

@@ -49,8 +49,8 @@ impl Absent {
 
 /// Finds a pod of the workload `named` (`deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`), and prefers
 /// a pod whose container runs. The caller needs a pod and not the workload's pod template, because only a pod has the
-/// variables that admission added. `container` is the container that the user named. The text of the error begins with
-/// `named`.
+/// environment variables that an admission webhook added. `container` is the container that the user named. The text of
+/// the error begins with `named`.
 pub async fn pod_of(client: &Client, namespace: &str, named: &str, container: Option<&str>) -> Result<Pod, Absent> {
     let (kind, name) =
         named.split_once('/').ok_or_else(|| Absent::for_good(format!("{named}: write it as deploy/NAME")))?;
@@ -103,7 +103,7 @@ where
 }
 
 /// The name of the container that the user wants: `container`, or else the container that kubectl's annotation names.
-/// `None` if neither names one.
+/// `None` if neither the user nor the annotation names a container.
 pub(super) fn wanted<'a>(pod: &'a Pod, container: Option<&'a str>) -> Option<&'a str> {
     let annotated = pod.metadata.annotations.as_ref().and_then(|it| it.get("kubectl.kubernetes.io/default-container"));
     container.or(annotated.map(String::as_str))

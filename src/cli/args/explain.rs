@@ -12,7 +12,7 @@ pub struct Explain {
     /// Explain only this scenario, variant or step.
     #[arg(value_name = "VARIANT|STEP")]
     pub only: Option<String>,
-    /// Also explain the steps that failed as declared.
+    /// Also explain the steps that failed because a break made them fail, as the scenario declares.
     #[arg(long)]
     pub all: bool,
     /// The request as the log of a proxy or of the store shows it, to be compared with the URL. `@FILE` reads a file,

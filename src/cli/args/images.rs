@@ -122,7 +122,7 @@ pub enum ImagesCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The scenarios that will run, as for `e2e`. If the file lacks an image that they need, nothing is loaded.
-        /// Without a filter, the command loads each image of the file that a scenario of the project needs. It names
+        /// Without a filter, the command loads each image of the file that a scenario of the project needs. It lists
         /// the images that the scenarios need but the file lacks.
         #[arg(value_name = "FILTER")]
         filters: Vec<String>,

@@ -111,8 +111,8 @@ pub enum Command {
     List(List),
     /// Show what a run would do, without doing it. The command needs no engine.
     ///
-    /// Prints the images, certificates, DNS rules, clusters with their traits, the variants that share them, the order,
-    /// and the expected duration. The duration is estimated from earlier runs on this machine.
+    /// Prints the images, certificates, DNS rules, clusters with their traits, the variants that share a cluster, the
+    /// order, and the expected duration. The duration is estimated from earlier runs on this machine.
     #[command(after_long_help = "Examples:\n  parallax plan\n  parallax plan presign/presigned-url --json")]
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
@@ -231,9 +231,9 @@ pub enum Command {
     Shards(Shards),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
-    /// For a record: explains each step that failed or was blocked, with its evidence, in the variants that are not as
-    /// declared. With `--all`, or with the name of a variant or step, also explains variants that are as declared. The
-    /// command does not read scenario files.
+    /// For a record: takes the variants that are not as declared, and explains each step that failed or was blocked,
+    /// with its evidence. With `--all`, or with the name of a variant or step, also explains variants that are as
+    /// declared. The command does not read scenario files.
     ///
     /// For a URL: prints the host, the object, the region, the period in which the URL is valid, and hints. It prints
     /// no credentials. The URL may contain the escapes of a shell, JSON or HTML. With `--saw` and a log line of a proxy
@@ -420,7 +420,7 @@ const STORES_EXAMPLES: &str = "Examples:
   parallax stores --of target/e2e/latest  compared with what a run saw
   parallax stores --write                 renew docs/stores.md";
 
-/// Arguments of `reaper`. The engine crate starts the command with them.
+/// Arguments of `reaper`. The engine crate starts the command with these arguments.
 #[derive(Clone, Debug, Args)]
 pub struct Reaper {
     /// The arguments that the command hands to the engine crate unchanged: the run's id, the engine's endpoint and the

@@ -30,8 +30,8 @@ pub struct Selection {
     pub only_breaks: Vec<String>,
     /// Which breaks to run in addition to the baselines.
     ///
-    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were as
-    /// declared. There are two kinds of evidence.
+    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since these breaks
+    /// last failed as the scenario declares. There are two kinds of evidence.
     ///
     /// The first is the last run on this machine: the scenario's folder, its fixtures, the recipes of its images and
     /// their entries in images.lock, the program `parallax` and the value of `--k3s` have the same digest as in that
@@ -73,7 +73,7 @@ impl Selection {
 pub enum Breaks {
     /// No breaks: baselines only.
     None,
-    /// The breaks of scenarios that changed since the breaks were last as declared.
+    /// The breaks of scenarios that changed since their breaks last failed as the scenario declares.
     Changed,
     /// All breaks.
     #[default]

@@ -36,8 +36,8 @@ pub struct Shards {
     /// The namespace of the Job [default: the namespace of the kubectl context].
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// The folder of a bucket, `s3://BUCKET/FOLDER`, to which the shards upload their records. In it, they create a
-    /// folder with the name of the Job.
+    /// The folder of a bucket, `s3://BUCKET/FOLDER`, to which the shards upload their records. The shards create a
+    /// folder with the name of the Job there.
     #[arg(long, value_name = "s3://BUCKET/FOLDER")]
     pub upload: Place,
     /// The URL of the store that has the bucket, as the pods reach it [default: AWS].

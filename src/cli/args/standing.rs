@@ -1,4 +1,4 @@
-//! The arguments of the commands for variants that `parallax up` keeps.
+//! The arguments of the commands for variants that `parallax up` keeps running.
 
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ pub struct Hold {
     pub up: Up,
 }
 
-/// The option that names one of the variants that `up` keeps running.
+/// The option that selects one of the variants that `up` keeps running.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
     /// The id or the folder of the run. It is required if several variants of this project are kept running, or if the

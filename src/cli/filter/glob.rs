@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// each part of the pattern only once with each position of the text, so a pattern with many stars is not slow. The
 /// library `globset` is not used, because its `**` matches only whole parts of a path.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
-    // The positions in the text at which the rest of the pattern may begin.
+    // The positions in `text` at which `rest`, the rest of the pattern, may begin.
     let mut reached = BTreeSet::from([0]);
     let mut rest = pattern;
     while let Some(next) = rest.chars().next() {

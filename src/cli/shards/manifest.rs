@@ -1,4 +1,4 @@
-//! Writes the Job and its `ConfigMap` as YAML, for people who read and change it.
+//! Writes as YAML the Job that runs the shards, and its `ConfigMap`. The YAML is for people who read and change it.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -25,9 +25,9 @@ const GRACE_S: u32 = 120;
 /// The place in which a pod finds the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// The files are in this compressed tar archive, which a `ConfigMap` contains.
+    /// The compressed tar archive with the files. A `ConfigMap` contains the archive.
     Archive(Vec<u8>),
-    /// The files are in this folder of the pod's image.
+    /// The folder of the pod's image that contains the files.
     Image(String),
 }
 
@@ -161,8 +161,8 @@ spec:
         }
         writeln!(f, "            - shard")?;
         for argument in &self.arguments {
-            // The `$` before a parenthesis is doubled, because Kubernetes would replace `$(NAME)` with the value of a
-            // variable.
+            // The `$` before a parenthesis is doubled, because Kubernetes would replace `$(NAME)` with the value of an
+            // environment variable.
             writeln!(f, "            - {}", Quoted(&argument.replace("$(", "$$(")))?;
         }
         if let Files::Image(folder) = &self.files {

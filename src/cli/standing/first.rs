@@ -31,8 +31,8 @@ impl FirstFlow {
     }
 
     /// Describes the steps that failed, and the differences from what the scenario declares. A failure that a break
-    /// declares takes one line. The text is empty if no step failed and the variant was as declared. It does not
-    /// contain an error of the environment, because this error was already printed.
+    /// declares takes one line. The text is empty if no step failed and the variant behaved as its scenario declares.
+    /// The text does not contain an error of the environment, because this error was already printed.
     pub(super) fn text(&self) -> String {
         let problems = match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems.as_slice(),
@@ -57,9 +57,9 @@ impl FirstFlow {
         }
     }
 
-    /// Returns the lines with the commands that a user may want next. `of` is the option that names the run; it is
-    /// empty if the commands find the run without it. `before` is the step before which the flow stopped. `programs`
-    /// are the vantages at which programs can run.
+    /// Returns the lines with the commands that a user may want next. `of` is the option that names the run. If the
+    /// commands find the run without this option, `of` is empty. `before` is the step before which the flow stopped.
+    /// `programs` are the vantages at which programs can run.
     pub(super) fn next(&self, handle: &Handle, of: &str, before: Option<&str>, programs: &[String]) -> String {
         let mut text = String::new();
         let mut line = |what: &str, commands: &[String]| {
@@ -70,8 +70,8 @@ impl FirstFlow {
         {
             line("why", &[format!("parallax explain {} {}", session::shown(&handle.directory), handle.variant)]);
         }
-        // If the environment did not become ready, the process that keeps it carries out only requests for logs, so
-        // the other commands are not suggested.
+        // If the environment did not become ready, the process that keeps it serves only requests for logs. So the
+        // other commands are not suggested.
         let stands = !matches!(self.outcome, Some(Outcome::Error { .. }));
         if stands {
             let failed = self.failed.iter().find(|it| it.verdict == Verdict::Failed).map(|it| it.step.as_str());

@@ -30,7 +30,8 @@ impl From<BundleError> for CliError {
     }
 }
 
-/// Returns the failed variants of a run, each with its first step that is not as declared.
+/// Returns the failed variants of a run. Each comes with its first step whose result differs from what the scenario
+/// declares.
 pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
     let mut all = Vec::new();
     for variant in summary.variants() {
@@ -48,7 +49,8 @@ pub fn failed(project: &Project, summary: &Summary) -> Vec<Failed> {
 }
 
 /// Returns the step of the flow with the id `step`. If the step is inside a `repeat`, returns the `repeat` step.
-/// Returns `None` if the flow has no such step, for example because `step` is a readiness condition of the environment.
+/// Returns `None` if the flow has no step with this id: for example, `step` may be a readiness condition of the
+/// environment.
 fn in_the_flow(variant: &Variant, step: &str) -> Option<String> {
     let is = |it: &&parallax_language::scenario::model::Step| {
         it.id == step || it.repeat().is_some_and(|repeat| repeat.flow.iter().any(|inner| inner.id == step))
@@ -99,8 +101,8 @@ fn resolved(project: &Project, ids: &BTreeSet<VariantId>, redactor: &Redactor) -
 }
 
 /// Returns the folders of the project that the variants need. The variants may also use fixtures that Parallax ships.
-/// Their files are added to `files`, so that another version of Parallax uses these files, and not the fixtures that
-/// it ships itself.
+/// The files of these fixtures are added to `files`. So another version of Parallax uses the files in the bundle, and
+/// not the fixtures that it ships itself.
 fn folders(
     project: &Project,
     ids: &BTreeSet<VariantId>,
@@ -127,6 +129,22 @@ fn folders(
             }
         }
     }
+    for loaded in &project.scenarios {
+        let variants = loaded.variants.iter().filter(|it| ids.contains(&it.id));
+        for (_, source) in variants.flat_map(|it| loaded.sources(&project.library, it)) {
+            for (path, content) in source.files(&project.root).unwrap_or_default() {
+                let there = format!("{}/{path}", bundle::PROJECT);
+                let is_in = folders.iter().any(|it| Path::new(&path).starts_with(it));
+                if !is_in && files.iter().all(|(other, _)| *other != there) {
+                    let content = match std::str::from_utf8(&content) {
+                        Ok(text) => redactor.text(text).into_bytes(),
+                        Err(_) => content,
+                    };
+                    files.push((there, content));
+                }
+            }
+        }
+    }
     // The folder with images.lock and recipes is included only if it differs from the one that Parallax ships. The
     // other machine already has the shipped folder.
     if Recipes::Of(project.root.clone()).are_foreign() {
@@ -142,8 +160,8 @@ pub async fn differences(project: &Project, bundle: &Bundle, recipes: &Recipes) 
     Ok(bundle.differences(&images_of(project, &ids, recipes).await?))
 }
 
-/// Returns what identifies each image that the variants use, by the image's name: its published reference and digest,
-/// and the tag of its build.
+/// Maps the name of each image that the variants use to a text that identifies the image: its published reference and
+/// digest, and the tag of its build.
 async fn images_of(
     project: &Project,
     ids: &BTreeSet<VariantId>,

@@ -110,8 +110,8 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
 /// reason why no question can be asked inside the cluster.
 type There = Result<(Access, Inside), String>;
 
-/// Finds the cluster, and the pod in this cluster from which the check asks its questions. Reads the settings of the
-/// application that the user named.
+/// Finds the cluster, and the pod in this cluster from which the check asks its questions. Also reads the settings of
+/// the application that the user named.
 async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>), CliError> {
     let foreign = match cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref()).await {
         Ok(foreign) => foreign,
@@ -153,7 +153,8 @@ async fn place(args: &Check, id: &RunId) -> Result<(There, Option<Application>),
 
 /// Requests from the apiserver the token with which the check tests web identity. A token in the application's pod
 /// cannot be used: the pod may have no token for this audience, and the token's path is not known. If the pod runs as
-/// the ServiceAccount, the new token is bound to the pod, as tokens of the kubelet are.
+/// the ServiceAccount `account`, the new token is bound to the pod, like the tokens that the kubelet requests for a
+/// pod.
 async fn issued(access: &Access, at: &Attached, account: &str, audience: &str) -> Result<Secret, CliError> {
     let pod = Some(at.pod.as_str()).filter(|_| at.service_account == account);
     let wanted = tokens::Wanted { namespace: &at.namespace, account, audience, expires_s: TOKEN_LIVES_S, pod };

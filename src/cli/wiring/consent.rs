@@ -19,8 +19,8 @@ pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
 }
 
 /// Returns where images.lock and the recipes come from, for a project whose author is unknown, such as an unpacked
-/// bundle. As in CI, the project's own files are refused if they differ from the shipped files, unless the user has
-/// chosen with `--lock`.
+/// bundle. As in CI, fails if the project's own files differ from the shipped files, unless the user has chosen between
+/// them with `--lock`.
 pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, true)
 }
@@ -42,11 +42,11 @@ fn of(project: &Path, lock: LockOf, is_strange: bool) -> Result<Recipes, CliErro
 pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeSet<HostProgram> {
     let variants = project.scenarios.iter().flat_map(|loaded| loaded.variants.iter().map(move |it| (loaded, it)));
     let selected = variants.filter(|(_, variant)| selected.contains(&variant.id));
-    selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
+    selected.flat_map(|(loaded, variant)| loaded.host_programs(&project.library, variant)).collect()
 }
 
-/// Fails if the selected variants would run programs on this machine, unless `allowed` permits this and the machine
-/// can run the programs in the permitted way.
+/// Fails if the selected variants would run programs on this machine, and `allowed` does not permit this. Also fails if
+/// the machine cannot run the programs in the permitted way.
 pub fn check_host_programs(
     project: &Project,
     selected: &[VariantId],
@@ -65,7 +65,7 @@ pub fn check_host_programs(
 fn refusal(allowed: Option<HostPrograms>, can_run_apart: impl FnOnce() -> Result<(), String>) -> Option<String> {
     match allowed {
         None => Some(
-            "programs would run on this machine itself, as you; give their vantage an `image`, or allow them with \
+            "programs would run on this machine itself, as you; give the vantage of a step an `image`, or allow them with \
              --allow-host-programs"
                 .to_owned(),
         ),

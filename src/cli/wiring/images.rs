@@ -18,7 +18,7 @@ use parallax_images::{Cache, Here, Lock, Recipes, Want};
 use parallax_plan::Plan;
 use parallax_record::Sink;
 
-/// A project, those of its variants whose images the bundle contains, and the recipes of these images.
+/// Three values: a project, the variants whose images the bundle contains, and the recipes of these images.
 type Of<'a> = (&'a Project, &'a [VariantId], &'a Recipes);
 
 /// Obtains the images that the variants need, and writes them to the file `out`. Returns the names of the images and
@@ -51,8 +51,8 @@ pub async fn images_bundle(
     Ok(format!("{text}{count} images, {megabytes} MB\n{}  {}\n", bundled.sha256, out.display()))
 }
 
-/// Builds images by their recipes. With `output`, copies their archives into this folder. Returns a text with the
-/// reference and the file of each image. `root` is the folder of the project.
+/// Builds the images `names` from their recipes. If `output` is set, copies the archives of the images into this
+/// folder. Returns a text with the reference and the file of each image. `root` is the folder of the project.
 pub async fn images_build(
     (root, recipes): (&Path, Recipes),
     (names, output): (Vec<String>, Option<PathBuf>),
@@ -86,7 +86,7 @@ pub async fn images_build(
 }
 
 /// Fails if `folder`, into which archives will be copied, is the folder of the project's recipes or is inside it. The
-/// next command would take an archive there for a change of the recipes.
+/// next command would count an archive in this folder as a change of the recipes.
 fn refuse_recipes(root: &Path, folder: &Path) -> Result<(), CliError> {
     let absolute = |it: &Path| std::path::absolute(it).map_err(CliError::file("find", it));
     if absolute(folder)?.starts_with(absolute(&root.join("images"))?) {
@@ -96,7 +96,7 @@ fn refuse_recipes(root: &Path, folder: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Copies a file. The copy gets its name only when it is complete, so that nobody takes an incomplete copy for an
+/// Copies a file. The copy gets its name only when it is complete. So an incomplete copy is never mistaken for an
 /// image. If the copying fails, the incomplete copy is removed.
 fn copied(from: &Path, to: &Path) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));

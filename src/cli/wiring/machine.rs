@@ -24,10 +24,10 @@ use parallax_record::Sink;
 /// The address of the engine that `--provision` starts.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
-/// Finds the engine. The library testcontainers reads the engine's address from environment variables. If their
-/// values are wrong, this function replaces this process by the same program with the right values (`exec`). Threads
-/// and open files would be lost, so the program must call this function before it creates any. A missing engine is
-/// not an error here: it is reported later, when the run has a record.
+/// Finds the engine. The library testcontainers reads the engine's address from environment variables. If their values
+/// are wrong, this function replaces this process by the same program with the right values (`exec`). Threads and open
+/// files do not survive this. So the program must call this function before it starts threads or opens files. A missing
+/// engine is not an error here: it is reported later, when the run has a record.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(options) => options.theirs.kubeconfig.is_none(),
@@ -38,8 +38,8 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // If no engine answers, the run uses the address that the user has set in `DOCKER_HOST`, or else the address of
-    // the default engine. It must not use another engine than the user chose.
+    // If no engine answers, the run uses the address that the user has set in `DOCKER_HOST`, or else the address of the
+    // default engine. The run must not use another engine than the user chose.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
@@ -59,8 +59,8 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         recipes,
         k3s: policy(run.options.common.k3s),
         theirs: theirs(run.options.theirs),
-        // Without `--allow-host-programs`, no scenario may run a program on this machine. The value then applies only
-        // to the programs that the user runs with `parallax exec`.
+        // Without `--allow-host-programs`, no scenario may run a program on this machine. The field `programs` then
+        // applies only to the programs that the user runs with `parallax exec`.
         programs: match run.options.common.allow_host_programs {
             Some(HostPrograms::Apart) => run::Programs::Apart,
             Some(HostPrograms::Unconfined) | None => run::Programs::Unconfined,
@@ -203,7 +203,8 @@ pub async fn images_fetch(
     Ok(Exit::AsExpected)
 }
 
-/// Removes built images that no existing recipe makes. With `dry_run`, removes nothing, and names what would be
+/// Removes built images that no existing recipe makes, and the files of the cache that are no longer needed. Returns a
+/// text that says how much was removed. With `dry_run`, removes nothing, and returns a text about what would be
 /// removed.
 pub async fn images_prune(
     recipes: &Recipes,

@@ -7,6 +7,7 @@ mod consent;
 mod doctor;
 mod images;
 mod machine;
+mod objects;
 mod past;
 mod prints;
 mod project;
@@ -15,6 +16,7 @@ mod standing;
 mod unchanged;
 mod upload;
 
+pub use crate::run::conceal_made;
 pub use at_once::{at_once, at_once_when_idle};
 pub use bundle::{differences, failed, pack};
 pub use check::check;
@@ -25,6 +27,7 @@ pub use machine::{
     before_anything, check_kubeconfig, down, e2e, fresh_run_id, gc, images_fetch, images_list, images_prune, reaper,
     remaining,
 };
+pub use objects::with_objects;
 pub use past::Past;
 pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};

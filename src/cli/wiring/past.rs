@@ -33,7 +33,7 @@ pub struct Past {
 pub struct Last {
     /// The run in which the variant had this result.
     pub run: RunId,
-    /// Whether the variant was as declared in this run.
+    /// Whether the variant behaved in this run as its scenario declares.
     pub green: bool,
     /// The digest of everything on which the variant's verdict depends. `None` if it could not be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

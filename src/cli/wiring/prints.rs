@@ -55,6 +55,12 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
         let Some(fixture) = project.library.get(&name) else { continue };
         add_fixture(&name, fixture, fields);
     }
+    for (_, source) in loaded.variants.iter().flat_map(|it| loaded.sources(&project.library, it)) {
+        let Ok(files) = source.files(&project.root) else { return false };
+        for (path, content) in &files {
+            fields.add(&format!("made of {path}"), content);
+        }
+    }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
     // The files are read on a separate thread, because reading blocks, and a run may be in progress at the same time.
@@ -74,8 +80,8 @@ fn add_fixture(name: &str, fixture: &Fixture, fields: &mut Fields) {
     }
 }
 
-/// Returns what the shards of a run must have in common, by name: the digest of the files of each scenario, the
-/// digest of the list of images, and the kind of node image. The program `parallax` is not included, because each
+/// Returns the digests that must be equal in all shards of a run, by name: the digest of the files of each scenario,
+/// the digest of the list of images, and the kind of node image. The program `parallax` is not included, because each
 /// machine may have built its own.
 pub async fn contents(
     project: &Project,
@@ -87,7 +93,8 @@ pub async fn contents(
     let mut contents = BTreeMap::new();
     for loaded in project.scenarios.iter().filter(|it| names.contains(it.path.as_str())) {
         let mut fields = Fields::new("scenario files 1");
-        // Without the content of all files, different shards would have the same digest.
+        // A digest that leaves out a file could be equal for shards with different files. Therefore a file that cannot
+        // be added is an error.
         if !add_files(project, loaded, &mut fields).await {
             return Err(CliError::Usage(format!(
                 "the shards cannot be compared, because the folder of {} contains a link to a folder, a file that \
@@ -110,8 +117,8 @@ pub async fn contents(
     Ok(contents)
 }
 
-/// Returns one text for each image, by the image's name. It contains the published reference, the published digest
-/// and the tag of the build. The tag contains the hash of all inputs of the build.
+/// Maps the name of each image to one text: the published reference, the published digest and the tag of the build. The
+/// tag contains the hash of all inputs of the build.
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -122,8 +129,8 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
     Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
 }
 
-/// Returns a description of each image for messages, by the image's name: its published reference and digest, and the
-/// tag of its build.
+/// Maps the name of each image to a description for messages: the published reference and digest, and the tag of the
+/// build.
 pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
@@ -137,7 +144,7 @@ pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, St
     Ok(words.collect())
 }
 
-/// Returns the names of the images that a scenario with all its breaks needs. `None` if no plan can be made for the
+/// Returns the names of the images that a scenario needs for all its variants. `None` if no plan can be made for the
 /// scenario.
 fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
     let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
@@ -152,7 +159,8 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
 }
 
 /// Returns the name and the digest of each file in the scenario's folder, except the scenario file itself. Returns
-/// `None` if a file cannot be read.
+/// `None` if a file cannot be read, if a link leads to a folder, or if there are more than [`FILES_LIMIT`] files and
+/// folders.
 fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();

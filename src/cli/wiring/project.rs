@@ -52,8 +52,9 @@ impl Project {
         // mistake, this is reported later, when the file is used.
         let own = Lock::listed(&Recipes::Of(root.to_owned())).noted("read the project's images.lock");
         let shipped = Lock::listed(&Recipes::Shipped)?;
-        diagnostics
-            .extend(unknown_images(&project, &own.iter().chain([&shipped]).flat_map(Lock::names).collect::<Vec<_>>()));
+        let known = own.iter().chain([&shipped]).flat_map(Lock::names).collect::<Vec<_>>();
+        diagnostics.extend(unknown_images(&project, &known));
+        diagnostics.extend(super::objects::mistakes(&project, &known));
         if diagnostics.is_empty() {
             return Ok(project);
         }
@@ -172,20 +173,22 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
     let real = |path: &Path| path.canonicalize().ok();
-    // The name of a file outside the project is relative to the current folder, and each other name to the project.
+    // Names of files in the project are relative to the project's root. Names of other files are relative to the
+    // current folder.
     let is_in = |file: &str, path: &Path| {
         let files = [real(&root.join(file)), real(Path::new(file))];
         real(path).is_some_and(|path| files.iter().flatten().any(|file| file.starts_with(&path)))
     };
     let files = || project.scenarios.iter().map(|it| &it.file).chain(diagnostics.iter().map(|it| &it.file));
-    // All fixtures of the project have been read with it.
+    // Whether a path is in the folder of fixtures. Such a path contains no scenario, but it is accepted, because all
+    // fixtures have been read together with the project.
     let of_fixtures =
         |path: &Path| real(path).zip(real(&root.join("fixtures"))).is_some_and(|(path, all)| path.starts_with(all));
     if let Some(empty) = paths.iter().find(|path| !of_fixtures(path) && !files().any(|file| is_in(file, path))) {
         return Err(CliError::Usage(format!("{} contains no scenario", empty.display())));
     }
     if diagnostics.is_empty() && !args.labels.is_empty() {
-        // Fails if no scenario of the whole project has such a label.
+        // Fails if the user gave a label that no scenario of the whole project has.
         let whole = if paths.is_empty() || !filters.is_empty() { None } else { Some(read(root, &[]).0) };
         let query = filter::Query { labels: args.labels.clone(), ..filter::Query::default() };
         whole.as_ref().unwrap_or(&project).select(&query)?;
@@ -194,7 +197,8 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         let named = |file: &str| paths.iter().any(|path| is_in(file, path));
         let scenario =
             |file: &'_ str| file.strip_prefix("scenarios/")?.strip_suffix("/scenario.yaml").map(str::to_owned);
-        // The variants of a scenario that cannot be read are unknown, so a filter is compared with its name only.
+        // The variants of a scenario that cannot be read are unknown. So a filter is compared only with the name of
+        // this scenario.
         let unread: BTreeSet<String> = diagnostics.iter().filter_map(|it| scenario(&it.file)).collect();
         let mut chosen = BTreeSet::new();
         for filter in filters {
@@ -219,7 +223,9 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         );
     }
     let lock = Lock::listed(&Recipes::Of(root.to_owned()))?;
-    diagnostics.extend(unknown_images(&project, &lock.names().collect::<Vec<_>>()));
+    let known = lock.names().collect::<Vec<_>>();
+    diagnostics.extend(unknown_images(&project, &known));
+    diagnostics.extend(super::objects::mistakes(&project, &known));
     if !diagnostics.is_empty() {
         show(&diagnostics);
         printer::word(&count(&diagnostics));

@@ -15,7 +15,7 @@ use crate::probe::terminal;
 use crate::run::look::{Inside, Place};
 use parallax_engine::{Engine, RealSurroundings, Terminal, Window};
 
-/// The largest number of bytes that are copied between the terminal and the shell at once.
+/// The largest number of bytes that one step copies between the terminal and the shell.
 const PIECE_BYTES: usize = 16 * 1024;
 /// The exit code for a program that SIGTERM ended, by the convention of shells: 128 and the number of the signal.
 const TERMINATED: i32 = 128 + 15;
@@ -45,7 +45,7 @@ pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
 async fn here(argv: &[&str]) -> Result<i32, CliError> {
     let failed = |error| CliError::Harness(format!("no shell can be started: {error}"));
     // With this handler, Ctrl-C does not end this process. The terminal sends SIGINT to the whole process group, but
-    // it is meant for the program in the shell.
+    // the signal is meant for the program in the shell.
     let _interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let status = Command::new(argv[0]).args(&argv[1..]).status().await.map_err(failed)?;
     Ok(status.code().unwrap_or(128))

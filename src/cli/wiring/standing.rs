@@ -30,8 +30,8 @@ impl From<StandingError> for CliError {
     }
 }
 
-/// Checks that a run can be kept with `up`. Fails if other processes could not send requests to it, because the path of
-/// its socket would be too long.
+/// Checks that a run can be kept with `up`. Fails if the path of the run's socket would be too long, because other
+/// processes could then not send requests to the run.
 pub fn can_stand(run: &RunId) -> Result<(), CliError> {
     Ok(handles()?.check(run)?)
 }
@@ -46,7 +46,7 @@ pub fn all_standing() -> Result<Vec<Handle>, CliError> {
     Ok(handles()?.all()?)
 }
 
-/// The choice of the kept run for a command: by name, or by project.
+/// Says which kept run a command uses: the run that the user named, or the only run of a project.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The root folder of the project in which the user called the command. If the user named no run, only the runs
@@ -56,8 +56,8 @@ pub struct Wanted<'a> {
     pub run: Option<&'a str>,
 }
 
-/// Returns the handle of the kept variant of the run that `wanted` names. If `wanted` names no run, returns the
-/// handle of the only kept variant of the project.
+/// Returns the handle of the variant that the run `wanted.run` keeps. If `wanted.run` is `None`, returns the handle of
+/// the only kept variant of the project.
 pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
         none: "no variant is kept; `parallax up SCENARIO` starts one and keeps it",
@@ -277,8 +277,8 @@ pub async fn ask(handle: &Handle, request: Request, see: impl FnMut(&Event)) -> 
     }
 }
 
-/// Asks the process of a kept variant what it does at this moment, and returns the answer, for example `runs step
-/// inside`.
+/// Asks the process of a kept variant what it does at this moment, and returns the answer. An example is `runs step
+/// inside`, where `inside` is the id of a step.
 pub async fn now(handle: &Handle) -> Result<String, CliError> {
     match crate::standing::ask(&handles()?, handle, &Question::Status, |_| {}).await? {
         Line::Now(now) => Ok(now),
@@ -366,8 +366,8 @@ pub fn saves(file: &Path) -> Result<Saves, CliError> {
 
 impl Saves {
     /// Waits until the file was written or replaced. Events of other files in the folder are ignored, for example of
-    /// the file that an editor writes before it renames it. Returns the watch, so that the caller can wait for the
-    /// next save.
+    /// the temporary file that an editor writes and then renames. Returns the watch, so that the caller can wait for
+    /// the next save.
     pub async fn next(self) -> Result<Self, CliError> {
         // Reading the events blocks the thread, so it is done outside the async runtime.
         let read = tokio::task::spawn_blocking(move || {

@@ -11,11 +11,11 @@ use super::past::Past;
 use super::prints::{Prints, fixtures_of};
 use super::project::Project;
 
-/// The breaks that need not run, by the kind of evidence that nothing has changed for them.
+/// The breaks that need not run, because nothing has changed for them. Each field stands for one kind of evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unchanged {
-    /// The breaks that were as declared in their last run on this machine, and whose digest is still the same. Each
-    /// break has the id of that run.
+    /// The breaks that failed as declared in their last run on this machine, and whose digest is still the same. The
+    /// value is the id of that run.
     pub since_run: BTreeMap<VariantId, RunId>,
     /// The breaks whose files are the same as in the commit at which the branch left main.
     pub since_main: BTreeSet<VariantId>,
@@ -74,7 +74,7 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
 }
 
 /// Whether a change of the file `path` may change the verdicts of a scenario. `program` says whether the running
-/// `parallax` was built from the project. If it was, the project's files may be its source code. So every file
+/// `parallax` was built from the project. If it was, any file of the project may be its source code. So every file
 /// counts, except files of other scenarios, of other fixtures and of the documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -102,8 +102,8 @@ fn program_within(root: &Path) -> bool {
 }
 
 /// Returns the paths of the project's files that differ between the working tree and the commit at which the branch
-/// left main. Returns `None` if git cannot tell: there is no repository or no main branch, or main itself is checked
-/// out.
+/// left main. Returns `None` if this commit cannot be found: there is no repository or no main branch, or main itself
+/// is checked out.
 fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;

@@ -35,14 +35,14 @@ pub(super) struct Instance {
     /// The time at which the earliest instance whose log still exists was started. `None` if the container has never
     /// ended.
     kept_since: Option<OffsetDateTime>,
-    /// A time before which this instance ended, if the kubelet will start another instance after a pause. A line with a
-    /// later time may be a line of the next instance. `None` in all other cases: for example, the kubelet starts the
-    /// second instance of a container without a pause.
+    /// Set if this instance has ended and the kubelet will start another instance after a pause. This instance ended
+    /// before the time, so a line with a later time may be a line of the next instance. `None` in all other cases. One
+    /// such case is the first end of a container: the kubelet starts the second instance without a pause.
     ///
-    /// During the pause, the container has no current instance, so this instance counts as the previous one. However,
-    /// as long as the state of the container is `terminated`, the kubelet takes an earlier instance for the previous
-    /// one, and the log of that instance no longer exists. Therefore the harness then reads the current log. When the
-    /// state becomes `waiting`, the kubelet takes this instance for the previous one.
+    /// During the pause, no instance runs, so for the harness this instance is the previous one. For the kubelet, that
+    /// depends on the state of the container. In the state `terminated`, the kubelet calls an earlier instance the
+    /// previous one, and the log of that instance no longer exists. Therefore the harness then reads the log that the
+    /// kubelet calls the current one. In the state `waiting`, the kubelet calls this instance the previous one, too.
     pub(super) until_next: Option<OffsetDateTime>,
 }
 

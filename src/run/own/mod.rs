@@ -22,8 +22,8 @@ use crate::world::World;
 use parallax_plan::ClusterPlan;
 use parallax_record::Present as _;
 
-/// The largest number of last lines that are kept of each log: the log of the external network (the world), and those
-/// of the nodes.
+/// The largest number of last lines that are kept of each log. The logs are that of the external network (the world)
+/// and those of the nodes.
 const WORLD_LINES: usize = 5_000;
 
 /// A cluster that was started.
@@ -92,8 +92,8 @@ pub(super) async fn stop(context: &Context, cluster: &str) {
     }
 }
 
-/// Writes the kubeconfig of a cluster to a file in the run's folder, and tells the user how to use this file. It is for a
-/// cluster that is kept after the run.
+/// Writes the kubeconfig of a cluster that is kept after the run to a file in the run's folder, and tells the user how
+/// to use this file.
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {

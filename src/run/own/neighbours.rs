@@ -36,8 +36,8 @@ impl Beside {
 }
 
 /// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts this authority. Such a
-/// container starts before the cluster, so it needs the authority's certificate before k3s would create one. `None` if
-/// no container needs it.
+/// container starts before the cluster, so it needs the authority's certificate before k3s would create one. Returns
+/// `None` if no container needs the certificate.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
     let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));
     if !trusted {
@@ -114,7 +114,7 @@ async fn of_environment(
 }
 
 /// The containers of an environment in the order of their start. If a file of one container contains the host name of
-/// another, the named container starts first, because some programs look up a name only when they start.
+/// another container, the other container starts first, because some programs look up a name only when they start.
 fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
     let all = plan.fixtures.iter().flat_map(|(id, it)| it.containers.iter().map(move |container| (id, container)));
     let mut left: Vec<(&String, &Container)> = all.collect();

@@ -72,14 +72,14 @@ trait Acts: Parts + Alters {
 }
 
 impl Attempt<'_> {
-    /// The namespace that the step names (`said`). If the step names none, the namespace of the variant.
+    /// The namespace in the step's own field (`said`). If the step has no such field, the namespace of the variant.
     fn namespace_or<'n>(&'n self, said: Option<&'n Template>) -> &'n str {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
 
-    /// Waits until the vantages in pods reach the given Services. Returns a text, for the end of the step's summary,
-    /// about the ports that were not reached in time. Such a port does not make the step fail, because only a later
-    /// step shows whether the scenario needs the port.
+    /// Waits until the vantages in pods reach the given Services. Returns a text about the ports that were not reached
+    /// in time. The caller adds the text to the end of the step's summary. Such a port does not make the step fail,
+    /// because only a later step shows whether the scenario needs the port.
     async fn unreached(&self, services: &[Service]) -> Result<String, RunError> {
         let Stage { applier, pods, .. } = self.stage;
         let unreached = reached::applied(applier.client(), pods, services).await?;
@@ -199,8 +199,8 @@ impl Acts for RotateStep {
             let contributions = scene.plan.fixtures.get(fixture)?;
             Some((fixture, contributions.certificates.iter().find(|it| it.name == name)?))
         });
-        // The check of the scenario cannot exclude this error: a variant may give the fixture other parameters, with
-        // which the fixture declares no certificate of this name.
+        // The check of the scenario file cannot exclude this error. A variant may give the fixture other parameters,
+        // and with these parameters the fixture may declare no certificate of this name.
         let (fixture, planned) =
             planned.ok_or_else(|| it.wrong(format!("there is no certificate `{}`", self.certificate)))?;
         let context = it.stage.context;

@@ -25,16 +25,16 @@ use parallax_language::scenario::target::{EventTarget, LogTarget};
 /// The largest number of events that an `event` step reports to the user: the last events of the object.
 const EVENTS_REPORTED: usize = 20;
 
-/// The number of last lines that are read from the log of the external network (the world), which has a line for each
-/// DNS question. Without this limit, a client that asks very often could fill the memory.
+/// At most this many lines are read from the end of the log of the external network (the world). The log has a line for
+/// each DNS question. Without this limit, a client with very many DNS questions could fill the memory.
 const WORLD_LINES: usize = 100_000;
 
 /// The length in bytes of the longest time stamp that the engine writes before a log line, including the space after
 /// it.
 const INSTANT_BYTES: usize = 40;
 
-/// If a step has followed a log or events until its time was over, and has seen nothing, it reads the log or the events
-/// once more, with this time limit.
+/// The time limit of a last reading. If a step has followed a log or events until its time was over, and has seen
+/// nothing, the step reads the log or the events once more.
 const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// The time limit of one try, and whether the try follows logs and events for this time or reads them only once.
@@ -283,8 +283,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` names the
-    /// object or the logs whose state is then unknown.
+    /// Checks that the apiserver still answers. If it does not, returns an error of the harness. `what` is the title of
+    /// the object or the logs whose state is then unknown.
     pub(super) async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
@@ -292,7 +292,8 @@ impl Attempt<'_> {
 }
 
 /// Whether an event is about an object that the question selects. `names` are the names of these objects, as far as
-/// they are known. The apiserver itself selects the events of an object that the question names.
+/// they are known. If the question contains the name of an object, the apiserver has already selected the events of
+/// this object.
 fn concerns(question: &EventQuestion, names: &BTreeSet<String>, event: &ObjectEvent) -> bool {
     question.name.is_some() || names.contains(&event.object)
 }
@@ -323,7 +324,7 @@ async fn read_once(
 }
 
 /// Records in `look` how much of a container's log was read from the engine. At most the last `most` lines were
-/// requested, and `read` lines came.
+/// requested, and `read` lines were received.
 fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));

@@ -50,7 +50,7 @@ pub(super) struct Attempt<'a> {
     pub(super) probers: &'a Probers,
     pub(super) effects: &'a SideEffects,
     pub(super) pods: &'a Pods,
-    /// What the variant may see of the events and log lines in its environment.
+    /// Decides which events and log lines of the environment the variant may see.
     pub(super) apart: &'a Apart,
     /// The place of the step in the scenario file, as `file:line`.
     pub(super) place: &'a str,
@@ -61,15 +61,16 @@ pub(super) struct Attempt<'a> {
 /// The result of one try of a step.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// The question to the vantage, with all certificates that the vantage trusts. `None` if the step asks no vantage.
+    /// The question that the step sent to its vantage, with all certificates that the vantage trusts. `None` if the
+    /// step uses no vantage.
     pub(super) question: Option<Question>,
     /// The vantage's answer to the question.
     pub(super) answer: Option<Answer>,
-    /// The agent in an application's own pod, if it was asked with the settings of the harness. `None` for any other
-    /// vantage.
+    /// The agent that got the question, if it is in an application's own pod and used the settings of the harness.
+    /// `None` for any other vantage, and if the agent used the settings of the application.
     pub(super) guest: Option<Arc<Guest>>,
-    /// The result as JSON if no vantage was asked: an object, events, log lines, or the result of a change. The step's
-    /// `capture` reads values from it.
+    /// The result of a step without a vantage, as JSON: an object, events, log lines, or the result of a change. The
+    /// step's `capture` reads values from this JSON.
     pub(super) other: Option<Value>,
     /// The value of `{{ STEP }}` in later steps. `None` if the step produces no value.
     pub(super) value: Option<String>,
@@ -77,7 +78,7 @@ pub(super) struct Tried {
     pub(super) notes: Vec<String>,
     /// Where the request came from, according to the store's trace. `None` if no trace can tell this.
     pub(super) witness: Option<Witness>,
-    /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
+    /// The expectation, with its references (`{{ }}`) replaced by values. `None` if the step has no `expect`.
     pub(super) expect: Option<Box<Expect>>,
     /// What the step observed, such as an object or log lines. `None` if the step asks a vantage or judges a prober.
     pub(super) looked: Option<Box<Looked>>,
@@ -115,9 +116,9 @@ impl Tried {
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
-    /// Judges altered answers. Each of them is the real answer with one change. Marks each matcher that then fails,
-    /// because this proves that the matcher can fail. There are hundreds of altered answers, so they are judged on a
-    /// thread of their own, so that other flows are not delayed.
+    /// Judges altered answers. An altered answer is the real answer with one change. If a matcher fails on an altered
+    /// answer, this proves that the matcher can fail, and the matcher is marked. There are hundreds of altered answers,
+    /// so they are judged on a thread of their own. Otherwise they would delay other flows.
     pub(super) async fn prove(&mut self, step: &Step, seen: &Seen) {
         let Self { answer, tally, looked, expect, judgement, .. } = self;
         if judgement.cause.is_some() || judgement.matchers.is_empty() {
@@ -140,8 +141,8 @@ impl Tried {
     }
 
     /// If the step asked about DNS or TLS from an application's own pod, asks once more with the settings of the
-    /// application, and notes the answer. Then removes from the question what the record does not need. Call this
-    /// function when the verdict of the step is known, so that the second answer cannot change it.
+    /// application, and notes the answer. Then removes the parts of the question that the record does not need. Call
+    /// this function only when the verdict of the step is known, so that the second answer cannot change the verdict.
     pub(super) async fn conclude(&mut self) {
         if let (Some(guest), Some(question), Some(answer)) = (&self.guest, &self.question, &self.answer) {
             self.notes.extend(guest.beside(question, answer).await);
@@ -158,7 +159,7 @@ impl Tried {
     }
 }
 
-/// What a step without an expectation expects of its answer.
+/// What a step without `expect` expects of its answer, by the kind of the step.
 fn implied(step: &Step) -> Expected {
     match step.action.rules().implied() {
         Implied::Success => Expected::Success,
@@ -193,8 +194,8 @@ impl<'a> Attempt<'a> {
         Ok(tried)
     }
 
-    /// The names of those captured values that are secret. Registers these values with the redactor, before they can be
-    /// written or shown.
+    /// Returns the names of the captured values that are secret. Registers these values with the redactor, before a
+    /// value can be written or shown.
     fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
         let secret = self.step.capture.iter().filter(|(_, it)| it.secret || concealed::is_within(whole, &it.path));
         let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();
@@ -233,7 +234,7 @@ impl<'a> Attempt<'a> {
         self.words().target(it).map_err(|reason| self.wrong(reason))
     }
 
-    /// The step's expectation, with its references (`{{ }}`) replaced by values. `None` if the step declares none.
+    /// The step's expectation, with its references (`{{ }}`) replaced by values. `None` if the step has no `expect`.
     pub(super) fn expect(&self) -> Result<Option<Expect>, RunError> {
         let expect = self.step.expect.as_ref().map(|it| self.words().expect(it)).transpose();
         let expect = expect.map_err(|reason| self.wrong(reason))?;
@@ -241,8 +242,8 @@ impl<'a> Attempt<'a> {
         Ok(expect)
     }
 
-    /// Returns an error if the value of a reference made a text of the expectation empty. Such an expectation would
-    /// always hold or never hold, so it would prove nothing.
+    /// Returns an error if a text of the expectation is empty after its references (`{{ }}`) were replaced. An
+    /// expectation with an empty text would always hold or never hold, so it would prove nothing.
     fn says_something(&self, expect: &Expect) -> Result<(), RunError> {
         match empty_texts(expect).first() {
             Some(name) => Err(self.wrong(format!("`{name}` is empty once its references are filled in"))),

@@ -1,5 +1,5 @@
-//! Steps that ask a vantage: asks the question, judges the answer, and checks by the store's witness that the request
-//! came from the vantage.
+//! Runs steps that send a question to a vantage. Sends the question, judges the answer, and checks by the store's
+//! witness that the request came from the vantage.
 
 use std::time::Instant;
 
@@ -53,8 +53,8 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     Ok(Tried { question, answer, guest, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
-/// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` says
-/// which certificate this is. If `whose` is `None`, the vantage presents none.
+/// The client certificate, with its private key, that the vantage presents if the server asks for one. `whose` selects
+/// the certificate. If `whose` is `None`, the vantage presents no certificate.
 pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Result<Option<Identity>, RunError> {
     match whose {
         Some(ClientCertificate::Administrator) => {

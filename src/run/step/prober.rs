@@ -1,4 +1,5 @@
-//! The steps `background` and `prober`: `background` starts a prober, and `prober` judges the prober's outcomes so far.
+//! Runs the steps `background` and `prober`. A `background` step starts a prober. A `prober` step judges the answers
+//! that this prober has got so far.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +57,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// Those parts of an answer that the matchers of an expectation read.
+    /// Returns the parts of an answer that the matchers of the expectation `expect` read.
     fn of(expect: Option<&Expect>) -> Self {
         let mut kept = Self::default();
         for wanted in expect.into_iter().flat_map(Expect::wanted) {
@@ -106,13 +107,14 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
             return Err(blurred_by_the_machine(it, &tally));
         }
         Ok(match step.exact.filter(|_| is_last).and_then(|exact| too_inexact(exact, &tally)) {
-            // The measured times are inexact, so a judgement of them would say nothing about the system under test.
+            // The measured times are too inexact to say anything about the system under test. So the step is void, and
+            // its times are not judged.
             Some(void) => Tried { void: Some(void), judgement: Judgement::default(), ..tried },
             None => tried,
         })
     };
-    // With `eventually`, the prober continues until its outcomes so far are as expected. Then the prober is stopped,
-    // and its outcomes are judged again, together with the answers to its last questions.
+    // With `eventually`, the prober continues until its answers so far meet the expectation. Then the prober is
+    // stopped. All its answers are judged once more, now including the answers to its last questions.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?)?;
         if tried.judgement.cause.is_some() {
@@ -122,8 +124,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     judged(if step.stop { prober.stop().await? } else { prober.read().await? })
 }
 
-/// Judges the prober's statistics (`tally`). Also returns whether the prober asked its questions so late that the
-/// statistics cannot decide whether the expectation is met.
+/// Judges the prober's statistics (`tally`). Also returns true if the prober sent its questions too late: the
+/// statistics then cannot decide whether the expectation is met.
 fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
     let Counted { judgement, decided, blurred } = parallax_judge::judge_tally(expect, tally);
     let (other, expect) = (serde_json::to_value(tally).noted("record a tally"), Some(Box::new(expect.clone())));

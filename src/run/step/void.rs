@@ -17,12 +17,13 @@ pub(in crate::run) struct Void {
 }
 
 impl Void {
-    /// Makes a void step fail that cannot be repeated, because no further void round is allowed, or because the step is
-    /// in no `repeat`.
+    /// Makes a void step fail. The caller uses this method if the step cannot be repeated: the step is in no `repeat`,
+    /// or no further void round is allowed.
     ///
     /// # Errors
     ///
-    /// Fails if the machine is the reason, because nothing can then be said about the system under test.
+    /// Fails if the machine is the reason why the step is void. In this case, the step says nothing about the system
+    /// under test.
     pub(in crate::run) fn count(&self, step: &Step, place: &str, tried: &mut Tried) -> Result<(), RunError> {
         let Self { why, fix } = self;
         if let Some(fix) = fix {

@@ -25,7 +25,8 @@ pub(super) struct Place {
     pub(super) has_authority: bool,
 }
 
-/// The reasons why no variant of an environment can run. The list is empty if nothing in the plan prevents it.
+/// The reasons why no variant of an environment can run. The list is empty if nothing in the plan prevents the variants
+/// from running.
 pub(super) fn reasons(place: Place, cluster: &ClusterPlan, plan: &EnvironmentPlan) -> Vec<String> {
     let mut reasons = of_traits(&cluster.traits);
     for (id, it) in &plan.fixtures {
@@ -116,7 +117,7 @@ fn without_authority(vantage: &str) -> String {
     format!("vantage `{vantage}` trusts the cluster's authority, which the kubeconfig does not contain")
 }
 
-/// Returns the rights (RBAC) that the run needs in the cluster for an environment.
+/// Returns the rights (RBAC) that the run needs in the cluster to set up an environment and to run its variants.
 pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     let kind = |it: &Value| {
         let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
@@ -151,8 +152,8 @@ pub(super) fn needs(plan: &EnvironmentPlan) -> Needs {
     Needs { kinds, adds, tokens, attached }
 }
 
-/// Each trait that the environment needs of its cluster, as a reason why the environment cannot run. A run cannot see
-/// the flags of somebody else's cluster, and cannot set them.
+/// The reasons why an environment with these traits cannot run in somebody else's cluster. Each needed trait is one
+/// reason, because the run can neither see nor set the flags of such a cluster.
 fn of_traits(traits: &ClusterTraits) -> Vec<String> {
     let ClusterTraits { discovery, apiserver_args, controller_manager_args, kubelet_args, tls_san, published, agents } =
         traits;
@@ -171,7 +172,7 @@ fn of_traits(traits: &ClusterTraits) -> Vec<String> {
     reasons
 }
 
-/// Whether an object names another namespace than the namespace of its environment.
+/// Whether the `namespace` field of an object contains another namespace than the namespace of the environment.
 fn is_elsewhere(manifest: &Value, namespace: &str) -> bool {
     manifest.pointer("/metadata/namespace").and_then(Value::as_str).is_some_and(|it| it != namespace)
 }

@@ -1,5 +1,5 @@
-//! Decides which reference of each image the nodes of somebody else's cluster use. The run cannot bring images there:
-//! a node has the image already, or pulls it from a registry.
+//! Decides by which reference the nodes of somebody else's cluster get each image. The run cannot bring an image to
+//! such a node. Either the node has the image already, or it pulls the image from a registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub enum Present {
     /// The option is not given. The harness then reads from the Node objects which images the nodes have.
     #[default]
     Unknown,
-    /// The nodes have every image that is in no registry, because only Parallax builds it.
+    /// The nodes have every image that only Parallax builds, and that is therefore in no registry.
     All,
     /// The nodes have the images with these names, as `parallax images build` builds them.
     These(BTreeSet<String>),
@@ -29,8 +29,8 @@ pub enum Present {
 pub(super) struct Images {
     rows: BTreeMap<String, Row>,
     present: Present,
-    /// The references of the images that, according to the Node objects, every node has on which pods can be scheduled.
-    /// `None` if the nodes cannot be listed.
+    /// The references of the images that are on every node, according to the Node objects. A node on which no pods can
+    /// be scheduled does not count. `None` if the nodes cannot be listed.
     on_nodes: Option<BTreeSet<String>>,
 }
 
@@ -50,7 +50,8 @@ impl Images {
         Ok(Self { rows: rows.into_iter().map(|it| (it.name.clone(), it)).collect(), present, on_nodes })
     }
 
-    /// The reference with which the nodes get an image of `images.lock`. The error says why they cannot get it.
+    /// The reference by which the nodes get an image of `images.lock`. The error says why the nodes cannot get this
+    /// image.
     pub(super) fn reference(&self, name: &str) -> Result<String, String> {
         let Some(row) = self.rows.get(name) else { return Err(format!("images.lock has no image `{name}`")) };
         let is_there = |reference: &String| self.on_nodes.as_ref().is_some_and(|it| it.contains(&in_full(reference)));
@@ -89,8 +90,8 @@ fn on_every(nodes: &[Node]) -> BTreeSet<String> {
     lists.reduce(|all, it| all.intersection(&it).cloned().collect()).unwrap_or_default()
 }
 
-/// Returns an image reference with its registry. If `reference` names no registry, it is the default registry of
-/// containerd.
+/// Returns an image reference with its registry. If `reference` contains no registry, the result contains the default
+/// registry of containerd.
 fn in_full(reference: &str) -> String {
     let first = reference.split('/').next().unwrap_or_default();
     let has_registry = reference.contains('/') && (first.contains(['.', ':']) || first == "localhost");

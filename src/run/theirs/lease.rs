@@ -1,6 +1,7 @@
 //! The lease of a run in somebody else's cluster. Before the run creates the first object, it writes two things into
-//! its folder in the state folder: a copy of the kubeconfig, and where its objects may be. From this, the reaper and
-//! `parallax gc` can remove the objects of a run that was killed. The copy is removed as soon as no object is left.
+//! its folder in the state folder: a copy of the kubeconfig, and the places in the cluster where its objects may be.
+//! With this information, the reaper and `parallax gc` can remove the objects of a run that was killed. The copy is
+//! removed as soon as no object is left.
 
 use std::path::PathBuf;
 
@@ -14,21 +15,22 @@ use crate::run::existing::clear_stores;
 use parallax_engine::{EngineError, Ledger, Liveness, Owner, StateDir};
 use parallax_record::{Noted as _, Present as _};
 
-/// For a run without a container engine, this word stands in place of the engine's address: in `run.json`, and in the
-/// arguments of the reaper.
+/// The word that takes the place of the engine's address if a run has no container engine. It occurs in `run.json` and
+/// in the arguments of the reaper.
 pub const ELSEWHERE: &str = "kubernetes";
 
 const KUBECONFIG: &str = "kubeconfig";
 const REACH: &str = "cluster.json";
-/// The file that lists what the reaper could not remove from existing stores: each line names a bucket and a prefix.
-/// The file contains no credentials.
+/// The file that lists what the reaper could not remove from existing stores. An existing store is one that the user
+/// had before the run. Each line contains a bucket and a prefix. The file contains no credentials.
 const LEFT: &str = "left-in-stores";
 
 fn kubeconfig_of(state: &StateDir, run: &RunId) -> PathBuf {
     state.run(run).join(KUBECONFIG)
 }
 
-/// Writes the lease of a run that begins: its ledger, the copy of the kubeconfig, and where the run may create objects.
+/// Writes the lease of a run that begins: the run's ledger, the copy of the kubeconfig, and the places where the run
+/// may create objects.
 pub(super) fn open(state: &StateDir, run: &RunId, kubeconfig: &Secret, reach: &Reach) -> Result<(), RunError> {
     Ledger::open(state.clone(), run, Owner::this_process()?, ELSEWHERE)?;
     let reach = serde_json::to_vec(reach).expect("a reach is plain data");
@@ -37,13 +39,13 @@ pub(super) fn open(state: &StateDir, run: &RunId, kubeconfig: &Secret, reach: &R
     written.map_err(|error| ApplyError::from(error).into())
 }
 
-/// Removes what a killed run left: first its objects in the cluster, then what it wrote into the stores that `notes`
-/// describe. This order ensures that no pod of the run writes into a store after the store is cleared. Returns what was
-/// removed from the cluster. For the stores, returns the number of removed objects, and a line for each prefix below
-/// which objects could not be removed.
+/// Removes what a killed run left. First removes the objects of the run in the cluster, and then the objects that the
+/// run wrote into the stores in `notes`. This order ensures that no pod of the run writes into a store after the store
+/// is cleared. Returns what was removed from the cluster. For the stores, returns the number of removed objects, and a
+/// line for each prefix below which objects could not be removed.
 ///
 /// `gc` cannot remove objects from a store later, because it has no credentials for the store. So these lines are
-/// written to a file for `gc`, before the run is marked as swept.
+/// written to a file, from which `gc` reports them, before the run is marked as swept.
 pub async fn reap(state: &StateDir, run: &RunId, notes: &[String]) -> (Result<Cleared, String>, (usize, Vec<String>)) {
     let swept = cleared(state, run).await;
     let (objects, left) = clear_stores(notes).await;
@@ -55,7 +57,8 @@ pub async fn reap(state: &StateDir, run: &RunId, notes: &[String]) -> (Result<Cl
     (swept, (objects, left))
 }
 
-/// Removes the objects of a killed run from its cluster. The error says why it is not known which of the objects exist.
+/// Removes the objects of a killed run from its cluster. If the result is an error, it is not known which of the
+/// objects still exist.
 async fn sweep(state: &StateDir, run: &RunId) -> Result<Cleared, String> {
     let cleared = cleared(state, run).await?;
     conclude(state, run, &cleared)?;

@@ -1,8 +1,8 @@
 //! A run in a cluster that the harness does not own, such as the user's own cluster. The counterpart is `run::own`.
 //!
-//! Such a cluster stays. The run creates objects only in its namespaces, unless the user allows more. It changes no
-//! object that it has not created. At its end, it waits until its objects are gone. A variant is skipped, with the
-//! reason, if the cluster, the user's rights or the images of the nodes are not enough for it.
+//! The cluster continues to exist after the run. The run creates objects only in its namespaces, unless the user allows
+//! more. It changes no object that it has not created. At its end, it waits until its objects are gone. A variant is
+//! skipped with a reason if the cluster, the user's rights or the images on the nodes do not allow it to run.
 
 mod fits;
 mod images;
@@ -34,7 +34,7 @@ use parallax_engine::{StateDir, reaper};
 use parallax_plan::{ClusterPlan, EnvironmentPlan, Plan};
 use parallax_record::{Noted as _, Redactor, Sink};
 
-/// What the user says about the cluster in which the run takes place, and which the harness does not own.
+/// What the user says about the cluster of the run. The harness does not own this cluster.
 #[derive(Clone, Debug)]
 pub struct Theirs {
     /// The path of the kubeconfig.
@@ -45,8 +45,8 @@ pub struct Theirs {
     pub reach: Reach,
     /// The images that the nodes have, according to the user.
     pub present: Present,
-    /// The name servers that vantages outside the cluster ask. If the list is empty, they ask the name servers of this
-    /// machine.
+    /// The name servers for vantages outside the cluster. If the list is empty, these vantages use the name servers of
+    /// this machine.
     pub name_servers: Vec<SocketAddr>,
     /// The certificates that this machine trusts, as PEM. `None` if they are not known.
     pub trusted: Option<String>,
@@ -116,8 +116,8 @@ pub(super) async fn with_plan(
 }
 
 /// Skips the variants that cannot run in this cluster, and runs the others. The plan may have several clusters, but all
-/// of them stand for this one real cluster. So they run one after the other, and the objects of each are removed before
-/// the next begins.
+/// of them stand for this one real cluster. So the planned clusters run one after the other, and the objects of one are
+/// removed before the next one begins.
 async fn everything(context: &Context, plan: &Plan, theirs: &Theirs, access: &Access) -> Result<(), RunError> {
     let images = Images::of(&context.options.recipes, &access.client, theirs.present.clone()).await?;
     let visit = Visit { run: context.options.id.clone(), namespace: theirs.reach.namespace.clone() };
@@ -162,7 +162,7 @@ async fn take_away(context: &Context, applier: &Applier, plan: &EnvironmentPlan)
 }
 
 /// Reports each environment that could not be removed. If the environments share one namespace (`shared`), the next
-/// environment would find the objects that remain. In that case, the first error is not reported but returned, and it
+/// environment would find the remaining objects. Therefore the first error is then returned instead of reported, and it
 /// ends the run.
 fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Result<(), ApplyError> {
     let mut errors = removed.into_iter().filter_map(Result::err);
@@ -171,8 +171,8 @@ fn told(removed: Vec<Result<(), ApplyError>>, shared: bool, sink: &Sink) -> Resu
     first.map_or(Ok(()), Err)
 }
 
-/// The plan without the variants that cannot run in this cluster. Reports each removed variant as skipped, with the
-/// reason.
+/// The plan without the variants that cannot run in this cluster. Reports each removed variant with the reason: as
+/// skipped, or as an error if the user denies skips.
 async fn possible(
     context: &Context,
     plan: &Plan,

@@ -1,7 +1,7 @@
-//! Tests `parallax check --attach` on the store that the test of `check` keeps. The agent asks from a container with a
-//! shell, and from an ephemeral container beside a container without a shell. The user of the kubeconfig has only the
-//! rights that docs/your-own-stack.md names. After each check, nothing of the agent may be left, even after Ctrl-C and
-//! SIGKILL.
+//! Tests `parallax check --attach` on the store that the test of `check` keeps. If the application's container has a
+//! shell, the agent runs in this container. If it has no shell, the agent runs in an ephemeral container of the same
+//! pod. The user of the kubeconfig has only the rights that docs/your-own-stack.md lists. After each check, nothing of
+//! the agent may be left, even after Ctrl-C and SIGKILL.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -89,8 +89,9 @@ impl Applications<'_> {
         maps.create(&PostParams::default(), &map).await.unwrap();
     }
 
-    /// Creates a pod with a shell that fulfils the Pod Security Standard `restricted`. `folder` is the only folder in
-    /// which a program can be written. `further` contains more fields of the pod's spec, among them more containers.
+    /// Creates a pod whose image has a shell. The pod fulfils the Pod Security Standard `restricted`. `folder` is the
+    /// only folder in which a program can be written. `further` contains more fields of the pod's spec, among them more
+    /// containers.
     async fn create(&self, name: &str, (variable, certificates): (&str, &str), folder: Option<&str>, further: Value) {
         let mut mounts = vec![json!({ "name": "ca", "mountPath": "/ca" })];
         mounts.extend(folder.map(|it| json!({ "name": "scratch", "mountPath": it })));
@@ -197,7 +198,7 @@ impl User {
     }
 
     /// Gives the user the rights of docs/your-own-stack.md, without the right `except`. The apiserver reads changed
-    /// rights with a delay, so this method waits until the apiserver applies them.
+    /// rights with a delay, so this method waits until the apiserver applies the new rights.
     async fn may(&self, except: &str) {
         let all = [
             ("apps", "deployments", &["get"][..]),
@@ -270,7 +271,7 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     applications.create("closed", ("SSL_CERT_FILE", "authority"), None, alias).await;
     applications.all_run(&["right", "wrong", "closed"]).await;
 
-    // The agent asks from the application's own container.
+    // The first check: the container has a shell, so the agent runs in the application's own container.
     let (code, said) = standing.check("", "--attach pod/right --container app");
     assert_eq!(code, 0, "{said}");
     for part in [
@@ -297,8 +298,8 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     first_red(&said, "trust AWS_CA_BUNDLE", "do not trust the chain that --ca trusts: /ca/ca.pem with 1 certificates");
     applications.is_clean("wrong", "/scratch").await;
 
-    // In this container, no program can be written to any folder. So without the option `--image`, which names the
-    // image of an ephemeral container, nothing can be asked.
+    // No program can be written to any folder of this container. So the check needs an ephemeral container, and its
+    // image is given by the option `--image`. Without this option, the check must fail.
     let (code, said) = standing.check("IMAGE=;", "--attach pod/closed");
     let says = "container app of pod closed has no folder in which a program may be written and run (";
     assert!(code == 1 && said.contains(says) && said.contains("name by --image"), "{said}");
@@ -365,8 +366,9 @@ pub(super) async fn attached(project: &Project, standing: &mut Standing<'_>) {
     by_scenarios(&applications, &administrator).await;
 }
 
-/// Tests vantages with `attach` in scenarios. The agent appears, the verdicts follow from the application's own
-/// settings, and nothing is left, even after SIGKILL. If the pod or the user lacks something, the message names it.
+/// Tests vantages with `attach` in scenarios. The agent must appear, the verdicts must follow from the application's
+/// own settings, and nothing may be left, even after SIGKILL. If the pod lacks a folder, or the user lacks a right, the
+/// message must say what is missing.
 async fn by_scenarios(applications: &Applications<'_>, administrator: &str) {
     let project = Project::new();
     let folderless = GUEST.replace("name: guest", "name: folderless").replace("pod/right", "pod/closed");

@@ -22,7 +22,8 @@ const RUN_TIMEOUT: Duration = Duration::from_mins(8);
 /// The interval at which the state of another process is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A scenario whose flow waits until the ConfigMap `gate` exists, or until the run ends.
+/// A scenario whose flow waits until the ConfigMap `gate` exists, for at most three minutes. During this time, a test
+/// can examine or interrupt the run.
 pub(super) const HELD: &str = r"name: held
 summary: A flow that waits until it is let go
 vantages:
@@ -185,7 +186,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Starts a prepared command, and reads the run's id from the line that names the record.
+    /// Starts a prepared command, and reads the run's id from the output line with the path of the record.
     pub(super) fn start(mut command: Command, project: &Project) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

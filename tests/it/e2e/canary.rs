@@ -81,8 +81,8 @@ flow:
   - {{ id: opened, from: host, http: {{ get: "{{{{ url }}}}" }}, expect: {{ status: 200 }} }}
 "#
     );
-    // When the harness quotes a line, it cuts the line after two hundred characters. These lines have a secret at
-    // different positions around the cut.
+    // When the harness quotes a line, it cuts the line after two hundred characters. The steps below print lines with a
+    // secret at different positions around the cut.
     for pad in (150..200).step_by(7) {
         let run =
             format!("printf '%0{pad}d%s' 0 \"$AWS_SECRET_ACCESS_KEY\"; printf '%0{pad}d%s' 0 \"$CANARY\" >&2; exit 5");
@@ -129,7 +129,8 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
     forms
 }
 
-/// Returns every output and every form in which a part of a secret occurs.
+/// Searches the outputs for parts of the secrets, in every form. `texts` has the name and the text of each output.
+/// Returns a sentence for each part that was found.
 pub(super) fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
@@ -156,8 +157,8 @@ fn the_flow_is_valid() {
     }
 }
 
-/// Tests the function `hits`, with which the other tests search outputs for secrets. It must find a secret in each
-/// form, and also a part of a secret.
+/// Tests the function `hits`, which other tests use to search outputs for secrets. The function must find a secret in
+/// each form, and also a part of a secret.
 #[test]
 fn the_search_finds_each_form_and_each_piece() {
     let secrets = [CANARY.to_owned()];
@@ -188,7 +189,7 @@ pub(super) fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     texts
 }
 
-/// Returns all values in the cluster's Secrets that no output may contain.
+/// Returns the secret values from the Secrets of the run's cluster. No output may contain one of these values.
 async fn held(run: &Run) -> Vec<String> {
     let client = cluster(&run.id).await;
     let secrets: Api<Secret> = Api::all(client);
@@ -241,8 +242,8 @@ async fn no_output_of_a_run_contains_a_secret_or_a_part_of_one() {
     let tokens: Vec<&String> = texts.iter().filter(|(_, text)| text.contains("eyJ")).map(|(place, _)| place).collect();
     assert_eq!(tokens, Vec::<&String>::new(), "a JSON web token is visible");
 
-    // The check is valid only if there were secrets to hide. For this reason, the test asserts that each step had
-    // secrets and that the harness redacted them.
+    // The search above proves something only if the steps printed secrets. Therefore the test also asserts that each of
+    // these steps had secrets and that the harness redacted them.
     for step in ["canary", "printed", "failed", "token", "told", "put", "cut-150", "cut-199"] {
         let found = ended.events.iter().find_map(|event| match &event.event {
             EventKind::StepEnded(it) if it.step.as_str() == step => Some(serde_json::to_string(it).unwrap()),

@@ -1,6 +1,6 @@
-//! Tests `parallax check` on a variant that `parallax up` keeps, in the same way as on somebody's own cluster. The
-//! variant is tested without a fault and with each of several faults. The first line with `FAILED` must name the fault,
-//! and `check` must leave nothing behind.
+//! Tests `parallax check` on a variant that `parallax up` keeps. For `check`, the variant is like a user's own cluster
+//! and store. The test checks the variant without a fault, and then with each of several faults. The first line with
+//! `FAILED` must name the fault, and `check` must leave nothing behind.
 
 use std::process::Command;
 
@@ -196,8 +196,8 @@ async fn the_first_red_line_names_the_fault() {
     let (code, said) = standing.check("IMAGE='--image parallax.local/none:1';", "");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
-    // Without the store's keys, `check` writes no object. With keys, it writes below a prefix that only it uses, so
-    // `rerun got` must still find the scenario's own object after all checks.
+    // Without the store's keys, `check` writes no object. With the keys, `check` writes only below a prefix of its own.
+    // So `rerun got` must still find the scenario's own object after all checks.
     let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
     assert!(code == 0 && !said.contains("writes"), "{said}");
     assert_eq!(standing.pods().await, Vec::<String>::new());

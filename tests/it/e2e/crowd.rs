@@ -2,7 +2,7 @@
 
 use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 
-/// Variables that a caller's shell may have. No probe may inherit them.
+/// Variables that a caller's shell may have. No probe may use these variables.
 const RUBBISH: [(&str, &str); 12] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),

@@ -1,6 +1,7 @@
 //! Tests the demo chart (`docs/demo`) on a node that `docker run` starts, as docs/your-own-stack.md tells a user. The
-//! commands are the commands of this page. The right set-up works, from the browser's upload to the restored
-//! database. In each of the twelve wrong set-ups, the first row with `FAILED` of `parallax check` names the cause.
+//! test runs the commands of that page. The right set-up must work, from the browser's upload to the restored database.
+//! In each of the twelve wrong set-ups, the first row with `FAILED` in the output of `parallax check` must name the
+//! cause.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -38,19 +39,19 @@ const LABEL: &str = "io.parallax.test=demo";
 /// The time limit for building the images that do not exist when this test starts. `cargo xtask test` builds all of
 /// them before the tests.
 const IMAGES_WITHIN: Duration = Duration::from_mins(45);
-/// The time limit for a block of commands. The commands have their own time limits, of at most three minutes. So a
-/// command's own limit ends first, and its message says what is missing.
+/// The time limit for a block of commands. It is longer than the time limits of the commands themselves, which are at
+/// most three minutes. So a command that waits too long ends by itself, and its message says what is missing.
 const COMMANDS_WITHIN: Duration = Duration::from_mins(4);
-/// The time limit until the pods of a Deployment have the newest values of the chart.
+/// The time limit for a Deployment to replace its pods after the values of the chart have changed.
 const ROLLED_WITHIN: Duration = Duration::from_mins(2);
 /// The time limit until the apiserver knows the address of a ready pod.
 const ADDRESS_WITHIN: Duration = Duration::from_secs(30);
 /// The interval at which the test asks the apiserver whether it knows the pod's address.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The wrong set-ups: the name of the chart's values, the endpoint and the options of the check, the first row with
-/// `FAILED`, and a part of the sentence below this row. The set-ups that only change the ingress come first, because
-/// they do not replace the application's pod.
+/// The wrong set-ups. Each entry has the name of a file with values for the chart, the endpoint and the options of the
+/// check, the first row with `FAILED`, and a part of the sentence below this row. The set-ups that only change the
+/// ingress come first, because they do not replace the application's pod.
 const WRONG: [(&str, &str, &str, &str, &str); 12] = [
     ("another-certificate", HOST, LIKE_APP, "tls", "the certificate at s3.example.com is for files.example.com"),
     ("another-host", HOST, LIKE_APP, "keys", "and the store saw store"),
@@ -60,7 +61,7 @@ const WRONG: [(&str, &str, &str, &str, &str); 12] = [
     // A proxy encodes the path again.
     ("encoded-twice", HOST, LIKE_APP, "odd key", "the path was encoded once more after it was signed"),
     ("small-bodies", HOST, LIKE_APP, "large body", "something on the way limits bodies"),
-    // The fault: the links are wanted for 7 days, but the credentials that sign them expire earlier.
+    // The links should be valid for 7 days, but the credentials that sign the links expire earlier.
     ("long-links", HOST, "--app deploy/uploads --links-for 7d", "link", "for 7 d ends with them after"),
     ("another-trust", HOST, "--attach deploy/uploads --container app", "trust SSL_CERT_FILE", "/etc/cluster/ca.crt"),
     // The application signs URLs for the Service's name, which only pods can resolve.
@@ -77,7 +78,7 @@ const UPGRADE: &str = "helm upgrade demo docs/demo --namespace demo --values tar
 /// The options of a check that compares with an application. The application's links are valid for 15 minutes.
 const LIKE_APP: &str = "--app deploy/uploads --links-for 15m";
 
-/// Returns the commands of the page's section about the demo, one text for each block.
+/// Returns the commands in the section of docs/your-own-stack.md about the demo, one text for each block of commands.
 fn documented() -> Vec<String> {
     let page = include_str!("../../../docs/your-own-stack.md");
     let section = page.split("## A demo with twelve faults").nth(1).expect("the section");
@@ -109,9 +110,9 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 
 /// The containers and volumes of this test. They are removed when this value is dropped, even if the test fails.
 ///
-/// The container of docs/your-own-stack.md gets another name here, because a user may have a container with the name
-/// of the page. Every object has the label [`LABEL`], because other tests compare the lists of the engine's objects
-/// at the same time.
+/// The container of docs/your-own-stack.md gets another name in this test, because a user may have a container with the
+/// name from that page. Every object has the label [`LABEL`]. Other tests compare the lists of the engine's objects at
+/// the same time, and leave out objects with this label.
 struct Objects {
     /// The name of the container that the commands of docs/your-own-stack.md start: the Kubernetes node.
     node: String,
@@ -134,8 +135,8 @@ impl Objects {
         }
     }
 
-    /// Returns the page's commands that start the node, but with the names and the label of this test, and with the
-    /// name server `dns`.
+    /// Changes `page`, the commands of docs/your-own-stack.md that start the node: the result has the names and the
+    /// label of this test, and the name server `dns`.
     fn of_this_test(&self, page: &str, dns: IpAddr) -> String {
         let [rancher, kubelet] = &self.volumes;
         let run = replaced(page, "docker run ", &format!("docker run --label {LABEL} --dns {dns} "));
@@ -145,7 +146,7 @@ impl Objects {
         self.renamed(&run)
     }
 
-    /// Returns commands of the page, but with the name of this test's container.
+    /// Returns `page`, which contains commands of docs/your-own-stack.md, with the name of this test's container.
     fn renamed(&self, page: &str) -> String {
         assert!(page.contains("uploads-demo"), "the page's container has another name:\n{page}");
         page.replace("uploads-demo", &self.node)
@@ -256,8 +257,8 @@ impl Demo<'_> {
         serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {script}\n{}", printed.all))
     }
 
-    /// Waits until a Deployment has a pod with its newest values. The pod must be ready only if `ready` is set,
-    /// because the pods of some wrong set-ups never get ready.
+    /// Waits until a Deployment has a pod with its newest values. If `ready` is set, the pod must also be ready.
+    /// Otherwise the pod may be in any state, because the pods of some wrong set-ups never get ready.
     async fn rolled(&self, client: &Client, name: &str, ready: bool) {
         let all: Api<Deployment> = Api::namespaced(client.clone(), "demo");
         let rolled = |it: Option<&Deployment>| {
@@ -315,9 +316,9 @@ async fn upload(demo: &Demo<'_>, view: View) {
     let expected = json!({ "number": 1, "key": "uploads/1/a b.txt", "bytes": 5 });
     assert_eq!(done, expected);
 
-    // The database is on an emptyDir, so a new pod has only what litestream restores. The former pod must be gone
-    // before the new pod starts: litestream sends the last row only when it ends, and there may be only one writer of
-    // a replica.
+    // The database is on an emptyDir, so a new pod has only what litestream restores. The old pod must be gone before
+    // the new pod starts, for two reasons. Litestream sends the last row only when it ends. And a replica may have only
+    // one writer.
     let replace = "kubectl --namespace demo scale deployment/uploads --replicas 0
         kubectl --namespace demo wait --for delete pod --selector app=uploads --timeout 60s
         kubectl --namespace demo scale deployment/uploads --replicas 1
@@ -350,8 +351,8 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
     let blocks = documented();
     let [images, node, chart, check, end] = &blocks[..] else { panic!("the section has other blocks: {blocks:#?}") };
 
-    // Building missing images takes minutes. During this time, other tests may have clusters, so the reservation
-    // comes after the builds.
+    // Building missing images takes minutes. During the builds, other tests may start clusters. So this test reserves
+    // its own cluster only after the builds.
     let objects = Objects::new();
     let coredns = get_tools(&objects, &tools).await;
     let mut demo = Demo { project: &project, tools, functions: String::new() };
@@ -387,13 +388,13 @@ async fn the_first_red_row_names_the_cause_of_each_wrong_set_up() {
 
     for (name, endpoint, options, row, says) in WRONG {
         demo.run(&format!("{UPGRADE} --values docs/demo/values-{name}.yaml")).await;
-        // In the set-up `no-rewrite`, the store reads its new certificate only after some time. The ingress gets
-        // ready only after that, so the test does not wait until it is ready.
+        // In the set-up `no-rewrite`, the store reads its new certificate only after some time. The ingress gets ready
+        // only after that, so the test does not wait until the ingress is ready.
         demo.rolled(&client, "ingress", name != "no-rewrite").await;
         demo.rolled(&client, "uploads", name == "another-trust").await;
         demo.rolled(&client, "names", true).await;
-        // With `--attach`, the check asks from the application's own pod, so it accepts no option for a
-        // ServiceAccount.
+        // With `--attach`, the check runs in the application's own pod, which has a ServiceAccount already. So no
+        // option for a ServiceAccount is accepted.
         let identity = if options.contains("--attach") { "" } else { "$identity" };
         let printed = demo.shell(&format!("check {endpoint} {options} {identity}"), COMMANDS_WITHIN).await;
         assert_eq!(printed.code, 1, "{name}\n{}", printed.all);

@@ -1,5 +1,5 @@
-//! A store or an agent that dies during a flow is an error of the environment, even if a break declares the failures
-//! that follow.
+//! Tests of a store, an agent and other parts of an environment that die during a flow. Such a death is an error of the
+//! environment, even if a break declares the failures that follow from it.
 
 use std::process::Command;
 

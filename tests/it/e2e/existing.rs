@@ -1,6 +1,6 @@
-//! Tests the fixture `existing`: one project keeps a store (`parallax up`), and the scenarios of another project use
-//! it with `--kubeconfig`, in the same way as somebody's own store. Afterwards, the bucket must have the same objects
-//! as before, and no output may contain the store's keys.
+//! Tests the fixture `existing`: one project keeps a store (`parallax up`), and the scenarios of another project use it
+//! with `--kubeconfig`, in the same way as a user's own store. Afterwards, the bucket must have the same objects as
+//! before, and no output may contain the store's keys.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -266,8 +266,8 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
         is_as_before(&host, name);
     }
 
-    // If an environment variable is missing, the scenario is skipped. The reason names the variable and the line that
-    // asks for it.
+    // If an environment variable is missing, the scenario is skipped. The reason must contain the name of the variable,
+    // and the line of the scenario file that uses the variable.
     let mut command = own.e2e("own-store");
     command.arg("--allow-skips").env_remove("STORE_SECRET_KEY");
     let ended = Run::start(command, &project).end();
@@ -277,8 +277,9 @@ fn a_run_uses_a_store_that_exists_and_leaves_it_as_it_was() {
         format!("the environment variable STORE_SECRET_KEY is not set (scenarios/own-store/scenario.yaml:{line})");
     assert_eq!(*ended.outcome("own-store"), Outcome::Skipped { reason });
 
-    // Without `--kubeconfig`, the harness starts a cluster, from whose network the store cannot be reached. The reason
-    // for the skip says that the fixture uses a store outside the cluster, and names the missing variable.
+    // Without `--kubeconfig`, the harness starts a cluster of its own, and this cluster cannot reach the store. The
+    // reason for the skip must say that the fixture uses a store outside the cluster, and must contain the name of the
+    // missing variable.
     let mut command = own.command(&["e2e", "own-store", "--allow-skips"]);
     command.env_remove("STORE_SECRET_KEY");
     let ended = Run::start(command, &project).end();

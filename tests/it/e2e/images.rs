@@ -1,5 +1,5 @@
-//! Images that cannot be built. The exit code is 3, and the output names the image, the command, and the last lines of
-//! the command's output.
+//! Tests of images that cannot be built. The exit code must be 3. The output must contain the name of the image, the
+//! command that failed, and the last lines that this command printed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use parallax_vocab::event::Outcome;
 use super::bench::{Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::program;
 
-/// A scenario that needs an image of the project, because an object names the image. No container runs the image.
+/// A scenario that needs an image of the project, because the name of the image is in the data of an object. No
+/// container runs the image.
 const SLOW: &str = "name: slow
 summary: An object that names an image of the project
 flow:
@@ -105,8 +106,8 @@ fn a_full_disk_is_reported_and_leaves_nothing_behind() {
         return;
     }
     let project = Project::held();
-    // While the harness writes a file, the file is on this small disk, which becomes full. A finished file would be
-    // moved to another disk, which has enough space.
+    // The harness writes each file of the cache in the folder `tmp` first. In this test, `tmp` is a small disk, which
+    // becomes full. The folders for finished files are on another disk, which has enough space.
     let cache = project.own_cache();
     let Some(small) = Small::mount(&cache.join("tmp"), "size=4m,mode=700") else {
         eprintln!("NOT TESTED: the test needs a small tmpfs, and this process is not allowed to mount one");

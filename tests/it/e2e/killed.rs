@@ -29,8 +29,8 @@ fn after_sigkill_the_reaper_cleans_up_and_without_it_gc_does_and_spares_living_r
     let project = Project::held();
     let before = lists(&[]);
     let (mut dead, mut living) = (project.e2e(&[]), project.e2e(&[]));
-    // The next two waits end while the cluster starts: its first container exists, but the node usually does not
-    // exist yet.
+    // After the next two waits, the cluster is still starting: its first container exists, but its node usually does
+    // not.
     dead.wait_for("cluster/c1  cluster c1");
     eventually("containers", || {
         lists(&[&dead.id]).iter().any(|it| it.starts_with("container") && it.contains(&dead.id))

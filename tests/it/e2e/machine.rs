@@ -9,8 +9,8 @@ fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
     command.env("DOCKER_HOST", "unix:///nonexistent");
     let ended = super::bench::Run::start(command, &project).end();
     ended.assert_code(3);
-    // On a busy machine, the search for the engine takes so long that the summary has two more lines about times.
-    // This filter removes these lines.
+    // On a busy machine, the search for the engine takes so long that the summary has two more lines, which are about
+    // times. This filter removes these two lines.
     let phases = (r"(?m)^time .*\n.*the harness itself .*\n", "");
     let filters = [phases, (r"\d+\.\d s", "[time]"), (r"\br[0-9a-f]{8}\b", "[run]")];
     insta::with_settings!({filters => filters}, { insta::assert_snapshot!(ended.stdout, @r"

@@ -7,6 +7,7 @@
 mod attach;
 mod bench;
 mod canary;
+mod charts;
 mod check;
 mod crowd;
 mod demo;

@@ -1,9 +1,9 @@
 //! Tests the report page in a real browser. The script `page.mjs` searches, filters, follows permalinks, zooms, and
 //! selects the dark colours.
 //!
-//! The page is made from `tests/records/page.jsonl`. This record has six variants of a real run, one of which was
-//! altered so that it failed. The test repeats the other variants in further areas, so that the page has as many
-//! variants as a whole catalogue.
+//! The page is made from `tests/records/page.jsonl`. This record has six variants of a real run. One of them was
+//! altered so that it failed. The test copies the other five variants many times, so that the page has as many variants
+//! as a whole catalogue.
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-/// The time limit of each read and write, so that no thread outlives the test for long.
+/// The time limit of each read and write, so that the threads of the proxy end soon after the test.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest request body that the proxy reads, in bytes.
 const BODY_LIMIT_BYTES: usize = 8 << 20;
@@ -46,7 +46,7 @@ pub(super) enum Fault {
     Answers(&'static str),
 }
 
-/// A running proxy, and a name server that leads the store's name to it.
+/// A running proxy, and a name server that answers questions for the store's host name with the proxy's address.
 pub(super) struct Proxy {
     pub(super) port: u16,
     pub(super) name_server: SocketAddr,
@@ -56,8 +56,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy for the store `host`. The proxy connects to the address `store`. The certificate of the store
-    /// must come from an authority in `trust` (PEM).
+    /// Starts a proxy for the store with the host name `host`. The proxy connects to the store at the address `store`.
+    /// The certificate of the store must come from an authority in `trust` (PEM).
     pub(super) fn start(host: &'static str, store: SocketAddr, trust: &[u8]) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (authority, server) = served(host);
@@ -129,7 +129,7 @@ fn answer(query: &[u8], host: &str) -> Vec<u8> {
     reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     reply.extend(&query[12..end + 4]);
     if answers == 1 {
-        // The answer names its host by a pointer to the name in the question (0xc00c). The time to live is one
+        // In the answer, the host name is a pointer to the name in the question (0xc00c). The time to live is one
         // second.
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
     }
@@ -190,8 +190,8 @@ fn pass<S: Read + Write>(
         to.write_all(&body)?;
         to.flush()?;
         let mut answer = Vec::new();
-        // A server may close a connection without a TLS close notification. This error is ignored, because the answer
-        // contains its own length.
+        // A server may close a connection without a TLS close notification. The resulting error is ignored, because the
+        // client sees the length of the answer in the answer itself.
         let _ = to.read_to_end(&mut answer);
         changed_answer(&answer, fault)
     };
@@ -201,7 +201,7 @@ fn pass<S: Read + Write>(
     to.flush()
 }
 
-/// Reads the first line and the headers of a request. The names are in lower case.
+/// Reads the first line and the headers of a request. The names of the headers are in lower case.
 fn head(from: &mut impl io::BufRead) -> io::Result<(String, Vec<(String, String)>)> {
     let mut lines = Vec::new();
     loop {

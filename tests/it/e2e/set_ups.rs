@@ -41,8 +41,8 @@ async fn published(standing: &Standing<'_>, port: u16) {
     services.patch("minio", &PatchParams::default(), &Patch::Strategic(ports)).await.unwrap();
 }
 
-/// Creates a pod of an application with these environment variables. The pod need not run, because `check` only reads
-/// its settings.
+/// Creates a pod of an application with these environment variables. The pod does not have to run, because `check` only
+/// reads the settings of the pod.
 async fn application(standing: &Standing<'_>, name: &str, variables: &[(&str, &str)]) {
     let env: Vec<_> = variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let container = json!({ "name": "app", "image": "parallax.local/none:1", "env": env });
@@ -127,7 +127,7 @@ async fn the_first_red_row_of_each_wrong_set_up_names_its_cause() {
         proxied(Fault::Replaces("%2541", "%41"), "odd key", "the path was decoded once too often"),
         // A proxy changes a header that the AWS SDK for Go signs.
         proxied(Fault::Compresses, "signed headers", "whose signature covers `accept-encoding: identity` is refused"),
-        // The fault: the links are wanted for 7 days, but the credentials that sign them expire earlier.
+        // The links should be valid for 7 days, but the credentials that sign the links expire earlier.
         other(&url, "", &format!("{SIGN_IN} --links-for 7d"), "link", "for 7 d ends with them after"),
         // An application sends its token to AWS and not to its own store.
         other(&url, "", "--app pod/no-sts", "application", "has no AWS_ENDPOINT_URL_STS"),

@@ -16,7 +16,8 @@ use super::standing::cluster_named;
 use super::unanswered::node;
 use crate::engine::bench::docker;
 
-/// A quick scenario: it asks only the apiserver. Its baseline is as declared if the namespace `NAMESPACE` exists.
+/// A quick scenario. Its steps only read objects from the apiserver. Its baseline is as declared if the namespace
+/// `NAMESPACE` exists.
 const ASKS: &str = r"name: NAME
 summary: A namespace is there
 flow:
@@ -32,7 +33,8 @@ fn asks(project: &Project, name: &str, namespace: &str) {
     project.scenario(name, &ASKS.replace("NAMESPACE", namespace).replace("NAME", name));
 }
 
-/// Returns how each variant ended. For a variant that is not as declared, the text names the steps.
+/// Returns how each variant ended. For a variant that is not as declared, the text also contains the ids of the steps
+/// with another result than declared.
 fn verdicts(events: &[Event]) -> BTreeMap<String, String> {
     let ended = events.iter().filter_map(|event| match &event.event {
         EventKind::VariantEnded(ended) => Some(ended),
@@ -123,8 +125,8 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     assert!(ended.stderr.contains(&kubectl), "{}", ended.stderr);
     assert_ne!(lists(&[&id]), before);
     assert!(ended.directory.join("c1.kubeconfig").exists());
-    // `down` removes only the runs of the project in which it is started. To remove a run of another project, the
-    // user must name the run by its id or by its folder.
+    // `down` removes only the runs of the project in which it is started. To remove a run of another project, the user
+    // must give the id or the folder of the run.
     let other = Project::new();
     let from_other =
         |args: &[&str]| other.parallax(args).env("XDG_STATE_HOME", project.path("state")).output().unwrap();

@@ -1,5 +1,5 @@
-//! Tests that observe a waiting run from outside: its listening sockets, its secrets, and the effect of deleting the
-//! pod of its agent.
+//! Tests of a run that waits in its flow. The tests look at its listening sockets and its secrets, and delete the pod
+//! in which its agent runs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -131,8 +131,8 @@ async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_an
     let ended = run.end();
     ended.assert_code(3);
     let Outcome::Error { failure } = ended.outcome("standing") else { panic!("{:?}", ended.outcome("standing")) };
-    // The text depends on timing. At the end of the flow, the pod may still be terminating, or its container may have
-    // ended.
+    // The text of the failure depends on timing. At the end of the flow, the pod may still be terminating, or its
+    // container may have ended.
     let said = "in namespace standing, during `standing`, something ended that nobody ended: ";
     assert!(failure.what.starts_with(said) && failure.what.contains("pod vantage-app: "), "{}", failure.what);
     ended.assert_says(&["ERROR  standing: nothing is said about the system under test", &failure.what, "(exit 3,"]);

@@ -1,6 +1,6 @@
-//! Tests `parallax e2e --kubeconfig` in a cluster that the run does not own. Another run, of `parallax up`, keeps
-//! this cluster. After each run, even after Ctrl-C and SIGKILL, the cluster must have the same objects as before, of
-//! every kind.
+//! Tests `parallax e2e --kubeconfig` in a cluster that the run does not own. The cluster belongs to another run:
+//! `parallax up` keeps it. After each tested run, even after Ctrl-C and SIGKILL, the cluster must have the same objects
+//! of every kind as before.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -133,8 +133,7 @@ const HARM: [(&str, &str, &str); 2] = [
         "ClusterRole view exists already",
     ),
 ];
-/// The time limit for controllers to remove the objects that belonged to removed objects, such as the Endpoints of a
-/// Service.
+/// The time limit for controllers to remove dependent objects, such as the Endpoints of a removed Service.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Returns all objects of the cluster, of every kind and in every namespace. Versions, states and the renewal of leases
@@ -307,7 +306,8 @@ impl<'a> Cluster<'a> {
     }
 
     /// Waits until the pod of the vantage `app` runs in a namespace, and returns the namespace. The cluster also has
-    /// the vantage pod of the run that keeps it. This pod has no label `io.parallax.run`, so it is not found.
+    /// the vantage pod of the run that keeps it. That pod has no label `io.parallax.run`, so the search below does not
+    /// find it.
     async fn held(&self) -> String {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-vantage,io.parallax.run");

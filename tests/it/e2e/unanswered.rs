@@ -1,5 +1,5 @@
-//! Tests of an apiserver that does not answer, or whose connections break. In these two cases, the result is an error
-//! of the harness and never a verdict.
+//! Tests of an apiserver that does not answer, and of an apiserver whose connections break. In both cases, the result
+//! must be an error of the harness and never a verdict.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -139,7 +139,7 @@ impl Proxy {
                     3 => Some(Fate::AtOnce),
                     // After 100 bytes, the reset comes in the middle of the TLS handshake. A later reset could break
                     // the session of an agent. A broken session is an error of the harness, because the harness cannot
-                    // know what happened to the open question.
+                    // know whether the agent has executed the unanswered question.
                     6 => Some(Fate::After(100)),
                     0 => Some(Fate::After(1_000)),
                     _ => None,
@@ -236,8 +236,8 @@ fn broken_connections_to_the_apiserver_change_no_verdict() {
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
     run.wait_for("cluster/c1  cluster c1");
-    // The published port of the node is known as soon as its container runs. This is early enough, because the
-    // harness connects to the port only when k3s is ready.
+    // The published port of the node is known as soon as its container runs. The proxy gets the port early enough,
+    // because the harness connects only when k3s is ready.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
         let port = if name.is_empty() { String::new() } else { docker(&["port", &name, "6443/tcp"]) };

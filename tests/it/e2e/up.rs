@@ -1,5 +1,5 @@
-//! Tests of a variant that `parallax up` keeps. The tests run further commands on the variant, each as a process of its
-//! own, as a person types them.
+//! Tests of a variant that `parallax up` keeps. The tests run further commands on the variant. Each command is a
+//! process of its own, as if a person typed it.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Tests of mistakes that the harness finds before it starts anything. The exit code is 2, and the output names the
-//! place and the likely fix.
+//! Tests of mistakes that the harness finds before it starts anything. The exit code must be 2, and the output must
+//! contain the place of the mistake and the likely fix.
 
 use super::bench::Project;
 

@@ -1,5 +1,6 @@
-//! Tests of a system under test that does not behave as its scenario declares. The exit code is 1. For each
-//! difference, the output has the place, the sentence, the expected value and the observed value.
+//! Tests of a system under test that does not behave as its scenario declares. The exit code must be 1. For each
+//! difference, the output must contain the place in the scenario file, a sentence of explanation, the expected value
+//! and the observed value.
 
 use super::bench::{Project, lists, no_engine, reserve};
 

@@ -91,8 +91,9 @@ impl Drop for Bench {
 
 fn endpoint() -> Endpoint {
     let endpoint = find(&RealSurroundings).unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
-    // The harness normally restarts itself if its environment does not name this engine. The test binary must not
-    // restart itself, because this would end the other running tests. So this function only checks the environment.
+    // The harness normally restarts itself if its environment variables refer to another engine. The test binary must
+    // not restart itself, because a restart would end the other running tests. So this function only checks the
+    // environment variables.
     assert!(
         environment_fits(&endpoint),
         "run the tests with DOCKER_HOST={} and TESTCONTAINERS_COMMAND=keep, as `cargo xtask test` does",
@@ -122,8 +123,8 @@ async fn make_image(name: &str, scratch: &std::path::Path) {
     docker(&["import", archive.to_str().unwrap(), name]);
 }
 
-/// Returns the containers, networks and volumes of a run, as `KIND NAME`. They are the objects with the run's label,
-/// and the objects with the run's id in their names.
+/// Returns the containers, networks and volumes of a run, as `KIND NAME`. An object belongs to the run if it has the
+/// run's label, or has the run's id in its name.
 pub(crate) fn objects(run: &RunId) -> BTreeSet<String> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--format", "{{.Names}}"]),

@@ -35,7 +35,7 @@ static PROJECTS: AtomicU32 = AtomicU32::new(0);
 /// project. So an image that another project left behind, for example after a failed run, has no effect.
 pub(super) struct Project {
     pub(super) folder: tempfile::TempDir,
-    /// The part of the images' names that differs from all other projects.
+    /// A part of the images' names. No other project has the same part in the names of its images.
     own: String,
     /// The reference of the project's published image, for which there is no recipe.
     pub(super) app: String,

@@ -99,7 +99,8 @@ async fn after_sigkill_during_creation_no_object_appears_later() {
     for wait_ms in [150, 400, 700] {
         let mut harness = Harness::spawn(&bench, true);
         eventually("the ledger begins", || !bench.state().entries(&harness.run).is_empty()).await;
-        // This sleep does not wait for an effect. It sets the moment of the kill, which the test varies.
+        // This sleep does not wait for an effect. Its duration decides when the harness is killed. The test tries
+        // several durations.
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         harness.process.kill();
         eventually("the reaper sweeps", || bench.state().is_swept(&harness.run)).await;

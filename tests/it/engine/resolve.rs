@@ -1,4 +1,4 @@
-//! Tests that the program restarts itself if its environment names another engine than the program uses.
+//! Tests that the program restarts itself if the environment variables refer to another engine than the program uses.
 
 use super::bench::this_binary_as;
 

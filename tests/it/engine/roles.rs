@@ -53,7 +53,7 @@ fn reaping() {
     }
 }
 
-/// Runs a program whose environment names another engine than the program needs.
+/// Runs a program whose environment variables refer to another engine than the program needs.
 #[test]
 #[ignore = "a process of other tests"]
 fn resolving() {

@@ -1,5 +1,5 @@
-//! Tests of networks and containers. They start as described, are reachable only on loopback, and are removed if their
-//! start fails.
+//! Tests of networks and containers. A container must start as described, must be reachable only on loopback, and must
+//! be removed if its start fails.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

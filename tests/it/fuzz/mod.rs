@@ -2,8 +2,9 @@
 //! than a second, whatever the input is.
 //!
 //! `cargo xtask fuzz 1000000` tests many mutated inputs. A plain test run tests a few mutated inputs, and all
-//! regression inputs in `tests/fuzz`, each of which once made a reader fail. An input that causes a new kind of result
-//! is added to the pool of inputs to mutate, so that the search reaches deeper than any fixed set of inputs.
+//! regression inputs in `tests/fuzz`. Each regression input once made a reader fail. An input that causes a new kind of
+//! result is added to the pool of inputs to mutate, so that the tests reach more of the readers' code than a fixed set
+//! of inputs would.
 
 mod mutate;
 mod readers;
@@ -75,9 +76,9 @@ fn processor_time(clock: rustix::time::ClockId) -> Duration {
     Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
-/// Runs a reader on an input. Returns the fault, and a hash. The fault is `None` if the reader ended in time without
-/// a panic. The hash is the same for similar results. An input with a new hash is added to the pool, and is mutated
-/// further.
+/// Runs a reader on an input. Returns the fault, and a hash of the result. The fault is `None` if the reader ended in
+/// time without a panic. Similar results have the same hash. The caller adds an input with a new hash to the pool of
+/// inputs to mutate.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = worked();
@@ -143,7 +144,8 @@ fn no_mutated_input_makes_a_reader_fail() {
             began.elapsed(),
             found.len()
         );
-        // The test would show nothing if all inputs failed at the first check.
+        // If all inputs failed at the reader's first check, the test would prove nothing. So there must be many
+        // different results.
         assert!(shapes >= 20, "{}: only {shapes} shapes of answers", reader.name);
         faults.extend(found);
     }
@@ -159,8 +161,8 @@ impl Began {
         Self(Instant::now(), all_worked())
     }
 
-    /// Whether a reader that started at the moment `self` is stuck. `workers` is the number of workers. They share
-    /// the processor time, so the limit grows with their number.
+    /// Whether a reader that started at the moment `self` is stuck. `workers` is the number of workers. The workers
+    /// share the processor time, so the limit grows with this number.
     fn is_stuck(self, workers: usize) -> bool {
         let shared = STUCK * u32::try_from(workers).unwrap_or(u32::MAX);
         all_worked().saturating_sub(self.1) > shared || self.0.elapsed() > WAITS

@@ -47,7 +47,7 @@ fn scenario(bytes: &[u8]) -> String {
     match Loaded::read(&LIBRARY, &path, "scenario.yaml", bytes) {
         Ok(loaded) => {
             let selected: BTreeSet<_> = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
-            let programs = loaded.variants.iter().flat_map(|variant| loaded.host_programs(variant)).count();
+            let programs = loaded.variants.iter().flat_map(|variant| loaded.host_programs(&LIBRARY, variant)).count();
             match parallax_plan::build(&LIBRARY, std::slice::from_ref(&loaded), &selected) {
                 Ok(plan) => format!(
                     "{programs} {}",

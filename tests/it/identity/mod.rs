@@ -1,10 +1,10 @@
-//! Tests of the breaks of `identity/irsa` with the steps that a real run recorded. The causes of each break must
-//! distinguish it from all other breaks, and each break must be explained. A further test checks that
+//! Tests of the breaks of `identity/irsa` with the steps that a real run recorded. The causes of a break must differ
+//! from the causes of every other break, and each break must be explained. A further test checks that
 //! `docs/identity.md`, the page about setting up web identity by hand, refers to existing breaks and steps.
 //!
-//! `steps.jsonl` contains the steps of one run that did not pass, without details that differ between runs. This
-//! command creates the file again from a run's folder:
-//! `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
+//! `steps.jsonl` contains the failed and blocked steps of one run, without details that differ between runs. The
+//! following command creates the file again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it
+//! identity`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -173,7 +173,8 @@ fn each_break_is_explained() {
     insta::assert_snapshot!(explanations);
 }
 
-/// Checks the references of the forms `scenario+break` and `scenario: step` in `docs/identity.md`.
+/// Every break and every step that `docs/identity.md` names exists. The page names them in the forms `scenario+break`
+/// and `scenario: step`.
 #[test]
 fn the_page_refers_to_existing_breaks_and_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

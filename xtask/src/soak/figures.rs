@@ -68,12 +68,12 @@ struct Row<'a> {
     passed: usize,
     failed: usize,
     /// The shortest, the median and the longest time of the runs in which the variant passed, in milliseconds. `None`
-    /// if it passed in no run.
+    /// if the variant passed in no run.
     times_ms: Option<(u64, u64, u64)>,
     /// The seeds of the runs in which the variant did not pass.
     red: Vec<u64>,
-    /// The outcome of the variant when it ran alone, if this outcome differs from the outcome in the other runs.
-    /// Otherwise `None`.
+    /// How the variant ended when it ran alone, such as `error`. `None` if it ended in the same way in the other runs,
+    /// or did not run alone.
     differs: Option<&'a str>,
 }
 
@@ -96,8 +96,8 @@ impl Soak {
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
         let times_ms = times.first().zip(times.last()).map(|(least, most)| (*least, times[times.len() / 2], *most));
-        // A variant may fail only in some runs. The list of seeds already reports these failures. So the outcome of
-        // the variant when it ran alone is compared with the runs in which the variant passed.
+        // A variant may fail only in some runs. The list of seeds already reports these failures. So the outcome of the
+        // variant when it ran alone is compared with a run in which the variant passed, if there is one.
         let shared = green.first().or(red.first()).map(|(_, it)| it.outcome.as_str());
         let alone = self.alone.get(variant).map(|it| it.outcome.as_str());
         Row {

@@ -6,8 +6,8 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
-/// A shell script that keeps a processor busy until its standard input ends. The other end of the pipe is in xtask,
-/// so standard input also ends if xtask is killed.
+/// A shell script that keeps a processor busy until its standard input ends. Standard input is a pipe from xtask, so it
+/// also ends if xtask is killed.
 const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
 
 /// The processes that keep the processors busy. Dropping this value ends them.
@@ -43,8 +43,8 @@ mod tests {
     fn time_of(pid: u32) -> u64 {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let busy = children.split_whitespace().map(|child| std::fs::read_to_string(format!("/proc/{child}/stat")));
-        // The user time and the system time are fields 14 and 15 of `/proc/PID/stat`, in ticks. The fields are counted
-        // from the closing parenthesis of the name, because a name may contain spaces.
+        // The user time and the system time are fields 14 and 15 of `/proc/PID/stat`, in ticks. The name of the program
+        // may contain spaces, so the test counts the fields from the parenthesis after the name.
         let ticks = busy.filter_map(Result::ok).map(|stat| {
             let rest = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
             rest.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()

@@ -1,5 +1,5 @@
 //! Checks that a workflow pins each action by its commit, because the owner of an action can move its tag. A comment on
-//! the same line must name the tag.
+//! the same line must contain the tag.
 
 use super::{Finding, numbered};
 
@@ -13,7 +13,8 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
         let (action, tag) = action.split_once(" # ").unwrap_or((action, ""));
         let commit = action.trim().rsplit_once('@').map_or("", |(_, commit)| commit);
         let is_pinned = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
-        // An action of this repository needs no pin, because it belongs to the same commit as the workflow.
+        // An action of this repository (`./…`) needs no pin, because the action and the workflow belong to the same
+        // commit.
         if !action.trim().starts_with("./") && (!is_pinned || tag.trim().is_empty()) {
             findings
                 .push(Finding::new(number, "an action that is not pinned by commit: `uses: OWNER/NAME@COMMIT # TAG`"));

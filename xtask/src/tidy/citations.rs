@@ -1,6 +1,6 @@
 //! Checks that citations are valid. Each cited page below `docs/` and each cited section must exist. The scenarios,
-//! variants and files that the page of facts (`docs/facts.md`) names must exist too. A comment with a broken citation
-//! no longer explains the constant below it.
+//! variants and files to which the page of facts (`docs/facts.md`) refers must exist too. A comment with a broken
+//! citation no longer explains the constant below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,13 @@ use super::{Finding, numbered};
 
 /// The path of the page of facts. Code must cite a section of this page, not the whole page.
 const FACTS: &str = "docs/facts.md";
-/// The folder of these rules. Their tests contain invalid citations as examples, so the folder is not checked.
+/// The folder with the rules of `cargo xtask tidy`. The tests of the rules contain invalid citations as examples, so
+/// this folder is not checked.
 const EXAMPLES: &str = "xtask/src/tidy/";
 /// The path of the catalogue, which has the names of all scenarios and variants.
 const CATALOGUE: &str = "scenarios/catalogue.md";
 
-/// Checks all files, each given as a name and a text. Each finding comes with the name of its file.
+/// Checks all files, each given as a name and a text. Returns each finding with the name of its file.
 pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     let pages: BTreeMap<&str, BTreeSet<String>> =
         files.iter().filter(|(name, _)| is_markdown(name)).map(|(name, text)| (*name, sections(text))).collect();
@@ -39,8 +40,8 @@ pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     findings
 }
 
-/// A citation in a file: a page below `docs/`, and a section of that page. `section` is `None` if the citation names
-/// only the page.
+/// A citation in a file: a page below `docs/`, and a section of that page. `section` is `None` if the citation is for
+/// the whole page.
 struct Citation<'a> {
     page: &'a str,
     section: Option<&'a str>,
@@ -74,7 +75,7 @@ fn cited(line: &str) -> impl Iterator<Item = Citation<'_>> {
     })
 }
 
-/// Returns the sections to which a line of Markdown links within its own page.
+/// Returns the sections of the same page to which a line of Markdown links.
 fn links_within(line: &str) -> impl Iterator<Item = &str> {
     line.split("](#").skip(1).map(slug)
 }
@@ -125,8 +126,8 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// Checks a word of the page of facts. If the word looks like the name of a scenario, a variant or a file of this
-/// repository, but nothing has this name, returns the error. Returns `None` for every other word.
+/// Checks a word of the page of facts (`docs/facts.md`). Returns an error if the word looks like the name of a
+/// scenario, a variant or a file of this repository, but nothing has this name. Returns `None` for every other word.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;

@@ -1,5 +1,5 @@
-//! Checks that no file names the host of a package registry or mirror, because such a host must come from the machine's
-//! configuration.
+//! Checks that no file contains the host name of a package registry or mirror. Such a host name must come from the
+//! machine's configuration.
 
 use super::{Finding, numbered};
 

@@ -1,11 +1,11 @@
-//! Checks that ARCHITECTURE.md names every room and every crate, so that a new developer can find each of them by its
-//! name. A room is a top-level module of `src`.
+//! Checks that ARCHITECTURE.md mentions every room, so that a new developer can find each room there. A room is a
+//! crate, or a top-level module of `src`.
 
 use std::collections::BTreeSet;
 
 use super::Finding;
 
-/// Compares the rooms and crates that ARCHITECTURE.md names with the existing folders.
+/// Compares the rooms in `text`, the text of ARCHITECTURE.md, with the existing folders.
 pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Vec<Finding> {
     let existing: BTreeSet<&str> = files.filter_map(room).collect();
     let mut findings = Vec::new();

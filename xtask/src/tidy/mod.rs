@@ -36,7 +36,7 @@ type Rule = fn(&str, &str) -> Vec<Finding>;
 const RULES: [Rule; 7] =
     [actions::check, docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
 
-/// The path of the page that describes the rooms, which are the top-level modules of `src`.
+/// The path of the file that describes the rooms. A room is a top-level module of `src`, or a crate.
 const MAP: &str = "ARCHITECTURE.md";
 
 /// Checks every file that git tracks or would add. Returns whether there is no finding.

@@ -15,8 +15,8 @@ struct Boundary {
 }
 
 const BOUNDARIES: [Boundary; 10] = [
-    // The Cargo manifests of these crates must not have a dependency with which code can have effects, such as I/O.
-    // Then the compiler ensures that the crates have no effects.
+    // The Cargo manifests of these crates must not contain a dependency that allows effects, such as I/O. Then the
+    // compiler ensures that the crates have no effects.
     Boundary {
         within: &[
             "crates/language/Cargo.toml",
@@ -73,8 +73,8 @@ const BOUNDARIES: [Boundary; 10] = [
     },
     Boundary {
         within: &["src/", "crates/probe/", "crates/agent/"],
-        // A token request is a POST that creates no object. The controller `balance` is a part of a fixture, and so of
-        // the environment.
+        // A token request is a POST, but it creates no object. The controller `balance` belongs to a fixture, and a
+        // fixture may change its environment.
         except: &["src/apply/", "src/act/", "src/tokens/request.rs", "crates/agent/src/balance/"],
         words: &["PatchParams", "PostParams", "DeleteParams"],
         why: "only src/apply and src/act change a cluster",

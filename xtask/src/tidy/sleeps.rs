@@ -1,6 +1,6 @@
 //! Checks that no code waits by a sleep if it could await an event. If there is no event to await, a comment must say
-//! why. The comment is next to the call, or at the constant for the duration. (`sleep_until` with a deadline is a time
-//! limit and not a wait.)
+//! why. This comment is next to the call of `sleep`, or at the constant for the duration. (`sleep_until` with a
+//! deadline is a time limit and not a wait.)
 
 use super::{Finding, code, has_word, is_rust, numbered};
 

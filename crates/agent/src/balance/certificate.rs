@@ -1,5 +1,5 @@
-//! Checks, without I/O, the TLS Secret that a Service names in its annotation. A certificate that HAProxy could not
-//! serve must not reach HAProxy.
+//! Checks, without I/O, the TLS Secret whose name is in an annotation of a Service. HAProxy must get only a certificate
+//! that it can serve.
 
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::pem::PemObject as _;

@@ -14,7 +14,7 @@ use super::wanted::Port;
 
 /// The name of the certificate in HAProxy's memory. HAProxy holds no other certificate.
 const CERTIFICATE: &str = "served.pem";
-/// HAProxy's `crt-list`, which names the certificates for all ports that terminate TLS.
+/// HAProxy's `crt-list`: the list of the certificates that HAProxy serves at all ports that terminate TLS.
 const LIST: &str = "/etc/haproxy/served.list";
 /// The time limit for one command to HAProxy.
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);

@@ -1,9 +1,10 @@
 //! `balance`: implements Services of type `LoadBalancer`, as a cloud's controller does. It watches the Services and
 //! Secrets of one namespace, and configures an HAProxy outside the cluster through HAProxy's runtime API.
 //!
-//! Annotations of the Service name the ports at which TLS ends, and the Secret with the certificate. A Secret that
-//! HAProxy could not serve is not used: an event of the Service gives the reason, and the earlier certificate stays in
-//! use. When the controller starts, it closes all ports, because an earlier controller may have opened them.
+//! The annotations of a Service contain the ports at which TLS ends, and the name of the Secret with the certificate.
+//! If HAProxy could not serve the certificate of the Secret, the earlier certificate stays in use, and an event of the
+//! Service gives the reason. When the controller starts, it closes all ports, because an earlier controller may have
+//! opened them.
 
 mod certificate;
 mod haproxy;
@@ -53,8 +54,8 @@ pub(crate) struct Arguments {
     /// names; the first one that the Service has is used
     #[arg(long, value_delimiter = ',', required = true)]
     ports_annotations: Vec<String>,
-    /// The names of the annotations that name the Secret with the certificate, separated by commas, in the same order
-    /// as --ports-annotations
+    /// The names of the annotations that contain the name of the certificate's Secret, separated by commas, in the same
+    /// order as --ports-annotations
     #[arg(long, value_delimiter = ',', required = true)]
     secret_annotations: Vec<String>,
     /// What makes a certificate count as changed: the content of its Secret, or the Secret's name
@@ -79,7 +80,7 @@ pub(crate) struct Arguments {
 enum Reload {
     /// The certificate counts as changed if the content of its Secret changes
     ByContent,
-    /// The certificate counts as changed only if the annotation names another Secret
+    /// The certificate counts as changed only if the annotation contains the name of another Secret
     ByName,
 }
 
@@ -251,7 +252,8 @@ impl Controller<'_> {
         Ok(checked.map(|pem| Order { ports, certificate: Some(Served { name, pem }) }))
     }
 
-    /// Configures HAProxy for a Service as `order` says.
+    /// Brings HAProxy from the state in `done` to the state in `order`: its ports, its backends and its certificate.
+    /// Then carries out a requested pause, and writes HAProxy's address into the status of the Service.
     async fn carry_out(&self, service: &Service, order: Order, done: &mut Done) -> Result<()> {
         if let Some(wanted) = &order.certificate
             && self.arguments.reload.differs(done.served.as_ref(), wanted)

@@ -2,8 +2,9 @@
 
 use k8s_openapi::api::core::v1::Service;
 
-/// The annotation of a Service that requests a pause, if its value is [`PAUSE_ASKED`]. The load balancer then does not
-/// listen for the time in [`PAUSE_MS_ANNOTATION`]. Afterwards the controller sets the value to [`PAUSE_OVER`].
+/// The annotation by which a Service requests a pause: its value is then [`PAUSE_ASKED`]. During the pause, the load
+/// balancer listens at no port. The length of the pause is in [`PAUSE_MS_ANNOTATION`]. After the pause, the controller
+/// sets the value to [`PAUSE_OVER`].
 pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause";
 pub(super) const PAUSE_ASKED: &str = "asked";
 pub(super) const PAUSE_OVER: &str = "over";
@@ -34,9 +35,9 @@ pub(super) struct Wanted {
 }
 
 /// Returns the names of the two annotations to read from a Service: the annotation for the ports at which TLS ends, and
-/// the annotation for the Secret. Each cloud uses its own pair of names; `ports` and `secrets` contain these pairs. The
-/// result is the first pair of which the Service has at least one annotation. If the Service has none of these
-/// annotations, the result is the first pair of all.
+/// the annotation for the Secret. Each cloud uses its own pair of names. The two names of a pair are at the same index
+/// in `ports` and `secrets`. The result is the first pair of which the Service has at least one annotation. If the
+/// Service has none of these annotations, the result is the first pair of all.
 pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a [String]) -> (&'a str, &'a str) {
     let has = |name: &str| service.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(name));
     let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));

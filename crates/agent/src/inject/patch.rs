@@ -21,8 +21,8 @@ const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 const LIFETIME_S: u32 = 86_400;
 
 /// Returns the operations of a JSON patch that adds the token, the environment variables and the mounts to a pod. The
-/// values come from the ServiceAccount's annotations. If a container sets one of the variables itself, its value is
-/// kept.
+/// values come from the ServiceAccount's annotations. If a container sets one of the variables itself, the container's
+/// value is kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -55,9 +55,9 @@ pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Val
     patch
 }
 
-/// Adds to `patch` the operations that append `entries` to the list `list` of the object `of`, whose path is `at`. Each
-/// entry comes with the name of its key field. An entry is left out if the list already contains an entry with the same
-/// key. A missing list is created.
+/// Adds operations to `patch` that append `entries` to a list. `of` is the JSON object with the list, `at` is the path
+/// of this object in the pod, and `list` is the name of the list. Each entry comes with the name of its key field: an
+/// entry is left out if its key is already in the list. A missing list is created.
 fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
     let there = of[list].as_array();
     let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);

@@ -1,6 +1,6 @@
-//! Looks up the addresses of the containers that the external network knows by name. The container engine's own
-//! resolver is asked. On a busy machine the resolver may not answer for seconds; then the last known addresses are
-//! used.
+//! Looks up the addresses of the containers that the external network knows by name. The addresses come from the
+//! container engine's own resolver. On a busy machine, this resolver may not answer for seconds; then the last known
+//! addresses are used.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -60,8 +60,8 @@ impl Containers {
     }
 
     /// Returns the known addresses if the last lookup is not older than `fresh`. Otherwise returns `None`, and the
-    /// caller must do a lookup. In this case, this function already sets the time of the last lookup to now, so that
-    /// other callers use the old addresses until the new lookup ends.
+    /// caller must do a lookup. Before it returns `None` for an old lookup, this function sets the time of the last
+    /// lookup to now. Other callers then use the old addresses until the new lookup ends.
     fn fresh(&self, name: &str, fresh: Duration) -> Option<Vec<IpAddr>> {
         let mut known = self.lock();
         let known = known.get_mut(name)?;

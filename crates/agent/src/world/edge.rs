@@ -1,6 +1,6 @@
 //! The edge: passes TLS connections through to a backend, without decryption. The port and the server name (SNI) select
 //! the backend. The edge has no key, so a client sees the store's own certificate. For a connection with plain HTTP,
-//! its first `Host` header selects the backend.
+//! the `Host` header of the first request selects the backend.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// description. The edge sends this alert if no rule has the client's server name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// The rules of one port: each maps a server name, or `*.` and a name, to a backend (`name:port`).
+/// The rules of one port. The key is a server name, which may begin with `*.`; the value is a backend (`name:port`).
 pub(crate) type Routes = BTreeMap<String, String>;
 
 /// Groups the rules of the edge by the port that they apply to.

@@ -1,7 +1,7 @@
 //! The external network of a cluster: a name server and a TLS proxy (the edge), in one container.
 //!
-//! **Architecture Invariant:** the name server forwards no question. A name that the run does not declare does not
-//! exist, whatever network the machine is connected to.
+//! **Architecture Invariant:** the name server forwards no question. Only the names in its configuration exist,
+//! whatever network the machine is connected to.
 
 mod containers;
 mod edge;

@@ -23,7 +23,7 @@ const TTL_S: u32 = 5;
 const PAYLOAD_BYTES: u16 = 1232;
 
 /// The time limit for looking up the address of the cluster's container. The address shows whether a question comes
-/// from the cluster. If the engine's resolver has never answered, the question counts as one from outside the cluster.
+/// from the cluster. If no address is known after this time, the question counts as one from outside the cluster.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The time for which the looked-up addresses of the cluster's container are used. A prober may ask a hundred questions
@@ -48,9 +48,8 @@ impl Names {
         self.zone.look_up(name, asked(kind))
     }
 
-    /// Whether a question comes from the cluster. The address of the cluster's container is looked up again and again,
-    /// because the cluster's container starts after the container of this name server, and may be restarted with
-    /// another address.
+    /// Whether a question comes from the cluster. The address of the cluster's container is looked up again and again.
+    /// This container starts after the container of this name server, and may be restarted with another address.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let found = self.containers.addresses(cluster, REMEMBERED, LOOKUP_LIMIT).await;
@@ -71,7 +70,7 @@ impl RequestHandler for Names {
                 let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
                 // The server answers only from its own zone and does no recursion. It still sets the flag "recursion
-                // available", because a question that requests recursion gets the same answer as one that does not.
+                // available": a question that requests recursion gets the same answer as any other question.
                 metadata.authoritative = true;
                 metadata.recursion_available = true;
                 match verdict {

@@ -11,8 +11,8 @@ pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
     /// The names that exist only for clients outside the cluster.
     hidden: BTreeSet<String>,
-    /// The parent domains of the declared names, except the root. These domains exist without records. If the server
-    /// said that such a domain does not exist, a resolver could conclude that no name below it exists (RFC 8020).
+    /// The parent domains of all names in the zone, except the root. They exist without records. If the server answered
+    /// that a parent domain does not exist, a resolver could conclude that no name below this domain exists (RFC 8020).
     between: BTreeSet<String>,
 }
 
@@ -65,9 +65,10 @@ impl Zone {
         zone
     }
 
-    /// Returns the declared name that applies to `name`, with its addresses: the name itself, or a wildcard above it.
-    /// As in public DNS, a wildcard stands for any number of labels. It applies neither to a name that exists itself,
-    /// nor to a name below such a name (RFC 4592, section 3.3.1).
+    /// Returns the entry of the zone that applies to `name`, with its addresses: the entry of the name itself, or of a
+    /// wildcard above the name. As in public DNS, a wildcard stands for any number of labels. If `a.example.com`
+    /// exists, the wildcard `*.example.com` applies neither to `a.example.com` nor to a name below it (RFC 4592,
+    /// section 3.3.1).
     fn entry(&self, name: &str) -> Option<(&String, &Vec<IpAddr>)> {
         if let Some(own) = self.names.get_key_value(name) {
             return Some(own);
@@ -87,8 +88,8 @@ impl Zone {
         self.names.contains_key(name) || self.between.contains(name)
     }
 
-    /// Whether `name` exists only for clients outside the cluster: a name of the edge, or of a container on the
-    /// external network.
+    /// Whether `name` exists only for clients outside the cluster. This is so for a name of the edge, and for the name
+    /// of a container on the external network.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         self.entry(&plain(name)).is_some_and(|(name, _)| self.hidden.contains(name))
     }

@@ -25,7 +25,7 @@ const OUTPUT_LINES: usize = 20;
 /// dockerd.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
-    // The log may contain lines of an earlier start. An error must not show them as evidence of this start.
+    // The log may contain lines of an earlier start. An error of this start must not show those lines.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
@@ -56,8 +56,8 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
     }
 }
 
-/// Whether a dockerd process exists already. The installation of its package, or another process, may have just started
-/// it.
+/// Whether a dockerd process exists already. The installation of dockerd's package, or another process, may have just
+/// started dockerd.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
@@ -86,8 +86,8 @@ fn spawn() -> Result<Child, ProvisionError> {
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
     let mut command = Command::new(Tool::Setsid.command());
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
-    // These variables configure Docker's client. dockerd gives some of them another meaning, so they are removed from
-    // its environment.
+    // These variables configure Docker's client. dockerd gives some of these variables another meaning, so dockerd does
+    // not get any of them.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
         command.env_remove(name);
     }

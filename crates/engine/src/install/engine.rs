@@ -33,8 +33,9 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     find(around)
 }
 
-/// The package of the engine, and the packages that the engine needs although its package does not depend on them.
-/// Newer Debian releases have Docker's client in a separate package, which is added if the client is missing.
+/// The package of the engine, with the other packages to install. iptables is needed by the engine, although the
+/// engine's package does not depend on it. Newer Debian releases have Docker's client in a separate package; it is
+/// added if the client is missing.
 fn engine_package(has_client: bool) -> Wanted {
     const ALONG: &[&str] = &[Tool::Iptables.package()];
     const CLIENT: &[&str] = &[Tool::Docker.package()];
@@ -49,8 +50,8 @@ fn engine_package(has_client: bool) -> Wanted {
 }
 
 /// Whether Parallax may start an engine in place of one that does not answer. Parallax may start only an engine at the
-/// default socket, and only if the user chose no engine. A user who names the default socket in `DOCKER_HOST` or in a
-/// context has chosen the engine at this socket.
+/// default socket, and only if the user chose no engine. A user who writes the default socket into `DOCKER_HOST` or
+/// into a context has chosen the engine at this socket.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.source == BY_DEFAULT))
 }
@@ -75,7 +76,8 @@ mod tests {
         };
         assert!(is_ours_to_start(&absent(BY_DEFAULT, DEFAULT_SOCKET)));
         assert!(!is_ours_to_start(&absent("rootless engine", "/somewhere/else.sock")));
-        // A user who names the default socket has chosen an engine, so Parallax must not start another one there.
+        // The user wrote the default socket into a setting, and so has chosen an engine. Parallax must not start
+        // another engine at this socket.
         assert!(!is_ours_to_start(&absent("DOCKER_HOST", DEFAULT_SOCKET)));
         assert!(!is_ours_to_start(&absent("context here, named by DOCKER_CONTEXT", DEFAULT_SOCKET)));
         let denied = EngineError::Denied { socket: DEFAULT_SOCKET.to_owned(), source_of: String::new() };

@@ -30,8 +30,8 @@ pub(super) fn parsed(text: &str) -> Option<OffsetDateTime> {
 }
 
 /// Describes why the URL was not valid when the request came. `at` is the time of the request, by the clock of the
-/// program that wrote the log. Returns `None` if the URL was valid, or if the log does not show when the request came,
-/// or the URL does not say when it is valid.
+/// program that wrote the log. Returns `None` if the URL was valid. Also returns `None` if the log does not show the
+/// time of the request, or if the URL does not state its validity.
 pub(super) fn untimely(at: Option<OffsetDateTime>, signed: &SignedRequest) -> Option<String> {
     let (at, begins) = (at?, instant(&signed.date)?);
     let ends = begins.checked_add(Duration::seconds(i64::from(signed.expires.parse::<u32>().ok()?)))?;

@@ -1,4 +1,4 @@
-//! Compares several logs of one request, in the order in which the request passed the programs that wrote them. The
+//! Compares several logs of one request. Each log is from another program on the way from the client to the store. The
 //! comparison shows between which two programs the request was changed.
 
 use super::{Compared, Line};

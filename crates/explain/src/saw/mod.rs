@@ -1,4 +1,4 @@
-//! Compares a presigned URL with the request that a log shows. The result lists the differences. It also names the
+//! Compares a presigned URL with the request that a log shows. The result lists the differences. It also lists the
 //! parts that the log does not show, because these parts may differ too.
 //!
 //! The user needs only the URL and one line of a log, and neither a server nor a secret. If the user also gives the
@@ -26,8 +26,8 @@ pub use read::{Saw, Source, is_answered, read};
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// The length of a signature in hexadecimal digits. A log that masks the signature shows a shorter or different text.
 const SIGNATURE_LENGTH: usize = 64;
-/// The number of leading hexadecimal digits by which the URL's signature is recognised in a parameter that is not
-/// `X-Amz-Signature`. A damaged query can contain the signature there.
+/// A damaged query can contain the URL's signature in a parameter other than `X-Amz-Signature`. The signature is
+/// recognised there by its first hexadecimal digits; this is the number of these digits.
 const HIDDEN_LENGTH: usize = 16;
 
 /// What the user gives about the signature in addition to the URL.
@@ -163,8 +163,8 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
 }
 
 /// Returns the message for a signature that is valid for exactly the request in the log. Such a request was not changed
-/// before it reached the program that wrote the log. So the user must look at the programs between this program and the
-/// store.
+/// before it reached the program that wrote the log. The message says where to look next: further on towards the store,
+/// or in the store itself.
 fn right_as_seen(saw: &Saw) -> String {
     let next = match saw.source {
         Source::StoreTrace => {
@@ -187,8 +187,8 @@ fn title(saw: &Saw) -> String {
     format!("{}: {method}{}{host}{status}", saw.source, saw.path)
 }
 
-/// Returns the method for which the URL was signed, and whether this method is certain. It is certain if the user gives
-/// it, if the secret key proves it, or if the SDK's parameter `x-id` names the operation.
+/// Returns the method for which the URL was signed, and whether this method is certain. The method is certain in three
+/// cases: the user gives it, the secret key proves it, or the SDK's parameter `x-id` contains the operation.
 fn method_of(
     url: &str,
     saw: &Saw,
@@ -224,8 +224,8 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
         return (query.to_owned(), Vec::new());
     }
-    // A damaged parameter may contain the signature under another name. Such a parameter is left out, so that the
-    // output does not show the signature.
+    // In a damaged query, a parameter with another name may contain the signature. This parameter is left out, so that
+    // the output does not show the signature.
     let signature = read::signature(of_url).and_then(|it| it.split_once('=')).map_or("", |(_, value)| value);
     let holds_it = |pair: &&str| signature.get(..HIDDEN_LENGTH).is_some_and(|it| pair.contains(it));
     let others = query.split('&').filter(|it| !own(it) && !holds_it(it));

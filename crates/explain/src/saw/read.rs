@@ -109,11 +109,11 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, Istio, HAProxy) or in JSON, or the request's lines of `mc admin trace -v`".to_owned())
 }
 
-/// Whether the last request in the text is complete and has the signature of the URL. The text is a store's trace that
-/// is read line by line while the store writes it.
+/// Whether the last request in `text` is complete and has the signature of `url`. `text` is the part of a store's trace
+/// that was read so far, because the store is still writing the trace.
 pub fn is_answered(text: &str, url: &str) -> bool {
-    // A request becomes complete with the line after its `[RESPONSE]` line. If the last line but one is not a
-    // `[RESPONSE]` line, the last line completed no request, and the text need not be parsed.
+    // A request is complete as soon as one line follows its `[RESPONSE]` line. If the last line but one is not a
+    // `[RESPONSE]` line, the last line completed no request. In this case the text need not be parsed.
     if !text.trim_end().rsplit('\n').nth(1).is_some_and(|line| line.contains("[RESPONSE]")) {
         return false;
     }
@@ -292,8 +292,8 @@ pub(super) fn assembled(
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
-    // If the `?` before the query is lost or encoded, the path contains the signature. The path is cut before it, so
-    // that the output does not show the signature.
+    // If the `?` before the query is lost or encoded, the path contains the signature. The path is cut before the
+    // signature, so that the output does not show the signature.
     let end = path.to_ascii_lowercase().find("x-amz-signature").unwrap_or(path.len());
     let path = if path.is_empty() { "/" } else { &path[..end] }.to_owned();
     Saw { source, method: method.to_owned(), scheme, host, path, query, headers, status, at: None }

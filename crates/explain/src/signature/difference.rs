@@ -64,8 +64,8 @@ pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
     changed == *a
 }
 
-/// Returns the differences between `seen` and `signed`. If the request `sent` already had the same value as `seen`,
-/// nothing on the way changed the part.
+/// Returns the parts in which `seen` and `signed` differ. If the request `sent` already had the value of `seen`, the
+/// part was not changed on the way; `sent_so` is then true.
 pub(super) fn differences(
     signed: &SignedRequest,
     seen: &SignedRequest,
@@ -107,8 +107,8 @@ fn name_of(host: &str) -> String {
     port.map_or(host, |(name, _)| name).to_lowercase()
 }
 
-/// Returns the text of a part for the record. For a token or a signature, the text only says whether it is present,
-/// because the record must contain no secrets.
+/// Returns the text of a part for the record. For a token or a signature, the text is only `present` or empty, because
+/// the record must contain no secrets.
 fn text(request: &SignedRequest, part: &Part) -> String {
     let shown = |present: bool| if present { "present" } else { "" }.to_owned();
     match part {

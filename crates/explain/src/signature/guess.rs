@@ -18,17 +18,18 @@ pub struct Guesses {
 }
 
 /// The ports that are tried after the name of a host: ports of common stores, and default ports. Clients leave default
-/// ports out of `Host`, but some signers sign them.
+/// ports out of `Host`, but some signers sign a `Host` with a default port.
 const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// The largest number of query parameters for which the search tries whether a proxy added them: it leaves out one
-/// parameter at a time.
+/// The search leaves out one query parameter at a time, in case a proxy added it. It does so for at most this number of
+/// parameters.
 const PARAMETERS_LIMIT: usize = 8;
 /// The SHA-256 of an empty body, in hexadecimal.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Returns requests in each of which `part` may have the value that was signed, and differs from that of the seen
-/// request. If the signed request is known, only this request can be returned.
+/// Returns requests with possible signed values of `part`. Each of these values differs from the one in the seen
+/// request. The other parts of the returned requests must not be used. If the signed request is known, at most this
+/// request is returned.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
     // If the signed request is known, nothing needs to be guessed.
     if let Some(signed) = case.signed {
@@ -81,8 +82,8 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
         all.extend(PORTS.map(|port| format!("{host}{port}")));
         all.push(host);
     }
-    // The signer may have used the other style for the bucket: in the host name although it is now in the path, or in
-    // the path although it is now in the host name.
+    // The signer may have put the bucket into the host name although the bucket is now in the path, or the other way
+    // round.
     let bucket = case.seen.path.split('/').nth(1).filter(|it| !it.is_empty());
     let with_bucket = bucket.iter().flat_map(|bucket| known.iter().map(move |host| format!("{bucket}.{host}")));
     all.extend(with_bucket);
@@ -90,8 +91,8 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
     all
 }
 
-/// Returns the paths that may have been signed if a proxy changed the path afterwards: added a prefix, encoded or
-/// decoded it, or added or removed a slash at its end.
+/// Returns paths that may have been signed. Each of them undoes a change that a proxy may have made to the path: a
+/// prefix was added, the path was encoded or decoded, or a slash at its end was added or removed.
 fn paths(path: &str) -> Vec<String> {
     let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;

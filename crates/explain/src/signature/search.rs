@@ -33,9 +33,9 @@ pub struct Case<'a> {
 
 /// Finds the differences between the signed request and the request that was seen.
 ///
-/// If the signed request is known, its values are restored. If the signature becomes valid with certain restored
-/// values, it was made with them. If the signed request is not known (another program signed it), the search undoes
-/// changes that proxies usually make.
+/// If the signed request is known, the search puts values of the signed request back into the seen one. If the
+/// signature then becomes valid, it was made with exactly these values. If the signed request is not known, because
+/// another program signed it, the search undoes changes that proxies usually make.
 pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     let right = |request: &SignedRequest, secret: Option<&Secret>| {
         secret.map(|secret| signature(request, secret.expose()) == request.signature)
@@ -90,7 +90,7 @@ struct Search<'a, 'b> {
 
 impl Search<'_, '_> {
     /// Restores as few parts as possible, so that the signature becomes valid. Returns the restored request, and the
-    /// key with which its signature is valid.
+    /// key with which its signature is valid. `None` if no combination makes the signature valid.
     fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
         let seen = self.case.seen;
         let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
@@ -101,8 +101,8 @@ impl Search<'_, '_> {
             })
             .filter(|(_, other)| !other.is_empty())
             .collect();
-        // The store's key is tried first. If the signature is valid only with the signer's key, the different key is
-        // one more fault.
+        // The store's key is tried first. If the signature is valid only with the signer's key, the two keys differ,
+        // which is one more fault.
         for key in keys {
             for count in 0..=choices.len() {
                 if let Some(found) = self.with(seen.clone(), &choices, count, key) {

@@ -211,8 +211,7 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
         let finding = investigate(&unknown);
         assert_eq!((named(&finding), finding.secret, finding.proven), (vec![], SecretFinding::Other, true));
         assert_eq!(finding.valid_as_seen, None);
-        // The signer is not known, and no change makes the signature valid. Then the host must not be named as the
-        // fault.
+        // The signer is not known, and no change makes the signature valid. Then the finding must not blame the host.
         let hosts = vec!["minio.example.com".to_owned(), "minio.foo.svc.cluster.local".to_owned()];
         let guesses = Guesses { hosts, ..Guesses::default() };
         let stranger =

@@ -45,8 +45,8 @@ pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
 fn style(finding: &SignatureFinding) -> Option<String> {
     let of = |part: Part| finding.differs.iter().find(|it| it.part == part);
     let (host, path) = (of(Part::Host)?, of(Part::Path)?);
-    // Whether `host` and `path` address the same object in virtual-host style as `of_host` and `of_path` do in path
-    // style.
+    // Whether both pairs address the same object: `host` and `path` in virtual-host style, and `of_host` and `of_path`
+    // in path style.
     let is_virtual = |host: &str, path: &str, of_host: &str, of_path: &str| {
         let bucket = host.strip_suffix(of_host).and_then(|it| it.strip_suffix('.'));
         bucket.is_some_and(|it| of_path.strip_prefix('/').and_then(|rest| rest.strip_prefix(it)) == Some(path))
@@ -71,8 +71,8 @@ fn style(finding: &SignatureFinding) -> Option<String> {
     ))
 }
 
-/// Returns what follows from the finding as a whole, for example that something between the program that wrote the log
-/// and the store changes the request. `None` if the clauses already say everything.
+/// Returns the conclusion from the finding as a whole. For example, the request was changed after the program that
+/// wrote the log. `None` if the clauses already say everything.
 fn rest(finding: &SignatureFinding) -> Option<String> {
     let nothing_differs = finding.differs.is_empty();
     match (finding.secret, finding.proven, finding.seen_by) {

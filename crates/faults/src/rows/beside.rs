@@ -19,9 +19,9 @@ use crate::row::{Row, Seen};
 
 /// The id of the user `nobody`, who owns no files.
 const NOBODY: &str = "65534";
-/// The error of the clock of the simulated other machine. If `gc` cannot see the process of a run, it keeps the run's
-/// objects for one day. The error is longer than one day, so the labels show that the objects are old enough to be
-/// removed.
+/// The clock of the simulated other machine is slow by this time. If `gc` cannot see the process of a run, it keeps the
+/// run's objects for one day. This time is longer than one day. If `gc` used the time in the labels, it would remove
+/// the objects.
 const CLOCK_IS_OFF: Duration = Duration::from_hours(25);
 /// The shell script that runs a program as a user who cannot see root's processes in `/proc`.
 const HIDDEN: &str = "mount -t proc -o hidepid=2 proc /proc && \
@@ -82,8 +82,8 @@ fn two_runs(bench: &Bench) -> Result<Vec<Seen>> {
 fn while_one_lives(bench: &Bench, gc: impl Fn(&Project, &str) -> Result<Command>) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
-    // The folder must be open to everyone. A user without access to root's folders can then start the copy of the
-    // program in it.
+    // `gc` may run as a user without access to root's folders. Therefore a copy of the program is in this folder, and
+    // the folder is open to everyone.
     fs::set_permissions(project.path(""), fs::Permissions::from_mode(0o755))?;
     fs::copy(&bench.program, project.path("parallax"))?;
     let mut run = project.e2e(bench, &[])?;
@@ -132,9 +132,9 @@ fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Creates the network of a run that belongs to another machine, whose clock is 25 hours slow. Only the labels of the
-/// network contain the time of that machine's clock; all other times come from the engine. The clock of this machine is
-/// not changed.
+/// Creates a network that seems to belong to a run on another machine, whose clock is 25 hours slow. Only the labels of
+/// the network contain the time of that clock; all other times come from the engine. The clock of this machine is not
+/// changed. `gc` must not remove the network.
 fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;

@@ -1,5 +1,5 @@
-//! A restart of the engine during a run. This row starts an engine of its own in namespaces of its own, so that the
-//! restart affects no other run and no firewall rule of the machine's engine.
+//! A restart of the engine during a run, and a full disk of the engine. Each row starts an engine of its own in
+//! namespaces of its own. Therefore the fault affects no other run, and no firewall rule of the machine's engine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,23 +19,60 @@ use crate::row::{Row, Seen};
 /// to ten seconds.
 const STOPS_WITHIN: Duration = Duration::from_mins(1);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
-/// The script of the process that holds the namespaces. It mounts an empty `/run`, which hides the sockets of the
+/// The script of the process that keeps the namespaces alive. It mounts an empty `/run`, which hides the sockets of the
 /// machine's engine in these namespaces.
 const HOLD: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo held && exec sleep infinity";
 
-pub(super) fn rows() -> [Row; 1] {
-    [Row {
-        name: "engine-restarted",
-        fault: "The engine is restarted, which ends every container",
-        code: Some(3),
-        says: &["nothing is said about the system under test", "(exit 3,", "0 passed, 1 failed, 0 skipped"],
-        run: |bench, _| restarted(bench),
-    }]
+/// The same script with a file system in memory as the engine's disk. A run needs 3 GiB of free space before it starts.
+const HOLD_DISK: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && mkdir \"$DATA\" && \
+                         mount -t tmpfs -o size=7g,mode=700 tmpfs \"$DATA\" && echo held && exec sleep infinity";
+/// The script that fills the engine's disk, except for a number of bytes.
+const FILL: &str = "fallocate --length $(($(stat --file-system --format='%a * %S' \"$0\") - $1)) \"$0/fills\"";
+/// The number of bytes that stay free on the full disk. They are enough to end the run, and too few for a store.
+const LEFT_FREE: &str = "268435456";
+
+pub(super) fn rows() -> [Row; 2] {
+    [
+        Row {
+            name: "engine-restarted",
+            fault: "The engine is restarted, which ends every container",
+            code: Some(3),
+            says: &["nothing is said about the system under test", "(exit 3,", "0 passed, 1 failed, 0 skipped"],
+            run: |bench, _| {
+                during(bench, HOLD, |engine, project| {
+                    engine.stop()?;
+                    engine.begin(project)
+                })
+            },
+        },
+        Row {
+            name: "engine-disk",
+            fault: "The engine's disk is full",
+            code: Some(3),
+            says: &[
+                "no verdict, because the disk is full",
+                "docker system df",
+                "(exit 3,",
+                "0 passed, 1 failed, 0 skipped",
+            ],
+            run: |bench, _| {
+                during(bench, HOLD_DISK, |engine, project| {
+                    let mut fill = engine.within(project);
+                    fill.args(["sh", "-c", FILL]).arg(engine.data()).arg(LEFT_FREE);
+                    let (code, said) = ran(fill)?;
+                    ensure!(code == Some(0), "the disk was not filled: {said}");
+                    Ok(())
+                })
+            },
+        },
+    ]
 }
 
-fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
+/// Runs a scenario on an engine of its own, and causes the fault between two steps of the flow. The script `hold`
+/// prepares the engine's namespaces.
+fn during(bench: &Bench, hold: &str, fault: impl FnOnce(&mut Engine, &Project) -> Result<()>) -> Result<Vec<Seen>> {
     let project = Project::of("asks", ASKS)?;
-    let mut engine = Engine::start(&project)?;
+    let mut engine = Engine::start(&project, hold)?;
     let parallax = |engine: &Engine, args: &[&str]| {
         let mut command = engine.within(&project);
         command.arg(&bench.program).args(args).env("DOCKER_HOST", &engine.host);
@@ -43,8 +80,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     };
     let mut run = Run::start(parallax(&engine, &["e2e", "--k3s", "built"]), &project)?;
     run.wait_for_step("step-ended", "begun")?;
-    engine.stop()?;
-    engine.begin(&project)?;
+    fault(&mut engine, &project)?;
     let id = run.id.clone();
     let mut seen = run.end("between two steps of a flow")?;
     // If the run found no engine when it removed its objects, the run reports the remaining objects. `gc` must then
@@ -71,11 +107,12 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(project: &Project) -> Result<Self> {
+    fn start(project: &Project, hold: &str) -> Result<Self> {
         let folder = project.path("engine");
         std::fs::create_dir_all(&folder)?;
         let holds = folder.join("holds");
-        let mut command = project.within(&["--mount", "--net"], HOLD);
+        let mut command = project.within(&["--mount", "--net"], hold);
+        command.env("DATA", folder.join("data"));
         let namespaces = command.stdout(File::create(&holds)?).spawn().context("failed to start unshare")?;
         let host = format!("unix://{}", folder.join("docker.sock").display());
         let mut engine = Self { namespaces, process: None, host, folder };
@@ -100,13 +137,18 @@ impl Engine {
         let file = File::options().create(true).append(true).open(&log)?;
         let mut command = self.within(project);
         command.args(["dockerd", "--exec-root", "/run/parallax-faults", "--pidfile", "/run/parallax-faults.pid"]);
-        command.arg("--data-root").arg(self.folder.join("data")).args(["--host", &self.host]);
+        command.arg("--data-root").arg(self.data()).args(["--host", &self.host]);
         let spawned = command.stdout(file.try_clone()?).stderr(file).spawn();
         self.process = Some(spawned.context("failed to start nsenter")?);
         if !eventually(ANSWERS_WITHIN, || self.docker(&["version"]).is_ok()) {
             bail!("an engine of its own does not answer:\n{}", last_lines(&log));
         }
         Ok(())
+    }
+
+    /// The folder in which the engine keeps images and containers.
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
     }
 
     /// Ends the engine with SIGTERM, as its service manager does.

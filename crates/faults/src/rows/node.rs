@@ -75,8 +75,8 @@ pub(super) fn rows() -> [Row; 3] {
     ]
 }
 
-/// Runs a scenario until its record contains an event of a step, causes the fault with the closure `with`, and waits
-/// for the end of the run.
+/// Starts a run of a scenario, and waits until its record contains the given event of the given step. Then causes the
+/// fault with the closure `with`, and waits for the end of the run.
 fn once(
     bench: &Bench,
     (name, text): (&str, &str),

@@ -1,6 +1,6 @@
-//! The kernel kills the store because of a lack of memory, during a break that declares a refused connection. The
-//! connection is then refused because of this kill and not because of the break. Therefore the failure must not count
-//! as proof.
+//! A break declares that a step must fail with a refused connection. During this break, the kernel kills the store
+//! because of a lack of memory. The connection is then refused because of this kill, and not because of the break.
+//! Therefore the failure must not count as proof.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::left::docker;
 use crate::project::{Project, eventually};
 use crate::row::{Row, Seen};
 
-/// A scenario with a break that declares the failures of a missing store. The break itself does not stop the store.
+/// A scenario with a break that declares a refused connection, as if the store were down. But the break itself does not
+/// stop the store.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -33,7 +34,8 @@ breaks:
 
 /// Limits the store's cgroup to the memory that the store uses now plus 8 MiB, and then allocates memory inside the
 /// same cgroup. The kernel kills the store, which is the largest process in the cgroup. In both versions of cgroups,
-/// one file tells the memory use, one sets the limit, and one moves a process into the cgroup.
+/// the script needs three files: one with the memory use, one with the limit, and one to move a process into the
+/// cgroup.
 const STARVE: &str = r#"
 for id in $(ctr --namespace k8s.io containers ls --quiet 'labels."io.kubernetes.container.name"==minio'); do
   pid=$(ctr --namespace k8s.io tasks ls | while read -r task its state; do [ "$task" = "$id" ] && [ "$state" = RUNNING ] && echo "$its"; done)

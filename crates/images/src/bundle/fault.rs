@@ -18,7 +18,7 @@ pub enum BundleFault {
     Digest {
         /// The name of the blob within the bundle.
         blob: String,
-        /// The digest by which the bundle names the blob.
+        /// The digest in the name of the blob.
         expected: String,
         /// The digest of the blob's content.
         found: String,

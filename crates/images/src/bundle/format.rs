@@ -40,7 +40,8 @@ impl Image {
     }
 
     /// The annotation with the image's name. The index and the manifest both have it, so that the digest of the
-    /// manifest covers the name. A second annotation would make the bytes depend on the order of a hash map.
+    /// manifest covers the name. There must be no second annotation: the order of two entries in a hash map is random,
+    /// so the bytes would not always be equal.
     fn named(&self) -> HashMap<String, String> {
         HashMap::from([(ANNOTATION_REF_NAME.to_owned(), self.name())])
     }
@@ -93,8 +94,8 @@ pub(super) fn blob(sha256: &str) -> String {
     format!("blobs/sha256/{sha256}")
 }
 
-/// The layers (`sha256:…`) that a config names, the lowest first. Fails if the text is not the config of an image, or
-/// if the image is not for this machine's architecture.
+/// The digests of the layers in a config (`sha256:…`), the lowest first. Fails if the text is not the config of an
+/// image, or if the image is not for this machine's architecture.
 pub(super) fn diff_ids(config: &[u8]) -> Result<Vec<String>, NoConfig> {
     let config: oci_spec::image::ImageConfiguration =
         serde_json::from_slice(config).map_err(|error| NoConfig::Json(error.to_string()))?;

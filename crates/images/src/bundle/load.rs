@@ -39,7 +39,7 @@ pub struct Loaded {
     pub images: Vec<String>,
     /// The size of the bundle in bytes.
     pub bytes: u64,
-    /// The references of the images in the bundle that the caller did not want.
+    /// The references of the images in the bundle that are not in the caller's list of wanted images.
     pub unused: Vec<String>,
     /// The names of the wanted images that the bundle lacks. Always empty if the caller demanded all images (parameter
     /// `all` of [`load`]).
@@ -49,8 +49,9 @@ pub struct Loaded {
 /// Loads the images in `wanted` from a bundle, so that a run finds them without a network. The whole bundle is verified
 /// before anything is loaded.
 ///
-/// If the bundle lacks an image and `all` is true, this is an error, and nothing is loaded. If `all` is false, the
-/// missing image is reported. If the bundle has another build of an image, this is always an error.
+/// If the bundle lacks a wanted image, `all` decides: with true, this is an error, and nothing is loaded; with false,
+/// the image is reported in [`Loaded::lacking`]. Two cases are always errors: the bundle has another build of a wanted
+/// image, or it has none of the wanted images.
 pub async fn load(
     here: &Here<'_>,
     file: &Path,
@@ -154,14 +155,15 @@ async fn chosen<'a>(
     }
     if all && !lacking.is_empty() || !others.is_empty() || found.is_empty() {
         // Without `all`, the bundle may be made for some of the scenarios only, so a missing image is not an error.
-        // Another build of an image is always an error.
+        // Another build of an image is always an error, and so is a bundle with no wanted image.
         let words = if all || others.is_empty() { [others, absent].concat() } else { others };
         return Err(ImageError::Bundle { file: file.to_owned(), fault: BundleFault::Lacks(words) });
     }
     Ok((found, lacking))
 }
 
-/// The published image in the bundle. If `images.lock` states a digest, only an image with this digest is returned.
+/// Finds the published image of an entry of `images.lock` in the bundle. If the entry has a digest, the image must have
+/// this digest. `None` if there is no such image.
 fn published_in<'a>(bundle: &'a Verified, entry: &Entry) -> Option<&'a Image> {
     let digest = entry.digest.as_ref().map(|digest| &digest.value);
     let is_it = |it: &&Image| {
@@ -170,8 +172,8 @@ fn published_in<'a>(bundle: &'a Verified, entry: &Entry) -> Option<&'a Image> {
     bundle.images.iter().find(is_it)
 }
 
-/// The name of an image in the bundle that has the same repository as `reference`. The caller has not found the image
-/// itself in the bundle, so the image with this name is another version or another build.
+/// The name of an image in the bundle that is another version or another build of the image `reference`: both have the
+/// same repository. The caller has already searched for `reference` itself and has not found it.
 fn other_of(bundle: &Verified, reference: &str) -> Option<String> {
     let repository = |reference: &str| reference.rsplit_once(':').map_or(reference, |(it, _)| it).to_owned();
     bundle.images.iter().find(|it| repository(&it.reference) == repository(reference)).map(Image::name)

@@ -6,8 +6,8 @@
 //! `reference@digest`.
 //!
 //! **Architecture Invariant:** equal images give equal bytes. Therefore the reader can compute each header, name and
-//! size before it reads them, and refuses a file in which any byte differs (`read`). It verifies the whole bundle
-//! before anything is loaded.
+//! size before it reads them, and refuses a file in which any byte differs (`read`). The reader verifies the whole
+//! bundle before anything is loaded.
 
 mod fault;
 mod format;

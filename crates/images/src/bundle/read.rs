@@ -78,8 +78,8 @@ pub(super) fn read(file: &Path, cancel: &CancellationToken) -> Result<Verified, 
         let found = format!("{} more bytes", bytes - reader.at);
         return Err(BundleFault::Form { at: reader.at, expected: "the end of the file".to_owned(), found }.into());
     }
-    // Not every field of the index was used above. The index is computed from the images and compared, so that no field
-    // can differ.
+    // The code above does not use every field of the index. Therefore the index is computed again from the images and
+    // compared with the one in the bundle. A difference in any field is found in this way.
     if format::index(&images) != index {
         return Err(content(INDEX, "it has fields that no bundle has").into());
     }
@@ -96,8 +96,8 @@ struct Reader<'a> {
     bytes: u64,
     /// The manifests and configs that were read, by digest.
     small: BTreeMap<String, Vec<u8>>,
-    /// The sum of the sizes of those manifests and configs that an image shares with an earlier image. Each of them is
-    /// copied.
+    /// An image that shares a manifest or a config with an earlier image gets a copy of it. This is the sum of the
+    /// sizes of all copies.
     shared_bytes: u64,
     /// The verified layers. The key is the digest of the layer.
     layers: BTreeMap<String, Part>,
@@ -150,7 +150,7 @@ impl Reader<'_> {
     fn small(&mut self, blob: &Descriptor) -> Result<(String, Vec<u8>), Unread> {
         let (sha256, name) = named(blob)?;
         if let Some(known) = self.small.get(&sha256) {
-            // Each image gets its own copy. Without this limit, a small bundle that names one manifest thousands of
+            // Each image gets its own copy. Without this limit, a small bundle that lists one manifest thousands of
             // times could fill the memory.
             self.shared_bytes += known.len() as u64;
             if self.shared_bytes > SHARED_LIMIT_BYTES {

@@ -320,7 +320,7 @@ fn the_archive_of_an_engine_gives_the_config_and_uncompressed_layers() {
     let said = read(&[("manifest.json", twice.as_bytes())], &[]).expect_err("refused");
     assert!(said.contains("it has no c.json"), "{said}");
 
-    // The config names the digest of another layer. The difference is found when the bundle is written.
+    // The config contains the digest of another layer. The difference is found when the bundle is written.
     let (config, layers) =
         read(&[("a/layer.tar", b"other"), ("c.json", &config), ("manifest.json", twice.as_bytes())], &links)
             .expect("read");

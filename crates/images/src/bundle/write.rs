@@ -31,8 +31,8 @@ pub struct Bundled {
     pub sha256: String,
 }
 
-/// Writes the obtained images to the file `out`. An image without an archive is left out, because the published form
-/// of another image contains it. The file gets the name `out` only when it is complete.
+/// Writes the obtained images to the file `out`. An image without an archive is left out, because another image, which
+/// is published, already contains it. The file gets the name `out` only when it is complete.
 pub async fn bundle(
     lock: &Lock,
     cache: &Cache,
@@ -88,8 +88,8 @@ fn read_all(
         let (config, layers) = read.map_err(ImageError::cache("read", &archive))?;
         images.push(Image { reference, pinned, config, layers });
     }
-    // The images are sorted by their references. A bundle does not contain the names of images.lock, so their order
-    // must not influence its bytes.
+    // The images are sorted by their references. A bundle does not contain the names in images.lock. Therefore the
+    // order of these names must not influence the bytes of the bundle.
     images.sort_by(|a, b| a.reference.cmp(&b.reference));
     Ok(images)
 }

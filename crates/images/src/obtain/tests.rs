@@ -144,7 +144,7 @@ fn tags(archive: &Path) -> Vec<String> {
     tags.iter().map(|tag| tag.as_str().expect("text").to_owned()).collect()
 }
 
-/// The images of [`LOCK`] that a run needs. Each of them is needed in the engine, as an archive, or as both.
+/// The images of [`LOCK`] that a run needs. Each of them is needed in the engine, as an archive, or in both places.
 pub(crate) fn wants() -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     vec![want("k3s", true, false), want("pause", false, true), want("minio", false, true), want("agent", true, true)]

@@ -1,5 +1,5 @@
-//! Applies the change of a break, or of an entry of `variants`, to the scenario, and finds where the parts of the
-//! result are written in the file.
+//! Applies a change to the scenario: the change of a break, or of an entry of `variants`. Also finds where the parts of
+//! the changed scenario are written in the file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::check::Places;
 use super::diagnostic::{Diagnostic, Source, suggest};
 use super::document::{Document, join};
 
-/// The parts of a scenario that a change of a break or a variant touches.
+/// The parts of a scenario that the change of a break, or of an entry of `variants`, touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     /// The ids of the changed fixtures.
@@ -68,8 +68,9 @@ pub fn without_changes(mut value: Value) -> Value {
     value
 }
 
-/// Removes the key `shows` from the steps of the baseline. With this key, a step is the evidence for a cell of a table.
-/// After a change most of these steps can fail, so they are evidence only if the change itself declares `shows`.
+/// Removes the key `shows` from the steps of the baseline. A step with this key is the evidence for one cell of a table
+/// in the report. After a change, most steps with this key can fail. Therefore a step of a changed scenario is evidence
+/// only if the change itself sets `shows`.
 fn show_nothing(value: &mut Value) {
     let steps = value.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
     for step in steps {
@@ -263,8 +264,8 @@ pub struct ChangedPlaces<'a> {
 }
 
 impl<'a> ChangedPlaces<'a> {
-    /// Prepares to find the places of the parts of `value`. `value` is the scenario into which the change at `at`
-    /// (`/breaks/ID` or `/variants/ID`) was merged.
+    /// Returns an object that finds the places of the parts of `value`. `value` is the scenario into which the change
+    /// at `at` (`/breaks/ID` or `/variants/ID`) was merged.
     pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let mut steps = BTreeMap::new();
         let mut note =
@@ -333,8 +334,8 @@ impl Places for ChangedPlaces<'_> {
     }
 }
 
-/// Replaces declared host names in every string of a value. A name is replaced only where it is a whole host name, and
-/// not where it is a part of a longer name.
+/// Replaces host names in every string of a value. `names` maps old names to new names. A name is replaced only where
+/// it is a whole host name, and not where it is a part of a longer name.
 pub fn rename_hosts(value: &Value, names: &BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) => Value::String(rename_in_text(text, names)),

@@ -19,9 +19,9 @@ use super::schema::Shape;
 pub trait Places {
     /// The file in which the value is written.
     fn source(&self) -> &Source;
-    /// The byte range of the file to mark if the value at this JSON pointer is wrong.
+    /// Returns the part of the file that a message marks if the value at this JSON pointer is wrong, as a byte range.
     fn mark(&self, pointer: &str) -> Range<usize>;
-    /// The byte range of the file to mark if the key at this JSON pointer is wrong.
+    /// Returns the part of the file that a message marks if the key at this JSON pointer is wrong, as a byte range.
     fn mark_key(&self, pointer: &str) -> Range<usize>;
 
     /// Returns the diagnostic for a mistake in the value at `pointer`.
@@ -64,8 +64,9 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     if !errors.is_empty() {
         return Err(errors);
     }
-    // Only deserialisation finds a few errors, such as a number outside the range of its type. Such an error does not
-    // say where the value is, so the diagnostic points to the whole document.
+    // The schema does not find every error: for example, only deserialisation finds a number outside the range of its
+    // type. An error of the deserialisation does not say where the value is, so the diagnostic points to the whole
+    // document.
     T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
@@ -87,11 +88,13 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The schema has several alternatives here. The most useful errors are those of an alternative that
-                // accepts this value itself and finds mistakes only in parts inside it.
+                // The schema has several alternatives here. If an alternative accepts the value itself and refuses only
+                // parts inside the value, the author probably meant this alternative. Its errors are the most useful
+                // ones.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // If there is no such alternative, use the errors of an alternative that accepts values of this type.
+                // If every alternative refuses the value itself, use the errors of an alternative that accepts values
+                // of this type.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {

@@ -1,4 +1,4 @@
-//! Diagnostics: what is wrong with an input, at which place, with the line itself and the likely fix.
+//! Diagnostics. A diagnostic says what is wrong with an input and where, quotes the line, and suggests the likely fix.
 //!
 //! A diagnostic owns a copy of the line that it quotes, cut to a fixed length. Therefore a diagnostic does not keep the
 //! file in memory.
@@ -17,7 +17,7 @@ pub const LIMIT: usize = 50;
 const WINDOW_BYTES: usize = 160;
 /// The longest message, in bytes. A message can quote a name, and a hostile name can be as long as its file.
 const TEXT_BYTES: usize = 4_000;
-/// The longest wrong name for which a similar known name is suggested, in bytes.
+/// The largest length of a wrong name, in bytes. For a longer name, no similar known name is suggested.
 const NAME_BYTES: usize = 100;
 
 /// Whether a diagnostic makes an input unusable.
@@ -106,7 +106,7 @@ impl Diagnostic {
     }
 
     /// Returns the same diagnostic with control characters escaped, so that a hostile file cannot send commands to a
-    /// terminal or a log. The mark is moved accordingly.
+    /// terminal or a log. The mark is moved to the same characters in the escaped text.
     fn inert(&self) -> Self {
         let safe = |text: &str| inert(text).into_owned();
         let end = |at: usize| safe(&self.text[..self.text.floor_char_boundary(at)]).len();
@@ -174,7 +174,7 @@ impl Source {
         self.line_starts[number - 1]
     }
 
-    /// Returns the diagnostic for a mistake at `range`, which is in bytes.
+    /// Returns the diagnostic for a mistake in the bytes `range` of the text.
     pub fn error(&self, range: &Range<usize>, message: impl Into<String>) -> Diagnostic {
         let start = self.text.floor_char_boundary(range.start);
         let number = self.line_of(start);
@@ -252,7 +252,8 @@ pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: 
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        // A caller may pass "its exports" as `what`. The sentence without known names must not begin with "its".
+        // A caller may pass "its exports" as `what`. Without known names, the fix is then "it has no exports", because
+        // "there are no its exports" is not a sentence.
         None if known.is_empty() => match what.strip_prefix("its ") {
             Some(what) => format!("it has no {what}"),
             None => format!("there are no {what}"),
@@ -315,8 +316,8 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl miette::SourceCode for Diagnostic {
-    /// Returns the line that the diagnostic owns, even if miette requests context lines around it. miette requests no
-    /// context lines to find the position of the mark, and some context lines to print the line.
+    /// Returns the line that the diagnostic owns. miette calls this function without context lines to find the position
+    /// of the mark, and with context lines to print the line. Both calls get only the one line.
     fn read_span<'a>(
         &'a self,
         _: &SourceSpan,

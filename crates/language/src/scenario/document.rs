@@ -22,6 +22,25 @@ const DOCUMENTS_LIMIT: usize = 200;
 /// The largest depth to which lists and mappings may be nested in a document.
 pub const DEPTH_LIMIT: usize = 32;
 
+/// The limits of a text, and the meaning of its plain scalars.
+struct Form {
+    size_bytes: usize,
+    documents: usize,
+    depth: usize,
+    plain: fn(&str) -> Value,
+    /// Whether documents without content are left out.
+    skips_empty: bool,
+}
+
+/// The form of the files of a project.
+const PROJECT: Form =
+    Form { size_bytes: SIZE_LIMIT_BYTES, documents: DOCUMENTS_LIMIT, depth: DEPTH_LIMIT, plain, skips_empty: false };
+/// The form of what programs write for Kubernetes. The schemas of custom kinds are large and deep.
+const RENDERED: Form =
+    Form { size_bytes: RENDERED_LIMIT_BYTES, documents: 2_000, depth: 100, plain: plain_1_1, skips_empty: true };
+/// The largest size of the output of a program that makes objects, in bytes.
+pub const RENDERED_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -42,8 +61,8 @@ pub struct Spot {
 }
 
 impl Document {
-    /// Parses a text with one document. The document is returned together with errors if possible, so that later checks
-    /// can find further errors.
+    /// Parses a text with one document. If possible, the document is returned even if the text has errors, so that
+    /// later checks can find further errors.
     pub fn parse(name: &str, text: &str) -> (Option<Self>, Vec<Diagnostic>) {
         let (mut documents, mut errors) = Self::parse_all(name, text);
         if documents.len() > 1 {
@@ -61,10 +80,20 @@ impl Document {
 
     /// Parses all documents of a text, such as a file of Kubernetes manifests.
     pub fn parse_all(name: &str, text: &str) -> (Vec<Self>, Vec<Diagnostic>) {
+        Self::parse_as(name, text, &PROJECT)
+    }
+
+    /// Parses all documents that another program has written for Kubernetes. Empty documents are left out. Plain scalars
+    /// have the meaning of YAML 1.1, as for `kubectl`.
+    pub fn parse_rendered(name: &str, text: &str) -> (Vec<Self>, Vec<Diagnostic>) {
+        Self::parse_as(name, text, &RENDERED)
+    }
+
+    fn parse_as(name: &str, text: &str, form: &'static Form) -> (Vec<Self>, Vec<Diagnostic>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source::new(name, text);
-        if text.len() > SIZE_LIMIT_BYTES {
-            let message = format!("the file is larger than {} KiB", SIZE_LIMIT_BYTES / 1024);
+        if text.len() > form.size_bytes {
+            let message = format!("the file is larger than {} KiB", form.size_bytes / 1024);
             return (Vec::new(), vec![source.error(&(0..1), message)]);
         }
         if let Some((at, bad)) = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
@@ -74,7 +103,7 @@ impl Document {
                 vec![source.error(&(at..at + 1), message).fix("remove it, or write it as an escape in double quotes")],
             );
         }
-        Builder::new(Arc::new(source)).run()
+        Builder::new(Arc::new(source), form).run()
     }
 
     /// Parses one YAML document from bytes. Bytes that are not UTF-8 are reported as an error.
@@ -110,8 +139,8 @@ impl Document {
     }
 
     /// Replaces the document's value. `moves` maps JSON pointers of the old value to pointers of the new value, so that
-    /// the new parts keep their places in the file. A part without an entry in `moves` keeps its pointer, unless a part
-    /// that contains it has moved.
+    /// the new parts keep their places in the file. The content of a moved part moves with the part. All other parts
+    /// keep their pointers.
     pub fn rebuild(&mut self, value: Value, moves: &[(String, String)]) {
         let mut from: HashMap<&str, Vec<&str>> = HashMap::new();
         for (old, new) in moves {
@@ -134,7 +163,8 @@ impl Document {
         self.value = value;
     }
 
-    /// The byte range to mark if the value at `pointer` is wrong: the scalar itself, or the key of a list or a mapping.
+    /// Returns the part of the file that a message marks if the value at `pointer` is wrong, as a byte range. It is the
+    /// value itself, or the key of a list or a mapping.
     pub fn mark(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         match self.value.pointer(pointer) {
@@ -143,7 +173,7 @@ impl Document {
         }
     }
 
-    /// The byte range to mark if the key at `pointer` is wrong.
+    /// Returns the part of the file that a message marks if the key at `pointer` is wrong, as a byte range.
     pub fn mark_key(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         spot.key.unwrap_or(spot.value)
@@ -177,6 +207,7 @@ enum Frame {
 
 struct Builder {
     source: Arc<Source>,
+    form: &'static Form,
     /// The byte offset of each character of the text. `None` for ASCII text, in which character and byte offsets are
     /// equal.
     offsets: Option<Vec<usize>>,
@@ -184,18 +215,19 @@ struct Builder {
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
-    /// Whether the whole text was parsed as its author meant it. An alias or an unquoted template makes this `false`.
-    /// In that case, no document is returned.
+    /// `false` if YAML read a part of the text in another way than its author meant. Examples are an alias, and an
+    /// expression such as `{{ store.host }}` without quotes. Parsing then returns no document.
     complete: bool,
 }
 
 impl Builder {
-    fn new(source: Arc<Source>) -> Self {
+    fn new(source: Arc<Source>, form: &'static Form) -> Self {
         let text = source.text();
         let offsets =
             (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>());
         Self {
             source,
+            form,
             offsets,
             stack: Vec::new(),
             spots: HashMap::new(),
@@ -219,13 +251,13 @@ impl Builder {
                 }
             };
             self.take(event, span);
-            if self.stack.len() > DEPTH_LIMIT {
-                let message = format!("the nesting is deeper than {DEPTH_LIMIT} levels");
+            if self.stack.len() > self.form.depth {
+                let message = format!("the nesting is deeper than {} levels", self.form.depth);
                 self.errors.push(self.source.error(&self.range(span), message));
                 return (Vec::new(), self.errors);
             }
-            if self.done.len() > DOCUMENTS_LIMIT {
-                let message = format!("the file contains more than {DOCUMENTS_LIMIT} documents");
+            if self.done.len() > self.form.documents {
+                let message = format!("the file contains more than {} documents", self.form.documents);
                 self.errors.push(self.source.error(&self.range(span), message).fix("split it into several files"));
                 break;
             }
@@ -275,7 +307,8 @@ impl Builder {
 
     fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
         if anchor > 0 {
-            // The parser gives the range of the value, and the anchor is before the value.
+            // The parser gives only the range of the value. The anchor is before the value, so the search for `&` goes
+            // backwards.
             let before = &self.source.text()[..range.start];
             let at = before.rfind('&').unwrap_or(range.start);
             let error = self.source.error(&(at..at + 1), "anchors (`&name`) are not allowed");
@@ -300,7 +333,7 @@ impl Builder {
             return;
         }
         let value = match style {
-            ScalarStyle::Plain => plain(text),
+            ScalarStyle::Plain => (self.form.plain)(text),
             _ => Value::String(text.to_owned()),
         };
         let key = self.key_range();
@@ -346,7 +379,9 @@ impl Builder {
             None => {
                 self.spots.insert(pointer, spot);
                 let spots = std::mem::take(&mut self.spots);
-                if value.is_null() && self.done.is_empty() {
+                if value.is_null() && self.form.skips_empty {
+                    // Helm writes a document for each template, also if the template yields nothing.
+                } else if value.is_null() && self.done.is_empty() {
                     self.errors.push(empty(&self.source));
                 } else {
                     self.done.push(Document { source: Arc::clone(&self.source), value, spots });
@@ -375,6 +410,22 @@ fn plain(text: &str) -> Value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         _ => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
+    }
+}
+
+/// Returns the value of an unquoted scalar by YAML 1.1, as Kubernetes reads it: a number with a leading zero is octal,
+/// and words such as `yes` are booleans (`go.yaml.in/yaml/v2`, `resolve.go`).
+fn plain_1_1(text: &str) -> Value {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "True" | "TRUE" | "on" | "On" | "ON" => return Value::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Value::Bool(false),
+        "Null" | "NULL" => return Value::Null,
+        _ => {}
+    }
+    let octal = text.strip_prefix('0').filter(|it| !it.is_empty() && it.bytes().all(|it| matches!(it, b'0'..=b'7')));
+    match octal.and_then(|it| i64::from_str_radix(it, 8).ok()) {
+        Some(number) => Value::from(number),
+        None => plain(text),
     }
 }
 

@@ -77,14 +77,15 @@ fn shown(path: &Path, root: &Path) -> String {
 #[derive(Default)]
 struct Walk {
     root: PathBuf,
-    /// The scenario files that were found. Each file comes with the folder outside of which nothing may be read for it.
+    /// The scenario files that were found. Each file has the folder that limits its reading: no file outside this
+    /// folder may be read for the scenario.
     files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
 }
 
 impl Walk {
-    /// Visits a file or a folder that the caller of [`load`] named. If the path is outside the project, only the folder
+    /// Visits a file or a folder that the caller of [`load`] gave. If the path is outside the project, only the folder
     /// itself, or the folder of the file, may be read.
     fn start(&mut self, path: &Path) {
         let place = shown(path, &self.root);
@@ -140,10 +141,10 @@ impl Walk {
         }
         match bounds.inspect(&path) {
             Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
-            // The file can be unreadable. The error is reported later, when the file is read.
+            // This file may be unreadable. The error is then reported later, when the file is read.
             _ if name == FILE => self.files.push((path, bounds.clone())),
-            // An unreadable folder could contain scenarios, so it is an error. Files and links with other names are
-            // ignored, even if they are unreadable.
+            // A folder that cannot be read could contain scenarios, so this is an error. Files and links with other
+            // names are ignored, even if they are unreadable.
             Err(refused) if path.is_dir() => self.errors.push(refused.at(place, "the folder")),
             _ => {}
         }

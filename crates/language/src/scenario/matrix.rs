@@ -3,8 +3,8 @@
 //! A step that mentions `{{ matrix.AXIS }}` becomes one step for each value of the axis, with the id `ID-VALUE`. Two
 //! axes give the product of their values, in the order in which the axes are written. If a step refers to an expanded
 //! step, it is expanded too: each copy refers to the copy with the same value. A break refers to one expanded step by
-//! `ID-VALUE`, or to all copies by `ID`. If several entries of a break refer to the same expanded step, the entry that
-//! names more values takes precedence.
+//! `ID-VALUE`, or to all copies by `ID`. If several entries of a break refer to the same expanded step, the entry with
+//! more values in its name takes precedence.
 //!
 //! The expansion changes the value of the document before its shape is checked. Every part of the result keeps its
 //! place in the file.
@@ -71,8 +71,8 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
 /// The axes of a matrix: pairs of a name and its values.
 type Axes = Vec<(String, Vec<String>)>;
 
-/// Reads the axes of a document's `matrix`. Returns `None` if this section has the wrong shape, because the check of
-/// the schema reports that.
+/// Reads the axes of a document's `matrix`. Returns `None` if this section has the wrong shape. The check against the
+/// schema then reports the mistake.
 fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     let Some(section) = document.value.get(MATRIX) else { return Ok(Some(Vec::new())) };
     let Some(section) = section.as_object() else { return Ok(None) };
@@ -238,8 +238,8 @@ impl Plan {
         Some(format!("{{{{ {other}{field} }}}}"))
     }
 
-    /// Returns the id of the copy of step `id` that has the values of `choice`. `None` if there is no such step or no
-    /// such copy.
+    /// Returns the id of the copy of step `id` that has the values of `choice`. `None` if there is no step `id`, or if
+    /// the step has no copy with these values.
     fn follow(&self, id: &str, choice: &Choice) -> Option<String> {
         let step = &self.steps[*self.by_id.get(id)?];
         let own = step.axes.iter().map(|axis| choice.iter().find(|(name, _)| name == axis).cloned());
@@ -306,8 +306,9 @@ impl Rebuilt<'_> {
             for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                // Both `blocks` and `fails` can name an expanded step. If the name in `blocks` contains more axis
-                // values than the name in `fails`, `blocks` takes precedence, and the step is removed from `fails`.
+                // Both `blocks` and `fails` can refer to the same expanded step. If the name in `blocks` contains more
+                // axis values than the name in `fails`, `blocks` takes precedence, and the step is removed from
+                // `fails`.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
                 let expanded = self.map(document, (map, form), &blocks, &pointer);
@@ -348,8 +349,8 @@ impl Rebuilt<'_> {
         })
     }
 
-    /// Expands a mapping whose keys name steps. An expanded step is left out if one of the names in `others` refers to
-    /// it with more axis values.
+    /// Expands a mapping whose keys refer to steps. An expanded step is left out if a name in `others` also refers to
+    /// the step and contains more axis values than the key.
     fn map(
         &mut self,
         document: &Document,
@@ -387,7 +388,7 @@ impl Rebuilt<'_> {
         expanded
     }
 
-    /// Reports an axis that is mentioned in the change of a step although the step does not use the axis.
+    /// Reports a mistake in the change of a step: the change mentions an axis that the step does not use.
     fn unknown_axes(&mut self, document: &Document, value: &Value, at: &str, choice: &Choice) {
         for (pointer, reference) in references(value, at) {
             let Some(axis) = reference.field.filter(|_| reference.name == MATRIX) else { continue };

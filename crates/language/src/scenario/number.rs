@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use super::parts::{Parts, See};
 use super::template::{Template, Words};
 
-/// A number. A scenario can write a text instead, whose references yield the number. `Open` is the type of such a text.
-/// After the references are replaced, no such text is left, and the type is [`Infallible`], which has no values.
+/// A number. Instead of a number, a scenario can write a text with references that yield the number. `Open` is the type
+/// of this text. After the references are replaced, no text is left. The type is then [`Infallible`], which has no
+/// values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub enum Number<T, Open = Infallible> {
     /// The number.
@@ -58,7 +59,7 @@ impl Opening for Infallible {
 
 /// A type of numbers that a scenario contains.
 pub trait Numeral: Copy + FromStr + Serialize + DeserializeOwned + JsonSchema {
-    /// A description of a text from which such a number can be read, for messages.
+    /// The texts from which a number of this type can be read, in words for messages.
     const WHAT: &'static str;
 }
 
@@ -84,7 +85,8 @@ fn parsed<T: Numeral>(text: &str) -> Result<T, String> {
 }
 
 impl<T: Copy, Open> Number<T, Open> {
-    /// Returns the number; `None` if references yield it, so that it is not known yet.
+    /// Returns the number. `None` if a reference yields the number, because the number is then known only during the
+    /// run.
     pub fn known(&self) -> Option<T> {
         if let Self::Known(number) = self { Some(*number) } else { None }
     }
@@ -94,7 +96,7 @@ impl<T: Numeral> Number<T, Template> {
     /// Returns the number. The caller must have replaced the references.
     ///
     /// # Errors
-    /// Returns a message if the text is not such a number.
+    /// Returns a message if the text is not a number of the type `T`.
     pub fn number(&self) -> Result<T, String> {
         match self {
             Self::Known(number) => Ok(*number),
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_values_of_an_axis_are_texts_that_yield_numbers() {
-        // The matrix replaces its own references before the step is read. What remains is a text with a plain number.
+        // The matrix replaces its own references before the step is read. The result is a text with a plain number.
         let port: Number<u16, Template> = serde_json::from_value(json!("8443")).expect("a number");
         assert_eq!(port.known(), Some(8443));
     }

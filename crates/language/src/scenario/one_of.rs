@@ -10,12 +10,12 @@ use super::document::join;
 use super::meaning;
 use super::schema::Form;
 
-/// The rule that exactly one of several keys must be given in a type of the scenario.
+/// The rule for a type of the scenario that exactly one of several keys must be given.
 #[derive(Clone, Copy, Debug)]
 pub struct OneOf {
     /// The name, in the schema, of the type to which the rule applies.
     pub of: &'static str,
-    /// The word that messages use for what the keys stand for: `target`, `workload`.
+    /// The word for the thing that the keys give, for messages: `target`, `workload`.
     pub what: &'static str,
     /// The keys, of which exactly one must be given.
     pub keys: &'static [&'static str],
@@ -25,7 +25,7 @@ pub struct OneOf {
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
 }
 
-/// The rule that a key is valid only together with another key.
+/// The rule for a type of the scenario that a key is valid only together with another key.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
     /// The name, in the schema, of the type to which the rule applies.
@@ -47,7 +47,7 @@ pub struct Place<'a> {
     pub value: &'a Value,
 }
 
-/// An error in a value. It says in which part of the value the mistake is.
+/// An error in a part of a value: the place of the part within the value, the message and the fix.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     below: String,

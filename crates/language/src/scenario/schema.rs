@@ -142,7 +142,8 @@ pub fn files() -> [(&'static str, String); 2] {
     })
 }
 
-/// Returns the paths of the given files that are missing under `root` or have another text there.
+/// Compares `files`, pairs of path and text, with the files under `root`. Returns the paths of the files that are
+/// missing there or have another text.
 pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
     let differs = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
     files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| *path).collect()

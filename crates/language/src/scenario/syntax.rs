@@ -23,7 +23,8 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         }
     }
     let info = error.info();
-    // A quote that is not closed ends at the next quote, often in a later line. The parser stops only after that quote.
+    // If a quote is not closed, the quoted text ends at the next quote, which is often in a later line. The parser
+    // reports the error only after that next quote.
     if let Some((begin, end)) = last_quoted(&source.text()[..at])
         && source.line_of(begin) < number
         && source.line_of(end) == number
@@ -39,8 +40,8 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         return error.fix(format!("close it with `{close}`"));
     }
     if info.starts_with("simple key") {
-        // The parser reports a key without `: ` only at the beginning of the next line. Therefore the line before is
-        // examined.
+        // The parser reports a key without `: ` only at the beginning of the next line. Therefore the line before this
+        // place is examined.
         let before = source.text()[..at].trim_end();
         let line = source.line(source.line_of(before.len()));
         let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();

@@ -109,7 +109,7 @@ pub enum LogTarget {
     World,
 }
 
-/// The word by which a scenario names the name server outside the cluster.
+/// The word that stands for the name server outside the cluster in scenarios.
 const WORLD: &str = "world";
 
 /// The fix that is reported for an invalid target of a `log` step.

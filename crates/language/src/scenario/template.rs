@@ -118,8 +118,8 @@ pub fn render<E: From<Malformed>>(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    /// The references, or the error in one of them. The error is boxed, because it is rare and would make every
-    /// template larger.
+    /// The references, or the error in one of them. The error is boxed, because errors are rare, and without the box
+    /// the error would make every template larger.
     parsed: Parsed,
 }
 

@@ -29,7 +29,7 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// The baseline, then the entries of `variants`, then the entries of `breaks`, each in the order of the file.
     pub variants: Vec<Variant>,
-    /// The warnings that `parallax lint` prints for the file. The file can be used in spite of them.
+    /// The warnings that `parallax lint` prints for the file. The file can be used in spite of these warnings.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -100,8 +100,8 @@ impl Loaded {
             errors.extend(meaning::assertions(&subject));
         }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
-        // A mistake in the baseline would be reported again for each variant. If there is such a mistake, the resolved
-        // fixtures are not passed on, and the variants are not checked against them.
+        // A mistake in the baseline would be reported again for each variant. Therefore, if the baseline has a mistake,
+        // `resolved_baseline` is `None`, and `VariantBuilder::changed` does not check the rules again.
         let resolved_baseline = baseline.is_empty().then_some(&resolved);
         let builder = VariantBuilder { library, path, document: &document, baseline: &scenario, resolved_baseline };
         for (id, spec) in &scenario.variants {
@@ -131,7 +131,8 @@ impl Loaded {
         }
     }
 
-    /// Returns the place of a step as `file:line`, or the place of the flow if there is no such step.
+    /// Returns the place of a step as `file:line`. If the scenario has no step with this id, returns the place of the
+    /// flow.
     pub fn place_of(&self, step: &str) -> String {
         let found = self.scenario.steps().into_iter().find(|it| it.step.id == step);
         self.document.place(&found.map_or_else(|| "/flow".to_owned(), |it| format!("{}/id", it.at)))
@@ -148,12 +149,13 @@ impl Loaded {
     }
 
     /// Returns the place, as `file:line`, of the cause that the break `break_id` declares for `step`. If the break
-    /// declares no such cause, returns the place of the break's `fails`.
+    /// declares no cause for `step`, returns the place of the break's `fails`.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
     }
 
-    /// Returns what each fixture of a variant contributes to a namespace, by the fixture's id.
+    /// Returns the contributions of each fixture of a variant (objects, DNS rules, containers, …), by the fixture's id.
+    /// The fixtures are expanded for `namespace`.
     pub fn expand(
         &self,
         library: &Library,
@@ -163,7 +165,7 @@ impl Loaded {
         self.with_places(variant, |places| expand(library, &variant.scenario, namespace, places))
     }
 
-    /// Calls `then` with a value that finds, for each part of the variant, the place in the file where it is written.
+    /// Calls `then` with an object that finds the places of the variant's parts in the file.
     pub fn with_places<T>(&self, variant: &Variant, then: impl FnOnce(&dyn Places) -> T) -> T {
         match &variant.break_id {
             None => then(&self.document),

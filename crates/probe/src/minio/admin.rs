@@ -20,7 +20,7 @@ use crate::trail::Trail;
 
 /// The time limit for one request.
 const WITHIN: Duration = Duration::from_secs(10);
-/// The largest part of the body of an error answer that is kept, in bytes.
+/// The largest part of an answer's body that is kept, in bytes.
 const KEEP_BYTES: usize = 4096;
 /// A policy that each MinIO has from the start.
 const BUILT_IN: &str = "readwrite";
@@ -35,12 +35,13 @@ pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy
     }
 }
 
-/// Whether MinIO has loaded its policies. If it has not, the cause contains MinIO's answer.
+/// Returns `Ok` if MinIO has loaded its policies. Otherwise the cause contains MinIO's answer.
 ///
 /// MinIO reports that it is healthy as soon as it has begun to load its policies (`cmd/iam.go`: `Initialized` is true
 /// before `setDefaultCannedPolicies`). Until it has loaded them, it refuses each web identity with "None of the given
-/// policies are defined". The result is an error only for the answers that MinIO gives during this time. Any other
-/// refusal is left to the steps of the flow, because the scenario may test exactly this refusal.
+/// policies are defined". The result is an error only for the answers that MinIO gives during this time (404 and 503).
+/// After any other refusal, the result is `Ok`. The steps of the flow then meet the refusal, and the scenario may test
+/// exactly this refusal.
 pub(crate) async fn knows_its_policies(view: View, access: &S3Access) -> Result<(), Cause> {
     let path = format!("/minio/admin/v3/info-canned-policy?name={BUILT_IN}");
     match call(view, access, Method::GET, &path, String::new()).await {

@@ -1,5 +1,5 @@
-//! MinIO's interfaces beyond S3: its admin API, its trace of requests, and its response headers that give the reason of
-//! a refusal.
+//! MinIO's interfaces beyond S3: its admin API, its trace of requests, and the response headers in which it gives the
+//! reason of a refusal.
 
 pub(crate) mod admin;
 pub(crate) mod trace;
@@ -7,7 +7,7 @@ pub(crate) mod trace;
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
 
-/// The health path on which MinIO answers 200 only if it can serve requests of its users.
+/// A health path of MinIO. On this path, MinIO answers 200 only if it can serve the requests of its users.
 pub(crate) const FULLY_READY: &str = "/minio/health/cluster";
 
 /// The S3 error in the headers of an answer that has no body, such as the answer to HEAD. MinIO sends these headers

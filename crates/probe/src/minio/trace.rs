@@ -22,7 +22,7 @@ use crate::trail::Trail;
 
 /// The time limit for opening the trace. Reading the trace has no time limit.
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
-/// The longest accepted time without data. MinIO sends a space each second if it has nothing to report. If nothing
+/// The longest accepted time without data. If MinIO has nothing to report, it sends a space each second. If nothing
 /// arrives for this time, the store is gone, even if the connection seems open.
 const SILENT_AT_MOST: Duration = Duration::from_secs(15);
 /// The largest size of one document of the trace, in bytes. MinIO's documents contain headers, but not bodies.
@@ -99,8 +99,8 @@ struct Documents {
     seen: usize,
     /// The nesting depth of objects and lists after the examined bytes.
     depth: usize,
-    /// Whether the examined bytes end inside a string. `escaped` says whether they end after a backslash in that
-    /// string.
+    /// Whether the examined bytes end inside a string. `escaped` says whether the last examined byte is a backslash
+    /// that escapes the next character of that string.
     string: bool,
     escaped: bool,
 }

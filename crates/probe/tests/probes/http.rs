@@ -1,5 +1,5 @@
-//! Tests that HTTP requests are sent exactly as the question says, and that broken connections and the deadline have
-//! their causes.
+//! Tests that the probe sends HTTP requests exactly as the question says, and reports the right cause for a broken
+//! connection and for a passed deadline.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -32,8 +32,8 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    // A question may set another `Host` than the host of its URL. The request still goes to the URL's server, like a
-    // request through a proxy that rewrites the header.
+    // A question may set another `Host` than the host of its URL. The request still goes to the server of the URL. It
+    // looks like a request whose `Host` header a proxy has rewritten.
     question.host = Some("minio.foo.svc:9000".to_owned());
     let answer = ask(view, Probe::Http(question)).await;
     assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));
@@ -196,7 +196,7 @@ async fn the_first_layer_that_failed_is_the_cause() {
     ] {
         assert_eq!(kind(&ask(view.clone(), Probe::Http(get(url))).await), expected, "{url}");
     }
-    // A detour for another port must not have an effect.
+    // The detour is for port 444, so it must have no effect on a connection to port 1.
     let from: SocketAddr = "127.0.0.1:444".parse().unwrap();
     view.detours = vec![Detour { from, to: server::tcp(server::echo).await }];
     let answer = ask(view, Probe::Http(get("http://loopback.example.com:1/"))).await;

@@ -1,4 +1,4 @@
-//! Tests the probes against real servers on loopback: every cause that they can report, and the evidence that they
+//! Tests the probes against real servers on loopback: the causes that the probes report, and the evidence that they
 //! record.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -32,8 +32,8 @@ fn get(url: &str) -> HttpQuestion {
     HttpQuestion::new("GET", url)
 }
 
-/// The address to which the names in the tests resolve. No process listens there; detours lead the connections to the
-/// test servers.
+/// The address to which the names in the tests resolve. No process listens at this address. Detours lead the
+/// connections to the test servers instead.
 const NOWHERE: &str = "192.0.2.80";
 
 /// A view of the network with the name server `names`. A detour leads connections to [`NOWHERE`]`:port` to `server`.

@@ -1,4 +1,4 @@
-//! A name server for tests: the first label of a name decides what it answers.
+//! A name server for tests: the first label of a name decides what the server answers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -63,8 +63,8 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     assert_eq!(whole.in_flight, 0);
     assert_eq!(whole.outcomes.iter().filter(|it| it.took_us >= 2_000_000).count(), 1);
     assert_eq!((whole.dropped, whole.broken.as_ref()), (0, None));
-    // `x-request-id` differs in each answer, but the question does not ask for it, so it is not kept. Therefore all
-    // answers count as equal.
+    // The header `x-request-id` differs in each answer. But the question compares only the header `x-turn`, so the
+    // prober does not keep `x-request-id`, and all answers count as equal.
     assert_eq!(whole.kinds.len(), 1);
     assert_eq!(http_reply(&whole.kinds[0]).headers.keys().collect::<Vec<_>>(), ["x-turn"]);
     // After the stop, no further question is asked.

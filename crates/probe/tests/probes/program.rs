@@ -1,4 +1,5 @@
-//! Tests of programs that a question runs: their environment, their output, and that all of their processes end.
+//! Tests of the programs that a question runs: their environment and their output. The tests also check that all
+//! processes of a program end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -100,8 +101,8 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
 async fn what_leaves_the_group_ends_with_it_too() {
     for script in [
         "setsid sleep 600 >&2 & echo $!",
-        // The process that the next line starts works in another folder, but its environment names the program's
-        // folder. The process of the line after it has an empty environment, but it works in the program's folder.
+        // The first of the next two processes works in another folder, but its environment names the program's folder.
+        // The second process has an empty environment, but it works in the program's folder.
         "cd / && setsid sleep 600 >&2 & echo $!",
         "env -i setsid sleep 600 >&2 & echo $!",
     ] {
@@ -126,8 +127,8 @@ async fn ended_apart(question: RunQuestion) -> RunReply {
 #[tokio::test]
 async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
     parallax_probe::can_run_apart().expect("this machine has user namespaces");
-    // Cargo sets `CARGO_MANIFEST_DIR` for the tests. The program itself does not inherit it, so the search finds this
-    // variable only in the environments of other processes.
+    // Cargo sets `CARGO_MANIFEST_DIR` for the tests. The program itself does not inherit this variable. So if the
+    // search finds the variable, it has read the environment of another process.
     let of_ours =
         "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
     let seen = run(sh(of_ours)).await;
@@ -138,8 +139,8 @@ async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
         let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
         assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
     }
-    // The process hides from the harness: its environment and its working directory do not name the program's folder,
-    // and it has another parent, process group and session.
+    // The script starts a process that hides from the harness. The environment and the working directory of this
+    // process do not name the program's folder, and it has another parent, process group and session.
     let mark = format!("600.{}", std::process::id());
     let script = format!("cd / && env -i setsid sleep {mark} >/dev/null 2>&1 & sleep 0.2; echo left");
     assert_eq!(ended_apart(sh(&script)).await.stdout, "left\n");
@@ -158,8 +159,8 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     let (here, apart) = (run(question.clone()).await, ended_apart(question).await);
     assert_eq!((here.exit, here.stdout), (apart.exit, apart.stdout));
     assert_eq!(ended_apart(sh("kill -9 $$")).await.exit, 137);
-    // The shell that starts the program has a built-in command `echo`, which accepts other options. The real program
-    // must run.
+    // The shell that starts the program has a built-in command `echo`, which accepts other options than the program
+    // `echo`. The program must run, and not the built-in command.
     let echo = RunQuestion { argv: ["echo", "-e", "a"].map(str::to_owned).to_vec(), ..sh("") };
     assert_eq!(ended_apart(echo.clone()).await.stdout, run(echo).await.stdout);
     for (program, says) in [
@@ -172,8 +173,8 @@ async fn a_program_apart_is_otherwise_as_elsewhere() {
     }
 }
 
-/// Waits until the process with this id has ended. A zombie counts as ended: the process that must reap it is not part
-/// of the test.
+/// Waits until the process with this id has ended. A zombie counts as ended, because the test cannot make its parent
+/// reap it.
 fn gone(pid: &str) {
     let began = Instant::now();
     loop {

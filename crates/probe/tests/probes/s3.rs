@@ -1,5 +1,5 @@
-//! Tests of S3 requests through the SDK: the request that is sent, and the causes and errors that are returned.
-//! Scenarios test real stores.
+//! Tests of S3 requests through the SDK: which request the probe sends, and which causes and errors it returns. The
+//! servers here only imitate a store; scenarios test real stores.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -116,8 +116,9 @@ async fn a_listing_is_read_to_its_end_or_fails() {
     }
 }
 
-/// Starts a store with one bucket in which a flow has begun a multipart upload. `listing` is the store's answer to a
-/// listing of uploads. Returns the store's endpoint, and the list of the requests that it has received so far.
+/// Starts a store with one bucket in which a flow has begun multipart uploads. `listing` is the store's answer to a
+/// request for the list of uploads. Returns the store's endpoint, and the list of the requests that it has received so
+/// far.
 async fn with_uploads(listing: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let requests = asked.clone();
@@ -171,8 +172,8 @@ async fn a_store_that_lists_no_uploads_has_none() {
     let (endpoint, _) = with_uploads(refused).await;
     let found = contents::contents(View::default(), &access(&endpoint)).await;
     assert_eq!(found, Ok(contents::Contents::from([("docs".to_owned(), contents::Bucket::default())])));
-    // If the store implements the listing of uploads but refuses it, this is an error. Uploads that remain could
-    // influence the next verdict.
+    // If the store implements the listing of uploads but refuses the request, the result is an error. Otherwise the
+    // harness would overlook uploads that remain, and these could influence the next verdict.
     let (endpoint, _) = with_uploads("<Error><Code>AccessDenied</Code><Message>x</Message></Error>").await;
     assert!(contents::contents(View::default(), &access(&endpoint)).await.is_err());
 }
@@ -193,8 +194,8 @@ async fn an_error_document_under_200_is_an_error() {
     for operation in operations {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
-        // Some operations read the error in the body, and others fail because they cannot parse the body. No
-        // operation may count as a success.
+        // Some operations find the error in the body, and others fail because they cannot parse the body. In both
+        // cases, the operation must not count as a success.
         let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
         assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }

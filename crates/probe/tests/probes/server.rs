@@ -96,7 +96,7 @@ where
     at
 }
 
-/// Answers a request with the request's own head as the body, so that the test sees what was sent.
+/// Answers a request with the head of this request as the body, so that the test sees what the probe sent.
 pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let head = head(&mut stream).await;
     let answer = format!("HTTP/1.1 200 OK\r\nx-a: 1\r\nX-A: 2\r\ncontent-length: {}\r\n\r\n{head}", head.len());

@@ -69,8 +69,8 @@ async fn the_name_that_is_verified_may_differ_from_the_one_dialled() {
     let ours = Authority::new("our CA");
     let at = server::tls(ours.issue(&[HOST, "127.0.0.1"], -1, 1), quiet).await;
     let trust = View { trust: vec![ours.pem], ..View::default() };
-    // The host is a literal IP address, so no name server is needed. If the question has no server name, the
-    // certificate must contain this IP address.
+    // The host is an IP address, so no name server is needed. If the question has no server name, the certificate must
+    // be valid for this IP address.
     for (server_name, expected) in [(None, "none"), (Some(HOST), "none"), (Some("x.example.com"), "tls name-mismatch")]
     {
         let server_name = server_name.map(str::to_owned);

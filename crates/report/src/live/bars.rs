@@ -10,8 +10,8 @@ use super::{doing, line_of, word};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The largest number of running units that have a bar, so that the screen stays readable. Further running units are
-/// only counted.
+/// The largest number of running units that have a bar. With more bars, the screen would not be readable. Further
+/// running units are only counted.
 const SHOWN: usize = 8;
 
 /// The progress bars of one run.

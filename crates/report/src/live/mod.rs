@@ -1,4 +1,4 @@
-//! The live display of a run: progress bars on a terminal, otherwise plain lines. It always writes to standard error.
+//! The live display of a run: progress bars on a terminal, otherwise plain lines. Both write to standard error.
 
 mod bars;
 mod plain;
@@ -17,8 +17,8 @@ pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
     if is_terminal && !is_ci { Box::new(Bars::new()) } else { Box::new(Plain::new(std::io::stderr())) }
 }
 
-/// Returns the subject of an event (for example the id of a variant) and one line about what happened. `None` for
-/// events without a line.
+/// Returns the subject of an event (for example the id of a variant) and one line about what happened. `None` for an
+/// event that the display does not show as a line.
 fn line_of(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
@@ -38,8 +38,8 @@ fn line_of(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// Removes control characters from a text that comes from outside the harness. Lines after the first are indented, so
-/// that they cannot imitate lines of the harness.
+/// Makes a text from outside the harness harmless. Control characters are escaped. Lines after the first line are
+/// indented, so that they cannot imitate lines of the harness.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }

@@ -1,5 +1,5 @@
-//! The live display without a terminal. It prints plain lines with the time, the subject and what happened. If a
-//! set-up step or a variant takes long without an event, the display prints a line about it every 15 s.
+//! The live display for an output that is not a terminal. It prints plain lines with the time, the subject and what
+//! happened. If a set-up step or a variant takes long without an event, the display prints a line about it every 15 s.
 
 use std::io::Write;
 
@@ -9,8 +9,8 @@ use super::{doing, line_of};
 use crate::seconds;
 use parallax_record::Live;
 
-/// If a set-up step or a variant has had no line of output for this time, in milliseconds, the display prints a line
-/// that says what it is doing.
+/// The longest time without a line about a running set-up step or variant, in milliseconds. After this time, the
+/// display prints a line that says what the step or the variant is doing.
 const SILENCE_MS: u64 = 15_000;
 
 /// A display that writes plain lines to `W`.

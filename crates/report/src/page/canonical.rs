@@ -1,5 +1,5 @@
 //! Makes the canonical request (AWS Signature Version 4) of a request as a store received it. The store computed its
-//! own signature over this canonical request. In the text that this module makes, the secrets are missing, because
+//! own signature over this canonical request. The result does not contain the secrets of the request, because
 //! Parallax's record does not contain them.
 
 use std::fmt::Write as _;
@@ -13,8 +13,9 @@ const SIGNED_HEADERS: &str = "X-Amz-SignedHeaders";
 /// The header that contains the hash of the request's body.
 const PAYLOAD: &str = "x-amz-content-sha256";
 
-/// Returns the lines of the canonical request, with only the signed headers. The record may conceal the list of the
-/// signed headers. Then it is not known which headers are signed, and all headers are shown.
+/// Returns the lines of the canonical request, with only the signed headers. If the signature was in the header
+/// `authorization`, the list of the signed headers was in it too, and the record does not contain this header's value.
+/// Then the function returns all headers except `authorization`.
 pub(super) fn request(arrived: &Arrived) -> String {
     let Arrived { method, path, query, headers } = arrived;
     let mut parameters: Vec<&str> = query.split('&').filter(|it| !it.is_empty()).collect();

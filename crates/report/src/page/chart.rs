@@ -1,6 +1,6 @@
 //! The timeline of the page. One group of rows shows the run itself. Each cluster has a group with its environments,
-//! its variants and their steps. Positions are in percent of the run's duration, so that zooming changes only the
-//! width.
+//! its variants and their steps. Positions are in percent of the run's duration. So if the reader zooms, only the width
+//! of the timeline changes.
 
 use parallax_vocab::event::Verdict;
 use serde::Serialize;
@@ -17,8 +17,8 @@ const MARGIN_TOP: usize = 2;
 const STRIP_TOP: usize = 17;
 /// The smallest number of marks that the time axis should have.
 const MARKS: u64 = 8;
-/// If a passed step used at least this share of its deadline, in percent, the page lists it as a step that came close
-/// to its deadline.
+/// The page lists the passed steps that came close to their deadlines. Such a step used at least this share of its
+/// deadline, in percent.
 const CLOSE_PERCENT: u64 = 30;
 const CLOSE_SHOWN: usize = 10;
 
@@ -43,7 +43,8 @@ struct Group {
     bars: Vec<Bar>,
 }
 
-/// A bar of the timeline, for a variant or for a part of the set-up. A bar for the set-up has neither a link nor steps.
+/// A bar of the timeline. It stands for a variant, for a part of the set-up or for the clean-up. Only the bar of a
+/// variant has a link and steps.
 #[derive(Serialize)]
 struct Bar {
     x: String,
@@ -177,8 +178,8 @@ fn span(scale: Scale, at: (u64, u64), (label, title): (&str, &str), tone: &'stat
     Span { from_ms, to_ms, bar }
 }
 
-/// Returns each cluster with the spans of its group and its number of variants, in the order in which the clusters
-/// started.
+/// Returns each cluster with the spans of its group, and with the number of its variants. The clusters are in the order
+/// in which they started.
 fn clusters(summary: &Summary, scale: Scale) -> Vec<(String, Vec<Span>, usize)> {
     let interrupted = summary.interrupted();
     let mut clusters: Vec<(String, Vec<Span>, usize)> = Vec::new();
@@ -239,7 +240,7 @@ fn of_variant(variant: &Variant, interrupted: bool, scale: Scale) -> Span {
 fn marks(total_ms: u64) -> Vec<Mark> {
     let distances = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600].map(|it| it * 1000);
     let distance = distances.into_iter().rev().find(|it| total_ms / it >= MARKS).unwrap_or(1000);
-    // A damaged record may have a very long duration. The limit prevents a page of unlimited size.
+    // In a damaged record, the duration of the run may be very large. The limit prevents a page of unlimited size.
     let count = (total_ms / distance).min(100);
     let mark = |at_ms: u64| Mark { x: percent(at_ms, total_ms), label: clock(at_ms) };
     (0..=count).map(|it| mark(it * distance)).collect()
@@ -250,8 +251,8 @@ fn clock(ms: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// Returns the passed steps that used at least [`CLOSE_PERCENT`] percent of their deadline. The step with the largest
-/// share comes first. A step with `consistently` is left out, because it takes its time on purpose.
+/// Returns the passed steps that used at least [`CLOSE_PERCENT`] percent of their deadlines. The step that used the
+/// largest share comes first. A step with `consistently` is left out, because it must last for a given time.
 pub(super) fn close(summary: &Summary) -> Vec<Close> {
     let steps = summary.variants().flat_map(|variant| Named::of(variant).map(move |named| (variant, named)));
     let waited = steps.filter(|(_, it)| {

@@ -11,18 +11,19 @@ use crate::summary::{Summary, Variant};
 use crate::terminal::{rerun, short_cause};
 use crate::{evidence, seconds};
 
-/// Other events are shown with a failure if they happened at most this time before the failure, or at most
-/// [`AFTER_MS`] after it, in milliseconds.
+/// An event from outside the failed variant is shown with a failure if it happened at nearly the same time: at most
+/// this number of milliseconds before the failure, or at most [`AFTER_MS`] milliseconds after it.
 const BEFORE_MS: u64 = 10_000;
 const AFTER_MS: u64 = 5_000;
-/// The largest number of events of other variants that are shown around a failure.
+/// The largest number of events from outside the failed variant (steps of other variants, and set-up steps) that are
+/// shown with a failure.
 const OTHERS_SHOWN: usize = 8;
 /// The page shows this number of steps of the same variant before a failure, and the same number after it.
 const OWN_SHOWN: usize = 4;
 /// The largest number of lines from logs and events that are shown for a step.
 const LINES_SHOWN: usize = 30;
 
-/// One failure of the run, with everything that is shown about it.
+/// One failure of the run, with everything that the page shows about the failure.
 #[derive(Serialize)]
 pub(super) struct Red<'a> {
     word: &'static str,
@@ -41,8 +42,8 @@ struct ProblemView<'a> {
     from: String,
     href: String,
     place: &'a str,
-    /// The sentence about the failure, in parts. A part is code if its flag is true; in the sentence, code stands
-    /// between backticks.
+    /// The sentence about the failure, divided into parts. The flag of a part is true if the part is code, which is
+    /// between backticks in the sentence.
     sentence: Vec<(bool, &'a str)>,
     facts: Vec<(&'static str, String)>,
     vantages: Option<Table>,
@@ -70,8 +71,8 @@ struct Log {
     lines: Vec<String>,
 }
 
-/// Returns the failures of set-up steps, of variants, and of the run as a whole. A failure that ended several of them
-/// is returned once.
+/// Returns the failures of set-up steps, of variants, and of the run as a whole. If one failure ended several set-up
+/// steps or variants, it is returned once.
 pub(super) fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
     let mut reds: Vec<Red<'a>> = summary.faults().iter().map(of_fault).collect();
     for variant in summary.variants() {
@@ -115,7 +116,7 @@ fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> P
     let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
     let lines = named.map(|named| evidence::lines(named.step)).unwrap_or_default();
     // The page shows logs in a section below the failure, and the network layers in the table of vantages. So the list
-    // of facts does not repeat them.
+    // of facts does not contain the logs and the layers again.
     let elsewhere =
         |label: &str| matches!(label, "saw" | "moment") || (vantages.is_some() && IN_TABLE.contains(&label));
     facts.extend(lines.into_iter().filter(|(label, _)| !elsewhere(label)));
@@ -138,9 +139,8 @@ fn since(ms: u64, moment_ms: u64) -> String {
     format!("{sign}{}", seconds(ms.abs_diff(moment_ms)))
 }
 
-/// Returns what happened around a failure: the steps before and after it in the same variant, the steps of other
-/// variants that ended in the same cluster at about the same time, and the set-up steps that ended at about the same
-/// time.
+/// Returns what happened around a failure. These are the steps before and after it in the same variant. The steps of
+/// other variants in the same cluster, and the set-up steps, are included if they ended at about the same time.
 fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
     let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
     let moment_ms = failed.ended_ms;

@@ -1,5 +1,5 @@
-//! The page: one HTML file for people. It needs no network and no other file. Without its script, people can still
-//! read everything; the script only searches, filters, zooms, and opens and closes sections.
+//! The page: one HTML file for people. It needs no network and no other file. People can read everything even if the
+//! browser does not run the page's script. The script only searches, filters, zooms, and opens and closes sections.
 //!
 //! **Invariant:** no data becomes script or style. The Content-Security-Policy allows only the page's own script and
 //! style, by their hashes, and no attribute of an element is script or style.
@@ -39,8 +39,8 @@ const TEMPLATES: [(&str, &str); 3] = [
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Renders the page as HTML. `command` is the command with which the user runs the harness; the page suggests commands
-/// with it.
+/// Renders the page as HTML. `command` is the command with which the user runs the harness, for example `parallax e2e`.
+/// The page uses `command` to show how a failed variant can be run again.
 pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -59,8 +59,8 @@ pub fn write(summary: &Summary, command: &str, path: &Path) -> Result<(), Report
     write_whole(path, &text)
 }
 
-/// Returns the Content-Security-Policy of the page: the browser loads nothing, and uses only the page's own script and
-/// style.
+/// Returns the Content-Security-Policy of the page. With this policy, the browser loads no other file, and uses only
+/// the page's own script and style.
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())));
     format!(
@@ -78,7 +78,7 @@ struct Page<'a> {
     run: &'a str,
     tone: Paint,
     sentence: &'static str,
-    /// For each kind of result: the word for it, its colour, and the number of variants.
+    /// For each result of a variant: its word, its colour, and the number of variants with this result.
     counts: [(&'static str, Paint, usize); 3],
     /// The number of variants of the run. A failure of the run as a whole is not counted.
     variants: usize,
@@ -112,7 +112,8 @@ struct FigureView<'a> {
     name: &'a str,
     variant: &'a str,
     numbers: String,
-    /// The positions of the figure's smallest and median value on a scale from zero to its worst value, in percent.
+    /// The position of the figure's smallest value on a scale from zero to its worst value, in percent. `median` is the
+    /// position of its median on the same scale.
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,
@@ -226,7 +227,7 @@ fn phases(summary: &Summary) -> Vec<Bar> {
     bars.map(|(name, ms)| Bar { name, took: seconds(*ms), share: percent(*ms, total) }).collect()
 }
 
-/// `part` in percent of `whole`, as text with three decimals, for example `12.345`. It is at most 100.
+/// Returns `part` in percent of `whole`, as text with three decimals, for example `12.345`. The result is at most 100.
 fn percent(part: u64, whole: u64) -> String {
     let thousandths = (u128::from(part) * 100_000).checked_div(u128::from(whole)).unwrap_or(0).min(100_000);
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000)

@@ -1,4 +1,4 @@
-//! The areas, scenarios, variants and steps of the page. Each step has a permalink. An area is a folder of `scenarios`.
+//! The areas, scenarios, variants and steps of the page. An area is a folder of `scenarios`. Each step has a permalink.
 
 use parallax_vocab::event::{Outcome, StepEnded, Verdict};
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(crate) struct Named<'a> {
     pub(crate) step: &'a StepEnded,
     /// The step's position among the steps of the variant, counted from 0.
     pub(super) index: usize,
-    /// The number of earlier steps of the variant with the same id. Each round of a `repeat` has steps with the same
+    /// The number of earlier steps of the variant with the same id. In a `repeat`, each round has steps with the same
     /// ids.
     earlier: usize,
     /// The time at which the step ended, in milliseconds since the start of the run.
@@ -47,8 +47,8 @@ pub(super) struct AreaView<'a> {
     name: &'a str,
     tone: Paint,
     counts: Vec<(Paint, String)>,
-    /// The segments of the bar that shows how many variants passed, failed or did not run: colour, start, and length in
-    /// percent.
+    /// The segments of the bar that shows how many variants passed, failed or did not run. Each segment has a colour, a
+    /// start in percent, and a length in percent.
     shares: Vec<(Paint, String, String)>,
     took: String,
     scenarios: Vec<ScenarioView<'a>>,
@@ -75,7 +75,7 @@ struct VariantView<'a> {
     says: String,
     facts: Vec<(&'static str, String)>,
     /// The time at which the variant started, in milliseconds since the start of the run. `to_ms` is the time at which
-    /// it ended.
+    /// the variant ended.
     from_ms: u64,
     to_ms: u64,
     steps: Vec<StepView<'a>>,
@@ -152,8 +152,8 @@ fn counts(tones: &[Paint]) -> Vec<(Paint, String)> {
         .collect()
 }
 
-/// Returns the segments of a bar that shows how many variants have each colour. A segment has its colour, its start and
-/// its length in percent.
+/// Returns the segments of a bar that shows how many variants have each colour. A segment consists of its colour, its
+/// start in percent, and its length in percent.
 pub(super) fn shares(tones: &[Paint]) -> Vec<(Paint, String, String)> {
     let whole = tones.len() as u64;
     let mut from = 0;
@@ -212,8 +212,8 @@ pub(super) fn end_of(it: &Variant) -> u64 {
     if it.outcome.is_some() { last.max(it.from_ms.saturating_add(it.took_ms)) } else { last }
 }
 
-/// Returns the colour of a step. A failed step is red only if it is not as declared, because a break must make steps
-/// fail.
+/// Returns the colour of a step. If a variant is as declared, its failed steps are not red, because a break must make
+/// steps fail.
 pub(super) fn tone(variant: &Variant, step: &StepEnded) -> &'static str {
     let is_problem = variant.problems().iter().any(|it| it.step == step.step);
     match (step.verdict, &variant.outcome) {

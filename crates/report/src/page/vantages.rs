@@ -1,6 +1,6 @@
-//! Compares the evidence of a failed step with the evidence at the other vantages of its variant, and with the same
-//! step in a variant where it passed. All columns show the same network layers in the same order. So the first row that
-//! differs shows where the answers begin to differ.
+//! Compares the evidence of a failed step with the evidence from the other vantages of the variant, and with the
+//! evidence of the same step in a variant where it passed. All columns show the same network layers in the same order.
+//! So the first row with a difference shows the layer at which the answers begin to differ.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ pub(super) struct Table {
 struct Column {
     step: String,
     from: String,
-    /// The variant that the step of this column belongs to, if it is not the failed variant; otherwise empty.
+    /// The variant of the step in this column. Empty if this is the failed variant.
     variant: String,
     word: &'static str,
     tone: &'static str,
@@ -69,8 +69,8 @@ const LAYERS: [Layer; 11] = [
     ("time", false, time),
 ];
 
-/// The labels of the evidence lines that the table of vantages contains. The list of facts about the failure leaves
-/// these lines out.
+/// The labels of the evidence lines whose content is in the table of vantages. The list of facts about the failure does
+/// not contain these lines again.
 pub(super) const IN_TABLE: [&str; 12] = [
     "asked",
     "cause",
@@ -86,7 +86,7 @@ pub(super) const IN_TABLE: [&str; 12] = [
     "time",
 ];
 
-/// Returns the table for a failed step. `None` if the step asked nothing at a vantage.
+/// Returns the table for a failed step. `None` if the step sent no question to a vantage.
 pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) -> Option<Table> {
     let question = failed.question.as_ref()?;
     let own = Named::of(variant).find(|it| std::ptr::eq(it.step, failed))?;
@@ -112,8 +112,8 @@ pub(super) fn table(summary: &Summary, variant: &Variant, failed: &StepEnded) ->
     Some(Table { columns: columns.collect(), rows: rows.collect() })
 }
 
-/// Replaces the host names of this run in a text by the host names that the scenario declares. Each variant has its
-/// own host names, and this must not count as a difference between two variants.
+/// Replaces the host names of this run in a text by the host names in the scenario. In a run, each variant has its own
+/// host names, which must not count as a difference between two variants.
 fn as_declared(variant: &Variant, text: &str) -> String {
     let hosts = variant.started.iter().flat_map(|started| &started.hosts);
     hosts.fold(text.to_owned(), |text, (says, runs)| text.replace(runs, says))
@@ -127,8 +127,8 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Returns, for each other vantage of the variant, the step that is most similar to the failed step. A question to
-/// the same host counts most, then the same kind of step, then a small distance in the flow.
+/// Returns one step for each other vantage of the variant: the step that is most similar to the failed step. A question
+/// to the same host counts most, then the same kind of step, then a small distance in the flow.
 fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> Vec<Named<'a>> {
     let asked = target(&question.probe);
     let position = variant.steps.iter().position(|it| std::ptr::eq(it, failed)).unwrap_or_default();
@@ -153,7 +153,8 @@ fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> 
     best
 }
 
-/// Returns the step with the same id in another variant of the scenario, if it passed there. The baseline is preferred.
+/// Returns the step with the same id from another variant of the scenario in which this step passed. The baseline is
+/// preferred.
 fn where_it_passed<'a>(
     summary: &'a Summary,
     variant: &Variant,
@@ -257,7 +258,7 @@ const HEADERS_SHOWN: [&str; 4] = ["server", "location", "content-type", "content
 fn replied(reply: &Reply) -> String {
     let facts = reply.facts();
     if facts.addresses.is_some() {
-        // The addresses of a DNS answer have a row of their own, so this row is empty.
+        // The addresses of a DNS answer are in another row (`DNS answer`), so this row is empty.
         return String::new();
     }
     let is_named = |label: &str| !matches!(label, "server" | "url");

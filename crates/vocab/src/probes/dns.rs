@@ -9,8 +9,8 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Resolves `name` as an absolute name. The vantage also resolves the name by its search path and `ndots`; the reply
-/// has this second result in [`DnsReply::searched`].
+/// Resolves `name` as an absolute name. The vantage also resolves the name by its search path and `ndots`. This second
+/// result is in [`DnsReply::searched`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuestion {
@@ -49,8 +49,8 @@ pub struct DnsReply {
     pub cnames: Vec<String>,
     /// The smallest TTL of the records, in seconds.
     pub ttl_s: u32,
-    /// The result for the same name by the search path of the vantage: addresses, or the word for a fault. `None` if
-    /// the result is the same as for the absolute name, or if the search path was not used.
+    /// The result for the same name by the search path of the vantage: the addresses, or the word for a fault. `None`
+    /// if the absolute name has the same result, or if the search path was not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
 }

@@ -10,7 +10,7 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::{self, ProberQuestion};
 use crate::secret::Secret;
 
-/// One HTTP/1.1 request. The probe sends it exactly once and directly: it uses no proxy and no cookies, and follows no
+/// One HTTP/1.1 request. The probe sends the request exactly once. It uses no proxy and no cookies, and follows no
 /// redirects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +20,7 @@ pub struct HttpQuestion {
     /// The absolute URL. Its query is sent exactly as given.
     pub url: String,
     /// The `Host` header of the request (`name` or `name:port`), if it differs from the host of the URL. The connection
-    /// still goes to the host of the URL. So the request looks as if a proxy had rewritten the header.
+    /// still goes to the host of the URL. For the server, the request looks as if a proxy had rewritten this header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Additional headers of the request.
@@ -29,8 +29,8 @@ pub struct HttpQuestion {
     /// The body of the request, as UTF-8 text; `None` for no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The length in bytes of a body that the vantage generates, in place of `body`. So the question fits into a frame,
-    /// however large the body is.
+    /// The length, in bytes, of a body that the vantage generates and sends instead of `body`. The question contains
+    /// only this length. So it fits into a frame (one message to the agent) even if the body is large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filler_bytes: Option<u64>,
     /// A form that is sent as `multipart/form-data`, in place of a body.
@@ -62,8 +62,8 @@ pub struct FormFile {
 }
 
 impl HttpQuestion {
-    /// A request with only a method and a URL: without a different `Host`, further headers, a body or a form. Callers
-    /// set other fields afterwards, so they need not change if `HttpQuestion` gets a new field.
+    /// Makes a request with only a method and a URL: without a different `Host`, further headers, a body or a form.
+    /// Callers set other fields afterwards. So if `HttpQuestion` gets a new field, the callers need no change.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         let (method, url) = (method.into(), url.into());
         Self { method, url, host: None, headers: BTreeMap::new(), body: None, filler_bytes: None, form: None }
@@ -101,8 +101,8 @@ impl HttpQuestion {
 }
 
 impl Form {
-    /// The form in words, for reports: the names of its fields. The values are left out, because one of them is a
-    /// signature.
+    /// Describes the form for reports by the names of its fields. The values of the fields are left out, because one of
+    /// them is a signature.
     fn in_words(&self) -> String {
         let Self { fields, file } = self;
         let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
@@ -124,8 +124,8 @@ pub struct HttpReply {
     pub body_bytes: u64,
     /// The SHA-256 of the full body, in lower-case hexadecimal.
     pub body_sha256: String,
-    /// The S3 error of the reply, from the body or, if there is no body, from the headers. `None` if the reply is no S3
-    /// error.
+    /// The S3 error in the body of the reply. If the body contains none, the S3 error in the headers. `None` if the
+    /// reply is no S3 error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3_error: Option<S3Error>,
 }

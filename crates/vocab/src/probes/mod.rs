@@ -1,6 +1,6 @@
 //! The kinds of probe. Each kind is a row of the table in `kinds!`, and has a module of its own with its question and
-//! its reply. The module of a kind also states the facts about its question and its reply that other code needs. So no
-//! other code contains a list of the kinds.
+//! its reply. This module also states the facts that other code needs about the question and the reply. So no other
+//! code contains a list of the kinds.
 
 mod dns;
 mod http;
@@ -50,7 +50,7 @@ pub struct QuestionFacts<'a> {
     /// is not about one HTTP request.
     pub http: Option<&'a HttpQuestion>,
     /// The request that the harness's own probe sends, if the request can carry a signature. If a store refuses the
-    /// signature, the run can examine it. `None` for other questions, and for requests of other clients.
+    /// signature, the run can examine why. `None` for other questions, and for requests of other clients.
     pub signed: Option<Signed<'a>>,
     /// The token that the probe exchanges or decodes; `None` if the question has no token.
     pub token: Option<&'a TokenSource>,
@@ -58,15 +58,15 @@ pub struct QuestionFacts<'a> {
     pub signs: Option<&'a PresignQuestion>,
     /// The question itself, if it asks the probe to exchange a token for credentials.
     pub exchange: Option<&'a StsQuestion>,
-    /// Whether a program answers the question. A program describes its failures in its own words, so the harness cannot
-    /// find a precise cause for them.
+    /// Whether a program answers the question. A program describes a failure in its own words, so the harness cannot
+    /// find the precise cause of the failure.
     pub is_program: bool,
-    /// Whether the question may change the contents of a store. `true` for a program, because nobody knows what it
-    /// does.
+    /// Whether the question may change the contents of a store. It is `true` for the user's own program, because the
+    /// harness cannot know what the program does.
     pub may_write: bool,
 }
 
-/// To which host a question is directed.
+/// The host to which a question is directed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressed<'a> {
     /// The name of the host, or a text that stands in place of a name, such as `the issuer` or a program's path.
@@ -101,9 +101,9 @@ pub trait Replied {
     /// The values of the reply that later steps can use.
     fn outputs(&self) -> Outputs<'_>;
 
-    /// A copy of the reply in which an empty list contains `entry`. It serves as an altered answer: an empty list is
-    /// absent from the JSON of a reply, so the judge cannot alter the list there. `None` if the reply has no empty
-    /// list.
+    /// Returns a copy of the reply that has `entry` in a list that is empty in the reply. The copy serves as an altered
+    /// answer. The judge cannot alter the list in the JSON of the reply, because an empty list is absent from the JSON.
+    /// `None` if the reply has no empty list.
     fn with_entry(&self, entry: &str) -> Option<Reply>;
 
     /// The secrets in the reply that the redactor finds neither by a pattern nor by the name of a field.
@@ -113,7 +113,7 @@ pub trait Replied {
     fn rows(&self) -> Vec<(&'static str, String)>;
 
     /// Removes the values that differ from reply to reply, such as a TTL, and the values that the prober does not
-    /// compare. Afterwards, two replies that count as the same are equal.
+    /// compare. After this call, two replies that count as the same are equal.
     fn shorten(&mut self, question: &ProberQuestion);
 }
 
@@ -127,7 +127,7 @@ pub struct ReplyFacts<'a> {
     pub s3_error: Option<&'a S3Error>,
     /// The reply itself, if it comes from a token service.
     pub sts: Option<&'a StsReply>,
-    /// The addresses to which a host name resolved, if the question asked only for them (`dns`).
+    /// The addresses to which a host name resolved, if the question was only about the addresses (`dns`).
     pub addresses: Option<&'a [IpAddr]>,
     /// The headers of the response.
     pub headers: Option<&'a BTreeMap<String, String>>,
@@ -143,9 +143,9 @@ pub struct ReplyFacts<'a> {
     pub jwt: Option<&'a JwtReply>,
     /// The reply itself, if it is the result of a program.
     pub run: Option<&'a RunReply>,
-    /// The id that the store gave to the request. By this id, the request is found in the store's trace.
+    /// The id that the store gave to the request. The store's trace shows the request with the same id.
     pub request_id: Option<&'a str>,
-    /// Whether the reply is a refusal, and the record may show the refused request as the store saw it. The record must
+    /// Whether the reply is a refusal whose request the record may show, as the store saw the request. The record must
     /// not show a request that can contain a token.
     pub is_refusal_to_show: bool,
     /// Whether replies of this kind come only from a store or its token service.
@@ -164,8 +164,9 @@ pub struct Outputs<'a> {
     pub json: Option<&'a str>,
 }
 
-/// Makes two enums from the table of the kinds of probe: one for the questions, one for the replies. A row has the name
-/// and the type of a kind. The name in kebab case is the JSON key of the kind in frames and in the record.
+/// Makes two enums from the table of the kinds of probe: one for the questions, and one for the replies. A row has the
+/// name of a kind and the type of its question or reply. In frames and in the record, the JSON key of a kind is its
+/// name in kebab case.
 macro_rules! kinds {
     (
         $(#[$of_questions:meta])* questions { $($(#[$asked_doc:meta])* $asked:ident($question:ty),)* }
@@ -276,9 +277,9 @@ impl Reply {
         self.kind().outputs()
     }
 
-    /// A copy of the reply in which an empty list contains `entry`. It serves as an altered answer: an empty list is
-    /// absent from the JSON of a reply, so the judge cannot alter the list there. `None` if the reply has no empty
-    /// list.
+    /// Returns a copy of the reply that has `entry` in a list that is empty in the reply. The copy serves as an altered
+    /// answer. The judge cannot alter the list in the JSON of the reply, because an empty list is absent from the JSON.
+    /// `None` if the reply has no empty list.
     pub fn with_entry(&self, entry: &str) -> Option<Self> {
         self.kind().with_entry(entry)
     }
@@ -294,7 +295,7 @@ impl Reply {
     }
 
     /// Removes the values that differ from reply to reply, such as a TTL, and the values that the prober does not
-    /// compare. Afterwards, two replies that count as the same are equal.
+    /// compare. After this call, two replies that count as the same are equal.
     pub fn shorten(&mut self, question: &ProberQuestion) {
         self.kind_mut().shorten(question);
     }

@@ -10,24 +10,25 @@ use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, Rep
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
-/// Signs a URL (SigV4 in its query), or a form (SigV4 in its fields). This needs no network.
+/// Asks a vantage to sign a URL (SigV4 in its query), or a form (SigV4 in its fields). This needs no network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
     /// The endpoint of the store, and the credentials that sign.
     pub access: S3Access,
-    /// The method that is signed: `GET`, `PUT`, `HEAD` or `DELETE`. With a `policy`, the method is `POST`.
+    /// The HTTP method that the URL allows: `GET`, `PUT`, `HEAD` or `DELETE`. For a form (with a `policy`), the method
+    /// is `POST`.
     pub method: String,
     /// The name of the bucket.
     pub bucket: String,
-    /// The key of the object. If the policy of a form allows every key with a prefix, this is the prefix.
+    /// The key of the object. For a form whose policy allows every key with a certain prefix, this prefix.
     pub key: String,
-    /// How long the URL or the form is valid, in seconds. The SDK refuses to sign a URL for more than seven days. The
-    /// probe then signs with the crate `aws-sigv4` instead, so that a scenario can show how the server refuses such a
-    /// URL.
+    /// How long the URL or the form is valid, in seconds. The SDK refuses to sign a URL for more than seven days. For a
+    /// longer time, the probe signs with the crate `aws-sigv4` instead, so that a scenario can show how the server
+    /// refuses the URL.
     pub expires_s: u64,
-    /// The signing time as a difference from the time of the vantage's clock, in seconds. A negative value is in the
-    /// past.
+    /// The difference of the signing time from the time of the vantage's clock, in seconds. A negative value means a
+    /// signing time in the past.
     #[serde(default)]
     pub signed_at_s: i64,
     /// Further query parameters that are signed, for example `response-content-disposition`.
@@ -55,7 +56,7 @@ pub struct PostPolicy {
 }
 
 impl PresignQuestion {
-    /// A question that signs a URL at the present time, without further query parameters.
+    /// Makes a question that signs a URL at the present time, without further query parameters.
     pub fn new(
         access: S3Access,
         method: impl Into<String>,
@@ -145,8 +146,8 @@ impl Replied for PresignReply {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        // A pattern of the redactor finds the signature in a URL. The signature of a form is a plain field value, so it
-        // is listed here.
+        // The redactor finds the signature in a URL by a pattern. No pattern finds the signature of a form, because it
+        // is a plain field value. So it is in this list.
         let Self { url: _, headers: _, method: _, fields } = self;
         fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
     }

@@ -44,8 +44,8 @@ impl Asked for ClientQuestion {
     }
 
     fn facts(&self) -> QuestionFacts<'_> {
-        // A program signs in its own way, and not as the harness's probe does. So the harness examines neither the
-        // signature of the program's request nor a URL that the program signs.
+        // A client program signs in its own way, and not as the harness's probe does. So the harness does not examine
+        // the signature of the program's request, or a URL that the program signs.
         QuestionFacts { signed: None, signs: None, is_program: true, ..self.task.kind().facts() }
     }
 }

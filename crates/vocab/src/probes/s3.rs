@@ -49,8 +49,8 @@ impl Addressing {
 }
 
 impl S3Access {
-    /// Returns a URL with the host to which requests for a bucket are sent. With virtual-host style, the host begins
-    /// with the bucket.
+    /// Returns a URL whose host gets the requests for a bucket. In virtual-host style, the host name begins with the
+    /// bucket.
     pub(super) fn url_of(&self, bucket: &str) -> Cow<'_, str> {
         match self.addressing {
             Addressing::Path => Cow::Borrowed(&self.endpoint),
@@ -69,14 +69,15 @@ impl S3Access {
     }
 }
 
-/// The allowed lengths of a bucket's name in characters, by S3's rules for names. A label of a host name cannot be
-/// longer than 63 characters either.
+/// The allowed lengths of a bucket's name in characters, by S3's rules for names. The limit of 63 characters also
+/// applies to each label of a host name.
 const BUCKET_NAME: std::ops::RangeInclusive<usize> = 3..=63;
 
 impl S3Access {
-    /// Returns the reason why a request cannot use virtual-host style although `addressing` asks for it: the endpoint
-    /// is an IP address, or the bucket is not valid as the beginning of a host name, or no wildcard certificate covers
-    /// this host name. The AWS SDKs then use path style and do not report it. `None` if there is no such reason.
+    /// Returns the reason why a request cannot use virtual-host style although `addressing` requires it. There are
+    /// three reasons: the endpoint is an IP address, a host name cannot begin with the bucket, or no wildcard
+    /// certificate covers the host name. The AWS SDKs then use path style without a warning. `None` if the request can
+    /// use virtual-host style, or if `addressing` is path style.
     pub fn cannot_be_virtual(&self, bucket: &str) -> Option<String> {
         if self.addressing == Addressing::Path {
             return None;
@@ -109,7 +110,7 @@ pub struct S3Question {
     pub access: S3Access,
     /// The operation that the probe does.
     pub operation: S3Operation,
-    /// Headers in addition to those of the SDK. They are signed too.
+    /// Headers that are sent in addition to the headers of the SDK. The signature covers the additional headers too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
@@ -275,8 +276,8 @@ impl S3Error {
     }
 }
 
-/// Returns the standard S3 error code for an error with this code and this message. Garage answers `AccessDenied` in
-/// some cases for which S3 has a more precise code, and only the message tells these cases apart
+/// Returns the standard S3 error code for an error with this code and this message. In some cases for which S3 has a
+/// more precise code, Garage answers `AccessDenied`. Only the message distinguishes these cases
 /// (docs/facts.md#other-s3-stores).
 pub fn meant<'code>(code: &'code str, message: &str) -> &'code str {
     match code {
@@ -333,16 +334,16 @@ pub struct Survey {
     /// store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<i64>,
-    /// The age of the newest object when the vantage began to ask, in milliseconds: the clock of the vantage minus the
-    /// time of the store.
+    /// The age of the newest object at the start of the survey, in milliseconds. It is the time by the clock of the
+    /// vantage minus `newest_unix_ms`. It is 0 if the store's time is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_age_ms: Option<u64>,
 }
 
 impl Replied for S3Reply {
     fn facts(&self) -> ReplyFacts<'_> {
-        // If the store refused the listing, the list of keys is empty too. It must not count as a listing that found no
-        // keys.
+        // If the store refused the listing, the list of keys is empty too. This empty list must not count as a listing
+        // that found no keys.
         let listed = self.error.is_none() && (200..300).contains(&self.status);
         ReplyFacts {
             status: Some(self.status),

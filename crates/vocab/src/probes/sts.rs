@@ -11,10 +11,10 @@ use crate::secret::Secret;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSource {
-    /// The token is in a file at the vantage, with this path. The file is read again for each question, because the
-    /// kubelet replaces it.
+    /// The token is in a file at the vantage, with this path. The vantage reads the file again for each question,
+    /// because the kubelet replaces the token in the file.
     File(String),
-    /// The question itself contains the token, which is this value.
+    /// The token itself.
     Value(Secret),
 }
 
@@ -29,8 +29,8 @@ pub struct StsQuestion {
     pub role_arn: String,
     /// Where the vantage gets the token from.
     pub token: TokenSource,
-    /// The requested lifetime of the credentials, in seconds. If it is `None`, the credentials are valid as long as the
-    /// token.
+    /// The requested lifetime of the credentials, in seconds. If it is `None`, the token service decides: the
+    /// credentials of MinIO are then valid as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<i64>,
     /// A session policy, as a JSON text. The credentials then allow only what both this policy and the role allow.
@@ -133,8 +133,8 @@ impl Replied for StsReply {
 
     fn secrets(&self) -> Vec<Secret> {
         let Some(it) = &self.credentials else { return Vec::new() };
-        // The redactor also gets the id of the access key, as it gets the id of each access key that the harness itself
-        // creates.
+        // The id of the access key is in the list too, because the redactor also gets the id of each access key that
+        // the harness itself creates.
         vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
     }
 

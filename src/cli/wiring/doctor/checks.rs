@@ -122,9 +122,9 @@ fn of_engine(facts: &Facts, findings: &[Finding]) -> Vec<Check> {
             (Some(instances), Some(watches)) => format!("{instances} instances, {watches} watches"),
             _ => "on another machine".to_owned(),
         },
-        "disk" => facts.free_disk_bytes.map_or_else(
+        "disk" => facts.disk.map_or_else(
             || format!("{} is on another machine", facts.root),
-            |free| format!("{} free in {}", gib(free), facts.root),
+            |disk| format!("{} free in {}", gib(disk.free_bytes), facts.root),
         ),
         "memory" => {
             let available =

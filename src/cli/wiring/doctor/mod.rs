@@ -4,6 +4,7 @@ mod checks;
 mod programs;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use parallax_vocab::event::Exit;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,13 @@ use parallax_vocab::inert;
 use serde_json::json;
 
 /// Checks whether a run can work on this machine. With `--tests`, also looks for the programs that the tests need.
-/// Fails if a check has the state `error`.
-pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+/// Fails if a check has the state `error`. `project` is the project whose scenarios may need further programs.
+pub async fn doctor(
+    args: Doctor,
+    project: Option<PathBuf>,
+    sink: Sink,
+    _cancel: CancellationToken,
+) -> Result<Exit, CliError> {
     // The state before the repair is needed to report what the option `--fix` (or `--provision`) has changed.
     let before = if args.provision {
         let machine = Machine::find(&Sink::silent(), false).await.map_err(|error| error.failure());
@@ -36,7 +42,9 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     }
     // The tables are printed even if a program or the engine is missing.
     let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
-    let standings = parallax_provision::standings().await;
+    let mut standings = parallax_provision::standings().await;
+    let needed = project.map(|root| super::objects::programs(&root)).unwrap_or_default();
+    standings.retain(|it| needed.contains(it.name) || it.uses.iter().any(|(of, _)| *of != Use::Objects));
     let sound = sound(&checks);
     let fixed = before.map(|(old, programs)| fixed((&old, &checks), (&programs, &standings)));
     if args.json {
@@ -83,7 +91,8 @@ fn fixed((old, new): (&[Check], &[Check]), (had, have): (&[Standing], &[Standing
     checks.chain(programs).collect()
 }
 
-/// Returns the lines about what `--fix` has done. `is_left` says whether a check still asks the user to do something.
+/// Returns the lines about what `--fix` has done. `is_left` says whether a check still has a fix that the user must
+/// carry out.
 fn told(fixed: &[String], is_left: bool) -> String {
     let lines: Vec<String> = fixed.iter().map(|it| format!("  {it}\n")).collect();
     match (lines.is_empty(), is_left) {

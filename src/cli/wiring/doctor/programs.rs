@@ -29,6 +29,9 @@ pub(super) fn table(standings: &[Standing], engine_answers: bool) -> String {
 
 /// Returns how a missing program can be installed: a command, or an instruction.
 fn fix(standing: &Standing) -> String {
+    if standing.uses.iter().all(|(of, _)| *of == Use::Objects) {
+        return standing.by_hand.clone();
+    }
     let by_itself = match standing.uses {
         uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
         uses if uses.iter().any(|(of, _)| *of == Use::Recipe) => {

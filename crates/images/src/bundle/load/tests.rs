@@ -99,8 +99,8 @@ async fn an_image_that_was_loaded_has_the_digest_that_the_lock_states() {
     let there = machine(Registry::Serves, &pinned(OF_THE_REGISTRY));
     let file = bundled(&there, &ALL).await;
     // The archive of MinIO is removed from the cache. Then nothing shows that the image in the engine has the digest in
-    // `images.lock`, because another user could have given the name of MinIO's image to another image. So a run must
-    // not use the image in the engine.
+    // `images.lock`: another user could have given the name of MinIO's image to another image. So a run must not use
+    // the image in the engine.
     let here = machine(Registry::IsAway, &pinned(OF_THE_REGISTRY));
     loaded(&here, &file, true).await.expect("loaded");
     fs::remove_file(here.cache.bundled("minio", OF_THE_REGISTRY)).expect("there");

@@ -17,9 +17,9 @@ use crate::scenario::template::Tree;
 /// of the Service answers the vantage directly, and for at most 20s. So a Service without a working pod does not delay
 /// the step. Services of type `LoadBalancer` are not waited for.
 ///
-/// The step does not wait for pods, because a pod that never becomes ready may be what a scenario shows. A `wait` step
-/// waits for a Deployment or `StatefulSet`. A kind that a `CustomResourceDefinition` adds can be used by the next
-/// object.
+/// The step does not wait for pods, because a scenario may show a pod that never becomes ready. A `wait` step waits for
+/// a Deployment or `StatefulSet`. If an object is a `CustomResourceDefinition`, the next object can already have the
+/// new kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApplyStep {

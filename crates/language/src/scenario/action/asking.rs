@@ -49,8 +49,8 @@ pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     }
 }
 
-/// Returns the endpoint and the credentials of a store. If `of` names an `sts` step, the temporary credentials of this
-/// step replace the store's own credentials. If `dropped` is true, the session token is left out.
+/// Returns the endpoint and the credentials of a store. If `of` refers to an `sts` step, the temporary credentials of
+/// this step replace the store's own credentials. If `dropped` is true, the session token is left out.
 pub(super) fn access(
     asking: &dyn Asking,
     store: Option<&str>,
@@ -68,7 +68,8 @@ pub(super) fn access(
     })
 }
 
-/// The environment variables of a program: those that the vantage declares, then those that the step adds.
+/// The environment variables of a program: those of the vantage and those of the step. A variable of the step replaces
+/// the vantage's variable of the same name.
 pub(super) fn environment(asking: &dyn Asking, more: &IndexMap<String, Template>) -> BTreeMap<String, Secret> {
     let declared = asking.variables().iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));
     let more = more.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));

@@ -22,7 +22,7 @@ pub struct DeleteStep {
     /// The namespace of the object. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// The time limit of the step. The default is 3m. If the object still exists at the limit, the error names what
+    /// The time limit of the step. The default is 3m. If the object still exists at the limit, the error says what
     /// blocks the deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,

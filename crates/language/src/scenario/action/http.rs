@@ -254,8 +254,8 @@ impl Rules for HttpStep {
 impl HttpStep {
     /// Returns the question that makes a vantage send this request. Every template reference is replaced by its value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<HttpQuestion, String> {
-        // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
-        // used here.
+        // The patterns below list all fields of the step and of the question, so the compiler reports a new field that
+        // is not used here.
         let filled = self.filled(words)?;
         let Self { request, host, path, headers, body, form, fields_of, file, token: _, client_certificate: _ } =
             &filled;
@@ -342,8 +342,8 @@ impl HttpStep {
         given.into_iter().filter_map(|(key, given)| given.then_some(key))
     }
 
-    /// Returns the parts of the answer to this request that matchers can read. They are the same for the harness and
-    /// for a client that sends the request.
+    /// Returns the parts of the answer to this request that matchers can read. These parts are the same whether the
+    /// harness or a client sends the request.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);
         [Source::Store, Source::Headers].into_iter().chain(body)

@@ -27,8 +27,8 @@ pub struct LogStep {
     /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// `true`: read the log of the previous instance of the container, from before its last restart. After the second
-    /// and each later end of the container, as long as it waits to start again, this is the instance that ended last.
+    /// `true`: read the log of the previous instance of the container, from before its last restart. While a container
+    /// waits to start again after its second or a later end, the previous instance is the one that ended last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
     /// Read only lines that were written after an earlier step had ended. Give the id of that step. Without `since`,
@@ -96,8 +96,8 @@ impl Rules for LogStep {
 }
 
 impl LogStep {
-    /// Reports `container` and `previous` for a container outside the cluster. These keys have no effect, because the
-    /// container engine keeps exactly one log for such a container.
+    /// Reports `container` and `previous` for a container outside the cluster and for a node, which is a container too.
+    /// These keys have no effect, because the container engine keeps exactly one log for each of its containers.
     fn one_log(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (key, given) in [("container", self.container.is_some()), ("previous", self.previous)] {
             if given {

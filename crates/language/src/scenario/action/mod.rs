@@ -110,7 +110,7 @@ macro_rules! kinds {
             /// The keys of all kinds of step, in the order of `ALL`.
             pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
-            /// Returns the key by which a scenario names this kind of step.
+            /// Returns the key under which a scenario writes a step of this kind.
             pub fn key(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($key),)*
@@ -173,15 +173,15 @@ macro_rules! kinds {
             /// The id of the vantage at which the step runs.
             #[serde(default)]
             from: Option<String>,
-            /// The ids of further steps that must have passed, besides the steps in `{{ }}`. If one of them fails, this
-            /// step is blocked: it is not run.
+            /// The ids of further steps that must have passed, besides the steps to which this step refers by `{{ }}`.
+            /// If one of them fails, this step is blocked: it is not run.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             needs: Vec<StepRef>,
 
             $($(#[$doc])* #[serde(default)] $key: Option<$type>,)*
 
-            /// What must hold in the answer. Each key is a matcher. For every matcher, a break must show that it can
-            /// fail.
+            /// What must hold in the answer. Each key is a matcher. For every matcher, a break must show that the
+            /// matcher can fail.
             #[serde(default)]
             expect: Option<WrittenExpect>,
             /// Repeat the step until the expectation holds, for at most this long. In a break, the step is repeated for
@@ -204,8 +204,8 @@ macro_rules! kinds {
             /// exist, so a step that only looks something up needs no `expect`.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             capture: IndexMap<String, Capture>,
-            /// The known vulnerability that the step demonstrates: its attack succeeds in the version under test. The
-            /// report lists the step as a finding.
+            /// The known vulnerability that the step demonstrates: the step's attack succeeds in the version under
+            /// test. The report lists the step as a finding.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
             /// The cell of a table in the report for which this step is the evidence.
@@ -325,7 +325,7 @@ actions! {
         Replica replica: ReplicaStep,
     }
     looks {
-        /// Read the state of an SQLite database, in the container that holds it.
+        /// Read the state of an SQLite database, in the container that has the database's file.
         Sqlite sqlite: SqliteStep,
         /// Read a Kubernetes object, or check that it does not exist.
         Resource resource: ResourceStep,
@@ -394,7 +394,8 @@ pub struct Step {
     pub eventually: Option<Span>,
     /// The number of consecutive tries in which the expectation must hold.
     pub stays: Option<u16>,
-    /// How long the expectation must continue to hold once it holds.
+    /// The time for which the expectation must hold in every try. With `eventually`, this time begins when the
+    /// expectation first holds.
     pub consistently: Option<Span>,
     /// Values for later steps, by name. Each is a JSON pointer into the answer of this step.
     pub capture: IndexMap<String, Capture>,

@@ -6,7 +6,7 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::no_parts;
 
-/// The rule that an `end` step names either a pod or a node.
+/// The rule that the target of an `end` step is either a pod or a node.
 pub(super) const POD_OR_NODE: OneOf = OneOf {
     of: "EndStep",
     what: "target",
@@ -18,7 +18,7 @@ pub(super) const POD_OR_NODE: OneOf = OneOf {
     two: two_targets,
 };
 
-/// The rule that a `kill` step names either a pod, a node or a container outside the cluster.
+/// The rule that the target of a `kill` step is either a pod, a node or a container outside the cluster.
 pub(super) const POD_NODE_OR_BESIDE: OneOf = OneOf {
     of: "KillStep",
     keys: &["pod", "node", "beside"],
@@ -30,7 +30,7 @@ pub(super) const POD_NODE_OR_BESIDE: OneOf = OneOf {
     ..POD_OR_NODE
 };
 
-/// The rule that a `start` step names either a node or a container outside the cluster.
+/// The rule that the target of a `start` step is either a node or a container outside the cluster.
 pub(super) const NODE_OR_BESIDE: OneOf = OneOf {
     of: "StartStep",
     keys: &["node", "beside"],

@@ -25,8 +25,8 @@ struct PatchFile {
     /// The namespace of the object. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// The subresource that is changed, for example `status`. The API server ignores changes to a subresource that the
-    /// patch does not name. Without this key, the object itself is changed.
+    /// The subresource that is changed, for example `status`. Without this key, the object itself is changed, and the
+    /// API server ignores changes to its subresources.
     #[serde(default)]
     subresource: Option<Subresource>,
     /// A JSON merge patch (RFC 7396) with the fields to change. `null` removes a field. A list replaces the whole list.

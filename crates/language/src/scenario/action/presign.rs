@@ -41,7 +41,7 @@ struct PresignFile {
     #[serde(default)]
     delete: Option<Template>,
     /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An
-    /// `http` step sends the signed fields of the form if its `fields-of` names this step.
+    /// `http` step sends the signed fields of the form if its `fields-of` refers to this step.
     #[serde(default)]
     post: Option<PostForm>,
     /// How long the URL or the form is valid, for example `5m`.
@@ -70,8 +70,8 @@ struct PresignFile {
     addressing: Option<Addressing>,
 }
 
-/// The rules for a signed form. S3 refuses every field that these rules do not name, except the file and the fields of
-/// the signature.
+/// The rules for a signed form. S3 refuses every field that these rules do not mention, except the file and the fields
+/// of the signature.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PostForm")]
@@ -274,8 +274,8 @@ impl PresignStep {
     /// Returns the question that makes a vantage sign this URL or form. Every template reference is replaced by its
     /// value.
     pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<PresignQuestion, String> {
-        // The patterns name all fields of the step and of the question, so the compiler reports a new field that is not
-        // used here.
+        // The patterns below list all fields of the step and of the question, so the compiler reports a new field that
+        // is not used here.
         let filled = self.filled(words)?;
         let Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step, addressing } = &filled;
         let (bucket, key, policy) = match signs {

@@ -26,7 +26,7 @@ pub struct RepeatStep {
     #[schemars(range(min = 1, max = 1000))]
     pub times: u32,
     /// The seed for random delays. If it is left out, the harness chooses a seed and reports it. The option `--seed`
-    /// overrides it.
+    /// overrides the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The number of rounds that may be void. A round is void if a change could not be made as intended because
@@ -50,7 +50,7 @@ fn is_none(count: &u32) -> bool {
 pub enum After {
     /// A fixed time after the previous step.
     Span(Span),
-    /// A random time after the previous step. The repeat's seed decides it.
+    /// A random time after the previous step. The repeat's seed decides the time.
     Random(Random),
 }
 
@@ -112,7 +112,7 @@ impl Parts for RepeatStep {
 }
 
 impl Kinded for RepeatStep {
-    // If a step in a round fails, the verdict names that step; the repeat itself does not fail.
+    // If a step in a round fails, that step gets the verdict; the repeat itself does not fail.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
 }

@@ -1,5 +1,6 @@
-//! The role of an action: which part of the harness executes it, and what the other modules need to know about it. Each
-//! kind of step states these facts in its own module, so no other module needs a list of kinds.
+//! The role of an action. The role says which part of the harness executes the action, and what the other modules need
+//! to know about the action. Each kind of step states these facts in its own module, so no other module needs a list of
+//! kinds.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use crate::scenario::template::{Template, Tree, Words};
 /// executes it.
 #[derive(Clone, Copy, Debug)]
 pub enum Role<'a> {
-    /// The action asks a vantage.
+    /// The action asks a question at a vantage, for example `http`.
     Asks(&'a dyn Asks),
     /// The action reads from the cluster without a vantage.
     Looks(&'a dyn Looks, Looking<'a>),
@@ -27,7 +28,7 @@ pub enum Role<'a> {
     Directs(&'a dyn Directs, Directing<'a>),
 }
 
-/// A kind of step that asks a vantage.
+/// A kind of step that asks a question at a vantage, the place from which the question is sent.
 pub trait Asks: fmt::Debug + Sync {
     /// Returns the question to ask, with every template reference replaced by its value.
     ///
@@ -35,12 +36,12 @@ pub trait Asks: fmt::Debug + Sync {
     /// Returns a message that says why the question cannot be asked.
     fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String>;
 
-    /// Returns the properties in which the kinds that ask a vantage differ.
+    /// Returns the properties in which the kinds of step that ask a question at a vantage differ.
     fn special(&self) -> Special<'_>;
 }
 
-/// The properties in which kinds that ask a vantage differ. All fields are required, so that each kind states all of
-/// them.
+/// The properties in which the kinds of step that ask a question at a vantage differ. All fields are required, so that
+/// each kind states all of them.
 #[derive(Debug)]
 pub struct Special<'a> {
     /// The id of the store's fixture. `None` if the step names no store.
@@ -49,21 +50,22 @@ pub struct Special<'a> {
     pub token: Option<&'a TokenSpec>,
     /// The earlier step whose token this step uses. `None` if this step uses no earlier token.
     pub token_of: Option<&'a TokenOf>,
-    /// The identity whose client certificate the request presents, if the server asks for one. `None` if it presents
-    /// none.
+    /// The identity whose client certificate the request presents to a server that asks for a certificate. `None` if
+    /// the request presents no certificate.
     pub presents: Option<ClientCertificate>,
-    /// The URL or form that is signed by the step itself or by the client that the step runs. The text is the key,
-    /// within the step, under which the URL or form is written.
+    /// The description of the URL or form that the step signs, or that the client of the step signs. The text is the
+    /// path of this description within the step: `presign` or `client/presign`.
     pub signs: Option<(&'static str, &'a PresignStep)>,
-    /// The program that a `script` step runs. The harness does not know what the program changes.
+    /// The program that a `script` step runs. The harness does not know what the program changes. `None` for other
+    /// kinds.
     pub program: Option<&'a ScriptStep>,
     /// The command that the step runs at the vantage: a program with its arguments as they are written, or the name of
-    /// a client.
+    /// a client. `None` if the step runs no program.
     pub runs: Option<Vec<String>>,
 }
 
-/// Words for messages: what a step needs to end a single process. Only the owner of a cluster can use the container
-/// runtime of its nodes.
+/// The thing that a step needs to end a single process, in words for messages. Only the owner of a cluster can use the
+/// container runtime of the cluster's nodes.
 pub(super) const RUNTIME: &str = "the container runtime of a node";
 
 /// A kind of step that reads from the cluster.
@@ -74,8 +76,8 @@ pub trait Looks: fmt::Debug + Sync {
     /// Returns this step if it is an `event` step; `None` for other kinds.
     fn events(&self) -> Option<&EventStep>;
 
-    /// If only the owner of the cluster can read what the step reads, returns words for it. `None` if every user of the
-    /// cluster can get the right to read it.
+    /// Returns words for the thing that the step reads, if only the owner of the cluster can read this thing. `None` if
+    /// every user of the cluster can get the right to read it.
     fn owners(&self) -> Option<&'static str> {
         None
     }
@@ -86,8 +88,9 @@ pub trait Alters: fmt::Debug + Sync {
     /// Returns what the step may change, and the time limit of the change.
     fn reach(&self) -> Reach<'_>;
 
-    /// If the step needs something that only the owner of the cluster has, returns words for it; `None` otherwise. A
-    /// node or a container outside the cluster is not named here, because [`Alters::reach`] names it.
+    /// Returns words for the thing that the step needs, if only the owner of the cluster has this thing. `None` if
+    /// every user of the cluster can get the right to carry out the step. Do not return a node or a container outside
+    /// the cluster here: [`Alters::reach`] returns it.
     fn owners(&self) -> Option<&'static str> {
         None
     }
@@ -102,8 +105,8 @@ pub trait Directs: fmt::Debug + Sync {
     fn counts(&self) -> Option<&ProberOf>;
 }
 
-/// The reach of a step: everything that it may change. All fields are required, so that each kind also says what it
-/// does not change.
+/// The reach of a step: everything that the step may change. All fields are required, so that each kind of step also
+/// says what it does not change.
 #[derive(Debug)]
 pub struct Reach<'a> {
     /// The objects that the step changes.
@@ -113,8 +116,8 @@ pub struct Reach<'a> {
     /// The container outside the cluster that the step stops or starts, as `FIXTURE.CONTAINER`: `store.minio`. `None`
     /// if there is none.
     pub beside: Option<&'a str>,
-    /// Whether the step starts the node in `node` or the container in `beside`, instead of stopping it. After a start,
-    /// the harness again treats an end of this node or container as unexpected.
+    /// `true` if the step starts the node in `node` or the container in `beside`, and `false` if the step stops this
+    /// node or container. After a start, the harness again treats an end of this node or container as unexpected.
     pub starts: bool,
     /// Whether the step waits until its effect is complete. If so, pods of the touched objects must not end after the
     /// step. If the step does not wait, its effect may end a pod at any later time.
@@ -137,8 +140,8 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Returns an object that is selected by its name. `namespace` is that of the object; `None` means the variant's
-    /// namespace.
+    /// Returns an object that is selected by its name. `namespace` is the object's namespace; `None` means the
+    /// variant's namespace.
     pub(super) fn named(namespace: Option<&Template>, kind: &str, name: &str) -> Self {
         Self {
             namespace: namespace.map(ToString::to_string),
@@ -154,13 +157,13 @@ impl Touched {
 }
 
 impl Special<'_> {
-    /// The properties of a step that does not ask a vantage.
+    /// The properties of a step that asks no question at a vantage.
     const NONE: Self =
         Self { store: None, token: None, token_of: None, presents: None, signs: None, program: None, runs: None };
 }
 
 impl Action {
-    /// Returns the action if it asks a vantage; `None` for other actions.
+    /// Returns the action if it asks a question at a vantage; `None` for other actions.
     pub fn asks(&self) -> Option<&dyn Asks> {
         if let Role::Asks(it) = self.role() { Some(it) } else { None }
     }
@@ -191,8 +194,8 @@ impl Action {
         self.directs()?.counts()
     }
 
-    /// Returns the special properties of an action that asks a vantage, directly or through a prober. For other
-    /// actions, all fields are empty.
+    /// Returns the special properties of an action that asks a question at a vantage, itself or through a prober. For
+    /// other actions, all fields are `None`.
     pub fn special(&self) -> Special<'_> {
         match self.role() {
             Role::Asks(it) => it.special(),
@@ -201,8 +204,8 @@ impl Action {
         }
     }
 
-    /// If the action needs something that only the owner of the cluster has, returns words for it. `None` if every user
-    /// of the cluster can get the right to carry out the action.
+    /// Returns words for the thing that the action needs, if only the owner of the cluster has this thing. `None` if
+    /// every user of the cluster can get the right to carry out the action.
     pub fn owners(&self) -> Option<&'static str> {
         if let Role::Looks(it, _) = self.role() {
             return it.owners();

@@ -77,7 +77,7 @@ impl Rules for RotateStep {
 }
 
 impl RotateStep {
-    /// Checks that `certificate` names a fixture and one of its certificates.
+    /// Checks that `certificate` refers to a fixture and to one of the fixture's certificates.
     fn check_certificate(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let named = self.certificate.as_str();
         let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);

@@ -12,7 +12,7 @@ use crate::scenario::parts::Leaves;
 pub enum Implied {
     /// The step expects an answer; the content does not matter.
     Answer,
-    /// Success: a 2xx status from a store, or exit code 0 from a program.
+    /// The step expects success: a 2xx status from a store, or exit code 0 from a program.
     Success,
 }
 
@@ -21,28 +21,29 @@ pub trait Kinded: Rules {
     /// The properties that all steps of the kind share.
     const NATURE: Nature;
     /// The typical duration of a step of this kind, in milliseconds, measured with the shipped scenarios on two
-    /// processors. The harness uses it to decide the order in which environments are set up, so a rough value is
-    /// enough.
+    /// processors. The harness uses this duration only to decide the order in which environments are set up, so a rough
+    /// value is enough.
     const TYPICAL_MS: u64;
-    /// For the step and the types within it: the sets of keys of which exactly one key must be given.
+    /// Sets of keys of the step, or of a type within the step. The author must give exactly one key of each set.
     const ONE_OF: &'static [OneOf] = &[];
-    /// For the step and the types within it: the keys that are valid only together with another key.
+    /// Keys of the step, or of a type within the step, that are valid only together with another key.
     const NEEDS: &'static [Needs] = &[];
 }
 
 /// Properties of a single step that depend on its fields, such as its operation.
 pub trait Rules {
-    /// Returns the parts of an answer that this step provides. They decide which matchers the step accepts in `expect`.
+    /// Returns the parts of an answer that this step provides. These parts decide which matchers the step accepts in
+    /// `expect`.
     fn brings(&self) -> Vec<Source> {
         Vec::new()
     }
 
-    /// Whether the step needs an `expect` because it asserts nothing without one.
+    /// Whether the step needs an `expect`, because without an `expect` the step asserts nothing.
     fn needs_expect(&self) -> bool {
         true
     }
 
-    /// Returns what the step expects if it has no `expect`.
+    /// Returns what the step expects if the scenario gives it no `expect`.
     fn implied(&self) -> Implied {
         Implied::Answer
     }

@@ -283,7 +283,7 @@ impl S3Step {
     }
 
     /// Checks that the target has the form that its operation needs: `bucket/key`, `bucket[/prefix]` or `bucket`. A
-    /// text with references cannot be checked yet.
+    /// target with template references is not checked, because the values of the references are not known yet.
     fn target(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let target = self.operation.text.as_str();
         let fix = match self.operation.key {

@@ -17,7 +17,7 @@ use crate::scenario::template::Template;
 pub struct SqliteStep {
     /// The name of the pod whose container holds the database.
     pub pod: Template,
-    /// The name of the container. It is the container that holds the database, and its image must be `writer`.
+    /// The name of the container. This container must hold the database, and its image must be `writer`.
     pub container: Template,
     /// The path of the database file in the container.
     pub database: Template,

@@ -84,8 +84,8 @@ pub(super) fn check(
             let message = format!("vantage `{id}` has no projected token");
             let to_the_step = format!("a token to the step, `{action}: {{ token: {{ service-account: app }} }}`");
             let fix = match spec.attach {
-                // A ServiceAccount is not suggested here, because the path of a token in an application's own pod is
-                // not known.
+                // An `attach` vantage is an application's own pod. The harness does not know the path of a token in
+                // this pod, so the fix does not suggest a ServiceAccount.
                 Some(_) => format!("add {to_the_step}"),
                 None => {
                     format!("add a ServiceAccount to the vantage, `pod: {{ service-account: app }}`, or {to_the_step}")

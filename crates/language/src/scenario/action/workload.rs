@@ -14,7 +14,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Returns the workload whose key the step gives. Returns an error if the step gives neither key.
+    /// Returns the workload that the step gives under `deployment` or `stateful-set`. Returns an error if the step has
+    /// neither key.
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
         given.ok_or_else(|| "it has no workload".to_owned())
@@ -46,7 +47,8 @@ impl Parts for Workload {
     }
 }
 
-/// Returns the rule that a step names exactly one workload. `of` is the name of the step's type in the schema.
+/// Returns the rule that exactly one workload must be given in a step. `of` is the name of the step's type in the
+/// schema.
 pub(super) const fn named_once(of: &'static str) -> OneOf {
     OneOf {
         of,

@@ -11,8 +11,9 @@ use crate::scenario::action::{PresignStep, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
-/// Checks that the baseline asserts something, and that each URL or form that a step signs is judged or is used by
-/// another step. Breaks are not checked, because a break may remove the step that uses such a URL or form.
+/// Checks that the baseline asserts something. Also checks each URL or form that a step signs: the scenario must judge
+/// it, or another step must use it. Breaks are not checked, because a break may remove the step that uses the signed
+/// URL or form.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();

@@ -33,7 +33,7 @@ pub struct Expectations<'a> {
     pub document: &'a Document,
 }
 
-/// Checks `fails` and `blocks` of a break against the flow after its change.
+/// Checks `fails` and `blocks` of a break against the flow that results from the break's change.
 pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let at = join("/breaks", it.id);
@@ -61,8 +61,8 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             errors.push(error.fix("a blocked step is not run, so it cannot fail; remove it from one of the two"));
         }
     }
-    // If a break makes a readiness condition fail, the flow does not run. Therefore `blocks` is checked only for other
-    // breaks.
+    // If a break makes a readiness condition fail, the flow does not run. Therefore `blocks` is checked only if the
+    // break makes no readiness condition fail.
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }
@@ -82,7 +82,7 @@ impl Expectations<'_> {
     }
 }
 
-/// Checks that `blocks` lists exactly the steps that depend on a failing step and do not fail themselves.
+/// Checks that `blocks` lists the right steps: exactly those that depend on a failing step and do not fail themselves.
 fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     let mut unreached: BTreeSet<&str> = it.spec.fails.keys().map(String::as_str).collect();
     let mut must: Vec<(&str, String)> = Vec::new();
@@ -123,7 +123,7 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
         let given = expect.into_iter().flat_map(WrittenExpect::wanted).flat_map(|it| it.names());
-        // A mismatch can also name a capture of the step (`capture.NAME`) or `stays`.
+        // Besides a matcher, the value of `mismatch` can be a capture of the step (`capture.NAME`) or `stays`.
         let captures = step.capture.keys().map(|name| format!("capture.{name}"));
         let given: Vec<String> = given.chain(captures).chain(step.stays.map(|_| "stays".to_owned())).collect();
         if !given.contains(matcher) {
@@ -166,8 +166,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     errors
 }
 
-/// Checks that a declared cause is possible. `possible` lists the causes with which `what` (an action or a readiness
-/// condition) can fail.
+/// Checks that a cause that a break declares is possible. `possible` lists the causes with which `what` (an action or a
+/// readiness condition) can fail.
 pub(super) fn layers(
     document: &Document,
     at: &str,

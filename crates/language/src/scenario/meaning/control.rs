@@ -1,9 +1,9 @@
 //! Checks that a break has a control: a step that holds after the first failing step.
 //!
-//! Without a control, a break can appear as declared although its environment failed for another reason. Some causes
-//! can come only from a server that works, so a failure with such a cause needs no control. If the failing step asks
-//! from a vantage, a step that only asks the apiserver is not a control, because it would hold even if the store, the
-//! host name or the vantage's network were gone.
+//! Without a control, a break can seem to fail in the declared way although its environment failed for another reason.
+//! Some causes can come only from a server that works, so a failure with such a cause needs no control. A step that
+//! only asks the apiserver is not a control for a failing step that asks from a vantage. The apiserver would answer
+//! even if the store, the host name or the vantage's network were gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 
@@ -15,7 +15,8 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::{CauseSpec, Step};
 
-/// Returns an error if a break declares that it has no control, but the break has one or needs none.
+/// Returns an error if a break has the key `no-control` although the break has a control or needs none. An empty reason
+/// is an error too.
 pub(super) fn check(it: &Expectations<'_>) -> Option<Diagnostic> {
     let reason = it.spec.no_control.as_ref()?;
     let at = join(&join("/breaks", it.id), "no-control");
@@ -73,7 +74,8 @@ fn needs_control(it: &Expectations<'_>) -> Result<(), Spared> {
     control.map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
 }
 
-/// Returns the possible controls: the steps after the first failing step that hold, and that ask or change something.
+/// Returns the possible controls: steps after the first failing step. Each of them neither fails nor is blocked, and it
+/// asks or changes something.
 fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
     let fails = &it.spec.fails;
     let steps = it.changed.steps().into_iter().map(|it| it.step);
@@ -81,8 +83,8 @@ fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
     after.filter(|step| !fails.contains_key(&step.id) && !it.spec.blocks.contains(&step.id) && asks(step))
 }
 
-/// Whether only a server that works can cause this failure. Such a server is a store or a token service that returns
-/// its own error code, a server with the wrong certificate, or a name server that does not have the name.
+/// Whether only a server that works can cause this failure. There are three cases: a store or a token service returns
+/// its own error code, a server has the wrong certificate, or a name server does not have the name.
 fn comes_from_working_peer(cause: &CauseSpec) -> bool {
     let of_certificate = |fault: TlsFault| match fault {
         TlsFault::UnknownAuthority
@@ -101,7 +103,8 @@ fn comes_from_working_peer(cause: &CauseSpec) -> bool {
 }
 
 /// Whether a step asks the environment something or changes it, so that it can be a control. A step that signs or that
-/// starts a prober does neither. A step that judges earlier measurements says nothing about the present environment.
+/// starts a prober does neither. A step that only judges earlier measurements says nothing about the present
+/// environment, so it cannot be a control.
 fn asks(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(it) => it.special().signs.is_none(),

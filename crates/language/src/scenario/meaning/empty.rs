@@ -13,7 +13,8 @@ use super::Subject;
 
 /// Returns the names of the matchers in `expect` that always hold because their text is empty.
 ///
-/// A body and a header are compared as a whole, so they may be empty. A text of only white space counts as empty.
+/// The matchers of a body and of a header are not reported: these texts are compared as a whole, so they may be empty.
+/// A text of only white space counts as empty.
 pub fn empty_texts<Text, Tree, Chain, Open>(expect: &Expect<Text, Tree, Chain, Open>) -> Vec<&'static str>
 where
     Text: Deref<Target = str>,
@@ -34,7 +35,7 @@ where
     expect.wanted().iter().filter(|it| empty(it)).map(|it| it.matcher().name()).collect()
 }
 
-/// Returns the keys of a declared cause whose text is empty. Such a text would match every failure.
+/// Returns the keys of a declared cause whose text is empty. An empty text would match every failure.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
     // All fields are named, so that the compiler reports a new field here. The fields bound to `_` have no text that
     // could be empty.
@@ -88,7 +89,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Returns two texts for a matcher without fields: the word for what it lacks, and the fix with an example.
+/// Returns two texts for a matcher without fields: the word for the part that is missing, and the fix with an example.
 fn without_fields(matcher: Matcher) -> (&'static str, &'static str) {
     match matcher {
         Matcher::Headers => {

@@ -39,7 +39,7 @@ fn is_bucket(name: &str) -> bool {
 }
 
 /// Finds the signed URLs of a baseline that are valid for so long that every store refuses them. Nothing is reported if
-/// a step of the scenario expects a refusal, because such a URL can then be intended.
+/// a step of the scenario expects a refusal, because the long validity can then be intended.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     if steps.iter().any(|it| expects_refusal(it.step)) {
@@ -64,9 +64,9 @@ fn expects_refusal(step: &Step) -> bool {
     })
 }
 
-/// Finds the `s3` steps of a baseline that write into a bucket which the store does not have. This is only a warning,
-/// because something else may create the bucket. There is no warning if the scenario runs a program, or if an earlier
-/// step creates a bucket in the same store under a name that is known only when the flow runs.
+/// Finds the `s3` steps of a baseline that write into a bucket that the store does not have. This is only a warning,
+/// because something else may create the bucket. There is no warning in two cases: the scenario runs a program, or an
+/// earlier step creates a bucket in the same store under a name that is known only when the flow runs.
 pub(super) fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     if steps.iter().any(|it| it.step.action.special().program.is_some()) {

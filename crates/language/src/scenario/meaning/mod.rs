@@ -59,14 +59,14 @@ pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>)
     resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places)
 }
 
-/// Checks that a baseline asserts something, and that it signs no URL that every store refuses.
+/// Checks that a baseline asserts something. Also checks that the baseline signs no URL that every store refuses.
 pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = assertions::check(subject);
     errors.extend(limits::urls(subject));
     errors
 }
 
-/// Returns warnings about `s3` steps of a baseline that write into a bucket which the store does not have.
+/// Returns a warning for each `s3` step of a baseline that writes into a bucket that the store does not have.
 pub fn unlisted_buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     limits::unlisted_buckets(subject)
 }

@@ -1,5 +1,5 @@
-//! Checks that a later step judges each prober, and that each `prober` step refers to a prober that an earlier step
-//! started.
+//! Checks two rules about probers. A later step must judge each prober. Each `prober` step must refer to a prober that
+//! an earlier step started.
 
 use super::Subject;
 use crate::scenario::diagnostic::{Diagnostic, suggest};

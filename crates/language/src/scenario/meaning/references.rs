@@ -11,8 +11,8 @@ use crate::scenario::model::{Placed, ROUND, Scenario, Step};
 use crate::scenario::parts::{Leaves, Part};
 use crate::scenario::template::{self, Reference};
 
-/// Returns the ids of the steps on which `step` depends directly. A step depends on the steps that it names in its
-/// templates, in `needs`, and in other fields that take the id of a step.
+/// Returns the ids of the steps on which `step` depends directly. A step depends on the steps to which it refers: in
+/// its templates, in `needs`, and in other fields that take the id of a step.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let steps = scenario.steps();
     let find = |id: &str| steps.iter().find(|it| it.step.id == id);
@@ -20,8 +20,8 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let mut out: Vec<StepId> = Vec::new();
     let mut add = |id: &str| {
         let Some(named) = find(id) else { return };
-        // A step outside a repeat that refers to the repeat, or to a step inside it, depends on all steps inside it.
-        // The reason is that the repeat itself has no verdict, and the captures of its steps are complete only when all
+        // If a step outside a repeat refers to the repeat or to one of its inner steps, the step depends on all inner
+        // steps. The repeat itself has no verdict, and the captures of its inner steps are complete only when all
         // rounds have passed.
         let group = if named.step.repeat().is_some() { Some(named.step) } else { named.group };
         let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
@@ -88,8 +88,8 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
     errors
 }
 
-/// Returns the mistake in the reference of the step at `index` to the step `other`, with its fix. The step `other` must
-/// provide the output `leaves`. `None` if the reference is right.
+/// Checks the reference of the step at `index` to the step `other`. The step `other` must come earlier and provide the
+/// output `leaves`. Returns the message and the fix for a mistake; `None` if the reference is right.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
         // The module `probers` checks references to probers.
@@ -105,8 +105,8 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
     Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 
-/// Checks the environment variables of pods and the URLs of agent nodes. They are set before the flow runs, so they can
-/// use only values that are known before the run.
+/// Checks the environment variables of pods and the URLs of agent nodes. These variables and URLs are set before the
+/// flow runs, so they can use only values that are known before the run.
 fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
@@ -154,8 +154,8 @@ fn unknown_at_plan_time(
     Some((message, suggest(field, known, "values known before")))
 }
 
-/// Returns the mistake in a reference to step `id` from the step at `index`, with its fix. Only an earlier step can be
-/// referred to. `None` if the reference is right.
+/// Checks the reference of the step at `index` to the step `id`, which must come earlier. Returns the message and the
+/// fix for a mistake; `None` if the reference is right.
 fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
     let group = flow[index].group;
     if group.is_some_and(|group| group.id == id) {

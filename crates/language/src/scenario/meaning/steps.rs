@@ -80,7 +80,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the text with which a step names one pod. It must be the pod's name, or labels.
+    /// Checks `pod`, the text by which a step selects one pod. It must be the pod's name, or labels that select the
+    /// pod.
     pub fn pod(&self, act: &str, pod: &Template, errors: &mut Vec<Diagnostic>) {
         let named = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         if !pod.is_open() && !named(pod) {
@@ -108,7 +109,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the text `FIXTURE.CONTAINER` with which a step names a container that a fixture runs outside the cluster.
+    /// Checks `named`, a text of the form `FIXTURE.CONTAINER`. It must refer to a container that the fixture runs
+    /// outside the cluster.
     pub fn beside(&self, act: &str, named: &str, errors: &mut Vec<Diagnostic>) {
         let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
         // An unknown fixture is reported where the fixture is declared.
@@ -200,8 +202,8 @@ impl<'a> Judge<'a> {
                 errors.push(error.fix("add `expect:` with what is answered"));
             }
         }
-        // The kinds `background` and `repeat` check `eventually` and `consistently` themselves, so they are left out
-        // here.
+        // Steps of the kinds `background` and `repeat` check `eventually` and `consistently` themselves. Therefore this
+        // function requires no expectation of them.
         let others = matches!(nature.effect, Effect::Starts | Effect::Groups);
         let no_expectation = step.expect.is_none() && !nature.asserts && !others;
         if let Some(eventually) = step.eventually {
@@ -318,7 +320,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Returns the mistake in the bound of a span, with its fix. `None` if the bound is right.
+/// Checks the bound of a span. Returns the message and the fix for a mistake; `None` if the bound is right.
 fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'static str)> {
     match (at_least, below) {
         (None, None) => Some(("a bound without limits always holds".to_owned(), "write `below:`, `at-least:` or both")),
@@ -332,7 +334,7 @@ fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'sta
     }
 }
 
-/// Returns the mistake in the bound of a number, with its fix. `None` if the bound is right.
+/// Checks the bound of a number. Returns the message and the fix for a mistake; `None` if the bound is right.
 fn wrong_number(bound: NumberBound) -> Option<(String, &'static str)> {
     let wrong = match bound {
         NumberBound { below: None, at_least: None } => "a bound without limits always holds".to_owned(),

@@ -12,12 +12,12 @@ use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{AttachVantage, CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
-/// The largest number of entries in a section. A person cannot read so many entries, and with this number the rules
-/// that compare every pair of entries are still fast.
+/// The largest number of entries in a section. A person cannot read more entries. Up to this number, the rules that
+/// compare every pair of entries are still fast.
 const ENTRIES_LIMIT: usize = 200;
 
 /// The first words of templates that do not refer to a fixture or a step, such as `vantage` in `{{ vantage.ca }}`. No
-/// fixture or step may have such a word as its id.
+/// fixture or step may have one of these words as its id.
 const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
@@ -63,8 +63,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks that ids are valid names. A template `{{ ID }}` can name a step or a fixture, so a step and a fixture must
-/// not have the same id.
+/// Checks that ids are valid names. A template `{{ ID }}` can refer to a step or a fixture, so a step and a fixture
+/// must not have the same id.
 fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
@@ -211,7 +211,8 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks that an `attach` vantage names a workload, and that its fields are consistent with each other.
+/// Checks that the field `to` of an `attach` vantage gives a workload, and that the fields are consistent with each
+/// other.
 fn attach(subject: &Subject<'_>, spec: &AttachVantage, at: &str) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let is_letter = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '.';

@@ -76,7 +76,7 @@ pub type WrittenExpect = Expect<Template, Tree, ChainOf, Template>;
 
 /// The value of a matcher as a scenario writes it.
 pub(super) trait Written: Parts {
-    /// The type of the value after every reference in it is replaced.
+    /// The type of the value after its references are replaced.
     type Filled;
 
     /// Returns the value with every reference replaced. `words` looks up the value of a reference.

@@ -71,11 +71,11 @@ pub enum Shape<'a> {
     Whole,
     /// Several values by name; each value is a matcher of its own. The flag is true if there are no values.
     Each(bool),
-    /// Fields that the observed value must contain, among others. The flag is true if no field is given; such a matcher
-    /// would always hold.
+    /// Fields that the observed value must contain. The observed value may contain other fields too. The flag is true
+    /// if no field is given; a matcher without fields would always hold.
     Fields(bool),
-    /// A part that the observed value must contain. The part need not be a map. The flag is true if the part is a map
-    /// without fields, which every map contains.
+    /// A part that the observed value must contain. The part may be a map or any other value. The flag is true if the
+    /// part is a map without fields; every map contains such a part.
     Part(bool),
     /// A lower limit, an upper limit or both for a span of time.
     Span(SpanBound),
@@ -101,8 +101,8 @@ pub enum Stance {
     Refusal,
     /// The matcher says that the answer is a success that contains this content.
     Content,
-    /// The matcher says that the answer is a success with exactly this body. The body may be an error document only
-    /// with this stance.
+    /// The matcher says that the answer is a success with exactly this body. If the answer does not come from a store,
+    /// this body may be an S3 error document.
     Whole,
     /// The matcher says that there is no answer, because the request fails before the server answers.
     NoAnswer,
@@ -216,7 +216,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain, Open> Wanted<'_, Text, Tree, Chain, Open> {
-            /// Returns which matcher this is, without its value.
+            /// Returns the matcher without its value.
             pub fn matcher(&self) -> Matcher {
                 match self {
                     $(Self::$name(_) => Matcher::$name,)*
@@ -367,7 +367,7 @@ impl Matcher {
 
 impl Matcher {
     /// Returns the matcher with this name in a verdict: `status`, or `headers.etag`. `None` for other names, such as
-    /// `witness`: they belong to checks that the run does itself and that are not in the table.
+    /// `witness`. Those names belong to checks of the run itself, which are not in the table of matchers.
     pub fn named(name: &str) -> Option<Self> {
         let key = name.split('.').next().unwrap_or(name);
         Self::ALL.iter().copied().find(|it| it.name() == key)

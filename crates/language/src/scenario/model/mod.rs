@@ -1,7 +1,7 @@
 //! The types of a scenario file, which is one strict YAML file.
 //!
-//! These types define the language. The JSON Schema for editors and for the loader's check is generated from them, so
-//! an editor shows the documentation of a field to its user.
+//! These types define the language. The JSON Schema is generated from these types, and editors and the loader's check
+//! use the schema. So an editor shows the doc comment of a field to the author of a scenario.
 
 mod breaks;
 mod capture;
@@ -70,7 +70,8 @@ pub struct Scenario {
     #[serde(default)]
     pub vantages: IndexMap<String, VantageSpec>,
     /// The axes of the matrix, with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each
-    /// value of the axis, with the id `ID-VALUE`. A step that refers to such a step is expanded in the same way.
+    /// value of the axis, with the id `ID-VALUE`. A step that refers to an expanded step is expanded too, with the same
+    /// values.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub matrix: IndexMap<String, Values>,
     /// `required`: the store's own trace must confirm from where each request came, or the step fails. Without this
@@ -95,7 +96,7 @@ pub enum Confirmation {
     Required,
 }
 
-/// What a scenario requires of the machine because no recipe can build it.
+/// Things that the machine must have before the scenario can run, because no recipe can build them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Requires {
@@ -189,8 +190,8 @@ impl ClusterTraits {
     }
 }
 
-/// The paths for which the apiserver accepts requests without authentication. An RBAC rule must still allow such a
-/// request.
+/// The paths for which the apiserver accepts requests without authentication. An RBAC rule must still allow each of
+/// these requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Discovery {

@@ -84,10 +84,10 @@ pub struct PodVantage {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AttachVantage {
     /// The workload whose pod asks: `deploy/NAME`, `statefulset/NAME`, `daemonset/NAME` or `pod/NAME`, in the namespace
-    /// of the variant. A fixture or an `apply` creates it, unless `existing` is true.
+    /// of the variant. A fixture or an `apply` step creates the workload, unless `existing` is true.
     pub to: String,
-    /// The container of the pod. It may be omitted if the pod has only one container, or names a container in the
-    /// annotation `kubectl.kubernetes.io/default-container`.
+    /// The container of the pod. It may be left out if the pod has only one container, or if the annotation
+    /// `kubectl.kubernetes.io/default-container` of the pod names a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The ids of the certificate authorities that the probes of this vantage trust. `cluster` is the cluster's own
@@ -101,7 +101,8 @@ pub struct AttachVantage {
     pub asks_as: Option<AsksAs>,
     /// The image of an ephemeral container that runs the agent (`images/images.lock`: `agent`). The container is
     /// created only if the application's container has no shell or no folder for the agent. Kubernetes never removes an
-    /// ephemeral container from its pod. If this field is missing, it is an error when such a container is needed.
+    /// ephemeral container from its pod. If an ephemeral container is needed and this field is missing, the vantage
+    /// cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Whether the workload exists before the run, in the namespace that `--namespace` names. Without `--namespace`,
@@ -154,8 +155,8 @@ impl AttachKind {
 }
 
 impl PodVantage {
-    /// Whether the same pod can serve both vantages. Two such vantages may differ only in the authorities that their
-    /// probes trust.
+    /// Whether the same pod can serve both vantages. Vantages that share a pod may differ only in the authorities that
+    /// their probes trust.
     pub fn same_pod(&self, other: &Self) -> bool {
         Self { trust: Vec::new(), ..self.clone() } == Self { trust: Vec::new(), ..other.clone() }
     }

@@ -1,0 +1,84 @@
+//! Tests fixtures whose objects come from a chart and from a kustomization (`tests/charts`), with the programs from
+//! images that Parallax builds.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use parallax_provision::on_path;
+
+use super::bench::{Project, copy, no_engine, reserve};
+use crate::engine::bench::docker;
+
+/// The programs: the name of the image, the path of the program in it, and the name of the program.
+const TOOLS: [(&str, &str); 2] = [("helm", "/usr/local/bin/helm"), ("kubectl", "/clients/kubectl")];
+/// The place at which the scenario names the chart.
+const CHART: &str = "scenarios/from-a-chart/scenario.yaml:7";
+/// The place of the fixture.
+const APP: &str = "scenarios/from-a-chart/scenario.yaml:5";
+
+/// Returns the project of `tests/charts`, with the fixtures and images of the repository, and with an empty folder
+/// `tools`.
+fn project() -> Project {
+    let project = Project::new();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts");
+    for part in ["charts", "overlays", "scenarios"] {
+        copy(&ours.join(part), &project.path(part));
+    }
+    std::fs::create_dir(project.path("tools")).unwrap();
+    project
+}
+
+/// Runs `parallax` with no other `helm` and `kubectl` on the `PATH` than those of the folder `tools`.
+fn run(project: &Project, args: &[&str]) -> (i32, String) {
+    let mut command: Command = project.parallax(args);
+    let Output { status, stdout, stderr } = command.env("PATH", project.path("tools")).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    (status.code().unwrap_or(-1), said)
+}
+
+/// Gets the programs from their images.
+fn get_tools(project: &Project) {
+    for (image, program) in TOOLS {
+        let built = project.parallax(&["images", "build", image, "--output", "archives"]).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        docker(&["load", "--input", project.path("archives").join(format!("{image}.tar")).to_str().unwrap()]);
+        let words = String::from_utf8(built.stdout).unwrap();
+        let reference = words.split_whitespace().find(|it| it.starts_with("parallax.local/")).unwrap();
+        let container = format!("parallax-charts-{}-{image}", std::process::id());
+        docker(&["create", "--name", &container, "--label", "io.parallax.test=charts", reference]);
+        docker(&["cp", &format!("{container}:{program}"), project.path("tools").join(image).to_str().unwrap()]);
+        docker(&["rm", &container]);
+    }
+}
+
+#[test]
+fn objects_come_from_a_chart_and_a_kustomization() {
+    if no_engine() {
+        return;
+    }
+    let _reservation = reserve(1);
+    let project = project();
+    let (code, said) = run(&project, &["e2e"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(&format!("{APP}: fixture app runs \"helm template app charts/app\"")), "{said}");
+    let (code, said) = run(&project, &["plan"]);
+    assert!(code == 0 && said.contains("and those of `kustomize build overlays/red`, which only a run"), "{said}");
+    let allowed = ["e2e", "--allow-host-programs=unconfined"];
+    // Further folders than those of the PATH are searched.
+    if on_path("helm").next().is_none() {
+        let (code, said) = run(&project, &allowed);
+        assert!(code == 3 && said.contains(&format!("{CHART}: helm is missing; a fixture whose objects")), "{said}");
+        assert!(said.contains("install helm 3.0 or newer on the PATH"), "{said}");
+    }
+
+    get_tools(&project);
+    let (code, said) = run(&project, &allowed);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("4 passed, 0 failed, 0 skipped"), "{said}");
+
+    // Helm's own words name the file of the project.
+    project.change("scenarios/from-a-chart/scenario.yaml", "host: ", "hosts: ");
+    let (code, said) = run(&project, &allowed);
+    assert!(code == 2 && said.contains(&format!("{CHART}: `helm template app charts/app` failed")), "{said}");
+    assert!(said.contains("app/templates/app.yaml") && said.contains("the value host is missing"), "{said}");
+}
