@@ -86,9 +86,7 @@ pub(super) async fn run(
     }
     let id = holding.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
-    let plan = planned(project, &chosen.selected, (&id, seed), &options)?;
-    // The plan of a variant that stands is compared with later plans, which no program has completed.
-    let complete = wiring::with_objects(project, &plan, &recipes, options.common.allow_host_programs).await?;
+    let (plan, complete) = planned(project, &chosen.selected, (&id, seed), (&options, &recipes)).await?;
     let shard = shard_of(project, &chosen, &recipes, &options).await?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let own = own_folder(shard.as_deref(), &id);
@@ -101,7 +99,6 @@ pub(super) async fn run(
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     let is_evidence = holding.is_none() && options.theirs.kubeconfig.is_none();
     let redactor = recorder.redactor();
-    wiring::conceal_made(&redactor, &complete);
     let (display, standing, host) = match holding {
         Some(holding) => {
             let may = (options.common.allow_host_programs, cancel.clone());
@@ -190,14 +187,15 @@ pub(super) async fn run(
     worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
 }
 
-/// Returns the plan of the run. In a cluster that the harness does not own, the names of new namespaces contain the
+/// Returns the plan of the run: as it is compared with later plans of a variant that stands, and with the objects that
+/// `helm` and `kustomize` make. In a cluster that the harness does not own, the names of new namespaces contain the
 /// run's id, so that no other namespace has the same name.
-fn planned(
+async fn planned(
     project: &Project,
     selected: &[VariantId],
     (id, seed): (&RunId, Option<u64>),
-    options: &E2e,
-) -> Result<Plan, CliError> {
+    (options, recipes): (&E2e, &Recipes),
+) -> Result<(Plan, Plan), CliError> {
     let prefix = format!("parallax-{id}-");
     let namespaces = match (&options.theirs.kubeconfig, &options.theirs.namespace) {
         (None, _) if options.unshared => Namespaces::Unshared,
@@ -205,7 +203,9 @@ fn planned(
         (Some(_), None) => Namespaces::Prefixed(&prefix),
         (Some(_), Some(name)) => Namespaces::One(name),
     };
-    wiring::arranged(project, selected, seed, wiring::at_once(options.at_once), namespaces)
+    let plan = wiring::arranged(project, selected, seed, wiring::at_once(options.at_once), namespaces)?;
+    let complete = wiring::with_objects(project, &plan, recipes, options.common.allow_host_programs).await?;
+    Ok((plan, complete))
 }
 
 /// Joins the exit code of the verdicts with the result of writing the reports. If all verdicts are good, an error of

@@ -52,6 +52,7 @@ pub fn fresh_run_id() -> RunId {
 
 /// Executes the plan, and sends all events to `run.sink`.
 pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
+    run::conceal_made(&run.redactor, plan);
     let options = run::Options {
         id: run.id,
         project: run.project,

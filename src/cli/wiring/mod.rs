@@ -16,7 +16,6 @@ mod standing;
 mod unchanged;
 mod upload;
 
-pub use crate::run::conceal_made;
 pub use at_once::{at_once, at_once_when_idle};
 pub use bundle::{differences, failed, pack};
 pub use check::check;
