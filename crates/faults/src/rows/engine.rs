@@ -116,8 +116,8 @@ impl Engine {
         let namespaces = command.stdout(File::create(&holds)?).spawn().context("failed to start unshare")?;
         let host = format!("unix://{}", folder.join("docker.sock").display());
         let mut engine = Self { namespaces, process: None, host, folder };
-        let held = eventually(ANSWERS_WITHIN, || std::fs::read_to_string(&holds).is_ok_and(|it| it == "held\n"));
-        ensure!(held, "no namespaces of its own for an engine");
+        let is_ready = eventually(ANSWERS_WITHIN, || std::fs::read_to_string(&holds).is_ok_and(|it| it == "held\n"));
+        ensure!(is_ready, "no namespaces of its own for an engine");
         engine.begin(project)?;
         Ok(engine)
     }
