@@ -14,7 +14,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use parallax_vocab::{RunId, VariantId};
+use parallax_vocab::{RunId, VariantId, Versions};
 use serde::{Deserialize, Serialize};
 
 pub use self::files::{Look, Packed, below, is_to_read, of_run};
@@ -46,6 +46,9 @@ pub struct Bundle {
     pub run: RunId,
     /// The kind of node image that the run used, as the value of the option `--k3s`.
     pub k3s: String,
+    /// The versions that the run used in place of the defaults.
+    #[serde(default, skip_serializing_if = "Versions::are_defaults")]
+    pub versions: Versions,
     /// The variants that failed in the run.
     pub failed: Vec<Failed>,
     /// Maps the name of each image that the variants use to a text that identifies the image. The text contains its
@@ -115,9 +118,14 @@ fn file_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleE
 impl Bundle {
     /// Creates the description of the failed variants of a run. The description names this version of Parallax as the
     /// version that ran the variants.
-    pub fn new(run: RunId, k3s: String, failed: Vec<Failed>, images: BTreeMap<String, String>) -> Self {
+    pub fn new(
+        run: RunId,
+        (k3s, versions): (String, Versions),
+        failed: Vec<Failed>,
+        images: BTreeMap<String, String>,
+    ) -> Self {
         let parallax = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, parallax, run, k3s, failed, images, redacted: Vec::new() }
+        Self { format: FORMAT, parallax, run, k3s, versions, failed, images, redacted: Vec::new() }
     }
 
     /// Writes the archive with permissions that allow only its owner to read it. `files` contains pairs of a path in
@@ -238,7 +246,7 @@ mod tests {
     fn bundle() -> Bundle {
         let failed = Failed { variant: "a/b+c".into(), step: Some("get".to_owned()), seed: Some(7) };
         let images = BTreeMap::from([("minio".to_owned(), "minio:1".to_owned())]);
-        Bundle::new(RunId::new("r1"), "auto".to_owned(), vec![failed], images)
+        Bundle::new(RunId::new("r1"), ("auto".to_owned(), Versions::default()), vec![failed], images)
     }
 
     #[test]

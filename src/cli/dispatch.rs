@@ -28,6 +28,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let project = Project::load(&project()?)?;
             wiring::check_kubeconfig(options.theirs.kubeconfig.as_deref(), options.theirs.context.as_deref())?;
             let recipes = wiring::recipes(&project.root, options.common.lock)?;
+            let recipes = wiring::at(recipes, &options.common.versions.single("e2e")?)?;
             let out = session::out_folder(&project.root, &options);
             let chosen = choose::choose(&project, &options.selection, (options.common.k3s, &recipes), &out).await?;
             wiring::check_host_programs(&project, &chosen.selected, options.common.allow_host_programs)?;
@@ -95,17 +96,19 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             })
             .await
         }
-        ImagesCommand::Fetch { k3s, lock, provision } => {
+        ImagesCommand::Fetch { k3s, versions, lock, provision } => {
             let project = Project::load(&root)?;
             let recipes = wiring::recipes(&project.root, lock)?;
+            let recipes = wiring::at(recipes, &versions.single("images fetch")?)?;
             session::watched(|sink, cancel| async move {
                 wiring::images_fetch(&project, &recipes, (k3s, provision), sink, cancel).await
             })
             .await
         }
-        ImagesCommand::Bundle { selection, output, k3s, lock, provision } => {
+        ImagesCommand::Bundle { selection, output, k3s, versions, lock, provision } => {
             let project = Project::load(&root)?;
             let recipes = wiring::recipes(&project.root, lock)?;
+            let recipes = wiring::at(recipes, &versions.single("images bundle")?)?;
             let out = session::default_out(&project.root);
             let chosen = choose::choose(&project, &selection, (k3s, &recipes), &out).await?;
             session::watched(|sink, cancel| async move {
@@ -114,9 +117,10 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             })
             .await
         }
-        ImagesCommand::Load { file, filters, lock, provision } => {
+        ImagesCommand::Load { file, filters, versions, lock, provision } => {
             let project = Project::load(&root)?;
             let recipes = wiring::recipes(&project.root, lock)?;
+            let recipes = wiring::at(recipes, &versions.single("images load")?)?;
             let all = !filters.is_empty();
             let chosen = choose_only(&project, &Selection { filters, ..Selection::default() }).await?;
             session::watched(|sink, cancel| async move {
@@ -132,8 +136,8 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
             })
             .await
         }
-        ImagesCommand::Build { names, output, lock, provision } => {
-            let recipes = wiring::recipes(&root, lock)?;
+        ImagesCommand::Build { names, output, versions, lock, provision } => {
+            let recipes = wiring::at(wiring::recipes(&root, lock)?, &versions.single("images build")?)?;
             session::watched(|sink, cancel| async move {
                 let of = (root.as_path(), recipes);
                 wiring::images_build(of, (names, output), provision, sink, cancel).await.map(|text| say(&text))
@@ -145,7 +149,7 @@ async fn images(root: PathBuf, command: ImagesCommand) -> Result<Exit, CliError>
 
 /// Chooses variants for a command that does not run them, with the project's recipes and the default node image.
 async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
-    let recipes = Recipes::Of(project.root.clone());
+    let recipes = Recipes::of(project.root.clone());
     choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use parallax_vocab::event::Exit;
 use parallax_vocab::inert;
 
-use super::args::{K3s, Repro, Up};
+use super::args::{K3s, Repro, Up, Versions};
 use super::wiring::{self, Project};
 use super::{CliError, printer, standing};
 use crate::bundle::{self, Bundle};
@@ -41,8 +41,12 @@ pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
     if common.k3s == K3s::Auto {
         common.k3s = K3s::from_str(&bundle.k3s, false).unwrap_or_default();
     }
+    if common.versions == Versions::default() {
+        common.versions = Versions::from(&bundle.versions);
+    }
     let loaded = Project::load(&project)?;
     let recipes = wiring::recipes_of_a_stranger(&project, common.lock)?;
+    let recipes = wiring::at(recipes, &common.versions.single("repro")?)?;
     for difference in wiring::differences(&loaded, &bundle, &recipes).await? {
         printer::word(&inert(&format!("warning: {difference}")));
     }

@@ -121,13 +121,12 @@ pub(super) async fn run(
         again: options.again(),
         shard,
         standing: standing.is_some(),
+        versions: Some(recipes.versions().clone()).filter(|it| !it.are_defaults()).into_iter().collect(),
     }));
     if let Some(seed) = seed {
         sink.note(format!("the order is drawn from seed {seed}; `--shuffle={seed}` gives it again"));
     }
-    if let Some(left_out) = &chosen.left_out {
-        sink.note(left_out);
-    }
+    chosen.left_out.iter().for_each(|left_out| sink.note(left_out));
     let upload = wiring::Upload::begin(options.upload.as_ref().map(|it| it.join(&own)), &directory, &recorder).await?;
     let (k3s, proof_by) = (options.common.k3s, options.require_proof);
     let run = Run {
@@ -163,7 +162,8 @@ pub(super) async fn run(
     // The verdict of a kept variant is no evidence for later runs, because the user may have changed the environment. A
     // verdict from a cluster that the harness does not own is no evidence either, because the harness does not know
     // what else is in that cluster.
-    if is_evidence {
+    // A run at other versions than the defaults says nothing about the next run at the defaults.
+    if is_evidence && recipes.versions().are_defaults() {
         let mut past = Past::of(&project.root);
         past.learn(&plan, &all.events, &prints);
         if let Err(error) = past.keep(&project.root) {

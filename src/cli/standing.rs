@@ -22,6 +22,7 @@ use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request, Until};
 use crate::standing::Handle;
+use parallax_images::Recipes;
 use parallax_record::Log;
 use parallax_report::explanation::{explained_step, step_in_a_line};
 use tokio::sync::oneshot;
@@ -40,7 +41,7 @@ const REACH_WITHIN: Duration = Duration::from_secs(2);
 pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
     // Mistakes in the scenario or the options are reported before a process is started.
     let loaded = Project::load(project)?;
-    let chosen = chosen(&loaded, args).await?;
+    let (chosen, _) = chosen(&loaded, args).await?;
     let run = wiring::fresh_run_id();
     wiring::can_stand(&run)?;
     let interrupted = signal::watch(|| printer::word(signal::CLEANING_UP), || {})
@@ -72,13 +73,14 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     Ok(Exit::AsExpected)
 }
 
-/// Returns the single variant that the arguments of `up` name. Fails if the arguments name no variant or several.
-async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
+/// Returns the single variant that the arguments of `up` name, and the recipes of its images.
+async fn chosen(project: &Project, args: &Up) -> Result<(choose::Chosen, Recipes), CliError> {
     let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
     let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
-    let recipes = wiring::recipes(&project.root, args.common.lock)?;
-    let out = session::default_out(&project.root);
-    let chosen = choose::choose(project, &selection, (args.common.k3s, &recipes), &out).await?;
+    let versions = args.common.versions.single("up")?;
+    let recipes = wiring::at(wiring::recipes(&project.root, args.common.lock)?, &versions)?;
+    let (k3s, out) = (args.common.k3s, session::default_out(&project.root));
+    let chosen = choose::choose(project, &selection, (k3s, &recipes), &out).await?;
     let [variant] = chosen.selected.as_slice() else {
         let all: Vec<&str> = chosen.selected.iter().map(parallax_vocab::VariantId::as_str).collect();
         return Err(CliError::Usage(format!("`up` keeps one variant at a time; name one of {}", all.join(", "))));
@@ -91,7 +93,7 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
         }
     }
     wiring::check_host_programs(project, &chosen.selected, args.common.allow_host_programs)?;
-    Ok(chosen)
+    Ok((chosen, recipes))
 }
 
 /// The child process of `up` that keeps the environment.
@@ -122,7 +124,7 @@ impl Holder {
         if let Some(out) = &args.common.out {
             command.arg("--out").arg(std::path::absolute(out).map_err(failed)?);
         }
-        command.args(args.common.provision.then_some("--provision"));
+        command.args(args.common.versions.again()).args(args.common.provision.then_some("--provision"));
         let allowed = args.common.allow_host_programs;
         command.args(allowed.map(|it| format!("--allow-host-programs={}", wiring::flag(&it))));
         // The child process gets a process group of its own. Otherwise, after `up` has ended, a Ctrl-C in this
@@ -197,8 +199,7 @@ fn lines(from: Option<impl Read>) -> impl Iterator<Item = String> {
 /// as a child process.
 pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, CliError> {
     let project = Project::load(project)?;
-    let chosen = chosen(&project, &args.up).await?;
-    let recipes = wiring::recipes(&project.root, args.up.common.lock)?;
+    let (chosen, recipes) = chosen(&project, &args.up).await?;
     let Up { variant, until, before, seed, common } = args.up;
     let until = until.map(|step| Until::After(StepId::new(step)));
     let until = until.or(before.map(|step| Until::Before(StepId::new(step))));

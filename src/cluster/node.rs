@@ -69,6 +69,8 @@ const UNPACKED_FACTOR: u64 = 3;
 pub struct Images {
     /// The reference of the node image.
     pub node: String,
+    /// The version of Kubernetes that the user chose, for example `1.33.13`; `None` for the default.
+    pub k8s: Option<String>,
     /// The reference of the image that contains `parallax-agent`. The container of the world runs from this image.
     pub agent: String,
     /// The images of the vantages outside the cluster. The key is the name of the image, and the value is its
@@ -233,7 +235,7 @@ fn node_spec(
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
         // The text is JSON, because JSON is valid YAML.
-        spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
+        spec.files.push(text_file(AUTHENTICATION, &narrow_opening(images.k8s.as_deref()).to_string()));
     }
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
     spec.ready_within = UP_WITHIN;
@@ -340,16 +342,22 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
 }
 
 /// Returns a configuration of the apiserver that allows anonymous requests only to the two paths of the issuer's
-/// documents (docs/facts.md#issuer-and-discovery).
-fn narrow_opening() -> Value {
+/// documents (docs/facts.md#issuer-and-discovery). `k8s` is the version of Kubernetes; `None` for the default.
+fn narrow_opening(k8s: Option<&str>) -> Value {
     json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
+        "apiVersion": format!("apiserver.config.k8s.io/{}", if k8s.is_some_and(is_before_1_34) { "v1beta1" } else { "v1" }),
         "kind": "AuthenticationConfiguration",
         "anonymous": {
             "enabled": true,
             "conditions": [{ "path": "/.well-known/openid-configuration" }, { "path": "/openid/v1/jwks" }],
         },
     })
+}
+
+/// Whether a version of Kubernetes is older than 1.34.
+fn is_before_1_34(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(u32::MAX));
+    (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX)) < (1, 34)
 }
 
 fn manifest(name: &str, object: &Value) -> InlineFile {
@@ -364,6 +372,21 @@ fn text_file(path: &str, text: &str) -> InlineFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_apiserver_gets_a_configuration_that_its_version_knows() {
+        for (version, expected) in [
+            (None, "apiserver.config.k8s.io/v1"),
+            (Some("1.33.13"), "apiserver.config.k8s.io/v1beta1"),
+            (Some("1.9.1"), "apiserver.config.k8s.io/v1beta1"),
+            (Some("1.34.0"), "apiserver.config.k8s.io/v1"),
+            (Some("1.100.0"), "apiserver.config.k8s.io/v1"),
+            (Some("2.0.0"), "apiserver.config.k8s.io/v1"),
+            (Some("x"), "apiserver.config.k8s.io/v1"),
+        ] {
+            assert_eq!(narrow_opening(version)["apiVersion"], expected, "{version:?}");
+        }
+    }
 
     #[test]
     fn folders_in_memory_leave_half_of_it_to_processes() {

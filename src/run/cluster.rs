@@ -42,10 +42,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     // The start of a node needs as much processor time as the set-up of an environment. Therefore the start takes one
     // of the slots that also limit set-ups (`--jobs`).
     let starting = context.jobs.take(plan.priority).await;
-    let setup = context.sink.setup(
-        format!("cluster/{}", plan.name),
-        format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
-    );
+    let setup =
+        context.sink.setup(format!("cluster/{}", plan.name), format!("cluster {} ({})", plan.name, supplied.node()));
     let say = |text: &str| setup.progress(text);
     let began = Instant::now();
     let Started { cluster, mut provisioned } = match own::start(context, plan, supplied, &say).await {

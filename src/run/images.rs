@@ -33,6 +33,14 @@ pub(super) struct Supplied {
     pub(super) references: BTreeMap<String, String>,
 }
 
+impl Supplied {
+    /// Which node the clusters run, in words.
+    pub(super) fn node(&self) -> String {
+        let form = if self.published { "published k3s" } else { "source-built node" };
+        self.cluster.k8s.as_ref().map_or_else(|| form.to_owned(), |version| format!("{form}, Kubernetes {version}"))
+    }
+}
+
 /// The images that a plan needs. Each entry says who needs the image: the engine (`engine`), a node, which gets the
 /// image as an archive (`archive`), or both.
 pub fn wants(plan: &Plan) -> Vec<Want> {
@@ -77,7 +85,7 @@ pub async fn fetch(
         supply_of(recipes, policy, engine, provision, wanted, sink, cancel.clone()).await
     };
     let has = async |name: &str| supply(&[published(name)], &Sink::silent()).await.map(drop);
-    let mut lacking = skipped::lacking(plan, has).await?;
+    let mut lacking = skipped::lacking(plan, &only_published(recipes)?, has).await?;
     if on_request == OnRequest::OnlyBuilt {
         lacking.extend(skipped::on_request(unbuilt(recipes, policy, engine, plan).await?));
     }
@@ -101,6 +109,11 @@ pub async fn supply_of(
     let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(policy, engine);
     obtain_all(&request, wanted, sink, cancel).await
+}
+
+/// The images of which the user chose a version that has no recipe, so that only a registry has it.
+pub(super) fn only_published(recipes: &Recipes) -> Result<Vec<&'static str>, ImageError> {
+    Ok(Lock::listed(recipes)?.only_published(recipes.versions()).collect())
 }
 
 /// The images of a plan that are built only on request, and are not built yet.
@@ -150,9 +163,10 @@ impl Supplies {
     }
 }
 
-/// A request for a published image that has no recipe. A node needs this image as an archive in its air-gap folder.
+/// A request for a published image that has no recipe. A node needs this image as an archive in its air-gap folder. The
+/// engine needs the image of the node itself.
 fn published(name: &str) -> Want {
-    Want { name: name.to_owned(), engine: false, archive: true }
+    Want { name: name.to_owned(), engine: name == NODE, archive: name != NODE }
 }
 
 /// Obtains a published image that has no recipe. Progress and failure are not reported, because a failure is not an
@@ -183,6 +197,7 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
     Ok(Supplied {
         cluster: cluster::Images {
             node: reference(NODE),
+            k8s: options.recipes.versions().k8s.clone(),
             agent: reference(AGENT),
             outside: plan.outside_images().into_iter().map(|name| (name.to_owned(), reference(name))).collect(),
             archives: archives.collect(),

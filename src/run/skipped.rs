@@ -12,7 +12,7 @@ use parallax_vocab::event::{Failure, Outcome};
 use super::error::RunError;
 use super::machine::Machine;
 use super::{Context, images};
-use parallax_images::ImageError;
+use parallax_images::{ImageError, NODE};
 use parallax_plan::{EnvironmentPlan, Plan, VariantPlan};
 
 /// What a run does with images that are built only on request (`on-request` in images.lock).
@@ -87,6 +87,9 @@ pub(super) fn skip(context: &Context, variant: &VariantId, reasons: &[String]) {
 pub(super) struct Lack {
     pub(super) failure: Failure,
     why: Why,
+    /// Whether every environment that uses the image lacks it. Otherwise only those scenarios count that declare that
+    /// they require the published image.
+    everywhere: bool,
 }
 
 /// The kind of reason why an image cannot be obtained.
@@ -108,8 +111,10 @@ pub(super) async fn possible<'a>(
     machine: &Machine,
     plan: &'a Plan,
 ) -> Result<Cow<'a, Plan>, RunError> {
-    let mut lacking = lacking(plan, async |name| images::obtain_published(context, machine, name).await).await?;
     let options = &context.options;
+    let chosen = images::only_published(&options.recipes)?;
+    let obtain = async |name: &str| images::obtain_published(context, machine, name).await;
+    let mut lacking = lacking(plan, &chosen, obtain).await?;
     if options.on_request == OnRequest::OnlyBuilt {
         lacking.extend(on_request(images::unbuilt(&options.recipes, options.k3s, &machine.engine, plan).await?));
     }
@@ -117,7 +122,7 @@ pub(super) async fn possible<'a>(
         return Ok(Cow::Borrowed(plan));
     }
     for environment in plan.clusters.iter().flat_map(|it| &it.environments) {
-        let used = unbuilt(environment, &lacking);
+        let used = missing(environment, &lacking);
         for variant in &environment.variants {
             let lacks = lacks(variant, &used, &lacking);
             if !lacks.is_empty() {
@@ -130,19 +135,24 @@ pub(super) async fn possible<'a>(
 }
 
 /// The published images that scenarios require and that cannot be obtained. The key is the name of the image, the
-/// value says why it cannot be obtained.
+/// value says why it cannot be obtained. `chosen` are images of which the user chose a version that is only published.
 pub(super) async fn lacking(
     plan: &Plan,
+    chosen: &[&'static str],
     obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
 ) -> Result<BTreeMap<String, Lack>, ImageError> {
     let mut lacking = BTreeMap::new();
-    for name in required(plan) {
+    let is_used = |name: &&&str| **name == NODE || plan.clusters.iter().any(|it| it.all_images().contains(**name));
+    let mut names = required(plan);
+    names.extend(chosen.iter().filter(is_used).map(|&name| name.to_owned()));
+    for name in names {
         match obtain(&name).await {
             Ok(()) => {}
             Err(error @ (ImageError::NotPublished { .. } | ImageError::Unreachable { .. })) => {
                 let unpublished = matches!(error, ImageError::NotPublished { .. });
                 let why = if unpublished { Why::Unpublished } else { Why::Unreachable };
-                lacking.insert(name, Lack { failure: error.failure(), why });
+                let everywhere = chosen.contains(&name.as_str());
+                lacking.insert(name, Lack { failure: error.failure(), why, everywhere });
             }
             Err(error) => return Err(error),
         }
@@ -157,7 +167,7 @@ pub(super) fn on_request(unbuilt: Vec<String>) -> impl Iterator<Item = (String, 
             "image `{name}` takes many minutes to build, so a run without a filter does not build it; a run that names the scenario does, and so does `parallax images build {name}`"
         );
         let failure = Failure { what, fix: None, evidence: Vec::new() };
-        (name, Lack { failure, why: Why::OnRequest })
+        (name, Lack { failure, why: Why::OnRequest, everywhere: true })
     })
 }
 
@@ -169,17 +179,16 @@ fn required(plan: &Plan) -> Vec<String> {
     all
 }
 
-/// The missing images that an environment uses and that are built only on request.
-fn unbuilt<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
-    let used = environment.all_images().into_iter().filter_map(|name| lacking.get(name));
-    used.filter(|it| it.why == Why::OnRequest).collect()
+/// The missing images that an environment uses, and without which none of its variants can run.
+fn missing<'a>(environment: &EnvironmentPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
+    let used = environment.all_images().into_iter().chain([NODE]).filter_map(|name| lacking.get(name));
+    used.filter(|it| it.everywhere).collect()
 }
 
-/// Returns the missing images that prevent a variant from running. `unbuilt` are the missing images of the variant's
-/// environment that are built only on request.
-fn lacks<'a>(variant: &VariantPlan, unbuilt: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
+/// Returns the missing images that prevent a variant from running. `missing` are those of the variant's environment.
+fn lacks<'a>(variant: &VariantPlan, missing: &[&'a Lack], lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
     let published = variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name));
-    published.chain(unbuilt.iter().copied()).collect()
+    published.chain(missing.iter().copied()).collect()
 }
 
 /// The plan without the variants that require a missing image.
@@ -187,8 +196,8 @@ pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, Lack>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
         for environment in &mut cluster.environments {
-            let unbuilt = unbuilt(environment, lacking);
-            environment.variants.retain(|variant| lacks(variant, &unbuilt, lacking).is_empty());
+            let missing = missing(environment, lacking);
+            environment.variants.retain(|variant| lacks(variant, &missing, lacking).is_empty());
         }
         cluster.environments.retain(|environment| !environment.variants.is_empty());
     }
@@ -202,7 +211,10 @@ mod tests {
 
     #[test]
     fn a_variant_is_skipped_if_that_is_expected_or_if_the_image_does_not_exist() {
-        let lack = |why| Lack { failure: Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() }, why };
+        let lack = |why| {
+            let failure = Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() };
+            Lack { failure, why, everywhere: false }
+        };
         let skips =
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, why, skipped) in [

@@ -18,3 +18,4 @@ mod saved;
 mod selection;
 mod stores;
 mod stranger;
+mod versions;

@@ -117,7 +117,7 @@ async fn the_node_keeps_its_contract_before_and_outside_of_a_cluster() {
 
 /// Returns the reference of the source-built node image.
 async fn node_image(bench: &Bench) -> String {
-    let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    let recipes = Recipes::of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
     let sink = Sink::new(|event| eprintln!("{event:?}"));
     let supplied =

@@ -16,6 +16,7 @@ use super::digest::Fields;
 use super::error::ImageError;
 use super::lock::Lock;
 use super::tree::files_below;
+use parallax_vocab::Versions;
 
 static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images");
 
@@ -33,18 +34,45 @@ fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Where the images.lock and the recipes of a run come from. A build from a recipe runs programs as the user, and
 /// images can run privileged. So the user must decide whose recipes a run may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recipes {
-    /// The value is the root folder of a project. The recipes in its folder `images` are used. If the project has no
-    /// `images/images.lock`, the shipped recipes are used.
-    Of(PathBuf),
-    /// The recipes that Parallax ships.
-    Shipped,
+pub struct Recipes {
+    /// The root folder of the project whose recipes in its folder `images` are used. If the project has no
+    /// `images/images.lock`, the shipped recipes are used. `None` for the recipes that Parallax ships.
+    project: Option<PathBuf>,
+    /// The versions that are used in place of the defaults.
+    versions: Versions,
 }
 
 impl Recipes {
+    /// The recipes of the project with this root folder, or the shipped ones if it has none.
+    pub fn of(project: impl Into<PathBuf>) -> Self {
+        Self { project: Some(project.into()), versions: Versions::default() }
+    }
+
+    /// The recipes that Parallax ships.
+    pub fn shipped() -> Self {
+        Self { project: None, versions: Versions::default() }
+    }
+
+    /// These recipes with other versions in place of the defaults.
+    #[must_use]
+    pub fn at(self, versions: Versions) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// The versions that are used in place of the defaults.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// The folder `images` of the project, if the project has a list of images.
+    fn own(&self) -> Option<PathBuf> {
+        let images = self.project.as_ref()?.join("images");
+        images.join("images.lock").exists().then_some(images)
+    }
+
     /// Whether the recipes belong to a project and differ from the shipped ones, so that the user has to allow them.
     pub fn are_foreign(&self) -> bool {
-        let Self::Of(project) = self else { return false };
+        let Some(project) = &self.project else { return false };
         let own = project.join("images");
         match own.symlink_metadata() {
             Err(_) => return false,
@@ -71,22 +99,19 @@ impl Lock {
     /// project is a symbolic link, the shipped list is returned, because the link may lead to a folder of somebody
     /// else.
     pub fn listed(recipes: &Recipes) -> Result<Self, ImageError> {
-        let is_link = |it: &Path| it.join("images").symlink_metadata().is_ok_and(|it| it.is_symlink());
-        let recipes = match recipes {
-            Recipes::Of(project) if is_link(project) => &Recipes::Shipped,
-            recipes => recipes,
-        };
+        let is_link = |it: &PathBuf| it.join("images").symlink_metadata().is_ok_and(|it| it.is_symlink());
+        let shipped = Recipes::shipped().at(recipes.versions.clone());
+        let recipes = if recipes.project.as_ref().is_some_and(is_link) { &shipped } else { recipes };
         let text = || files().find_map(|(path, text)| (path == "images.lock").then_some(text));
         Self::below(recipes, || Self::parse(Path::new("images"), text().unwrap_or_default()))
     }
 
     fn below(recipes: &Recipes, shipped: impl FnOnce() -> Result<Self, ImageError>) -> Result<Self, ImageError> {
-        match recipes {
-            Recipes::Of(project) if project.join("images/images.lock").exists() => {
-                Self::load(&project.join("images"), shipped)
-            }
-            Recipes::Of(_) | Recipes::Shipped => shipped(),
-        }
+        let lock = match recipes.own() {
+            Some(images) => Self::load(&images, shipped)?,
+            None => shipped()?,
+        };
+        lock.at(&recipes.versions)
     }
 }
 
@@ -141,12 +166,12 @@ mod tests {
     fn a_project_without_images_gets_the_repositorys_own() {
         let home = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(home.path().join("cache")).expect("opens");
-        let own = Recipes::Of(home.path().to_owned());
+        let own = Recipes::of(home.path().to_owned());
         let first = Lock::of(&own, &cache).expect("valid");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
         let folder = first.images[0].folder.clone();
         assert_eq!(texts(&folder), texts(&repository));
-        for again in [&own, &Recipes::Shipped] {
+        for again in [&own, &Recipes::shipped()] {
             let again = Lock::of(again, &cache).expect("valid");
             assert!(again.images.iter().all(|it| it.folder == folder));
         }
@@ -160,9 +185,9 @@ mod tests {
         let text = "images: [{ name: own, for: x, reference: 'x/own:1' }]";
         fs::write(home.path().join("images/images.lock"), text).expect("written");
         let lock = |recipes| Lock::of(&recipes, &cache).expect("valid");
-        let own = lock(Recipes::Of(home.path().to_owned()));
+        let own = lock(Recipes::of(home.path().to_owned()));
         assert_eq!(own.images.iter().map(|it| it.name.value.as_str()).collect::<Vec<_>>(), ["own"]);
-        assert!(lock(Recipes::Shipped).images.len() > 1);
+        assert!(lock(Recipes::shipped()).images.len() > 1);
     }
 
     #[test]
@@ -173,23 +198,23 @@ mod tests {
         fs::create_dir(&images).expect("made");
         let text = "extends: shipped\nimages:\n  - { name: app, for: x, reference: 'x/app:1' }\n  - { name: minio, for: x, recipe: minio }";
         fs::write(images.join("images.lock"), text).expect("written");
-        let lock = Lock::of(&Recipes::Of(home.path().to_owned()), &cache).expect("valid");
-        let shipped = Lock::of(&Recipes::Shipped, &cache).expect("valid");
+        let lock = Lock::of(&Recipes::of(home.path().to_owned()), &cache).expect("valid");
+        let shipped = Lock::of(&Recipes::shipped(), &cache).expect("valid");
         assert_eq!(lock.images.len(), shipped.images.len() + 1);
         assert_eq!(lock.entry("app").expect("added").published(), Some("x/app:1"));
         assert_eq!(lock.entry("minio").expect("replaced").folder, images);
         assert_eq!(lock.entry("k3s").expect("shipped").folder, shipped.images[0].folder);
         fs::write(images.join("images.lock"), "extends: other\nimages: []").expect("written");
-        let wrong = Lock::of(&Recipes::Of(home.path().to_owned()), &cache).expect_err("no such list").to_string();
+        let wrong = Lock::of(&Recipes::of(home.path().to_owned()), &cache).expect_err("no such list").to_string();
         assert!(wrong.contains("images.lock:1:") && wrong.contains("shipped"), "{wrong}");
     }
 
     #[test]
     fn what_a_project_says_of_images_is_foreign_unless_it_is_what_is_shipped() {
         let home = tempfile::tempdir().expect("a folder");
-        let own = Recipes::Of(home.path().to_owned());
+        let own = Recipes::of(home.path().to_owned());
         assert!(!own.are_foreign(), "no images/");
-        assert!(!Recipes::Shipped.are_foreign());
+        assert!(!Recipes::shipped().are_foreign());
         for (path, text) in files() {
             let file = home.path().join("images").join(path);
             fs::create_dir_all(file.parent().expect("a folder")).expect("made");

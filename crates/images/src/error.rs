@@ -58,6 +58,18 @@ pub enum ImageError {
         /// The names of all images in `images.lock`, separated by commas.
         known: String,
     },
+    /// The version that the user named is not one version of the image in `images.lock`.
+    #[error("{}", version_words(image, wanted, several, known))]
+    NoVersion {
+        /// The name of the image in `images.lock`.
+        image: String,
+        /// The version that the user named.
+        wanted: String,
+        /// The versions that the user can have meant; empty if there is none.
+        several: Vec<String>,
+        /// All versions of the image.
+        known: Vec<String>,
+    },
     /// A recipe needs a tool that the machine lacks.
     #[error("image {image} cannot be built without {tool}: {why}")]
     Tool {
@@ -187,6 +199,17 @@ pub enum ImageError {
     Cancelled,
 }
 
+/// The message about a version that is not one version of an image.
+fn version_words(image: &str, wanted: &str, several: &[String], known: &[String]) -> String {
+    if !several.is_empty() {
+        return format!("{wanted:?} can be several versions of image {image}: {}", several.join(", "));
+    }
+    if known.is_empty() {
+        return format!("images.lock names no versions of image {image}, so {wanted:?} cannot be chosen");
+    }
+    format!("images.lock has no version {wanted:?} of image {image}; it has {}", known.join(", "))
+}
+
 impl ImageError {
     /// The error in the form that the record stores: the message, with evidence and fix.
     pub fn failure(&self) -> Failure {
@@ -206,6 +229,7 @@ impl ImageError {
                 | Self::Unreadable { .. }
                 | Self::Bundle { .. }
                 | Self::Unknown { .. }
+                | Self::NoVersion { .. }
                 | Self::NoRecipe { .. }
         )
     }
@@ -252,6 +276,7 @@ impl ImageError {
             | Self::Unreadable { .. }
             | Self::Unwritten { .. }
             | Self::Unknown { .. }
+            | Self::NoVersion { .. }
             | Self::NoRecipe { .. }
             | Self::Engine { .. }
             | Self::Cancelled => return None,

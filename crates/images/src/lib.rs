@@ -32,6 +32,7 @@ mod store;
 mod supply;
 mod tool;
 mod tree;
+mod versions;
 mod wheels;
 mod yaml;
 
@@ -47,3 +48,4 @@ pub use recipe::{Config, Recipe};
 pub use store::{ImageStore, Registries};
 pub use supply::{K3s, Source};
 pub use tool::Tools;
+pub use versions::MINIO;

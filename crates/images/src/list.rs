@@ -20,6 +20,8 @@ use parallax_record::Sink;
 pub struct Row {
     /// The name of the image.
     pub name: String,
+    /// The version by which a user can choose the image; `None` if it has no such name.
+    pub version: Option<String>,
     /// The purpose of the image, in one sentence.
     pub purpose: String,
     /// The reference under which the image is published; `None` if it is not published.
@@ -89,6 +91,7 @@ pub async fn list(
         }
         rows.push(Row {
             name,
+            version: entry.named_version().map(str::to_owned),
             purpose: entry.purpose.clone(),
             reference: entry.published().map(str::to_owned),
             digest: entry.digest.as_ref().map(|digest| digest.value.clone()),
@@ -135,8 +138,8 @@ pub struct Present {
     tags: BTreeSet<String>,
     /// The paths of the images' archives and layers in the cache, and of the programs that were unpacked there.
     files: BTreeSet<PathBuf>,
-    /// The names of the images whose recipe cannot be hashed now, because they contain a program of this workspace
-    /// that is not built.
+    /// The names of the recipes that cannot be hashed now, because their images contain a program of this workspace that
+    /// is not built. The tag of an image contains the name of its recipe.
     unknown: BTreeSet<String>,
 }
 
@@ -153,7 +156,7 @@ impl Present {
     pub fn of(lock: &Lock, binaries: &Binaries, cache: &Cache) -> Self {
         let mut present = Self::default();
         present.files.extend(binaries.unpacked(cache));
-        for entry in &lock.images {
+        for entry in lock.images.iter().chain(&lock.others) {
             present.files.extend(entry.digest.as_ref().map(|digest| cache.bundled(&entry.name.value, &digest.value)));
             match Prepared::new(entry, binaries, cache) {
                 Ok(Some(prepared)) => {
@@ -162,7 +165,7 @@ impl Present {
                     present.tags.insert(prepared.tag);
                 }
                 Ok(None) => {}
-                Err(_) => drop(present.unknown.insert(entry.name.value.clone())),
+                Err(_) => present.unknown.extend(entry.recipe.as_ref().map(|recipe| recipe.value.clone())),
             }
         }
         present

@@ -15,8 +15,11 @@ pub const NODE: &str = "k3s";
 /// The list of images from `images.lock`.
 #[derive(Clone, Debug, Default)]
 pub struct Lock {
-    /// The images, in the order of the file.
+    /// The images, in the order of the file. Of an image with several versions, this is the chosen one, or else the
+    /// default.
     pub images: Vec<Entry>,
+    /// The versions of images that are not chosen. Each has the name of its image.
+    pub others: Vec<Entry>,
 }
 
 /// One image that `images.lock` lists.
@@ -52,6 +55,27 @@ pub struct Entry {
     /// and a selected scenario needs the image. The build of such an image takes many minutes.
     #[serde(default, rename = "on-request")]
     pub on_request: bool,
+    /// The version of the software in the image, by which a user can choose it. It is absent if the image has one
+    /// version only, or if its published and its built form have different versions.
+    #[serde(default)]
+    pub version: Option<Spanned<String>>,
+    /// Further versions of the image that a user can choose. When the list is loaded, each becomes an entry of its own
+    /// in [`Lock::others`], and this list is empty.
+    #[serde(default)]
+    versions: Vec<Offer>,
+}
+
+/// A version of an image that a user can choose. Everything else is as for the image itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Offer {
+    version: Spanned<String>,
+    #[serde(default)]
+    reference: Option<Spanned<String>>,
+    #[serde(default)]
+    digest: Option<Spanned<String>>,
+    #[serde(default)]
+    recipe: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +143,7 @@ impl Lock {
                 return Err(yaml::invalid(file, &entry.name, format!("image {name:?} is listed twice")));
             }
             entry.check(file)?;
+            let offers = entry.offers(file)?;
             if let Some(within) = &entry.within
                 && !self.images.iter().any(|other| other.name.value == within.value && other.within.is_none())
             {
@@ -126,6 +151,8 @@ impl Lock {
                 return Err(yaml::invalid(file, within, message));
             }
             folder.clone_into(&mut entry.folder);
+            self.others.retain(|other| other.name.value != name);
+            self.others.extend(offers.into_iter().map(|offer| Entry { folder: folder.to_owned(), ..offer }));
             match self.images.iter_mut().find(|other| other.name.value == name) {
                 Some(other) => *other = entry,
                 None => self.images.push(entry),
@@ -142,11 +169,46 @@ impl Entry {
         self.reference.as_ref().map(|reference| reference.value.as_str())
     }
 
+    /// The version by which a user can choose this image; `None` if it has no such name.
+    pub fn named_version(&self) -> Option<&str> {
+        self.version.as_ref().map(|version| version.value.as_str())
+    }
+
+    /// Takes the further versions of this image, each as an entry of its own.
+    fn offers(&mut self, file: &Path) -> Result<Vec<Self>, ImageError> {
+        let mut seen: Vec<String> = self.named_version().map(str::to_owned).into_iter().collect();
+        let mut offers = Vec::new();
+        for offer in std::mem::take(&mut self.versions) {
+            let version = offer.version.value.clone();
+            if seen.contains(&version) {
+                let message = format!("version {version:?} of image {} is listed twice", self.name.value);
+                return Err(yaml::invalid(file, &offer.version, message));
+            }
+            let entry = Self {
+                // A version without a recipe is never built, so it gets no further names.
+                also: if offer.recipe.is_some() { self.also.clone() } else { Vec::new() },
+                reference: offer.reference,
+                digest: offer.digest,
+                recipe: offer.recipe,
+                version: Some(offer.version),
+                on_request: false,
+                ..self.clone()
+            };
+            entry.check(file)?;
+            offers.push(entry);
+            seen.push(version);
+        }
+        Ok(offers)
+    }
+
     fn check(&self, file: &Path) -> Result<(), ImageError> {
         let name = &self.name.value;
         let wrong = |at: &Spanned<String>, message: String| Err(yaml::invalid(file, at, message));
         if !is_plain(name) {
             return wrong(&self.name, format!("{name:?} is not a name: use a-z, 0-9, - and ."));
+        }
+        if let Some(version) = self.version.as_ref().filter(|it| !is_version(&it.value)) {
+            return wrong(version, format!("{:?} is not a version: use letters, digits, - and .", version.value));
         }
         for reference in self.reference.iter().chain(&self.also) {
             if let Err(message) = check_reference(&reference.value) {
@@ -168,9 +230,10 @@ impl Entry {
             Some(recipe) if !is_plain(&recipe.value) => {
                 wrong(recipe, format!("{:?} is not a folder beside images.lock: use a-z, 0-9, - and .", recipe.value))
             }
-            None if self.reference.is_none() => {
-                wrong(&self.name, format!("image {name} has neither a reference nor a recipe; it needs one of them"))
-            }
+            None if self.reference.is_none() => wrong(
+                self.version.as_ref().unwrap_or(&self.name),
+                format!("image {name} has neither a reference nor a recipe; it needs one of them"),
+            ),
             None if !self.also.is_empty() => {
                 wrong(&self.also[0], format!("image {name} has `also` names and no recipe that would build it"))
             }
@@ -186,6 +249,12 @@ fn is_plain(name: &str) -> bool {
         && !name.starts_with(['-', '.'])
         && !name.contains("..")
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+}
+
+/// Whether a version is safe in the id of a variant, which separates versions by other characters.
+fn is_version(version: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    (1..=60).contains(&version.len()) && version.bytes().all(good)
 }
 
 pub(super) fn is_digest(text: &str) -> bool {
@@ -251,6 +320,25 @@ mod tests {
             ("images:\n  - { name: a, for: x, recip: a }", "images.lock:2:"),
             ("images:\n  - { name: a, recipe: a }", "missing field `for`"),
             ("images:\n  - { name: a, name: b, for: x, recipe: a }", "duplicate"),
+            (
+                "images:\n  - { name: a, for: x, recipe: a, versions: [{ version: 1.0.1 }] }",
+                ":2:57: image a has neither a reference nor a recipe",
+            ),
+            (
+                "images:\n  - { name: a, for: x, recipe: a, version: 1.0.1, versions: [{ version: 1.0.1, recipe: b }] }",
+                "version \"1.0.1\" of image a is listed twice",
+            ),
+            (
+                "images:\n  - { name: a, for: x, recipe: a, versions: [{ version: 'a,b', recipe: b }] }",
+                "\"a,b\" is not a version",
+            ),
+            ("images:\n  - { name: a, for: x, recipe: a, version: '' }", "\"\" is not a version"),
+            ("images:\n  - { name: a, for: x, recipe: a, versions: [{ recipe: b }] }", "missing field `version`"),
+            ("images:\n  - { name: a, for: x, recipe: a, versions: [{ version: 1.0.1, recip: b }] }", "images.lock:2:"),
+            (
+                "images:\n  - { name: a, for: x, recipe: a, versions: [{ version: 1.0.1, reference: 'x/a:latest' }] }",
+                "x/a:latest floats",
+            ),
             ("imagez: []", "images.lock:1:"),
         ];
         for (text, part) in table {

@@ -127,6 +127,11 @@ impl ClusterPlan {
         self.containers().map(|(_, it)| it.image.as_str()).collect()
     }
 
+    /// The names of all images that the cluster's environments need.
+    pub fn all_images(&self) -> BTreeSet<&str> {
+        self.environments.iter().flat_map(EnvironmentPlan::all_images).collect()
+    }
+
     /// The containers that fixtures start outside the cluster, each with the id of its fixture.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
         let fixtures = self.environments.iter().flat_map(|it| &it.fixtures);

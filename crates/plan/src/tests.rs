@@ -81,6 +81,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
                 again: vec![],
                 shard: None,
                 standing: false,
+                versions: Vec::new(),
             }),
         ),
         setup(1_000, "cluster/c1"),

@@ -33,6 +33,10 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
         };
         let _ = writeln!(out, "| {} | {verdict} | {} |", code(variant.id.as_str()), seconds(variant.took_ms));
     }
+    let versions = summary.run.iter().flat_map(|run| &run.versions).map(ToString::to_string).collect::<Vec<_>>();
+    if !versions.is_empty() {
+        let _ = write!(out, "\nVersions: {}\n", plain(&versions.join("; ")));
+    }
     for variant in summary.variants().filter(|variant| !variant.problems().is_empty()) {
         of_variant(&mut out, summary, variant, command);
     }

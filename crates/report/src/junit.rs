@@ -60,6 +60,10 @@ fn environment(summary: &Summary) -> TestSuite {
     }
     suite.set_system_out(text);
     suite.add_property(("answers that no store confirms", summary.unconfirmed().to_string().as_str()));
+    let versions = summary.run.iter().flat_map(|run| &run.versions).map(ToString::to_string).collect::<Vec<_>>();
+    if !versions.is_empty() {
+        suite.add_property(("versions", versions.join("; ").as_str()));
+    }
     if summary.fails_as_a_whole() {
         let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
         let failure = failure.or_else(|| summary.setups.iter().find_map(|setup| setup.error.as_ref()));

@@ -42,6 +42,7 @@ impl Tape {
                 again: vec!["--k3s".into(), "built".into()],
                 shard: None,
                 standing: false,
+                versions: Vec::new(),
             }),
         );
         tape

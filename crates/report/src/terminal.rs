@@ -307,6 +307,10 @@ impl Out<'_> {
 
     fn files(&mut self, summary: &Summary) {
         if let Some(run) = &summary.run {
+            if !run.versions.is_empty() {
+                let versions: Vec<String> = run.versions.iter().map(ToString::to_string).collect();
+                self.line(&format!("versions {}", versions.join("; ")));
+            }
             let at = run.directory.trim_end_matches('/');
             self.line(&format!("reports  {at}/report.html, junit.xml and record.jsonl (run {})", run.run));
         }
@@ -362,11 +366,13 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
 /// Returns the command with which the user can run this variant again. The command contains the options of this run
 /// that change the behaviour of a variant.
 pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
-    let which = match variant.id.parts() {
+    let plain = variant.id.without_versions();
+    let which = match plain.parts() {
         (scenario, Some(name)) => format!("{scenario} --break {name}"),
         (scenario, None) => scenario.to_owned(),
     };
-    let options = summary.run.iter().flat_map(|run| &run.again);
+    let versions = variant.id.versions().unwrap_or_default().arguments();
+    let options = summary.run.iter().flat_map(|run| &run.again).chain(&versions);
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
@@ -383,7 +389,10 @@ pub(crate) fn look_in(summary: &Summary, variant: &Variant) -> Option<String> {
     // a step, the command names the `repeat` that contains the step.
     let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
     let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
-    Some(format!("parallax up {}{before}", variant.id))
+    let run = summary.run.as_ref().and_then(|run| run.versions.first());
+    let versions = variant.id.versions().or_else(|| run.cloned()).unwrap_or_default().arguments();
+    let versions = versions.iter().fold(String::new(), |line, word| format!("{line} {word}"));
+    Some(format!("parallax up {}{before}{versions}", variant.id.without_versions()))
 }
 
 /// Returns the text that follows the verdict in the line of a variant.

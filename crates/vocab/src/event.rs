@@ -15,6 +15,7 @@ use crate::id::{RunId, StepId, VantageId, VariantId};
 pub use crate::problem::{BLOCKED, FAILURE, Problem};
 use crate::question::Question;
 use crate::signature::SignatureFinding;
+use crate::versions::Versions;
 
 /// One event with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -147,6 +148,10 @@ pub struct RunStarted {
     /// Whether the run keeps its environment until a user ends it (`parallax up`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standing: bool,
+    /// The versions that the user asked for: one entry for each combination. Empty if the run uses the defaults. With
+    /// several entries, the id of each variant names the versions at which it ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Versions>,
 }
 
 /// A shard: one part of a run that is divided over several machines.

@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::versions::Versions;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -61,7 +63,8 @@ id!(
 id!(
     /// The id of a variant. The id of a baseline is the id of its scenario, for example `presign/presigned-url`. The id
     /// of a break or of a declared change is the id of the scenario, a `+`, and the name of the break or of the change:
-    /// `presign/presigned-url+no-rewrite`.
+    /// `presign/presigned-url+no-rewrite`. If a run has a variant at several versions of a system, the id of the scenario
+    /// is followed by `@` and these versions: `presign/presigned-url@k8s-1.33.13+no-rewrite`.
     VariantId
 );
 impl VariantId {
@@ -83,5 +86,48 @@ impl VariantId {
     #[must_use]
     pub fn parts(&self) -> (&str, Option<&str>) {
         self.0.split_once('+').map_or((&self.0, None), |(scenario, name)| (scenario, Some(name)))
+    }
+
+    /// The id of this variant in a run that has it at several versions. The id must not name versions already.
+    #[must_use]
+    pub fn at(&self, versions: &Versions) -> Self {
+        let (scenario, change) = self.parts();
+        let change = change.map(|it| format!("+{it}")).unwrap_or_default();
+        Self(format!("{scenario}@{}{change}", versions.id()))
+    }
+
+    /// The versions that the id names; `None` if it names none.
+    #[must_use]
+    pub fn versions(&self) -> Option<Versions> {
+        self.scenario().split_once('@').and_then(|(_, versions)| Versions::of_id(versions))
+    }
+
+    /// The id without versions, as the project has it.
+    #[must_use]
+    pub fn without_versions(&self) -> Self {
+        if self.versions().is_none() {
+            return self.clone();
+        }
+        let (scenario, change) = self.parts();
+        let scenario = scenario.split_once('@').map_or(scenario, |(scenario, _)| scenario);
+        Self(change.map_or_else(|| scenario.to_owned(), |it| format!("{scenario}+{it}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_with_versions_is_the_id_without_them_and_the_versions() {
+        let versions = Versions { k8s: Some("1.33.13".to_owned()), minio: None };
+        for (plain, at) in [("presign/a", "presign/a@k8s-1.33.13"), ("presign/a+b", "presign/a@k8s-1.33.13+b")] {
+            let plain = VariantId::from(plain);
+            assert_eq!(plain.at(&versions).as_str(), at);
+            assert_eq!(plain.at(&versions).versions().as_ref(), Some(&versions));
+            assert_eq!(plain.at(&versions).without_versions(), plain);
+            assert_eq!((plain.versions(), plain.without_versions()), (None, plain.clone()));
+            assert_eq!(plain.at(&versions).change(), plain.change());
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod signature;
 mod sources;
 pub mod store;
 pub mod tally;
+mod versions;
 pub mod wire;
 pub mod world;
 
@@ -36,3 +37,4 @@ pub use question::{Probe, Question, View};
 pub use secret::Secret;
 pub use sources::{in_full, sources};
 pub use store::{StoreKind, WitnessKind};
+pub use versions::Versions;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use parallax_language::scenario::Span;
 
-use super::{K3s, LockOf, Selection};
+use super::{K3s, LockOf, Selection, Versions};
 use crate::bucket::Place;
 
 /// Arguments of `e2e`.
@@ -88,6 +88,7 @@ impl E2e {
         if self.common.k3s != K3s::Auto {
             words.extend(["--k3s".to_owned(), word(&self.common.k3s)]);
         }
+        words.extend(self.common.versions.again());
         if self.common.lock != LockOf::Auto {
             words.extend(["--lock".to_owned(), word(&self.common.lock)]);
         }
@@ -116,7 +117,7 @@ pub struct Theirs {
     /// Run in the cluster of this kubeconfig, and start no cluster and no container. The run creates a namespace for
     /// each environment, changes nothing that it has not created, and removes everything before it ends. A scenario
     /// that needs more than the cluster gives is skipped, and the report contains the reason.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "keep_on_failure", "provision"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "keep_on_failure", "provision", "k8s"])]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig [default: the current context].
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
@@ -185,6 +186,9 @@ pub struct Common {
     /// The node image that the run uses.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
+    /// The options for the versions of the systems under test.
+    #[command(flatten)]
+    pub versions: Versions,
     /// The source of the list of images (images.lock) and of the recipes.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
@@ -259,6 +263,7 @@ mod tests {
             ("parallax e2e", ""),
             ("parallax e2e presign --k3s built --seed 7 --jobs 2 --keep", "--k3s built --seed 7"),
             ("parallax e2e --lock shipped --allow-host-programs --shuffle=3", "--lock shipped --allow-host-programs"),
+            ("parallax e2e --k8s 1.33 --minio 2025-09", "--k8s 1.33 --minio 2025-09"),
             ("parallax e2e --allow-host-programs=unconfined", "--allow-host-programs=unconfined"),
             ("parallax e2e --kubeconfig k --images-present", "--kubeconfig k --images-present"),
             ("parallax e2e --kubeconfig k --name-server 127.0.0.1:53", "--kubeconfig k --name-server 127.0.0.1:53"),

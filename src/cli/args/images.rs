@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{K3s, LockOf, Selection};
+use super::{K3s, LockOf, Selection, Versions};
 
 const BUNDLE_EXAMPLES: &str = "\
 Examples:
@@ -18,7 +18,8 @@ const BUILD_EXAMPLES: &str = "\
 Examples:
   parallax images build
   parallax images build agent --output archives
-  docker load --input archives/agent.tar";
+  docker load --input archives/agent.tar
+  parallax images build k3s --k8s 1.33";
 const LOAD_EXAMPLES: &str = "\
 Examples:
   parallax images load images.tar
@@ -43,6 +44,9 @@ pub enum ImagesCommand {
         /// The node image to obtain.
         #[arg(long, value_enum, default_value_t = K3s::Auto)]
         k3s: K3s,
+        /// The options for the versions of the images.
+        #[command(flatten)]
+        versions: Versions,
         /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
@@ -75,6 +79,9 @@ pub enum ImagesCommand {
         /// Copy the archive of each image to the file NAME.tar in this folder, which is made if it is missing.
         #[arg(long, short, value_name = "FOLDER")]
         output: Option<PathBuf>,
+        /// The options for the versions of the images.
+        #[command(flatten)]
+        versions: Versions,
         /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
@@ -101,6 +108,9 @@ pub enum ImagesCommand {
         /// The node image to bundle.
         #[arg(long, value_enum, default_value_t = K3s::Auto, help_heading = "Options")]
         k3s: K3s,
+        /// The options for the versions of the images.
+        #[command(flatten)]
+        versions: Versions,
         /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto, help_heading = "Options")]
         lock: LockOf,
@@ -126,6 +136,9 @@ pub enum ImagesCommand {
         /// the images that the scenarios need but the file lacks.
         #[arg(value_name = "FILTER")]
         filters: Vec<String>,
+        /// The options for the versions of the images.
+        #[command(flatten)]
+        versions: Versions,
         /// The source of the list of images (images.lock) and of the recipes.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,

@@ -9,6 +9,7 @@ mod selection;
 mod shards;
 mod shells;
 mod standing;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use self::selection::{Breaks, Selection, Shard};
 pub use self::shards::{Form, Shards};
 pub use self::shells::{Completions, Manual, Shell};
 pub use self::standing::{Down, Enter, Exec, Hold, Logs, Repro, Rerun, Up, Which};
+pub use self::versions::Versions;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\

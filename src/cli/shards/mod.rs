@@ -26,6 +26,7 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     check(&args, &name)?;
     let options = e2e(&args)?;
     let recipes = wiring::recipes(&project.root, options.common.lock)?;
+    let recipes = wiring::at(recipes, &options.common.versions.single("shards")?)?;
     // The chosen variants are not used. The call only makes the command fail if the filters select nothing, or if there
     // are more shards than scenarios.
     let out = session::out_folder(&project.root, &options);

@@ -69,7 +69,7 @@ pub async fn pack(
     let ids: BTreeSet<VariantId> = failed.iter().map(|it| it.variant.clone()).collect();
     let images = images_of(project, &ids, recipes).await?;
     let run = directory.file_name().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut bundle = Bundle::new(RunId::new(run), super::flag(&k3s), failed, images);
+    let mut bundle = Bundle::new(RunId::new(run), (super::flag(&k3s), recipes.versions().clone()), failed, images);
     let (redactor, directory) = (redactor.clone(), directory.to_owned());
     let (root, mut files) = (project.root.clone(), resolved(project, &ids, &redactor));
     let folders = folders(project, &ids, &mut files, &redactor);
@@ -147,7 +147,7 @@ fn folders(
     }
     // The folder with images.lock and recipes is included only if it differs from the one that Parallax ships. The
     // other machine already has the shipped folder.
-    if Recipes::Of(project.root.clone()).are_foreign() {
+    if Recipes::of(project.root.clone()).are_foreign() {
         folders.insert(IMAGES.to_owned());
     }
     folders

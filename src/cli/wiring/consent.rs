@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use parallax_vocab::VariantId;
+use parallax_vocab::{VariantId, Versions};
 
 use super::Project;
 use crate::cli::CliError;
 use crate::cli::args::{HostPrograms, LockOf};
 use crate::cli::printer::is_ci;
-use parallax_images::Recipes;
+use parallax_images::{Lock, Recipes};
 use parallax_language::scenario::HostProgram;
 
 /// Returns where images.lock and the recipes of a run come from: the project, or the files that Parallax ships.
@@ -25,10 +25,17 @@ pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, Cl
     of(project, lock, true)
 }
 
+/// Returns the recipes with the versions that the user wants in place of the defaults. Fails if images.lock does not list
+/// such a version.
+pub fn at(recipes: Recipes, wanted: &Versions) -> Result<Recipes, CliError> {
+    let versions = Lock::listed(&recipes)?.versions(wanted)?;
+    Ok(recipes.at(versions))
+}
+
 fn of(project: &Path, lock: LockOf, is_strange: bool) -> Result<Recipes, CliError> {
-    let own = Recipes::Of(project.to_owned());
+    let own = Recipes::of(project.to_owned());
     match lock {
-        LockOf::Shipped => Ok(Recipes::Shipped),
+        LockOf::Shipped => Ok(Recipes::shipped()),
         LockOf::Auto if is_strange && own.are_foreign() => Err(CliError::Usage(
             "images/ of this project is not what parallax ships: it names images that run privileged, and recipes that run \
              on this machine, and it may be a stranger's; `--lock project` trusts it, `--lock shipped` leaves it out"
@@ -99,7 +106,7 @@ mod tests {
     #[test]
     fn in_ci_a_projects_own_images_need_a_word() {
         let home = tempfile::tempdir().expect("a folder");
-        let own = Recipes::Of(home.path().to_owned());
+        let own = Recipes::of(home.path().to_owned());
         let of = |lock, is_ci| of(home.path(), lock, is_ci).map_err(|error| error.to_string());
         assert_eq!(of(LockOf::Auto, true), Ok(own.clone()), "it has none");
         std::fs::create_dir(home.path().join("images")).expect("made");
@@ -108,7 +115,7 @@ mod tests {
         assert!(of(LockOf::Auto, true).is_err_and(|error| error.contains("--lock project")));
         for is_ci in [false, true] {
             assert_eq!(of(LockOf::Project, is_ci), Ok(own.clone()));
-            assert_eq!(of(LockOf::Shipped, is_ci), Ok(Recipes::Shipped));
+            assert_eq!(of(LockOf::Shipped, is_ci), Ok(Recipes::shipped()));
         }
     }
 }

@@ -144,7 +144,7 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
     let cache = Cache::open()?;
     // Listing images changes nothing and runs nothing, so the project's own images.lock can be used even if its
     // author is not trusted.
-    let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
+    let lock = Lock::of(&Recipes::of(project.to_owned()), &cache)?;
     let binaries = own_programs()?;
     let engine = match parallax_engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
@@ -154,15 +154,22 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
         sink.note("no engine answers; only the cache is looked at");
     }
     let store = engine.as_ref().map(|engine| engine as &dyn ImageStore);
-    let rows = parallax_images::list(&lock, &binaries, &cache, store).await?;
+    let mut rows = parallax_images::list(&lock, &binaries, &cache, store).await?;
+    // The other versions of an image follow the image.
+    let others = Lock { images: lock.others, others: Vec::new() };
+    for other in parallax_images::list(&others, &binaries, &cache, store).await? {
+        let after = rows.iter().rposition(|row| row.name == other.name).map_or(rows.len(), |at| at + 1);
+        rows.insert(after, other);
+    }
     Ok(rows.iter().map(image_words).collect())
 }
 
 fn image_words(row: &parallax_images::Row) -> String {
     let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
     let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
+    let version = row.version.as_ref().map_or_else(String::new, |version| format!("  version    {version}\n"));
     format!(
-        "{}  {}\n  published  {}\n  built      {}\n  now        {at}\n",
+        "{}  {}\n{version}  published  {}\n  built      {}\n  now        {at}\n",
         row.name,
         row.purpose,
         published_words(row),

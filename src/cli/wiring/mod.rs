@@ -19,7 +19,7 @@ mod upload;
 pub use at_once::{at_once, at_once_when_idle};
 pub use bundle::{differences, failed, pack};
 pub use check::check;
-pub use consent::{check_host_programs, recipes, recipes_of_a_stranger};
+pub use consent::{at, check_host_programs, recipes, recipes_of_a_stranger};
 pub use doctor::doctor;
 pub use images::{images_build, images_bundle, images_load};
 pub use machine::{

@@ -50,8 +50,8 @@ impl Project {
         // The user may choose the images.lock that Parallax ships (`--lock shipped`). Therefore an image is unknown
         // only if neither the project's images.lock nor the shipped one lists it. If the project's file contains a
         // mistake, this is reported later, when the file is used.
-        let own = Lock::listed(&Recipes::Of(root.to_owned())).noted("read the project's images.lock");
-        let shipped = Lock::listed(&Recipes::Shipped)?;
+        let own = Lock::listed(&Recipes::of(root.to_owned())).noted("read the project's images.lock");
+        let shipped = Lock::listed(&Recipes::shipped())?;
         let known = own.iter().chain([&shipped]).flat_map(Lock::names).collect::<Vec<_>>();
         diagnostics.extend(unknown_images(&project, &known));
         diagnostics.extend(super::objects::mistakes(&project, &known));
@@ -222,7 +222,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
             if args.labels.is_empty() { FilterError::Nothing } else { FilterError::NothingLeft { because } }.into()
         );
     }
-    let lock = Lock::listed(&Recipes::Of(root.to_owned()))?;
+    let lock = Lock::listed(&Recipes::of(root.to_owned()))?;
     let known = lock.names().collect::<Vec<_>>();
     diagnostics.extend(unknown_images(&project, &known));
     diagnostics.extend(super::objects::mistakes(&project, &known));

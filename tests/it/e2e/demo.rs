@@ -283,7 +283,7 @@ impl Demo<'_> {
 /// [`COREDNS`].
 async fn get_tools(objects: &Objects, folder: &Path) -> String {
     let engine = Engine::connect(&parallax_engine::find(&RealSurroundings).unwrap()).await.unwrap();
-    let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    let recipes = Recipes::of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let names = TOOLS.map(|(name, _)| name).into_iter().chain([COREDNS]);
     let wanted: Vec<Want> = names.map(|it| Want { name: it.to_owned(), engine: true, archive: false }).collect();
     let sink = Sink::silent();

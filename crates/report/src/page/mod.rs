@@ -198,6 +198,10 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("started", run.started.split('.').next().unwrap_or_default().replace('T', " ")));
         facts.push(("took", seconds(summary.phases.total_ms)));
         facts.push(("chosen", if run.filters.is_empty() { "everything".to_owned() } else { run.filters.join(" ") }));
+        if !run.versions.is_empty() {
+            let versions: Vec<String> = run.versions.iter().map(ToString::to_string).collect();
+            facts.push(("versions", versions.join("; ")));
+        }
         if run.demands.proof {
             facts.push(("demanded", "a proof of every matcher".to_owned()));
         }

@@ -167,7 +167,7 @@ fn ports() -> Check {
 async fn images(engine: Option<&Engine>) -> [Check; 3] {
     let looked = async {
         let cache = Cache::open().noted("open the cache")?;
-        let lock = Lock::of(&Recipes::Shipped, &cache).noted("read images.lock")?;
+        let lock = Lock::of(&Recipes::shipped(), &cache).noted("read images.lock")?;
         let binaries = parallax_images::Binaries::of_this_program().noted("find the programs of images")?;
         let store = engine.map(|engine| engine as &dyn ImageStore);
         parallax_images::list(&lock, &binaries, &cache, store).await.noted("look for images")
