@@ -14,7 +14,7 @@ use parallax_images::Recipes;
 use parallax_report::Summary;
 
 /// The variants that were chosen for a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Chosen {
     /// The chosen variants, in the order in which `parallax list` prints them.
     pub(super) selected: Vec<VariantId>,
@@ -90,12 +90,25 @@ fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
         Some(Outcome::Skipped { .. }) => !skips_are_red,
         _ => false,
     };
-    summary.variants().filter(|variant| !green(&variant.outcome)).map(|variant| variant.id.clone()).collect()
+    let red = summary.variants().filter(|variant| !green(&variant.outcome));
+    red.map(|variant| variant.id.without_versions()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variant_that_was_red_at_one_of_several_versions_is_red() {
+        let event = |json: serde_json::Value| serde_json::from_value(json).expect("an event");
+        let failed = serde_json::json!({ "not-as-expected": { "problems": [] } });
+        let ended = |variant: &str| {
+            event(serde_json::json!({ "at_ms": 1, "event": { "variant-ended": {
+                "variant": variant, "outcome": failed, "took_ms": 1 } } }))
+        };
+        let red = red_of(&Summary::from_events(&[ended("a@k8s-1.33.13+b"), ended("a@k8s-1.35.4+b")]));
+        assert_eq!(red.iter().map(VariantId::as_str).collect::<Vec<_>>(), ["a+b"]);
+    }
 
     #[test]
     fn skips_are_red_where_the_run_failed_because_of_them() {

@@ -9,7 +9,7 @@ use parallax_vocab::{VariantId, inert};
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection, Stores};
 use super::wiring::{self, Project};
 use super::{
-    CliError, choose, explain, init, merge, pages, printer, report, repro, session, shards, shells, standing,
+    CliError, choose, explain, init, matrix, merge, pages, printer, report, repro, session, shards, shells, standing,
     stores as table_of_stores,
 };
 use parallax_images::Recipes;
@@ -28,11 +28,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let project = Project::load(&project()?)?;
             wiring::check_kubeconfig(options.theirs.kubeconfig.as_deref(), options.theirs.context.as_deref())?;
             let recipes = wiring::recipes(&project.root, options.common.lock)?;
-            let recipes = wiring::at(recipes, &options.common.versions.single("e2e")?)?;
-            let out = session::out_folder(&project.root, &options);
-            let chosen = choose::choose(&project, &options.selection, (options.common.k3s, &recipes), &out).await?;
-            wiring::check_host_programs(&project, &chosen.selected, options.common.allow_host_programs)?;
-            session::run(&project, chosen, recipes, options, &log, None).await
+            Box::pin(matrix::run(&project, recipes, options, &log)).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args),

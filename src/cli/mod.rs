@@ -9,6 +9,7 @@ mod dispatch;
 mod explain;
 pub mod filter;
 mod init;
+mod matrix;
 mod merge;
 pub mod pages;
 pub mod printer;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parallax_vocab::event::{Demands, Exit, Failure, Outcome, RECORD_FORMAT, RunStarted, ShardOf};
-use parallax_vocab::{Event, EventKind, RunId, VariantId, millis};
+use parallax_vocab::{Event, EventKind, RunId, VariantId, Versions, millis};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,27 @@ pub(super) struct Holding {
     pub(super) until: Option<Until>,
 }
 
+/// What a run is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It is the whole run that the user asked for.
+    Whole,
+    /// It keeps its only variant until `parallax down` removes it.
+    Stands(Holding),
+    /// It is one of several runs, each at other versions. Their joint report is printed at their end, so this run prints
+    /// no report.
+    AtVersions,
+}
+
+/// The result of a run that has a record.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// The exit code of the run.
+    pub(super) exit: Exit,
+    /// The folder of the run.
+    pub(super) directory: PathBuf,
+}
+
 /// The first line that the process of `parallax hold` prints on standard output. The line says that other processes can
 /// now send requests.
 pub(super) const LISTENING: &str = "listening";
@@ -76,8 +97,10 @@ pub(super) async fn run(
     recipes: Recipes,
     options: E2e,
     log: &Log,
-    holding: Option<Holding>,
-) -> Result<Exit, CliError> {
+    role: Role,
+) -> Result<Ran, CliError> {
+    let is_printed = !matches!(role, Role::AtVersions);
+    let holding = if let Role::Stands(holding) = role { Some(holding) } else { None };
     let whole = whole(project, &chosen.selected);
     if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
         return Err(CliError::Usage(
@@ -108,25 +131,19 @@ pub(super) async fn run(
         None => (display, None, None),
     };
     recorder.attach(display);
+    let started = started(&id, (&chosen.selected, shard), &options, recipes.versions());
     sink.say(EventKind::RunStarted(RunStarted {
-        format: RECORD_FORMAT,
-        run: id.clone(),
-        parallax: env!("CARGO_PKG_VERSION").to_owned(),
-        started: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits in its year"),
-        filters: options.selection.filters.clone(),
-        variants: chosen.selected.clone(),
         directory: shown(&directory),
-        demands: Demands { proof: options.require_proof.is_some(), allow_skips: options.allow_skips },
         seed,
-        again: options.again(),
-        shard,
         standing: standing.is_some(),
-        versions: Some(recipes.versions().clone()).filter(|it| !it.are_defaults()).into_iter().collect(),
+        ..started
     }));
     if let Some(seed) = seed {
         sink.note(format!("the order is drawn from seed {seed}; `--shuffle={seed}` gives it again"));
     }
-    chosen.left_out.iter().for_each(|left_out| sink.note(left_out));
+    if let Some(left_out) = &chosen.left_out {
+        sink.note(left_out);
+    }
     let upload = wiring::Upload::begin(options.upload.as_ref().map(|it| it.join(&own)), &directory, &recorder).await?;
     let (k3s, proof_by) = (options.common.k3s, options.require_proof);
     let run = Run {
@@ -175,7 +192,7 @@ pub(super) async fn run(
     }
     let unwritten = all.error.map(|error| error.to_string());
     let failed = if is_evidence { wiring::failed(project, &summary) } else { Vec::new() };
-    let (exit, written) = publish(summary, unwritten, &directory.join("junit.xml"), &directory.join("report.html"));
+    let (exit, written) = published(summary, unwritten, &directory, is_printed);
     if !interrupted {
         pack(project, failed, (&recipes, k3s), &redactor, &directory).await;
     }
@@ -184,7 +201,47 @@ pub(super) async fn run(
         // reports are written, because the user may read the reports as soon as `down` ends.
         host.close().await;
     }
-    worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
+    let exit = worse(exit, written.and(wiring::Upload::end(upload, &directory).await))?;
+    Ok(Ran { exit, directory })
+}
+
+/// Returns the event that begins a run, without what only its caller knows: the folder, the seed and the standing.
+fn started(
+    id: &RunId,
+    (variants, shard): (&[VariantId], Option<Box<ShardOf>>),
+    options: &E2e,
+    versions: &Versions,
+) -> RunStarted {
+    RunStarted {
+        format: RECORD_FORMAT,
+        run: id.clone(),
+        parallax: env!("CARGO_PKG_VERSION").to_owned(),
+        started: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits in its year"),
+        filters: options.selection.filters.clone(),
+        variants: variants.to_vec(),
+        directory: String::new(),
+        demands: Demands { proof: options.require_proof.is_some(), allow_skips: options.allow_skips },
+        seed: None,
+        again: options.again(),
+        shard,
+        standing: false,
+        versions: if versions.are_defaults() { Vec::new() } else { vec![versions.clone()] },
+    }
+}
+
+/// Writes the reports into the run's folder. Also prints the summary if `is_printed` is true.
+fn published(
+    summary: Summary,
+    unwritten: Option<String>,
+    directory: &Path,
+    is_printed: bool,
+) -> (Exit, Result<(), CliError>) {
+    let files = [directory.join("junit.xml"), directory.join("report.html")];
+    if is_printed {
+        return publish(summary, unwritten, &files[0], &files[1]);
+    }
+    let (_, summary, written) = reports(summary, unwritten, &files[0], &files[1]);
+    (summary.exit(), written)
 }
 
 /// Returns the plan of the run: as it is compared with later plans of a variant that stands, and with the objects that
@@ -210,7 +267,7 @@ async fn planned(
 
 /// Joins the exit code of the verdicts with the result of writing the reports. If all verdicts are good, an error of
 /// writing is returned. Otherwise, the exit code is returned, and the error is only printed.
-fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
+pub(super) fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     match written {
         Err(error) if exit == Exit::AsExpected => Err(error),
         Err(error) => {
@@ -344,13 +401,7 @@ pub(super) fn publish(
     junit_path: &Path,
     page_path: &Path,
 ) -> (Exit, Result<(), CliError>) {
-    let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
-    let style = Style { colour: colour_wanted(), command };
-    // If the record could not be written, all reports say so. If a report could not be written, only the printed
-    // summary says so, because the harness knows this only after it has written the reports.
-    let summary = summary.unwritten(unwritten);
-    let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
-    let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));
+    let (style, summary, written) = reports(summary, unwritten, junit_path, page_path);
     if std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
         for line in github::annotations(&summary) {
             printer::word(&line);
@@ -361,7 +412,25 @@ pub(super) fn publish(
         None => Ok(()),
     };
     printer::data(&render(&summary, &style));
-    (summary.exit(), written.map_err(CliError::from).and(github))
+    (summary.exit(), written.and(github))
+}
+
+/// Writes the JUnit report and the HTML page. Returns the style for the summary on the terminal, the summary with the
+/// failures of writing, and an error if a report could not be written.
+fn reports(
+    summary: Summary,
+    unwritten: Option<String>,
+    junit_path: &Path,
+    page_path: &Path,
+) -> (Style, Summary, Result<(), CliError>) {
+    let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
+    let style = Style { colour: colour_wanted(), command };
+    // The reports contain a failure to write the record. A failure to write the reports is added afterwards, so only
+    // the printed summary contains it.
+    let summary = summary.unwritten(unwritten);
+    let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
+    let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));
+    (style, summary, written.map_err(CliError::from))
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {

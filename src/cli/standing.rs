@@ -17,7 +17,7 @@ use parallax_vocab::{Event, EventKind, StepId, inert};
 use self::first::FirstFlow;
 use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Theirs, Up, Which};
 use super::dispatch::find_project;
-use super::session::{self, Holding};
+use super::session::{self, Holding, Role};
 use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request, Until};
@@ -222,7 +222,7 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         timeout: None,
     };
     let holding = Holding { run: parallax_vocab::RunId::new(args.id), until };
-    session::run(&project, chosen, recipes, options, log, Some(holding)).await
+    Ok(session::run(&project, chosen, recipes, options, log, Role::Stands(holding)).await?.exit)
 }
 
 /// Prints the variants that are kept, with their state and how to reach them, and the runs that `e2e --keep` left.

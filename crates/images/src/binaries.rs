@@ -194,7 +194,7 @@ mod tests {
         std::fs::write(folder.path().join("own"), elf(None)).expect("written");
         assert_eq!(find("own").expect("a project's own program"), folder.path().join("own"));
         assert!(find("parallax-node").expect_err("neither").to_string().ends_with("is not beside the running program"));
-        assert_eq!(Present::of(&Lock { images: vec![] }, &binaries, &cache).prune(&cache, 0).expect("prunes").files, 0);
+        assert_eq!(Present::of(&Lock::default(), &binaries, &cache).prune(&cache, 0).expect("prunes").files, 0);
     }
 
     fn folder() -> (tempfile::TempDir, Cache) {

@@ -19,7 +19,7 @@ pub use read::{parse, read};
 pub use redact::{Redactor, address, by_form};
 pub use schema::{SCHEMA_FILE, schema};
 pub use sink::{GAVE_UP, Setup, Sink};
-pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
+pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, point_latest, write};
 
 /// The reason why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]

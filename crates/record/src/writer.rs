@@ -260,7 +260,7 @@ fn path_in(directory: &Path) -> Result<PathBuf, RecordError> {
 
 /// Makes the link `latest` point to `directory`, and replaces an existing link atomically. A failure is ignored,
 /// because the link is only a convenience.
-fn point_latest(directory: &Path) {
+pub fn point_latest(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let fresh = parent.join(format!(".latest-{}", std::process::id()));
     drop(std::fs::remove_file(&fresh));

@@ -7,6 +7,7 @@ use parallax_vocab::event::Outcome;
 use super::faults::Fault;
 use super::summary::{Summary, Variant};
 use super::terminal::{look_in, rerun};
+use super::versions::verdict_at;
 use super::{evidence, seconds};
 
 /// Renders the summary page as Markdown. `command` is the command with which the user runs the harness, for example
@@ -33,6 +34,7 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
         };
         let _ = writeln!(out, "| {} | {verdict} | {} |", code(variant.id.as_str()), seconds(variant.took_ms));
     }
+    by_version(&mut out, summary);
     let versions = summary.run.iter().flat_map(|run| &run.versions).map(ToString::to_string).collect::<Vec<_>>();
     if !versions.is_empty() {
         let _ = write!(out, "\nVersions: {}\n", plain(&versions.join("; ")));
@@ -77,6 +79,18 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     let _ = writeln!(out, "| the harness itself | {} |", seconds(summary.phases.harness_ms));
     let _ = writeln!(out, "| in all | {} |", seconds(summary.phases.total_ms));
     out
+}
+
+/// Adds the table of verdicts by version, if the run has several versions.
+fn by_version(out: &mut String, summary: &Summary) {
+    let Some(table) = summary.by_version() else { return };
+    let columns: Vec<String> = table.columns.iter().map(|it| plain(&it.to_string())).collect();
+    let _ = write!(out, "\n### Verdicts by version\n\n| variant | {} |\n|---|", columns.join(" | "));
+    let _ = writeln!(out, "{}", "---|".repeat(columns.len()));
+    for (id, variants) in &table.rows {
+        let verdicts: Vec<&str> = variants.iter().map(|it| verdict_at(*it, summary.interrupted()).0).collect();
+        let _ = writeln!(out, "| {} | {} |", code(id.as_str()), verdicts.join(" | "));
+    }
 }
 
 fn of_variant(out: &mut String, summary: &Summary, variant: &Variant, command: &str) {

@@ -20,6 +20,7 @@ mod phases;
 mod summary;
 mod tables;
 pub mod terminal;
+pub mod versions;
 
 #[cfg(test)]
 mod samples;

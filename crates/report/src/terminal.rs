@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use indexmap::IndexMap;
+use parallax_vocab::VariantId;
 use parallax_vocab::event::{Exit, Outcome, Problem, READINESS, StepEnded, Verdict};
 use serde::Serialize;
 
 use super::faults::Fault;
 use super::summary::{Scenario, Summary, Variant};
+use super::versions::verdict_at;
 use super::{evidence, figures, seconds};
 
 /// The largest number of unproven matchers that the summary names if proof was not demanded.
@@ -69,6 +71,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
+    out.by_version(summary);
     out.figures(summary);
     out.findings(summary);
     out.unconfirmed(summary);
@@ -115,6 +118,24 @@ impl Out<'_> {
             let took = if variant.outcome.is_some() { seconds(variant.took_ms) } else { String::new() };
             let says = self.style.paint(Paint::Dim, &in_short(variant));
             self.line(&format!("  {word}  {:<width$}  {took:>7}  {says}", variant.short_name()));
+        }
+        self.line("");
+    }
+
+    fn by_version(&mut self, summary: &Summary) {
+        let Some(table) = summary.by_version() else { return };
+        let columns: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
+        let name = |id: &VariantId| id.to_string().chars().count();
+        let width = table.rows.iter().map(|(id, _)| name(id)).max().unwrap_or_default().min(NAME_WIDTH);
+        self.line(&self.style.paint(Paint::Bold, "verdicts by version"));
+        self.line(&format!("  {:<width$}  {}", "", columns.join("  ")));
+        for (id, variants) in &table.rows {
+            let cells = variants.iter().zip(&columns).map(|(variant, column)| {
+                let (verdict, paint) = verdict_at(*variant, summary.interrupted());
+                let width = column.chars().count().min(NAME_WIDTH);
+                self.style.paint(paint, &format!("{verdict:<width$}"))
+            });
+            self.line(&format!("  {:<width$}  {}", id.as_str(), cells.collect::<Vec<_>>().join("  ")));
         }
         self.line("");
     }

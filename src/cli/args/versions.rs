@@ -9,10 +9,11 @@ use crate::cli::CliError;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Versions {
     /// The version of Kubernetes of the clusters that the run starts, for example `1.33`. A part of a version is enough
-    /// if it means one version.
+    /// if it means one version. With several versions (`1.33,1.35`), `e2e` runs everything at each of them.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub k8s: Vec<String>,
-    /// The version of MinIO, for example `2025-09-07`. A part of a version is enough if it means one version.
+    /// The version of MinIO, for example `2025-09-07`. A part of a version is enough if it means one version. With
+    /// several versions, `e2e` runs everything at each of them.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub minio: Vec<String>,
 }
@@ -34,7 +35,7 @@ impl Versions {
     pub fn single(&self, what: &str) -> Result<Combination, CliError> {
         match self.combinations().as_slice() {
             [one] => Ok(one.clone()),
-            _ => Err(CliError::Usage(format!("`{what}` uses one version at a time"))),
+            _ => Err(CliError::Usage(format!("`{what}` uses one version at a time; only `e2e` takes several"))),
         }
     }
 
@@ -79,6 +80,6 @@ mod tests {
             assert_eq!(of(k8s, minio), (combinations.to_owned(), again.to_owned()));
         }
         let several = Versions { k8s: vec!["1".to_owned(), "2".to_owned()], minio: Vec::new() };
-        assert!(several.single("up").is_err_and(|error| error.to_string().contains("one version at a time")));
+        assert!(several.single("up").is_err_and(|error| error.to_string().contains("only `e2e` takes several")));
     }
 }

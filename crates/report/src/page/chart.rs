@@ -197,9 +197,13 @@ fn clusters(summary: &Summary, scale: Scale) -> Vec<(String, Vec<Span>, usize)> 
         }
     }
     for it in summary.setups.iter().filter(|it| it.id.starts_with("environment/")) {
-        let namespace = it.id.trim_start_matches("environment/");
+        let name = it.id.trim_start_matches("environment/");
+        // In a run at several versions, the versions precede the namespace, and the name of the cluster.
+        let (versions, namespace) = name.split_once(':').unwrap_or(("", name));
         let started = summary.variants().filter_map(|variant| variant.started.as_ref());
-        let cluster = started.filter(|it| it.namespace == namespace).map(|it| it.cluster.as_str()).next();
+        let is_there = |cluster: &str| cluster.split_once(':').map_or("", |(versions, _)| versions) == versions;
+        let mut clusters = started.filter(|it| it.namespace == namespace).map(|it| it.cluster.as_str());
+        let cluster = clusters.find(|cluster| is_there(cluster));
         into(cluster.unwrap_or("elsewhere"), set_up(it, namespace, scale), false);
     }
     for variant in summary.variants() {

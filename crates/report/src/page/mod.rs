@@ -25,9 +25,10 @@ use self::chart::{Chart, Close};
 use self::failures::Red;
 use self::steps::AreaView;
 use super::figures::Measured;
-use super::summary::{SetUp, Summary};
+use super::summary::{SetUp, Summary, Variant};
 use super::tables::{Shown, Table};
 use super::terminal::{Paint, verdict, verdict_of};
+use super::versions::verdict_at;
 use super::{ReportError, seconds, write_whole};
 
 /// The template of the page, and the templates that it includes: name and text of each.
@@ -86,6 +87,8 @@ struct Page<'a> {
     facts: Vec<(&'static str, String)>,
     failures: Vec<Red<'a>>,
     findings: Vec<(String, &'a Finding)>,
+    /// The verdicts by version; `None` if the run has one version only.
+    versions: Option<VersionsView>,
     tables: Vec<TableView<'a>>,
     chart: Chart,
     close: Vec<Close>,
@@ -138,6 +141,21 @@ struct ShownView<'a> {
     tone: &'static str,
 }
 
+/// The verdicts by version: the columns, and for each variant its id and its verdicts.
+#[derive(Serialize)]
+struct VersionsView {
+    columns: Vec<String>,
+    rows: Vec<(String, Vec<VerdictView>)>,
+}
+
+#[derive(Serialize)]
+struct VerdictView {
+    word: &'static str,
+    tone: Paint,
+    /// The anchor of the variant on the page. It is empty if the run does not have the variant.
+    href: String,
+}
+
 #[derive(Serialize)]
 struct MomentView<'a> {
     at: String,
@@ -177,6 +195,7 @@ impl<'a> Page<'a> {
             facts: facts(summary),
             failures: failures::failures(summary, command),
             findings: summary.findings(),
+            versions: versions(summary),
             tables: summary.tables().into_iter().map(table).collect(),
             chart: Chart::of(summary),
             close: chart::close(summary),
@@ -190,6 +209,16 @@ impl<'a> Page<'a> {
             notes: &summary.notes,
         }
     }
+}
+
+fn versions(summary: &Summary) -> Option<VersionsView> {
+    let table = summary.by_version()?;
+    let cell = |variant: Option<&Variant>| {
+        let (word, tone) = verdict_at(variant, summary.interrupted());
+        VerdictView { word, tone, href: variant.map(|it| it.id.to_string()).unwrap_or_default() }
+    };
+    let rows = table.rows.into_iter().map(|(id, variants)| (id.to_string(), variants.into_iter().map(cell).collect()));
+    Some(VersionsView { columns: table.columns.iter().map(ToString::to_string).collect(), rows: rows.collect() })
 }
 
 fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
