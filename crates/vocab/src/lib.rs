@@ -8,6 +8,7 @@ pub mod answer;
 pub mod cause;
 pub mod course;
 pub mod event;
+mod exit;
 pub mod id;
 pub mod inert;
 mod millis;
