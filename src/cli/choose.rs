@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use parallax_vocab::VariantId;
 use parallax_vocab::event::Outcome;
+use parallax_vocab::{VariantId, Versions};
 
 use super::CliError;
 use super::args::{Breaks, K3s, Selection, Shard};
@@ -49,6 +49,12 @@ pub(super) async fn choose(
     match selection.breaks {
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
+        // The evidence is about the defaults: neither an earlier run nor git tells how a break behaves at other versions.
+        Breaks::Changed if !recipes.versions().are_defaults() => {
+            left_out = Some(
+                "--breaks changed: every break is run, because what is known is about the default versions".to_owned(),
+            );
+        }
         Breaks::Changed => {
             // A break counts as left out by `--breaks changed` only if the other options select it.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
@@ -76,6 +82,23 @@ pub(super) async fn choose(
     Ok(Chosen { selected, left_out, prints, part_of: Some((shard, all)) })
 }
 
+/// Returns the versions of the last run, so that `--failed` runs at these again. Fails if that run was at several
+/// combinations of versions.
+pub(super) fn versions_of_last(out: &Path) -> Result<Versions, CliError> {
+    versions_of(&Summary::from_events(&parallax_record::read(&out.join("latest"))?))
+}
+
+fn versions_of(summary: &Summary) -> Result<Versions, CliError> {
+    match summary.run.as_ref().map_or(&[][..], |run| run.versions.as_slice()) {
+        [] => Ok(Versions::default()),
+        [one] => Ok(one.clone()),
+        [first, ..] => Err(CliError::Usage(format!(
+            "--failed: the last run was at several versions; name those of this run, for example `{}`",
+            first.arguments().join(" ")
+        ))),
+    }
+}
+
 /// Returns the variants that were red in the last run: they failed, ended with an error, or did not run.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
     Ok(red_of(&Summary::from_events(&parallax_record::read(&out.join("latest"))?)))
@@ -97,6 +120,51 @@ fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Creates a project with one scenario, in a git repository whose branch differs from main in nothing.
+    fn as_on_main() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("scenarios/a");
+        std::fs::create_dir_all(&folder).expect("made");
+        let text = "name: a\nsummary: A namespace is there\nflow:\n  - { id: there, resource: { api-version: v1, kind: Namespace, \
+            name: default }, expect: { object: { kind: Namespace } } }\nbreaks:\n  another:\n    change: { flow: { there: { \
+            resource: { name: another } } } }\n    fails: { there: { resource: it does not exist } }\n";
+        std::fs::write(folder.join("scenario.yaml"), text).expect("written");
+        for line in ["init -q -b main", "add .", "commit -q -m one", "checkout -q -b work"] {
+            let names = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+            let mut git = std::process::Command::new("git");
+            assert!(git.arg("-C").arg(dir.path()).args(names).args(line.split(' ')).status().expect("git").success());
+        }
+        dir
+    }
+
+    #[tokio::test]
+    async fn at_other_versions_than_the_defaults_no_break_is_left_out() {
+        let dir = as_on_main();
+        let project = Project::load(dir.path()).expect("in order");
+        let selection = Selection { breaks: Breaks::Changed, ..Selection::default() };
+        let recipes = Recipes::shipped().at(Versions { k8s: Some("1.33.13".to_owned()), minio: None });
+        let chosen = choose(&project, &selection, (K3s::Auto, &recipes), dir.path()).await.expect("chosen");
+        let seen: Vec<&str> = chosen.selected.iter().map(VariantId::as_str).collect();
+        assert_eq!(seen, ["a", "a+another"]);
+        assert!(chosen.left_out.is_some_and(|it| it.contains("every break is run")));
+    }
+
+    #[test]
+    fn what_failed_runs_again_at_the_versions_of_the_last_run() {
+        let last = |versions: serde_json::Value| {
+            let started = serde_json::json!({ "at_ms": 0, "event": { "run-started": { "format": 1, "run": "r1",
+                "parallax": "0.1.0", "started": "2026-11-22T15:00:00Z", "filters": [], "variants": [], "directory": "x",
+                "versions": versions } } });
+            versions_of(&Summary::from_events(&[serde_json::from_value(started).expect("an event")]))
+        };
+        let k8s = serde_json::json!({ "k8s": "1.33.13" });
+        assert!(last(serde_json::json!([])).is_ok_and(|it| it.are_defaults()));
+        assert_eq!(last(serde_json::json!([k8s])).expect("one").to_string(), "k8s 1.33.13");
+        let several = last(serde_json::json!([k8s, { "k8s": "1.34.4" }])).expect_err("several");
+        assert_eq!(several.exit(), parallax_vocab::event::Exit::Usage);
+        assert!(several.to_string().contains("for example `--k8s 1.33.13`"), "{several}");
+    }
 
     #[test]
     fn a_variant_that_was_red_at_one_of_several_versions_is_red() {

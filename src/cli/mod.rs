@@ -21,6 +21,7 @@ mod shells;
 pub mod signal;
 mod standing;
 pub mod stores;
+mod watcher;
 pub mod wiring;
 
 pub use args::Cli;

@@ -11,11 +11,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
+use super::CliError;
 use super::args::{Breaks, E2e, HostPrograms, K3s, ProofBy};
 use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
+use super::watcher::Watcher;
 use super::wiring::{self, Past, Project};
-use super::{CliError, signal};
 use crate::bundle::Failed;
 use crate::run::Standing;
 use crate::run::standing::Until;
@@ -65,8 +66,19 @@ pub(super) enum Role {
     /// It keeps its only variant until `parallax down` removes it.
     Stands(Holding),
     /// It is one of several runs, each at other versions. Their joint report is printed at their end, so this run prints
-    /// no report.
-    AtVersions,
+    /// no report. The watcher is the one of all these runs.
+    AtVersions(Watcher),
+}
+
+impl Role {
+    /// What the run keeps, and the watcher that it shares with other runs.
+    fn parts(self) -> (Option<Holding>, Option<Watcher>) {
+        match self {
+            Self::Whole => (None, None),
+            Self::Stands(holding) => (Some(holding), None),
+            Self::AtVersions(watcher) => (None, Some(watcher)),
+        }
+    }
 }
 
 /// The result of a run that has a record.
@@ -76,6 +88,8 @@ pub(super) struct Ran {
     pub(super) exit: Exit,
     /// The folder of the run.
     pub(super) directory: PathBuf,
+    /// The events of the run.
+    pub(super) events: Vec<Event>,
 }
 
 /// The first line that the process of `parallax hold` prints on standard output. The line says that other processes can
@@ -99,8 +113,8 @@ pub(super) async fn run(
     log: &Log,
     role: Role,
 ) -> Result<Ran, CliError> {
-    let is_printed = !matches!(role, Role::AtVersions);
-    let holding = if let Role::Stands(holding) = role { Some(holding) } else { None };
+    let (holding, watcher) = role.parts();
+    let is_printed = watcher.is_none();
     let whole = whole(project, &chosen.selected);
     if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
         return Err(CliError::Usage(
@@ -119,7 +133,9 @@ pub(super) async fn run(
     let began = Instant::now();
     // The signal handlers are installed before the first output. A user who sees that the run has started may stop it
     // at once, and the run must then clean up.
-    let cancel = watch_signals(&sink, Some(id.clone()))?;
+    let watcher = watcher.map_or_else(Watcher::start, Ok)?;
+    let _following = watcher.follow(&sink, Some(id.clone()));
+    let cancel = watcher.token();
     let is_evidence = holding.is_none() && options.theirs.kubeconfig.is_none();
     let redactor = recorder.redactor();
     let (display, standing, host) = match holding {
@@ -202,11 +218,11 @@ pub(super) async fn run(
         host.close().await;
     }
     let exit = worse(exit, written.and(wiring::Upload::end(upload, &directory).await))?;
-    Ok(Ran { exit, directory })
+    Ok(Ran { exit, directory, events: all.events })
 }
 
 /// Returns the event that begins a run, without what only its caller knows: the folder, the seed and the standing.
-fn started(
+pub(super) fn started(
     id: &RunId,
     (variants, shard): (&[VariantId], Option<Box<ShardOf>>),
     options: &E2e,
@@ -344,7 +360,7 @@ fn of_one_that_stands(
 }
 
 /// Derives the seed of a random order from the run's id, which is random. 32 bits are enough for an order.
-fn seed_of(run: &RunId) -> u64 {
+pub(super) fn seed_of(run: &RunId) -> u64 {
     u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
 
@@ -386,7 +402,9 @@ where
 {
     let (sink, recorder) = Recorder::unrecorded()?;
     recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
-    let cancel = watch_signals(&sink, None)?;
+    let watcher = Watcher::start()?;
+    let _following = watcher.follow(&sink, None);
+    let cancel = watcher.token();
     let result = work(sink, cancel.clone()).await;
     drop(recorder);
     if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
@@ -438,19 +456,6 @@ fn append(path: &Path, text: &str) -> Result<(), CliError> {
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| {
         CliError::Report(parallax_report::ReportError::Write { path: path.display().to_string(), source })
     })
-}
-
-fn watch_signals(sink: &Sink, run: Option<RunId>) -> Result<CancellationToken, CliError> {
-    let sink = sink.clone();
-    let first = move || sink.note(signal::CLEANING_UP);
-    let second = move || {
-        printer::word("stopped at once; what remains:");
-        for line in run.as_ref().map(wiring::remaining).unwrap_or_default() {
-            printer::word(&format!("  {line}"));
-        }
-        printer::word("`parallax gc` removes it");
-    };
-    signal::watch(first, second).map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))
 }
 
 /// Returns the absolute form of a path. Other processes read the path, and their current folder may be another one.

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use parallax_images::Recipe;
 use parallax_language::scenario::document::Document;
 use parallax_language::scenario::{Diagnostic, Loaded};
+use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -224,7 +225,8 @@ impl Table {
         if wrong.is_empty() { Ok(Self { stores, notes: written.notes, rows }) } else { Err(wrong.join("\n")) }
     }
 
-    /// Compares each cell with the results of its steps in a run.
+    /// Compares each cell with the results of its steps in a run. If the run was at several versions, a step must have
+    /// passed at each of them.
     pub fn compare(&mut self, events: &[Event]) {
         let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for event in events {
@@ -238,8 +240,12 @@ impl Table {
                 *passed &= it.verdict == Verdict::Passed;
             }
         }
+        let mut at_all: BTreeMap<(VariantId, &str), bool> = BTreeMap::new();
+        for ((variant, step), passed) in seen {
+            *at_all.entry((VariantId::from(variant).without_versions(), step)).or_insert(true) &= passed;
+        }
         for cell in self.rows.iter_mut().flat_map(|row| &mut row.cells).filter(|it| it.answer != Answer::NotTried) {
-            let steps = cell.proofs.iter().map(|it| seen.get(&(it.scenario.as_str(), it.step.as_str())));
+            let steps = cell.proofs.iter().map(|it| at_all.get(&(it.scenario.as_str().into(), it.step.as_str())));
             let worst = steps.map(|it| match it {
                 Some(true) => Seen::Held,
                 Some(false) => Seen::Failed,

@@ -61,6 +61,16 @@ pub enum ClusterError {
         /// The output of the command.
         said: String,
     },
+    /// The node image has another version of Kubernetes than the user chose.
+    #[error("cluster {cluster} has Kubernetes {said}, and {chosen} was chosen (--k8s)")]
+    OtherVersion {
+        /// The name of the cluster.
+        cluster: String,
+        /// The version that the user chose.
+        chosen: String,
+        /// The version that the apiserver reports.
+        said: String,
+    },
     /// The cluster was started without a node of this name.
     #[error("cluster {cluster} has no further node {node}")]
     NoNode {
@@ -100,6 +110,9 @@ impl ClusterError {
                 lines.clone(),
             ),
             Self::NotOwned { .. } => (Some("run this on a cluster that Parallax starts itself".to_owned()), Vec::new()),
+            Self::OtherVersion { .. } => {
+                (Some("correct the version, the reference or the recipe of k3s in images.lock".to_owned()), Vec::new())
+            }
             Self::Kubeconfig { .. }
             | Self::Api { .. }
             | Self::Runtime { .. }

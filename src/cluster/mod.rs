@@ -24,6 +24,7 @@ mod selector;
 pub(crate) mod testing;
 mod transport;
 mod until;
+mod version;
 mod watched;
 
 pub use access::Access;

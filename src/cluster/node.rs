@@ -15,6 +15,7 @@ use super::agents::{Agent, Agents};
 use super::error::ClusterError;
 use super::kubeconfig;
 use super::own::Own;
+use super::version;
 use crate::certs::{Issuer, random};
 use crate::world::{Neighbour, World, outside};
 use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
@@ -69,8 +70,11 @@ const UNPACKED_FACTOR: u64 = 3;
 pub struct Images {
     /// The reference of the node image.
     pub node: String,
-    /// The version of Kubernetes that the user chose, for example `1.33.13`; `None` for the default.
+    /// The version of Kubernetes of the node image, as images.lock names it, for example `1.33.13`. `None` if the list
+    /// names none.
     pub k8s: Option<String>,
+    /// Whether the user chose this version.
+    pub is_chosen: bool,
     /// The reference of the image that contains `parallax-agent`. The container of the world runs from this image.
     pub agent: String,
     /// The images of the vantages outside the cluster. The key is the name of the image, and the value is its
@@ -145,6 +149,9 @@ pub async fn start(
     secrets.extend(token);
     let as_json = serde_json::to_string(&on_this_machine).map_err(|error| cluster(error.to_string()))?;
     let client = kubeconfig::client(on_this_machine).await.map_err(cluster)?;
+    if let Some(chosen) = images.k8s.as_ref().filter(|_| images.is_chosen) {
+        version::check(&client, &plan.name, chosen).await?;
+    }
     Ok(Access {
         name: plan.name.clone(),
         client,
@@ -342,7 +349,7 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
 }
 
 /// Returns a configuration of the apiserver that allows anonymous requests only to the two paths of the issuer's
-/// documents (docs/facts.md#issuer-and-discovery). `k8s` is the version of Kubernetes; `None` for the default.
+/// documents (docs/facts.md#issuer-and-discovery). `k8s` is the version of Kubernetes; `None` if it is not known.
 fn narrow_opening(k8s: Option<&str>) -> Value {
     json!({
         "apiVersion": format!("apiserver.config.k8s.io/{}", if k8s.is_some_and(is_before_1_34) { "v1beta1" } else { "v1" }),

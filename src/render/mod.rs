@@ -1,14 +1,15 @@
 //! Makes the objects that fixtures take from `helm` and `kustomize`, before anything of a run starts.
 //!
 //! **Architecture Invariant:** only a run with `--allow-host-programs` comes here; `lint` and `plan` start no program. The
-//! program sees a copy of the files that the scenario names, and no link and no other file of the project.
+//! program sees a copy of the files that the scenario names, its shared libraries, and nothing else of the machine: no other
+//! file, no other process, and no network. With `--allow-host-programs=unconfined`, it sees the whole machine.
 
 mod program;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parallax_language::fixture::{Maker, Source};
+use parallax_language::fixture::{Maker, Scopes, Source};
 use parallax_language::scenario::Diagnostic;
 use parallax_plan::Plan;
 use parallax_provision::{ProvisionError, Tool, Use, ensure_tool};
@@ -61,8 +62,8 @@ pub enum RenderError {
         /// The mistakes.
         diagnostics: Vec<Diagnostic>,
     },
-    /// This machine failed.
-    #[error("`{command}` could not be run: {why}")]
+    /// This machine failed: the program did not start, did not end in time, or was ended by a signal.
+    #[error("`{command}` {why}")]
     Machine {
         /// The command as the user would type it.
         command: String,
@@ -80,7 +81,7 @@ fn said(words: &str) -> String {
 pub struct Settings<'a> {
     /// The project's folder.
     pub project: &'a Path,
-    /// Whether the program runs in namespaces of its own, without a network.
+    /// Whether the program sees nothing of the machine: no other file, no other process, and no network.
     pub apart: bool,
     /// The name of each image of images.lock, by its published reference.
     pub published: &'a BTreeMap<String, String>,
@@ -99,22 +100,31 @@ pub async fn render(plan: &mut Plan, settings: &Settings<'_>) -> Result<(), Rend
         }
     }
     for environment in plan.clusters.iter_mut().flat_map(|it| &mut it.environments) {
-        for contributions in environment.fixtures.values_mut() {
+        let mut outputs = Vec::new();
+        for (id, contributions) in &environment.fixtures {
             for source in &contributions.sources {
                 let (program, is_kubectl) = &programs[&is_helm(source)];
                 let output = run(source, &environment.namespace, (program, *is_kubectl), settings).await?;
-                let made = source.made(&output, settings.published, &environment.namespace);
-                let made = made.map_err(|diagnostics| RenderError::Objects {
-                    at: source.folder.at.clone(),
-                    command: source.command(),
-                    diagnostics,
-                })?;
-                contributions.objects.extend(made.objects);
-                contributions.cluster_objects.extend(made.cluster_objects);
+                let objects = source.objects(&output, settings.published).map_err(|them| wrong(source, them))?;
+                outputs.push((id.clone(), source.clone(), objects));
             }
+        }
+        // A custom kind may be defined by another fixture, or by a step.
+        let scenarios = environment.variants.iter().map(|it| &it.variant.scenario);
+        let scopes = Scopes::in_use(environment.fixtures.values(), scenarios)
+            .with(outputs.iter().flat_map(|(_, _, objects)| objects).map(|it| &it.manifest));
+        for (id, source, objects) in outputs {
+            let made = source.made(objects, &environment.namespace, &scopes).map_err(|them| wrong(&source, them))?;
+            let contributions = environment.fixtures.entry(id).or_default();
+            contributions.objects.extend(made.objects);
+            contributions.cluster_objects.extend(made.cluster_objects);
         }
     }
     Ok(())
+}
+
+fn wrong(source: &Source, diagnostics: Vec<Diagnostic>) -> RenderError {
+    RenderError::Objects { at: source.folder.at.clone(), command: source.command(), diagnostics }
 }
 
 fn is_helm(source: &Source) -> bool {
@@ -162,22 +172,22 @@ async fn run(
     })
 }
 
-/// The program's arguments. The program runs in the copy of the project, whose paths are the project's own.
+/// The program's arguments. The program runs in the copy of the project, whose paths are the project's own. Each path
+/// begins with `./`: Helm would take `a/b` for a chart of a repository and `http:/…` for an address.
 fn arguments(source: &Source, namespace: &str, is_kubectl: bool) -> Vec<String> {
-    let path = &source.folder.path;
+    let path = format!("./{}", source.folder.path);
     let own: Vec<&str> = match &source.maker {
         Maker::Helm { release, values_files, .. } => {
-            // Without `./`, Helm could take the path for the name of a repository.
-            let chart = format!("./{path}");
-            let mut all = vec!["template".to_owned(), release.clone(), chart, "--include-crds".to_owned()];
-            all.extend(["--namespace".to_owned(), namespace.to_owned()]);
-            for file in values_files.iter().map(String::as_str).chain([program::VALUES]) {
-                all.extend(["--values".to_owned(), file.to_owned()]);
+            let mut all = ["template", "--include-crds", "--namespace", namespace].map(str::to_owned).to_vec();
+            let files = values_files.iter().map(|file| format!("./{file}"));
+            for file in files.chain([program::VALUES.to_owned()]) {
+                all.extend(["--values".to_owned(), file]);
             }
+            all.extend(["--".to_owned(), release.clone(), path]);
             return all;
         }
-        Maker::Kustomize { .. } if is_kubectl => vec!["kustomize", path],
-        Maker::Kustomize { .. } => vec!["build", path],
+        Maker::Kustomize { .. } if is_kubectl => vec!["kustomize", "--", &path],
+        Maker::Kustomize { .. } => vec!["build", "--", &path],
     };
     own.into_iter().map(str::to_owned).collect()
 }
@@ -206,10 +216,11 @@ mod tests {
             Maker::Helm { release: "r".to_owned(), values: Map::new(), values_files: vec!["a.yaml".to_owned()] };
         let folder = ProjectFile { path: "charts/app".to_owned(), at: "s.yaml:4".to_owned() };
         let helm = Source { folder, maker, images: Vec::new(), cluster_wide: false };
-        let expected = "template r ./charts/app --include-crds --namespace ns --values a.yaml --values ../values.json";
+        let expected =
+            "template --include-crds --namespace ns --values ./a.yaml --values ../values.json -- r ./charts/app";
         assert_eq!(arguments(&helm, "ns", false).join(" "), expected);
         let kustomize = Source { maker: Maker::Kustomize { within: "charts".to_owned() }, ..helm };
-        assert_eq!(arguments(&kustomize, "ns", false), ["build", "charts/app"]);
-        assert_eq!(arguments(&kustomize, "ns", true), ["kustomize", "charts/app"]);
+        assert_eq!(arguments(&kustomize, "ns", false), ["build", "--", "./charts/app"]);
+        assert_eq!(arguments(&kustomize, "ns", true), ["kustomize", "--", "./charts/app"]);
     }
 }

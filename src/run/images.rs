@@ -37,7 +37,8 @@ impl Supplied {
     /// Which node the clusters run, in words.
     pub(super) fn node(&self) -> String {
         let form = if self.published { "published k3s" } else { "source-built node" };
-        self.cluster.k8s.as_ref().map_or_else(|| form.to_owned(), |version| format!("{form}, Kubernetes {version}"))
+        let chosen = self.cluster.k8s.as_ref().filter(|_| self.cluster.is_chosen);
+        chosen.map_or_else(|| form.to_owned(), |version| format!("{form}, Kubernetes {version}"))
     }
 }
 
@@ -179,6 +180,11 @@ pub(super) async fn obtain_published(context: &Context, machine: &Machine, name:
     supplied.map(drop)
 }
 
+/// The version of Kubernetes of the node image, as the list of images names it; `None` if it names none.
+fn k8s_of(recipes: &Recipes) -> Result<Option<String>, ImageError> {
+    Ok(Lock::listed(recipes)?.entry(NODE)?.named_version().map(str::to_owned))
+}
+
 /// Obtains the images that a plan needs.
 pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) -> Result<Supplied, RunError> {
     let options = &context.options;
@@ -197,7 +203,8 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
     Ok(Supplied {
         cluster: cluster::Images {
             node: reference(NODE),
-            k8s: options.recipes.versions().k8s.clone(),
+            k8s: k8s_of(&options.recipes)?,
+            is_chosen: options.recipes.versions().k8s.is_some(),
             agent: reference(AGENT),
             outside: plan.outside_images().into_iter().map(|name| (name.to_owned(), reference(name))).collect(),
             archives: archives.collect(),
@@ -206,4 +213,24 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
         published: obtained.get(NODE).is_some_and(|it| it.published),
         references: obtained.iter().map(|(name, it)| (name.clone(), it.reference.clone())).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::Versions;
+
+    use super::*;
+
+    #[test]
+    fn the_version_of_kubernetes_is_known_also_where_the_user_names_none() {
+        let project = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(project.path().join("images")).expect("made");
+        let text = "extends: shipped\nimages:\n  - { name: k3s, for: x, reference: 'x/k3s:1', version: 1.33.13, versions: [{ version: \
+                    1.34.4, reference: 'x/k3s:2' }] }";
+        std::fs::write(project.path().join("images/images.lock"), text).expect("written");
+        let own = Recipes::of(project.path());
+        assert_eq!(k8s_of(&own).expect("listed").as_deref(), Some("1.33.13"));
+        let other = own.at(Versions { k8s: Some("1.34.4".to_owned()), minio: None });
+        assert_eq!(k8s_of(&other).expect("listed").as_deref(), Some("1.34.4"));
+    }
 }

@@ -79,22 +79,31 @@ impl Verdicts {
         drop(self.doubt.set(Box::new(doubt)));
     }
 
-    /// Reports how a variant ended, unless a report about this variant exists already. Returns whether this call
-    /// reported it. If the machine was in such a bad state that `outcome` proves nothing, reports the error of the
-    /// machine instead. This error then quotes the problems of `outcome`.
-    pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
-        let problems = match &outcome {
-            Outcome::AsExpected => Some(&[][..]),
-            Outcome::NotAsExpected { problems } => Some(&problems[..]),
-            _ => None,
+    /// Returns `outcome` if it says something about the system under test. If the machine is in such a bad state that the
+    /// outcome proves nothing, returns the failure of the machine, which quotes what the outcome says.
+    pub(crate) fn trusted(&self, outcome: Outcome) -> Result<Outcome, Failure> {
+        let said: Vec<String> = match &outcome {
+            Outcome::AsExpected => Vec::new(),
+            Outcome::NotAsExpected { problems } => {
+                problems.iter().map(|it| format!("{}: {}", it.place, it.sentence)).collect()
+            }
+            Outcome::Error { failure } => vec![failure.what.clone()],
+            Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. } => return Ok(outcome),
         };
-        if let Some(problems) = problems
-            && let Some(error) = self.doubt.get().and_then(|doubt| doubt())
-        {
-            let mut failure = error.failure();
-            failure.evidence.extend(problems.iter().map(|it| format!("{}: {}", it.place, it.sentence)));
-            return self.note(variant, Outcome::Error { failure }, Kind::Machine, took_ms);
-        }
+        let Some(error) = self.doubt.get().and_then(|doubt| doubt()) else { return Ok(outcome) };
+        let mut failure = error.failure();
+        failure.evidence.extend(said);
+        Err(failure)
+    }
+
+    /// Reports how a variant ended, unless a report about this variant exists already. Returns whether this call
+    /// reported it. If the machine is in such a bad state that `outcome` proves nothing, reports the failure of the
+    /// machine instead.
+    pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
+        let outcome = match self.trusted(outcome) {
+            Ok(outcome) => outcome,
+            Err(failure) => return self.note(variant, Outcome::Error { failure }, Kind::Machine, took_ms),
+        };
         let kind = match &outcome {
             Outcome::NotAsExpected { .. } | Outcome::Error { .. } => Kind::Red,
             Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. } => {
@@ -111,8 +120,10 @@ impl Verdicts {
             RunError::Interrupted => return self.say(variant, Outcome::Interrupted, took_ms),
             other => Outcome::Error { failure: other.failure() },
         };
-        let kind = if error.is_of_the_machine() { Kind::Machine } else { Kind::Red };
-        self.note(variant, outcome, kind, took_ms)
+        if error.is_of_the_machine() {
+            return self.note(variant, outcome, Kind::Machine, took_ms);
+        }
+        self.say(variant, outcome, took_ms)
     }
 
     /// Reports that a variant has no verdict because of a failure of the harness, the engine or the machine.
@@ -257,8 +268,11 @@ mod tests {
         };
         verdicts.say(&"red".into(), Outcome::NotAsExpected { problems: vec![problem] }, 1);
         verdicts.say(&"green".into(), Outcome::AsExpected, 1);
+        let died = vec!["the store".to_owned()];
+        let died = RunError::Died { variant: "died".into(), namespace: "n".to_owned(), ended: died, evidence: vec![] };
+        verdicts.fail(&"died".into(), &died, 1);
         verdicts.say(&"left-out".into(), Outcome::Skipped { reason: "no browser".to_owned() }, 1);
-        assert_eq!(verdicts.take_back(), BTreeSet::from(["green".into(), "red".into()]));
+        assert_eq!(verdicts.take_back(), BTreeSet::from(["died".into(), "green".into(), "red".into()]));
         let heard = heard.lock().unwrap();
         let outcomes: Vec<_> = heard
             .iter()
@@ -277,7 +291,8 @@ mod tests {
         assert_eq!(*outcomes[0], Outcome::AsExpected);
         assert_eq!(*outcomes[1], failure(&["a.yaml:3: the store does not answer"]));
         assert_eq!(*outcomes[2], failure(&[]));
-        assert!(matches!(outcomes[3], Outcome::Skipped { .. }));
+        assert_eq!(*outcomes[3], failure(&[&died.to_string()]));
+        assert!(matches!(outcomes[4], Outcome::Skipped { .. }));
     }
 
     #[test]

@@ -51,3 +51,15 @@ fn a_project_with_images_of_its_own_offers_its_own_versions() {
     write("extends: shipped\nimages: [{ name: minio, for: x, reference: 'x/minio:1', versions: [{ version: b2 }] }]");
     refused("image minio has neither a reference nor a recipe");
 }
+
+#[test]
+fn the_list_shows_each_built_image_once() {
+    // The commands of docs/your-own-stack.md find the tag of an image in this list.
+    let project = project();
+    let printed = parallax(project.path()).args(["images", "list"]).output().expect("runs");
+    let text = String::from_utf8(printed.stdout).expect("is UTF-8");
+    let built: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  built      parallax.local/")).collect();
+    let several: Vec<&&str> = built.iter().filter(|tag| built.iter().filter(|it| it == tag).count() > 1).collect();
+    assert!(built.iter().any(|it| it.starts_with("minio:")), "{text}");
+    assert_eq!(several, Vec::<&&str>::new(), "{text}");
+}

@@ -4,21 +4,21 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncRead;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::Instant;
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 use parallax_engine::LineCutter;
-use parallax_provision::Tool;
+use parallax_provision::bound_to_us;
 use parallax_record::by_form;
 
 /// The error of a failed step contains at most this many lines: the last lines that the command printed.
@@ -123,6 +123,7 @@ struct Running {
 
 impl Running {
     fn start(step: &Step<'_>, seen: &mut Seen) -> Result<Self, String> {
+        // Otherwise, a build could run on for minutes although nobody needs its result.
         let mut command = bound_to_us(&step.program);
         command.args(&step.arguments).envs(step.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &step.folder {
@@ -170,20 +171,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
-    }
-}
-
-/// Returns a command that the kernel kills when this process dies. Otherwise, a build could run on for minutes although
-/// nobody needs its result. The program `setpriv`, a part of every Debian installation, arranges this. Without `setpriv`, a build
-/// runs to its end.
-fn bound_to_us(program: &Path) -> Command {
-    let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
-    if setpriv.is_file() {
-        let mut command = Command::new(setpriv);
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
     }
 }
 

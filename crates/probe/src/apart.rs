@@ -22,9 +22,12 @@ pub(crate) enum Programs {
     Apart,
 }
 
-const UNSHARE: &str = "unshare";
-const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
-const SHELL: &str = "/bin/sh";
+pub(crate) const UNSHARE: &str = "unshare";
+/// The options of `unshare` for each isolated program. The mapping of users is missing.
+pub(crate) const ISOLATED: [&str; 5] = ["--user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+/// The program sees its user as the same user.
+const SAME_USER: &str = "--map-current-user";
+pub(crate) const SHELL: &str = "/bin/sh";
 /// The beginning of the command of the first process in the PID namespace. The program's own command follows. The
 /// kernel drops a signal that a process of the namespace sends to the first process, unless the first process has a
 /// handler for it. So the first process is a shell that starts the program, and signals reach the program as usual. The
@@ -34,24 +37,14 @@ const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $
 /// Checks whether programs can run isolated on this machine. If they cannot, the error gives the reason.
 pub fn can_run_apart() -> Result<(), String> {
     let unshare = found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?;
-    let ended = std::process::Command::new(unshare).args(FLAGS).args(FIRST).args([SHELL, "-c", ":"]).output();
+    let ended =
+        std::process::Command::new(unshare).args(ISOLATED).arg(SAME_USER).args(FIRST).args([SHELL, "-c", ":"]).output();
     let ended = ended.map_err(|why| format!("`{UNSHARE}` cannot be started: {why}"))?;
     if ended.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
     Err(if said.is_empty() { format!("`{UNSHARE}`: {}", ended.status) } else { said })
-}
-
-/// The command that starts a program isolated as a program of [`crate::ask_apart`], and without a network. `program` is
-/// an absolute path.
-///
-/// # Errors
-/// Returns the reason if there is no `unshare` on this machine.
-pub fn without_network(program: &Path) -> Result<Command, String> {
-    let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?);
-    command.args(FLAGS).arg("--net").args(FIRST).arg(program);
-    Ok(command)
 }
 
 impl Programs {
@@ -65,14 +58,14 @@ impl Programs {
         // and would prefer its built-in commands to programs.
         let program = found(program.as_ref(), path, folder)?;
         let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), folder)?);
-        command.args(FLAGS).args(FIRST).arg(program);
+        command.args(ISOLATED).arg(SAME_USER).args(FIRST).arg(program);
         Ok(command)
     }
 }
 
 /// Returns the path of a program's file: relative to `folder` if `program` contains a slash, otherwise found in `path`.
 /// The error says why the program cannot be started.
-fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
+pub(crate) fn found(program: &Path, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf, String> {
     let is_program = |it: &PathBuf| it.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let shown = program.display();
     if program.components().count() > 1 {

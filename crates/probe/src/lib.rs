@@ -14,6 +14,7 @@ mod clock;
 mod connector;
 pub mod contents;
 mod dial;
+mod enclosed;
 mod http;
 mod jwt;
 mod minio;
@@ -36,8 +37,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use crate::accept::accept;
-pub use crate::apart::{can_run_apart, without_network};
+pub use crate::apart::can_run_apart;
 pub use crate::clock::unix_ms;
+pub use crate::enclosed::enclosed;
 pub use crate::prober::{Prober, allow_open_files};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 use tokio::io::{AsyncRead, AsyncWrite};

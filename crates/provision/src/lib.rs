@@ -20,4 +20,4 @@ pub use error::ProvisionError;
 pub use programs::{Tool, Use};
 pub use sources::debian_sources;
 pub use system::System;
-pub use tool::{Standing, ensure_tool, ensure_tools, on_path, standings};
+pub use tool::{Standing, bound_to_us, ensure_tool, ensure_tools, on_path, standings};

@@ -1,7 +1,9 @@
 //! Finds a program that is new enough, and installs it if it is missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use tokio::process::Command;
 
 use super::apt::{Apt, Wanted, run};
 use super::choice::Release;
@@ -98,6 +100,19 @@ async fn search(known: &Known) -> Result<PathBuf, String> {
         }
     }
     Err(instead.join("; "))
+}
+
+/// Returns a command that the kernel kills when this process dies, or the thread that has started the command. The
+/// program `setpriv`, a part of every Debian installation, arranges this. Without `setpriv`, the command runs to its end.
+pub fn bound_to_us(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
+    if setpriv.is_file() {
+        let mut command = Command::new(setpriv);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
 }
 
 /// Returns the path of every installed program with the name `command`: first the programs in the folders of PATH, and

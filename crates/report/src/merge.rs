@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parallax_vocab::event::{Exit, Failure, Proof, RunEnded, RunStarted, ShardOf};
-use parallax_vocab::{Event, EventKind, RunId, VariantId};
+use parallax_vocab::{Event, EventKind, RunId, VariantId, Versions};
 
 use super::Summary;
 
@@ -78,6 +78,10 @@ impl<'a> Part<'a> {
         if one.of != two.of {
             return Some(format!("one of {} and one of {} parts", one.of, two.of));
         }
+        if self.started.versions != other.started.versions {
+            let [one, two] = [self, other].map(|it| versions_of(it.started));
+            return Some(format!("one ran at {one}, and one at {two}"));
+        }
         let [first, second]: [BTreeSet<&VariantId>; 2] = [one, two].map(|it| it.whole.iter().collect());
         if first != second {
             let names = named(first.symmetric_difference(&second).map(|it| it.as_str()));
@@ -111,6 +115,11 @@ impl<'a> Part<'a> {
         failure.what = format!("shard {}: {}", self.shard.number, failure.what);
         Some(failure)
     }
+}
+
+/// Formats the versions at which a shard ran, for a message.
+fn versions_of(started: &RunStarted) -> String {
+    started.versions.first().map_or_else(|| Versions::default().to_string(), ToString::to_string)
 }
 
 /// Formats a list of names for a message: the first [`NAMED`] names, and the number of the remaining names.
@@ -381,6 +390,9 @@ mod tests {
         };
         let version = changed(&|started, _| started.parallax = "0.2.0".to_owned());
         assert!(version.contains("record-1 and record-2") && version.contains("0.1.0 and 0.2.0"), "{version}");
+        let k8s = Versions { k8s: Some("1.33.13".to_owned()), minio: None };
+        let versions = changed(&|started, _| started.versions = vec![k8s.clone()]);
+        assert!(versions.contains("one ran at the defaults, and one at k8s 1.33.13"), "{versions}");
         let digest = changed(&|_, shard| drop(shard.digests.insert("b/two".to_owned(), "other".to_owned())));
         assert!(digest.contains("they ran different versions of b/two"), "{digest}");
         let selection = changed(&|_, shard| shard.whole.push("c/three".into()));

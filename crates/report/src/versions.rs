@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use parallax_vocab::event::{Exit, Failure, Outcome, Proof, RunEnded, RunStarted, VariantEnded};
-use parallax_vocab::{Event, EventKind, RunId, VariantId, Versions};
+use parallax_vocab::{Event, EventKind, VariantId, Versions};
 
 use super::summary::{Summary, Variant};
 use super::terminal::{Paint, verdict_of};
@@ -49,8 +49,20 @@ pub(super) fn verdict_at(variant: Option<&Variant>, interrupted: bool) -> (&'sta
 pub struct Part {
     /// The versions at which the variants ran.
     pub versions: Versions,
-    /// The events of the run.
+    /// The events of the run. The list is empty if the run could not begin.
     pub events: Vec<Event>,
+    /// The reason why the run failed, where its events do not say so. For example, it could not begin, or its reports
+    /// could not be written.
+    pub failure: Option<Failure>,
+}
+
+/// The reason why combinations of versions have no part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The user interrupted the run.
+    Interrupted,
+    /// No further variant was to begin. The text is the reason.
+    Enough(String),
 }
 
 impl Part {
@@ -106,14 +118,33 @@ impl Part {
         })
     }
 
-    /// The reason why the part as a whole failed; `None` if it did not fail.
+    /// The reason why the part as a whole failed; `None` if it did not fail. A part that only skips failed: at its
+    /// versions, nothing was tested.
     fn failure(&self) -> Option<Failure> {
-        let failure = match self.ended() {
-            Some(ended) => ended.failure.clone()?,
-            None => Failure { what: "the run did not end in order".to_owned(), fix: None, evidence: Vec::new() },
+        let of_record = match self.ended() {
+            None => Some(plain("the run did not end in order")),
+            Some(ended) if ended.failure.is_some() => ended.failure.clone(),
+            Some(_) => Summary::from_events(&self.events).only_skips().then(|| Failure {
+                fix: Some("read why, or accept it with `--allow-skips`".to_owned()),
+                ..plain("every variant was skipped, so nothing was tested")
+            }),
         };
+        let failure = self.failure.clone().or(of_record)?;
         Some(Failure { what: format!("at {}: {}", self.versions, failure.what), ..failure })
     }
+}
+
+fn plain(what: &str) -> Failure {
+    Failure { what: what.to_owned(), fix: None, evidence: Vec::new() }
+}
+
+/// The reason why the run as a whole failed: the failure of the first part that failed. Its evidence names the failures
+/// of further parts.
+fn failure(parts: &[Part]) -> Option<Failure> {
+    let mut failures = parts.iter().filter_map(Part::failure);
+    let mut first = failures.next()?;
+    first.evidence.extend(failures.map(|failure| failure.what));
+    Some(first)
 }
 
 /// Adds the versions to the id of a set-up step: `cluster/c1` becomes `cluster/k8s-1.33.13:c1`.
@@ -125,35 +156,16 @@ fn named(id: &str, versions: &Versions) -> String {
     }
 }
 
-/// Joins the records of the same variants at several versions into the record of one run with the id `run` and the
-/// folder `directory`. The parts ran one after the other. `all` are the combinations that the user asked for. If one
-/// has no part, its variants have no verdict; `not_begun` is the reason, unless the run was interrupted.
-pub fn joined(
-    parts: &[Part],
-    all: &[Versions],
-    (run, directory): (RunId, String),
-    not_begun: Option<&str>,
-) -> Vec<Event> {
-    let Some((first, started)) = parts.first().and_then(|part| Some((part, part.started()?))) else {
-        return Vec::new();
-    };
-    // The id of a variant names its versions, and the command that runs it again gets them from there.
-    let versions = first.versions.arguments();
-    let mut again = started.again.clone();
-    if let Some(at) = again.windows(versions.len().max(1)).position(|words| words == versions) {
-        again.drain(at..at + versions.len());
-    }
-    let without = all.iter().filter(|versions| parts.iter().all(|part| part.versions != **versions));
-    let without: Vec<VariantId> =
-        without.flat_map(|versions| started.variants.iter().map(|it| it.at(versions))).collect();
-    let started = RunStarted {
-        run,
-        directory,
-        variants: all.iter().flat_map(|versions| started.variants.iter().map(|it| it.at(versions))).collect(),
-        again,
-        versions: all.to_vec(),
-        ..started.clone()
-    };
+/// Joins the records of the same variants at several versions into the record of one run. The parts ran one after the
+/// other. `started` is the first event of the joint record. It has the ids of the variants without versions, and all
+/// combinations that the user asked for. If a combination has no part, its variants have no verdict; `stopped` is the
+/// reason.
+pub fn joined(started: RunStarted, parts: &[Part], stopped: Option<&Stopped>) -> Vec<Event> {
+    let at = |versions: &Versions| started.variants.iter().map(|it| it.at(versions)).collect::<Vec<_>>();
+    let variants = started.versions.iter().flat_map(at).collect();
+    let without = started.versions.iter().filter(|versions| parts.iter().all(|part| part.versions != **versions));
+    let without: Vec<VariantId> = without.flat_map(at).collect();
+    let started = RunStarted { variants, ..started };
     let runs: Vec<String> =
         parts.iter().filter_map(|part| Some(format!("{} ({})", part.started()?.run, part.versions))).collect();
     let note = EventKind::Note { text: format!("joined from the runs {}", runs.join(", ")) };
@@ -163,9 +175,9 @@ pub fn joined(
         events.extend(part.events.iter().filter_map(|event| part.moved(event, offset_ms)));
         offset_ms = offset_ms.saturating_add(part.last_ms());
     }
-    if let Some(reason) = not_begun {
-        events.extend(without.into_iter().map(|variant| {
-            let outcome = Outcome::NotBegun { reason: reason.to_owned() };
+    if let Some(Stopped::Enough(reason)) = stopped {
+        events.extend(without.iter().cloned().map(|variant| {
+            let outcome = Outcome::NotBegun { reason: reason.clone() };
             let ended = VariantEnded { variant, outcome, took_ms: 0 };
             Event { at_ms: offset_ms, event: EventKind::VariantEnded(ended) }
         }));
@@ -177,9 +189,18 @@ pub fn joined(
     };
     let proof =
         Proof { none: matchers(|ended| &ended.unproven), by_altered: matchers(|ended| &ended.proven_by_altered) };
-    let interrupted = parts.iter().filter_map(Part::ended).any(|ended| ended.exit == Exit::Interrupted);
-    let failure = parts.iter().find_map(Part::failure);
-    let ended = Summary::from_events(&events).ending(proof, failure, interrupted, offset_ms);
+    let interrupted = stopped == Some(&Stopped::Interrupted)
+        || parts.iter().filter_map(Part::ended).any(|ended| ended.exit == Exit::Interrupted);
+    let summary = Summary::from_events(&events);
+    let ending = |failure| summary.ending(proof.clone(), failure, interrupted, offset_ms);
+    let mut ended = ending(failure(parts));
+    if let Some(Stopped::Enough(reason)) = stopped
+        && ended.exit == Exit::AsExpected
+        && !without.is_empty()
+    {
+        // The variants that have a verdict are as declared, but others have none.
+        ended = ending(Some(plain(reason)));
+    }
     events.push(Event { at_ms: offset_ms, event: EventKind::RunEnded(ended) });
     events
 }
@@ -200,6 +221,7 @@ fn cleaned_up(parts: &[Part]) -> EventKind {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::RunId;
     use parallax_vocab::event::RECORD_FORMAT;
     use serde_json::json;
 
@@ -240,7 +262,15 @@ mod tests {
         let proof = Proof { none: vec!["a/one: put.status".to_owned()], by_altered: Vec::new() };
         let ended = Summary::from_events(&events).ending(proof, None, *last == Outcome::Interrupted, 1_600);
         events.push(Event { at_ms: 1_600, event: EventKind::RunEnded(ended) });
-        Part { versions, events }
+        Part { versions, events, failure: None }
+    }
+
+    /// Makes the first event of the joint record.
+    fn whole(all: &[Versions]) -> RunStarted {
+        let part = part("1.33.13", &Outcome::AsExpected);
+        let started = part.started().expect("it began").clone();
+        let again = ["--k3s", "built", "--seed", "7"].map(str::to_owned).to_vec();
+        RunStarted { run: RunId::new("m1"), directory: "whole".to_owned(), again, versions: all.to_vec(), ..started }
     }
 
     fn failed() -> Outcome {
@@ -250,7 +280,7 @@ mod tests {
     }
 
     fn summary(parts: &[Part], all: &[Versions]) -> Summary {
-        Summary::from_events(&joined(parts, all, (RunId::new("m1"), "whole".to_owned()), None))
+        Summary::from_events(&joined(whole(all), parts, None))
     }
 
     #[test]
@@ -302,14 +332,62 @@ verdicts by version
         let all = [k8s("1.33.13"), k8s("1.35.4")];
         let missing = summary(&parts, &all);
         assert_eq!((missing.exit(), missing.totals().failed), (Exit::Harness, 2));
-        let run = (RunId::new("m1"), "whole".to_owned());
-        let enough = Summary::from_events(&joined(&parts, &all, run, Some("not begun, because")));
-        assert_eq!((enough.exit(), enough.totals().skipped), (Exit::AsExpected, 2));
+        let stopped = |parts: &[Part], by: &Stopped| Summary::from_events(&joined(whole(&all), parts, Some(by)));
+        let enough = Stopped::Enough("not begun, because".to_owned());
+        let missing = stopped(&parts, &enough);
+        assert_eq!((missing.exit(), missing.totals().skipped), (Exit::Harness, 2));
+        let red = stopped(&[part("1.33.13", &failed())], &enough);
+        assert_eq!((red.exit(), red.totals().skipped), (Exit::NotAsExpected, 2));
+        for parts in [&parts[..], &[]] {
+            assert_eq!(stopped(parts, &Stopped::Interrupted).exit(), Exit::Interrupted);
+        }
         let interrupted = summary(&[part("1.33.13", &Outcome::Interrupted)], &all);
         assert_eq!(interrupted.exit(), Exit::Interrupted);
         let mut killed = parts;
         killed[0].events.pop();
         assert_eq!(summary(&killed, &all[..1]).exit(), Exit::Harness);
+    }
+
+    #[test]
+    fn a_version_at_which_everything_was_skipped_is_not_green() {
+        let skipped = || {
+            let mut part = part("1.33.13", &Outcome::AsExpected);
+            for event in &mut part.events {
+                if let EventKind::VariantEnded(ended) = &mut event.event {
+                    ended.outcome = Outcome::Skipped { reason: "no image".to_owned() };
+                }
+            }
+            part
+        };
+        let all = [k8s("1.33.13"), k8s("1.35.4")];
+        let mut second = part("1.35.4", &Outcome::AsExpected);
+        let joint = summary(&[skipped(), second.clone()], &all);
+        assert_eq!((joint.exit(), joint.totals().failed, joint.totals().skipped), (Exit::Harness, 1, 2));
+        let text = render(&joint, &Style::default());
+        assert!(text.contains("at k8s 1.33.13: every variant was skipped"), "{text}");
+        let mut accepted = skipped();
+        for part in [&mut accepted, &mut second] {
+            if let EventKind::RunStarted(started) = &mut part.events[0].event {
+                started.demands.allow_skips = true;
+            }
+        }
+        assert_eq!(summary(&[accepted, second], &all).exit(), Exit::AsExpected);
+    }
+
+    #[test]
+    fn a_part_that_could_not_begin_is_a_failure_and_the_rest_stays() {
+        let all = [k8s("1.33.13"), k8s("1.35.4")];
+        for (number, red) in [(0, "1.35.4"), (1, "1.33.13")] {
+            let failure = Some(plain("helm ended with 1"));
+            let broken = Part { versions: all[number].clone(), events: Vec::new(), failure };
+            let mut parts = vec![part(red, &failed())];
+            parts.insert(number, broken);
+            let joint = summary(&parts, &all);
+            assert_eq!((joint.exit(), joint.totals().passed, joint.totals().failed), (Exit::Harness, 1, 3));
+            let text = render(&joint, &Style::default());
+            let what = format!("at {}: helm ended with 1", all[number]);
+            assert!(text.contains(&what) && text.contains("FAILED  a/one@k8s-"), "{text}");
+        }
     }
 
     #[test]

@@ -193,8 +193,9 @@ pub struct Common {
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
     /// Allow scenarios to run programs on this machine, under your account: each `script` at an `outside` vantage
-    /// without an image. `parallax plan` lists these programs. They can use your files. Without HOW, the programs are
-    /// isolated from the other processes of the machine, which needs user namespaces.
+    /// without an image, and `helm` and `kustomize` for the fixtures of these names. `parallax plan` lists these programs.
+    /// Scripts can use your files. Without HOW, the programs are isolated from the other processes of the machine, which
+    /// needs user namespaces; `helm` and `kustomize` then see no other files than those that the scenario names.
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "apart")]
     pub allow_host_programs: Option<HostPrograms>,
     /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].

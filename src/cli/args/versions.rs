@@ -9,7 +9,7 @@ use crate::cli::CliError;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Versions {
     /// The version of Kubernetes of the clusters that the run starts, for example `1.33`. A part of a version is enough
-    /// if it means one version. With several versions (`1.33,1.35`), `e2e` runs everything at each of them.
+    /// if it means one version. With several versions (`1.33,1.34`), `e2e` runs everything at each of them.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     pub k8s: Vec<String>,
     /// The version of MinIO, for example `2025-09-07`. A part of a version is enough if it means one version. With

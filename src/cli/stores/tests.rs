@@ -95,6 +95,7 @@ fn a_run_confirms_a_cell_or_does_not() {
         serde_json::from_value(serde_json::json!({ "at_ms": 0, "event": { "step-ended": ended } })).expect("an event")
     };
     let scenario = |verdict| ended("stores/s3", "url", verdict);
+    let at = |version: &str, verdict| ended(&format!("stores/s3@k8s-{version}"), "url", verdict);
     for (events, seen) in [
         (vec![], Seen::NotRun),
         // A break changes the environment on purpose, so the result of its steps says nothing about the store.
@@ -102,6 +103,9 @@ fn a_run_confirms_a_cell_or_does_not() {
         (vec![scenario(Verdict::Passed)], Seen::Held),
         (vec![scenario(Verdict::Blocked)], Seen::Failed),
         (vec![scenario(Verdict::Failed), scenario(Verdict::Passed)], Seen::Failed),
+        // In a run at several versions, the ids name the versions.
+        (vec![at("1.33.13", Verdict::Passed), at("1.34.4", Verdict::Passed)], Seen::Held),
+        (vec![at("1.33.13", Verdict::Failed), at("1.34.4", Verdict::Passed)], Seen::Failed),
     ] {
         let mut table = make(GET, &[step("minio", "get", Answer::Works, "url")]).expect("whole");
         assert!(table.holds(), "no run says otherwise yet");

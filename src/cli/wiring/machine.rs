@@ -158,6 +158,12 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
     // The other versions of an image follow the image.
     let others = Lock { images: lock.others, others: Vec::new() };
     for other in parallax_images::list(&others, &binaries, &cache, store).await? {
+        // The default of an image can be a version, too. It is one image, so it is shown once.
+        let is_same = |row: &&mut parallax_images::Row| row.name == other.name && row.built == other.built;
+        if let Some(same) = rows.iter_mut().find(is_same).filter(|_| other.built.is_some()) {
+            same.version = other.version.map(|version| format!("{version}, as it is built here"));
+            continue;
+        }
         let after = rows.iter().rposition(|row| row.name == other.name).map_or(rows.len(), |at| at + 1);
         rows.insert(after, other);
     }

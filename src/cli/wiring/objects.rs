@@ -26,7 +26,7 @@ pub(super) fn mistakes(project: &Project, known: &[&str]) -> Vec<Diagnostic> {
         let mut told: Vec<Source> = Vec::new();
         for variant in &loaded.variants {
             for (id, source) in loaded.sources(&project.library, variant) {
-                if told.iter().any(|it| it.maker == source.maker && it.folder == source.folder) {
+                if told.contains(&source) {
                     continue;
                 }
                 if let Err(error) = source.files(&project.root) {

@@ -104,17 +104,20 @@ pub async fn contents(
         }
         contents.insert(loaded.path.clone(), fields.finish());
     }
-    let lock = Lock::of(recipes, &Cache::open()?)?;
-    let mut fields = Fields::new("images 1");
-    for entry in &lock.images {
-        fields.add(
-            &entry.name.value,
-            format!("{:?} {:?}", entry.published(), entry.digest.as_ref().map(|it| &it.value)).as_bytes(),
-        );
-    }
-    contents.insert("images.lock".to_owned(), fields.finish());
+    contents.insert("images.lock".to_owned(), listed(&Lock::of(recipes, &Cache::open()?)?));
     contents.insert("--k3s".to_owned(), format!("{:?}", policy(k3s)).to_lowercase());
     Ok(contents)
+}
+
+/// Returns the digest of a list of images: of each image, its references, its version and the name of its recipe.
+fn listed(lock: &Lock) -> String {
+    let mut fields = Fields::new("images 2");
+    for entry in &lock.images {
+        let [digest, recipe] = [&entry.digest, &entry.recipe].map(|it| it.as_ref().map(|it| &it.value));
+        let words = format!("{:?} {digest:?} {:?} {recipe:?}", entry.published(), entry.named_version());
+        fields.add(&entry.name.value, words.as_bytes());
+    }
+    fields.finish()
 }
 
 /// Maps the name of each image to one text: the published reference, the published digest and the tag of the build. The
@@ -208,6 +211,22 @@ mod tests {
         let mut fixture = shipped.clone();
         fixture.cluster_manifests[0].1.push(' ');
         assert_ne!(print(&fixture), print(shipped));
+    }
+
+    #[test]
+    fn each_version_of_an_image_has_a_digest_of_its_own() {
+        let print = |more: &str| {
+            let text = format!("images: [{{ name: k3s, for: x, {more} }}]");
+            listed(&Lock::parse(Path::new("images"), &text).expect("valid"))
+        };
+        let prints = [
+            "recipe: node",
+            "recipe: node-1.33",
+            "recipe: node, version: 1.34.4",
+            "reference: 'x/k3s:1', recipe: node, version: 1.34.4",
+        ]
+        .map(print);
+        assert_eq!(prints.iter().collect::<BTreeSet<_>>().len(), prints.len(), "{prints:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 use std::process::Command;
 
+use parallax_language::scenario::Loaded;
 use parallax_vocab::{RunId, VariantId};
 
 use super::past::Past;
@@ -55,7 +56,8 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     for loaded in &project.scenarios {
         let as_on_main = differing.as_ref().is_some_and(|differing| {
             let fixtures = fixtures_of(loaded);
-            !differing.iter().any(|path| concerns(path, &loaded.file, &fixtures, program))
+            let made_of = made_of(project, loaded);
+            !differing.iter().any(|path| concerns(path, &loaded.file, &fixtures, &made_of, program))
         });
         for variant in loaded.variants.iter().filter(|variant| variant.break_id.is_some()) {
             match past.last.get(&variant.id) {
@@ -73,10 +75,26 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
+/// Returns the paths of the files and folders of which `helm` and `kustomize` make objects for a scenario.
+fn made_of(project: &Project, loaded: &Loaded) -> BTreeSet<String> {
+    let sources = loaded.variants.iter().flat_map(|it| loaded.sources(&project.library, it));
+    sources.flat_map(|(_, source)| source.paths()).collect()
+}
+
 /// Whether a change of the file `path` may change the verdicts of a scenario. `program` says whether the running
 /// `parallax` was built from the project. If it was, any file of the project may be its source code. So every file
-/// counts, except files of other scenarios, of other fixtures and of the documentation.
-fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
+/// counts, except files of other scenarios, of other fixtures and of the documentation. A chart or a kustomization of the
+/// scenario, whose paths are `made_of`, may be in any folder.
+fn concerns(
+    path: &str,
+    scenario: &str,
+    fixtures: &BTreeSet<String>,
+    made_of: &BTreeSet<String>,
+    program: bool,
+) -> bool {
+    if made_of.iter().any(|it| Path::new(path).starts_with(it)) {
+        return true;
+    }
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
@@ -148,8 +166,15 @@ mod tests {
             ("crates/judge/src/expect.rs", true, true),
             ("crates/judge/src/expect.rs", false, false),
             ("Cargo.lock", true, true),
+            ("docs/demo/templates/app.yaml", false, true),
+            ("docs/demonstration.yaml", true, false),
+            ("deploy/base/README.md", false, true),
+            ("values.md", false, true),
+            ("scenarios/shared/chart/values.yaml", false, true),
+            ("scenarios/shared/other.yaml", true, false),
         ] {
-            let seen = concerns(path, "scenarios/presign/presigned-url/scenario.yaml", &fixtures, of_program);
+            let made_of = set(&["docs/demo", "deploy", "values.md", "scenarios/shared/chart"]);
+            let seen = concerns(path, "scenarios/presign/presigned-url/scenario.yaml", &fixtures, &made_of, of_program);
             assert_eq!(seen, concerned, "{path}");
         }
     }

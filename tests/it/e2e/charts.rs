@@ -28,10 +28,13 @@ fn project() -> Project {
     project
 }
 
-/// Runs `parallax` with no other `helm` and `kubectl` on the `PATH` than those of the folder `tools`.
+/// Runs `parallax` with the programs of the folder `tools` in front of those of the machine.
 fn run(project: &Project, args: &[&str]) -> (i32, String) {
     let mut command: Command = project.parallax(args);
-    let Output { status, stdout, stderr } = command.env("PATH", project.path("tools")).output().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(project.path("tools")).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+    let Output { status, stdout, stderr } = command.env("PATH", path).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     (status.code().unwrap_or(-1), said)
 }
@@ -63,7 +66,10 @@ fn objects_come_from_a_chart_and_a_kustomization() {
     assert!(said.contains(&format!("{APP}: fixture app runs \"helm template app charts/app\"")), "{said}");
     let (code, said) = run(&project, &["plan"]);
     assert!(code == 0 && said.contains("and those of `kustomize build overlays/red`, which only a run"), "{said}");
-    let allowed = ["e2e", "--allow-host-programs=unconfined"];
+    let unconfined = ["e2e", "--allow-host-programs=unconfined"];
+    // A container engine without user namespaces, such as that of some CI services, cannot run the programs apart.
+    let is_apart = parallax_probe::can_run_apart().is_ok();
+    let allowed = if is_apart { ["e2e", "--allow-host-programs"] } else { unconfined };
     // Further folders than those of the PATH are searched.
     if on_path("helm").next().is_none() {
         let (code, said) = run(&project, &allowed);
@@ -78,7 +84,31 @@ fn objects_come_from_a_chart_and_a_kustomization() {
 
     // Helm's own words name the file of the project.
     project.change("scenarios/from-a-chart/scenario.yaml", "host: ", "hosts: ");
+    for how in [allowed, unconfined] {
+        let (code, said) = run(&project, &how);
+        assert!(code == 2 && said.contains(&format!("{CHART}: `helm template app charts/app` failed")), "{said}");
+        assert!(said.contains("app/templates/app.yaml") && said.contains("the value host is missing"), "{said}");
+        assert!(!said.contains("copy-of-the-project"), "{said}");
+    }
+    project.change("scenarios/from-a-chart/scenario.yaml", "hosts: ", "host: ");
+
+    // The overlay names a kustomization of the machine, and the chart a file of the machine.
+    if !is_apart {
+        return;
+    }
+    let machines = tempfile::Builder::new().prefix("parallax-victim-").tempdir_in("/tmp").unwrap();
+    std::fs::write(machines.path().join("kustomization.yaml"), "resources: [victim.yaml]\n").unwrap();
+    let victim = "{ apiVersion: v1, kind: ConfigMap, metadata: { name: victim } }\n";
+    std::fs::write(machines.path().join("victim.yaml"), victim).unwrap();
+    let up = "../".repeat(20);
+    let to = format!("resources: [../base, {up}{}]", machines.path().strip_prefix("/").unwrap().display());
+    project.change("overlays/red/kustomization.yaml", "resources: [../base]", &to);
     let (code, said) = run(&project, &allowed);
-    assert!(code == 2 && said.contains(&format!("{CHART}: `helm template app charts/app` failed")), "{said}");
-    assert!(said.contains("app/templates/app.yaml") && said.contains("the value host is missing"), "{said}");
+    assert!(code == 2 && said.contains("`kustomize build overlays/red` failed"), "{said}");
+    project.change("overlays/red/kustomization.yaml", &to, "resources: [../base]");
+    let schema = format!(r#"{{ "$ref": "file://{}/schema.json" }}"#, machines.path().display());
+    std::fs::write(machines.path().join("schema.json"), r#"{ "type": "object" }"#).unwrap();
+    std::fs::write(project.path("charts/app/values.schema.json"), schema).unwrap();
+    let (code, said) = run(&project, &allowed);
+    assert!(code == 2 && said.contains("schema.json: no such file or directory"), "{said}");
 }

@@ -28,4 +28,5 @@ mod unanswered;
 mod up;
 mod usage;
 mod verdicts;
+mod versions;
 mod workload;
