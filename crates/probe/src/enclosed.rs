@@ -163,7 +163,7 @@ mod tests {
         let folder = home.path().join("folder");
         std::fs::create_dir(&folder).expect("made");
         let script = format!(
-            "read -r a < a; echo $a $PATH; for it in {} /proc/self/environ /etc/passwd /old/* ../../* /home/* /usr/bin/*; do \
+            "read -r a < a; echo $a $PATH; for it in {} /proc/self/environ /etc/passwd /old/* ../../* /usr/bin/*; do \
              [ -e \"$it\" ] && echo sees $it; done; ulimit -v; exit 7",
             outside.display()
         );
