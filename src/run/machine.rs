@@ -3,8 +3,8 @@
 use futures::future::BoxFuture;
 
 use super::error::RunError;
-use parallax_engine::preflight::{Finding, Needs, ROOM, Severity, gib, preflight};
-use parallax_engine::{Disk, Endpoint, Engine, RealSurroundings, install};
+use parallax_engine::preflight::{self, Finding, Needs, Severity, preflight};
+use parallax_engine::{Endpoint, Engine, RealSurroundings, install};
 use parallax_images::Tools;
 use parallax_provision::{Tool, Use};
 use parallax_record::Sink;
@@ -63,20 +63,10 @@ impl Machine {
     }
 }
 
-/// Returns an error if so little space is free on the engine's disk that stores and containers fail. Such a failure
-/// looks like a fault of the system under test.
+/// Returns an error if so little space is free on the engine's disk that no verdict can be trusted.
 pub(super) fn full_disk(engine: &Engine) -> Option<RunError> {
-    let disk = engine.disk().filter(Disk::is_full)?;
-    Some(RunError::Machine {
-        what: format!(
-            "no verdict, because the disk is full: {} of {} are free in {}, and stores need more than {}",
-            gib(disk.free_bytes),
-            gib(disk.size_bytes),
-            engine.facts().root,
-            gib(disk.reserve_bytes())
-        ),
-        fix: ROOM.to_owned(),
-    })
+    let finding = preflight::full(engine.facts(), &engine.disk()?)?;
+    Some(RunError::Machine { what: finding.what, fix: finding.fix })
 }
 
 /// The problems of this engine's machine that would make a run fail.

@@ -1,6 +1,7 @@
 //! Checks before a run whether the engine and its machine meet the requirements of the run. Each problem comes with its
 //! fix.
 
+use super::disk::Disk;
 use super::facts::Facts;
 
 /// The Kubernetes minor version from which the kubelet refuses cgroup v1, unless the kubelet's configuration allows it
@@ -14,8 +15,7 @@ const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
 
 /// What a user can do if the engine's disk is full.
-pub const ROOM: &str =
-    "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it";
+const ROOM: &str = "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it";
 
 /// What a run needs from the engine and its machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,21 @@ pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     .collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
+}
+
+/// Returns the problem of a disk on which so little space is free that stores and containers fail. Such a failure looks
+/// like a fault of the system under test. `disk` is the space that the disk of the engine has now.
+pub fn full(facts: &Facts, disk: &Disk) -> Option<Finding> {
+    let what = || {
+        format!(
+            "no verdict, because the disk is full: {} of {} are free in {}, and stores need more than {}",
+            gib(disk.free_bytes),
+            gib(disk.size_bytes),
+            facts.root,
+            gib(disk.reserve_bytes())
+        )
+    };
+    disk.is_full().then(|| error("disk", what(), ROOM))
 }
 
 fn error(about: &'static str, what: String, fix: impl Into<String>) -> Finding {
@@ -205,7 +220,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
 }
 
 /// Formats bytes as GiB with one decimal, rounded down.
-pub fn gib(bytes: u64) -> String {
+fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     format!("{}.{} GiB", tenths / 10, tenths % 10)
 }
@@ -213,7 +228,6 @@ pub fn gib(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Disk;
 
     const fn disk(free_bytes: u64) -> Disk {
         Disk { free_bytes, size_bytes: 100 * GIB }
@@ -275,6 +289,15 @@ mod tests {
         assert_eq!(preflight(&unknown, &big), []);
         let old = Facts { cgroup_version: 1, remaps_users: true, ..good() };
         assert_eq!(preflight(&old, &Needs { strict_kubernetes_minor: Some(34), ..Needs::default() }), []);
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_its_folder_and_its_fix() {
+        assert_eq!(full(&good(), &disk(50 * GIB)), None);
+        let finding = full(&good(), &disk(GIB / 2)).expect("half a percent is free");
+        assert_eq!((finding.about, finding.severity), ("disk", Severity::Error));
+        let what = "0.5 GiB of 100.0 GiB are free in /var/lib/docker, and stores need more than 1.0 GiB";
+        assert!(finding.what.ends_with(what) && finding.fix.contains("docker system df"), "{finding:?}");
     }
 
     #[test]
