@@ -119,6 +119,8 @@ fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::System;
+
     use super::*;
 
     /// Creates a project with one scenario, in a git repository whose branch differs from main in nothing.
@@ -143,7 +145,7 @@ mod tests {
         let dir = as_on_main();
         let project = Project::load(dir.path()).expect("in order");
         let selection = Selection { breaks: Breaks::Changed, ..Selection::default() };
-        let recipes = Recipes::shipped().at(Versions { k8s: Some("1.33.13".to_owned()), minio: None });
+        let recipes = Recipes::shipped().at(Versions::default().with(System::K8s, "1.33.13"));
         let chosen = choose(&project, &selection, (K3s::Auto, &recipes), dir.path()).await.expect("chosen");
         let seen: Vec<&str> = chosen.selected.iter().map(VariantId::as_str).collect();
         assert_eq!(seen, ["a", "a+another"]);

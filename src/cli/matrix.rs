@@ -54,7 +54,7 @@ fn combinations(recipes: &Recipes, options: &E2e) -> Result<Vec<Versions>, CliEr
     let alone = [("--shard", options.selection.shard.is_some()), ("--upload", options.upload.is_some())];
     if let Some((option, _)) = alone.into_iter().find(|(_, given)| *given && all.len() > 1) {
         return Err(CliError::Usage(format!(
-            "{option} with several versions: give each version a run of its own, with one value of --k8s and --minio"
+            "{option} with several versions: give each version a run of its own, with one value of each option"
         )));
     }
     Ok(all)
@@ -178,6 +178,7 @@ fn rest(
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use parallax_vocab::System;
     use serde_json::json;
 
     use super::super::args::{Cli, Command};
@@ -205,7 +206,7 @@ mod tests {
             let run = RunId::new("ra5");
             let options = ordered(options, &run);
             assert_eq!(options.shuffle.flatten(), expected, "{given}");
-            let all = ["1.33.13", "1.34.4"].map(|it| Versions { k8s: Some(it.to_owned()), minio: None });
+            let all = ["1.33.13", "1.34.4"].map(|it| Versions::default().with(System::K8s, it));
             let started = started(&run, (&["a".into()], &all), &options, "d".to_owned());
             assert_eq!((started.seed, started.again.join(" ").as_str()), (expected, "--seed 7"), "{given}");
             assert_eq!((started.versions.len(), started.variants.len()), (2, 1));

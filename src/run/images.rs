@@ -16,6 +16,7 @@ use parallax_images::{
 };
 use parallax_plan::Plan;
 use parallax_record::Sink;
+use parallax_vocab::System;
 
 /// The name of the image with the agent. The external network (the world) runs from the same image.
 pub(super) const AGENT: &str = "agent";
@@ -204,7 +205,7 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
         cluster: cluster::Images {
             node: reference(NODE),
             k8s: k8s_of(&options.recipes)?,
-            is_chosen: options.recipes.versions().k8s.is_some(),
+            is_chosen: options.recipes.versions().get(System::K8s).is_some(),
             agent: reference(AGENT),
             outside: plan.outside_images().into_iter().map(|name| (name.to_owned(), reference(name))).collect(),
             archives: archives.collect(),
@@ -230,7 +231,7 @@ mod tests {
         std::fs::write(project.path().join("images/images.lock"), text).expect("written");
         let own = Recipes::of(project.path());
         assert_eq!(k8s_of(&own).expect("listed").as_deref(), Some("1.33.13"));
-        let other = own.at(Versions { k8s: Some("1.34.4".to_owned()), minio: None });
+        let other = own.at(Versions::default().with(System::K8s, "1.34.4"));
         assert_eq!(k8s_of(&other).expect("listed").as_deref(), Some("1.34.4"));
     }
 }

@@ -48,4 +48,3 @@ pub use recipe::{Config, Recipe};
 pub use store::{ImageStore, Registries};
 pub use supply::{K3s, Source};
 pub use tool::Tools;
-pub use versions::MINIO;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parallax_vocab::System;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -10,7 +11,7 @@ use super::yaml;
 
 /// The name of the node's image in images.lock. The published node image contains some other images of the list, such
 /// as `pause`. If the published node image is used, these images are not built.
-pub const NODE: &str = "k3s";
+pub const NODE: &str = System::K8s.image();
 
 /// The list of images from `images.lock`.
 #[derive(Clone, Debug, Default)]

@@ -2,35 +2,27 @@
 //! prefix of its name.
 
 use super::error::ImageError;
-use super::lock::{Entry, Lock, NODE};
-use parallax_vocab::Versions;
-
-/// The name in images.lock of the store whose version can be chosen.
-pub const MINIO: &str = "minio";
+use super::lock::{Entry, Lock};
+use parallax_vocab::{System, Versions};
 
 impl Lock {
     /// This list with the given versions in place of the defaults.
     pub(crate) fn at(mut self, versions: &Versions) -> Result<Self, ImageError> {
-        for (name, wanted) in [(NODE, &versions.k8s), (MINIO, &versions.minio)] {
-            if let Some(wanted) = wanted {
-                self.pick(name, wanted)?;
-            }
+        for (system, wanted) in versions.named() {
+            self.pick(system.image(), wanted)?;
         }
         Ok(self)
     }
 
     /// The whole names of the versions that `wanted` means. Its texts may be prefixes.
     pub fn versions(&self, wanted: &Versions) -> Result<Versions, ImageError> {
-        let whole = |name, wanted: &Option<String>| {
-            wanted.as_deref().map(|wanted| self.meant(name, wanted).map(str::to_owned)).transpose()
-        };
-        Ok(Versions { k8s: whole(NODE, &wanted.k8s)?, minio: whole(MINIO, &wanted.minio)? })
+        let whole = |(system, wanted): (System, &str)| Ok((system, self.meant(system.image(), wanted)?.to_owned()));
+        wanted.named().map(whole).collect()
     }
 
     /// The names of those chosen images that have no recipe, so that only a registry has them.
     pub fn only_published<'a>(&'a self, versions: &'a Versions) -> impl Iterator<Item = &'static str> + 'a {
-        let chosen = [(NODE, &versions.k8s), (MINIO, &versions.minio)];
-        let chosen = chosen.into_iter().filter_map(|(name, version)| version.as_ref().map(|_| name));
+        let chosen = versions.named().map(|(system, _)| system.image());
         chosen.filter(|name| self.entry(name).is_ok_and(|entry| entry.recipe.is_none()))
     }
 
@@ -42,14 +34,22 @@ impl Lock {
         if let (Some(present), Some(other)) = (present, self.others.iter_mut().find(is_meant)) {
             std::mem::swap(present, other);
         }
+        // A user who names a version asks for the image, so no further filter is needed.
+        if let Some(chosen) = self.images.iter_mut().find(|entry| entry.name.value == name) {
+            chosen.on_request = false;
+        }
         Ok(())
+    }
+
+    /// The versions of an image that a user can choose. The first is the present one, if that has a name.
+    pub fn offered(&self, name: &str) -> Vec<&str> {
+        let of_image = |entry: &&Entry| entry.name.value == name;
+        self.images.iter().chain(&self.others).filter(of_image).filter_map(Entry::named_version).collect()
     }
 
     /// The version of an image that `wanted` means.
     fn meant(&self, name: &str, wanted: &str) -> Result<&str, ImageError> {
-        let of_image = |entry: &&Entry| entry.name.value == name;
-        let known: Vec<&str> =
-            self.images.iter().chain(&self.others).filter(of_image).filter_map(Entry::named_version).collect();
+        let known = self.offered(name);
         match meant(wanted, &known).as_slice() {
             [one] => Ok(one),
             several => Err(ImageError::NoVersion {
@@ -89,6 +89,8 @@ fn bare(version: &str) -> &str {
 mod tests {
     use std::path::Path;
 
+    use super::super::embedded::Recipes;
+    use super::super::lock::NODE;
     use super::*;
 
     #[test]
@@ -138,7 +140,7 @@ images:
     }
 
     fn k8s(version: &str) -> Versions {
-        Versions { k8s: Some(version.to_owned()), minio: None }
+        Versions::default().with(System::K8s, version)
     }
 
     #[test]
@@ -163,6 +165,30 @@ images:
     }
 
     #[test]
+    fn an_image_whose_version_is_chosen_is_built_without_a_further_request() {
+        let text = "images:\n  - { name: garage, for: x, recipe: a, on-request: true, version: 2.5.0, versions: [{ version: 2.4.0, \
+                    recipe: b }] }";
+        let lock = || Lock::parse(Path::new("images"), text).expect("valid");
+        let garage = |version: &str| Versions::default().with(System::Garage, version);
+        for (wanted, recipe, on_request) in
+            [(Versions::default(), "a", true), (garage("2.5"), "a", false), (garage("2.4"), "b", false)]
+        {
+            let lock = lock().at(&wanted).expect("known");
+            let entry = lock.entry("garage").expect("listed");
+            let seen = entry.recipe.as_ref().map(|it| it.value.as_str());
+            assert_eq!((seen, entry.on_request), (Some(recipe), on_request), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_list_has_two_versions_of_each_system() {
+        let lock = Lock::listed(&Recipes::shipped()).expect("valid");
+        for system in System::ALL {
+            assert!(lock.offered(system.image()).len() >= 2, "{system:?}");
+        }
+    }
+
+    #[test]
     fn an_unknown_version_is_answered_with_those_that_exist() {
         let message = |wanted: &Versions| lock().versions(wanted).expect_err("refused").to_string();
         assert_eq!(
@@ -170,7 +196,7 @@ images:
             "images.lock has no version \"1.30\" of image k3s; it has 1.34.4, 1.33.13, 1.35.4"
         );
         assert_eq!(message(&k8s("1")), "\"1\" can be several versions of image k3s: 1.34.4, 1.33.13, 1.35.4");
-        let minio = Versions { k8s: None, minio: Some("2025".to_owned()) };
+        let minio = Versions::default().with(System::Minio, "2025");
         assert_eq!(message(&minio), "images.lock names no versions of image minio, so \"2025\" cannot be chosen");
         assert!(lock().versions(&k8s("1.30")).expect_err("refused").is_usage());
     }

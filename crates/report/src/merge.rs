@@ -277,6 +277,7 @@ fn failure(parts: &[Part<'_>]) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::System;
     use parallax_vocab::event::{Outcome, RECORD_FORMAT};
     use serde_json::json;
 
@@ -390,7 +391,7 @@ mod tests {
         };
         let version = changed(&|started, _| started.parallax = "0.2.0".to_owned());
         assert!(version.contains("record-1 and record-2") && version.contains("0.1.0 and 0.2.0"), "{version}");
-        let k8s = Versions { k8s: Some("1.33.13".to_owned()), minio: None };
+        let k8s = Versions::default().with(System::K8s, "1.33.13");
         let versions = changed(&|started, _| started.versions = vec![k8s.clone()]);
         assert!(versions.contains("one ran at the defaults, and one at k8s 1.33.13"), "{versions}");
         let digest = changed(&|_, shard| drop(shard.digests.insert("b/two".to_owned(), "other".to_owned())));

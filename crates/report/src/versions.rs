@@ -221,8 +221,8 @@ fn cleaned_up(parts: &[Part]) -> EventKind {
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::RunId;
     use parallax_vocab::event::RECORD_FORMAT;
+    use parallax_vocab::{RunId, System};
     use serde_json::json;
 
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn k8s(version: &str) -> Versions {
-        Versions { k8s: Some(version.to_owned()), minio: None }
+        Versions::default().with(System::K8s, version)
     }
 
     /// Makes the record of a run of two variants at one version. `last` is the outcome of the second variant.

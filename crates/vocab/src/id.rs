@@ -117,10 +117,11 @@ impl VariantId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::System;
 
     #[test]
     fn an_id_with_versions_is_the_id_without_them_and_the_versions() {
-        let versions = Versions { k8s: Some("1.33.13".to_owned()), minio: None };
+        let versions = Versions::default().with(System::K8s, "1.33.13");
         for (plain, at) in [("presign/a", "presign/a@k8s-1.33.13"), ("presign/a+b", "presign/a@k8s-1.33.13+b")] {
             let plain = VariantId::from(plain);
             assert_eq!(plain.at(&versions).as_str(), at);

@@ -38,4 +38,4 @@ pub use question::{Probe, Question, View};
 pub use secret::Secret;
 pub use sources::{in_full, sources};
 pub use store::{StoreKind, WitnessKind};
-pub use versions::Versions;
+pub use versions::{System, Versions};

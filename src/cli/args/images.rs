@@ -19,7 +19,8 @@ Examples:
   parallax images build
   parallax images build agent --output archives
   docker load --input archives/agent.tar
-  parallax images build k3s --k8s 1.33";
+  parallax images build k3s --k8s 1.33
+  parallax images build garage --garage 2.4";
 const LOAD_EXAMPLES: &str = "\
 Examples:
   parallax images load images.tar

@@ -41,13 +41,14 @@ pub struct Selection {
     /// between the working tree and the commit at which the branch left origin/main or main. On main itself, git is
     /// no evidence.
     ///
-    /// A break that was red in its last run counts as changed. A break without evidence is run. With `--k8s` or
-    /// `--minio`, every break is run. The run reports the breaks that it leaves out.
+    /// A break that was red in its last run counts as changed. A break without evidence is run. With a chosen
+    /// version of a system (`--k8s`, `--minio` and so on), every break is run. The run reports the breaks that it leaves
+    /// out.
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
     pub breaks: Breaks,
     /// Select only variants that were red in the last run: they failed, ended with an error, or did not run. The record
     /// of the last run is read from target/e2e/latest, or from `--out`. `e2e` runs them at the versions of that run, if
-    /// it had one version of each system and `--k8s` and `--minio` are not given.
+    /// it had one version of each system and no version is chosen.
     #[arg(long)]
     pub failed: bool,
     /// Select only one part of the chosen variants, for example `2/3`, the second of three parts. Each machine of a CI

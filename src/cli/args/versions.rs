@@ -1,34 +1,26 @@
 //! The arguments that choose versions of the systems under test.
 
-use clap::Args;
-use parallax_vocab::Versions as Combination;
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use parallax_vocab::{System, Versions as Combination};
 
 use crate::cli::CliError;
 
-/// The options for the versions of the systems under test. `images/images.lock` lists the versions that can be chosen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Versions {
-    /// The version of Kubernetes of the clusters that the run starts, for example `1.33`. A part of a version is enough
-    /// if it means one version. With several versions (`1.33,1.34`), `e2e` runs everything at each of them.
-    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
-    pub k8s: Vec<String>,
-    /// The version of MinIO, for example `2025-09-07`. A part of a version is enough if it means one version. With
-    /// several versions, `e2e` runs everything at each of them.
-    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
-    pub minio: Vec<String>,
-}
+/// The options for the versions of the systems under test: one for each [`System`]. `images/images.lock` lists the
+/// versions that can be chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions(BTreeMap<System, Vec<String>>);
 
 impl Versions {
     /// Returns every combination of the versions that the user named, in the order of the command line. Without the
     /// options, returns one combination, of the defaults.
     pub fn combinations(&self) -> Vec<Combination> {
-        let each = |named: &[String]| {
-            if named.is_empty() { vec![None] } else { named.iter().cloned().map(Some).collect::<Vec<_>>() }
+        let with_each = |all: Vec<Combination>, (system, named): (&System, &Vec<String>)| {
+            let with = |it: &Combination| named.iter().map(|version| it.clone().with(*system, version)).collect();
+            all.iter().flat_map(|it| -> Vec<Combination> { with(it) }).collect()
         };
-        let all = each(&self.k8s)
-            .into_iter()
-            .flat_map(|k8s| each(&self.minio).into_iter().map(move |minio| Combination { k8s: k8s.clone(), minio }));
-        all.collect()
+        self.0.iter().fold(vec![Combination::default()], with_each)
     }
 
     /// Returns the only combination of versions. Fails if the user named several, for the command `what`.
@@ -41,45 +33,93 @@ impl Versions {
 
     /// Returns the options as arguments of a command line.
     pub fn again(&self) -> Vec<String> {
-        let all = [("--k8s", &self.k8s), ("--minio", &self.minio)];
-        let given = all.into_iter().filter(|(_, named)| !named.is_empty());
-        given.flat_map(|(option, named)| [option.to_owned(), named.join(",")]).collect()
+        self.0.iter().flat_map(|(system, named)| [format!("--{}", system.name()), named.join(",")]).collect()
     }
 }
 
 impl From<&Combination> for Versions {
     fn from(of: &Combination) -> Self {
-        let list = |version: &Option<String>| version.iter().cloned().collect();
-        Self { k8s: list(&of.k8s), minio: list(&of.minio) }
+        Self(of.named().map(|(system, version)| (system, vec![version.to_owned()])).collect())
     }
+}
+
+// The options come from the table of systems. With a derived implementation, each system would need a field here, too.
+impl Args for Versions {
+    fn augment_args(command: Command) -> Command {
+        System::ALL.iter().fold(command, |command, system| command.arg(option(*system)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Versions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut versions = Self::default();
+        versions.update_from_arg_matches(matches)?;
+        Ok(versions)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        for system in System::ALL {
+            if let Some(named) = matches.get_many::<String>(system.name()) {
+                self.0.insert(*system, named.cloned().collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the option for the version of a system.
+fn option(system: System) -> Arg {
+    let (title, example) = (system.title(), system.example());
+    let help = format!("The version of {title}, for example `{example}`");
+    let rule = "A part of a version is enough if it means one version. With several versions, separated by commas, `e2e` runs \
+                everything at each of them";
+    let option = Arg::new(system.name()).long(system.name()).value_name("VERSION").help_heading("Versions");
+    option.value_delimiter(',').action(ArgAction::Append).long_help(format!("{help}. {rule}")).help(help)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn versions(all: &[(System, &[&str])]) -> Versions {
+        let named = |named: &[&str]| named.iter().map(|&it| it.to_owned()).collect();
+        Versions(all.iter().map(|(system, it)| (*system, named(it))).collect())
+    }
+
     #[test]
-    fn each_version_is_combined_with_each_of_the_other_system() {
-        let of = |k8s: &[&str], minio: &[&str]| {
-            let [k8s, minio] = [k8s, minio].map(|it| it.iter().map(|&it| it.to_owned()).collect::<Vec<_>>());
-            let versions = Versions { k8s, minio };
-            let words = versions.combinations().iter().map(ToString::to_string).collect::<Vec<_>>();
-            (words.join("; "), versions.again().join(" "))
-        };
-        for (k8s, minio, combinations, again) in [
-            (&[][..], &[][..], "the defaults", ""),
-            (&["1.33"], &[], "k8s 1.33", "--k8s 1.33"),
-            (&["1.33", "1.35"], &[], "k8s 1.33; k8s 1.35", "--k8s 1.33,1.35"),
+    fn each_version_is_combined_with_each_of_the_other_systems() {
+        let (k8s, minio, rgw) = (System::K8s, System::Minio, System::Rgw);
+        for (all, combinations, again) in [
+            (&[][..], "the defaults", ""),
+            (&[(k8s, &["1.33"][..])], "k8s 1.33", "--k8s 1.33"),
+            (&[(k8s, &["1.33", "1.35"])], "k8s 1.33; k8s 1.35", "--k8s 1.33,1.35"),
             (
-                &["1.33", "1.35"],
-                &["a", "b"],
+                &[(minio, &["a", "b"]), (k8s, &["1.33", "1.35"])],
                 "k8s 1.33, minio a; k8s 1.33, minio b; k8s 1.35, minio a; k8s 1.35, minio b",
                 "--k8s 1.33,1.35 --minio a,b",
             ),
+            (&[(rgw, &["16", "18"]), (minio, &["a"])], "minio a, rgw 16; minio a, rgw 18", "--minio a --rgw 16,18"),
         ] {
-            assert_eq!(of(k8s, minio), (combinations.to_owned(), again.to_owned()));
+            let versions = versions(all);
+            let words = versions.combinations().iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!((words.join("; ").as_str(), versions.again().join(" ").as_str()), (combinations, again));
         }
-        let several = Versions { k8s: vec!["1".to_owned(), "2".to_owned()], minio: Vec::new() };
+        let several = versions(&[(k8s, &["1", "2"])]);
         assert!(several.single("up").is_err_and(|error| error.to_string().contains("only `e2e` takes several")));
+    }
+
+    #[test]
+    fn each_system_has_an_option_whose_value_becomes_its_version() {
+        for system in System::ALL {
+            let command = Versions::augment_args(Command::new("x"));
+            let line = ["x".to_owned(), format!("--{}", system.name()), "1,2".to_owned()];
+            let matches = command.try_get_matches_from(line).expect("a command line");
+            let seen = Versions::from_arg_matches(&matches).expect("read");
+            assert_eq!(seen, versions(&[(*system, &["1", "2"])]));
+        }
     }
 }
