@@ -123,10 +123,8 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
         reached = reach(host, port, &arguments.ports) => reached,
         stopped = hold::until_signal() => return stopped,
     };
-    // The kubelet's readiness probe only opens a connection. The kernel accepts connections to a listening port by
-    // itself, so the controller never calls `accept`.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
-    let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
+    let ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
     let controller = Controller {
         services: Api::namespaced(client.clone(), &arguments.namespace),
         secrets: Api::namespaced(client.clone(), &arguments.namespace),
@@ -137,7 +135,19 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     };
     tokio::select! {
         () = controller.run() => Ok(()),
+        () = answer_probes(&ready) => Ok(()),
         stopped = hold::until_signal() => stopped,
+    }
+}
+
+/// Accepts and closes each connection of the kubelet's readiness probe. Without this, the queue of the listener is full
+/// after 129 probes, and the pod is not ready any more although the controller works.
+async fn answer_probes(listener: &TcpListener) {
+    loop {
+        if let Err(why) = listener.accept().await {
+            log_error(&format!("the readiness probe's connection was not accepted: {why}"));
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
     }
 }
 
@@ -432,6 +442,24 @@ mod tests {
         }
         server.abort();
         assert_eq!(*asked.lock().expect("no panic"), ["POST", "POST"]);
+    }
+
+    #[tokio::test]
+    async fn the_readiness_port_answers_more_probes_than_its_queue_holds() {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let listener = socket.listen(1).expect("a listener");
+        let at = listener.local_addr().expect("an address");
+        let probes = async {
+            for _ in 0..20 {
+                let mut probe = tokio::net::TcpStream::connect(at).await.expect("a connection");
+                assert_eq!(probe.read(&mut [0]).await.expect("the end"), 0);
+            }
+        };
+        tokio::select! {
+            () = answer_probes(&listener) => unreachable!("it does not end"),
+            () = probes => {}
+        }
     }
 
     #[test]
