@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::CliError;
 use super::args::Explain;
-use super::report::latest;
+use super::report::{latest, named};
 use parallax_explain::{self as room, Line, saw};
 use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
@@ -27,7 +27,8 @@ pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, 
         _ if args.json => {
             Err(CliError::Usage("--json tells about a presigned URL; a record is JSON lines already".to_owned()))
         }
-        what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args),
+        Some(what) => of_record(&named(project, Path::new(what)), args),
+        None => of_record(&latest(project), args),
     }
 }
 

@@ -379,7 +379,8 @@ pub struct Doctor {
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
 pub struct Report {
-    /// The path of the record, or of the run's folder [default: target/e2e/latest in the project].
+    /// The path of the record or of the run's folder, or the id of a run of this project [default: target/e2e/latest in
+    /// the project].
     #[arg(value_name = "RECORD")]
     pub record: Option<PathBuf>,
     /// The path of the JUnit report to write [default: junit.xml beside the record].
