@@ -23,6 +23,11 @@ const IMAGES_LIMIT: Duration = Duration::from_mins(45);
 const DEMO_BUILDS: &str = "parallax images build ";
 /// The images from which the test of the demo chart copies the programs that a user already has.
 const DEMO_TOOLS: [&str; 2] = ["helm", "kubectl"];
+/// The number of tests at the same time for each processor. The tests with an engine wait most of the time, for the end
+/// of a time limit or for a cluster. Without this, the test runner takes one for each processor.
+const TESTS_FOR_EACH_PROCESSOR: usize = 2;
+/// The test runner's own variable for the number of tests at the same time.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
 /// The interval between progress lines during a wait.
 const SAY_EVERY: Duration = Duration::from_secs(15);
 /// The number of lines that are shown of the output of a failed build.
@@ -59,6 +64,11 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
         // the variable is removed, because every test must run.
         let mut tests = cargo::cargo();
         tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE");
+        if std::env::var_os(TEST_THREADS).is_none() {
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            // One more, because a test that waits for its turn to start a cluster holds one.
+            tests.env(TEST_THREADS, (processors * TESTS_FOR_EACH_PROCESSOR + 1).to_string());
+        }
         let (ok, failed) = cargo::tests(&mut tests)?;
         Ok(if ok { End::Ok } else { End::Failed(failed) })
     });

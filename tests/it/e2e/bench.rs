@@ -46,8 +46,9 @@ pub(super) fn no_engine() -> bool {
 pub(super) struct Reservation(usize);
 
 static RESERVED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-/// The largest number of runs at the same time in this process. Each run has a cluster.
-const RUN_LIMIT: usize = 2;
+/// The largest number of runs at the same time in this process. Each run has a cluster. The tests wait more than they
+/// compute, so the limit is above the two processors that CI has.
+const RUN_LIMIT: usize = 3;
 
 /// Waits until `runs` more runs may be in progress, and reserves them.
 pub(super) fn reserve(runs: usize) -> Reservation {
