@@ -95,13 +95,18 @@ impl Row {
 /// with a short `eventually`. A step that waits for an effect during its try gets only the remaining time.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || step.action.looks().is_some_and(Looks::follows);
-    if is_first && !waits { left.max(STEP_WITHIN) } else { left }
+    if is_first && !waits { left.max(of_one_try(step)) } else { left }
 }
 
 /// The time limit within which the expectation of a step must hold.
 pub(super) fn within(step: &Step) -> Duration {
     let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
-    given.unwrap_or_else(|| if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN })
+    given.unwrap_or_else(|| of_one_try(step))
+}
+
+/// The time that one try of a step may take if the step declares no time.
+fn of_one_try(step: &Step) -> Duration {
+    if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN }
 }
 
 /// Whether each try of this step starts a program.
