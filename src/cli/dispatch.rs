@@ -187,7 +187,12 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
 fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
     let mut table = table_of_stores::Table::of(&Project::load(root)?)?;
     if args.write || args.check {
-        return made(root, &[(table_of_stores::PAGE, table.page())], args.check, "stores --write");
+        return made(
+            root,
+            &[(table_of_stores::PAGE, table.page()), (table_of_stores::PROOF_PAGE, table.proof_page())],
+            args.check,
+            "stores --write",
+        );
     }
     if let Some(run) = &args.of {
         table.compare(&parallax_record::read(run)?);

@@ -5,29 +5,34 @@
 //! not tried. A cell has either steps or such a reason, never both.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use indexmap::IndexMap;
-use parallax_images::Recipe;
+use parallax_images::{Lock, Recipe, Recipes};
 use parallax_language::scenario::document::Document;
 use parallax_language::scenario::{Diagnostic, Loaded};
-use parallax_vocab::VariantId;
-use parallax_vocab::event::{Event, EventKind, Verdict};
+use parallax_vocab::event::Event;
+use parallax_vocab::{System, Versions};
 use serde::{Deserialize, Serialize};
 
+use self::versions::{OtherVersion, WrittenVersion};
 use super::CliError;
 use super::wiring::Project;
+
+mod versions;
 
 /// The title of the table. A step names the table by this title (in `shows`).
 const TITLE: &str = "stores";
 /// The path of the page with the table, below the project.
 pub const PAGE: &str = "docs/stores.md";
+/// The path of the page with the steps that show each cell, below the project. It is a page of its own, so that a
+/// search in [`PAGE`] finds the answers first.
+pub const PROOF_PAGE: &str = "docs/stores-proof.md";
 /// The path of the file with the rows of the table, below the project.
 pub const TABLE: &str = "scenarios/stores/table.yaml";
 /// The image label that contains the version of the image's program. It is read from the image's recipe.
 const VERSION: &str = "org.opencontainers.image.version";
-/// The first line of the page.
+/// The first line of each page.
 const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; do not edit. -->";
 
 /// The content of `scenarios/stores/table.yaml`.
@@ -39,6 +44,14 @@ struct Written {
     /// Markdown paragraphs about the whole table, for its page.
     #[serde(default)]
     notes: Vec<String>,
+    groups: Vec<WrittenGroup>,
+}
+
+/// Rows about one subject. The page has a heading and a table for each group.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenGroup {
+    title: String,
     rows: Vec<WrittenRow>,
 }
 
@@ -48,12 +61,17 @@ struct WrittenStore {
     name: String,
     /// The name of the image whose recipe contains the version of the store.
     image: String,
+    /// What was seen at the other versions of the image that images.lock lists.
+    #[serde(default)]
+    versions: IndexMap<String, WrittenVersion>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct WrittenRow {
     id: String,
+    /// The capability in few words, for the summary of a store.
+    name: String,
     asks: String,
     /// The stores with which the capability was not tried. The key is the name of the store's fixture, and the value is
     /// the reason.
@@ -70,6 +88,9 @@ pub struct Table {
     pub notes: Vec<String>,
     /// The rows of the table.
     pub rows: Vec<Row>,
+    /// The versions of the run with which the table was compared. Empty if it was compared with no run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compared_at: Vec<Versions>,
 }
 
 /// A store, which is a column of the table.
@@ -79,8 +100,13 @@ pub struct Store {
     pub fixture: String,
     /// The store's name for people.
     pub name: String,
-    /// The version of the store's program.
+    /// The version of the store's program. The cells were seen at this version.
     pub version: String,
+    /// The other versions that a run can choose.
+    pub other_versions: Vec<OtherVersion>,
+    /// The system whose version a run can choose; `None` if this store has no such option.
+    #[serde(skip)]
+    system: Option<System>,
 }
 
 /// A row of the table.
@@ -88,6 +114,10 @@ pub struct Store {
 pub struct Row {
     /// The id of the capability in this row. A step names the capability by this id (in `shows`).
     pub id: String,
+    /// The title of the group that contains the row, such as "Presigned URLs".
+    pub group: String,
+    /// The capability in few words, such as "a presigned HEAD".
+    pub name: String,
     /// The capability in words, such as "A presigned HEAD".
     pub asks: String,
     /// The cells of the row, one for each store, in the order of the columns.
@@ -136,16 +166,24 @@ pub struct Proof {
     pub breaks: Vec<String>,
 }
 
-/// What a run shows about a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What a run shows about a cell. The last of these outweighs the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seen {
-    /// Each step that shows the cell passed in the run.
+    /// The run saw what the table says.
     Held,
-    /// A step that shows the cell did not pass in the run.
-    Failed,
     /// A step that shows the cell did not run.
     NotRun,
+    /// The run saw something else.
+    Failed,
+}
+
+/// The versions of an image.
+struct Known {
+    /// The version in the label of the image's recipe.
+    default: String,
+    /// The other versions that images.lock lists.
+    others: Vec<String>,
 }
 
 /// What one step shows about one capability of a store.
@@ -175,16 +213,12 @@ impl Table {
         };
         let written: Written =
             serde_json::from_value(document.value).map_err(|error| CliError::Usage(format!("{TABLE}: {error}")))?;
-        let version = |image: &str| version(&project.root, image);
+        let known = |image: &str| known(&project.root, image);
         let shown: Vec<Shown> = project.scenarios.iter().flat_map(shown).collect();
-        Self::make(written, &shown, version).map_err(CliError::Usage)
+        Self::make(written, &shown, known).map_err(CliError::Usage)
     }
 
-    fn make(
-        written: Written,
-        shown: &[Shown],
-        version: impl Fn(&str) -> Result<String, String>,
-    ) -> Result<Self, String> {
+    fn make(written: Written, shown: &[Shown], known: impl Fn(&str) -> Result<Known, String>) -> Result<Self, String> {
         let mut wrong: Vec<String> = Vec::new();
         for it in shown {
             let place = format!("{}: {}", it.proof.scenario, it.proof.step);
@@ -194,7 +228,7 @@ impl Table {
             if !it.used {
                 wrong.push(format!("{place} shows something of `{}`, which its scenario does not use", it.fixture));
             }
-            if !written.rows.iter().any(|row| row.id == it.capability) {
+            if !written.groups.iter().flat_map(|it| &it.rows).any(|row| row.id == it.capability) {
                 wrong.push(format!("{place} shows `{}`, which is no row of {TABLE}", it.capability));
             }
             if it.proof.breaks.is_empty() {
@@ -202,7 +236,11 @@ impl Table {
             }
         }
         let mut rows = Vec::new();
-        for row in written.rows {
+        let of_groups = written.groups.into_iter().flat_map(|group| {
+            let title = group.title;
+            group.rows.into_iter().map(move |row| (title.clone(), row))
+        });
+        for (group, row) in of_groups {
             for fixture in row.not_tried.keys().filter(|it| !written.stores.contains_key(*it)) {
                 wrong.push(format!("{TABLE}: row `{}` names `{fixture}`, which is no store", row.id));
             }
@@ -213,46 +251,43 @@ impl Table {
             };
             let cells: Vec<_> = written.stores.keys().map(cell).collect();
             wrong.extend(cells.iter().filter_map(|it| it.as_ref().err().cloned()));
-            rows.push(Row { id: row.id, asks: row.asks, cells: cells.into_iter().flatten().collect() });
+            let cells = cells.into_iter().flatten().collect();
+            rows.push(Row { id: row.id, group, name: row.name, asks: row.asks, cells });
         }
         let mut stores = Vec::new();
         for (fixture, it) in written.stores {
-            match version(&it.image) {
-                Ok(version) => stores.push(Store { fixture, name: it.name, version }),
-                Err(why) => wrong.push(why),
-            }
+            let known = match known(&it.image) {
+                Ok(known) => known,
+                Err(why) => {
+                    wrong.push(why);
+                    continue;
+                }
+            };
+            let of_store: Vec<&Shown> = shown.iter().filter(|it| it.fixture == fixture).collect();
+            let other_versions = versions::others(it.versions, &known.others, &of_store)
+                .map_err(|why| wrong.push(format!("{TABLE}: store `{fixture}`: {why}")));
+            let system = System::ALL.iter().copied().find(|system| system.image() == it.image);
+            let (name, version) = (it.name, known.default);
+            stores.push(Store { fixture, name, version, other_versions: other_versions.unwrap_or_default(), system });
         }
-        if wrong.is_empty() { Ok(Self { stores, notes: written.notes, rows }) } else { Err(wrong.join("\n")) }
+        if !wrong.is_empty() {
+            return Err(wrong.join("\n"));
+        }
+        Ok(Self { stores, notes: written.notes, rows, compared_at: Vec::new() })
     }
 
-    /// Compares each cell with the results of its steps in a run. If the run was at several versions, a step must have
-    /// passed at each of them.
+    /// Compares each cell with the results of its steps in a run. If the run was at several versions, it must have seen
+    /// what the table says at each of them.
     pub fn compare(&mut self, events: &[Event]) {
-        let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
-        for event in events {
-            // A variant starts a second time if the machine failed the first time. The results of the first time do
-            // not count.
-            if let EventKind::VariantStarted(it) = &event.event {
-                seen.retain(|(variant, _), _| *variant != it.variant.as_str());
-            }
-            if let EventKind::StepEnded(it) = &event.event {
-                let passed = seen.entry((it.variant.as_str(), it.step.as_str())).or_insert(true);
-                *passed &= it.verdict == Verdict::Passed;
+        let results = versions::Results::of(events);
+        for row in &mut self.rows {
+            for (store, cell) in self.stores.iter().zip(&mut row.cells) {
+                if cell.answer != Answer::NotTried {
+                    cell.seen = Some(results.seen(store, &row.id, cell));
+                }
             }
         }
-        let mut at_all: BTreeMap<(VariantId, &str), bool> = BTreeMap::new();
-        for ((variant, step), passed) in seen {
-            *at_all.entry((VariantId::from(variant).without_versions(), step)).or_insert(true) &= passed;
-        }
-        for cell in self.rows.iter_mut().flat_map(|row| &mut row.cells).filter(|it| it.answer != Answer::NotTried) {
-            let steps = cell.proofs.iter().map(|it| at_all.get(&(it.scenario.as_str().into(), it.step.as_str())));
-            let worst = steps.map(|it| match it {
-                Some(true) => Seen::Held,
-                Some(false) => Seen::Failed,
-                None => Seen::NotRun,
-            });
-            cell.seen = worst.max_by_key(|it| *it as u8);
-        }
+        self.compared_at = results.versions;
     }
 
     /// Whether the table agrees with the run with which it was compared: the run confirms at least one cell and
@@ -261,67 +296,6 @@ impl Table {
     pub fn holds(&self) -> bool {
         let seen: Vec<Seen> = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen).collect();
         seen.is_empty() || seen.contains(&Seen::Held) && !seen.contains(&Seen::Failed)
-    }
-
-    /// Returns the Markdown page that contains the table.
-    pub fn page(&self) -> String {
-        let mut out = format!(
-            "{MADE}\n\n# Which store does what\n\nEach cell that was tried is shown by steps of a scenario, which a run carries out against the \
-             store itself.\nEach of these steps fails in a break, which is a set-up that is wrong on purpose: so the step can fail.\n\
-             `parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares this table with what a run saw.\n\n\
-             - **works**: as S3's documentation says.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
-             - **missing**: the store does not do it, and the cell says what it answers.\n- **hole**: an attack succeeds.\n\
-             - **not tried**: no step asks the store; the cell says why.\n\n"
-        );
-        for note in &self.notes {
-            let _ = writeln!(out, "{note}\n");
-        }
-        let names = self.stores.iter().map(|it| format!("{} {}", it.name, it.version));
-        let _ = writeln!(out, "| what | {} |", names.collect::<Vec<_>>().join(" | "));
-        let _ = writeln!(out, "|---|{}", "---|".repeat(self.stores.len()));
-        for row in &self.rows {
-            let cells: Vec<String> = row.cells.iter().map(Cell::text).collect();
-            let _ = writeln!(out, "| {} | {} |", row.asks, cells.join(" | "));
-        }
-        out.push_str(
-            "\n## What shows it\n\nA step is in the scenario of its area, `scenarios/AREA/NAME/scenario.yaml`; `parallax e2e SCENARIO --break \
-             NAME` runs one break.\n\n| what | store | steps | they fail in |\n|---|---|---|---|\n",
-        );
-        for row in &self.rows {
-            for (store, cell) in self.stores.iter().zip(&row.cells).filter(|(_, cell)| !cell.proofs.is_empty()) {
-                let steps: Vec<String> =
-                    cell.proofs.iter().map(|it| format!("`{}: {}`", it.scenario, it.step)).collect();
-                let mut breaks: Vec<String> = cell
-                    .proofs
-                    .iter()
-                    .flat_map(|it| it.breaks.iter().map(|name| format!("`{}+{name}`", it.scenario)))
-                    .collect();
-                breaks.sort();
-                breaks.dedup();
-                let _ =
-                    writeln!(out, "| {} | {} | {} | {} |", row.asks, store.name, steps.join(", "), breaks.join(", "));
-            }
-        }
-        out
-    }
-}
-
-impl Cell {
-    fn text(&self) -> String {
-        let answer = match self.answer {
-            Answer::Works => "works",
-            Answer::WorksOtherwise => "works otherwise",
-            Answer::Missing => "missing",
-            Answer::Hole => "hole",
-            Answer::NotTried => "not tried",
-        };
-        let how = if self.how.is_empty() { String::new() } else { format!(": {}", self.how) };
-        let seen = match self.seen {
-            None | Some(Seen::Held) => "",
-            Some(Seen::Failed) => " (**this run saw something else**)",
-            Some(Seen::NotRun) => " (not in this run)",
-        };
-        format!("**{answer}**{how}{seen}").replace('|', "\\|")
     }
 }
 
@@ -371,12 +345,17 @@ fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static 
     Ok(Cell { answer, how: hows.join("; "), proofs: shown.into_iter().map(|it| it.proof).collect(), seen: None })
 }
 
-/// Returns the version of the program in an image, according to the image's recipe.
-fn version(root: &Path, image: &str) -> Result<String, String> {
+/// Returns the version of the program in an image, according to the image's recipe, and the others of images.lock.
+fn known(root: &Path, image: &str) -> Result<Known, String> {
     let recipe = Recipe::load(&root.join("images").join(image)).map_err(|error| error.to_string())?;
-    let version = recipe.config.labels.get(VERSION).cloned();
-    version.ok_or_else(|| format!("images/{image}/recipe.yaml has no label {VERSION}"))
+    let default = recipe.config.labels.get(VERSION).cloned();
+    let default = default.ok_or_else(|| format!("images/{image}/recipe.yaml has no label {VERSION}"))?;
+    let lock = Lock::listed(&Recipes::of(root)).map_err(|error| error.to_string())?;
+    let number = default.strip_prefix('v').unwrap_or(&default);
+    let others = lock.offered(image).into_iter().filter(|it| *it != number).map(str::to_owned).collect();
+    Ok(Known { default, others })
 }
 
+mod page;
 #[cfg(test)]
 mod tests;
