@@ -11,7 +11,7 @@ use crate::cli::args::K3s;
 use crate::run;
 use parallax_images::digest::{Fields, of_file};
 use parallax_images::{Cache, Lock, Recipes};
-use parallax_language::fixture::Fixture;
+use parallax_language::fixture::{Fixture, Source};
 use parallax_language::scenario::Loaded;
 use parallax_record::Noted as _;
 use parallax_vocab::VariantId;
@@ -33,6 +33,7 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
     let harness = |error: &dyn std::fmt::Display| CliError::Harness(format!("this program cannot be read: {error}"));
     let program = program.await.map_err(|error| harness(&error))?.map_err(|error| harness(&error))?;
     let mut prints = Prints::new();
+    let mut made_of = MadeOf::default();
     for loaded in &project.scenarios {
         let Some(names) = images_of(project, loaded) else { continue };
         let mut fields = Fields::new("scenario 1");
@@ -41,7 +42,7 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
         for name in &names {
             fields.add(&format!("image {name}"), images.get(name).map_or(&[][..], |tag| tag.as_bytes()));
         }
-        if add_files(project, loaded, &mut fields).await {
+        if add_files(project, loaded, (&mut made_of, &mut fields)).await {
             prints.insert(loaded.path.clone(), fields.finish());
         }
     }
@@ -50,16 +51,16 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
 
 /// Adds to a digest the text of a scenario, the definitions and manifests of its fixtures, and the other files in the
 /// scenario's folder. Returns `false` if one of these files could not be read.
-async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
+async fn add_files(project: &Project, loaded: &Loaded, (made_of, fields): (&mut MadeOf, &mut Fields)) -> bool {
     for name in fixtures_of(loaded) {
         let Some(fixture) = project.library.get(&name) else { continue };
         add_fixture(&name, fixture, fields);
     }
-    for (_, source) in loaded.variants.iter().flat_map(|it| loaded.sources(&project.library, it)) {
-        let Ok(files) = source.files(&project.root) else { return false };
-        for (path, content) in &files {
-            fields.add(&format!("made of {path}"), content);
-        }
+    let sources = loaded.variants.iter().flat_map(|it| loaded.sources(&project.library, it));
+    let digests: Option<BTreeSet<String>> = sources.map(|(_, source)| made_of.digest(&source, &project.root)).collect();
+    let Some(digests) = digests else { return false };
+    for digest in digests {
+        fields.add("made of", digest.as_bytes());
     }
     fields.add("scenario", loaded.document.source.text().as_bytes());
     let file = project.root.join(&loaded.file);
@@ -70,6 +71,26 @@ async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> b
         fields.add(name, digest.as_bytes());
     }
     true
+}
+
+/// The digests of the files of which `helm` and `kustomize` make objects, by the folder and all paths. Most variants of a
+/// project have the same few charts, so each is read only once. The value is `None` if a file cannot be used.
+#[derive(Debug, Default)]
+struct MadeOf(BTreeMap<(String, Vec<String>), Option<String>>);
+
+impl MadeOf {
+    /// Returns the digest of the paths and the contents of all files that `source` reads.
+    fn digest(&mut self, source: &Source, root: &Path) -> Option<String> {
+        let key = (source.folder.path.clone(), source.paths());
+        let read = || {
+            let mut fields = Fields::new("made of 1");
+            for (path, content) in source.files(root).ok()? {
+                fields.add(&path, &content);
+            }
+            Some(fields.finish())
+        };
+        self.0.entry(key).or_insert_with(read).clone()
+    }
 }
 
 /// Adds to a digest the texts of a fixture: its definition and all its manifests.
@@ -90,12 +111,12 @@ pub async fn contents(
     k3s: K3s,
 ) -> Result<BTreeMap<String, String>, CliError> {
     let names: BTreeSet<&str> = whole.iter().map(VariantId::scenario).collect();
-    let mut contents = BTreeMap::new();
+    let (mut contents, mut made_of) = (BTreeMap::new(), MadeOf::default());
     for loaded in project.scenarios.iter().filter(|it| names.contains(it.path.as_str())) {
         let mut fields = Fields::new("scenario files 1");
         // A digest that leaves out a file could be equal for shards with different files. Therefore a file that cannot
         // be added is an error.
-        if !add_files(project, loaded, &mut fields).await {
+        if !add_files(project, loaded, (&mut made_of, &mut fields)).await {
             return Err(CliError::Usage(format!(
                 "the shards cannot be compared, because the folder of {} contains a link to a folder, a file that \
                  cannot be read, or more than {FILES_LIMIT} files",
@@ -192,7 +213,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use parallax_language::fixture::Library;
+    use parallax_language::fixture::{Library, Maker, ProjectFile};
 
     use super::*;
 
@@ -227,6 +248,29 @@ mod tests {
         ]
         .map(print);
         assert_eq!(prints.iter().collect::<BTreeSet<_>>().len(), prints.len(), "{prints:?}");
+    }
+
+    #[test]
+    fn a_chart_is_read_once_for_all_variants_and_each_of_its_files_counts() {
+        let root = tempfile::tempdir().expect("a folder");
+        let chart = root.path().join("app");
+        fs::create_dir(&chart).expect("made");
+        fs::write(chart.join("Chart.yaml"), "name: app").expect("written");
+        let folder = ProjectFile { path: "app".to_owned(), at: "s.yaml:4".to_owned() };
+        let source = |values_files: &[&str]| {
+            let values_files = values_files.iter().map(|it| (*it).to_owned()).collect();
+            let maker = Maker::Helm { release: "r".to_owned(), values: serde_json::Map::new(), values_files };
+            Source { folder: folder.clone(), maker, images: Vec::new(), cluster_wide: false }
+        };
+        let mut run = MadeOf::default();
+        let before = run.digest(&source(&[]), root.path()).expect("readable");
+        assert_eq!(run.digest(&source(&["absent.yaml"]), root.path()), None);
+        fs::write(chart.join("values.yaml"), "a: 1").expect("written");
+        assert_eq!(run.digest(&source(&[]), root.path()), Some(before.clone()), "this run has read the chart already");
+        let later = MadeOf::default().digest(&source(&[]), root.path()).expect("readable");
+        assert_ne!(later, before);
+        fs::rename(chart.join("values.yaml"), chart.join("value.yaml")).expect("renamed");
+        assert_ne!(MadeOf::default().digest(&source(&[]), root.path()), Some(later));
     }
 
     #[test]
