@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use super::error::ApplyError;
 use super::ready::Awaited;
+use super::rollout::Part;
 use super::unrecoverable::{self, ANOTHER_TRY};
 use super::{Applier, Declared, Unready, objects, ready};
 use crate::certs::{self, Bundle, CertError, Issuer, random};
 use crate::cluster::{self, Ended, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
-use parallax_language::fixture::{Export, ReadyWhen};
+use parallax_language::fixture::{Contributions, Export, ReadyWhen};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, SERVER_NODE};
 use parallax_plan::EnvironmentPlan;
 
@@ -152,7 +153,7 @@ pub async fn bring_up(
         if applier.visit().is_none() {
             node_ready(applier.client(), SERVER_NODE).await?;
         }
-        Ok((objects, unready(applier, plan, declared).await?))
+        Ok((objects, unready(applier, &plan.namespace, plan.fixtures.iter(), declared).await?))
     };
     let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
     environment.fields = fields(plan, &objects);
@@ -175,8 +176,7 @@ fn credentials(
     .collect()
 }
 
-/// Applies the Secrets and the objects of all fixtures, in groups. The objects of one group are applied concurrently.
-/// The next group begins when all objects of this group are applied. Returns the objects as the apiserver stored them.
+/// Applies the Secrets and the objects of all fixtures. Returns the objects as the apiserver stored them.
 async fn apply_all(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -213,6 +213,17 @@ async fn apply_all(
     for edge in plan.edges.iter().filter(|_| applier.visit().is_none()) {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
+    in_order(applier, &plan.namespace, &environment.certificates, &manifests).await
+}
+
+/// Applies objects in groups. The objects of one group are applied concurrently. The next group begins when all objects
+/// of this group are applied. Returns the objects as the apiserver stored them.
+pub async fn in_order(
+    applier: &Applier,
+    namespace: &str,
+    certificates: &Bundle,
+    manifests: &[(Value, String)],
+) -> Result<Vec<DynamicObject>, ApplyError> {
     // CRDs are applied first, then the objects that pods need, then all others. If a pod starts before its Secret
     // exists, the pod fails, and the kubelet tries again only after a pause.
     let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
@@ -224,11 +235,11 @@ async fn apply_all(
             .iter()
             .map(|(manifest, place)| {
                 let mut manifest = manifest.clone();
-                objects::set_authorities(&mut manifest, &environment.certificates);
+                objects::set_authorities(&mut manifest, certificates);
                 (manifest, place)
             })
             .collect();
-        let applying = with_authorities.iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
+        let applying = with_authorities.iter().map(|(it, place)| applier.apply(it, namespace, place));
         objects.extend(try_join_all(applying).await?);
         let kinds = together.iter().filter(|(it, _)| is_kind(it)).filter_map(|(it, _)| it["metadata"]["name"].as_str());
         try_join_all(kinds.map(|name| ready::kind(applier.client(), name))).await?;
@@ -236,24 +247,30 @@ async fn apply_all(
     Ok(objects)
 }
 
-/// Waits concurrently for the entries of `ready` of all fixtures. The wait ends when each entry has been met or has
+/// Waits concurrently for the entries of `ready` of the given fixtures, except those for a store. The wait ends when each entry has been met or has
 /// failed, or earlier if [`Declared::settled`] returns true. Returns the entries that were not met.
-async fn unready(
+pub async fn unready<'a>(
     applier: &Applier,
-    plan: &EnvironmentPlan,
+    namespace: &str,
+    fixtures: impl Iterator<Item = (&'a String, &'a Contributions)>,
     declared: &Declared<'_>,
 ) -> Result<Vec<Unready>, ApplyError> {
-    let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
+    let ready = fixtures.flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, it, ready)));
     let mut waits: FuturesUnordered<_> = ready
-        .filter(|(_, wanted)| wanted.when != ReadyWhen::Store)
-        .map(|(id, wanted)| async move {
-            let (client, namespace) = (applier.client(), plan.namespace.as_str());
+        .filter(|(_, _, wanted)| wanted.when != ReadyWhen::Store)
+        .map(|(id, fixture, wanted)| async move {
+            let client = applier.client();
             let (what, within) = (wanted.id(id), wanted.within.to_duration());
             let declared = declared.of(&what);
             let awaited = |name| Awaited { client, namespace, name, what, within, declared };
             match &wanted.when {
                 ReadyWhen::Deployment(name) => Box::pin(ready::deployment(&awaited(name))).await,
                 ReadyWhen::Admission(it) => Box::pin(ready::admission(&awaited(&it.service_account), it)).await,
+                ReadyWhen::Objects => {
+                    let objects = fixture.cluster_objects.iter().chain(&fixture.objects);
+                    let parts: Vec<Part> = objects.filter_map(|it| Part::of(it, namespace)).collect();
+                    Box::pin(ready::objects(&awaited(""), &parts)).await
+                }
                 ReadyWhen::Store => Ok(None),
             }
         })

@@ -12,6 +12,7 @@ mod guest;
 mod objects;
 mod ready;
 mod rights;
+mod rollout;
 mod server_side;
 mod take_down;
 mod unready;

@@ -3,21 +3,24 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::runtime::wait::conditions;
-use kube::runtime::watcher;
 use kube::{Api, Client};
 use parallax_vocab::Cause;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApplyError;
+use super::rollout::{Part, State};
 use super::unready::{Accepts, Lasting, Unready};
 use super::unrecoverable::{self, ANOTHER_TRY};
 use super::{evidence, objects, words};
-use crate::cluster::{Ended, is_transient, pauses, selector, until};
+use crate::cluster::{Ended, is_transient, pauses, until};
+use crate::probe::lives::last_end;
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
 
@@ -30,12 +33,13 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// A dry run that began before the deadline may end this much later than the deadline.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// One wait for an entry of a fixture's `ready` section: for a Deployment, or for the admission of pods of a
-/// ServiceAccount.
+/// One wait for an entry of a fixture's `ready` section: for a Deployment, for all objects of the fixture, or for the
+/// admission of pods of a ServiceAccount.
 pub(super) struct Awaited<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a str,
-    /// The name of the Deployment or of the ServiceAccount for which the harness waits.
+    /// The name of the Deployment or of the ServiceAccount for which the harness waits. Empty for all objects of a
+    /// fixture.
     pub(super) name: &'a str,
     /// The entry of the fixture's `ready` section, for example `store.deployment`.
     pub(super) what: String,
@@ -49,36 +53,90 @@ pub(super) struct Awaited<'a> {
 /// Deployment is ready, otherwise the reason why it is not. The wait ends early as soon as one of the pods cannot
 /// recover ([`unrecoverable`]), or as soon as a log line of a pod matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
-    let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
-    let resource = format!("Deployment {} in namespace {}", it.name, it.namespace);
-    let detail = tokio::select! {
-        ended = until(&api, it.name, is_available, began + it.within) => match ended {
-            Ended::Met(_) => return Ok(None),
-            Ended::NotMet(seen) => at_the_deadline(it, seen.as_ref()).await,
-            Ended::Unseen(reason) => return Err(ApplyError::Watch { what: resource, reason }),
-        },
-        why = Box::pin(never_ready(it, &api, &resource)) => why,
-    };
-    let waited = began.elapsed();
-    let evidence = evidence::namespace(it.client, it.namespace).await;
-    let cause = words::cause(&resource, &detail);
-    Ok(Some(Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }))
+    let cause = part(it, &Part::deployment(it.namespace, it.name), began + it.within).await?;
+    Ok(match cause {
+        Some(cause) => Some(unready(it, it.namespace, cause, began).await),
+        None => None,
+    })
 }
 
-/// Resolves with the reason when the Deployment cannot become ready any more, or when a log line shows the cause that a
-/// break declares. Never resolves if the Deployment does not exist, because it then has no pods.
-async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
-    let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
-    let pods = watcher::Config::default().labels(&selector);
-    let Some(declared) = it.declared else {
-        return unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, ANOTHER_TRY, None).await;
-    };
-    let wanted = |line: &str| declared(&words::cause(resource, line));
-    tokio::select! {
-        why = unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, ANOTHER_TRY, Some(&wanted)) => why,
-        why = words::wanted_line(it.client, it.namespace, &selector, &wanted) => why,
+/// Waits until the objects of a fixture are ready, each as [`deployment`] does. Objects that are ready as soon as they
+/// exist need no wait. The wait ends with the first object that will not be ready, unless a break declares another cause.
+/// Then the wait goes on for the other objects, one of which may have the declared cause.
+pub(super) async fn objects(it: &Awaited<'_>, parts: &[Part]) -> Result<Option<Unready>, ApplyError> {
+    let began = Instant::now();
+    let deadline = began + it.within;
+    let mut waits: FuturesUnordered<_> =
+        parts.iter().map(|awaited| async move { (awaited, Box::pin(part(it, awaited, deadline)).await) }).collect();
+    let mut first = None;
+    while let Some((part, ended)) = waits.next().await {
+        let Some(cause) = ended? else { continue };
+        if it.declared.is_none_or(|declared| declared(&cause)) {
+            return Ok(Some(unready(it, &part.namespace, cause, began).await));
+        }
+        first.get_or_insert((&part.namespace, cause));
     }
+    Ok(match first {
+        Some((namespace, cause)) => Some(unready(it, namespace, cause, began).await),
+        None => None,
+    })
+}
+
+async fn unready(it: &Awaited<'_>, namespace: &str, cause: Cause, began: Instant) -> Unready {
+    let waited = began.elapsed();
+    let evidence = evidence::namespace(it.client, namespace).await;
+    Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }
+}
+
+/// Waits until one object is ready. Returns the cause if it is not ready at the deadline, or will never be.
+async fn part(it: &Awaited<'_>, part: &Part, deadline: Instant) -> Result<Option<Cause>, ApplyError> {
+    let api = part.api(it.client);
+    let resource = part.title();
+    let is_over = |seen: Option<&DynamicObject>| part.state(seen).is_final();
+    let detail = tokio::select! {
+        ended = until(&api, &part.name, is_over, deadline) => match ended {
+            Ended::Met(seen) => match part.state(seen.as_ref()) {
+                State::Failed(why) => format!("{why}{}", pods_say(it, part, seen.as_ref()).await),
+                State::Ready | State::Pending(_) => return Ok(None),
+            },
+            Ended::NotMet(seen) => at_the_deadline(it, part, seen.as_ref()).await,
+            Ended::Unseen(reason) => return Err(ApplyError::Watch { what: resource, reason }),
+        },
+        why = Box::pin(never_ready(it, part, &api, &resource)) => why,
+    };
+    Ok(Some(words::cause(&resource, &detail)))
+}
+
+/// Resolves with the reason when the object cannot become ready any more, or when a log line shows the cause that a
+/// break declares. Never resolves if the object does not exist, because it then has no pods.
+async fn never_ready(it: &Awaited<'_>, part: &Part, api: &Api<DynamicObject>, resource: &str) -> String {
+    let Some(seen) = known(api, &part.name).await else { return std::future::pending().await };
+    let Some(pods) = part.pods(&seen) else { return std::future::pending().await };
+    // A pod that another one replaces may crash. It counts if its container never ran.
+    let concerns = |pod: &Pod| !part.tries_again() || !has_run(pod);
+    let pod = |wanted| {
+        let client = it.client.clone();
+        unrecoverable::pod(client, &part.namespace, pods.clone(), concerns, ANOTHER_TRY, wanted)
+    };
+    let Some(declared) = it.declared else { return pod(None).await };
+    let wanted = |line: &str| declared(&words::cause(resource, line));
+    let logged = async {
+        match part.labels(&seen) {
+            Some(labels) => words::wanted_line(it.client, &part.namespace, &labels, &wanted).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        why = pod(Some(&wanted)) => why,
+        why = logged => why,
+    }
+}
+
+/// Whether a container of the pod has ended, or was started again.
+fn has_run(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses));
+    statuses.flatten().any(|it| it.restart_count > 0 || last_end(it).is_some())
 }
 
 /// Waits until admission adds the expected field to a pod of the ServiceAccount that `it` names. The apiserver does not
@@ -139,29 +197,32 @@ pub(super) async fn kind(client: &Client, name: &str) -> Result<(), ApplyError> 
     }
 }
 
-async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String {
-    let Some(seen) = seen else { return "it does not exist".to_owned() };
-    let says = match selector_of(seen) {
-        Some(selector) => words::of_unready(it.client, it.namespace, &selector).await,
+async fn at_the_deadline(it: &Awaited<'_>, part: &Part, seen: Option<&DynamicObject>) -> String {
+    let State::Pending(missing) = part.state(seen) else { return "it became ready at the deadline".to_owned() };
+    if seen.is_none() {
+        return missing;
+    }
+    format!("after {} s {missing}{}", it.within.as_secs(), pods_say(it, part, seen).await)
+}
+
+/// What the first container that is not ready says, as the end of a sentence. Empty if nothing is known.
+async fn pods_say(it: &Awaited<'_>, part: &Part, seen: Option<&DynamicObject>) -> String {
+    let pods = seen.and_then(|seen| part.pods(seen));
+    let says = match pods {
+        Some(pods) => words::of_unready(it.client, &part.namespace, &pods).await,
         None => None,
     };
-    let says = says.map_or_else(String::new, |says| format!("; {says}"));
-    format!("after {} s {}{says}", it.within.as_secs(), replicas(seen))
+    says.map_or_else(String::new, |says| format!("; {says}"))
 }
 
-/// The label selector by which a Deployment finds its pods. `None` if the Deployment has no selector.
-fn selector_of(deployment: &Deployment) -> Option<String> {
-    selector(deployment.spec.as_ref()?.selector.clone()).ok()
-}
-
-/// Gets a Deployment and returns its label selector. `None` if the Deployment does not exist or has no selector. While
-/// the apiserver does not answer, the request is repeated; the caller sets the time limit.
-async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
+/// Gets an object. `None` if the object does not exist. While the apiserver does not answer, the request is repeated;
+/// the caller sets the time limit.
+async fn known(api: &Api<DynamicObject>, name: &str) -> Option<DynamicObject> {
     let mut pauses = pauses();
     loop {
         match api.get_opt(name).await {
-            Ok(found) => return selector_of(&found?),
-            Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
+            Ok(found) => return found,
+            Err(error) => tracing::debug!(name, error = in_full(&error), "an object is looked up again"),
         }
         // No event reports that the apiserver is reachable again, so the code polls.
         tokio::time::sleep(pauses.pause()).await;
@@ -171,9 +232,10 @@ async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
 /// Resolves with the cause when a log line of a Deployment's pod matches a declared cause. Otherwise the future never
 /// resolves. This function is for states that the Deployment's own status does not show, such as the health of a store.
 pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };
-    let resource = format!("Deployment {name} in namespace {namespace}");
+    let part = Part::deployment(namespace, name);
+    let seen = known(&part.api(client), name).await;
+    let Some(selector) = seen.and_then(|it| part.labels(&it)) else { return std::future::pending().await };
+    let resource = part.title();
     let wanted = |line: &str| declared(&words::cause(&resource, line));
     let line = words::wanted_line(client, namespace, &selector, &wanted).await;
     words::cause(&resource, &line)
@@ -215,10 +277,4 @@ pub(super) fn is_available(deployment: Option<&Deployment>) -> bool {
     status.observed_generation == deployment.metadata.generation
         && status.updated_replicas.unwrap_or(0) >= wanted
         && status.available_replicas.unwrap_or(0) >= wanted
-}
-
-fn replicas(deployment: &Deployment) -> String {
-    let wanted = deployment.spec.as_ref().and_then(|it| it.replicas).unwrap_or(1);
-    let available = deployment.status.as_ref().and_then(|it| it.available_replicas).unwrap_or(0);
-    format!("{available} of {wanted} replicas are available")
 }

@@ -84,9 +84,10 @@ fn quoted(line: &str) -> String {
 }
 
 /// Describes the first container of the selected pods that is not ready: its state and the last line of its log.
-pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str) -> Option<String> {
+pub(super) async fn of_unready(client: &Client, namespace: &str, selected: &watcher::Config) -> Option<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let found = pods.list(&ListParams::default().labels(selector)).await;
+    let watcher::Config { label_selector, field_selector, .. } = selected.clone();
+    let found = pods.list(&ListParams { label_selector, field_selector, ..ListParams::default() }).await;
     let found = found.noted("list the pods that are not ready")?.items;
     let (pod, container) = found.iter().find_map(|pod| {
         let unready = containers(pod).find(|it| !it.ready)?;

@@ -12,6 +12,7 @@ use super::environment::{LINES_BESIDE, Stage};
 use crate::probe::logs::{self, LogQuestion};
 use parallax_engine::Written;
 use parallax_explain::{Chain, log_words, web_identity};
+use parallax_language::fixture::ReadyWhen;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
 use parallax_plan::VariantPlan;
@@ -49,8 +50,8 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
-        parallax_language::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
-        parallax_language::fixture::ReadyWhen::Store | parallax_language::fixture::ReadyWhen::Admission(_) => None,
+        ReadyWhen::Deployment(name) => Some(name.clone()),
+        ReadyWhen::Store | ReadyWhen::Objects | ReadyWhen::Admission(_) => None,
     });
     let mut look = |line: &str| {
         if let Some(at) = line.find(words.complaint) {

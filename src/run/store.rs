@@ -134,7 +134,7 @@ async fn logged_cause(
     let readiness = &scene.plan.fixtures[wanted.fixture].ready;
     let deployments = readiness.iter().filter_map(|it| match &it.when {
         ReadyWhen::Deployment(name) => Some(name.as_str()),
-        ReadyWhen::Store | ReadyWhen::Admission(_) => None,
+        ReadyWhen::Store | ReadyWhen::Objects | ReadyWhen::Admission(_) => None,
     });
     let causes = deployments.map(|name| Box::pin(apply::logged_cause(client, &scene.plan.namespace, name, declared)));
     let causes: Vec<_> = causes.collect();

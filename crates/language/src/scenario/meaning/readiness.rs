@@ -24,7 +24,8 @@ enum Subject<'a> {
 /// Returns the causes with which a readiness condition can fail.
 fn causes(awaited: &Subject<'_>) -> &'static [&'static str] {
     match awaited {
-        Subject::Cluster | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
+        Subject::Cluster
+        | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Objects | ReadyWhen::Admission(_)) => &["resource"],
         // The store's pods can show a cause that the store's health path does not show, so `resource` is possible too.
         Subject::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
