@@ -279,7 +279,7 @@ async fn refuse_others(api: &Api<DynamicObject>, name: &str, visit: &Visit, titl
 }
 
 /// Whether an error means that the apiserver does not have the requested kind, or its group.
-pub(super) fn is_unknown(error: &kube::Error) -> bool {
+pub(crate) fn is_unknown(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 404,
         kube::Error::Discovery(_) => true,

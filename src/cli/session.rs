@@ -12,14 +12,14 @@ use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use super::args::{Breaks, E2e, HostPrograms, K3s, ProofBy};
+use super::args::{Breaks, E2e, K3s, ProofBy};
 use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::watcher::Watcher;
-use super::wiring::{self, Past, Project};
+use super::wiring::{self, Complete, Past, Project};
 use crate::bundle::Failed;
 use crate::run::Standing;
-use crate::run::standing::Until;
+use crate::run::standing::{Reload, Until};
 use crate::standing::{Handle, Host};
 use parallax_images::Recipes;
 use parallax_plan::{Namespaces, Plan};
@@ -140,9 +140,10 @@ pub(super) async fn run(
     let redactor = recorder.redactor();
     let (display, standing, host) = match holding {
         Some(holding) => {
-            let may = (options.common.allow_host_programs, cancel.clone());
-            let of = (holding, &plan, directory.as_path());
-            of_one_that_stands(project, &chosen.selected[0], of, may, (display, recorder.mark()))?
+            let may = (options.common.allow_host_programs, &recipes);
+            let reload = wiring::reload(&absolute(&project.root), &chosen.selected[0], (&plan, &complete), may);
+            let of = (holding, reload, directory.as_path());
+            of_one_that_stands(project, &chosen.selected[0], of, cancel.clone(), (display, recorder.mark()))?
         }
         None => (display, None, None),
     };
@@ -180,7 +181,7 @@ pub(super) async fn run(
             None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
-    let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &complete), prints);
+    let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &complete.plan), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = millis(began.elapsed());
@@ -268,7 +269,7 @@ async fn planned(
     selected: &[VariantId],
     (id, seed): (&RunId, Option<u64>),
     (options, recipes): (&E2e, &Recipes),
-) -> Result<(Plan, Plan), CliError> {
+) -> Result<(Plan, Complete), CliError> {
     let prefix = format!("parallax-{id}-");
     let namespaces = match (&options.theirs.kubeconfig, &options.theirs.namespace) {
         (None, _) if options.unshared => Namespaces::Unshared,
@@ -339,8 +340,8 @@ type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
 fn of_one_that_stands(
     project: &Project,
     variant: &VariantId,
-    (holding, plan, directory): (Holding, &Plan, &Path),
-    (allow_host_programs, cancel): (Option<HostPrograms>, CancellationToken),
+    (holding, reload, directory): (Holding, Reload, &Path),
+    cancel: CancellationToken,
     display: (Box<dyn Live>, Mark),
 ) -> Result<OfOneThatStands, CliError> {
     let file = project.list().into_iter().find(|it| it.variant == *variant).map(|it| it.file).unwrap_or_default();
@@ -353,7 +354,6 @@ fn of_one_that_stands(
         process: std::process::id(),
         since: OffsetDateTime::now_utc().unix_timestamp(),
     };
-    let reload = wiring::reload(&project.root, variant, plan, allow_host_programs);
     let (standing, host, feed) = wiring::open(&handle, (holding.until, reload), cancel, display)?;
     printer::data(&format!("{LISTENING}\n"));
     Ok((Box::new(feed), Some(standing), Some(host)))

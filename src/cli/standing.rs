@@ -267,20 +267,17 @@ pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, 
     again(&handle, request).await
 }
 
-/// Each time the scenario's file is saved, runs the steps again from the first step that changed.
+/// Each time a file of the scenario or of its charts is saved, runs the steps again from the first step that changed.
 pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
     let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
-    let file = handle.project.join(&handle.file);
-    let mut saves = wiring::saves(&file)?;
-    printer::word(&format!("{}: runs again what changes in {}; Ctrl-C ends", handle.variant, file.display()));
+    let mut saves = wiring::saves(&handle)?;
+    printer::word(&format!("{}: runs again what changes in {}; Ctrl-C ends", handle.variant, saves.paths()));
     loop {
-        saves = saves.next().await?;
-        match again(&handle, Request::Reload).await {
-            Ok(_) => {}
-            // The scenario file contains a mistake, which the user may correct with the next save. Therefore the watch
-            // continues.
-            Err(error @ CliError::Usage(_)) => printer::error(&error.to_string()),
-            Err(error) => return Err(error),
+        saves.next().await?;
+        if let Err(error) = again(&handle, Request::Reload).await {
+            // The next save may correct the mistake, so the watch continues as long as the environment stands.
+            wiring::now(&handle).await.map_err(|_| CliError::Harness(error.to_string()))?;
+            printer::error(&error.to_string());
         }
     }
 }
@@ -445,6 +442,9 @@ fn happened(event: &Event) -> String {
         EventKind::StepEnded(step) => {
             let why = if step.verdict == Verdict::Passed { String::new() } else { explained_step(step) };
             format!("  {}\n{why}", step_in_a_line(step))
+        }
+        EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("objects/") => {
+            format!("  objects  {detail}\n")
         }
         EventKind::Warning { text } => format!("warning: {text}\n"),
         _ => String::new(),

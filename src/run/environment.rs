@@ -371,7 +371,7 @@ async fn in_environment(
 async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, unready: &[Unready]) {
     if let Some(standing) = &context.options.standing {
         let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));
-        let why = format!("no step can run: {why}");
+        let why = format!("no step can run: {why}; `parallax down`, then `parallax up` again");
         standing::serve_unready(standing, &reach, &why, (applier.client(), scene, &context.redactor)).await;
     }
 }

@@ -165,6 +165,11 @@ impl<'a> Flow<'a> {
         std::mem::take(&mut self.probers).end().await;
     }
 
+    /// Reads the pods of the environment again, after something else than a step has replaced some of them.
+    pub(super) async fn look(&mut self) {
+        Box::pin(lives::look(self.stage, &self.effects, &mut self.pods, None)).await;
+    }
+
     /// Compares the results of the steps in `flow` with what the variant declares. If `flow` is only a part of the
     /// variant's flow, only declarations about steps that ran are compared.
     fn judged(&self, flow: &[Step], results: &[StepResult]) -> Outcome {

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod existing;
 mod flow;
+mod follow;
 mod guests;
 mod idle;
 mod images;

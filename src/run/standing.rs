@@ -2,9 +2,10 @@
 //! another process requests it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use kube::Client;
 use parallax_vocab::event::{Outcome, Problem, VariantEnded};
 use parallax_vocab::program::RunReply;
@@ -17,11 +18,13 @@ use super::apart::{Apart, Fresh};
 use super::environment::Stage;
 use super::error::RunError;
 use super::flow::Flow;
+use super::follow::Stands;
 use super::lives::Lives;
 use super::look::{self, Inside};
 use super::reach::Reach;
 use super::reset::Found;
 use super::scene::Scene;
+use parallax_language::fixture::Contributions;
 use parallax_language::scenario::diagnostic::suggest;
 use parallax_language::scenario::model::Step;
 use parallax_plan::VariantPlan;
@@ -34,7 +37,7 @@ pub struct Standing {
     pub until: Option<Until>,
     /// The channel with the requests of other processes. The requests are served one after the other.
     pub asked: Mutex<mpsc::Receiver<Asked>>,
-    /// The function that reads the scenario's file again.
+    /// The function that reads the project again.
     pub reload: Reload,
 }
 
@@ -59,10 +62,19 @@ impl Until {
     }
 }
 
-/// A function that reads the scenario's file again and returns the plan of the kept variant. The error says why the
-/// variant cannot continue with the new content of the file.
+/// A function that reads the project again. The error says why the variant cannot continue with the new content of the
+/// files.
 #[derive(Clone)]
-pub struct Reload(pub Arc<dyn Fn() -> Result<VariantPlan, String> + Send + Sync>);
+pub struct Reload(pub Arc<dyn Fn() -> BoxFuture<'static, Result<Renewed, Answer>> + Send + Sync>);
+
+/// The kept variant as the project's files are now.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The plan of the variant.
+    pub variant: VariantPlan,
+    /// The contributions of each fixture with a chart or a kustomization, with the objects that these make now.
+    pub made: BTreeMap<String, Contributions>,
+}
 
 impl std::fmt::Debug for Reload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,11 +99,11 @@ pub struct Asked {
 pub enum Request {
     /// Return the ways to reach the environment.
     Reach,
-    /// Read the scenario's file again, restore the environment, and run the flow again from its beginning.
+    /// Read the project again, restore the environment, and run the flow again from its beginning.
     Flow,
-    /// Read the scenario's file again, and run one step again.
+    /// Read the project again, and run one step again.
     Step(StepId),
-    /// Read the scenario's file again, and run the steps from the first changed step on.
+    /// Read the project again, and run the steps from the first changed step on.
     Reload,
     /// Run a program at a vantage.
     Run {
@@ -143,6 +155,13 @@ pub enum Answer {
     Failed(String),
 }
 
+/// A variant that is kept: its environment, the settings of its run, and the objects of its charts and kustomizations.
+struct Kept<'a> {
+    stage: &'a Stage<'a>,
+    standing: &'a Standing,
+    stands: Stands,
+}
+
 /// Runs the flow of a variant, and then serves the requests of other processes until one of them ends the run.
 pub(super) async fn serve(
     stage: &Stage<'_>,
@@ -150,6 +169,8 @@ pub(super) async fn serve(
     (mut lives, found, fresh): (Lives, &Found, &Fresh),
 ) -> Result<(), RunError> {
     let mut variant = Cow::Borrowed(&stage.scene.plan.variants[0]);
+    let mut kept =
+        Kept { stage, standing, stands: Stands::of(&stage.scene.plan.namespace, &stage.scene.plan.fixtures) };
     let mut asked = standing.asked.lock().await;
     let reach = Reach::of(stage).await;
     let mut apart = fresh.first();
@@ -171,7 +192,7 @@ pub(super) async fn serve(
             let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
-                Request::Step(id) => Box::pin(again(&mut flow, standing, &mut begun, &id)).await,
+                Request::Step(id) => Box::pin(again(&mut flow, &mut kept, &mut begun, &id)).await,
                 Request::Logs { of, tail } => {
                     let client = stage.applier.client();
                     Box::pin(look::logs(client, &stage.scene, &flow.variant, of.as_deref(), tail)).await
@@ -189,8 +210,8 @@ pub(super) async fn serve(
                         () = gone.cancelled() => Answer::No("nobody waits for the program".to_owned()),
                     }
                 }
-                Request::Reload => Box::pin(reloaded(&mut flow, standing, &mut begun)).await,
-                Request::Flow => match Box::pin(from_the_start(stage, &mut flow, standing, (found, fresh))).await {
+                Request::Reload => Box::pin(reloaded(&mut flow, &mut kept, &mut begun)).await,
+                Request::Flow => match Box::pin(from_the_start(&mut flow, &mut kept, (found, fresh))).await {
                     Ok(next) => {
                         waiting = Some(answer);
                         break next;
@@ -310,8 +331,8 @@ impl Begun {
 
 /// Runs one step of the flow again, as it is now in the scenario's file. Earlier steps that have not run yet are run
 /// before this step.
-async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: &StepId) -> Answer {
-    if let Err(answer) = renew(flow, standing).await {
+async fn again(flow: &mut Flow<'_>, kept: &mut Kept<'_>, begun: &mut Begun, id: &StepId) -> Answer {
+    if let Err(answer) = renew(flow, kept).await {
         return answer;
     }
     let scenario = &flow.variant.variant.scenario;
@@ -325,8 +346,8 @@ async fn again(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun, id: 
 
 /// Reads the scenario's file again, replaces the variant by the variant in the new file, and runs the steps from the
 /// first changed step on.
-async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -> Answer {
-    let first = match renew(flow, standing).await {
+async fn reloaded(flow: &mut Flow<'_>, kept: &mut Kept<'_>, begun: &mut Begun) -> Answer {
+    let first = match renew(flow, kept).await {
         Ok(first) => first,
         Err(answer) => return answer,
     };
@@ -334,32 +355,31 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing, begun: &mut Begun) -
     answer_of(flow.part(&steps).await)
 }
 
-/// Reads the scenario's file again, and replaces the variant by the variant in the new file. Returns the index of the
-/// first changed step. If the file contains a mistake, or if the new file needs another environment, the variant stays
-/// as it is. The error is then the answer with the reason.
-async fn renew(flow: &mut Flow<'_>, standing: &Standing) -> Result<usize, Answer> {
-    let reload = Arc::clone(&standing.reload.0);
-    // Reading the project's files and planning the run blocks the thread, so both are done on a thread of their own.
-    let new = match tokio::task::spawn_blocking(move || reload()).await {
-        Ok(Ok(new)) => new,
-        Ok(Err(why)) => return Err(Answer::No(why)),
-        Err(error) => return Err(Answer::Failed(error.to_string())),
-    };
-    let first = first_changed(&flow.variant, &new);
-    flow.variant = Cow::Owned(new);
+/// Reads the project again, applies what its charts and kustomizations make now, and replaces the variant by the variant
+/// in the new file. Returns the index of the first step that must run again: 0 if objects have changed, because any step
+/// may depend on them. If the files contain a mistake, or if they need another environment, the variant stays as it is. The
+/// error is then the answer with the reason.
+async fn renew(flow: &mut Flow<'_>, kept: &mut Kept<'_>) -> Result<usize, Answer> {
+    let Renewed { variant, made } = (kept.standing.reload.0)().await?;
+    let followed = Box::pin(kept.stands.follow(kept.stage, &made)).await;
+    // Even if it ended early, it may have replaced pods.
+    if !matches!(followed, Ok(false)) {
+        flow.look().await;
+    }
+    let first = if followed? { 0 } else { first_changed(&flow.variant, &variant) };
+    flow.variant = Cow::Owned(variant);
     Ok(first)
 }
 
 /// Prepares another run of the whole flow, as it is now in the scenario's file. If this is not possible, the error is
 /// the answer to the request, with the reason.
 async fn from_the_start(
-    stage: &Stage<'_>,
     flow: &mut Flow<'_>,
-    standing: &Standing,
+    kept: &mut Kept<'_>,
     (found, fresh): (&Found, &Fresh),
 ) -> Result<(Apart, Lives), Answer> {
-    renew(flow, standing).await?;
-    put_back(stage, flow, found, fresh).await.map_err(|error| match error {
+    renew(flow, kept).await?;
+    put_back(kept.stage, flow, found, fresh).await.map_err(|error| match error {
         error @ RunError::Left { .. } => {
             Answer::No(format!("the flow cannot run again here: {error}; `parallax down`, then `parallax up` again"))
         }

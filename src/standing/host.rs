@@ -57,7 +57,9 @@ impl Live for Feed {
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
             // The description of what the run does must change when the set-up of an environment ends. If a part of the
             // environment is not ready, no later event changes the description, because no step runs.
-            EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
+            EventKind::SetupEnded { id, detail, error: None, .. }
+                if id.starts_with("environment/") || id.starts_with("objects/") =>
+            {
                 Some(format!("ready; {detail}"))
             }
             EventKind::StepStarted { step, .. } => Some(format!("runs step {step}")),

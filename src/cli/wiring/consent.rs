@@ -2,7 +2,7 @@
 //! neither choose images and recipes in CI, nor run programs on this machine itself.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parallax_vocab::{VariantId, Versions};
 
@@ -12,6 +12,9 @@ use crate::cli::args::{HostPrograms, LockOf};
 use crate::cli::printer::is_ci;
 use parallax_images::{Lock, Recipes};
 use parallax_language::scenario::HostProgram;
+
+/// The environment variable with the folder of the objects that `shards` has made. The Job of `shards` sets it.
+pub const READY_MADE: &str = "PARALLAX_READY_MADE";
 
 /// Returns where images.lock and the recipes of a run come from: the project, or the files that Parallax ships.
 pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
@@ -59,13 +62,45 @@ pub fn check_host_programs(
     selected: &[VariantId],
     allowed: Option<HostPrograms>,
 ) -> Result<(), CliError> {
-    let programs = host_programs(project, selected);
+    let mut programs = host_programs(project, selected);
+    if ready_made().is_some() {
+        programs.retain(|it| !makes_objects(it));
+    }
     if programs.is_empty() {
         return Ok(());
     }
     let refused = refusal(allowed, parallax_probe::can_run_apart);
     let list = programs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
     refused.map_or(Ok(()), |why| Err(CliError::Usage(format!("{why}; nothing was started:\n  {list}"))))
+}
+
+/// Fails if `helm` or `kustomize` makes objects for the selected variants, and `allowed` does not permit this. The objects
+/// are made here for a run in pods. Other programs of the variants run only in the pods.
+pub(super) fn check_makers(
+    project: &Project,
+    selected: &[VariantId],
+    allowed: Option<HostPrograms>,
+) -> Result<(), CliError> {
+    let programs = host_programs(project, selected);
+    let makers: Vec<String> = programs.iter().filter(|it| makes_objects(it)).map(ToString::to_string).collect();
+    if makers.is_empty() {
+        return Ok(());
+    }
+    let Some(why) = refusal(allowed, parallax_probe::can_run_apart) else { return Ok(()) };
+    Err(CliError::Usage(format!(
+        "{why}; `shards` makes the objects of charts here and gives them to the pods, if `-- --allow-host-programs` permits \
+         it; with --project-in-image, the pods make them; nothing was started:\n  {}",
+        makers.join("\n  ")
+    )))
+}
+
+fn makes_objects(program: &HostProgram) -> bool {
+    program.of.starts_with("fixture ")
+}
+
+/// Returns the folder with the objects that `shards` has made on another machine, if this is one of its pods.
+pub(super) fn ready_made() -> Option<PathBuf> {
+    std::env::var_os(READY_MADE).filter(|it| !it.is_empty()).map(PathBuf::from)
 }
 
 /// Returns the reason why programs may not run on this machine. `None` if they may.

@@ -1,24 +1,16 @@
 //! Finds variants that `up` keeps running, and sends requests to their processes.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use parallax_vocab::{Event, RunId, VariantId};
-use rustix::fs::inotify;
-use rustix::fs::inotify::{CreateFlags, ReadFlags, WatchFlags};
-use serde_json::Value;
+use parallax_vocab::{Event, RunId};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliError;
-use crate::cli::args::HostPrograms;
 use crate::run::standing::{self, Answer, Reload, Request};
 use crate::standing::{Feed, Handle, Handles, Host, Line, Question, StandingError};
 use parallax_engine::{Kept, Liveness, StateDir};
-use parallax_language::scenario::diagnostic;
-use parallax_plan::{Plan, VariantPlan};
 use parallax_record::{Live, Mark, Present as _};
 
 impl From<StandingError> for CliError {
@@ -301,102 +293,6 @@ pub fn open(
     Ok((standing::Standing { until, asked: Mutex::new(receive), reload }, host, feed))
 }
 
-/// Returns a function that reads the project again and returns the changed plan of the variant. The environment that
-/// is kept cannot be changed. Therefore the returned function fails if the new plan needs a different environment.
-pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
-    let (root, variant, kept) = (root.to_owned(), variant.clone(), without_variants(plan));
-    Reload(Arc::new(move || {
-        let (project, mut diagnostics) = super::project::read(&root, &[]);
-        // Mistakes in other scenarios are ignored, because they do not concern this variant.
-        let file = format!("scenarios/{}/scenario.yaml", variant.scenario());
-        diagnostics.retain(|it| it.file == file || !it.file.starts_with("scenarios/"));
-        if !diagnostics.is_empty() {
-            return Err(diagnostic::render(&diagnostics, false));
-        }
-        let only = std::slice::from_ref(&variant);
-        super::check_host_programs(&project, only, allow_host_programs).map_err(|error| error.to_string())?;
-        let selected = [variant.clone()].into_iter().collect();
-        let plan = parallax_plan::build(&project.library, &project.scenarios, &selected);
-        let plan = plan.map_err(|error| error.to_string())?;
-        if without_variants(&plan) != kept {
-            return Err("fixtures, vantages or traits changed, and the kept variant cannot follow; `parallax down`, then `parallax up` again".to_owned());
-        }
-        only_variant(plan).ok_or_else(|| format!("{variant} is gone from the project"))
-    }))
-}
-
-fn only_variant(plan: Plan) -> Option<VariantPlan> {
-    plan.clusters.into_iter().next()?.environments.into_iter().next()?.variants.into_iter().next()
-}
-
-/// Returns the clusters of a plan without their variants, as JSON. The result describes only the environment. If it
-/// is equal for two plans, both need the same environment.
-fn without_variants(plan: &Plan) -> Value {
-    let mut clusters = serde_json::to_value(&plan.clusters).unwrap_or_default();
-    for cluster in clusters.as_array_mut().into_iter().flatten() {
-        for environment in cluster["environments"].as_array_mut().into_iter().flatten() {
-            if let Some(environment) = environment.as_object_mut() {
-                environment.remove("variants");
-            }
-        }
-    }
-    clusters
-}
-
-/// A watch on a file, which reports each time that the file is saved.
-#[derive(Debug)]
-pub struct Saves {
-    watch: std::os::fd::OwnedFd,
-    /// The name of the watched file, without its folder.
-    name: std::ffi::OsString,
-}
-
-/// Starts to watch a file. The watch is on the file's folder, because many editors write another file there and then
-/// rename it to the file's name.
-pub fn saves(file: &Path) -> Result<Saves, CliError> {
-    let failed = |why: &dyn std::fmt::Display| CliError::Harness(format!("failed to watch {}: {why}", file.display()));
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
-        return Err(failed(&"it has no folder"));
-    };
-    let watch = inotify::init(CreateFlags::CLOEXEC).map_err(|error| failed(&error))?;
-    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-    inotify::add_watch(&watch, folder, flags).map_err(|error| failed(&error))?;
-    Ok(Saves { watch, name: name.to_owned() })
-}
-
-impl Saves {
-    /// Waits until the file was written or replaced. Events of other files in the folder are ignored, for example of
-    /// the temporary file that an editor writes and then renames. Returns the watch, so that the caller can wait for
-    /// the next save.
-    pub async fn next(self) -> Result<Self, CliError> {
-        // Reading the events blocks the thread, so it is done outside the async runtime.
-        let read = tokio::task::spawn_blocking(move || {
-            let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-            let mut events = inotify::Reader::new(&self.watch, &mut buffer);
-            let is_it =
-                |it: &inotify::Event<'_>| it.file_name().is_some_and(|it| it.to_bytes() == self.name.as_bytes());
-            let mut is_saved = false;
-            // The loop also reads all other events that have already arrived. They belong to the same save, or to
-            // later saves. The content of the later saves is not lost, because the file is read only after this loop.
-            while !is_saved || !events.is_buffer_empty() {
-                let event = events.next()?;
-                // If the folder is removed, the kernel ends the watch. If the folder is moved, the kernel continues
-                // to watch it at its new path, but there it is no longer the scenario's folder. So the watch ends in
-                // both cases.
-                if event.events().intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
-                    return Ok(None);
-                }
-                is_saved |= is_it(&event);
-            }
-            Ok::<_, rustix::io::Errno>(Some(self))
-        });
-        let failed =
-            |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to watch the scenario: {error}"));
-        let read = read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        read.ok_or_else(|| CliError::Usage("the scenario's folder was removed or moved, so the watch ends".to_owned()))
-    }
-}
-
 /// Returns the value of an option in the form in which a user writes it on the command line.
 pub fn flag(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
@@ -409,36 +305,6 @@ mod tests {
     fn left(run: &str, project: &str, since: i64) -> Standing {
         let kept = Kept { project: project.into(), directory: Path::new(project).join("target/e2e").join(run) };
         Standing::Left { run: RunId::new(run), kept: Some(kept), since }
-    }
-
-    #[tokio::test]
-    async fn a_save_by_renaming_is_one_save() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (file, other) = (folder.path().join("scenario.yaml"), folder.path().join(".scenario.yaml.new"));
-        let mut next = Box::pin(saves(&file).expect("watches").next());
-        std::fs::write(&other, "new").expect("written");
-        let early = tokio::time::timeout(Duration::from_millis(200), &mut next).await;
-        assert!(early.is_err(), "the file that the editor wrote first is not the scenario's file");
-        std::fs::rename(&other, &file).expect("renamed");
-        let saves = next.await.expect("the file was replaced");
-        std::fs::write(&file, "newer").expect("written");
-        saves.next().await.expect("the file was written");
-    }
-
-    #[tokio::test]
-    async fn a_watch_ends_if_the_folder_of_the_scenario_is_removed_or_moved() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        let gone: [&dyn Fn(); 2] =
-            [&|| std::fs::remove_dir_all(&one).expect("removed"), &|| std::fs::rename(&one, &two).expect("moved")];
-        for go in gone {
-            std::fs::create_dir(&one).expect("made");
-            let next = saves(&one.join("scenario.yaml")).expect("watches").next();
-            go();
-            let ended = tokio::time::timeout(Duration::from_secs(5), next).await.expect("the watch ends");
-            let error = ended.expect_err("nothing was saved");
-            assert!(matches!(&error, CliError::Usage(why) if why.contains("removed or moved")), "{error}");
-        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ const WITH_PROGRAMS: &str = r"  tools: { pod: { trust: [ca], image: clients, env
 ";
 
 /// Removes the kept variant when this value is dropped. This also happens if the test fails.
-struct Down<'a>(&'a Project);
+pub(super) struct Down<'a>(pub(super) &'a Project);
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
@@ -38,10 +38,10 @@ impl Drop for Down<'_> {
 }
 
 /// The lines that a process writes.
-struct Lines(Receiver<String>);
+pub(super) struct Lines(Receiver<String>);
 
 impl Lines {
-    fn of(from: impl Read + Send + 'static) -> Self {
+    pub(super) fn of(from: impl Read + Send + 'static) -> Self {
         let (send, receive) = channel();
         std::thread::spawn(move || {
             BufReader::new(from)
@@ -55,7 +55,7 @@ impl Lines {
 
     /// Waits for a line that contains `part`. Returns all lines up to that line.
     #[track_caller]
-    fn until(&self, part: &str) -> String {
+    pub(super) fn until(&self, part: &str) -> String {
         let mut text = String::new();
         while let Ok(line) = self.0.recv_timeout(Duration::from_mins(1)) {
             text.push_str(&line);
