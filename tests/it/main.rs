@@ -14,6 +14,7 @@ mod identity;
 mod lint;
 mod mutate;
 mod node;
+mod ready_made;
 mod saved;
 mod selection;
 mod stores;

@@ -1,5 +1,5 @@
-//! Packs the folders `scenarios`, `fixtures` and `images` of a project into one archive. Fails if the archive is too
-//! large for a `ConfigMap`.
+//! Packs the folders `scenarios`, `fixtures` and `images` of a project into one archive, and the charts and kustomizations
+//! of the run with the objects that were made of them. Fails if the archive is too large for a `ConfigMap`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,8 +10,12 @@ use flate2::write::GzEncoder;
 use tar::{Builder, Header};
 use walkdir::WalkDir;
 
+use crate::cli::wiring::ReadyMade;
+
 /// The folders of a project that the archive contains.
 const FOLDERS: [&str; 3] = ["scenarios", "fixtures", "images"];
+/// The folder of the archive with the objects that were made of charts on this machine.
+pub(super) const OBJECTS: &str = "ready-made-objects";
 /// The largest size of the archive, in bytes. The apiserver refuses a `ConfigMap` with more than 1 MiB of data.
 const BYTES_LIMIT: usize = 1024 * 1024;
 
@@ -38,7 +42,7 @@ pub(super) enum ArchiveError {
 
 /// Returns a compressed tar archive of the project's regular files. The same files always give the same bytes, so that
 /// the manifest does not change without a reason.
-pub(super) fn of_project(root: &Path) -> Result<Vec<u8>, ArchiveError> {
+pub(super) fn of_project(root: &Path, made: &ReadyMade) -> Result<Vec<u8>, ArchiveError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| ArchiveError::Read { path, source }
@@ -53,18 +57,30 @@ pub(super) fn of_project(root: &Path) -> Result<Vec<u8>, ArchiveError> {
             let path = entry.path();
             let content = std::fs::read(path).map_err(failed(path))?;
             let executable = entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o100 != 0);
-            let mut header = Header::new_gnu();
-            header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
-            header.set_mode(if executable { 0o755 } else { 0o644 });
             let name = path.strip_prefix(root).unwrap_or(path);
-            archive.append_data(&mut header, name, content.as_slice()).map_err(failed(path))?;
+            append(&mut archive, name, &content, executable).map_err(failed(path))?;
         }
+    }
+    let is_packed = |path: &&String| FOLDERS.iter().any(|folder| Path::new(path).starts_with(folder));
+    for (path, content) in made.files.iter().filter(|(path, _)| !is_packed(path)) {
+        append(&mut archive, Path::new(path), content, false).map_err(failed(Path::new(path)))?;
+    }
+    for (name, output) in &made.outputs {
+        let path = Path::new(OBJECTS).join(name);
+        append(&mut archive, &path, output.as_bytes(), false).map_err(failed(&path))?;
     }
     let whole = archive.into_inner().and_then(GzEncoder::finish).map_err(failed(root))?;
     if whole.len() > BYTES_LIMIT {
         return Err(ArchiveError::TooLarge { bytes: whole.len() });
     }
     Ok(whole)
+}
+
+fn append(archive: &mut Builder<impl io::Write>, path: &Path, content: &[u8], executable: bool) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+    header.set_mode(if executable { 0o755 } else { 0o644 });
+    archive.append_data(&mut header, path, content)
 }
 
 #[cfg(test)]
@@ -89,15 +105,25 @@ mod tests {
         let look = home.path().join("scenarios/a/look");
         fs::set_permissions(&look, fs::Permissions::from_mode(0o755)).expect("executable");
         std::os::unix::fs::symlink("/etc/passwd", home.path().join("scenarios/link")).expect("linked");
-        let bytes = of_project(home.path()).expect("an archive");
-        assert_eq!(bytes, of_project(home.path()).expect("an archive"), "the same bytes each time");
+        let files = [("scenarios/a/look", "not twice"), ("charts/app/Chart.yaml", "name: app")];
+        let made = ReadyMade {
+            outputs: [("0a.yaml".to_owned(), "kind: ConfigMap".to_owned())].into(),
+            files: files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into(),
+        };
+        let bytes = of_project(home.path(), &made).expect("an archive");
+        assert_eq!(bytes, of_project(home.path(), &made).expect("an archive"), "the same bytes each time");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
         let entries = archive.entries().expect("an archive").map(|entry| {
             let entry = entry.expect("an entry");
             (entry.path().expect("a path").display().to_string(), entry.header().mode().expect("a mode"))
         });
-        let expected =
-            [("scenarios/a/look", 0o755), ("scenarios/a/scenario.yaml", 0o644), ("fixtures/b/fixture.yaml", 0o644)];
+        let expected = [
+            ("scenarios/a/look", 0o755),
+            ("scenarios/a/scenario.yaml", 0o644),
+            ("fixtures/b/fixture.yaml", 0o644),
+            ("charts/app/Chart.yaml", 0o644),
+            ("ready-made-objects/0a.yaml", 0o644),
+        ];
         assert_eq!(entries.collect::<Vec<_>>(), expected.map(|(path, mode)| (path.to_owned(), mode)));
     }
 
@@ -115,7 +141,7 @@ mod tests {
         .take(BYTES_LIMIT + 1)
         .collect();
         fs::write(home.path().join("scenarios/data"), noise).expect("written");
-        let said = of_project(home.path()).expect_err("too large").to_string();
+        let said = of_project(home.path(), &ReadyMade::default()).expect_err("too large").to_string();
         assert!(said.contains("--project-in-image"), "{said}");
     }
 }

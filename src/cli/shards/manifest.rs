@@ -5,7 +5,9 @@ use std::fmt::{self, Display, Write as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::archive::OBJECTS;
 use crate::bucket::Place;
+use crate::cli::wiring::READY_MADE;
 
 /// The script that runs in each pod, in the project's folder.
 const SCRIPT: &str = include_str!("script.sh");
@@ -25,8 +27,13 @@ const GRACE_S: u32 = 120;
 /// The place in which a pod finds the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// The compressed tar archive with the files. A `ConfigMap` contains the archive.
-    Archive(Vec<u8>),
+    /// A `ConfigMap` contains the files.
+    Archive {
+        /// The compressed tar archive with the files.
+        archive: Vec<u8>,
+        /// Whether the archive has objects that were made of charts.
+        has_objects: bool,
+    },
     /// The folder of the pod's image that contains the files.
     Image(String),
 }
@@ -72,7 +79,7 @@ impl Display for Manifest {
         writeln!(f, "#   kubectl wait{namespace} --for=condition=Complete --timeout=2h job/{name}")?;
         writeln!(f, "#   parallax merge {upload} --out whole")?;
         writeln!(f, "# A shard that has a verdict succeeds, whatever the verdict is: `merge` tells it.")?;
-        if let Files::Archive(archive) = &self.files {
+        if let Files::Archive { archive, .. } = &self.files {
             f.write_str("apiVersion: v1\nkind: ConfigMap\n")?;
             self.metadata(f)?;
             writeln!(f, "binaryData:\n  {ARCHIVE}: {}\n---", STANDARD.encode(archive))?;
@@ -153,7 +160,9 @@ spec:
             Quoted(&self.memory)
         )?;
         let enter = match &self.files {
-            Files::Archive(_) => format!("mkdir -p {PROJECT}\ntar -xzf {AT}/{ARCHIVE} -C {PROJECT}\ncd {PROJECT}\n"),
+            Files::Archive { .. } => {
+                format!("mkdir -p {PROJECT}\ntar -xzf {AT}/{ARCHIVE} -C {PROJECT}\ncd {PROJECT}\n")
+            }
             Files::Image(_) => String::new(),
         };
         for line in enter.lines().chain(SCRIPT.lines()) {
@@ -172,9 +181,12 @@ spec:
         let shards = self.shards.to_string();
         let upload = self.upload.to_string();
         let authorities = format!("{AUTHORITIES}/ca.crt");
+        let objects = format!("{PROJECT}/{OBJECTS}");
+        let has_objects = matches!(self.files, Files::Archive { has_objects: true, .. });
         let variables = [
             ("SHARDS", Some(shards.as_str())),
             ("UPLOAD", Some(&upload)),
+            (READY_MADE, has_objects.then_some(objects.as_str())),
             ("AWS_ENDPOINT_URL_S3", self.endpoint.as_deref()),
             ("AWS_REGION", Some(&self.region)),
             ("AWS_CA_BUNDLE", self.ca.as_ref().map(|_| authorities.as_str())),
@@ -205,7 +217,7 @@ spec:
         // The engine in the pod needs a volume for its data. It cannot use the pod's own file system, because this is
         // an overlay, and an overlay cannot be created on another overlay.
         let mut mounts = vec![("engine", "/var/lib/docker", "emptyDir: {}".to_owned())];
-        if matches!(self.files, Files::Archive(_)) {
+        if matches!(self.files, Files::Archive { .. }) {
             mounts.push(("project", AT, format!("configMap: {{ name: {} }}", Quoted(&self.name))));
         }
         if let Some(name) = &self.ca {
@@ -258,7 +270,7 @@ mod tests {
         Manifest {
             namespace: Some("tests".to_owned()),
             parallelism: 1,
-            files: Files::Archive(b"an archive".to_vec()),
+            files: Files::Archive { archive: b"an archive".to_vec(), has_objects: true },
             endpoint: Some("https://minio.example.com".to_owned()),
             secret: Some("runs-writer".to_owned()),
             service_account: Some("shards".to_owned()),

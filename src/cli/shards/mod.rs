@@ -18,8 +18,8 @@ const REGION: &str = "us-east-1";
 /// has at most 63 characters.
 const NAME_LENGTH: usize = 59;
 
-/// Checks the arguments against the project, and prints the manifest. The command starts nothing and sends no request
-/// to a cluster.
+/// Checks the arguments against the project, and prints the manifest. The command sends no request to a cluster, and starts
+/// nothing but the programs that make objects of charts.
 pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliError> {
     let Form::Job = args.form;
     let name = args.name.clone().unwrap_or_else(|| format!("parallax-{}", wiring::fresh_run_id()));
@@ -27,13 +27,18 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     let options = e2e(&args)?;
     let recipes = wiring::recipes(&project.root, options.common.lock)?;
     let recipes = wiring::at(recipes, &options.common.versions.single("shards")?)?;
-    // The chosen variants are not used. The call only makes the command fail if the filters select nothing, or if there
-    // are more shards than scenarios.
+    // The call makes the command fail if the filters select nothing, or if there are more shards than scenarios.
     let out = session::out_folder(&project.root, &options);
-    choose::choose(project, &options.selection, (options.common.k3s, &recipes), &out).await?;
+    let chosen = choose::choose(project, &options.selection, (options.common.k3s, &recipes), &out).await?;
     let files = match &args.project_in_image {
         Some(folder) => Files::Image(folder.display().to_string()),
-        None => Files::Archive(archive::of_project(&project.root).map_err(|error| CliError::Usage(error.to_string()))?),
+        None => {
+            let whole = chosen.part_of.map(|(_, whole)| whole).unwrap_or_default();
+            let made = wiring::ready_made(project, (&whole, args.shards), &options, &recipes).await?;
+            let archive = archive::of_project(&project.root, &made);
+            let archive = archive.map_err(|error| CliError::Usage(error.to_string()))?;
+            Files::Archive { archive, has_objects: !made.outputs.is_empty() }
+        }
     };
     let mut arguments = args.e2e;
     if !options.common.provision {
