@@ -202,25 +202,27 @@ pub async fn outputs(
     let wanted = environments.flat_map(|it| it.fixtures.values().map(move |fixture| (&it.namespace, &fixture.sources)));
     let wanted = wanted.flat_map(|(namespace, sources)| sources.iter().map(move |source| (source, namespace)));
     let mut outputs = BTreeMap::new();
-    let mut missing = BTreeMap::new();
+    // The first place that asks for something is reported, so the order of the plan matters.
+    let mut missing: Vec<(String, &Source, &String)> = Vec::new();
     for (source, namespace) in wanted {
         let name = inputs.name(source, namespace);
         let ready_made = settings.ready_made.and_then(|folder| std::fs::read_to_string(folder.join(&name)).ok());
         match ready_made {
             Some(output) => drop(outputs.insert(name, output)),
-            None => drop(missing.insert(name, (source, namespace))),
+            None if missing.iter().any(|(known, _, _)| *known == name) => {}
+            None => missing.push((name, source, namespace)),
         }
     }
-    if let Some((source, _)) = missing.values().next().filter(|_| !settings.may_run) {
+    if let Some((_, source, _)) = missing.first().filter(|_| !settings.may_run) {
         return Err(RenderError::NotMade { at: source.folder.at.clone(), command: source.command() });
     }
     let mut programs: BTreeMap<bool, (PathBuf, bool)> = BTreeMap::new();
-    for (source, _) in missing.values() {
+    for (_, source, _) in &missing {
         if let Entry::Vacant(entry) = programs.entry(is_helm(source)) {
             entry.insert(find(source).await?);
         }
     }
-    for (name, (source, namespace)) in missing {
+    for (name, source, namespace) in missing {
         let (program, is_kubectl) = &programs[&is_helm(source)];
         outputs.insert(name, run((source, inputs), namespace, (program, *is_kubectl), settings).await?);
     }
@@ -332,7 +334,7 @@ mod tests {
         let text = |values: &str| {
             format!(
                 "name: s\nsummary: A chart\nfixtures:\n  app: {{ use: helm, chart: charts/app, values: {values} }}\n\
-                 flow:\n  - {{ id: a, resource: {{ api-version: v1, kind: ConfigMap, name: a }} }}\n"
+                 flow:\n  - {{ id: a, resource: {{ api-version: v1, kind: ConfigMap, name: a }}, expect: {{ absent: true }} }}\n"
             )
         };
         let library = parallax_language::fixture::Library::shipped();

@@ -25,6 +25,9 @@ breaks:
     fails: { a: { resource: it does not exist } }
 ";
 
+/// What a program `helm` says when it is looked for.
+const VERSION: &str = "if [ \"$1\" = version ]; then echo v3.15.0; exit; fi";
+
 /// Returns a project with a chart, and a folder with a program `helm` that makes one object and counts its calls.
 fn project() -> (TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
@@ -38,7 +41,7 @@ fn project() -> (TempDir, std::path::PathBuf) {
     write("values.yaml", "a: 1");
     let object = "{ apiVersion: v1, kind: ConfigMap, metadata: { name: a } }";
     let calls = home.path().join("calls");
-    write("tools/helm", &format!("#!/bin/sh\necho called >> {}\necho '{object}'\n", calls.display()));
+    write("tools/helm", &format!("#!/bin/sh\n{VERSION}\necho called >> {}\necho '{object}'\n", calls.display()));
     let tools = home.path().join("tools");
     fs::set_permissions(tools.join("helm"), fs::Permissions::from_mode(0o755)).unwrap();
     (home, tools)
@@ -100,7 +103,7 @@ fn a_chart_that_makes_nothing_useful_is_reported_before_a_job_exists() {
         ("echo 'values: a is missing' >&2; exit 1", "values: a is missing"),
         ("echo '{ apiVersion: v1, kind: Namespace, metadata: { name: a } }'", "Namespace a is cluster-scoped"),
     ] {
-        fs::write(&helm, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::write(&helm, format!("#!/bin/sh\n{VERSION}\n{script}\n")).unwrap();
         let mut command = parallax(home.path());
         command.args(SHARDS).args(["--upload", "s3://runs", "--", "--allow-host-programs=unconfined"]);
         command.env("PATH", &tools).assert().code(2).stdout("").stderr(contains(says));

@@ -86,12 +86,15 @@ pub(super) fn check_makers(
     if makers.is_empty() {
         return Ok(());
     }
-    let Some(why) = refusal(allowed, parallax_probe::can_run_apart) else { return Ok(()) };
-    Err(CliError::Usage(format!(
-        "{why}; `shards` makes the objects of charts here and gives them to the pods, if `-- --allow-host-programs` permits \
-         it; with --project-in-image, the pods make them; nothing was started:\n  {}",
-        makers.join("\n  ")
-    )))
+    let why = match allowed {
+        None => Some(
+            "`shards` makes the objects of charts on this machine, as you, and gives them to the pods; allow it with `-- \
+             --allow-host-programs`, or put the project and the programs into the image (--project-in-image)"
+                .to_owned(),
+        ),
+        allowed => refusal(allowed, parallax_probe::can_run_apart),
+    };
+    why.map_or(Ok(()), |why| Err(CliError::Usage(format!("{why}; nothing was started:\n  {}", makers.join("\n  ")))))
 }
 
 fn makes_objects(program: &HostProgram) -> bool {

@@ -118,7 +118,7 @@ impl Kept {
 
 /// The answer for objects that cannot be made. The environment stays as it is.
 fn answer(error: Unmade) -> Answer {
-    let text = format!("{error}; the environment stays as it is");
+    let text = format!("the environment stays as it is: {error}");
     match error {
         Unmade::Objects(RenderError::Missing { .. } | RenderError::Machine { .. }) => Answer::Failed(text),
         Unmade::Objects(RenderError::Objects { diagnostics, .. }) => {
@@ -230,7 +230,7 @@ mod tests {
         let plan = |chart: &str, values: &str, images: &str, line: &str| {
             let text = format!(
                 "{line}name: s\nsummary: A chart\nfixtures:\n  app: {{ use: helm, chart: {chart}, values: {values}, images: [{images}] }}\n\
-                 flow:\n  - {{ id: a, resource: {{ api-version: v1, kind: ConfigMap, name: a }} }}\n"
+                 flow:\n  - {{ id: a, resource: {{ api-version: v1, kind: ConfigMap, name: a }}, expect: {{ absent: true }} }}\n"
             );
             let library = parallax_language::fixture::Library::shipped();
             let loaded = parallax_language::scenario::Loaded::read(&library, "s", "s.yaml", text.as_bytes());

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     const SCENARIO: &str = "name: s\nsummary: A chart\nfixtures:\n  app: { use: helm, chart: charts/app, values-files: [values/a.yaml] }\n\
-                            flow:\n  - { id: a, resource: { api-version: v1, kind: ConfigMap, name: a } }\n";
+                            flow:\n  - { id: a, resource: { api-version: v1, kind: ConfigMap, name: a }, expect: { absent: true } }\n";
 
     /// A project with a scenario that has a chart, and the watch on it.
     fn project() -> (tempfile::TempDir, Saves) {
