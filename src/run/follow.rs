@@ -2,6 +2,7 @@
 //! the objects that stand and those that `helm` and `kustomize` make now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
@@ -116,8 +117,11 @@ impl Stands {
         let unready = apply::unready(stage.applier, namespace, fixtures, &Declared::default()).await.map_err(answer)?;
         if !unready.is_empty() {
             let each = unready.iter().map(|it| {
-                let evidence: String = it.evidence.iter().map(|line| format!("\n    {line}")).collect();
-                format!("{} did not become ready: {}{evidence}", it.what, it.cause)
+                let reason = format!("{} did not become ready: {}", it.what, it.cause);
+                iter::once(reason)
+                    .chain(it.evidence.iter().map(|line| format!("    {line}")))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             });
             return Err(Answer::No(each.collect::<Vec<_>>().join("\n")));
         }

@@ -30,15 +30,14 @@ pub(super) async fn shards(project: &Project, args: Shards) -> Result<Exit, CliE
     // The call makes the command fail if the filters select nothing, or if there are more shards than scenarios.
     let out = session::out_folder(&project.root, &options);
     let chosen = choose::choose(project, &options.selection, (options.common.k3s, &recipes), &out).await?;
-    let files = match &args.project_in_image {
-        Some(folder) => Files::Image(folder.display().to_string()),
-        None => {
-            let whole = chosen.part_of.map(|(_, whole)| whole).unwrap_or_default();
-            let made = wiring::ready_made(project, (&whole, args.shards), &options, &recipes).await?;
-            let archive = archive::of_project(&project.root, &made);
-            let archive = archive.map_err(|error| CliError::Usage(error.to_string()))?;
-            Files::Archive { archive, has_objects: !made.outputs.is_empty() }
-        }
+    let files = if let Some(folder) = &args.project_in_image {
+        Files::Image(folder.display().to_string())
+    } else {
+        let whole = chosen.part_of.map(|(_, whole)| whole).unwrap_or_default();
+        let made = wiring::ready_made(project, (&whole, args.shards), &options, &recipes).await?;
+        let archive = archive::of_project(&project.root, &made);
+        let archive = archive.map_err(|error| CliError::Usage(error.to_string()))?;
+        Files::Archive { archive, has_objects: !made.outputs.is_empty() }
     };
     let mut arguments = args.e2e;
     if !options.common.provision {
