@@ -261,8 +261,9 @@ pub async fn unready<'a>(
         .map(|(id, fixture, wanted)| async move {
             let client = applier.client();
             let (what, within) = (wanted.id(id), wanted.within.to_duration());
+            let counts = |pod: &Pod| declared.counts(pod);
             let declared = declared.of(&what);
-            let awaited = |name| Awaited { client, namespace, name, what, within, declared };
+            let awaited = |name| Awaited { client, namespace, name, what, within, declared, counts: &counts };
             match &wanted.when {
                 ReadyWhen::Deployment(name) => Box::pin(ready::deployment(&awaited(name))).await,
                 ReadyWhen::Admission(it) => Box::pin(ready::admission(&awaited(&it.service_account), it)).await,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::runtime::wait::conditions;
 use kube::{Api, Client};
 use parallax_vocab::Cause;
@@ -47,6 +47,8 @@ pub(super) struct Awaited<'a> {
     /// Decides whether a cause is the one that a break declares for this wait. `None` if no variant declares that this
     /// wait fails.
     pub(super) declared: Option<&'a Accepts<'a>>,
+    /// Whether the state of a pod counts.
+    pub(super) counts: &'a (dyn Fn(&Pod) -> bool + Send + Sync),
 }
 
 /// Waits until every pod of a Deployment is available at the Deployment's newest generation. Returns `None` if the
@@ -93,9 +95,14 @@ async fn unready(it: &Awaited<'_>, namespace: &str, cause: Cause, began: Instant
 async fn part(it: &Awaited<'_>, part: &Part, deadline: Instant) -> Result<Option<Cause>, ApplyError> {
     let api = part.api(it.client);
     let resource = part.title();
-    let is_over = |seen: Option<&DynamicObject>| part.state(seen).is_final();
+    let is_over = |seen: Option<&DynamicObject>| part.is_gone(seen) || part.state(seen).is_final();
     let detail = tokio::select! {
         ended = until(&api, &part.name, is_over, deadline) => match ended {
+            Ended::Met(seen) if part.is_gone(seen.as_ref()) => match Box::pin(left(it.client, part, deadline)).await {
+                Some(State::Failed(why)) => why,
+                Some(State::Ready | State::Pending(_)) => return Ok(None),
+                None => "it is gone, and no event says whether it was complete".to_owned(),
+            },
             Ended::Met(seen) => match part.state(seen.as_ref()) {
                 State::Failed(why) => format!("{why}{}", pods_say(it, part, seen.as_ref()).await),
                 State::Ready | State::Pending(_) => return Ok(None),
@@ -108,13 +115,33 @@ async fn part(it: &Awaited<'_>, part: &Part, deadline: Instant) -> Result<Option
     Ok(Some(words::cause(&resource, &detail)))
 }
 
+/// What the events say about the end of an object that the cluster has removed. The event may come a moment after the
+/// removal, so it is looked for until the deadline. `None` if there is none.
+async fn left(client: &Client, part: &Part, deadline: Instant) -> Option<State> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &part.namespace);
+    let about = ListParams::default().fields(&format!("involvedObject.kind=Job,involvedObject.name={}", part.name));
+    let mut pauses = pauses();
+    loop {
+        match api.list(&about).await {
+            Ok(events) => match Part::left(events.items) {
+                Some(state) => return Some(state),
+                None if Instant::now() >= deadline => return None,
+                None => {}
+            },
+            Err(_) if Instant::now() >= deadline => return None,
+            Err(error) => tracing::debug!(error = in_full(&error), "the events of a Job are listed again"),
+        }
+        tokio::time::sleep_until((Instant::now() + pauses.pause()).min(deadline)).await;
+    }
+}
+
 /// Resolves with the reason when the object cannot become ready any more, or when a log line shows the cause that a
 /// break declares. Never resolves if the object does not exist, because it then has no pods.
 async fn never_ready(it: &Awaited<'_>, part: &Part, api: &Api<DynamicObject>, resource: &str) -> String {
     let Some(seen) = known(api, &part.name).await else { return std::future::pending().await };
     let Some(pods) = part.pods(&seen) else { return std::future::pending().await };
     // A pod that another one replaces may crash. It counts if its container never ran.
-    let concerns = |pod: &Pod| !part.tries_again() || !has_run(pod);
+    let concerns = |pod: &Pod| (it.counts)(pod) && (!part.tries_again() || !has_run(pod));
     let pod = |wanted| {
         let client = it.client.clone();
         unrecoverable::pod(client, &part.namespace, pods.clone(), concerns, ANOTHER_TRY, wanted)

@@ -1,6 +1,7 @@
 //! The objects for which the set-up waits, and what their states mean: a workload has rolled out, a Job is complete, a
 //! pod is ready.
 
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
@@ -118,13 +119,33 @@ impl Part {
         selector(labels).ok()
     }
 
-    /// What the state of the object means. `None` stands for an object that does not exist.
+    /// What the state of the object means. `None` stands for an object that does not exist. For an object that vanishes
+    /// by itself, [`Self::left`] decides then.
     pub(super) fn state(&self, seen: Option<&DynamicObject>) -> State {
         match seen {
             Some(seen) => state(self.kind, seen.metadata.generation.unwrap_or(0), &seen.data),
-            None if self.vanishes => State::Ready,
             None => State::Pending("it does not exist".to_owned()),
         }
+    }
+
+    /// Whether the object is gone because the cluster removed it after its end.
+    pub(super) fn is_gone(&self, seen: Option<&DynamicObject>) -> bool {
+        self.vanishes && seen.is_none()
+    }
+
+    /// What the newest event about the end of a Job says: the cluster removes a failed Job, too. `None` if there is none.
+    pub(super) fn left(mut events: Vec<Event>) -> Option<State> {
+        // A Job of the same name may have been there before.
+        events.sort_by_key(|it| it.last_timestamp.as_ref().map(|at| at.0));
+        events.iter().rev().find_map(|it| match it.reason.as_deref()? {
+            "Completed" => Some(State::Ready),
+            "BackoffLimitExceeded"
+            | "DeadlineExceeded"
+            | "PodFailurePolicy"
+            | "MaxFailedIndexesExceeded"
+            | "FailedIndexes" => Some(State::Failed(it.message.clone().unwrap_or_else(|| "it failed".to_owned()))),
+            _ => None,
+        })
     }
 }
 
@@ -330,7 +351,25 @@ mod tests {
         job["metadata"]["namespace"] = "other".into();
         job["spec"] = json!({ "ttlSecondsAfterFinished": 0 });
         let job = part(job).expect("a part");
-        assert_eq!((job.namespace.as_str(), job.state(None)), ("other", State::Ready));
+        assert_eq!((job.namespace.as_str(), job.is_gone(None)), ("other", true));
+    }
+
+    #[test]
+    fn a_job_that_is_gone_was_complete_or_has_failed() {
+        let event = |reason: &str, second: u32| -> Event {
+            let at = format!("2026-01-01T00:00:{second:02}Z");
+            let it = json!({ "reason": reason, "message": "why", "lastTimestamp": at, "involvedObject": {}, "metadata": {} });
+            serde_json::from_value(it).expect("an event")
+        };
+        let failed = State::Failed("why".to_owned());
+        for (events, expected) in [
+            (vec![], None),
+            (vec![event("SuccessfulCreate", 1)], None),
+            (vec![event("SuccessfulCreate", 1), event("Completed", 2)], Some(State::Ready)),
+            (vec![event("BackoffLimitExceeded", 3), event("Completed", 2)], Some(failed)),
+        ] {
+            assert_eq!(Part::left(events), expected);
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use parallax_vocab::Cause;
+
+use super::former::Former;
 
 /// The time for which a cause must last before it counts. While a system starts, it fails for a moment in ways that
 /// look like a declared failure: a healthy store refuses connections and answers 503, the store may not know its root
@@ -46,30 +49,44 @@ pub type Accepts<'a> = Box<dyn Fn(&Cause) -> bool + Send + Sync + 'a>;
 /// The entries of `ready` that the break declares to fail. The key is the fixture's id, a dot, and the name of the
 /// entry.
 #[derive(Default)]
-pub struct Declared<'a>(BTreeMap<String, Accepts<'a>>);
+pub struct Declared<'a> {
+    accepts: BTreeMap<String, Accepts<'a>>,
+    former: Former,
+}
 
 impl std::fmt::Debug for Declared<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.accepts.keys()).finish()
     }
 }
 
 impl<'a> Declared<'a> {
     /// Declares that a `ready` entry must fail with a cause that `accepts` accepts.
     pub fn add(&mut self, what: &str, accepts: Accepts<'a>) {
-        self.0.insert(what.to_owned(), accepts);
+        self.accepts.insert(what.to_owned(), accepts);
+    }
+
+    /// Declares no failure. The state of these pods decides nothing.
+    pub fn without_pods(former: Former) -> Self {
+        Self { former, ..Self::default() }
+    }
+
+    /// Whether the state of a pod counts.
+    pub(super) fn counts(&self, pod: &Pod) -> bool {
+        !self.former.contains(pod)
     }
 
     /// The function that decides whether a `ready` entry failed in the declared way. `None` if the entry must be met.
     pub fn of(&self, what: &str) -> Option<&Accepts<'a>> {
-        self.0.get(what)
+        self.accepts.get(what)
     }
 
     /// Whether the set-up can stop waiting, given the entries that were not met so far. An entry that fails without a
     /// declaration ends the wait at once. Declared failures end the wait when all of them have been observed.
     pub fn settled(&self, unready: &[Unready]) -> bool {
         let seen = |what: &String| unready.iter().any(|it| it.what == *what);
-        unready.iter().any(|it| !self.0.contains_key(&it.what)) || (!unready.is_empty() && self.0.keys().all(seen))
+        unready.iter().any(|it| !self.accepts.contains_key(&it.what))
+            || (!unready.is_empty() && self.accepts.keys().all(seen))
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let project = project().ok();
             session::watched(|sink, cancel| wiring::doctor(args, project, sink, cancel)).await
         }
-        Command::Merge(args) => merge::merge(&args).await,
+        Command::Merge(args) => merge::merge(project().ok().as_deref(), &args).await,
         Command::Shards(args) => shards::shards(&Project::load(&project()?)?, args).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
@@ -195,7 +195,7 @@ fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
         );
     }
     if let Some(run) = &args.of {
-        table.compare(&parallax_record::read(run)?);
+        table.compare(&parallax_record::read(&report::named(Some(root), run))?);
     }
     if args.json {
         let text = serde_json::to_string_pretty(&table).expect("texts become JSON");

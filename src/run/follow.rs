@@ -9,13 +9,13 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::ListParams;
 use parallax_language::fixture::{Contributions, Object};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::environment::Stage;
 use super::standing::Answer;
 use super::{concealed, reached};
 use crate::act::{self, ActError, Scope};
-use crate::apply::{self, ApplyError, Declared};
+use crate::apply::{self, ApplyError, Declared, Former};
 use parallax_record::in_full;
 
 /// The time limit for the deletion of an object.
@@ -84,7 +84,10 @@ impl Stands {
         let setup =
             stage.context.sink.setup(format!("objects/{namespace}"), "applies what helm and kustomize make".to_owned());
         let result = self.carry_out(stage, (&applied, &removed), made).await;
-        setup.done(words);
+        match &result {
+            Ok(()) => setup.done(words),
+            Err(_) => setup.done(format!("{words}; not all of it took effect")),
+        }
         result.map(|()| true)
     }
 
@@ -101,9 +104,10 @@ impl Stands {
             if stands && REPLACED.contains(&key.1.as_str()) {
                 self.remove(stage, &key).await?;
             }
-            // Until the object is applied, nothing is known about it.
-            self.objects.insert(key, Value::Null);
+            // Until the object is applied, only its version is known.
+            self.objects.insert(key, json!({ "apiVersion": object.manifest["apiVersion"] }));
         }
+        let former = Former::of(stage.applier.client()).await.map_err(answer)?;
         let manifests: Vec<(Value, String)> =
             applied.iter().map(|(_, it, _)| (it.manifest.clone(), it.place.clone())).collect();
         apply::in_order(stage.applier, namespace, certificates, &manifests).await.map_err(answer)?;
@@ -113,8 +117,15 @@ impl Stands {
         for key in removed {
             self.remove(stage, key).await?;
         }
+        for (_, object, stands) in applied {
+            if *stands && object.manifest["kind"] == "StatefulSet" {
+                former.replace(stage.applier.client(), namespace, &object.manifest).await.map_err(answer)?;
+            }
+        }
         let fixtures = made.iter().filter(|(id, _)| self.unsettled.contains(*id));
-        let unready = apply::unready(stage.applier, namespace, fixtures, &Declared::default()).await.map_err(answer)?;
+        let unready = apply::unready(stage.applier, namespace, fixtures, &Declared::without_pods(former))
+            .await
+            .map_err(answer)?;
         if !unready.is_empty() {
             let each = unready.iter().map(|it| {
                 let reason = format!("{} did not become ready: {}", it.what, it.cause);
@@ -125,8 +136,9 @@ impl Stands {
             });
             return Err(Answer::No(each.collect::<Vec<_>>().join("\n")));
         }
+        reach(stage).await?;
         self.unsettled.clear();
-        reach(stage).await
+        Ok(())
     }
 
     /// Deletes an object that stands, with its dependents, and waits until it is gone.

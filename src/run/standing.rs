@@ -74,6 +74,9 @@ pub struct Renewed {
     pub variant: VariantPlan,
     /// The contributions of each fixture with a chart or a kustomization, with the objects that these make now.
     pub made: BTreeMap<String, Contributions>,
+    /// The values that keep what they are, because they differ each time the objects are made, for example `Secret app
+    /// data.password`.
+    pub kept: Vec<String>,
 }
 
 impl std::fmt::Debug for Reload {
@@ -360,7 +363,13 @@ async fn reloaded(flow: &mut Flow<'_>, kept: &mut Kept<'_>, begun: &mut Begun) -
 /// may depend on them. If the files contain a mistake, or if they need another environment, the variant stays as it is. The
 /// error is then the answer with the reason.
 async fn renew(flow: &mut Flow<'_>, kept: &mut Kept<'_>) -> Result<usize, Answer> {
-    let Renewed { variant, made } = (kept.standing.reload.0)().await?;
+    let Renewed { variant, made, kept: values } = (kept.standing.reload.0)().await?;
+    if !values.is_empty() {
+        kept.stage.context.sink.warn(format!(
+            "each rendering changes {}, so what stands there stays; `parallax down`, then `parallax up` makes it anew",
+            values.join(", ")
+        ));
+    }
     let followed = Box::pin(kept.stands.follow(kept.stage, &made)).await;
     // Even if it ended early, it may have replaced pods.
     if !matches!(followed, Ok(false)) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::Secret;
 use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::TempDir;
@@ -72,10 +72,10 @@ fn the_objects_of_a_chart_are_made_here_and_given_to_the_pods() {
     let done = shards(&["--", "--allow-host-programs=unconfined"]).success();
     assert_ne!(calls(root), 0);
     let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
-    let (map, job) = text.split_once("---\n").unwrap();
+    let (files, job) = text.split_once("---\n").unwrap();
     assert!(job.contains("{ name: PARALLAX_READY_MADE, value: \"/project/ready-made-objects\" }"), "{job}");
-    let map: ConfigMap = serde_saphyr::from_str(map).unwrap();
-    let archive = map.binary_data.unwrap().remove("project.tar.gz").unwrap().0;
+    let files: Secret = serde_saphyr::from_str(files).unwrap();
+    let archive = files.data.unwrap().remove("project.tar.gz").unwrap().0;
 
     // A pod has these files, and no program `helm`. Its run fails only because there is no engine.
     let pod = tempfile::tempdir().unwrap();

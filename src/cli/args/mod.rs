@@ -405,14 +405,14 @@ pub struct Stores {
     /// Print the table as JSON.
     #[arg(long, conflicts_with_all = ["write", "check"])]
     pub json: bool,
-    /// Compare the table with the record of a run (the file, or the run's folder). Exits 1 if a step that shows a
-    /// capability of a store did not pass in the run.
+    /// Compare the table with the record of a run (the file, the run's folder, or the run's id). Exits 1 if the run saw
+    /// something else than the table says about the versions of the run.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["write", "check"])]
     pub of: Option<PathBuf>,
-    /// Write the table to docs/stores.md.
+    /// Write the table to docs/stores.md, and what shows it to docs/stores-proof.md.
     #[arg(long)]
     pub write: bool,
-    /// Write nothing, and fail if docs/stores.md differs from what would be written.
+    /// Write nothing, and fail if one of these files differs from what would be written.
     #[arg(long, conflicts_with = "write")]
     pub check: bool,
 }

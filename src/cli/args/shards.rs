@@ -18,7 +18,8 @@ Examples:
 /// Arguments of `shards`.
 #[derive(Clone, Debug, Args)]
 pub struct Shards {
-    /// The form of the output. `job` is a Kubernetes Indexed Job, and a `ConfigMap` with the project's files.
+    /// The form of the output. `job` is a Kubernetes Indexed Job, and a `ConfigMap` with the project's files (a Secret
+    /// if they contain objects of charts).
     #[arg(long = "as", value_enum, value_name = "FORM")]
     pub form: Form,
     /// The number of shards. Each shard is one pod. All variants of a scenario are in one shard.

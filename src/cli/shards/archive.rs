@@ -1,6 +1,7 @@
 //! Packs the folders `scenarios`, `fixtures` and `images` of a project into one archive, and the charts and kustomizations
 //! of the run with the objects that were made of them. Fails if the archive is too large for a `ConfigMap`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub(super) fn of_project(root: &Path, made: &ReadyMade) -> Result<Vec<u8>, Archi
         move |source: io::Error| ArchiveError::Read { path, source }
     };
     let mut archive = Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
+    let mut packed = BTreeSet::new();
     for folder in FOLDERS.map(|name| root.join(name)).iter().filter(|folder| folder.is_dir()) {
         for entry in WalkDir::new(folder).sort_by_file_name() {
             let entry = entry.map_err(|error| failed(folder)(error.into()))?;
@@ -59,10 +61,11 @@ pub(super) fn of_project(root: &Path, made: &ReadyMade) -> Result<Vec<u8>, Archi
             let executable = entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o100 != 0);
             let name = path.strip_prefix(root).unwrap_or(path);
             append(&mut archive, name, &content, executable).map_err(failed(path))?;
+            packed.insert(name.to_owned());
         }
     }
-    let is_packed = |path: &&String| FOLDERS.iter().any(|folder| Path::new(path).starts_with(folder));
-    for (path, content) in made.files.iter().filter(|(path, _)| !is_packed(path)) {
+    // A file of a chart may also be a symbolic link, which the loop above does not pack.
+    for (path, content) in made.files.iter().filter(|(path, _)| !packed.contains(Path::new(path))) {
         append(&mut archive, Path::new(path), content, false).map_err(failed(Path::new(path)))?;
     }
     for (name, output) in &made.outputs {
@@ -105,7 +108,11 @@ mod tests {
         let look = home.path().join("scenarios/a/look");
         fs::set_permissions(&look, fs::Permissions::from_mode(0o755)).expect("executable");
         std::os::unix::fs::symlink("/etc/passwd", home.path().join("scenarios/link")).expect("linked");
-        let files = [("scenarios/a/look", "not twice"), ("charts/app/Chart.yaml", "name: app")];
+        let files = [
+            ("scenarios/a/look", "not twice"),
+            ("charts/app/Chart.yaml", "name: app"),
+            ("scenarios/link", "of a chart"),
+        ];
         let made = ReadyMade {
             outputs: [("0a.yaml".to_owned(), "kind: ConfigMap".to_owned())].into(),
             files: files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into(),
@@ -122,6 +129,7 @@ mod tests {
             ("scenarios/a/scenario.yaml", 0o644),
             ("fixtures/b/fixture.yaml", 0o644),
             ("charts/app/Chart.yaml", 0o644),
+            ("scenarios/link", 0o644),
             ("ready-made-objects/0a.yaml", 0o644),
         ];
         assert_eq!(entries.collect::<Vec<_>>(), expected.map(|(path, mode)| (path.to_owned(), mode)));

@@ -1,4 +1,5 @@
-//! Writes as YAML the Job that runs the shards, and its `ConfigMap`. The YAML is for people who read and change it.
+//! Writes as YAML the Job that runs the shards, and the object with the project's files: a `ConfigMap`, or a Secret if
+//! objects of charts are among them. The YAML is for people who read and change it.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -11,7 +12,7 @@ use crate::cli::wiring::READY_MADE;
 
 /// The script that runs in each pod, in the project's folder.
 const SCRIPT: &str = include_str!("script.sh");
-/// The key of the archive in the `ConfigMap`, which is also its file name in the pod.
+/// The key of the archive in the `ConfigMap` or the Secret, which is also its file name in the pod.
 const ARCHIVE: &str = "project.tar.gz";
 /// Paths in the pod. `AT` is the folder of the archive. `PROJECT` is the folder of the unpacked project.
 /// `AUTHORITIES` is the folder with the authorities that issued the store's certificate. `CACHE` is the folder of the
@@ -27,11 +28,11 @@ const GRACE_S: u32 = 120;
 /// The place in which a pod finds the project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
-    /// A `ConfigMap` contains the files.
+    /// A `ConfigMap` contains the files, or a Secret if [`Self::Archive::has_objects`].
     Archive {
         /// The compressed tar archive with the files.
         archive: Vec<u8>,
-        /// Whether the archive has objects that were made of charts.
+        /// Whether the archive has objects that were made of charts. These may contain passwords and private keys.
         has_objects: bool,
     },
     /// The folder of the pod's image that contains the files.
@@ -79,10 +80,11 @@ impl Display for Manifest {
         writeln!(f, "#   kubectl wait{namespace} --for=condition=Complete --timeout=2h job/{name}")?;
         writeln!(f, "#   parallax merge {upload} --out whole")?;
         writeln!(f, "# A shard that has a verdict succeeds, whatever the verdict is: `merge` tells it.")?;
-        if let Files::Archive { archive, .. } = &self.files {
-            f.write_str("apiVersion: v1\nkind: ConfigMap\n")?;
+        if let Files::Archive { archive, has_objects } = &self.files {
+            let (kind, data) = if *has_objects { ("Secret", "data") } else { ("ConfigMap", "binaryData") };
+            writeln!(f, "apiVersion: v1\nkind: {kind}")?;
             self.metadata(f)?;
-            writeln!(f, "binaryData:\n  {ARCHIVE}: {}\n---", STANDARD.encode(archive))?;
+            writeln!(f, "{data}:\n  {ARCHIVE}: {}\n---", STANDARD.encode(archive))?;
         }
         f.write_str("apiVersion: batch/v1\nkind: Job\n")?;
         self.metadata(f)?;
@@ -217,8 +219,10 @@ spec:
         // The engine in the pod needs a volume for its data. It cannot use the pod's own file system, because this is
         // an overlay, and an overlay cannot be created on another overlay.
         let mut mounts = vec![("engine", "/var/lib/docker", "emptyDir: {}".to_owned())];
-        if matches!(self.files, Files::Archive { .. }) {
-            mounts.push(("project", AT, format!("configMap: {{ name: {} }}", Quoted(&self.name))));
+        if let Files::Archive { has_objects, .. } = self.files {
+            let name = Quoted(&self.name);
+            let secret = || format!("secret: {{ secretName: {name} }}");
+            mounts.push(("project", AT, if has_objects { secret() } else { format!("configMap: {{ name: {name} }}") }));
         }
         if let Some(name) = &self.ca {
             mounts.push(("store", AUTHORITIES, format!("configMap: {{ name: {} }}", Quoted(name))));
@@ -241,7 +245,7 @@ pub(super) fn text(manifest: &Manifest) -> String {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::batch::v1::Job;
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
     use super::*;
 
@@ -289,10 +293,16 @@ mod tests {
 
     #[test]
     fn it_is_a_job_that_kubernetes_knows() {
-        let whole = text(&full());
-        let (files, job) = whole.split_once("---\n").expect("two documents");
+        let files = Files::Archive { archive: b"an archive".to_vec(), has_objects: false };
+        let whole = text(&Manifest { files, ..full() });
+        let (files, _) = whole.split_once("---\n").expect("two documents");
         let files: ConfigMap = serde_saphyr::from_str(files).expect("a ConfigMap");
         assert_eq!(files.binary_data.expect("data")[ARCHIVE].0, b"an archive");
+        // Objects of charts may contain passwords, which everybody may read in a ConfigMap who may view the namespace.
+        let whole = text(&full());
+        let (files, job) = whole.split_once("---\n").expect("two documents");
+        let files: Secret = serde_saphyr::from_str(files).expect("a Secret");
+        assert_eq!(files.data.expect("data")[ARCHIVE].0, b"an archive");
         let job: Job = serde_saphyr::from_str(job).expect("a Job");
         let spec = job.spec.expect("a spec");
         assert_eq!((spec.completions, spec.parallelism, spec.backoff_limit_per_index), (Some(2), Some(1), Some(1)));

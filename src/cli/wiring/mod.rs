@@ -15,6 +15,7 @@ mod reload;
 mod saves;
 mod shell;
 mod standing;
+mod steady;
 mod unchanged;
 mod upload;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parallax_images::Recipes;
-use parallax_language::fixture::{Contributions, Object, Source};
+use parallax_language::fixture::{Contributions, Source};
 use parallax_language::scenario::diagnostic;
 use parallax_plan::{EnvironmentPlan, Plan};
 use parallax_vocab::VariantId;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::objects::{Complete, Unmade, complete};
+use super::steady;
 use crate::cli::args::HostPrograms;
 use crate::render::{Inputs, RenderError, sources};
 use crate::run::standing::{Answer, Reload, Renewed};
@@ -77,6 +78,7 @@ impl Kept {
             Ok(planned) => planned.map_err(Answer::No)?,
             Err(error) => return Err(Answer::Failed(error.to_string())),
         };
+        let mut kept = Vec::new();
         let mut rendered = self.rendered.lock().await;
         let now: Vec<Source> = sources(&plan).map(without_place).collect();
         if rendered.sources != now || rendered.inputs != inputs {
@@ -85,13 +87,13 @@ impl Kept {
             let again = Rendered::of(&make().await?);
             for (id, made) in &mut new.made {
                 let (Some(old), Some(again)) = (rendered.made.get(id), again.made.get(id)) else { continue };
-                keep_random(old, made, again);
+                kept.extend(steady::keep(old, made, again));
             }
             *rendered = new;
         }
         let variant = only_environment(&plan).and_then(|it| it.variants.first()).cloned();
         let variant = variant.ok_or_else(|| Answer::No(format!("{} is gone from the project", self.variant)))?;
-        Ok(Renewed { variant, made: rendered.made.clone() })
+        Ok(Renewed { variant, made: rendered.made.clone(), kept })
     }
 
     /// Returns the plan of the variant as its files are now, and the files of its charts and kustomizations.
@@ -162,68 +164,10 @@ fn environment(plan: &Plan) -> Value {
     clusters
 }
 
-/// Gives the values that differ each time the objects are made, such as random passwords, the values that they have in
-/// the environment. Otherwise each edit of a chart would replace a password, and programs that know the former one
-/// would fail.
-fn keep_random(old: &Contributions, made: &mut Contributions, again: &Contributions) {
-    for (old, made, again) in [
-        (&old.objects, &mut made.objects, &again.objects),
-        (&old.cluster_objects, &mut made.cluster_objects, &again.cluster_objects),
-    ] {
-        for object in made {
-            let same = |all: &[Object]| all.iter().find(|it| id(it) == id(object)).map(|it| it.manifest.clone());
-            if let (Some(old), Some(again)) = (same(old), same(again)) {
-                steady(&old, &mut object.manifest, &again);
-            }
-        }
-    }
-}
-
-/// What distinguishes an object from the others.
-fn id(object: &Object) -> [&Value; 4] {
-    let it = &object.manifest;
-    [&it["apiVersion"], &it["kind"], &it["metadata"]["namespace"], &it["metadata"]["name"]]
-}
-
-/// Replaces each part of `new` that differs from `again` by the same part of `old`, if `old` has it.
-fn steady(old: &Value, new: &mut Value, again: &Value) {
-    match (new, again) {
-        (new, again) if *new == *again => {}
-        (Value::Object(new), Value::Object(again)) => {
-            for (key, new) in new {
-                again.get(key).into_iter().for_each(|again| steady(&old[key], new, again));
-            }
-        }
-        (Value::Array(new), Value::Array(again)) if new.len() == again.len() => {
-            for (index, (new, again)) in new.iter_mut().zip(again).enumerate() {
-                steady(&old[index], new, again);
-            }
-        }
-        (new, _) if !old.is_null() => *new = old.clone(),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_value_that_each_rendering_changes_keeps_what_it_is() {
-        let object = |password: &str, colour: &str, more: &[&str]| {
-            let names = |it: &&str| json!({ "name": it, "value": password });
-            json!({ "data": { "password": password, "colour": colour }, "list": more.iter().map(names).collect::<Vec<_>>() })
-        };
-        let old = object("p0", "blue", &["a"]);
-        let mut new = object("p1", "red", &["a", "b"]);
-        steady(&old, &mut new, &object("p2", "red", &["a", "b"]));
-        let mut expected = object("p0", "red", &["a", "b"]);
-        // The second entry is new, so it has no former value.
-        expected["list"][1]["value"] = "p1".into();
-        assert_eq!(new, expected);
-    }
 
     #[test]
     fn an_environment_can_follow_its_charts_and_not_their_images() {
