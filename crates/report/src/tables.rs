@@ -38,6 +38,9 @@ pub struct Row<'a> {
 pub struct Shown<'a> {
     /// The id of the variant that the step belongs to.
     pub variant: &'a str,
+    /// The versions at which the variant ran, for example `versitygw 1.7.0`. `None` if the run was at one combination of
+    /// versions.
+    pub at: Option<String>,
     /// The id of the step whose answer the cell shows.
     pub step: &'a str,
     /// The step's permalink on the HTML page.
@@ -114,16 +117,24 @@ impl<'a> Table<'a> {
 
 /// Renders a cell as Markdown. If several steps got the same answer, the answer appears once.
 fn cell(shown: &[Shown<'_>]) -> String {
-    let mut said: Vec<String> = Vec::new();
+    // The answers, each with the versions at which it was got.
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
     for it in shown {
         let (status, code) = (&it.answer, it.code.map_or_else(String::new, |code| format!(" `{code}`")));
         let how = it.how.map_or_else(String::new, |how| format!(": {how}"));
         let odd = if it.as_declared { "" } else { " (**not as declared**)" };
         let text = format!("{status}{code}{how}{odd}").replace('|', "\\|");
-        if !said.contains(&text) {
-            said.push(text);
+        match said.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, at)) => at.extend(it.at.as_deref()),
+            None => said.push((text, it.at.as_deref().into_iter().collect())),
         }
     }
+    // If all versions gave the same answer, the versions add nothing.
+    let one = said.len() == 1;
+    let said: Vec<String> = said
+        .into_iter()
+        .map(|(text, at)| if one || at.is_empty() { text } else { format!("{text} (at {})", at.join(", ")) })
+        .collect();
     if said.is_empty() { "not in this run".to_owned() } else { said.join("; ") }
 }
 
@@ -135,6 +146,7 @@ fn shown_by<'a>(variant: &'a Variant, named: &Named<'a>, shows: &'a Shows) -> Sh
     };
     Shown {
         variant: variant.id.as_str(),
+        at: variant.id.versions().map(|it| it.to_string()),
         step: step.step.as_str(),
         anchor: anchor(variant, named),
         answer: answer(step),
@@ -221,6 +233,23 @@ mod tests {
         assert!(table.contains("<span class=\"dim\">"), "{table}");
         let none = page::render(&Summary::from_events(&events()[3..]), "parallax").expect("a page");
         assert!(!none.contains("px-tables"));
+    }
+
+    #[test]
+    fn a_cell_says_at_which_versions_it_was_answered_differently() {
+        let at = |version: &str| format!("presign/presigned-url@k8s-{version}");
+        let both = |third: StepEnded| {
+            let [old, new] = ["1.33.13", "1.34.4"].map(at);
+            let events = [step(&old, "inside", 15), step(&new, "inside", 15), step(&old, "outside", 16), third];
+            let rows = ["same", "same", "other", "other"];
+            let events: Vec<Event> =
+                events.into_iter().zip(rows).map(|(step, row)| showing(step, row, "a pod")).collect();
+            Summary::from_events(&events).tables()[0].markdown()
+        };
+        let text = both(refused(step(&at("1.34.4"), "outside", 16)));
+        assert!(text.contains("| same | holds |"), "{text}");
+        let refused = "403 `SignatureDoesNotMatch` (**not as declared**) (at k8s 1.34.4)";
+        assert!(text.contains(&format!("| other | holds (at k8s 1.33.13); {refused} |")), "{text}");
     }
 
     #[test]

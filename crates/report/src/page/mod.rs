@@ -133,6 +133,7 @@ struct TableView<'a> {
 #[derive(Serialize)]
 struct ShownView<'a> {
     href: String,
+    at: Option<String>,
     step: &'a str,
     answer: String,
     code: Option<&'a str>,
@@ -299,7 +300,16 @@ fn cell(shown: Vec<Shown<'_>>) -> Vec<ShownView<'_>> {
             (true, Some(_)) => "declared",
             (true, None) => "good",
         };
-        ShownView { href: it.anchor, step: it.step, answer: it.answer, code: it.code, how: it.how, why: it.why, tone }
+        ShownView {
+            href: it.anchor,
+            at: it.at,
+            step: it.step,
+            answer: it.answer,
+            code: it.code,
+            how: it.how,
+            why: it.why,
+            tone,
+        }
     });
     shown.collect()
 }
