@@ -247,8 +247,9 @@ pub async fn in_order(
     Ok(objects)
 }
 
-/// Waits concurrently for the entries of `ready` of the given fixtures, except those for a store. The wait ends when each entry has been met or has
-/// failed, or earlier if [`Declared::settled`] returns true. Returns the entries that were not met.
+/// Waits concurrently for the entries of `ready` of the given fixtures, except those for a store. The wait ends when
+/// each entry has been met or has failed, or earlier if [`Declared::settled`] returns true. Returns the entries that
+/// were not met.
 pub async fn unready<'a>(
     applier: &Applier,
     namespace: &str,

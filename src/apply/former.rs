@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
 use super::error::ApplyError;
+use crate::cluster::selector;
+use crate::probe::lives::is_ready;
 
 /// The pods of the time before a change, by their uids. Their state says nothing about what was changed.
 #[derive(Debug, Default)]
@@ -30,18 +33,12 @@ impl Former {
     /// before it replaces it, and so it would wait for ever.
     pub async fn replace(&self, client: &Client, namespace: &str, manifest: &Value) -> Result<(), ApplyError> {
         let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(namespace);
-        let labels = manifest["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
-        let labels: Vec<String> =
-            labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
-        if labels.is_empty() {
-            return Ok(());
-        }
+        let selected: Option<LabelSelector> = serde_json::from_value(manifest["spec"]["selector"].clone()).ok();
+        let Some(labels) = selected.and_then(|it| selector(it).ok()) else { return Ok(()) };
         let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-        let listed = api.list(&ListParams::default().labels(&labels.join(","))).await;
+        let listed = api.list(&ListParams::default().labels(&labels)).await;
         for pod in listed.map_err(failed("list the pods of a StatefulSet"))? {
-            let conditions = pod.status.iter().flat_map(|it| it.conditions.iter().flatten());
-            let is_ready = conditions.filter(|it| it.type_ == "Ready").any(|it| it.status == "True");
-            if is_ready || !self.contains(&pod) {
+            if is_ready(&pod) || !self.contains(&pod) {
                 continue;
             }
             match api.delete(&pod.metadata.name.unwrap_or_default(), &DeleteParams::default()).await {

@@ -131,6 +131,8 @@ async fn left(client: &Client, part: &Part, deadline: Instant) -> Option<State> 
             Err(_) if Instant::now() >= deadline => return None,
             Err(error) => tracing::debug!(error = in_full(&error), "the events of a Job are listed again"),
         }
+        // A watch would pass the existing events one by one, and would not say which is the newest of them. The newest
+        // one decides, so the code polls.
         tokio::time::sleep_until((Instant::now() + pauses.pause()).min(deadline)).await;
     }
 }

@@ -146,6 +146,7 @@ async fn answer_probes(listener: &TcpListener) {
     loop {
         if let Err(why) = listener.accept().await {
             log_error(&format!("the readiness probe's connection was not accepted: {why}"));
+            // After an error such as a lack of file descriptors, no event reports that `accept` works again.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
